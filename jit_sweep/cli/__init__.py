@@ -1,0 +1,5 @@
+"""The command line `jit-sweep`."""
+
+from jit_sweep.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,176 @@
+"""The commands. Each body imports what it starts, so that `--help`, `validate` and `plan` answer at once."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jit_sweep.errors import UserError
+from jit_sweep.home import DEFAULT_HOME, Home, home
+
+
+def _exit_with(code: int) -> None:
+    """What a command returns is the exit code."""
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    result_callback=_exit_with,
+    help="Sweeps and ablations for diffusion transformers on Ray, whose answers can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+File = Annotated[str, typer.Argument(help="A sweep file, or the bare name of a shipped one (quickstart).", metavar="FILE")]
+SweepName = Annotated[str, typer.Argument(help="A sweep's name.", metavar="SWEEP")]
+Model = Annotated[str, typer.Argument(help="A registered model: NAME, NAME@ALIAS or NAME/VERSION.", metavar="MODEL")]
+HomeFolder = Annotated[Path, typer.Option("--home", envvar="JIT_SWEEP_HOME", help="Folder of ledger, MLflow and store.")]
+LedgerUri = Annotated[str | None, typer.Option("--ledger", envvar="JIT_SWEEP_LEDGER", help="Ledger, where not the home's.")]
+TrackingUri = Annotated[
+    str | None, typer.Option("--tracking", envvar="JIT_SWEEP_TRACKING", help="MLflow, where not the home's.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object with `schema` and `rows`.")]
+DEFAULT = Path(DEFAULT_HOME)
+
+
+def main() -> int:
+    """Run the command line; the exit code: 0 done, 1 done with trials that have no score, 2 a mistake, 130 interrupted."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+@app.command()
+def validate(file: File, as_json: AsJson = False) -> int:
+    """Check a sweep file; every mistake at once."""
+    from jit_sweep.cli import planning
+
+    return planning.validate(file, as_json=as_json)
+
+
+@app.command()
+def plan(file: File, as_json: AsJson = False) -> int:
+    """Show the trials a sweep file means, with their size and cost, and start nothing."""
+    from jit_sweep.cli import planning
+
+    return planning.show(file, as_json=as_json)
+
+
+@app.command()
+def run(
+    file: File,
+    home_folder: HomeFolder = DEFAULT,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster; without it, a local one is started.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
+    from jit_sweep.cli import running
+
+    return running.run(file, home(home_folder), address=address, as_json=as_json)
+
+
+@app.command()
+def submit(
+    file: File,
+    address: Annotated[str, typer.Option(help="The Ray cluster's Jobs address, such as http://127.0.0.1:8265.")],
+    wait: Annotated[bool, typer.Option(help="Follow the job's log and take its exit code.")] = True,
+    home_folder: HomeFolder = DEFAULT,
+) -> int:
+    """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
+    from jit_sweep.cli.planning import planned
+    from jit_sweep.submit import submit as submit_sweep
+
+    return submit_sweep(planned(file).spec, address=address, home=home(home_folder), wait=wait, echo=typer.echo)
+
+
+@app.command()
+def status(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name; without it, all sweeps.")] = None,
+    home_folder: HomeFolder = DEFAULT,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show how sweeps stand, or the trials of one."""
+    from jit_sweep.cli import results
+
+    return results.status(sweep, _ledger(home(home_folder), ledger), as_json=as_json)
+
+
+@app.command()
+def leaderboard(sweep: SweepName, home_folder: HomeFolder = DEFAULT, ledger: LedgerUri = None, as_json: AsJson = False) -> int:
+    """Show a sweep's arms with mean, spread and number of seeds, and the verdicts."""
+    from jit_sweep.cli import results
+
+    return results.leaderboard(sweep, _ledger(home(home_folder), ledger), as_json=as_json)
+
+
+@app.command()
+def ui(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Open on this sweep.")] = None,
+    port: Annotated[int, typer.Option(help="Port on the loopback interface; 0 picks a free one.")] = 5000,
+    home_folder: HomeFolder = DEFAULT,
+    ledger: LedgerUri = None,
+    tracking: TrackingUri = None,
+) -> int:
+    """Serve MLflow on this machine until interrupted, and print links that open on the sweep."""
+    from jit_sweep.cli import models
+
+    return models.ui(sweep, home(home_folder), port=port, ledger=ledger, tracking=tracking)
+
+
+@app.command()
+def promote(
+    sweep: SweepName,
+    name: Annotated[str, typer.Option(help="The registered model's name.")],
+    trial: Annotated[str | None, typer.Option(help="A trial id; without it, the median seed of the best arm.")] = None,
+    home_folder: HomeFolder = DEFAULT,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Register a sweep's best configuration as the champion."""
+    from jit_sweep.cli import models
+
+    return models.promote(sweep, home(home_folder), name=name, trial=trial, ledger=ledger, as_json=as_json)
+
+
+@app.command()
+def sample(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="The PNG file to write.")],
+    n: Annotated[int, typer.Option(min=1, help="Images in the grid.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the starting noise and labels.")] = 0,
+    home_folder: HomeFolder = DEFAULT,
+    tracking: TrackingUri = None,
+) -> int:
+    """Draw images from a registered model."""
+    from jit_sweep.cli import models
+
+    return models.sample(model, home(home_folder), out=out, n=n, seed=seed, tracking=tracking)
+
+
+@app.command()
+def export(
+    model: Model,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet, or is empty.")],
+    home_folder: HomeFolder = DEFAULT,
+    tracking: TrackingUri = None,
+) -> int:
+    """Write a registered model's weights, configuration, scores and lineage into a folder."""
+    from jit_sweep.cli import models
+
+    return models.export(model, home(home_folder), folder=folder, tracking=tracking)
+
+
+def _ledger(place: Home, given: str | None) -> str:
+    """The ledger to read. UserError: the home has none."""
+    if given is None and not (place.path / "ledger.db").exists():
+        raise UserError(f"there is no ledger in {place.path}; run a sweep first, or give its home with --home")
+    return given or place.ledger

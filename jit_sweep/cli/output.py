@@ -1,0 +1,56 @@
+"""What the command line prints: tables for people, one JSON object for programs, and the noise of libraries to a file."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+
+
+def print_json(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """One object with `schema` (its name and version) and `rows`."""
+    text = json.dumps({"schema": f"jit-sweep/{schema}/1", "rows": list(rows), **more}, allow_nan=False, default=str)
+    sys.stdout.write(text + "\n")
+
+
+def console(file: TextIO | None = None) -> Console:
+    """Wide enough for our tables where nobody looks at a terminal."""
+    target = file or sys.stdout
+    return Console(file=target, soft_wrap=not target.isatty(), width=None if target.isatty() else 160, highlight=False)
+
+
+@contextmanager
+def noise_to(log: Path, *, screen: int = 1) -> Iterator[TextIO]:
+    """Send all that libraries and their C++ parts print to a file; yields the real standard output (2: standard error).
+
+    Ray's and MLflow's loggers, progress bars and native threads write to the descriptors themselves, past `sys.stdout`.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with log.open("ab") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    root = logging.getLogger()
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.addHandler(handler)
+    before = root.level
+    root.setLevel(logging.INFO)
+    try:
+        with os.fdopen(os.dup(kept[screen - 1]), "w", buffering=1) as real:
+            yield real
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, original in enumerate(kept, start=1):
+            os.dup2(original, descriptor)
+            os.close(original)
+        root.removeHandler(handler)
+        root.setLevel(before)

@@ -1,0 +1,218 @@
+"""A sweep while it runs: a live table on a terminal, plain lines elsewhere. Both read the ledger and nothing else."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, TextIO
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from jit_sweep.cli.output import console
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow
+from jit_sweep.plan import Plan, arm_label, searches
+from trainables.cost import forward_flops
+
+REDRAW_S = 1.0
+MOST_ROWS = 12
+PAGE = 500
+_STYLE = {
+    EntryState.RUNNING: "bold cyan",
+    EntryState.DONE: "green",
+    EntryState.DIVERGED: "yellow",
+    EntryState.FAILED: "red",
+    EntryState.PAUSED: "yellow",
+}
+
+
+class View(Protocol):
+    """Shows a running sweep."""
+
+    def __call__(self, reader: LedgerReader, stopping: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def view_of(plan: Plan, screen: TextIO) -> View:
+    """The view that fits where the output goes."""
+    return LiveTable(plan, screen) if screen.isatty() else PlainLines(plan, screen)
+
+
+class LiveTable:
+    """The trials that run, that ended last and that come next, and when the sweep will be done."""
+
+    def __init__(self, plan: Plan, screen: TextIO) -> None:
+        self._plan = plan
+        self._live = Live(Text("starting Ray ..."), console=console(screen), auto_refresh=False, transient=True)
+        self._live.start(refresh=True)
+        self._drawn = 0.0
+
+    def __call__(self, reader: LedgerReader, stopping: bool) -> None:
+        if time.monotonic() - self._drawn >= REDRAW_S:
+            self._live.update(self._drawing(reader, stopping), refresh=True)
+            self._drawn = time.monotonic()
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _drawing(self, reader: LedgerReader, stopping: bool) -> Group:
+        name, objective = self._plan.spec.name, self._plan.spec.objective
+        rows = reader.entries(name)
+        latest = latest_scores(reader, name, objective=objective)
+        table = Table(box=None, pad_edge=False)
+        for heading, side in (
+            ("trial", "left"),
+            ("cell", "left"),
+            ("state", "left"),
+            ("step", "right"),
+            ("images/s", "right"),
+            ("latest score", "left"),
+            ("ETA", "right"),
+        ):
+            table.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
+        for row in shown(rows):
+            table.add_row(*_cells(row, latest.get(row.trial_id, "")), style=_STYLE.get(row.state))
+        return Group(table, Text(summary(rows, self._plan, stopping=stopping)))
+
+
+class PlainLines:
+    """A line for each thing that happens."""
+
+    def __init__(self, plan: Plan, screen: TextIO) -> None:
+        self._plan, self._screen = plan, screen
+        self._started = time.time()
+        self._seen = 0
+        self._told_start = self._told_stopping = False
+
+    def __call__(self, reader: LedgerReader, stopping: bool) -> None:
+        name = self._plan.spec.name
+        if not self._told_start:
+            self._told_start = True
+            self._say(summary(reader.entries(name), self._plan, stopping=stopping))
+        while events := reader.events_since(name, self._seen, limit=PAGE):
+            self._seen = events[-1].id
+            self._tell(reader, [event for event in events if event.at >= self._started])
+        if stopping and not self._told_stopping:
+            self._told_stopping = True
+            self._say("stopping: trials save and pause; interrupt again to end at once")
+
+    def close(self) -> None:
+        self._screen.flush()
+
+    def _tell(self, reader: LedgerReader, events: Sequence[EventRow]) -> None:
+        labels = {row.trial_id: f"{arm_label(row.arm)} seed={row.seed}" for row in reader.entries(self._plan.spec.name)}
+        for event in events:
+            if line := told(event, objective=self._plan.spec.objective):
+                self._say(f"{event.trial_id} {labels.get(event.trial_id or '', '')}: {line}", at=event.at)
+
+    def _say(self, line: str, *, at: float | None = None) -> None:
+        moment = datetime.fromtimestamp(at or time.time()).strftime("%H:%M:%S")
+        self._screen.write(f"{moment} {line}\n")
+        self._screen.flush()
+
+
+def told(event: EventRow, *, objective: str) -> str:
+    """An event in words; nothing for those that are only for the record."""
+    data = event.data
+    match event.kind:
+        case EventKind.BEGUN:
+            return f"attempt {event.attempt} begins"
+        case EventKind.RUNG:
+            return f"{data['images']} images, " + ", ".join(f"{k} {v:.4g}" for k, v in data["values"].items())
+        case EventKind.SCORED:
+            value = data["values"].get(objective)
+            return f"scored {objective} {value:.4g}" if value is not None else f"no {objective}"
+        case EventKind.ENDED:
+            return f"{data['outcome']}" + (f": {data['cause']}" if data.get("cause") else "")
+        case EventKind.FAILED:
+            return f"failed: {data['cause']}: {str(data['detail']).strip().splitlines()[-1]}"
+        case _:
+            return ""
+
+
+def latest_scores(reader: LedgerReader, sweep: str, *, objective: str) -> dict[str, str]:
+    """By trial: the objective where it is scored, else the last rung's value."""
+    latest = {rung.trial_id: f"{rung.metric} {rung.value:.4g}" for rung in reader.rung_values(sweep)}
+    scored = {s.trial_id: f"{objective} {s.values[objective]:.5g}" for s in reader.scores(sweep) if objective in s.values}
+    return {**latest, **scored}
+
+
+def shown(rows: Sequence[EntryRow]) -> list[EntryRow]:
+    """What fits a terminal: all that run, the last that ended, the next that wait."""
+    running = [row for row in rows if row.state is EntryState.RUNNING]
+    ended = sorted(
+        (row for row in rows if row.state not in (EntryState.RUNNING, EntryState.WAITING)), key=lambda row: row.updated_at
+    )
+    waiting = [row for row in rows if row.state is EntryState.WAITING]
+    room = max(0, MOST_ROWS - len(running))
+    past = ended[-max(1, room - min(len(waiting), 3)) :] if ended and room else []
+    return past + running + waiting[: max(0, room - len(past))]
+
+
+def _cells(row: EntryRow, score: str) -> list[str]:
+    attempt, running = row.attempt, row.state is EntryState.RUNNING
+    steps = row.images // row.trial.batch_size
+    step = f"{attempt.step if attempt else 0}/{steps}"
+    speed = attempt.images_per_second if attempt and running else None
+    left = (row.images - attempt.images) / speed if attempt and speed else None
+    state = f"{row.state}: {row.cause}" if row.cause and row.state is EntryState.FAILED else str(row.state)
+    cell = f"{arm_label(row.arm)} seed={row.seed}"
+    return [row.trial_id, cell, state, step, f"{speed:.0f}" if speed else "", score, clock(left) if left is not None else ""]
+
+
+def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
+    """Counts, and the time to go."""
+    counts = {state: sum(row.state is state for row in rows) for state in EntryState}
+    later = sum(max(0, s.trials - sum(row.stage == stage for row in rows)) for stage, s in searches(plan.spec).items())
+    words = [f"{count} {state}" for state, count in counts.items() if count]
+    if later:
+        words.append(f"{later} proposed later")
+    left = time_left(rows, later=later)
+    if stopping:
+        words.append("stopping: trials save and pause; interrupt again to end at once")
+    elif left is not None:
+        words.append(f"about {clock(left)} to go")
+    return " · ".join(words)
+
+
+def time_left(rows: Sequence[EntryRow], *, later: int) -> float | None:
+    """Seconds to the end, from what ended trials took per FLOP and image; None until one has ended or shows its speed."""
+    running = [row for row in rows if row.state is EntryState.RUNNING and row.attempt]
+    paces = {_shape(row): _seconds(row) for row in rows if _seconds(row)}
+    if not paces:
+        return None
+    left = sum(_expected(row, paces) for row in rows if row.state in (EntryState.WAITING, EntryState.PAUSED))
+    left += sum(_expected(row, paces) * (1 - row.attempt.images / row.images) for row in running if row.attempt)
+    left += later * min(seconds for seconds in paces.values() if seconds)
+    return left / max(1, len(running))
+
+
+def _shape(row: EntryRow) -> tuple[int, int]:
+    return forward_flops(row.trial), row.images
+
+
+def _seconds(row: EntryRow) -> float:
+    """What a whole trial of this shape takes, as seen on this row; 0 where nothing is seen."""
+    attempt = row.attempt
+    if attempt is None or row.cached:
+        return 0.0
+    if row.state is EntryState.DONE and attempt.ended_at:
+        return attempt.ended_at - attempt.started_at
+    return row.images / attempt.images_per_second if attempt.images_per_second else 0.0
+
+
+def _expected(row: EntryRow, paces: dict[tuple[int, int], float]) -> float:
+    if _shape(row) in paces:
+        return paces[_shape(row)]
+    (flops, images), seconds = next(iter(paces.items()))
+    return seconds * forward_flops(row.trial) * row.images / (flops * images)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are some."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

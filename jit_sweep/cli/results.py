@@ -1,0 +1,198 @@
+"""`status` and `leaderboard`, and the tables that `run` ends with."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jit_sweep.arms import Arm, Spread, TrialResult
+from jit_sweep.cli.output import console, print_json
+from jit_sweep.contrasts import Contrast
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
+from jit_sweep.plan import arm_label
+from jit_sweep.results import Results, read_results
+from trainables.metrics import METRICS, RUNG_METRIC
+
+SHOWN_METRICS = ("fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", RUNG_METRIC)
+DONE, WITHOUT_SCORES = 0, 1
+
+
+def status(sweep: str | None, ledger: str, *, as_json: bool) -> int:
+    """All sweeps, or the trials of one."""
+    reader = LedgerReader(open_engine(ledger))
+    if sweep is None:
+        return _sweeps(reader.sweeps(), as_json=as_json)
+    found, rows = reader.sweep(sweep), reader.entries(sweep)
+    if as_json:
+        print_json("status", [_entry_json(row) for row in rows], sweep=sweep, state=str(found.state))
+        return DONE
+    screen = console()
+    owner = f", run by {found.owner}" if found.owner and found.state == "running" else ""
+    screen.print(f"sweep {sweep}: {found.state}{owner}")
+    screen.print(_trial_table(rows))
+    for row in rows:
+        if row.state in LOST:
+            screen.print(f"{row.trial_id} {row.state}: {row.cause}: {row.detail.strip().splitlines()[-1]}", soft_wrap=True)
+    return DONE
+
+
+def leaderboard(sweep: str, ledger: str, *, as_json: bool) -> int:
+    """A sweep's arms, searched trials and verdicts."""
+    print_results(sweep, ledger, as_json=as_json)
+    return DONE
+
+
+def print_results(sweep: str, ledger: str, *, as_json: bool) -> int:
+    """The results as they stand; the exit code of a run that ended so."""
+    results = read_results(LedgerReader(open_engine(ledger)), sweep)
+    if as_json:
+        print_json("leaderboard", leaderboard_rows(results), **_leaderboard_facts(results))
+    else:
+        print_tables(results, console())
+    trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
+    return WITHOUT_SCORES if any(trial.entry.state in LOST for trial in trials) else DONE
+
+
+def print_tables(results: Results, screen: Console) -> None:
+    """Arms with mean, spread and n; the held-out row; searched trials apart; the verdicts."""
+    n = results.heldout.n if results.heldout else None
+    title = f"sweep {results.sweep}: mean ± standard deviation over seeds" + (f", {n} images a score" if n else "")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in ("cell", "seeds", *SHOWN_METRICS, "images", "training TFLOPs"):
+        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+    for arm in results.arms:
+        shown = (_spread(arm.metrics.get(metric)) for metric in SHOWN_METRICS)
+        table.add_row(arm.label, _seeds(arm), *shown, f"{arm.images:,}", f"{arm.training_flops / 1e12:,.4g}")
+    if results.heldout:
+        real = (f"{results.heldout.values[m]:.4g}" if m in results.heldout.values else "" for m in SHOWN_METRICS)
+        table.add_row("held-out real images", "", *real, "", "", style="dim", end_section=True)
+    screen.print(table)
+    if results.searched:
+        screen.print(_search_table(results))
+    if results.contrasts:
+        screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
+    for contrast in results.contrasts:
+        screen.print(f"  {verdict(contrast)}", soft_wrap=True)
+
+
+def verdict(contrast: Contrast) -> str:
+    """A contrast in one line, such as `patch_size=16: prediction=x against prediction=v: prediction=x better`."""
+    sides = f"{contrast.value(contrast.a)} against {contrast.value(contrast.b)}"
+    return ": ".join(part for part in (contrast.context, sides, contrast.verdict) if part and part != "baseline")
+
+
+def _search_table(results: Results) -> Table:
+    title = "\nsearch trials, one seed each: they show where to look and prove nothing"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in ("trial", "values", *SHOWN_METRICS):
+        table.add_column(heading, justify="left" if heading in ("trial", "values") else "right", no_wrap=True)
+    for trial in results.searched:
+        table.add_row(trial.entry.trial_id, _values(trial.entry), *(_value(trial, metric) for metric in SHOWN_METRICS))
+    return table
+
+
+def _values(row: EntryRow) -> str:
+    return arm_label({axis: float(f"{value:.4g}") if isinstance(value, float) else value for axis, value in row.arm.items()})
+
+
+def _value(trial: TrialResult, metric: str) -> str:
+    value = trial.value(metric)
+    return str(trial.entry.state) if value is None else f"{value:.5g}"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "no score"
+    return f"{spread.mean:.5g}" + (f" ± {spread.sd:.2g}" if spread.sd is not None else "")
+
+
+def _seeds(arm: Arm) -> str:
+    lost = [f"{count} {word}" for count, word in ((arm.diverged, "diverged"), (arm.failed, "failed")) if count]
+    whole = f"{arm.scored}" if arm.scored == len(arm.trials) else f"{arm.scored} of {len(arm.trials)}"
+    return f"{whole} ({', '.join(lost)})" if lost else whole
+
+
+def leaderboard_rows(results: Results) -> list[dict[str, Any]]:
+    """Arms and searched trials as JSON rows."""
+    arms = [
+        {
+            "kind": "arm",
+            "cell": dict(arm.arm),
+            "stage": arm.stage,
+            "seeds": list(arm.seeds),
+            "scored": arm.scored,
+            "diverged": arm.diverged,
+            "failed": arm.failed,
+            "images": arm.images,
+            "training_flops": arm.training_flops,
+            "metrics": {name: spread._asdict() for name, spread in arm.metrics.items()},
+            "trials": [_trial_json(trial) for trial in arm.trials],
+        }
+        for arm in results.arms
+    ]
+    searched = [{"kind": "search", "cell": dict(trial.entry.arm), **_trial_json(trial)} for trial in results.searched]
+    return arms + searched
+
+
+def _leaderboard_facts(results: Results) -> dict[str, Any]:
+    heldout = results.heldout._asdict() if results.heldout else None
+    verdicts = [verdict(contrast) for contrast in results.contrasts]
+    direction = METRICS[results.objective].direction
+    objective = {"objective": results.objective, "direction": direction}
+    return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts}
+
+
+def _trial_json(trial: TrialResult) -> dict[str, Any]:
+    values = dict(trial.score.values) if trial.score else {}
+    return {**_entry_json(trial.entry), "n": trial.score.n if trial.score else None, "scores": values}
+
+
+def _entry_json(row: EntryRow) -> dict[str, Any]:
+    attempt = row.attempt
+    return {
+        "trial": row.trial_id,
+        "stage": row.stage,
+        "origin": row.origin,
+        "cell": dict(row.arm),
+        "seed": row.seed,
+        "state": str(row.state),
+        "cached": row.cached,
+        "images": row.images,
+        "images_done": row.images if row.state is EntryState.DONE else attempt.images if attempt else 0,
+        "attempt": attempt.number if attempt else 0,
+        "cause": str(row.cause) if row.cause else None,
+        "detail": row.detail or None,
+        "first_bad_step": attempt.first_bad_step if attempt else None,
+    }
+
+
+def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
+    if as_json:
+        rows = [
+            {"name": s.name, "state": str(s.state), "updated_at": s.updated_at, **{str(k): v for k, v in s.counts.items()}}
+            for s in sweeps
+        ]
+        print_json("sweeps", rows)
+        return DONE
+    table = Table(box=None, pad_edge=False)
+    for heading in ("sweep", "state", "trials", "last change"):
+        table.add_column(heading)
+    for sweep in sweeps:
+        counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items())
+        table.add_row(sweep.name, str(sweep.state), counts, when(sweep.updated_at))
+    console().print(table)
+    return DONE
+
+
+def _trial_table(rows: list[EntryRow]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("stage", "trial", "cell", "seed", "state", "images", "attempt"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading in ("trial", "cell", "state") else "right")
+    for row in rows:
+        done = row.images if row.state is EntryState.DONE else row.attempt.images if row.attempt else 0
+        state = f"{row.state} (cached)" if row.cached else str(row.state)
+        attempt = str(row.attempt.number) if row.attempt else ""
+        table.add_row(str(row.stage), row.trial_id, _values(row), str(row.seed), state, f"{done:,}/{row.images:,}", attempt)
+    return table

@@ -1,0 +1,36 @@
+"""Placement groups that nobody holds any more. Ray keeps a dead driver's group when it was still waiting for its place."""
+
+import logging
+
+import ray
+from ray.util import placement_group_table
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+_log = logging.getLogger(__name__)
+_JOB_ID_HEX = 8
+"""A placement group's id ends with the id of the job that made it."""
+
+
+def live_groups() -> list[str]:
+    """Ids of the groups that hold or wait for resources."""
+    return [group for group, info in placement_group_table().items() if info["state"] != "REMOVED"]
+
+
+def remove_orphans() -> list[str]:
+    """Remove every group whose job is finished; their ids."""
+    dead = {job["JobID"] for job in ray._private.state.jobs() if job["IsDead"]}
+    return remove([group for group in live_groups() if group[-_JOB_ID_HEX:] in dead])
+
+
+def remove_own() -> list[str]:
+    """Remove what is left of this job's groups; their ids."""
+    own = ray.get_runtime_context().get_job_id()
+    return remove([group for group in live_groups() if group[-_JOB_ID_HEX:] == own])
+
+
+def remove(groups: list[str]) -> list[str]:
+    """Remove groups by id."""
+    for group in groups:
+        _log.info("removing the placement group %s", group)
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+    return groups

@@ -1,0 +1,115 @@
+"""A lane: one long-lived Ray Train worker group that takes trial after trial.
+
+Tune's trial is a class whose actor is reused, and with it the group: from one trial to the next it takes a fraction of a
+second instead of the ten that a group of its own would.
+"""
+
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+import ray
+from ray import train, tune
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+
+from jit_sweep.spec import Resources
+from trainables.lane_worker import NAMESPACE, lane_loop
+
+_log = logging.getLogger(__name__)
+OWNER_CPU = 0.01
+"""Tune refuses a trial that asks for nothing; a lane's workers leave this much of their CPUs to their owner."""
+CLEANUP_S = 7.0
+"""Tune kills an owner 10 s after it asked it to clean up."""
+
+
+class LaneTrainer(TorchTrainer):
+    """A TorchTrainer without two helpers of Ray Train that a lane has no use for.
+
+    The placement group cleaner is a detached actor: it outlives a killed driver, and would be left behind; the executor
+    removes the groups itself. The data set manager serves Ray Data. Each is a process of 110 MB.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        left_out = (PlacementGroupCleanerCallback, DatasetsCallback)
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, left_out)]
+
+
+def workers_of(resources: Resources) -> train.ScalingConfig:
+    """The worker group of a lane; with its owner it asks for exactly what the sweep file says."""
+    per_worker: dict[str, float] = {"CPU": resources.cpus - OWNER_CPU / resources.workers}
+    if resources.gpus:
+        per_worker["GPU"] = resources.gpus
+    return train.ScalingConfig(num_workers=resources.workers, use_gpu=bool(resources.gpus), resources_per_worker=per_worker)
+
+
+class LaneTrial(tune.Trainable):
+    """A Tune trial; its actor owns the lane."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.lane = f"{socket.gethostname()}-{os.getpid()}"
+        self.actor = ray.get_actor(config["actor"], namespace=NAMESPACE)
+        self.failure: BaseException | None = None
+        resources = Resources.model_validate(config["resources"])
+        trainer = LaneTrainer(
+            lane_loop,
+            train_loop_config={"actor": config["actor"], "lane": self.lane, "threads": max(1, int(resources.cpus))},
+            scaling_config=workers_of(resources),
+            run_config=train.RunConfig(
+                name=self.lane,
+                storage_path=config["storage"],
+                # Train must not restart the group by itself: the trial in flight would wait for ever.
+                failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=1),
+            ),
+        )
+        self.thread = threading.Thread(target=self._run, args=(trainer,), daemon=True)
+        self._offer(config)
+        self.thread.start()
+
+    def _run(self, trainer: TorchTrainer) -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:  # noqa: BLE001 - handed to step(), which is in Tune's thread
+            self.failure = error
+
+    def _offer(self, config: dict[str, Any]) -> None:
+        self.number = ray.get(
+            self.actor.offer.remote(
+                self.lane, trial=config["trial"], images=config["images"], host=socket.gethostname(), pid=os.getpid()
+            )
+        )
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        if not self.thread.is_alive():
+            raise RuntimeError(f"the lane has ended: {self.failure!r}")
+        self._offer(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The whole trial: waits until its end was reported, or until the lane died."""
+        answer = self.actor.outcome.remote(self.lane, number=self.number)
+        while True:
+            ready, _ = ray.wait([answer], timeout=0.5)
+            if ready:
+                outcome = ray.get(answer)
+                if outcome is not None:
+                    return {**outcome, "done": True}
+                answer = self.actor.outcome.remote(self.lane, number=self.number)
+            elif not self.thread.is_alive():
+                detail = f"the lane died: {self.failure!r}"
+                ray.get(self.actor.lost.remote(self.lane, detail=detail))
+                raise RuntimeError(detail)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Tune saves at a trial's end and errors without this; a trial's own checkpoints are in the store."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """See save_checkpoint."""
+
+    def cleanup(self) -> None:
+        ray.get(self.actor.dismiss.remote(self.lane))
+        self.thread.join(CLEANUP_S)

@@ -1,0 +1,82 @@
+"""A Ray cluster of this command's own, or a connection to one that runs."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from jit_sweep.errors import UserError
+from jit_sweep.executor.environment import ENVIRONMENT
+from trainables.lane_worker import NAMESPACE
+
+_TEMPORARY = "jit-sweep-"
+CONNECT_S = 3.0
+_OBJECT_STORE_BYTES = 128 * 2**20
+"""Nothing large goes through Ray's object store: images and checkpoints take their own way."""
+
+
+@contextmanager
+def local_cluster() -> Iterator[Path]:
+    """A Ray cluster on the loopback interface, gone at the end. Yields its folder."""
+    _remove_stale()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir="/tmp"))
+    try:
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+        )
+        yield folder
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_cluster(address: str) -> Iterator[None]:
+    """A connection to a cluster. UserError: nobody answers there, or it does not let us in."""
+    _check_answers(address)
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, runtime_env={"env_vars": ENVIRONMENT})
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"`--address` must be a running Ray cluster, got {address} ({reason}); start one with `ray start --head`"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """A wrong address would keep ray.init trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return  # `auto` and named addresses are answered at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise _unreachable(address, f"{error.strerror or error} within {CONNECT_S:g} s") from None
+
+
+def _unreachable(address: str, reason: str) -> UserError:
+    rule = f"`--address` must be a running Ray cluster, got {address} ({reason})"
+    return UserError(f"{rule}; start one with `ray start --head`, or leave it out for a local one")
+
+
+def _remove_stale() -> None:
+    """Folders of commands that were killed."""
+    for folder in Path("/tmp").glob(f"{_TEMPORARY}*-*"):
+        pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and folder.stat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)

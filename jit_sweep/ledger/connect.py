@@ -1,0 +1,153 @@
+"""Opening a ledger: by URL, checked, and made on first use."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.sql.schema import Table
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger import schema
+from jit_sweep.redact import redact, redact_all
+
+BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 10
+_WRITING = "ledger_writing"
+_CREATION_LOCK = 0x6A69745F73776570
+
+
+def open_engine(uri: str, *, create: bool = True) -> Engine:
+    """Connect to a ledger and make its tables where they are missing.
+
+    uri: `sqlite:///FILE` or `postgresql://...`. With `create=False` a missing ledger is an error and nothing is made.
+    UserError: no such ledger, unreachable, unwritable, or written by a newer version.
+    """
+    url = _url(uri)
+    try:
+        engine = _engine(url, create=create, uri=uri)
+    except ModuleNotFoundError as error:
+        raise UserError(f"a PostgreSQL ledger needs {error.name}; pip install 'jit-sweep[postgresql]'") from None
+    try:
+        _prepare(engine, create=create, uri=uri)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise UserError(_unusable(uri, error)) from None
+    except UserError:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes: all of it or nothing."""
+    # sqlite must ask for its write lock at the start: a reader that turns writer is refused without waiting.
+    with engine.connect().execution_options(**{_WRITING: True}) as connection, connection.begin():
+        yield connection
+
+
+def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose keys are not there yet; the others stay as they are."""
+    if not rows:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def _url(uri: str) -> URL:
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        url = None
+    backend = url.get_backend_name() if url is not None else None
+    if url is None or backend not in ("sqlite", "postgresql", "postgres"):
+        raise UserError(f"`ledger` must be sqlite:///FILE or postgresql://HOST/DATABASE, got {redact(uri)}")
+    if backend == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise UserError(f"`ledger` must outlive the command, got {redact(uri)}; name a file, as sqlite:///ledger.db")
+        return url.set(drivername="sqlite+pysqlite")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _engine(url: URL, *, create: bool, uri: str) -> Engine:
+    to_json = partial(json.dumps, allow_nan=False)
+    if url.get_backend_name() == "postgresql":
+        timeout = {"connect_timeout": CONNECT_TIMEOUT_S} if "connect_timeout" not in url.query else {}
+        return create_engine(url, json_serializer=to_json, connect_args=timeout, pool_pre_ping=True)
+    _check_file(Path(str(url.database)), create=create, uri=uri)
+    engine = create_engine(url, json_serializer=to_json, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _check_file(file: Path, *, create: bool, uri: str) -> None:
+    if not create:
+        if not file.is_file():
+            raise UserError(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{file.parent}: {error.strerror}"
+        raise UserError(f"the ledger's folder must be writable, got {reason}; choose another home with --home") from None
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transaction control begins too late and without the write lock: `_begin_sqlite` begins instead.
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = "BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITING) else "BEGIN"
+    connection.exec_driver_sql(mode)
+
+
+def _prepare(engine: Engine, *, create: bool, uri: str) -> None:
+    with engine.connect() as connection:
+        version = _stored_version(connection)
+    if version is None:
+        if not create:
+            raise UserError(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
+        with writing(engine) as connection:
+            version = _create(connection)
+    if version > schema.SCHEMA_VERSION:
+        have = f"schema {version}, this one knows {schema.SCHEMA_VERSION}"
+        raise UserError(f"the ledger {redact(uri)} was written by a newer jit-sweep ({have}); upgrade, or choose another home")
+
+
+def _stored_version(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(schema.schema_version.name):
+        return None
+    version: int | None = connection.scalar(select(func.max(schema.schema_version.c.version)))
+    return version
+
+
+def _create(connection: Connection) -> int:
+    """Make the tables unless another process was first; returns the version that stands."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})
+    version = _stored_version(connection)
+    if version is not None:
+        return version
+    schema.metadata.create_all(connection)
+    connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION, created_at=time.time()))
+    return schema.SCHEMA_VERSION
+
+
+def _unusable(uri: str, error: SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    reason = " ".join(redact_all(str(cause), uri=uri).split()) or type(cause).__name__
+    remedy = (
+        "check that the server is up and takes this user" if uri.startswith("postgres") else "choose another home with --home"
+    )
+    return f"the ledger must be readable and writable, got {redact(uri)}: {reason}; {remedy}"

@@ -1,0 +1,120 @@
+"""How a sweep's entries change state: by scores and divergences that are known, never by hope."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, exists, select, update
+
+from jit_sweep.ledger import events, schema
+from jit_sweep.ledger.connect import insert_new
+from jit_sweep.ledger.records import SETTLED, AttemptRow, EntryState, EventKind
+from jit_sweep.plan import Entry
+
+_ENTRY = schema.entry.c
+_SCORE = schema.score.c
+
+SCORED: ColumnElement[bool] = and_(
+    _SCORE.trial_id == _ENTRY.trial_id, _SCORE.images == _ENTRY.images, _SCORE.evaluation_id == _ENTRY.evaluation_id
+)
+"""An entry's score is the one at its own budget, by its own evaluation."""
+
+
+def add(connection: Connection, sweep: str, entries: Sequence[Entry], *, now: float) -> int:
+    """Plan entries and their trials; returns how many are new."""
+    trials = {entry.trial_id: entry.trial for entry in entries}
+    rows = [
+        {"id": name, "config": config.model_dump_json(), "data_digest": config.data.digest, "attempts": 0, "created_at": now}
+        for name, config in trials.items()
+    ]
+    insert_new(connection, schema.trial, rows)
+    known = set(connection.scalars(select(_ENTRY.key).where(_ENTRY.sweep == sweep)))
+    fresh = [_row(sweep, entry, now=now) for entry in entries if entry.key not in known]
+    insert_new(connection, schema.entry, fresh)
+    return len(fresh)
+
+
+def supersede(connection: Connection, sweep: str, entries: Sequence[Entry]) -> None:
+    """Let these entries stand for their trials, and hide what the same stage planned for them at other budgets."""
+    planned = {entry.key for entry in entries}
+    slots = {(entry.stage, entry.trial_id, entry.evaluation.id) for entry in entries}
+    columns = select(_ENTRY.key, _ENTRY.stage, _ENTRY.trial_id, _ENTRY.evaluation_id, _ENTRY.superseded)
+    rows = connection.execute(columns.where(_ENTRY.sweep == sweep)).all()
+    hidden = [row.key for row in rows if row.key not in planned and (row.stage, row.trial_id, row.evaluation_id) in slots]
+    back = [row.key for row in rows if row.key in planned and row.superseded]
+    changes = [{"the_key": key, "is_superseded": True} for key in hidden] + [
+        {"the_key": key, "is_superseded": False} for key in back
+    ]
+    if changes:
+        statement = of_sweep(sweep).where(_ENTRY.key == bindparam("the_key"))
+        connection.execute(statement.values(superseded=bindparam("is_superseded")), changes)
+
+
+def settle(connection: Connection, sweep: str, *, now: float, trial_id: str | None = None) -> None:
+    """Close the entries whose score, or whose trial's divergence, is known; `trial_id` limits it to one trial's."""
+    limit = [_ENTRY.trial_id == trial_id] if trial_id is not None else []
+    _count_cache_hits(connection, sweep, limit, now=now)
+    scored = of_sweep(sweep).where(*limit, _ENTRY.state != EntryState.DONE, exists().where(SCORED))
+    connection.execute(scored.values(state=EntryState.DONE, updated_at=now))
+    trial = schema.trial.c
+    diverged = exists().where(trial.id == _ENTRY.trial_id, trial.diverged_images <= _ENTRY.images)
+    doomed = of_sweep(sweep).where(*limit, _ENTRY.state.not_in(SETTLED), diverged)
+    connection.execute(doomed.values(state=EntryState.DIVERGED, updated_at=now))
+
+
+def has_unsettled(connection: Connection, sweep: str, trial_id: str, images: int) -> bool:
+    """Whether a sweep still wants this trial at `images`. ValueError: it never did."""
+    wanted = select(_ENTRY.state).where(_ENTRY.sweep == sweep, _ENTRY.trial_id == trial_id, _ENTRY.images == images)
+    states = connection.scalars(wanted).all()
+    if not states:
+        raise ValueError(f"an entry must be planned, got trial {trial_id} at {images} images in the sweep {sweep!r}")
+    return any(state not in SETTLED for state in states)
+
+
+def run(connection: Connection, attempt: AttemptRow, *, now: float) -> None:
+    """Mark the entries that an attempt is opened for."""
+    wanted = (_ENTRY.trial_id == attempt.trial_id, _ENTRY.images == attempt.target_images, _ENTRY.state.not_in(SETTLED))
+    running = of_sweep(attempt.sweep).where(*wanted)
+    connection.execute(running.values(state=EntryState.RUNNING, attempt=attempt.number, updated_at=now))
+
+
+def is_unscored(connection: Connection, attempt: AttemptRow) -> bool:
+    """Whether an entry that this attempt runs for has no score."""
+    served = (_ENTRY.sweep == attempt.sweep, _ENTRY.trial_id == attempt.trial_id, _ENTRY.attempt == attempt.number)
+    unscored = select(_ENTRY.key).where(*served, ~exists().where(SCORED).correlate(schema.entry))
+    return connection.scalar(unscored.limit(1)) is not None
+
+
+def of_sweep(sweep: str) -> Update:
+    """An update of a sweep's entries, to be narrowed and given values."""
+    return update(schema.entry).where(_ENTRY.sweep == sweep)
+
+
+def _count_cache_hits(connection: Connection, sweep: str, limit: list[ColumnElement[bool]], *, now: float) -> None:
+    """Mark and record the entries that are about to be done by a score that no attempt of theirs made."""
+    columns = select(_ENTRY.key, _ENTRY.trial_id, _SCORE.attempt, _SCORE.created_at, _SCORE.code_version)
+    foreign = _ENTRY.attempt.is_distinct_from(_SCORE.attempt)
+    hits = connection.execute(
+        columns.join_from(schema.entry, schema.score, SCORED).where(
+            _ENTRY.sweep == sweep, _ENTRY.state != EntryState.DONE, foreign, *limit
+        )
+    ).all()
+    for hit in hits:
+        connection.execute(of_sweep(sweep).where(_ENTRY.key == hit.key).values(cached=True))
+        data = {"key": hit.key, "attempt": hit.attempt, "age_s": now - hit.created_at, "code_version": hit.code_version}
+        events.append(connection, EventKind.CACHE_HIT, sweep=sweep, at=now, trial_id=hit.trial_id, data=data)
+
+
+def _row(sweep: str, entry: Entry, *, now: float) -> dict[str, Any]:
+    plain = entry.model_dump(include={"stage", "position", "arm", "seed", "images", "rungs", "origin"}, mode="json")
+    return {
+        **plain,
+        "sweep": sweep,
+        "key": entry.key,
+        "trial_id": entry.trial_id,
+        "evaluation_id": entry.evaluation.id,
+        "evaluation": entry.evaluation.model_dump_json(),
+        "state": EntryState.WAITING,
+        "cached": False,
+        "superseded": False,
+        "updated_at": now,
+    }

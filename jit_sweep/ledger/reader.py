@@ -1,0 +1,170 @@
+"""Everything that can be asked of a ledger; each question is one query or two, however many trials there are."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, Row, Select, exists, func, select
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger import schema
+from jit_sweep.ledger.entries import SCORED
+from jit_sweep.ledger.records import (
+    AttemptRow,
+    CostRow,
+    EntryRow,
+    EntryState,
+    EventKind,
+    EventRow,
+    HeldoutRow,
+    Owner,
+    RungRow,
+    ScoreRow,
+    SweepRow,
+    SweepState,
+    attempt_row,
+)
+
+_ENTRY = schema.entry.c
+_ATTEMPT_COLUMNS = list(schema.attempt.c)
+
+
+class LedgerReader:
+    """Reads of any sweep; nothing here writes or waits for the writer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def sweeps(self) -> list[SweepRow]:
+        """All sweeps, the latest first."""
+        per_state = select(_ENTRY.sweep, _ENTRY.state, func.count()).where(~_ENTRY.superseded)
+        counts: defaultdict[str, dict[EntryState, int]] = defaultdict(dict)
+        for name, state, count in self._rows(per_state.group_by(_ENTRY.sweep, _ENTRY.state)):
+            counts[name][EntryState(state)] = count
+        lease, sweep = schema.lease.c, schema.sweep.c
+        query = select(schema.sweep, *(column.label(f"lease_{column.name}") for column in lease))
+        query = query.outerjoin_from(schema.sweep, schema.lease, lease.sweep == sweep.name)
+        rows = self._rows(query.order_by(sweep.updated_at.desc(), sweep.name))
+        return [_sweep_row(row, counts=counts[row.name]) for row in rows]
+
+    def sweep(self, name: str) -> SweepRow:
+        """One sweep. UserError: the ledger has none of this name."""
+        sweeps = {row.name: row for row in self.sweeps()}
+        if name not in sweeps:
+            raise UserError(_unknown(name, sorted(sweeps)))
+        return sweeps[name]
+
+    def entries(self, sweep: str) -> list[EntryRow]:
+        """What the sweep plans now, in order of stage and position, with its last attempts."""
+        attempt, trial = schema.attempt.c, schema.trial.c
+        last = (attempt.trial_id == _ENTRY.trial_id) & (attempt.number == _ENTRY.attempt)
+        query = (
+            select(*_ATTEMPT_COLUMNS, trial.config, schema.entry)
+            .select_from(schema.entry)
+            .join(schema.trial, trial.id == _ENTRY.trial_id)
+            .outerjoin(schema.attempt, last)
+            .where(_ENTRY.sweep == sweep, ~_ENTRY.superseded)
+        )
+        rows = self._rows(query.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key))
+        return [_entry_row(row) for row in rows]
+
+    def attempts(self, sweep: str) -> list[AttemptRow]:
+        """The attempts that this sweep made, in the order they began."""
+        attempt = schema.attempt.c
+        query = select(schema.attempt).where(attempt.sweep == sweep)
+        return [attempt_row(row) for row in self._rows(query.order_by(attempt.started_at, attempt.trial_id, attempt.number))]
+
+    def scores(self, sweep: str) -> list[ScoreRow]:
+        """The scores at the sweep's own budgets by its own evaluations, whichever sweep made them."""
+        planned = exists().where(SCORED, _ENTRY.sweep == sweep, ~_ENTRY.superseded).correlate(schema.score)
+        return [ScoreRow(*row) for row in self._rows(select(schema.score).where(planned))]
+
+    def rung_values(self, sweep: str) -> list[RungRow]:
+        """What the sweep's trials measured on the way, up to its own budgets, by trial and image count."""
+        rung = schema.rung_value.c
+        columns = select(rung.trial_id, rung.images, rung.metric, rung.value, rung.attempt, rung.created_at)
+        mine = (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.trial_id == rung.trial_id, _ENTRY.images >= rung.images)
+        query = columns.where(exists().where(*mine).correlate(schema.rung_value))
+        return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric))]
+
+    def events_since(self, sweep: str, after: int, *, limit: int) -> list[EventRow]:
+        """The next events after the one numbered `after` (0 from the start), in order."""
+        event = schema.event.c
+        query = select(schema.event).where(event.sweep == sweep, event.id > after).order_by(event.id).limit(limit)
+        return [EventRow(*row)._replace(kind=EventKind(row.kind)) for row in self._rows(query)]
+
+    def heldout(self, sweep: str) -> HeldoutRow | None:
+        """What real held-out images of the sweep's data get at its evaluation's n; None until a trial has measured it."""
+        trial, score, real = schema.trial.c, schema.score.c, schema.heldout.c
+        pairs = select(trial.data_digest, score.n).join_from(schema.entry, schema.score, SCORED)
+        pairs = pairs.join(schema.trial, trial.id == _ENTRY.trial_id).where(_ENTRY.sweep == sweep, ~_ENTRY.superseded)
+        pair = pairs.distinct().subquery()
+        query = select(real.data_digest, real.n, schema.heldout.c["values"])
+        query = query.join(pair, (pair.c.data_digest == real.data_digest) & (pair.c.n == real.n))
+        rows = self._rows(query.order_by(real.n.desc()))
+        return HeldoutRow(*rows[0]) if rows else None
+
+    def cost(self, sweep: str) -> list[CostRow]:
+        """Seconds spent by this sweep's attempts, by how they ended and on what."""
+        cost, attempt = schema.cost.c, schema.attempt.c
+        made = (attempt.trial_id == cost.trial_id) & (attempt.number == cost.attempt)
+        query = select(attempt.outcome, cost.kind, func.sum(cost.seconds), func.count())
+        query = query.join_from(schema.cost, schema.attempt, made).where(attempt.sweep == sweep)
+        rows = self._rows(query.group_by(attempt.outcome, cost.kind).order_by(attempt.outcome, cost.kind))
+        return [CostRow(*row) for row in rows]
+
+    def _rows(self, query: Select[Any]) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+
+def _entry_row(row: Row[Any]) -> EntryRow:
+    values = row[len(_ATTEMPT_COLUMNS) + 1 :]
+    entry = dict(zip(_ENTRY.keys(), values, strict=True))
+    return EntryRow(
+        sweep=entry["sweep"],
+        key=entry["key"],
+        stage=entry["stage"],
+        position=entry["position"],
+        arm=entry["arm"],
+        seed=entry["seed"],
+        trial_id=entry["trial_id"],
+        images=entry["images"],
+        evaluation_id=entry["evaluation_id"],
+        rungs=tuple(entry["rungs"]),
+        origin=entry["origin"],
+        state=EntryState(entry["state"]),
+        cached=entry["cached"],
+        updated_at=entry["updated_at"],
+        attempt=attempt_row(row[: len(_ATTEMPT_COLUMNS)]) if entry["attempt"] is not None else None,
+        trial_json=row[len(_ATTEMPT_COLUMNS)],
+        evaluation_json=entry["evaluation"],
+    )
+
+
+def _sweep_row(row: Row[Any], *, counts: dict[EntryState, int]) -> SweepRow:
+    held = row.lease_expires_at is not None and row.lease_expires_at > 0
+    owner = Owner(row.lease_host, row.lease_pid, row.lease_user, row.lease_started_at) if held else None
+    return SweepRow(
+        name=row.name,
+        fingerprint=row.fingerprint,
+        facts=row.facts,
+        spec=row.spec,
+        state=SweepState(row.state),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        counts=counts,
+        owner=owner,
+        lease_expires_at=row.lease_expires_at if held else 0.0,
+    )
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    if not known:
+        return f"the ledger has no sweep {name!r}, nor any other; run one first"
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"the ledger has no sweep {name!r}; did you mean {near[0]!r}?"
+    shown = ", ".join(known[:8])
+    return f"the ledger has no sweep {name!r}; it has {shown}{' and more' if len(known) > 8 else ''}"

@@ -1,0 +1,242 @@
+"""The ledger's rows as frozen records, and the closed lists their states come from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from trainables.config import EvaluationConfig, TrialConfig
+
+AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
+
+
+class Cause(StrEnum):
+    """Why an attempt did not reach its score; nothing else is ever recorded."""
+
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    INFEASIBLE = "infeasible"
+    WORKER_LOST = "worker_lost"
+    NODE_LOST = "node_lost"
+    PREEMPTED = "preempted"
+    DATA_ERROR = "data_error"
+    STORAGE_ERROR = "storage_error"
+    STALLED = "stalled"
+    BUG = "bug"
+    CANCELLED = "cancelled"
+    DRIVER_LOST = "driver_lost"
+
+
+class EntryState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+SETTLED = frozenset({EntryState.DONE, EntryState.DIVERGED})
+"""States that running the sweep again does not change."""
+LOST = frozenset({EntryState.DIVERGED, EntryState.FAILED})
+"""Ended without a score."""
+
+
+class SweepState(StrEnum):
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class EventKind(StrEnum):
+    """What the ledger's diary holds. `data` of the trainer's kinds (progress to ended) is the report itself."""
+
+    REGISTERED = "registered"
+    ENTRIES_ADDED = "entries_added"
+    CACHE_HIT = "cache_hit"
+    REOPENED = "reopened"
+    BEGUN = "begun"
+    PROGRESS = "progress"
+    RUNG = "rung"
+    COMMITTED = "committed"
+    SCORED = "scored"
+    ENDED = "ended"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+class Owner(NamedTuple):
+    """A process that runs sweeps."""
+
+    host: str
+    pid: int
+    user: str
+    started_at: float
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (pid {self.pid})"
+
+
+class SweepRow(NamedTuple):
+    name: str
+    fingerprint: str
+    facts: Mapping[str, Any]
+    """Baseline, data, objective and evaluation: what makes two runs of a name the same sweep."""
+    spec: Mapping[str, Any]
+    state: SweepState
+    created_at: float
+    updated_at: float
+    counts: Mapping[EntryState, int]
+    """Entries by state."""
+    owner: Owner | None
+    """Who holds the lease, or None."""
+    lease_expires_at: float
+    """0 where nobody holds it; in the past where the owner is gone."""
+
+    @property
+    def objective(self) -> str:
+        return str(self.facts["objective"])
+
+
+class AttemptRow(NamedTuple):
+    """One go at a trial. Its number counts over all sweeps that share the trial."""
+
+    trial_id: str
+    number: int
+    sweep: str
+    target_images: int
+    lane: str
+    host: str
+    pid: int
+    images: int
+    """Trained on so far, over all attempts."""
+    step: int
+    images_per_second: float | None
+    loss: float | None
+    checkpoint: str | None
+    """URI of the last committed checkpoint of this attempt."""
+    checkpoint_images: int | None
+    outcome: AttemptOutcome | None
+    """None while it runs."""
+    cause: Cause | None
+    detail: str | None
+    first_bad_step: int | None
+    started_at: float
+    updated_at: float
+    ended_at: float | None
+
+
+def attempt_row(columns: Sequence[Any]) -> AttemptRow:
+    """The record of an attempt's columns, in the table's order."""
+    row = AttemptRow(*columns)
+    return row if row.cause is None else row._replace(cause=Cause(row.cause))
+
+
+@dataclass(frozen=True)
+class EntryRow:
+    """A planned piece of a sweep and how it stands."""
+
+    sweep: str
+    key: str
+    stage: int
+    position: int
+    arm: Mapping[str, str | int | float | bool | None]
+    seed: int
+    trial_id: str
+    images: int
+    evaluation_id: str
+    rungs: tuple[int, ...]
+    origin: Literal["grid", "search"]
+    state: EntryState
+    cached: bool
+    """Done by a score that was there before: another sweep's, or another stage's."""
+    updated_at: float
+    attempt: AttemptRow | None
+    """The last attempt that this sweep made for it."""
+    trial_json: str
+    evaluation_json: str
+
+    @cached_property
+    def trial(self) -> TrialConfig:
+        return TrialConfig.model_validate_json(self.trial_json)
+
+    @cached_property
+    def evaluation(self) -> EvaluationConfig:
+        return EvaluationConfig.model_validate_json(self.evaluation_json)
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why there is no score, where the entry diverged or failed."""
+        if self.state not in LOST:
+            return None
+        if self.attempt is not None:
+            return self.attempt.cause
+        return Cause.DIVERGED if self.state is EntryState.DIVERGED else None
+
+    @property
+    def detail(self) -> str:
+        """The cause in words; never empty where the entry diverged or failed."""
+        if self.state not in LOST:
+            return ""
+        if self.attempt is None:
+            return "known to diverge from an earlier sweep or stage"
+        return self.attempt.detail or str(self.cause or self.state)
+
+
+class ScoreRow(NamedTuple):
+    trial_id: str
+    images: int
+    evaluation_id: str
+    n: int
+    """Generated images behind each value."""
+    values: Mapping[str, float]
+    grid: str
+    """URI of the sample grid."""
+    attempt: int
+    code_version: str
+    created_at: float
+
+
+class RungRow(NamedTuple):
+    trial_id: str
+    images: int
+    metric: str
+    value: float
+    attempt: int
+    created_at: float
+
+
+class EventRow(NamedTuple):
+    id: int
+    """Rises with time within a sweep: pass the last one seen to `events_since`."""
+    sweep: str
+    at: float
+    kind: EventKind
+    trial_id: str | None
+    attempt: int | None
+    sequence: int | None
+    data: Mapping[str, Any]
+
+
+class HeldoutRow(NamedTuple):
+    """The distances that real held-out images get: what a perfect model would score."""
+
+    data_digest: str
+    n: int
+    values: Mapping[str, float]
+
+
+class CostRow(NamedTuple):
+    outcome: AttemptOutcome | None
+    """None for attempts that still run."""
+    kind: Literal["train", "evaluation", "checkpoint"]
+    seconds: float
+    attempts: int
+
+
+def when(at: float) -> str:
+    """A time for people, in UTC."""
+    return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,105 @@
+"""What each kind of report changes in the ledger."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from sqlalchemy import Connection, select
+
+from jit_sweep.ledger import attempts, entries, events, schema
+from jit_sweep.ledger.attempts import Ending
+from jit_sweep.ledger.connect import insert_new
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
+from trainables.report import Committed, Decision, Ended, Progress, Report, Rung, Scored
+
+
+@cache
+def code_version() -> str:
+    """The installed version of this project, which a score is recorded with."""
+    try:
+        return version("jit-sweep")
+    except PackageNotFoundError:  # travelled to the cluster as source
+        return "source"
+
+
+def apply(connection: Connection, attempt: AttemptRow, report: Report, *, sequence: int, now: float) -> Decision:
+    """Record a report of the trial's current attempt and answer it."""
+    attempts.set_values(connection, attempt, images=max(attempt.images, report.images), updated_at=now)
+    data = report.model_dump(mode="json")
+    decision = Decision()
+    match report:
+        case Progress():
+            _progress(connection, attempt, report)
+        case Rung():
+            decision = decide(report)
+            _rung(connection, attempt, report, decision, sequence=sequence, now=now)
+            data |= {"decision": decision.model_dump(mode="json")}
+        case Committed():
+            attempts.set_values(connection, attempt, checkpoint=report.uri, checkpoint_images=report.images)
+        case Scored():
+            _scored(connection, attempt, report, now=now)
+        case Ended():
+            reached = attempt._replace(images=max(attempt.images, report.images))
+            attempts.close(connection, reached, _ending(connection, attempt, report), now=now)
+    events.append(
+        connection,
+        EventKind(report.kind),
+        sweep=attempt.sweep,
+        at=now,
+        data=data,
+        trial_id=attempt.trial_id,
+        attempt=attempt.number,
+        sequence=sequence,
+    )
+    return decision
+
+
+def decide(rung: Rung) -> Decision:
+    """Whether a trial goes on past a rung. No scheduler stops trials early yet: all of them do."""
+    return Decision(verdict="go_on", reason=f"no scheduler: every trial goes on past {rung.images} images")
+
+
+def _progress(connection: Connection, attempt: AttemptRow, report: Progress) -> None:
+    if report.images < attempt.images:  # delivered late
+        return
+    now_known = {"step": report.step, "loss": report.loss, "images_per_second": report.images_per_second}
+    attempts.set_values(connection, attempt, **now_known)
+
+
+def _rung(connection: Connection, attempt: AttemptRow, report: Rung, decision: Decision, *, sequence: int, now: float) -> None:
+    measured = {"trial_id": attempt.trial_id, "attempt": attempt.number, "images": report.images, "created_at": now}
+    values = [{**measured, "metric": metric, "value": value} for metric, value in report.values.items()]
+    insert_new(connection, schema.rung_value, values)
+    answer = {"sequence": sequence, "verdict": decision.verdict, "reason": decision.reason}
+    insert_new(connection, schema.decision, [{**measured, **answer}])
+
+
+def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now: float) -> None:
+    row = {
+        "trial_id": attempt.trial_id,
+        "images": report.images,
+        "evaluation_id": report.evaluation,
+        "n": report.n,
+        "values": report.values,
+        "grid": report.grid,
+        "attempt": attempt.number,
+        "code_version": code_version(),
+        "created_at": now,
+    }
+    insert_new(connection, schema.score, [row])
+    if report.heldout:
+        digest = connection.scalar(select(schema.trial.c.data_digest).where(schema.trial.c.id == attempt.trial_id))
+        real = {"data_digest": digest, "n": report.n, "values": report.heldout, "created_at": now}
+        insert_new(connection, schema.heldout, [real])
+
+
+def _ending(connection: Connection, attempt: AttemptRow, report: Ended) -> Ending:
+    seconds = {"train": report.train_s, "evaluation": report.evaluation_s, "checkpoint": report.checkpoint_s}
+    match report.outcome:
+        case "diverged":
+            return Ending("diverged", EntryState.DIVERGED, Cause.DIVERGED, report.cause, report.first_bad_step, seconds)
+        case "done":
+            missing = entries.is_unscored(connection, attempt)
+            cause, detail = (Cause.BUG, "the trainer ended as done without this score") if missing else (None, "")
+            return Ending("done", EntryState.FAILED, cause, detail, seconds=seconds)
+        case "paused" | "stopped":
+            return Ending(report.outcome, EntryState.PAUSED, None, report.cause, seconds=seconds)

@@ -1,0 +1,230 @@
+"""From a sweep file to the trials it means: every cell resolved and checked before anything is started."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from jit_sweep.errors import UserError
+from jit_sweep.read_spec import explain
+from jit_sweep.spec import FileData, Grid, GridStage, SearchSpec, SearchStage, SweepSpec
+from search_spaces.axes import AxisValue, Cell, put
+from search_spaces.presets import Recipe
+from trainables.config import DataConfig, EvaluationConfig, Frozen, TrialConfig, content_hash
+from trainables.data import DataDescription, describe
+
+MOST_COMBINATIONS = 4096
+
+
+class Entry(Frozen):
+    """One planned piece of a sweep: a trial, how far it goes and how it is scored there."""
+
+    stage: int
+    position: int
+    """Order within the stage."""
+    arm: dict[str, AxisValue]
+    """The values of the stage's axes; trials of one arm differ only in their seed."""
+    seed: int
+    trial: TrialConfig
+    images: int
+    evaluation: EvaluationConfig
+    rungs: tuple[int, ...]
+    origin: Literal["grid", "search"]
+
+    @property
+    def trial_id(self) -> str:
+        return self.trial.id
+
+    @property
+    def key(self) -> str:
+        """Names the entry within its sweep."""
+        return f"{self.stage}:{self.trial_id}:{self.evaluation.id}:{self.images}"
+
+    @property
+    def label(self) -> str:
+        return arm_label(self.arm)
+
+
+class Plan(Frozen):
+    """A sweep resolved: what its grids train, and the searches whose trials are proposed as it runs."""
+
+    spec: SweepSpec
+    data: DataDescription
+    baseline: Recipe
+    entries: tuple[Entry, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What makes two runs of a name the same sweep."""
+        return {
+            "baseline": self.baseline.model_dump(mode="json"),
+            "data": {"digest": self.data.digest, "flip": self.spec.data.flip},
+            "objective": self.spec.objective,
+            "evaluation": self.spec.evaluation.model_dump(mode="json"),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        return content_hash(self.facts)
+
+    def stage_entries(self, stage: int) -> list[Entry]:
+        return [entry for entry in self.entries if entry.stage == stage]
+
+
+def arm_label(arm: Mapping[str, AxisValue]) -> str:
+    """An arm in words, such as `patch_size=16 prediction=x`."""
+    return " ".join(f"{axis}={'none' if value is None else value}" for axis, value in arm.items()) or "baseline"
+
+
+def plan(spec: SweepSpec, *, source: str) -> Plan:
+    """Resolve a sweep. UserError: data, baseline, or a combination of axis values is unsound; all faults at once."""
+    data = _described(spec, source=source)
+    try:
+        baseline = spec.baseline.recipe()
+    except ValidationError as error:
+        raise UserError(explain(error, source=source, model=Recipe, at="baseline")) from None
+    _check_budget(spec, baseline, source=source)
+    faults: list[str] = []
+    entries: list[Entry] = []
+    for index, stage in enumerate(spec.stages):
+        if isinstance(stage, GridStage):
+            entries += _grid_entries(spec, data, baseline, stage=index, grid=stage.grid, faults=faults)
+        else:
+            _check_search(spec, data, baseline, stage=index, search=stage.search, faults=faults)
+    if faults:
+        raise UserError("\n".join(f"{source}: {fault}" for fault in dict.fromkeys(faults)))
+    return Plan(spec=spec, data=data, baseline=baseline, entries=tuple(entries))
+
+
+def entry_of(
+    spec: SweepSpec,
+    data: DataDescription,
+    cell: Cell,
+    *,
+    stage: int,
+    position: int,
+    seed: int,
+    images: int,
+    origin: Literal["grid", "search"],
+) -> Entry:
+    """The planned piece for one cell and seed. ValueError: the cell makes no valid trial."""
+    trial = trial_of(spec, data, cell.recipe, seed=seed)
+    clamp = cell.recipe.diffusion.t_eps_train if cell.t_eps_sample is None else cell.t_eps_sample
+    evaluation = spec.evaluation.resolved(t_eps_sample=clamp)
+    if cell.t_eps_sample is not None:
+        evaluation = evaluation.model_copy(update={"t_eps_sample": clamp})
+    return Entry(
+        stage=stage,
+        position=position,
+        arm=cell.values,
+        seed=seed,
+        trial=trial,
+        images=images,
+        evaluation=evaluation,
+        rungs=rungs(images, count=spec.budget.rungs, batch_size=trial.batch_size),
+        origin=origin,
+    )
+
+
+def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: int) -> TrialConfig:
+    """A recipe on a sweep's data. ValueError: the two do not fit."""
+    config = DataConfig(
+        digest=data.digest,
+        image_size=data.image_size,
+        channels=data.channels,
+        num_classes=data.num_classes,
+        flip=spec.data.flip,
+    )
+    device = "cuda" if spec.resources.gpus else "cpu"
+    return TrialConfig.model_validate({**recipe.model_dump(), "data": config, "seed": seed, "device": device})
+
+
+def rungs(images: int, *, count: int, batch_size: int) -> tuple[int, ...]:
+    """Equally spaced image counts, each a whole number of batches, the last at the end."""
+    steps = images // batch_size
+    return tuple(sorted({max(1, round(steps * k / count)) * batch_size for k in range(1, count + 1)}))
+
+
+def grid_cells(grid: Grid) -> Iterator[dict[str, AxisValue]]:
+    """Every combination of a grid's values, the first axis slowest."""
+    for values in itertools.product(*grid.axes.values()):
+        yield dict(zip(grid.axes, values, strict=True))
+
+
+def _described(spec: SweepSpec, *, source: str) -> DataDescription:
+    try:
+        if isinstance(spec.data, FileData):
+            return describe(spec.data.uri, holdout=spec.data.holdout)
+        return describe(spec.data.name, holdout=None)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source}: data: {error}") from None
+
+
+def _check_budget(spec: SweepSpec, baseline: Recipe, *, source: str) -> None:
+    batch = baseline.batch_size
+    rules = [rule for stage in spec.stages if isinstance(stage, GridStage) for rule in stage.grid.cells]
+    budgets = [("budget.images_per_trial", spec.budget.images_per_trial)]
+    budgets += [
+        (f"cells.images_per_trial (where {rule.where})", rule.images_per_trial) for rule in rules if rule.images_per_trial
+    ]
+    faults = [
+        f"{source}: {key}: must be a multiple of batch_size={batch}, got {images}; try {max(1, round(images / batch)) * batch}"
+        for key, images in budgets
+        if images % batch
+    ]
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def _grid_entries(
+    spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, grid: Grid, faults: list[str]
+) -> list[Entry]:
+    entries: dict[str, Entry] = {}
+    for values in grid_cells(grid):
+        try:
+            cell = put(baseline, values)
+            images = _images(grid, values) or spec.budget.images_per_trial
+            for seed in _seeds(grid, values):
+                entry = entry_of(spec, data, cell, stage=stage, position=len(entries), seed=seed, images=images, origin="grid")
+                entries.setdefault(entry.key, entry)
+        except ValueError as error:
+            faults.append(f"stages[{stage}].grid: {arm_label(values)}: {_reason(error)}")
+    return list(entries.values())
+
+
+def _check_search(
+    spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, search: SearchSpec, faults: list[str]
+) -> None:
+    """Every combination of choices (and of ranges' ends) must be a valid trial, so that no proposal can be invalid."""
+    ends = [space if isinstance(space, tuple) else (space.low, space.high) for space in search.axes.values()]
+    for values in itertools.islice(itertools.product(*ends), MOST_COMBINATIONS):
+        try:
+            trial_of(spec, data, put(baseline, dict(zip(search.axes, values, strict=True))).recipe, seed=search.seed)
+        except ValueError as error:
+            faults.append(f"stages[{stage}].search: {arm_label(dict(zip(search.axes, values, strict=True)))}: {_reason(error)}")
+
+
+def _seeds(grid: Grid, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
+    given = [rule.seeds for rule in grid.cells if rule.seeds and _matches(rule.where, values)]
+    return given[-1] if given else grid.seeds
+
+
+def _images(grid: Grid, values: Mapping[str, AxisValue]) -> int | None:
+    given = [rule.images_per_trial for rule in grid.cells if rule.images_per_trial and _matches(rule.where, values)]
+    return given[-1] if given else None
+
+
+def _matches(where: Mapping[str, AxisValue], values: Mapping[str, AxisValue]) -> bool:
+    return all(axis in values and values[axis] == value for axis, value in where.items())
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+    return str(error)
+
+
+def searches(spec: SweepSpec) -> dict[int, SearchSpec]:
+    """The sweep's searches by stage."""
+    return {index: stage.search for index, stage in enumerate(spec.stages) if isinstance(stage, SearchStage)}

@@ -1,0 +1,122 @@
+"""From a sweep file to a `SweepSpec`, or to one message that names every mistake in it."""
+
+import difflib
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic.fields import FieldInfo
+
+from jit_sweep.errors import UserError
+from jit_sweep.spec import SweepSpec
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: `1e-3` is a number, and a repeated key is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise UserError(f"line {line}: a key must not repeat, got {key.value!r} twice; join the two")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789.")
+)
+
+
+def shipped_sweeps() -> list[str]:
+    """Names of the sweep files that come with the program."""
+    folder = resources.files("search_spaces") / "sweeps"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def read_spec(file: str) -> SweepSpec:
+    """The sweep in a file, or in a shipped file given by its bare name. UserError: all mistakes at once."""
+    tree = _parsed(_text(file), file)
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}: a sweep file must be a YAML mapping, got {type(tree).__name__}")
+    try:
+        return SweepSpec.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(explain(error, source=file, model=SweepSpec)) from None
+
+
+def _text(file: str) -> str:
+    path = Path(file)
+    if not path.exists() and file in shipped_sweeps():
+        return (resources.files("search_spaces") / "sweeps" / f"{file}.yaml").read_text()
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise UserError(f"{file}: {reason}; give a sweep file, or one of the shipped: {', '.join(shipped_sweeps())}") from None
+
+
+def _parsed(text: str, file: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(f"{file}: {where}not YAML: {getattr(error, 'problem', None) or error}") from None
+
+
+def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: str = "") -> str:
+    """A validation error as lines of `file: key.path: rule, got value`."""
+    items = error.errors(include_url=False)
+    deeper = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
+    lines = []
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in deeper:
+            continue  # pydantic does not count the faulty members of a list, which are told already
+        path, valid = _walk(model, item["loc"])
+        lines.append(f"{source}: {'.'.join(filter(None, (at, path)))}: {_rule(item, valid)}".replace(": : ", ": "))
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _walk(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
+    """The key path as the user wrote it (pydantic's has the unions' tags in it), and the keys that are valid there."""
+    path, here, valid = "", model, list[str]()
+    for part in loc:
+        variants = {tag.tag: member for member in get_args(here) for tag in get_args(member) if isinstance(tag, Tag)}
+        if part in variants:
+            here = get_args(variants[part])[0]
+            continue
+        fields = _fields(here)
+        valid = list(fields)
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        here = fields[part].annotation if part in fields else (get_args(here) or (None,))[-1 if isinstance(part, str) else 0]
+        if get_origin(here) is Annotated:
+            here = get_args(here)[0]
+    return path, valid
+
+
+def _fields(annotation: Any) -> dict[str | int, FieldInfo]:
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return {}
+    return {field.alias or name: field for name, field in annotation.model_fields.items()}
+
+
+def _rule(item: Any, valid: list[str]) -> str:
+    value, key = item["input"], str(item["loc"][-1]) if item["loc"] else ""
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, valid, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"valid keys: {', '.join(valid)}"
+        return f"unknown key {key!r}; {hint}"
+    if item["type"] == "missing":
+        return "this key is required"
+    if item["type"] == "value_error":
+        return message
+    shown = value if isinstance(value, str | int | float | bool | None) else type(value).__name__
+    return f"{message[0].lower()}{message[1:]}, got {shown!r}"

@@ -1,0 +1,1 @@
+"""MLflow, where people watch a sweep and find its champion. Nothing that matters lives only here."""

@@ -1,0 +1,153 @@
+"""One page of the ledger's diary as it is written into MLflow's runs."""
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import fsspec
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, EventKind, EventRow, SweepState
+from jit_sweep.redact import redact
+from jit_sweep.results import read_results
+from jit_sweep.tracking import summary, translation
+from jit_sweep.tracking.runs import CURSOR, MARK, SweepRuns, TrialRun
+from jit_sweep.tracking.translation import Variant, milliseconds, variant
+
+_log = logging.getLogger(__name__)
+MOST_METRICS = 800
+"""In one request; MLflow takes 1000 things, parameters and tags among them."""
+_MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.SCORED})
+STATES_STAY = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.COMMITTED})
+"""Events after which every entry stands as before."""
+_ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+
+
+class Delivery:
+    """One page of events on its way into a sweep's runs; every part of it can be done again without harm."""
+
+    def __init__(
+        self, client: MlflowClient, runs: SweepRuns, reader: LedgerReader, entries: Mapping[Variant, list[EntryRow]]
+    ) -> None:
+        self._client, self._runs, self._reader, self._entries = client, runs, reader, entries
+
+    def describe_sweep(self) -> None:
+        """The sweep's file, and what makes it this sweep, once."""
+        parent = self._runs.parent
+        if parent.described:
+            return
+        sweep = self._reader.sweep(self._runs.sweep)
+        self._client.log_dict(parent.run_id, dict(sweep.spec), "sweep.json")
+        params = [Param(name, str(value)) for name, value in translation.flat(sweep.facts).items()]
+        self._client.log_batch(parent.run_id, params=params)
+        parent.described = True
+
+    def write_trials(self, events: Sequence[EventRow]) -> None:
+        """What each trial measured."""
+        told: dict[str, list[EventRow]] = {}
+        for event in events:
+            if event.trial_id is not None:
+                told.setdefault(event.trial_id, []).append(event)
+        for of_run, entries in self._entries.items():
+            if of_run.trial_id in told:
+                self._write_trial(entries, told[of_run.trial_id])
+
+    def _write_trial(self, entries: Sequence[EntryRow], events: Sequence[EventRow]) -> None:
+        entry = entries[0]
+        run = self._run(entry, at=events[0].at)
+        fresh = _fresh(
+            run, [event for event in events if event.data.get("evaluation", entry.evaluation_id) == entry.evaluation_id]
+        )
+        for event in fresh:
+            if event.kind is EventKind.SCORED:
+                self._upload_grid(run, event.data["grid"], images=event.data["images"])
+        marks = {f"{MARK}{event.kind}": str(event.data["images"]) for event in fresh}
+        self._log(run, [point for event in fresh for point in translation.points(event)], marks)
+
+    def write_states(self) -> None:
+        """How each trial stands; those that another sweep scored get their scores here."""
+        for entries in self._entries.values():
+            known = self._runs.trials.get(variant(entries[0]))
+            if known is None and not any(entry.state in SETTLED | LOST for entry in entries):
+                continue
+            run = known or self._run(entries[0], at=entries[0].updated_at)
+            tags = translation.state_tags(entries)
+            if any(entry.cached for entry in entries):
+                self._write_cached(run, entries)
+                tags["cached"] = "true"
+            self._log(run, [], {name: value for name, value in tags.items() if run.tags.get(name) != value})
+            self._set_status(run, translation.trial_status(entries), at=max(entry.updated_at for entry in entries))
+
+    def _write_cached(self, run: TrialRun, entries: Sequence[EntryRow]) -> None:
+        wanted = {entry.images for entry in entries if entry.cached and entry.state is EntryState.DONE}
+        if not any(images > run.mark(EventKind.SCORED) for images in wanted):
+            return
+        for score in sorted(self._reader.scores(self._runs.sweep), key=lambda score: score.images):
+            mine = Variant(score.trial_id, score.evaluation_id) == variant(entries[0]) and score.images in wanted
+            if mine and score.images > run.mark(EventKind.SCORED):
+                self._upload_grid(run, score.grid, images=score.images)
+                self._log(run, translation.score_points(score), {f"{MARK}{EventKind.SCORED}": str(score.images)})
+
+    def write_sweep(self, events: Sequence[EventRow]) -> None:
+        """The sweep's state, its results once it has ended, and last the cursor."""
+        last, parent = events[-1], self._runs.parent
+        state = SweepState(last.data["state"]) if last.kind is EventKind.FINISHED else SweepState.RUNNING
+        if last.kind is EventKind.FINISHED:
+            self._write_results(at=last.at)
+        self._set_status(parent, translation.sweep_status(state), at=last.at)
+        self._log(parent, [], {"state": str(state), CURSOR: str(last.id)})
+
+    def _write_results(self, *, at: float) -> None:
+        results, run = read_results(self._reader, self._runs.sweep), self._runs.parent
+        self._log(run, summary.arm_points(results, at=at), {})
+        self._client.log_text(run.run_id, summary.as_json(results), "leaderboard.json")
+        self._client.log_text(run.run_id, summary.as_markdown(results), "leaderboard.md")
+
+    def _run(self, entry: EntryRow, *, at: float) -> TrialRun:
+        run = self._runs.trial(self._client, entry, at=at)
+        if not run.described:
+            self._client.log_batch(run.run_id, params=translation.params(entry))
+            run.described = True
+        return run
+
+    def _log(self, run: TrialRun, points: Sequence[Metric], tags: Mapping[str, str]) -> None:
+        """Points first, so that a mark never stands for points that are not there."""
+        for first in range(0, len(points), MOST_METRICS):
+            self._client.log_batch(run.run_id, metrics=list(points[first : first + MOST_METRICS]))
+        if tags:
+            self._client.log_batch(run.run_id, tags=translation.tags(tags))
+            run.tags.update(tags)
+
+    def _set_status(self, run: TrialRun, status: str, *, at: float) -> None:
+        if status == run.status:
+            return
+        if status in _ENDED:
+            self._client.set_terminated(run.run_id, status, end_time=milliseconds(at))
+        else:
+            self._client.update_run(run.run_id, status)
+        run.status = status
+
+    def _upload_grid(self, run: TrialRun, uri: str, *, images: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{images:012d}.png"
+            try:
+                with fsspec.open(uri, "rb") as source:
+                    file.write_bytes(source.read())
+            except FileNotFoundError:
+                _log.warning("no sample grid at %s", redact(uri))
+                return
+            self._client.log_artifact(run.run_id, str(file), "samples")
+
+
+def _fresh(run: TrialRun, events: Sequence[EventRow]) -> list[EventRow]:
+    """The measurements beyond what the run has of their kind, in order: an attempt that starts again repeats some."""
+    marks = {kind: run.mark(kind) for kind in _MEASURED}
+    fresh = []
+    for event in events:
+        if event.kind in _MEASURED and event.data["images"] > marks[event.kind]:
+            marks[event.kind] = event.data["images"]
+            fresh.append(event)
+    return fresh

@@ -1,0 +1,158 @@
+"""Registered models: their versions, the alias `champion`, and their files."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREADY_EXISTS
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.records import SweepRow
+from jit_sweep.tracking import client as mlflow_client
+from jit_sweep.tracking import runs
+from jit_sweep.tracking.client import answering, open_client
+from jit_sweep.tracking.translation import Variant
+
+CHAMPION = "champion"
+PREVIOUS = "previous-champion"
+MOST_NAMES_SHOWN = 8
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_ADDRESS = re.compile(rf"(?P<name>{_NAME})(@(?P<alias>[A-Za-z][A-Za-z0-9_-]*)|/(?P<number>[1-9][0-9]*))?")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    model: str
+    number: int
+    source: str
+    """Address of its files, such as `runs:/RUN/PATH`."""
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """A trial's run in MLflow, and what its sweep's run says of the code that trained it."""
+
+    run_id: str
+    code: Mapping[str, str]
+    """Package versions, and the git commit where there is one."""
+
+
+class Registry:
+    """The models registered at one tracking address, and the runs their files come from."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        """UserError: there is no store at this address."""
+        self._uri = tracking_uri
+        with answering(tracking_uri):
+            self._client = open_client(tracking_uri, create=False)
+
+    def trial(self, sweep: SweepRow, wanted: Variant) -> TrialFacts | None:
+        """A trial's run; None where the sweep's diary has not reached MLflow so far."""
+        with answering(self._uri):
+            experiment_id = mlflow_client.experiment_id(self._client)
+            found = runs.find(self._client, experiment_id, sweep) if experiment_id is not None else None
+        if found is None or wanted not in found.trials:
+            return None
+        named = {"mlflow.source.git.commit": "git_commit"}
+        tags = found.parent.tags
+        code = {named.get(name, name.removeprefix("version.")): value for name, value in tags.items() if _tells_code(name)}
+        return TrialFacts(found.trials[wanted].run_id, code)
+
+    def champion(self, model: str) -> Version | None:
+        """The version with the alias `champion`."""
+        with answering(self._uri):
+            return _find(self._client, model, CHAMPION)
+
+    def make_champion(self, model: str, *, run_id: str, path: str, files: Path, tags: Mapping[str, str]) -> Version:
+        """Log a folder's files into a run, register them as a new version, and give it the alias.
+
+        The former champion gets the alias `previous-champion`.
+        """
+        with answering(self._uri):
+            self._client.log_artifacts(run_id, str(files), path)
+            _ensure_model(self._client, model)
+            former = _find(self._client, model, CHAMPION)
+            made = self._client.create_model_version(model, source_of(run_id, path), run_id=run_id, tags=dict(tags))
+            if former is not None:
+                self._client.set_registered_model_alias(model, PREVIOUS, str(former.number))
+            self._client.set_registered_model_alias(model, CHAMPION, str(made.version))
+        return _version(made)
+
+
+def source_of(run_id: str, path: str) -> str:
+    """The address of a run's files, as a version's source names it."""
+    return f"runs:/{run_id}/{path}"
+
+
+def check_name(model: str) -> str:
+    """The name, or a UserError with the rule."""
+    if not re.fullmatch(_NAME, model):
+        rule = "a model's name must be letters, digits, `.`, `_` and `-`, at most 100, beginning with a letter or digit"
+        raise UserError(f"{rule}, got {model!r}")
+    return model
+
+
+def load(model: str, *, tracking_uri: str, folder: Path) -> Path:
+    """Copy a version's files below `folder`; returns where they are.
+
+    `model` is NAME (its champion), NAME@ALIAS or NAME/VERSION. UserError: there is no such version, or its files are gone.
+    """
+    wanted = _ADDRESS.fullmatch(model)
+    if wanted is None:
+        raise UserError(f"a registered model must be named as NAME, NAME@ALIAS or NAME/VERSION, got {model!r}")
+    name, version = wanted["name"], wanted["number"] or wanted["alias"] or CHAMPION
+    client = open_client(tracking_uri, create=False)
+    with answering(tracking_uri):
+        found = _find(client, name, version)
+        if found is None:
+            raise UserError(_unknown(client, name, version))
+    try:
+        return Path(download_artifacts(artifact_uri=found.source, dst_path=str(folder), tracking_uri=tracking_uri))
+    except (MlflowException, OSError) as error:
+        rule = f"version {found.number} of {name} must have its files, got none at {found.source}"
+        raise UserError(f"{rule} ({type(error).__name__}); promote again") from error
+
+
+def _find(client: MlflowClient, model: str, version: str) -> Version | None:
+    """A version by number or alias."""
+    try:
+        if version.isdecimal():
+            return _version(client.get_model_version(model, version))
+        return _version(client.get_model_version_by_alias(model, version))
+    except MlflowException as error:
+        # An alias that a model does not have is told as an invalid parameter.
+        if mlflow_client.missing(error) or mlflow_client.says(error, INVALID_PARAMETER_VALUE):
+            return None
+        raise
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(str(found.name), int(found.version), str(found.source), dict(found.tags))
+
+
+def _ensure_model(client: MlflowClient, model: str) -> None:
+    try:
+        client.create_registered_model(model)
+    except MlflowException as error:
+        if not mlflow_client.says(error, RESOURCE_ALREADY_EXISTS):
+            raise
+
+
+def _unknown(client: MlflowClient, model: str, version: str) -> str:
+    names = sorted(str(known.name) for known in client.search_registered_models(max_results=100))
+    if model in names:
+        return f"the model {model} has no {version!r}; register one with `jit-sweep promote`"
+    shown = ", ".join(names[:MOST_NAMES_SHOWN]) + (" and more" if len(names) > MOST_NAMES_SHOWN else "")
+    return f"there is no model {model!r}; " + (f"there are {shown}" if names else "register one with `jit-sweep promote`")
+
+
+def _tells_code(tag: str) -> bool:
+    return tag.startswith("version.") or tag == "mlflow.source.git.commit"

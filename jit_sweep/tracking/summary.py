@@ -1,0 +1,99 @@
+"""A sweep's results as they stand in its own MLflow run: means over seeds as metrics, and the leaderboard as files."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mlflow.entities import Metric
+
+from jit_sweep.arms import Arm, Spread
+from jit_sweep.plan import arm_label
+from jit_sweep.results import Results
+from jit_sweep.tracking import translation
+from trainables.metrics import METRICS, VERDICT_METRICS
+
+
+def metrics_shown(objective: str) -> list[str]:
+    """The objective first, then the metrics that verdicts rest on."""
+    return list(dict.fromkeys((objective, *VERDICT_METRICS)))
+
+
+def arm_points(results: Results, *, at: float) -> list[Metric]:
+    """Mean, standard deviation and n of every arm, grouped by metric, at the arm's image count."""
+    return [
+        point
+        for arm in results.arms
+        for name in metrics_shown(results.objective)
+        if (spread := arm.metrics.get(name)) is not None
+        for point in translation.metrics(_named(name, arm, spread), step=arm.images, at=at)
+    ]
+
+
+def as_json(results: Results) -> str:
+    """The leaderboard for programs."""
+    arms = [
+        {
+            "kind": "arm",
+            "arm": dict(arm.arm),
+            "stage": arm.stage,
+            "images": arm.images,
+            "seeds": len(arm.trials),
+            "scored": arm.scored,
+            "diverged": arm.diverged,
+            "failed": arm.failed,
+            "metrics": {name: spread._asdict() for name, spread in arm.metrics.items()},
+        }
+        for arm in results.arms
+    ]
+    searched: list[dict[str, Any]] = [
+        {
+            "kind": "search",
+            "arm": dict(trial.entry.arm),
+            "trial": trial.entry.trial_id,
+            "images": trial.entry.images,
+            "metrics": dict(trial.score.values) if trial.score is not None else {},
+        }
+        for trial in results.searched
+    ]
+    direction = METRICS[results.objective].direction
+    facts = {"sweep": results.sweep, "objective": results.objective, "direction": direction}
+    return json.dumps({"schema": "jit-sweep/mlflow-leaderboard/1", **facts, "rows": arms + searched}, indent=1)
+
+
+def as_markdown(results: Results) -> str:
+    """The leaderboard for people."""
+    names = metrics_shown(results.objective)
+    lines = [f"# {results.sweep}", "", f"Best first by {results.objective}; mean ± standard deviation over seeds.", ""]
+    lines += [_line(["arm", "seeds scored", *names]), _line(["---"] * (2 + len(names)))]
+    lines += [_line([arm.label, f"{arm.scored} of {len(arm.trials)}", *_cells(arm, names)]) for arm in results.arms]
+    if results.heldout is not None:
+        lines.append(_line(["held-out real images", "", *(_number(results.heldout.values.get(name)) for name in names)]))
+    if results.searched:
+        lines += ["", "Search trials, one seed each: they show where to look and prove nothing.", ""]
+        lines += [_line(["trial", "values", *names]), _line(["---"] * (2 + len(names)))]
+        for trial in results.searched:
+            values = [_number(trial.value(name)) for name in names]
+            lines.append(_line([trial.entry.trial_id, arm_label(trial.entry.arm), *values]))
+    return "\n".join([*lines, ""])
+
+
+def _named(metric: str, arm: Arm, spread: Spread) -> dict[str, float]:
+    # MLflow refuses `=` in a name.
+    label = re.sub(r"[^\w.\- ]", "-", arm.label)
+    values = {"mean": spread.mean, "sd": spread.sd, "n": spread.n}
+    return {f"{metric} {what}/{label}": value for what, value in values.items() if value is not None}
+
+
+def _cells(arm: Arm, names: list[str]) -> Iterator[str]:
+    for name in names:
+        spread = arm.metrics.get(name)
+        yield "" if spread is None else f"{spread.mean:.5g}" + (f" ± {spread.sd:.2g}" if spread.sd is not None else "")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,135 @@
+"""What the ledger's rows are called in MLflow: pure functions, with no client in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+
+from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow, ScoreRow, SweepState
+from jit_sweep.plan import arm_label
+from trainables.cost import forward_flops, parameter_count
+
+FLOPS_PER_GFLOP = 1e9
+RUNG_PREFIX = "rung"
+"""A rung's values stand apart from the scores of the same name, which are taken at the end."""
+
+
+class Variant(NamedTuple):
+    """What has a run of its own: a trial as scored by one evaluation. Nearly always there is one for each trial."""
+
+    trial_id: str
+    evaluation_id: str
+
+
+def variant(entry: EntryRow) -> Variant:
+    """The run that an entry belongs to; entries of several stages or budgets may share one."""
+    return Variant(entry.trial_id, entry.evaluation_id)
+
+
+def run_name(entry: EntryRow) -> str:
+    """The entry's cell and seed."""
+    return f"{arm_label(entry.arm)} seed={entry.seed}"
+
+
+def fixed_tags(entry: EntryRow) -> dict[str, str]:
+    """What is known of a trial before it starts."""
+    axes = {axis: "none" if value is None else str(value) for axis, value in entry.arm.items()}
+    return {
+        **axes,
+        "sweep": entry.sweep,
+        "trial": entry.trial_id,
+        "evaluation": entry.evaluation_id,
+        "arm": arm_label(entry.arm),
+        "stage": str(entry.stage),
+        "seed": str(entry.seed),
+        "origin": entry.origin,
+    }
+
+
+def params(entry: EntryRow) -> list[Param]:
+    """The resolved configuration, how it is scored, and what it costs, as flat names."""
+    trial = entry.trial
+    cost = {
+        "tokens": trial.grid**2,
+        "parameters": parameter_count(trial),
+        "forward_gflops": forward_flops(trial) / FLOPS_PER_GFLOP,
+    }
+    values = {**flat(trial.model_dump(mode="json")), **flat(entry.evaluation.model_dump(mode="json"), "evaluation."), **cost}
+    return [Param(name, str(value)) for name, value in values.items()]
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping's leaves by dotted path."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return leaves
+
+
+def points(event: EventRow) -> list[Metric]:
+    """The metric points in an event: step is the images trained on, the time is the event's own.
+
+    The same event always gives the same points, so that MLflow recognises those it has.
+    """
+    match event.kind:
+        case EventKind.PROGRESS:
+            values = {name: event.data[name] for name in ("loss", "images_per_second")}
+        case EventKind.RUNG:
+            values = {f"{RUNG_PREFIX}/{name}": value for name, value in event.data["values"].items()}
+        case EventKind.SCORED:
+            values = dict(event.data["values"])
+        case _:
+            return []
+    return metrics(values, step=event.data["images"], at=event.at)
+
+
+def score_points(score: ScoreRow) -> list[Metric]:
+    """A score as points, for one that another sweep made."""
+    return metrics(score.values, step=score.images, at=score.created_at)
+
+
+def metrics(values: Mapping[str, float], *, step: int, at: float) -> list[Metric]:
+    """Points at one step and time, in seconds since the epoch."""
+    return [Metric(name, float(value), milliseconds(at), step) for name, value in values.items()]
+
+
+def trial_status(entries: Sequence[EntryRow]) -> str:
+    """MLflow's status of the run that these entries share: what still goes on comes first."""
+    states = {entry.state for entry in entries}
+    by_urgency = (
+        (EntryState.RUNNING, RunStatus.RUNNING),
+        (EntryState.WAITING, RunStatus.SCHEDULED),
+        (EntryState.PAUSED, RunStatus.KILLED),
+        (EntryState.FAILED, RunStatus.FAILED),
+        (EntryState.DIVERGED, RunStatus.FAILED),
+    )
+    found = (status for state, status in by_urgency if state in states)
+    return str(RunStatus.to_string(next(found, RunStatus.FINISHED)))
+
+
+def state_tags(entries: Sequence[EntryRow]) -> dict[str, str]:
+    """How the entries of one run stand."""
+    states = list(dict.fromkeys(str(entry.state) for entry in entries))
+    causes = list(dict.fromkeys(str(entry.cause) for entry in entries if entry.cause is not None))
+    return {"state": ", ".join(states), "cause": ", ".join(causes)}
+
+
+def sweep_status(state: SweepState) -> str:
+    """MLflow's status of a sweep's own run."""
+    status = {
+        SweepState.RUNNING: RunStatus.RUNNING,
+        SweepState.INTERRUPTED: RunStatus.KILLED,
+        SweepState.DONE: RunStatus.FINISHED,
+        SweepState.FAILED: RunStatus.FAILED,
+    }
+    return str(RunStatus.to_string(status[state]))
+
+
+def tags(values: Mapping[str, str]) -> list[RunTag]:
+    """Tags as MLflow's records."""
+    return [RunTag(name, value) for name, value in values.items()]
+
+
+def milliseconds(at: float) -> int:
+    """MLflow's times, from seconds since the epoch."""
+    return round(at * 1000)

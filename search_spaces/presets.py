@@ -1,0 +1,110 @@
+"""Named starting points. A recipe is a trial without its data, seed and device.
+
+JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT sizes: arXiv 2212.09748, table 1.
+"""
+
+from typing import Any, Literal
+
+from trainables.config import (
+    DiffusionConfig,
+    EmaConfig,
+    Frozen,
+    LinearEmbedding,
+    ModelConfig,
+    OptimiserConfig,
+    PositiveInt,
+    Uniform,
+)
+
+
+class Recipe(Frozen):
+    """How to train, whatever the images: what a preset names and a sweep's baseline overrides."""
+
+    model: ModelConfig
+    diffusion: DiffusionConfig = DiffusionConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    ema: EmaConfig = EmaConfig()
+    batch_size: PositiveInt = 1024
+    precision: Literal["fp32", "bf16"] = "bf16"
+    attention: Literal["sdpa", "fp32"] = "sdpa"
+
+
+IMAGENET_EPOCH = 1_281_167
+_JIT_SIZES: dict[str, dict[str, Any]] = {
+    "s": {"width": 384, "depth": 12, "heads": 6, "class_tokens_start": 4},
+    "b": {"width": 768, "depth": 12, "heads": 12, "class_tokens_start": 4},
+    "l": {"width": 1024, "depth": 24, "heads": 16, "class_tokens_start": 8},
+    "h": {"width": 1280, "depth": 32, "heads": 16, "class_tokens_start": 10, "dropout": 0.2},
+    "g": {"width": 1664, "depth": 40, "heads": 16, "class_tokens_start": 10, "dropout": 0.2},
+}
+_DIT_SIZES: dict[str, dict[str, Any]] = {
+    "s": {"width": 384, "depth": 12, "heads": 6},
+    "b": {"width": 768, "depth": 12, "heads": 12},
+    "l": {"width": 1024, "depth": 24, "heads": 16},
+    "xl": {"width": 1152, "depth": 28, "heads": 16},
+}
+_PLAIN: dict[str, Any] = {"norm": "layer", "mlp": "gelu", "rope": False, "qk_norm": False, "class_tokens": 0}
+_LADDER: dict[str, dict[str, Any]] = {
+    "plain": _PLAIN,
+    "swiglu": {"rope": False, "qk_norm": False, "class_tokens": 0},
+    "rope": {"class_tokens": 0},
+}
+"""The rungs below the full model in the paper's table 4: each adds to the one before."""
+
+
+def _jit(size: str, **parts: Any) -> Recipe:
+    bottleneck = {"kind": "bottleneck", "dim": 256 if size in ("h", "g") else 128}
+    model = ModelConfig.model_validate({"patch_size": 16, "embedding": bottleneck, **_JIT_SIZES[size], **parts})
+    return Recipe(model=model, optimiser=OptimiserConfig(warmup_images=5 * IMAGENET_EPOCH))
+
+
+def _dit(size: str) -> Recipe:
+    """The transformer that JiT argues with, trained as a flow (SiT): v-prediction and uniform t."""
+    model = ModelConfig(patch_size=2, embedding=LinearEmbedding(), **_PLAIN, **_DIT_SIZES[size])
+    diffusion = DiffusionConfig(prediction="v", t_sampling=Uniform())
+    return Recipe(model=model, diffusion=diffusion, optimiser=OptimiserConfig(learning_rate=1e-4, beta2=0.999), batch_size=256)
+
+
+def _tiny() -> Recipe:
+    """About a million parameters, for 32-pixel images on a CPU."""
+    model = ModelConfig(
+        patch_size=16, width=96, depth=4, heads=4, embedding=LinearEmbedding(), class_tokens=4, class_tokens_start=1
+    )
+    return Recipe(
+        model=model,
+        optimiser=OptimiserConfig(learning_rate=1e-3, warmup_images=2400),
+        ema=EmaConfig(decay=0.995),
+        batch_size=48,
+        precision="fp32",
+    )
+
+
+PRESETS: dict[str, Recipe] = {
+    "jit-tiny": _tiny(),
+    **{f"jit-{size}": _jit(size) for size in _JIT_SIZES},
+    **{f"jit-{size}-{rung}": _jit(size, **parts) for size in ("b", "l") for rung, parts in _LADDER.items()},
+    **{f"dit-{size}": _dit(size) for size in _DIT_SIZES},
+}
+
+
+def preset(name: str) -> Recipe:
+    """The recipe of a name such as `jit-b`, or `jit-b/32` for another patch size. ValueError: unknown name."""
+    base, _, patch = name.partition("/")
+    if base not in PRESETS or (patch and not patch.isdecimal()):
+        raise ValueError(f"`preset` must be one of {', '.join(PRESETS)} (and /PATCH after it), got {name!r}")
+    recipe = PRESETS[base]
+    if not patch:
+        return recipe
+    return Recipe.model_validate(merged(recipe.model_dump(), {"model": {"patch_size": int(patch)}}))
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """A nested mapping with some of its leaves replaced; a mapping that names another `kind` replaces whole."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        same_kind = (
+            isinstance(below, dict) and isinstance(value, dict) and value.get("kind", below.get("kind")) == below.get("kind")
+        )
+        result[key] = merged(below, value) if same_kind else value  # type: ignore[arg-type]
+    return result

@@ -1,0 +1,139 @@
+"""The layers: which package may import what, and which commands answer without the heavy libraries."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+PACKAGES = ("trainables", "search_spaces", "jit_sweep")
+"""In the order in which they may be imported: each imports only those before it."""
+
+PLACES = {
+    "ray": ("trainables/lane_worker.py", "jit_sweep/executor/", "jit_sweep/submit/"),
+    "mlflow": ("jit_sweep/tracking/",),
+    "optuna": ("jit_sweep/search.py",),
+    "sqlalchemy": ("jit_sweep/ledger/",),
+    "sqlite3": ("jit_sweep/ledger/",),
+    "psycopg": ("jit_sweep/ledger/",),
+    "torch": ("trainables/",),
+    "pandas": (),
+}
+TORCH_FREE = (
+    "trainables.config",
+    "trainables.metrics",
+    "trainables.report",
+    "trainables.cost",
+    "trainables.clamp",
+    "trainables.data",
+    "search_spaces.axes",
+    "search_spaces.presets",
+    "jit_sweep.spec",
+    "jit_sweep.plan",
+    "jit_sweep.ledger.reader",
+)
+HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement's target, wherever in its file it stands."""
+
+    file: str
+    line: int
+    module: str
+
+    @property
+    def package(self) -> str:
+        return self.module.partition(".")[0]
+
+
+def source_files() -> list[Path]:
+    return [file for package in PACKAGES for file in sorted((TOP / package).rglob("*.py"))]
+
+
+def imports_of(file: Path) -> Iterator[Import]:
+    name = str(file.relative_to(TOP))
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (Import(name, node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno}: relative import"
+            yield Import(name, node.lineno, str(node.module))
+
+
+ALL = [each for file in source_files() for each in imports_of(file)]
+
+
+def test_the_scan_sees_imports_inside_functions() -> None:
+    source = "def f():\n    def g():\n        import torch.nn as nn\n        from ray import tune\n"
+    file = TOP / "jit_sweep" / "__init__.py"
+    found = {node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)}
+    assert found == {3, 4}
+    assert file in source_files()
+
+
+@pytest.mark.parametrize("library", PLACES)
+def test_a_library_is_imported_only_in_its_place(library: str) -> None:
+    strays = [each for each in ALL if each.package == library and not each.file.startswith(PLACES[library] or "nowhere")]
+    assert strays == []
+
+
+def test_packages_import_in_one_direction() -> None:
+    upwards = [
+        each
+        for each in ALL
+        if each.package in PACKAGES and PACKAGES.index(each.package) > PACKAGES.index(each.file.partition("/")[0])
+    ]
+    assert upwards == []
+
+
+def test_the_program_never_imports_its_tests() -> None:
+    assert [each for each in ALL if each.package in ("tests", "pytest")] == []
+
+
+def loaded_by(code: str, *, cwd: Path) -> set[str]:
+    """The heavy libraries that a fresh interpreter has loaded after running some code."""
+    report = f"import sys; sys.stderr.write('LOADED ' + ' '.join(m for m in {HEAVY} if m in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.rpartition("LOADED")[2].split())
+
+
+def test_what_a_trial_is_loads_no_torch(tmp_path: Path) -> None:
+    assert loaded_by(f"import {', '.join(TORCH_FREE)}", cwd=tmp_path) == set()
+
+
+def test_the_check_of_loaded_libraries_can_fail(tmp_path: Path) -> None:
+    assert loaded_by("import optuna", cwd=tmp_path) == {"optuna"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["validate", "quickstart"], ["plan", "quickstart"]], ids=" ".join)
+def test_a_command_that_starts_nothing_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    code = f"import sys; sys.argv = ['jit-sweep', *{arguments!r}]\nfrom jit_sweep.cli import main\nassert main() == 0"
+    assert loaded_by(code, cwd=tmp_path) == set()
+
+
+def tracked_files() -> list[Path]:
+    """What a commit would hold, where this is a git checkout."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [TOP / name for name in listed.stdout.split("\0") if name and (TOP / name).is_file()]
+
+
+def test_no_file_names_a_machine_s_paths_or_a_registry_s_host() -> None:
+    # Written apart, so that this file does not name them itself.
+    paths = [f"/{folder}/" for folder in ("work", "root", "opt")]
+    hosts = [f"{name}.{domain}" for name, domain in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]
+    hosts += [f"{name}.{domain}" for name, domain in (("download.pytorch", "org"), ("deb.debian", "org"))]
+    text_files = [file for file in tracked_files() if file.suffix not in (".npz", ".png")]
+    named = [f"{file.relative_to(TOP)}: {word}" for file in text_files for word in (*paths, *hosts) if word in file.read_text()]
+    assert named == []

@@ -1,0 +1,232 @@
+"""Opening a ledger: made on first use, refused in words, passwords never shown; and the lease that makes one writer of many."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger import schema
+from jit_sweep.ledger.connect import open_engine, writing
+from jit_sweep.ledger.lease import LeaseHeld, LeaseLost, acquire, this_process
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import Owner
+from jit_sweep.ledger.writer import LedgerWriter
+from jit_sweep.redact import redact, redact_all
+from tests.desk import ALICE, BOB, FACTS, Desk, HandClock, contents, planned
+
+pytest_plugins = ("tests.ledger_databases",)
+
+HERE = Path(__file__).parent.parent
+
+
+def test_a_ledger_is_made_once_and_keeps_its_rows(ledger_uri: str) -> None:
+    Desk(open_engine(ledger_uri))
+    assert [row.name for row in LedgerReader(open_engine(ledger_uri)).sweeps()] == ["mine"]
+
+
+def test_processes_that_open_a_new_ledger_together_all_succeed(ledger_uri: str) -> None:
+    program = "import sys; from jit_sweep.ledger.connect import open_engine; open_engine(sys.argv[1])"
+    command = [sys.executable, "-c", program, ledger_uri]
+    processes = [subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    with open_engine(ledger_uri).connect() as connection:
+        assert connection.execute(select(schema.schema_version.c.version)).all() == [(schema.SCHEMA_VERSION,)]
+
+
+def test_a_newer_ledger_is_refused_by_its_version(ledger_uri: str) -> None:
+    with writing(open_engine(ledger_uri)) as connection:
+        connection.execute(update(schema.schema_version).values(version=schema.SCHEMA_VERSION + 1))
+    with pytest.raises(UserError, match=r"newer jit-sweep \(schema 2, this one knows 1\)"):
+        open_engine(ledger_uri)
+
+
+def test_reading_where_no_ledger_is_says_so_and_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no ledger at sqlite:///.*run a sweep there first"):
+        open_engine(f"sqlite:///{tmp_path}/deep/ledger.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_an_empty_database_says_so_and_makes_no_tables(postgres_uri: str) -> None:
+    with pytest.raises(UserError, match="no ledger at postgresql:"):
+        open_engine(postgres_uri, create=False)
+    with pytest.raises(UserError, match="no ledger at"):
+        open_engine(postgres_uri, create=False)
+
+
+def test_a_server_that_is_down_is_named_without_its_password() -> None:
+    with socket.socket() as taken:  # bound but not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match="check that the server is up") as refusal:
+            open_engine(f"postgresql://alice:hunter2@127.0.0.1:{port}/ledger")
+    message = str(refusal.value)
+    assert f"postgresql://alice:***@127.0.0.1:{port}/ledger" in message
+    assert "hunter2" not in message
+
+
+def test_a_database_that_does_not_exist_is_the_users_mistake(postgres_server: str) -> None:
+    with pytest.raises(UserError, match='database "missing" does not exist'):
+        open_engine(postgres_server.replace("/postgres?", "/missing?"))
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="folder must be writable"):
+        open_engine(f"sqlite:///{tmp_path}/file/ledger.db")
+
+
+def test_a_file_that_is_no_database_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("a letter to my landlord, long enough to be looked at\n" * 100)
+    with pytest.raises(UserError, match="must be readable and writable.*file is not a database"):
+        open_engine(f"sqlite:///{tmp_path}/ledger.db")
+
+
+@pytest.mark.parametrize("uri", ["mysql://host/db", "ledger.db", "", "http://alice:hunter2@host", "nonsense://u:hunter2@h"])
+def test_other_kinds_of_ledger_are_refused_without_their_password(uri: str) -> None:
+    with pytest.raises(UserError, match="must be sqlite:///FILE or postgresql://") as refusal:
+        open_engine(uri)
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:"])
+def test_a_ledger_in_memory_is_refused(uri: str) -> None:
+    with pytest.raises(UserError, match="must outlive the command"):
+        open_engine(uri)
+
+
+def test_sqlite_runs_in_wal_mode_and_keeps_references(tmp_path: Path) -> None:
+    desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
+    with desk.engine.connect() as connection:
+        pragmas = [connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "busy_timeout")]
+    assert pragmas == ["wal", 1, 30_000]
+    with pytest.raises(IntegrityError), writing(desk.engine) as connection:
+        connection.execute(schema.event.insert().values(sweep="nobody's", at=0.0, kind="begun", data={}))
+
+
+def test_a_reader_is_not_held_up_by_an_open_write(tmp_path: Path) -> None:
+    desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
+    desk.plan(planned())
+    with writing(desk.engine) as connection:
+        connection.execute(update(schema.entry).values(state="done"))
+        assert [row.state for row in desk.reader.entries("mine")] == ["waiting"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://alice:hunter2@host:5432/db", "postgresql://alice:***@host:5432/db"),
+        ("postgresql://alice:hun/ter@2@host/db", "postgresql://alice:***@host/db"),
+        (
+            "postgresql://alice@host/db?password=hunter2&sslmode=require",
+            "postgresql://alice@host/db?password=***&sslmode=require",
+        ),
+        ("s3://bucket/prefix", "s3://bucket/prefix"),
+        ("sqlite:////tmp/a@b:c/ledger.db", "sqlite:////tmp/a@b:c/ledger.db"),
+        ("http://localhost:5000", "http://localhost:5000"),
+        ("models:/name@champion", "models:/name@champion"),
+    ],
+)
+def test_only_secrets_are_redacted(uri: str, shown: str) -> None:
+    assert redact(uri) == shown
+
+
+def test_a_password_is_redacted_in_a_text_that_repeats_it_decoded() -> None:
+    told = redact_all("no entry for p@ss or p%40ss", uri="postgresql://u:p%40ss@host/db")
+    assert told == "no entry for *** or ***"
+
+
+def test_a_second_command_is_told_who_runs_the_sweep_and_since_when(engine: Engine) -> None:
+    Desk(engine)
+    with pytest.raises(LeaseHeld) as refusal:
+        acquire(engine, "mine", BOB, clock=HandClock(1012.0))
+    message = str(refusal.value)
+    assert "alice@elsewhere (pid 7)" in message
+    assert "since 1970-01-01 00:16:40 UTC" in message
+    assert "try again 18 s after it is gone" in message
+
+
+def test_other_sweeps_are_not_held_up_by_a_lease(engine: Engine) -> None:
+    desk = Desk(engine)
+    assert acquire(engine, "another", BOB, clock=desk.clock).epoch == 1
+
+
+def test_a_lease_that_is_not_renewed_runs_out_and_its_writer_changes_nothing_more(engine: Engine) -> None:
+    desk = Desk(engine)
+    desk.clock.now += 30.1
+    taken = acquire(engine, "mine", BOB, clock=desk.clock)
+    assert taken.epoch == desk.lease.epoch + 1
+    before = contents(engine)
+    with pytest.raises(LeaseLost, match=r"bob@nowhere \(pid 8\) runs it"):
+        desk.plan(planned())
+    with pytest.raises(LeaseLost):
+        desk.lease.renew()
+    desk.lease.release()
+    assert contents(engine) == before
+
+
+def test_a_renewed_lease_stands(engine: Engine) -> None:
+    desk = Desk(engine)
+    desk.clock.now += 29
+    desk.lease.renew()
+    desk.clock.now += 29
+    with pytest.raises(LeaseHeld):
+        acquire(engine, "mine", BOB, clock=desk.clock)
+
+
+def test_a_released_lease_is_free_at_once(engine: Engine) -> None:
+    desk = Desk(engine)
+    desk.lease.release()
+    assert acquire(engine, "mine", BOB, clock=desk.clock).epoch == 2
+
+
+def test_a_holder_killed_on_this_host_is_replaced_at_once(engine: Engine, ledger_uri: str) -> None:
+    program = (
+        "import sys, time; from jit_sweep.ledger.connect import open_engine; from jit_sweep.ledger.lease import *;"
+        "acquire(open_engine(sys.argv[1]), 'mine', this_process()); print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, ledger_uri], cwd=HERE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(LeaseHeld):
+        acquire(engine, "mine", this_process())
+    os.kill(holder.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet collected: a zombie counts as dead
+    taken = acquire(engine, "mine", this_process())
+    holder.communicate()
+    assert taken.epoch == 2
+
+
+def test_a_missing_process_on_another_host_proves_nothing(engine: Engine) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    acquire(engine, "mine", Owner(host="elsewhere", pid=gone.pid, user="alice", started_at=0.0))
+    with pytest.raises(LeaseHeld):
+        acquire(engine, "mine", this_process())
+
+
+def test_a_sweep_says_who_runs_it(engine: Engine) -> None:
+    desk = Desk(engine)
+    assert desk.reader.sweep("mine").owner == ALICE
+    desk.lease.release()
+    assert desk.reader.sweep("mine").owner is None
+
+
+def test_a_writer_writes_about_its_own_sweep_only(engine: Engine) -> None:
+    desk = Desk(engine)
+    with pytest.raises(AssertionError, match="lease is for 'mine'"):
+        LedgerWriter(engine, desk.lease).register("other", fingerprint="f", facts=FACTS, spec={})
+
+
+def test_the_file_is_a_plain_sqlite_database(tmp_path: Path) -> None:
+    Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        assert connection.execute("SELECT name, state FROM sweep").fetchall() == [("mine", "running")]

@@ -1,0 +1,121 @@
+"""A plan resolves every cell before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jit_sweep.errors import UserError
+from jit_sweep.plan import Plan, plan
+from jit_sweep.read_spec import read_spec
+from search_spaces.axes import AXES, put
+from search_spaces.presets import PRESETS, preset
+from tests.sweeps import write_sweep
+
+
+def planned(folder: Path, **changes: Any) -> Plan:
+    return plan(read_spec(write_sweep(folder, **changes)), source="sweep.yaml")
+
+
+def grid(axes: dict[str, list[Any]], **more: Any) -> dict[str, Any]:
+    return {"stages": [{"grid": {"axes": axes, **more}}]}
+
+
+def test_a_grid_is_every_combination_with_every_seed(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"patch_size": [16, 4], "prediction": ["x", "v"]}, seeds=3)).entries
+    assert len({entry.trial_id for entry in entries}) == 12
+    assert entries[0].label == "patch_size=16 prediction=x"
+
+
+def test_a_cell_rule_changes_seeds_and_images_of_its_cells_only(tmp_path: Path) -> None:
+    rule = {"where": {"patch_size": 4}, "seeds": 2, "images_per_trial": 8}
+    entries = planned(tmp_path, **grid({"patch_size": [16, 4]}, seeds=1, cells=[rule])).entries
+    assert [(e.arm["patch_size"], e.seed, e.images) for e in entries] == [(16, 0, 16), (4, 0, 8), (4, 1, 8)]
+
+
+def test_an_axis_that_does_not_exist_in_a_cell_is_left_out_and_its_copies_are_one_trial(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"t_sampling": ["uniform", "logit_normal"], "t_mu": [-0.8, 0.0]})).entries
+    assert [entry.arm for entry in entries] == [
+        {"t_sampling": "uniform"},
+        {"t_sampling": "logit_normal", "t_mu": -0.8},
+        {"t_sampling": "logit_normal", "t_mu": 0.0},
+    ]
+
+
+def test_the_sampling_clamp_changes_the_evaluation_and_not_the_trial(tmp_path: Path) -> None:
+    a, b = planned(tmp_path, **grid({"t_eps_sample": [0.05, 0.0]})).entries
+    assert a.trial_id == b.trial_id
+    assert (a.evaluation.t_eps_sample, b.evaluation.t_eps_sample) == (0.05, 0.0)
+    assert a.key != b.key
+
+
+def test_the_sampling_clamp_follows_the_training_clamp_where_none_is_given(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"t_eps_train": [0.05, 0.1]})).entries
+    assert [entry.evaluation.t_eps_sample for entry in entries] == [0.05, 0.1]
+
+
+def test_every_impossible_cell_is_named_with_the_rule_and_valid_choices(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, **grid({"patch_size": [16, 7, 5]}))
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "stages[0].grid: patch_size=7: `patch_size` must divide image_size, got patch_size=7, image_size=32; try" in lines[0]
+
+
+def test_a_search_with_an_impossible_choice_is_refused_before_it_samples(tmp_path: Path) -> None:
+    search = {"search": {"trials": 2, "axes": {"width": [16, 17], "learning_rate": {"low": 1e-4, "high": 1e-3}}}}
+    with pytest.raises(UserError, match="width=17"):
+        planned(tmp_path, stages=[search])
+
+
+def test_a_budget_that_is_no_whole_number_of_batches_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="must be a multiple of batch_size=8, got 20; try 16"):
+        planned(tmp_path, budget={"images_per_trial": 20})
+
+
+def test_rungs_are_equally_spaced_whole_batches_and_the_last_is_the_end(tmp_path: Path) -> None:
+    assert planned(tmp_path, budget={"images_per_trial": 80, "rungs": 4}).entries[0].rungs == (16, 40, 64, 80)
+
+
+def test_the_fingerprint_knows_baseline_data_objective_and_evaluation_and_nothing_else(tmp_path: Path) -> None:
+    base = planned(tmp_path).fingerprint
+    same = [{"budget": {"images_per_trial": 32}}, {"resources": {"cpus": 2}}, grid({"depth": [2]})]
+    other = [{"objective": "heldout_v_error"}, {"evaluation": {"n": 16}}, {"data": {"name": "emoji32"}}]
+    assert [planned(tmp_path, **changes).fingerprint == base for changes in same] == [True] * 3
+    assert [planned(tmp_path, **changes).fingerprint == base for changes in other] == [False] * 3
+
+
+def test_a_trials_id_ignores_budget_and_evaluation_and_feels_everything_else(tmp_path: Path) -> None:
+    trial = planned(tmp_path).entries[0].trial
+    assert planned(tmp_path, budget={"images_per_trial": 32}, evaluation={"n": 4}).entries[0].trial.id == trial.id
+    assert trial.model_copy(update={"seed": 1}).id != trial.id
+    assert trial.model_copy(update={"precision": "bf16"}).id != trial.id
+
+
+VALUES: dict[str, Any] = {
+    "patch_size": 8,
+    "prediction": "eps",
+    "loss": "x",
+    "t_sampling": "uniform",
+    "t_mu": 0.3,
+    "t_sigma": 1.5,
+    "t_eps_train": 0.2,
+    "t_eps_sample": 0.2,
+    "noise_scale": 2.0,
+    "learning_rate": 0.5,
+    "width": 192,
+    "depth": 7,
+    "bottleneck": 5,
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_every_axis_changes_something(name: str) -> None:
+    recipe = preset("jit-tiny")
+    cell = put(recipe, {name: VALUES[name]})
+    assert cell.recipe != recipe or cell.t_eps_sample == VALUES[name]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_takes_another_patch_size(name: str) -> None:
+    assert preset(f"{name}/8").model.patch_size == 8

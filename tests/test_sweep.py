@@ -1,0 +1,177 @@
+"""A real sweep through Ray, MLflow and the ledger, as a user runs it."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from tests.cluster import Head
+from tests.command import Running, jit_sweep, rows_of
+from tests.sweeps import write_sweep
+from trainables.checkpoint import Store
+from trainables.config import Assignment, TrialConfig
+from trainables.train import train
+
+LEARNING_RATES = [1e-3, 1e30]
+LONG = {"budget": {"images_per_trial": 24_000, "rungs": 4}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a sweep of two stages has run: a grid with two seeds and one arm that diverges, then a search."""
+    folder = tmp_path_factory.mktemp("finished")
+    grid = {"axes": {"learning_rate": LEARNING_RATES, "prediction": ["x"]}, "seeds": 2}
+    search = {
+        "from": "best_cell",
+        "trials": 2,
+        "axes": {"t_sampling": ["logit_normal", "uniform"], "t_mu": {"low": -1.0, "high": 0.0}},
+    }
+    file = write_sweep(folder, stages=[{"grid": grid}, {"search": search}], budget={"images_per_trial": 64, "rungs": 2})
+    done = jit_sweep("run", file, cwd=folder)
+    (folder / "said.txt").write_text(done.stdout)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return folder
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return rows_of("leaderboard", "tiny", cwd=folder)
+
+
+def test_a_sweep_scores_every_trial_that_can_be_scored_and_names_the_others(finished: Path) -> None:
+    arms = {row["cell"]["learning_rate"]: row for row in rows(finished) if row["kind"] == "arm"}
+    assert arms[1e-3]["scored"] == 2
+    assert arms[1e-3]["metrics"]["fd_efflite0_96"]["n"] == 2
+    assert arms[1e30]["diverged"] == 2
+    assert arms[1e30]["metrics"] == {}
+    assert all(trial["first_bad_step"] >= 1 for trial in arms[1e30]["trials"])
+
+
+def test_a_search_proposes_its_trials_from_the_best_cell_and_stands_in_a_table_of_its_own(finished: Path) -> None:
+    searched = [row for row in rows(finished) if row["kind"] == "search"]
+    assert len(searched) == 2
+    assert all(("t_mu" in row["cell"]) == (row["cell"]["t_sampling"] == "logit_normal") for row in searched)
+    reader = LedgerReader(open_engine(f"sqlite:///{finished}/.jit-sweep/ledger.db"))
+    assert {row.trial.optimiser.learning_rate for row in reader.entries("tiny") if row.origin == "search"} == {1e-3}
+
+
+def test_the_end_shows_tables_pictures_and_the_next_commands(finished: Path) -> None:
+    said = (finished / "said.txt").read_text()
+    for part in (
+        "held-out real images",
+        "search trials",
+        "2 diverged",
+        "tiny-samples.png",
+        "jit-sweep ui tiny",
+        "jit-sweep promote tiny",
+    ):
+        assert part in said
+    assert (finished / ".jit-sweep" / "store" / "tiny-samples.png").read_bytes().startswith(b"\x89PNG")
+    assert "Traceback" not in said
+
+
+def test_a_second_run_prints_the_same_result_and_starts_nothing(finished: Path) -> None:
+    before = rows(finished)
+    done = jit_sweep("run", "sweep.yaml", cwd=finished)
+    assert done.returncode == 1
+    assert "attempt" not in done.stdout
+    assert rows(finished) == before
+
+
+def test_a_changed_baseline_under_the_same_name_is_refused_with_what_changed(finished: Path, tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, evaluation={"n": 16})
+    done = jit_sweep("run", file, "--home", str(finished / ".jit-sweep"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "evaluation.n" in done.stderr
+    assert "rename the sweep" in done.stderr
+
+
+def test_a_trial_in_a_warm_lane_equals_the_same_trial_in_this_process_bit_for_bit(finished: Path, tmp_path: Path) -> None:
+    reader = LedgerReader(open_engine(f"sqlite:///{finished}/.jit-sweep/ledger.db"))
+    entry = [row for row in reader.entries("tiny") if row.arm.get("learning_rate") == 1e-3][-1]
+    lane = next(row.lane for row in reader.attempts("tiny") if row.trial_id == entry.trial_id)
+    assert sum(row.lane == lane for row in reader.attempts("tiny")) > 1
+    cold = Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path))
+    torch.set_num_threads(1)
+    list(train(cold))
+    assert_same_weights(finished / ".jit-sweep" / "store", tmp_path, entry.trial, entry.images)
+
+
+def assert_same_weights(a: Path, b: Path, trial: TrialConfig, images: int) -> None:
+    both = []
+    for store in (Store(str(a)), Store(str(b))):
+        commit = store.latest(trial.id, most_images=images)
+        assert commit is not None
+        assert commit.images == images
+        both.append(store.read(commit).tensors)
+    for part in ("model", "ema", "optimiser"):
+        assert both[0][part].keys() == both[1][part].keys()
+        assert all(torch.equal(tensor, both[1][part][name]) for name, tensor in both[0][part].items())
+
+
+def test_status_tells_how_every_trial_stands(finished: Path) -> None:
+    states = [row["state"] for row in rows_of("status", "tiny", cwd=finished)]
+    assert sorted(states) == ["diverged"] * 2 + ["done"] * 4
+    assert [row["name"] for row in rows_of("status", cwd=finished)] == ["tiny"]
+
+
+def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, **LONG)
+    with Running("run", file, cwd=tmp_path) as command:
+        command.until(lambda said: said.count("heldout_v_error") >= 2)
+        assert command.end(signal.SIGINT) == 130
+        assert "goes on: jit-sweep run" in command.said
+    stopped = rows_of("status", "tiny", cwd=tmp_path)
+    assert {row["state"] for row in stopped} == {"paused"}
+    assert all(0 < row["images_done"] < row["images"] for row in stopped)
+
+    resumed = jit_sweep("run", file, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    entry = reader.entries("tiny")[0]
+    list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
+
+
+def test_a_killed_command_leaves_nothing_on_a_persistent_head_once_the_same_command_has_run_again(
+    tmp_path: Path, head: Head
+) -> None:
+    file = write_sweep(tmp_path, **LONG)
+    arguments = ("run", file, "--address", head.address)
+    before = {process.pid for process in head.processes()}
+    with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
+        command.until(lambda said: said.count("heldout_v_error") >= 2)
+        command.end(signal.SIGKILL)
+    resumed = jit_sweep(*arguments, cwd=tmp_path, **head.client_env)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    attempts = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db")).attempts("tiny")
+    assert sorted(row.outcome or "" for row in attempts) == ["done", "done", "driver_lost", "driver_lost"]
+    assert left_behind(head, before) == []
+
+
+def left_behind(head: Head, before: set[int]) -> list[str]:
+    """Placement groups, and lane processes, that are still there."""
+    ask = (
+        "import ray, json; from ray.util import placement_group_table as t\n"
+        f"ray.init(address={head.address!r}, log_to_driver=False)\n"
+        "print(json.dumps([g['state'] for g in t().values() if g['state'] != 'REMOVED']))"
+    )
+    import subprocess
+    import sys
+
+    from tests.command import environment
+
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env=environment(head.home, **head.client_env), capture_output=True, text=True, check=True
+    )
+    groups = json.loads(done.stdout.strip().splitlines()[-1])
+    lanes = [
+        p
+        for p in head.processes()
+        if p.pid not in before and "ray::" in " ".join(p.cmdline()) and "IDLE" not in " ".join(p.cmdline())
+    ]
+    return groups + [" ".join(p.cmdline()) for p in lanes]

@@ -1,0 +1,196 @@
+"""The training loop: the same trial gives the same weights, however it was interrupted or cut up."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainables.checkpoint import Store
+from trainables.config import (
+    Assignment,
+    DataConfig,
+    DiffusionConfig,
+    EmaConfig,
+    EvaluationConfig,
+    LinearEmbedding,
+    ModelConfig,
+    OptimiserConfig,
+    TrialConfig,
+)
+from trainables.data import describe
+from trainables.report import Committed, Decision, Ended, Progress, Report, Rung, Scored
+from trainables.train import train
+
+BATCH = 8
+DATA = describe("emoji32", holdout=None)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def trial(*, dropout: float = 0.0, learning_rate: float = 1e-3, **diffusion: object) -> TrialConfig:
+    return TrialConfig(
+        data=DataConfig(digest=DATA.digest, image_size=32, num_classes=DATA.num_classes),
+        model=ModelConfig(
+            patch_size=16,
+            width=16,
+            depth=4,
+            heads=2,
+            embedding=LinearEmbedding(),
+            class_tokens=2,
+            class_tokens_start=1,
+            dropout=dropout,
+        ),
+        diffusion=DiffusionConfig.model_validate(diffusion),
+        optimiser=OptimiserConfig(learning_rate=learning_rate, warmup_images=3 * BATCH),
+        ema=EmaConfig(decay=0.9),
+        batch_size=BATCH,
+        precision="fp32",
+    )
+
+
+def assignment(store: Path, *, steps: int, of: TrialConfig | None = None, scored: bool = False, **more: object) -> Assignment:
+    evaluations = (EvaluationConfig(n=8, sampler="euler", steps=2),) if scored else ()
+    return Assignment.model_validate(
+        {"trial": of or trial(), "images": steps * BATCH, "evaluations": evaluations, "storage": str(store), **more}
+    )
+
+
+def weights(work: Assignment) -> dict[str, Tensor]:
+    """Every tensor of the checkpoint at the end of an assignment: weights, average and optimiser."""
+    store = Store(work.storage)
+    commit = store.latest(work.trial.id, most_images=work.images)
+    assert commit is not None
+    assert commit.images == work.images
+    return {
+        f"{part}/{name}": tensor for part, tensors in store.read(commit).tensors.items() for name, tensor in tensors.items()
+    }
+
+
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def run(work: Assignment, **how: object) -> list[Report]:
+    return list(train(work, **how))  # type: ignore[arg-type]
+
+
+def test_the_same_trial_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    first, second = assignment(tmp_path / "a", steps=6), assignment(tmp_path / "b", steps=6)
+    run(first)
+    torch.rand(1000)
+    run(second)
+    assert_same(weights(first), weights(second))
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    first = assignment(tmp_path, steps=2)
+    second = assignment(tmp_path, steps=2, of=trial().model_copy(update={"seed": 1}))
+    run(first)
+    run(second)
+    assert any(not torch.equal(a, b) for a, b in zip(weights(first).values(), weights(second).values(), strict=True))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_five_and_five_steps_equal_ten_with_optimiser_and_average(tmp_path: Path, dropout: float) -> None:
+    config = trial(dropout=dropout)
+    whole = assignment(tmp_path / "whole", steps=10, of=config)
+    run(whole)
+    run(assignment(tmp_path / "halves", steps=5, of=config))
+    halves = assignment(tmp_path / "halves", steps=10, of=config)
+    reports = run(halves, attempt=2)
+    assert min(report.images for report in reports) > 5 * BATCH
+    assert_same(weights(whole), weights(halves))
+
+
+def test_a_trial_that_was_asked_to_stop_saves_and_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole, stopped = assignment(tmp_path / "whole", steps=6), assignment(tmp_path / "stopped", steps=6)
+    run(whole)
+    asked = iter([False, False, True])
+    end = run(stopped, interrupted=lambda: next(asked))[-1]
+    assert isinstance(end, Ended)
+    assert (end.outcome, end.images) == ("paused", 3 * BATCH)
+    run(stopped, attempt=2)
+    assert_same(weights(whole), weights(stopped))
+
+
+def test_the_checkpoint_on_the_way_is_gone_once_the_next_is_committed(tmp_path: Path) -> None:
+    work = assignment(tmp_path, steps=4)
+    asked = iter([False, True])
+    run(work, interrupted=lambda: next(asked))
+    run(work, attempt=2)
+    store = Store(work.storage)
+    assert store.latest(work.trial.id, most_images=3 * BATCH) is None
+    assert store.latest(work.trial.id, most_images=4 * BATCH) is not None
+
+
+def test_the_micro_batch_changes_no_draw_and_the_weights_only_by_rounding(tmp_path: Path) -> None:
+    whole = assignment(tmp_path / "whole", steps=4)
+    parts = assignment(tmp_path / "parts", steps=4, micro_batch=3)
+    run(whole)
+    run(parts)
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_a_rung_is_measured_at_its_image_count_and_its_decision_is_obeyed(tmp_path: Path) -> None:
+    work = assignment(tmp_path, steps=6, rungs=(2 * BATCH, 4 * BATCH, 6 * BATCH))
+
+    def decide(rung: Rung) -> Decision:
+        return Decision(verdict="pause" if rung.images == 4 * BATCH else "go_on", reason="behind")
+
+    reports = run(work, decide=decide)
+    assert [report.images for report in reports if isinstance(report, Rung)] == [2 * BATCH, 4 * BATCH]
+    assert isinstance(reports[-2], Committed)
+    assert reports[-1].model_dump(include={"outcome", "cause", "images"}) == {
+        "outcome": "paused",
+        "cause": "behind",
+        "images": 4 * BATCH,
+    }
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_at_its_first_bad_step_and_nothing_is_committed(tmp_path: Path) -> None:
+    work = assignment(tmp_path, steps=40, of=trial(learning_rate=1e30))
+    end = run(work)[-1]
+    assert isinstance(end, Ended)
+    assert end.outcome == "diverged"
+    assert end.first_bad_step is not None
+    assert 1 < end.first_bad_step <= 5
+    assert Store(work.storage).latest(work.trial.id, most_images=work.images) is None
+
+
+def test_a_finished_trial_is_scored_on_equal_terms_without_training_again(tmp_path: Path) -> None:
+    work = assignment(tmp_path, steps=2, scored=True)
+    run(assignment(tmp_path, steps=2))
+    reports = run(work, attempt=2)
+    assert [type(report) for report in reports] == [Scored, Ended]
+    scored = reports[0]
+    assert isinstance(scored, Scored)
+    assert scored.n == 8
+    assert {"fd_efflite0_96", "kid_efflite0_96_raw", "heldout_v_error"} <= scored.values.keys()
+    assert scored.heldout.keys() == {"fd_efflite0_96", "kid_efflite0_96"}
+    assert Path(scored.grid).read_bytes().startswith(b"\x89PNG")
+    again = run(work, attempt=3)[0]
+    assert isinstance(again, Scored)
+    assert again.values == scored.values
+
+
+def test_data_that_is_not_the_planned_data_is_refused(tmp_path: Path) -> None:
+    other = trial().model_copy(update={"data": trial().data.model_copy(update={"digest": "0" * 12})})
+    with pytest.raises(ValueError, match="the data must be what the trial was planned on"):
+        run(assignment(tmp_path, steps=1, of=other))
+
+
+def test_progress_reports_steps_images_and_a_finite_loss(tmp_path: Path) -> None:
+    last = [report for report in run(assignment(tmp_path, steps=5)) if isinstance(report, Progress)][-1]
+    assert (last.step, last.images) == (5, 5 * BATCH)
+    assert 0 < last.loss < 100
+    assert last.images_per_second > 0

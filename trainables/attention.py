@@ -1,0 +1,50 @@
+"""Multi-head self-attention with the two recorded ways to compute it."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.config import ModelConfig
+from trainables.norm import HeadNorm
+from trainables.positions import rotate
+
+
+class Attention(nn.Module):
+    """Attention of JiT: one biased projection to q, k and v, RMSNorm on q and k, rotary positions, a biased output projection.
+
+    `mode` "sdpa" is torch's fused kernel; "fp32" writes QK^T and the softmax out in fp32 as the official code does, which some
+    eps- and v-prediction runs need against loss spikes.
+    """
+
+    def __init__(self, model: ModelConfig, *, mode: Literal["sdpa", "fp32"], dropout: float) -> None:
+        super().__init__()
+        head_dim = model.width // model.heads
+        self.heads, self.mode, self.dropout = model.heads, mode, dropout
+        self.qkv = nn.Linear(model.width, 3 * model.width)
+        self.q_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
+        self.k_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
+        self.proj = nn.Linear(model.width, model.width)
+
+    def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+        """x [B, T, D]; rotation [T, 1, d / 2, 2] or none -> [B, T, D]."""
+        qkv = self.qkv(x)
+        if self.mode == "fp32" or not x.is_cuda:
+            # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one.
+            qkv = qkv.float()
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).unbind(2)  # each [B, T, heads, d]
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        with torch.autocast(x.device.type, enabled=False):
+            out = self.attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        return F.dropout(self.proj(out.transpose(1, 2).flatten(2)), self.dropout, self.training)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
+        dropout = self.dropout if self.training else 0.0
+        if self.mode == "sdpa":
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        return F.dropout(weights, dropout, self.training) @ v

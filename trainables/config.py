@@ -1,0 +1,285 @@
+"""What a trial is: a frozen, torch-free description from which the same weights come bit for bit.
+
+`TrialConfig` holds everything that changes the numbers and nothing else; its id is a hash of its content. How long it trains
+(the budget), how it is scored (`EvaluationConfig`) and where its files lie are kept outside it, in an `Assignment`.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MATHS_VERSION = 1
+"""Part of every trial's identity: raised in the commit that changes what a configuration trains to."""
+
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+FiniteFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Target = Literal["x", "eps", "v"]
+
+
+class Frozen(BaseModel):
+    """Base of every configuration: immutable, unknown keys forbidden, only finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class DataConfig(Frozen):
+    """The training images, by content."""
+
+    digest: str
+    """Fingerprint of the images, labels and held-out list."""
+    image_size: PositiveInt
+    """Height and width in pixels."""
+    channels: PositiveInt = 3
+    num_classes: PositiveInt
+    """1 means an unconditional model."""
+    flip: bool = True
+    """Mirror each image left to right with probability one half, as the official JiT trainer does."""
+
+
+class LinearEmbedding(Frozen):
+    """One linear map from a patch to a token, with bias (ViT, DiT)."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class BottleneckEmbedding(Frozen):
+    """Two linear maps, patch -> dim -> width, with no activation between (JiT, section 3)."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    dim: PositiveInt = 128
+
+
+class ConvStemEmbedding(Frozen):
+    """Stride-2 3x3 convolutions with SiLU down to one token a patch (arXiv 2106.14881); the patch is a power of two."""
+
+    kind: Literal["conv_stem"] = "conv_stem"
+
+
+Embedding = Annotated[LinearEmbedding | BottleneckEmbedding | ConvStemEmbedding, Field(discriminator="kind")]
+
+
+class ModelConfig(Frozen):
+    """A plain transformer over patches whose components are configuration; the defaults are JiT's."""
+
+    patch_size: PositiveInt
+    """Side of a square patch, in pixels."""
+    width: PositiveInt
+    """Token width D."""
+    depth: PositiveInt
+    """Number of blocks."""
+    heads: PositiveInt
+    embedding: Embedding = BottleneckEmbedding()
+    norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm with a learned weight (JiT) or LayerNorm without one (DiT)."""
+    mlp: Literal["swiglu", "gelu"] = "swiglu"
+    mlp_ratio: PositiveFloat = 4.0
+    """Hidden width over D, before SwiGLU's factor 2/3."""
+    rope: bool = True
+    """Axial 2-D rotary positions on q and k."""
+    qk_norm: bool = True
+    position: Literal["sincos", "none"] = "sincos"
+    """A fixed 2-D sine-cosine table added once to the tokens."""
+    class_tokens: NonNegativeInt = 32
+    """In-context copies of the class embedding put before the image tokens; 0 is none."""
+    class_tokens_start: NonNegativeInt = 4
+    """The block before which the class tokens are prepended."""
+    dropout: Fraction = 0.0
+    """Dropout of attention and projections, in the middle half of the blocks."""
+    output_skip: Literal["none", "edm", "linear"] = "none"
+    """Pre-conditioner around the network: JiT's appendix, table 10."""
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"`heads` must divide width, got heads={self.heads}, width={self.width}")
+        return self
+
+    @model_validator(mode="after")
+    def positions_need_quarters(self) -> Self:
+        if self.position == "sincos" and self.width % 4:
+            raise ValueError(f"`width` must be a multiple of 4 for sine-cosine positions, got width={self.width}")
+        if self.rope and (self.width // self.heads) % 4:
+            rule = "`width / heads` must be a multiple of 4 for 2-D rotary positions"
+            raise ValueError(f"{rule}, got width={self.width}, heads={self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def class_tokens_start_inside(self) -> Self:
+        if self.class_tokens and self.class_tokens_start >= self.depth:
+            rule = "`class_tokens_start` must be below depth"
+            raise ValueError(f"{rule}, got class_tokens_start={self.class_tokens_start}, depth={self.depth}")
+        return self
+
+    @model_validator(mode="after")
+    def conv_stem_halves(self) -> Self:
+        if self.embedding.kind == "conv_stem" and (self.patch_size & (self.patch_size - 1) or self.patch_size < 2):
+            rule = "`patch_size` must be a power of two, at least 2, for the conv stem"
+            raise ValueError(f"{rule}, got patch_size={self.patch_size}")
+        return self
+
+
+class LogitNormal(Frozen):
+    """t = sigmoid(s) with s ~ N(mu, sigma^2); t = 1 is data. JiT: mu = -0.8, sigma = 0.8."""
+
+    kind: Literal["logit_normal"] = "logit_normal"
+    mu: FiniteFloat = -0.8
+    sigma: PositiveFloat = 0.8
+
+
+class Uniform(Frozen):
+    """t ~ U(0, 1)."""
+
+    kind: Literal["uniform"] = "uniform"
+
+
+TSampling = Annotated[LogitNormal | Uniform, Field(discriminator="kind")]
+
+
+class DiffusionConfig(Frozen):
+    """What the network predicts, in which space the loss is taken, and how the noisy input is drawn."""
+
+    prediction: Target = "x"
+    """What the network's output means."""
+    loss: Target = "v"
+    """The space in which the squared error is taken."""
+    t_sampling: TSampling = LogitNormal()
+    t_eps_train: Fraction = 0.05
+    """Smallest 1 - t (and t) that a conversion divides by in training; 0 is off."""
+    noise_scale: PositiveFloat = 1.0
+    """Standard deviation of the noise e."""
+    label_drop: Fraction = 0.1
+    """Share of labels replaced by the null label; unused by unconditional models."""
+
+
+class OptimiserConfig(Frozen):
+    """AdamW; biases and one-dimensional parameters are not decayed."""
+
+    learning_rate: PositiveFloat = 2e-4
+    """After the warm-up; constant."""
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.95
+    weight_decay: NonNegativeFloat = 0.0
+    warmup_images: NonNegativeInt = 0
+    """Images over which the learning rate grows linearly from zero."""
+
+
+class EmaConfig(Frozen):
+    """The averaged copy of the weights that is scored."""
+
+    decay: Fraction = 0.9999
+    """Share kept at each update."""
+    warmup: bool = True
+    """Update k keeps min(decay, (1 + k) / (10 + k)), so that a short trial is not scored on its initial weights."""
+
+
+class TrialConfig(Frozen):
+    """Everything that decides a trial's numbers."""
+
+    data: DataConfig
+    model: ModelConfig
+    diffusion: DiffusionConfig = DiffusionConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    ema: EmaConfig = EmaConfig()
+    batch_size: PositiveInt = 1024
+    """Images of one update, over all workers."""
+    seed: NonNegativeInt = 0
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """bf16: autocast around the network; weights and optimiser stay fp32."""
+    attention: Literal["sdpa", "fp32"] = "sdpa"
+    """torch's fused attention, or QK^T and softmax written out in fp32 as the official code has it."""
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def patch_divides_image(self) -> Self:
+        patch, size = self.model.patch_size, self.data.image_size
+        if size % patch:
+            valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
+            rule = "`patch_size` must divide image_size"
+            raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {_choices(valid)}")
+        return self
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.data.image_size // self.model.patch_size
+
+    @property
+    def token_dim(self) -> int:
+        """Numbers in one patch: channels x patch_size^2."""
+        return self.data.channels * self.model.patch_size**2
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the hash of everything that decides the numbers."""
+        return content_hash({"maths_version": MATHS_VERSION, **self.model_dump(mode="json")})
+
+
+class EvaluationConfig(Frozen):
+    """How a trial's samples are drawn and counted; equal for all trials of a comparison."""
+
+    n: Annotated[int, Field(ge=2, strict=True)] = 384
+    """Generated images a score is computed from."""
+    sampler: Literal["euler", "heun"] = "heun"
+    steps: PositiveInt = 50
+    guidance: NonNegativeFloat = 1.0
+    """Classifier-free guidance scale; 1 is off."""
+    interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)
+    """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
+    t_eps_sample: Fraction = 0.05
+    """The clamp on 1 - t (and t) while sampling; 0 is off."""
+    seed: NonNegativeInt = 0
+    """Of the starting noise and labels."""
+
+    @model_validator(mode="after")
+    def interval_is_ordered(self) -> Self:
+        low, high = self.interval
+        if low >= high:
+            raise ValueError(f"`interval` must be (low, high) with low < high, got {low}, {high}")
+        return self
+
+    @property
+    def id(self) -> str:
+        return content_hash(self.model_dump(mode="json"))
+
+
+class Assignment(Frozen):
+    """One piece of work for a trainer: bring this trial to `images` and score it there."""
+
+    trial: TrialConfig
+    images: PositiveInt
+    """Images to have trained on at the end."""
+    evaluations: tuple[EvaluationConfig, ...] = (EvaluationConfig(),)
+    rungs: tuple[PositiveInt, ...] = ()
+    """Image counts at which the held-out error is measured and the consumer asked whether to go on."""
+    data: str = "emoji32"
+    """A packaged set's name, or the URI of an .npz file."""
+    holdout: PositiveInt | None = None
+    """Held-out images to split off where the file brings no list of its own."""
+    storage: str
+    """Folder or URI below which checkpoints and sample grids are written."""
+    micro_batch: PositiveInt | None = None
+    """Images a worker holds at once; None: its whole share of a batch."""
+    checkpoint_interval_s: PositiveFloat = 60.0
+    """Most seconds of work that a lost worker costs."""
+
+
+def content_hash(value: dict[str, Any]) -> str:
+    """First 12 hex digits of SHA-256 over the sorted JSON of a value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def nearest(choices: list[int], value: int, *, most: int = 4) -> list[int]:
+    """The few choices closest to a value, in rising order."""
+    return sorted(sorted(choices, key=lambda choice: abs(choice - value))[:most])
+
+
+def _choices(values: list[int]) -> str:
+    *head, last = map(str, values)
+    return f"{', '.join(head)} or {last}" if head else last

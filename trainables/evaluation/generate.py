@@ -1,0 +1,68 @@
+"""Images from a trial's network: the same starting noise and labels for every trial that shares the evaluation."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.config import EvaluationConfig, TrialConfig
+from trainables.data import ImageSet
+from trainables.data.images import to_pixels
+from trainables.draws import PhiloxDraws, Purpose
+from trainables.evaluation.finite import require_finite
+from trainables.sampler import sample
+
+# Tokens of one batch: more fall out of a CPU's caches, fewer leave a GPU idle.
+_TOKENS = {"cpu": 4096, "cuda": 131_072}
+_MOST_IMAGES = 1024
+
+
+class Interrupted(Exception):
+    """Asked to stop between two batches."""
+
+
+def generate(
+    network: nn.Module,
+    trial: TrialConfig,
+    evaluation: EvaluationConfig,
+    labels: Tensor,
+    *,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Tensor:
+    """uint8 images [n, C, H, W] of these labels [n], on the network's device and in the trial's precision.
+
+    NotFinite where the samples are not numbers any more; Interrupted where
+    `interrupted`, read before every batch, says so.
+    """
+    device = next(network.parameters()).device
+    labels = labels.to(device)
+    size = min(_MOST_IMAGES, max(1, _TOKENS[device.type] // trial.grid**2))
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=trial.precision == "bf16")
+    with torch.inference_mode(), autocast:
+        batches = []
+        for first in range(0, len(labels), size):
+            if interrupted():
+                raise Interrupted
+            batches.append(_batch(network, trial, evaluation, labels[first : first + size], first))
+    return torch.cat(batches)
+
+
+def sample_labels(images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
+    """Labels int64 [n] in the training split's proportions: the quantile of one uniform each.
+
+    Even labels would bias a distance to a set whose classes are uneven.
+    """
+    counts = np.bincount(images.labels(images.train).numpy())
+    u = PhiloxDraws(evaluation.seed).uniform(Purpose.SAMPLE_LABEL, first=0, count=evaluation.n)
+    labels = np.searchsorted(np.cumsum(counts) / counts.sum(), u.numpy(), side="right")
+    return torch.from_numpy(labels)
+
+
+def _batch(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, labels: Tensor, first: int) -> Tensor:
+    data, diffusion = trial.data, trial.diffusion
+    shape = (data.channels, data.image_size, data.image_size)
+    noise = PhiloxDraws(evaluation.seed).normal(Purpose.SAMPLE_NOISE, first=first, count=len(labels), shape=shape)
+    start = diffusion.noise_scale * noise.to(labels.device)
+    samples = sample(network, start, labels, diffusion=diffusion, evaluation=evaluation, num_classes=data.num_classes)
+    return to_pixels(require_finite(samples.float(), what="generated pixels"))

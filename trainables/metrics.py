@@ -1,0 +1,60 @@
+"""The scores a trial can get: names, directions and units, with nothing that computes them.
+
+To add one: register it here and compute it in `trainables.evaluation.score`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A registered score. `direction` says which way is better; `unit` and `about` are for people."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+    unit: str
+    about: str
+    weights: Literal["ema", "raw"] = "ema"
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether score a is strictly better than score b."""
+        return a < b if self.direction == "minimize" else a > b
+
+
+_SCORED = (
+    Metric(
+        "fd_efflite0_96",
+        "minimize",
+        "squared feature distance",
+        "Frechet distance to the training split on EfficientNet-lite0 features at 96 px (224 px for images of 128 px and more)",
+    ),
+    Metric("fd_efflite0_96_heldout", "minimize", "squared feature distance", "the same against the held-out split"),
+    Metric(
+        "kid_efflite0_96",
+        "minimize",
+        "squared kernel distance",
+        "kernel distance (unbiased) to the training split, same features",
+    ),
+    Metric(
+        "heldout_v_error",
+        "minimize",
+        "mean squared velocity",
+        "error of the predicted velocity on a fixed grid of held-out image, noise and t",
+    ),
+)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for scored in _SCORED
+    for metric in (
+        scored,
+        Metric(f"{scored.name}_raw", scored.direction, scored.unit, f"{scored.about}; weights without averaging", "raw"),
+    )
+}
+
+RUNG_METRIC = "heldout_v_error"
+"""Measured along the way: it ranks right from the start, which a Frechet distance does not."""
+
+VERDICT_METRICS = ("fd_efflite0_96", "kid_efflite0_96", "heldout_v_error")
+"""Shown side by side; where they disagree about two arms, the verdict is undecided."""

@@ -1,0 +1,46 @@
+"""Where a token is: the fixed sine-cosine table added once, and the rotary tables of attention."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BASE = 10000.0
+
+
+def sincos_table(grid: int, width: int) -> Tensor:
+    """Sines and cosines of column and row, float32 [grid^2, width] in row-major order (MAE's table, as JiT uses it).
+
+    Computed in float64: the first half of the width describes the column, the second the row.
+    """
+    row, column = np.divmod(np.arange(grid * grid, dtype=np.float64), grid)
+    frequency = BASE ** -(np.arange(width // 4, dtype=np.float64) / (width / 4))
+    waves = [part(np.outer(axis, frequency)) for axis in (column, row) for part in (np.sin, np.cos)]
+    return torch.from_numpy(np.concatenate(waves, axis=1)).to(torch.float32)
+
+
+def rotation_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
+    """(cos, sin) of each token's rotation, float32 [class_tokens + grid^2, 1, head_dim / 2, 2] (axial rotary positions).
+
+    Pairs of the first half of a head turn with the row, those of the second with the column; class tokens do not turn.
+    """
+    row, column = torch.arange(grid * grid).div(grid, rounding_mode="floor"), torch.arange(grid * grid) % grid
+    frequency = BASE ** -(torch.arange(0, head_dim // 2, 2).to(torch.float32) / (head_dim // 2))
+    angle = torch.cat((row[:, None] * frequency, column[:, None] * frequency), dim=1)
+    angle = torch.cat((torch.zeros(class_tokens, head_dim // 2), angle))
+    return torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Turn the pairs (2i, 2i+1) of each head by its token's angles; x [B, T, heads, d], table [T, 1, d / 2, 2]; keeps x's dtype."""
+    if torch.compiler.is_compiling():
+        return rotate_by_parts(x, table)
+    # One kernel forward and one backward, but it exists only in fp32 and inductor cannot fuse it.
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * torch.view_as_complex(table)).flatten(-2).to(x.dtype)
+
+
+def rotate_by_parts(x: Tensor, table: Tensor) -> Tensor:
+    """`rotate` in real arithmetic, which a compiler fuses."""
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = table.unbind(-1)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
