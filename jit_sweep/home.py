@@ -7,7 +7,7 @@ from pathlib import Path
 from jit_sweep.errors import UserError
 from jit_sweep.spec import SweepSpec
 
-DEFAULT_HOME = ".jit-sweep"
+DEFAULT_HOME = Path(".jit-sweep")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
 from jit_sweep.read_spec import explain
-from jit_sweep.spec import FileData, Grid, GridStage, SearchSpec, SearchStage, SweepSpec
+from jit_sweep.spec import FileData, Grid, GridStage, Range, SearchSpec, SearchStage, SweepSpec
 from search_spaces.axes import AxisValue, Cell, put
 from search_spaces.presets import Recipe
 from trainables.config import DataConfig, EvaluationConfig, Frozen, TrialConfig, content_hash
@@ -84,7 +84,7 @@ def plan(spec: SweepSpec, *, source: str) -> Plan:
         baseline = spec.baseline.recipe()
     except ValidationError as error:
         raise UserError(explain(error, source=source, model=Recipe, at="baseline")) from None
-    _check_budget(spec, baseline, source=source)
+    _check_counts(spec, data, baseline, source=source)
     faults: list[str] = []
     entries: list[Entry] = []
     for index, stage in enumerate(spec.stages):
@@ -146,10 +146,11 @@ def rungs(images: int, *, count: int, batch_size: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(steps * k / count)) * batch_size for k in range(1, count + 1)}))
 
 
-def grid_cells(grid: Grid) -> Iterator[dict[str, AxisValue]]:
-    """Every combination of a grid's values, the first axis slowest."""
-    for values in itertools.product(*grid.axes.values()):
-        yield dict(zip(grid.axes, values, strict=True))
+def combinations(axes: Mapping[str, Any]) -> Iterator[dict[str, AxisValue]]:
+    """Every combination of the axes' values (a range's are its ends), the first axis slowest; at most MOST_COMBINATIONS."""
+    ends = [(space.low, space.high) if isinstance(space, Range) else space for space in axes.values()]
+    for values in itertools.islice(itertools.product(*ends), MOST_COMBINATIONS):
+        yield dict(zip(axes, values, strict=True))
 
 
 def _described(spec: SweepSpec, *, source: str) -> DataDescription:
@@ -161,7 +162,7 @@ def _described(spec: SweepSpec, *, source: str) -> DataDescription:
         raise UserError(f"{source}: data: {error}") from None
 
 
-def _check_budget(spec: SweepSpec, baseline: Recipe, *, source: str) -> None:
+def _check_counts(spec: SweepSpec, data: DataDescription, baseline: Recipe, *, source: str) -> None:
     batch = baseline.batch_size
     rules = [rule for stage in spec.stages if isinstance(stage, GridStage) for rule in stage.grid.cells]
     budgets = [("budget.images_per_trial", spec.budget.images_per_trial)]
@@ -173,6 +174,9 @@ def _check_budget(spec: SweepSpec, baseline: Recipe, *, source: str) -> None:
         for key, images in budgets
         if images % batch
     ]
+    if spec.evaluation.n > data.heldout_count:
+        rule = f"must be at most {data.heldout_count}, the held-out images: scores are read against as many real ones"
+        faults.append(f"{source}: evaluation.n: {rule}, got {spec.evaluation.n}")
     if faults:
         raise UserError("\n".join(faults))
 
@@ -181,7 +185,7 @@ def _grid_entries(
     spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, grid: Grid, faults: list[str]
 ) -> list[Entry]:
     entries: dict[str, Entry] = {}
-    for values in grid_cells(grid):
+    for values in combinations(grid.axes):
         try:
             cell = put(baseline, values)
             images = _images(grid, values) or spec.budget.images_per_trial
@@ -197,12 +201,11 @@ def _check_search(
     spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, search: SearchSpec, faults: list[str]
 ) -> None:
     """Every combination of choices (and of ranges' ends) must be a valid trial, so that no proposal can be invalid."""
-    ends = [space if isinstance(space, tuple) else (space.low, space.high) for space in search.axes.values()]
-    for values in itertools.islice(itertools.product(*ends), MOST_COMBINATIONS):
+    for values in combinations(search.axes):
         try:
-            trial_of(spec, data, put(baseline, dict(zip(search.axes, values, strict=True))).recipe, seed=search.seed)
+            trial_of(spec, data, put(baseline, values).recipe, seed=search.seed)
         except ValueError as error:
-            faults.append(f"stages[{stage}].search: {arm_label(dict(zip(search.axes, values, strict=True)))}: {_reason(error)}")
+            faults.append(f"stages[{stage}].search: {arm_label(values)}: {_reason(error)}")
 
 
 def _seeds(grid: Grid, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
@@ -228,3 +231,15 @@ def _reason(error: ValueError) -> str:
 def searches(spec: SweepSpec) -> dict[int, SearchSpec]:
     """The sweep's searches by stage."""
     return {index: stage.search for index, stage in enumerate(spec.stages) if isinstance(stage, SearchStage)}
+
+
+def proposals(found: Plan) -> dict[int, int]:
+    """How many trials each search proposes, by stage: what it asks for, or as many as a space of choices only has."""
+    return {stage: _proposals(search, found.baseline) for stage, search in searches(found.spec).items()}
+
+
+def _proposals(search: SearchSpec, baseline: Recipe) -> int:
+    if not all(isinstance(space, tuple) for space in search.axes.values()):
+        return search.trials
+    distinct = {arm_label(put(baseline, values).values) for values in combinations(search.axes)}
+    return min(search.trials, len(distinct))

@@ -23,14 +23,13 @@ def package_versions() -> dict[str, str]:
 
 
 @cache
-def git_commit() -> str | None:
-    """The commit of the checkout that this file runs from, with `-dirty` after it where files differ; None outside one."""
-    here = Path(__file__)
+def git_commit(file: Path = Path(__file__)) -> str | None:
+    """The commit of the checkout that a file runs from, with `-dirty` after it where files differ; None outside one."""
     # A package installed below somebody's repository is not that repository's code.
-    if _git("ls-files", "--error-unmatch", here.name, folder=here.parent) is None:
+    if _git("ls-files", "--error-unmatch", file.name, folder=file.parent) is None:
         return None
-    commit = _git("rev-parse", "HEAD", folder=here.parent)
-    changes = _git("status", "--porcelain", "--untracked-files=no", folder=here.parent)
+    commit = _git("rev-parse", "HEAD", folder=file.parent)
+    changes = _git("status", "--porcelain", "--untracked-files=no", folder=file.parent)
     return f"{commit}-dirty" if commit and changes else commit
 
 

@@ -86,7 +86,8 @@ def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: 
 
 def _walk(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     """The key path as the user wrote it (pydantic's has the unions' tags in it), and the keys that are valid there."""
-    path, here, valid = "", model, list[str]()
+    path, valid = "", list[str]()
+    here: Any = model
     for part in loc:
         variants = {tag.tag: member for member in get_args(here) for tag in get_args(member) if isinstance(tag, Tag)}
         if part in variants:
@@ -101,7 +102,7 @@ def _walk(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, list
     return path, valid
 
 
-def _fields(annotation: Any) -> dict[str | int, FieldInfo]:
+def _fields(annotation: Any) -> dict[str, FieldInfo]:
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return {}
     return {field.alias or name: field for name, field in annotation.model_fields.items()}
@@ -109,7 +110,7 @@ def _fields(annotation: Any) -> dict[str | int, FieldInfo]:
 
 def _rule(item: Any, valid: list[str]) -> str:
     value, key = item["input"], str(item["loc"][-1]) if item["loc"] else ""
-    message = item["msg"].removeprefix("Value error, ")
+    message: str = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, valid, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"valid keys: {', '.join(valid)}"

@@ -24,10 +24,11 @@ class Told:
     running: bool
 
 
-def propose(search: SearchSpec, start: Recipe, told: Sequence[Told], *, objective: str) -> dict[str, AxisValue]:
+def propose(search: SearchSpec, start: Recipe, told: Sequence[Told], *, objective: str, again: int = 0) -> dict[str, AxisValue]:
     """The axis values of the next trial. Conditional axes are asked for only where they exist; a running trial counts as
-    pending, so that the sampler looks elsewhere."""
-    study = optuna.create_study(direction=METRICS[objective].direction, sampler=_sampler(search, told))
+    pending, so that the sampler looks elsewhere. `again` counts proposals that were thrown away as repetitions."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction=METRICS[objective].direction, sampler=_sampler(search, draws=len(told) + again))
     for one in told:
         study.add_trial(_trial(search, one))
     trial = study.ask()
@@ -38,9 +39,9 @@ def propose(search: SearchSpec, start: Recipe, told: Sequence[Told], *, objectiv
     return values
 
 
-def _sampler(search: SearchSpec, told: Sequence[Told]) -> BaseSampler:
-    """Seeded by the search and by how much it has proposed, so that a resumed search does not repeat its draws."""
-    seed = search.seed * 100_003 + len(told)
+def _sampler(search: SearchSpec, *, draws: int) -> BaseSampler:
+    """Seeded by the search and by how often it was asked, so that a resumed search does not repeat its draws."""
+    seed = search.seed * 100_003 + draws
     samplers: dict[str, type[BaseSampler]] = {
         "tpe": optuna.samplers.TPESampler,
         "random": optuna.samplers.RandomSampler,

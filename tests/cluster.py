@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -58,25 +57,26 @@ class Head:
 
 
 @contextmanager
-def running_head(*, cpus: int = 2, token: bool = True, cwd: Path | None = None) -> Iterator[Head]:
-    """A head until the end of the block, started in `cwd`."""
+def running_head(*, cpus: int = 2, token: bool = True) -> Iterator[Head]:
+    """A head until the end of the block, started in a folder where somebody else's package has the name of one of ours."""
     # Ray's sockets lie below its temporary folder, and a socket's path has at most 107 characters.
-    folder = Path(mkdtemp(prefix="jsw-", dir="/tmp"))
-    gcs, dashboard, client = free_ports(3)
-    head = Head(
-        url=f"http://127.0.0.1:{dashboard}",
-        address=f"127.0.0.1:{gcs}",
-        token=secrets.token_hex(16) if token else "",
-        home=folder / "home",
-    )
-    head.home.mkdir()
-    process = _start(head, folder, ports=(gcs, dashboard, client), cpus=cpus, cwd=cwd or folder)
-    try:
-        _wait_until_up(head, process, log=folder / "start.log")
-        yield head
-    finally:
-        _end(head, process)
-        shutil.rmtree(folder, ignore_errors=True)
+    with TemporaryDirectory(prefix="jsw-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        gcs, dashboard, client = free_ports(3)
+        head = Head(
+            url=f"http://127.0.0.1:{dashboard}",
+            address=f"127.0.0.1:{gcs}",
+            token=secrets.token_hex(16) if token else "",
+            home=folder / "home",
+        )
+        head.home.mkdir()
+        (folder / "trainables.py").write_text("raise ImportError('this is not the trainables you are looking for')")
+        process = _start(head, folder, ports=(gcs, dashboard, client), cpus=cpus)
+        try:
+            _wait_until_up(head, process, log=folder / "start.log")
+            yield head
+        finally:
+            _end(head, process)
 
 
 def free_ports(count: int) -> list[int]:
@@ -88,7 +88,7 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _start(head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int, cwd: Path) -> subprocess.Popen[bytes]:
+def _start(head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int) -> subprocess.Popen[bytes]:
     gcs, dashboard, client = ports
     options = {
         "node-ip-address": "127.0.0.1",
@@ -111,7 +111,7 @@ def _start(head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int, 
         **head.client_env,
     }
     with (folder / "start.log").open("wb") as log:
-        return subprocess.Popen(command, env=environment, cwd=cwd, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
 
 def _wait_until_up(head: Head, process: subprocess.Popen[bytes], *, log: Path) -> None:

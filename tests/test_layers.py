@@ -20,7 +20,7 @@ PLACES = {
     "sqlalchemy": ("jit_sweep/ledger/",),
     "sqlite3": ("jit_sweep/ledger/",),
     "psycopg": ("jit_sweep/ledger/",),
-    "torch": ("trainables/",),
+    "torch": ("trainables/", "jit_sweep/sampling.py"),
     "pandas": (),
 }
 TORCH_FREE = (

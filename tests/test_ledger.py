@@ -1,5 +1,6 @@
 """The ledger, on sqlite and on PostgreSQL: it loses nothing, repeats nothing and takes nothing from who is not current."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from sqlalchemy import Engine, event
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
+from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind, EventRow, RungRow, ScoreRow, SweepState
 from jit_sweep.ledger.writer import StaleAttempt, TrialBusy
 from jit_sweep.plan import Entry
@@ -373,6 +375,18 @@ def test_an_unknown_sweep_is_the_users_mistake(desk: Desk, asked: str, told: str
     Desk(desk.engine, name="other")
     with pytest.raises(UserError, match=told):
         desk.reader.sweep(asked)
+
+
+def test_sweeps_written_at_the_same_time_all_get_through(ledger_uri: str) -> None:
+    def sweep(number: int) -> list[EntryState]:
+        own = Desk(open_engine(ledger_uri), name=f"sweep-{number}")
+        for seed in range(10):
+            own.train(planned(seed=100 * number + seed), VALUES)
+        return [row.state for row in own.reader.entries(own.name)]
+
+    open_engine(ledger_uri)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(sweep, range(4))) == [[EntryState.DONE] * 10] * 4
 
 
 def test_the_heldout_row_is_stored_once_and_shared_by_sweeps_of_the_data(desk: Desk) -> None:

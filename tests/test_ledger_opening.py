@@ -73,6 +73,13 @@ def test_a_server_that_is_down_is_named_without_its_password() -> None:
     assert "hunter2" not in message
 
 
+@pytest.mark.parametrize("uri", ["postgresql://u:pa@hunter2@h/db", "postgresql://u:hunter2@/db?host=/nowhere/hunter2"])
+def test_a_password_that_the_driver_repeats_is_not_shown(uri: str) -> None:
+    with pytest.raises(UserError, match=r"\*\*\*") as refusal:
+        open_engine(uri)
+    assert "hunter2" not in str(refusal.value).removeprefix("the ledger must be readable and writable, got " + redact(uri))
+
+
 def test_a_database_that_does_not_exist_is_the_users_mistake(postgres_server: str) -> None:
     with pytest.raises(UserError, match='database "missing" does not exist'):
         open_engine(postgres_server.replace("/postgres?", "/missing?"))
@@ -90,7 +97,17 @@ def test_a_file_that_is_no_database_is_the_users_mistake(tmp_path: Path) -> None
         open_engine(f"sqlite:///{tmp_path}/ledger.db")
 
 
-@pytest.mark.parametrize("uri", ["mysql://host/db", "ledger.db", "", "http://alice:hunter2@host", "nonsense://u:hunter2@h"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mysql://host/db",
+        "ledger.db",
+        "",
+        "http://alice:hunter2@host",
+        "postgresql://u:hunter2@h:port/db",
+        "nonsense://u:hunter2@h",
+    ],
+)
 def test_other_kinds_of_ledger_are_refused_without_their_password(uri: str) -> None:
     with pytest.raises(UserError, match="must be sqlite:///FILE or postgresql://") as refusal:
         open_engine(uri)

@@ -94,31 +94,33 @@ def run(command: list[str], cwd: Path, environment: dict[str, str]) -> subproces
     return done
 
 
-def python_that_says(version: tuple[int, int], *, has_venv: bool, folder: Path) -> Path:
+def python_that_says(version: tuple[int, int], *, folder: Path, name: str = "python", has_venv: bool = True) -> Path:
     """A stand-in for an interpreter this machine may not have: the real one, told another version or to miss a module."""
+    folder.mkdir(exist_ok=True)
     spoil = f"import sys; sys.version_info = ({version[0]}, {version[1]}, 0)"
     if not has_venv:
         spoil += "; sys.modules['ensurepip'] = None"
     (folder / "sitecustomize.py").write_text(spoil)
-    script = folder / "python"
+    script = folder / name
     script.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
     script.chmod(0o755)
     return script
 
 
-def make(python: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def make(folder: Path, *arguments: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
     """`make quickstart` in an empty copy of the set-up."""
     shutil.copy(TOP / "Makefile", folder)
     shutil.copy(TOP / "pyproject.toml", folder)
     shutil.copytree(TOP / "constraints", folder / "constraints")
-    command = ["make", "quickstart", f"PYTHON={python}"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**{name: value for name, value in os.environ.items() if name != "PYTHON"}, "PATH": path}
+    command = ["make", "quickstart", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 14)])
 def test_set_up_refuses_another_python_in_one_line(version: tuple[int, int], tmp_path: Path) -> None:
-    python = python_that_says(version, has_venv=True, folder=tmp_path)
-    done = make(str(python), tmp_path)
+    python = python_that_says(version, folder=tmp_path / "other")
+    done = make(tmp_path, f"PYTHON={python}")
     assert done.returncode == 2
     assert f"Python must be 3.11, 3.12 or 3.13, got {version[0]}.{version[1]}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -126,14 +128,23 @@ def test_set_up_refuses_another_python_in_one_line(version: tuple[int, int], tmp
 
 
 def test_set_up_names_the_package_that_brings_a_missing_venv_module(tmp_path: Path) -> None:
-    python = python_that_says((3, 12), has_venv=False, folder=tmp_path)
-    done = make(str(python), tmp_path)
+    python = python_that_says((3, 12), folder=tmp_path / "other", has_venv=False)
+    done = make(tmp_path, f"PYTHON={python}")
     assert done.returncode == 2
     assert done.stderr.rstrip().endswith("sudo apt-get install python3.12-venv.  Stop.")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_set_up_refuses_an_interpreter_that_does_not_run(tmp_path: Path) -> None:
-    done = make(str(tmp_path / "absent"), tmp_path)
+    done = make(tmp_path, f"PYTHON={tmp_path / 'absent'}")
     assert done.returncode == 2
     assert "does not run" in done.stderr
+
+
+def test_set_up_passes_over_a_python_that_is_too_new(tmp_path: Path) -> None:
+    too_new = python_that_says((3, 14), folder=tmp_path / "new", name="python3")
+    fits = python_that_says((3, 12), folder=tmp_path / "fits", name="python3.12")
+    done = make(tmp_path, "--dry-run", path=f"{too_new.parent}:{fits.parent}:/usr/bin:/bin")
+    assert done.returncode == 0, done.stderr
+    assert "python3.12 -m venv --clear .venv" in done.stdout
+    assert "-c constraints/py312.txt" in done.stdout

@@ -73,6 +73,11 @@ def test_a_budget_that_is_no_whole_number_of_batches_is_refused(tmp_path: Path) 
         planned(tmp_path, budget={"images_per_trial": 20})
 
 
+def test_more_scored_images_than_held_out_ones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="evaluation.n: must be at most 384, the held-out images.*got 385"):
+        planned(tmp_path, evaluation={"n": 385})
+
+
 def test_rungs_are_equally_spaced_whole_batches_and_the_last_is_the_end(tmp_path: Path) -> None:
     assert planned(tmp_path, budget={"images_per_trial": 80, "rungs": 4}).entries[0].rungs == (16, 40, 64, 80)
 

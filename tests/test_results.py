@@ -122,6 +122,13 @@ def test_metrics_that_disagree_leave_it_undecided_and_say_what_each_says(desk: D
     assert contrast.verdict == f"undecided ({says})"
 
 
+def test_a_metric_that_says_neither_is_not_outvoted(desk: Desk) -> None:
+    train_arm(desk, X, [{FD: 1.0, KID: 1.0 - (-2) ** seed, ERROR: 1.0} for seed in range(3)])
+    train_arm(desk, V, [{FD: 9.0, KID: 1.0, ERROR: 9.0} for seed in range(3)])
+    assert [difference.prefers for difference in only_contrast(desk).differences] == ["a", None, "a"]
+    assert only_contrast(desk).preferred is None
+
+
 def test_a_difference_within_the_spread_is_no_preference(desk: Desk) -> None:
     train_arm(desk, X, [1.0, 2.0, 3.0])
     train_arm(desk, V, [1.5, 2.1, 3.9])  # differences -0.5, -0.1, -0.9: the interval is -1.49 to 0.49
@@ -185,6 +192,18 @@ def test_conditional_axes_do_not_count_as_differences_of_their_own(desk: Desk) -
         ("t_sampling", "t_sampling=logit_normal t_mu=0.0", "t_sampling=uniform"),
         ("t_mu", "t_sampling=logit_normal t_mu=-0.8", "t_sampling=logit_normal t_mu=0.0"),
     ]
+
+
+def test_arms_that_differ_in_a_conditional_axis_too_are_not_contrasted(desk: Desk) -> None:
+    arms: list[dict[str, Any]] = [
+        {"prediction": "x", "t_sampling": "logit_normal", "t_mu": -0.8},
+        {"prediction": "v", "t_sampling": "logit_normal", "t_mu": 0.0},
+        {"prediction": "x", "t_sampling": "uniform"},
+    ]
+    for position, arm in enumerate(arms):
+        desk.plan(planned(arm=arm, seed=position, position=position))
+    found = [(contrast.axis, contrast.a.arm, contrast.b.arm) for contrast in read_results(desk.reader, "mine").contrasts]
+    assert found == [("t_sampling", arms[0], arms[2])]
 
 
 def test_the_best_arm_is_the_best_mean_among_those_with_most_seeds(desk: Desk) -> None:

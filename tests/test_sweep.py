@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,16 @@ import torch
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from tests.cluster import Head
-from tests.command import Running, jit_sweep, rows_of
+from tests.command import Running, environment, jit_sweep, rows_of
 from tests.sweeps import write_sweep
 from trainables.checkpoint import Store
 from trainables.config import Assignment, TrialConfig
 from trainables.train import train
 
 LEARNING_RATES = [1e-3, 1e30]
-LONG = {"budget": {"images_per_trial": 24_000, "rungs": 4}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
+RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
+"""Waiting workers, and an actor that Ray makes once for all jobs of a cluster and keeps."""
+LONG = {"budget": {"images_per_trial": 12_000, "rungs": 4}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -154,24 +158,15 @@ def test_a_killed_command_leaves_nothing_on_a_persistent_head_once_the_same_comm
 
 
 def left_behind(head: Head, before: set[int]) -> list[str]:
-    """Placement groups, and lane processes, that are still there."""
+    """Placement groups and actors' processes that are still there."""
     ask = (
-        "import ray, json; from ray.util import placement_group_table as t\n"
+        "import ray, json; from ray.util import placement_group_table\n"
         f"ray.init(address={head.address!r}, log_to_driver=False)\n"
-        "print(json.dumps([g['state'] for g in t().values() if g['state'] != 'REMOVED']))"
+        "print(json.dumps([g['state'] for g in placement_group_table().values() if g['state'] != 'REMOVED']))"
     )
-    import subprocess
-    import sys
-
-    from tests.command import environment
-
     done = subprocess.run(
         [sys.executable, "-c", ask], env=environment(head.home, **head.client_env), capture_output=True, text=True, check=True
     )
-    groups = json.loads(done.stdout.strip().splitlines()[-1])
-    lanes = [
-        p
-        for p in head.processes()
-        if p.pid not in before and "ray::" in " ".join(p.cmdline()) and "IDLE" not in " ".join(p.cmdline())
-    ]
-    return groups + [" ".join(p.cmdline()) for p in lanes]
+    groups: list[str] = json.loads(done.stdout.strip().splitlines()[-1])
+    titles = [" ".join(process.cmdline()).strip() for process in head.processes() if process.pid not in before]
+    return groups + [title for title in titles if title.startswith("ray::") and not title.startswith(RAYS_OWN)]

@@ -200,6 +200,23 @@ def test_the_sample_grid_is_an_artifact_of_its_trial(desk: Desk, store: MlflowSt
     assert store.files(only(store.runs("trial")), "samples") == {"samples/000000000960.png"}
 
 
+def test_a_delivery_that_failed_on_the_way_makes_no_second_run(desk: Desk, store: MlflowStore, tmp_path: Path) -> None:
+    entry, grid = planned(arm=X), tmp_path / "grid.png"
+    grid.mkdir()
+    desk.plan(entry)
+    report = scored(entry, {OBJECTIVE: 1.0}).model_copy(update={"grid": f"file://{grid}"})
+    desk.tell(desk.begin(entry), report, ended(entry))
+    view = mirror(desk, store)
+    with pytest.raises(IsADirectoryError):
+        view.deliver()
+    assert view.undelivered() == len(desk.events())
+    grid.rmdir()
+    grid.write_bytes(b"a picture")
+    assert view.deliver() == len(desk.events())
+    assert view.undelivered() == 0
+    assert only(store.runs("trial")).data.metrics[OBJECTIVE] == 1.0
+
+
 def test_a_finished_sweep_is_readable_from_its_own_run(desk: Desk, store: MlflowStore) -> None:
     for seed, (x, v) in enumerate([(1.0, 4.0), (3.0, 8.0)]):
         desk.train(planned(arm=X, seed=seed, position=seed), {OBJECTIVE: x})

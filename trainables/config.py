@@ -117,6 +117,13 @@ class ModelConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def dropout_needs_a_middle(self) -> Self:
+        if self.dropout and self.depth < 4:
+            rule = "`dropout` acts in the middle half of at least 4 blocks"
+            raise ValueError(f"{rule}, got dropout={self.dropout}, depth={self.depth}; try dropout=0.0")
+        return self
+
+    @model_validator(mode="after")
     def conv_stem_halves(self) -> Self:
         if self.embedding.kind == "conv_stem" and (self.patch_size & (self.patch_size - 1) or self.patch_size < 2):
             rule = "`patch_size` must be a power of two, at least 2, for the conv stem"
@@ -202,6 +209,14 @@ class TrialConfig(Frozen):
             valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
             rule = "`patch_size` must divide image_size"
             raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {_choices(valid)}")
+        return self
+
+    @model_validator(mode="after")
+    def output_skip_needs_x_prediction(self) -> Self:
+        skip, prediction = self.model.output_skip, self.diffusion.prediction
+        if skip != "none" and prediction != "x":
+            rule = "`output_skip` pre-conditions an x-prediction"
+            raise ValueError(f"{rule}, got output_skip={skip}, prediction={prediction}; try output_skip=none")
         return self
 
     @property

@@ -1,5 +1,7 @@
 """What a configuration costs, in closed form and without torch: parameters and multiply-adds of one image's forward pass."""
 
+from itertools import pairwise
+
 from trainables.config import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding, ModelConfig, TrialConfig
 
 TIME_FEATURES = 256
@@ -72,7 +74,7 @@ def _embedding_parameters(trial: TrialConfig) -> int:
             return patch * dim + dim * d + d
         case ConvStemEmbedding():
             channels = (trial.data.channels, *conv_stem_channels(trial.model))
-            stem = sum(9 * a * b + b for a, b in zip(channels[:-1], channels[1:], strict=True))
+            stem = sum(9 * a * b + b for a, b in pairwise(channels))
             return stem + channels[-1] * d + d
 
 
@@ -85,6 +87,6 @@ def _embedding_macs(trial: TrialConfig) -> int:
             return tokens * (patch * dim + dim * d)
         case ConvStemEmbedding():
             channels = (trial.data.channels, *conv_stem_channels(trial.model))
-            sides = [trial.data.image_size // 2 ** (i + 1) for i in range(len(channels) - 1)]
-            stem = sum(9 * a * b * side**2 for a, b, side in zip(channels[:-1], channels[1:], sides, strict=True))
+            sides = [trial.data.image_size >> i for i in range(1, len(channels))]
+            stem = sum(9 * a * b * side**2 for (a, b), side in zip(pairwise(channels), sides, strict=True))
             return stem + tokens * channels[-1] * d

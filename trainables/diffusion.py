@@ -9,7 +9,7 @@ x-prediction with v-loss and clamps d; this is its table 1 with one rule for all
 import torch
 from torch import Tensor
 
-from trainables.config import DiffusionConfig, LogitNormal, Target, TSampling
+from trainables.config import DiffusionConfig, LogitNormal, Target, TSampling, Uniform
 
 BELOW_ONE = 1.0 - 2.0**-24
 """The largest float32 below 1."""
@@ -20,12 +20,13 @@ def times(u: Tensor, t_sampling: TSampling) -> Tensor:
 
     Every distribution of t uses the same u, so that trials which differ in it are paired.
     """
-    if isinstance(t_sampling, LogitNormal):
-        t = torch.sigmoid(t_sampling.mu + t_sampling.sigma * torch.special.ndtri(u))
-    else:
-        t = u
+    match t_sampling:
+        case LogitNormal(mu=mu, sigma=sigma):
+            t = torch.sigmoid(mu + sigma * torch.special.ndtri(u))
+        case Uniform():
+            t = u
     # Rounding to float32 alone could reach 1, where an unclamped 1 - t is zero.
-    return t.to(torch.float32).clamp_(max=BELOW_ONE)
+    return t.to(torch.float32).clamp(max=BELOW_ONE)
 
 
 def noisy(x: Tensor, e: Tensor, t: Tensor) -> Tensor:

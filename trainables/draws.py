@@ -1,8 +1,8 @@
 """Random numbers that are pure functions of (seed, purpose, image index), from a counter-based generator.
 
-Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) enciphers a counter under a key. The key here is
-(seed, purpose) and image i owns the counters from i x (blocks an image) on, so a value depends neither on the batch it is drawn
-in nor on the order of drawing. numpy's generator serves on a CPU; one that runs on a GPU can take its place behind `Draws`.
+Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) enciphers a counter under a key. Here the key
+is (seed, purpose) and image i owns the counters from i x (blocks an image) on, so a value depends neither on the batch it is
+drawn in nor on the order of drawing. numpy's generator serves on a CPU; a GPU's own can take its place behind `Draws`.
 """
 
 import math

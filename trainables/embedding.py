@@ -1,6 +1,7 @@
 """From images to tokens and back, and the two conditions: time and class."""
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -62,8 +63,7 @@ class ConvStem(nn.Module):
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
         channels = (trial.data.channels, *conv_stem_channels(trial.model))
-        steps = zip(channels[:-1], channels[1:], strict=True)
-        self.stem = nn.ModuleList([nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in steps])
+        self.stem = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
         self.expand = nn.Linear(channels[-1], trial.model.width)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ STD = 0.02
 def initialise(network: nn.Module, seed: int) -> None:
     """Overwrite every parameter, as the official JiT code draws them.
 
-    Zero: biases, the adaLN projection, the final layer. One: norm weights. N(0, 0.02): embeddings, time MLP, class-token positions.
-    Xavier uniform on the flattened matrix: every other weight.
+    Zero: biases, the adaLN projection, the final layer. One: norm weights. N(0, 0.02): the label embedding, time MLP and
+    class-token positions. Every other weight: Xavier uniform on the flattened matrix.
     """
     for name, parameter in network.named_parameters():
         parameter.copy_(initial_value(name, parameter.shape, seed))

@@ -88,7 +88,7 @@ class Learner:
             output = self.network(z, batch.t, batch.y)
         per_image = diffusion_loss(output.float(), batch.x, batch.e, z, batch.t, self.trial.diffusion)
         loss = per_image.sum() / self.trial.batch_size
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.detach()
 
     def _note(self, loss: Tensor) -> None:

@@ -116,7 +116,7 @@ class JiT(nn.Module):
     def _chunks(self, condition: Tensor) -> tuple[Tensor, ...]:
         """Every shift, scale and gate from one matrix product: 6 depth + 2 times float32 [B, 1, D]."""
         stacked: Tensor = self.modulation(F.silu(condition)).float()
-        return stacked.unflatten(1, (-1, 1, self.trial.model.width)).unbind(1)
+        return stacked.view(len(stacked), -1, 1, self.trial.model.width).unbind(1)
 
     def _tokens(self, z: Tensor) -> Tensor:
         tokens: Tensor = self.embedding(z)

@@ -14,15 +14,15 @@ class _RmsNormalise(torch.autograd.Function):
     """x / rms(x) over the last dimension with a backward of four passes: torch has no fused kernel for it on a CPU."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_().div_(x.shape[-1])
         scale = mean_square.add_(EPS).rsqrt_().to(x.dtype)
-        normal = x * scale
+        normal: Tensor = x * scale
         ctx.save_for_backward(normal, scale)
         return normal
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         normal, scale = ctx.saved_tensors
         along = (gradient * normal).sum(dim=-1, keepdim=True).div_(-normal.shape[-1])
         return torch.addcmul(gradient, normal, along).mul_(scale)
@@ -32,7 +32,7 @@ def rms_normalise(x: Tensor) -> Tensor:
     """x / sqrt(mean(x^2) + 1e-6) over the last dimension, in x's dtype (RMSNorm, arXiv 1910.07467)."""
     if x.is_cuda:
         return F.rms_norm(x, x.shape[-1:], eps=EPS)
-    normal: Tensor = _RmsNormalise.apply(x)
+    normal: Tensor = _RmsNormalise.apply(x)  # type: ignore[no-untyped-call]
     return normal
 
 

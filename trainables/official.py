@@ -110,7 +110,7 @@ def _unflattened(name: str, tensor: Tensor, patch: int) -> Tensor:
         case "in_context_posemb":
             return tensor.unsqueeze(0)
         case "x_embedder.proj1.weight":
-            return tensor.unflatten(1, (-1, patch, patch))
+            return tensor.view(tensor.shape[0], -1, patch, patch)
         case "x_embedder.proj2.weight":
             return tensor[:, :, None, None]
     return tensor

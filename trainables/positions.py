@@ -31,7 +31,10 @@ def rotation_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn the pairs (2i, 2i+1) of each head by its token's angles; x [B, T, heads, d], table [T, 1, d / 2, 2]; keeps x's dtype."""
+    """Turn the pairs (2i, 2i+1) of each head by its token's angles, in x's dtype.
+
+    x [B, T, heads, d]; table [T, 1, d / 2, 2], from `rotation_table`.
+    """
     if torch.compiler.is_compiling():
         return rotate_by_parts(x, table)
     # One kernel forward and one backward, but it exists only in fp32 and inductor cannot fuse it.

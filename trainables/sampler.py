@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def sample(
     grid = [i / evaluation.steps for i in range(evaluation.steps + 1)]
     z = z0
     with _evaluating(network):
-        for i, (t, after) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+        for i, (t, after) in enumerate(pairwise(grid)):
             last = i == evaluation.steps - 1
             z = _euler(velocity, z, t, after) if last or evaluation.sampler == "euler" else _heun(velocity, z, t, after)
     return z

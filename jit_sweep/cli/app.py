@@ -33,7 +33,6 @@ TrackingUri = Annotated[
     str | None, typer.Option("--tracking", envvar="JIT_SWEEP_TRACKING", help="MLflow, where not the home's.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object with `schema` and `rows`.")]
-DEFAULT = Path(DEFAULT_HOME)
 
 
 def main() -> int:
@@ -67,7 +66,7 @@ def plan(file: File, as_json: AsJson = False) -> int:
 @app.command()
 def run(
     file: File,
-    home_folder: HomeFolder = DEFAULT,
+    home_folder: HomeFolder = DEFAULT_HOME,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; without it, a local one is started.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -82,7 +81,7 @@ def submit(
     file: File,
     address: Annotated[str, typer.Option(help="The Ray cluster's Jobs address, such as http://127.0.0.1:8265.")],
     wait: Annotated[bool, typer.Option(help="Follow the job's log and take its exit code.")] = True,
-    home_folder: HomeFolder = DEFAULT,
+    home_folder: HomeFolder = DEFAULT_HOME,
 ) -> int:
     """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
     from jit_sweep.cli.planning import planned
@@ -94,7 +93,7 @@ def submit(
 @app.command()
 def status(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name; without it, all sweeps.")] = None,
-    home_folder: HomeFolder = DEFAULT,
+    home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     as_json: AsJson = False,
 ) -> int:
@@ -105,7 +104,9 @@ def status(
 
 
 @app.command()
-def leaderboard(sweep: SweepName, home_folder: HomeFolder = DEFAULT, ledger: LedgerUri = None, as_json: AsJson = False) -> int:
+def leaderboard(
+    sweep: SweepName, home_folder: HomeFolder = DEFAULT_HOME, ledger: LedgerUri = None, as_json: AsJson = False
+) -> int:
     """Show a sweep's arms with mean, spread and number of seeds, and the verdicts."""
     from jit_sweep.cli import results
 
@@ -116,7 +117,7 @@ def leaderboard(sweep: SweepName, home_folder: HomeFolder = DEFAULT, ledger: Led
 def ui(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Open on this sweep.")] = None,
     port: Annotated[int, typer.Option(help="Port on the loopback interface; 0 picks a free one.")] = 5000,
-    home_folder: HomeFolder = DEFAULT,
+    home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     tracking: TrackingUri = None,
 ) -> int:
@@ -131,7 +132,7 @@ def promote(
     sweep: SweepName,
     name: Annotated[str, typer.Option(help="The registered model's name.")],
     trial: Annotated[str | None, typer.Option(help="A trial id; without it, the median seed of the best arm.")] = None,
-    home_folder: HomeFolder = DEFAULT,
+    home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     as_json: AsJson = False,
 ) -> int:
@@ -147,7 +148,7 @@ def sample(
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
     n: Annotated[int, typer.Option(min=1, help="Images in the grid.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Of the starting noise and labels.")] = 0,
-    home_folder: HomeFolder = DEFAULT,
+    home_folder: HomeFolder = DEFAULT_HOME,
     tracking: TrackingUri = None,
 ) -> int:
     """Draw images from a registered model."""
@@ -160,7 +161,7 @@ def sample(
 def export(
     model: Model,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet, or is empty.")],
-    home_folder: HomeFolder = DEFAULT,
+    home_folder: HomeFolder = DEFAULT_HOME,
     tracking: TrackingUri = None,
 ) -> int:
     """Write a registered model's weights, configuration, scores and lineage into a folder."""

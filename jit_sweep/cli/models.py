@@ -45,6 +45,7 @@ def promote(sweep: str, place: Home, *, name: str, trial: str | None, ledger: st
             name=name,
             store=places.storage,
             tracking_uri=places.tracking,
+            artifacts=places.artifacts,
         )
     row: dict[str, Any] = asdict(promoted)
     if as_json:

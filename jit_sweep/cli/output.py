@@ -18,9 +18,9 @@ def print_json(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> N
     sys.stdout.write(text + "\n")
 
 
-def console(file: TextIO | None = None) -> Console:
+def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
     """Wide enough for our tables where nobody looks at a terminal."""
-    target = file or sys.stdout
+    target = file or (sys.stderr if stderr else sys.stdout)
     return Console(file=target, soft_wrap=not target.isatty(), width=None if target.isatty() else 160, highlight=False)
 
 

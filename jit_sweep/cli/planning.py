@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from jit_sweep.cli.output import console, print_json
-from jit_sweep.plan import Entry, Plan, plan, searches
+from jit_sweep.plan import Entry, Plan, plan, proposals, searches
 from jit_sweep.read_spec import read_spec
 from jit_sweep.spec import Range, SearchSpec
 from search_spaces.axes import AXES
@@ -20,7 +20,7 @@ def planned(file: str) -> Plan:
 
 def validate(file: str, *, as_json: bool) -> int:
     found = planned(file)
-    proposed = sum(search.trials for search in searches(found.spec).values())
+    proposed = sum(proposals(found).values())
     if as_json:
         row = {"name": found.spec.name, "fingerprint": found.fingerprint, "trials": len(found.entries), "proposed": proposed}
         print_json("validate", [row])
@@ -36,7 +36,7 @@ def show(file: str, *, as_json: bool) -> int:
     later = [
         {"stage": stage, "origin": "search", "state": "proposed later", "from": search.start, "sampler": search.sampler}
         for stage, search in searches(found.spec).items()
-        for _ in range(search.trials)
+        for _ in range(proposals(found)[stage])
     ]
     if as_json:
         print_json("plan", rows + later, name=found.spec.name, fingerprint=found.fingerprint)
@@ -44,7 +44,9 @@ def show(file: str, *, as_json: bool) -> int:
     screen = console()
     screen.print(_table(found, rows))
     for stage, search in searches(found.spec).items():
-        screen.print(f"stage {stage}: {search.trials} trials proposed later by {search.sampler} from the {_words(search)}")
+        screen.print(
+            f"stage {stage}: {proposals(found)[stage]} trials proposed later by {search.sampler} from the {_words(search)}"
+        )
     for line in clamp_notes(found):
         screen.print(line)
     return 0

@@ -13,7 +13,7 @@ from rich.text import Text
 from jit_sweep.cli.output import console
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow
-from jit_sweep.plan import Plan, arm_label, searches
+from jit_sweep.plan import Plan, arm_label, proposals
 from trainables.cost import forward_flops
 
 REDRAW_S = 1.0
@@ -166,7 +166,7 @@ def _cells(row: EntryRow, score: str) -> list[str]:
 def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     """Counts, and the time to go."""
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
-    later = sum(max(0, s.trials - sum(row.stage == stage for row in rows)) for stage, s in searches(plan.spec).items())
+    later = sum(max(0, count - sum(row.stage == stage for row in rows)) for stage, count in proposals(plan).items())
     words = [f"{count} {state}" for state, count in counts.items() if count]
     if later:
         words.append(f"{later} proposed later")

@@ -4,12 +4,15 @@ from jit_sweep.cli import results
 from jit_sweep.cli.output import console, noise_to
 from jit_sweep.cli.planning import planned
 from jit_sweep.executor.environment import prepare_environment
-from jit_sweep.home import Home, Places
+from jit_sweep.home import DEFAULT_HOME, Home, Places, home
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryState
 from jit_sweep.plan import Plan
 from jit_sweep.results import read_results
 from jit_sweep.sample_grids import write_sample_grids
+
+INTERRUPTED = 130
 
 
 def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
@@ -18,16 +21,20 @@ def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
     place.make()
     places = place.places(found.spec)
     state, undelivered = _run(found, places, place, address=address, screen=2 if as_json else 1)
-    code = results.print_results(found.spec.name, places.ledger, as_json=as_json)
+    name = found.spec.name
+    if state == "interrupted":
+        again = f"jit-sweep run {file}{_options(place)}" + (f" --address {address}" if address else "")
+        console(stderr=as_json).print(f"interrupted; {_standing(name, places)}\nthe same command goes on: {again}")
+        return INTERRUPTED
+    code = results.print_results(name, places.ledger, as_json=as_json)
     if not as_json:
-        _print_after(found, places, place, state=state, undelivered=undelivered)
-    return 130 if state == "interrupted" else code
+        _print_next(name, places, place, undelivered=undelivered)
+    return code
 
 
 def _run(found: Plan, places: Places, place: Home, *, address: str | None, screen: int) -> tuple[str, int]:
     """The run itself, with the noise of Ray and MLflow in a log file."""
-    log = place.logs / f"{found.spec.name}.log"
-    with noise_to(log, screen=screen) as real:
+    with noise_to(place.logs / f"{found.spec.name}.log", screen=screen) as real:
         prepare_environment(address=address)
         from jit_sweep.cli.progress import view_of
         from jit_sweep.executor.run import run_sweep
@@ -42,15 +49,21 @@ def _run(found: Plan, places: Places, place: Home, *, address: str | None, scree
     return str(ran.state), ran.undelivered
 
 
-def _print_after(found: Plan, places: Places, place: Home, *, state: str, undelivered: int) -> None:
-    screen = console()
-    name = found.spec.name
-    grids = write_sample_grids(read_results(LedgerReader(open_engine(places.ledger)), name), place.store)
-    if grids:
-        screen.print(f"\nsamples of each arm, equal noise and labels: {grids}")
-    option = "" if place.path.name == ".jit-sweep" and place.path.parent.samefile(".") else f" --home {place.path}"
-    if state == "interrupted":
-        screen.print(f"\ninterrupted; the same command goes on: jit-sweep run {name}{option}")
+def _standing(name: str, places: Places) -> str:
+    rows = LedgerReader(open_engine(places.ledger)).entries(name)
+    counts = {state: sum(row.state is state for row in rows) for state in EntryState}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+
+def _print_next(name: str, places: Places, place: Home, *, undelivered: int) -> None:
+    screen, options = console(), _options(place)
+    if grids := write_sample_grids(read_results(LedgerReader(open_engine(places.ledger)), name), place.store):
+        screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")
-    screen.print(f"\nnext:\n  jit-sweep ui {name}{option}\n  jit-sweep promote {name} --name {name}-model{option}")
+    screen.print(f"\nnext:\n  jit-sweep ui {name}{options}\n  jit-sweep promote {name} --name {name}-model{options}")
+
+
+def _options(place: Home) -> str:
+    """What a further command needs to find this home."""
+    return "" if place == home(DEFAULT_HOME) else f" --home {place.path}"

@@ -25,7 +25,7 @@ from jit_sweep.ledger.lease import Lease, acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.plan import Plan, searches
+from jit_sweep.plan import Plan, proposals
 from jit_sweep.spec import FileData, Resources
 from jit_sweep.tracking.mirror import MirrorThread
 
@@ -85,7 +85,7 @@ def run_sweep(plan: Plan, places: Places, *, address: str | None, watch: Callabl
         writer.add_entries(sweep, plan.entries)
         if is_complete(plan, reader):
             writer.finish(sweep, SweepState.DONE)
-            return Ran(SweepState.DONE)
+            return Ran(SweepState.DONE, _mirror(plan, places).close(MIRROR_CLOSE_S))
         with _cluster(address) as storage:
             return _Run(plan, places, reader, lease, watch=watch, tune_storage=storage or f"{places.storage}/ray").to_end()
     finally:
@@ -95,8 +95,16 @@ def run_sweep(plan: Plan, places: Places, *, address: str | None, watch: Callabl
 def is_complete(plan: Plan, reader: LedgerReader) -> bool:
     """Whether nothing is left to train or to propose."""
     rows = reader.entries(plan.spec.name)
-    proposed = all(sum(row.stage == stage for row in rows) >= search.trials for stage, search in searches(plan.spec).items())
+    proposed = all(sum(row.stage == stage for row in rows) >= count for stage, count in proposals(plan).items())
     return proposed and all(row.state in SETTLED for row in rows)
+
+
+def _mirror(plan: Plan, places: Places) -> MirrorThread:
+    """Brings MLflow up to date from here on."""
+    reader = LedgerReader(open_engine(places.ledger))
+    mirror = MirrorThread(places.tracking, reader, plan.spec.name, artifacts=places.artifacts)
+    mirror.start()
+    return mirror
 
 
 @contextmanager
@@ -134,10 +142,7 @@ class _Run:
         lanes = concurrent_lanes(self.plan.spec.resources)
         groups.remove_orphans()
         self.actor = self._actor()
-        mirror = MirrorThread(
-            self.places.tracking, LedgerReader(open_engine(self.places.ledger)), self.sweep, artifacts=self.places.artifacts
-        )
-        mirror.start()
+        mirror = _mirror(self.plan, self.places)
         state = SweepState.FAILED
         try:
             with self.interrupt.listening():

@@ -1,11 +1,10 @@
 """What a sweep does next: a pure function of its plan and its ledger rows."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import EntryRow, EntryState
-from jit_sweep.spec import SearchStage, Stage
 from trainables.cost import forward_flops
 
 
@@ -44,17 +43,20 @@ _UNDER_WAY = frozenset({EntryState.WAITING, EntryState.RUNNING, EntryState.PAUSE
 
 
 def next_step(
-    rows: Sequence[EntryRow], *, stages: Sequence[Stage], in_flight: Collection[Work]
+    rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], in_flight: Collection[Work]
 ) -> Start | Propose | Wait | Over:
-    """A stage starts when the one before has ended. Within it the longest trial goes first, so that the lanes end together;
-    trials of one shape cost the same, and so stand together too."""
-    for index, stage in enumerate(stages):
-        here = [row for row in rows if row.stage == index]
+    """A stage starts when the one before has ended; `proposals` says how many trials each search may propose.
+
+    Within a stage the longest trial goes first, so that the lanes end together; trials of one shape cost the same, and so
+    stand together too.
+    """
+    for stage in range(stages):
+        here = [row for row in rows if row.stage == stage]
         waiting = [row for row in here if row.state is EntryState.WAITING and work_of(row) not in in_flight]
         if waiting:
             return Start(work_of(min(waiting, key=lambda row: (-training_flops(row), row.seed, row.position))))
-        if isinstance(stage, SearchStage) and len(here) < stage.search.trials:
-            return Propose(index)
+        if len(here) < proposals.get(stage, 0):
+            return Propose(stage)
         if any(row.state in _UNDER_WAY or work_of(row) in in_flight for row in here):
             return Wait()
     return Over()

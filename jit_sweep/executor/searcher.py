@@ -2,22 +2,29 @@
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.tune.search import Searcher
 
-from jit_sweep.executor.schedule import Over, Propose, Start, Work, next_step, work_of
+from jit_sweep.arms import with_scores
+from jit_sweep.executor.schedule import Over, Propose, Start, Work, next_step
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
-from jit_sweep.plan import Entry, Plan, entry_of
+from jit_sweep.plan import Entry, Plan, entry_of, proposals, searches
 from jit_sweep.results import best_cell
 from search_spaces.axes import put
 from search_spaces.presets import Recipe
 
+if TYPE_CHECKING:
+    from jit_sweep.search import Told
+
 _log = logging.getLogger(__name__)
 BUSY_S = 5.0
+"""How long to leave a trial alone that another sweep is training."""
+MOST_REPETITIONS = 100
+"""Proposals in a row that bring nothing new before a search counts as exhausted."""
 
 
 class LedgerSearcher(Searcher):
@@ -38,6 +45,7 @@ class LedgerSearcher(Searcher):
         self._lanes, self._lane_config, self._stopping = lanes, lane_config, stopping
         self._in_flight: dict[str, Work] = {}
         self._busy: dict[Work, float] = {}
+        self._proposals = proposals(plan)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A lane's next work; None where it must wait; FINISHED at the end."""
@@ -46,9 +54,14 @@ class LedgerSearcher(Searcher):
         if len(self._in_flight) >= self._lanes:
             return None
         rows = self._reader.entries(self._plan.spec.name)
-        step = next_step(rows, stages=self._plan.spec.stages, in_flight={*self._in_flight.values(), *self._still_busy()})
+        step = next_step(
+            rows,
+            stages=len(self._plan.spec.stages),
+            proposals=self._proposals,
+            in_flight={*self._in_flight.values(), *self._still_busy()},
+        )
         if isinstance(step, Propose):
-            ray.get(self._actor.add_entries.remote([self._proposed(rows, step.stage)]))
+            self._propose(rows, step.stage)
             return self.suggest(trial_id)
         if isinstance(step, Start):
             self._in_flight[trial_id] = step.work
@@ -56,6 +69,7 @@ class LedgerSearcher(Searcher):
         return Searcher.FINISHED if isinstance(step, Over) else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Free the trial's place; one whose lanes died too often is given up."""
         work = self._in_flight.pop(trial_id, None)
         if work is None:
             return
@@ -83,47 +97,55 @@ class LedgerSearcher(Searcher):
             del self._busy[work]
         return list(self._busy)
 
-    def _proposed(self, rows: list[EntryRow], stage: int) -> Entry:
+    def _propose(self, rows: Sequence[EntryRow], stage: int) -> None:
+        """Add one more trial to a search. A repetition is thrown away; a space that yields nothing new has been searched."""
+        before = [row for row in rows if row.stage == stage]
+        known = {row.key for row in before}
+        for again in range(MOST_REPETITIONS):
+            entry = self._proposed(rows, before, stage=stage, again=again)
+            if entry.key not in known:
+                ray.get(self._actor.add_entries.remote([entry]))
+                return
+        _log.warning("the search of stage %s ends after %s trials: nothing new is proposed", stage, len(before))
+        self._proposals[stage] = len(before)
+
+    def _proposed(self, rows: Sequence[EntryRow], before: Sequence[EntryRow], *, stage: int, again: int) -> Entry:
         from jit_sweep.search import propose  # starts Optuna
 
-        spec = self._plan.spec
-        search = spec.stages[stage].search  # type: ignore[union-attr]
+        spec, search = self._plan.spec, searches(self._plan.spec)[stage]
         start, images = self._start(rows, stage)
-        proposals = [row for row in rows if row.stage == stage]
-        values = propose(search, start, self._told(proposals), objective=spec.objective)
+        values = propose(search, start, self._told(before), objective=spec.objective, again=again)
         return entry_of(
             spec,
             self._plan.data,
             put(start, values),
             stage=stage,
-            position=len(proposals),
+            position=len(before),
             seed=search.seed,
             images=images,
             origin="search",
         )
 
-    def _start(self, rows: list[EntryRow], stage: int) -> tuple[Recipe, int]:
+    def _start(self, rows: Sequence[EntryRow], stage: int) -> tuple[Recipe, int]:
         """What a search varies, and how far its trials go."""
         spec = self._plan.spec
-        if spec.stages[stage].search.start == "best_cell":  # type: ignore[union-attr]
+        if searches(spec)[stage].start == "best_cell":
             earlier = [row for row in rows if row.stage < stage and row.origin == "grid"]
             best = best_cell(earlier, self._reader.scores(spec.name), objective=spec.objective)
             if best is not None:
                 return put(self._plan.baseline, best.arm).recipe, best.images
-            _log.warning("no cell has a score: the search starts from the baseline")
+            _log.warning("no cell has all its scores: the search starts from the baseline")
         return self._plan.baseline, spec.budget.images_per_trial
 
-    def _told(self, proposals: list[EntryRow]) -> list[Any]:
-        from jit_sweep.search import Told
+    def _told(self, before: Sequence[EntryRow]) -> "list[Told]":
+        from jit_sweep.search import Told  # starts Optuna
 
-        objective = self._plan.spec.objective
-        scores = {
-            (score.trial_id, score.images, score.evaluation_id): score for score in self._reader.scores(self._plan.spec.name)
-        }
-        told = []
-        for row in proposals:
-            score = scores.get((row.trial_id, row.images, row.evaluation_id))
-            ended = row.state in (EntryState.DONE, EntryState.DIVERGED, EntryState.FAILED)
-            value = score.values.get(objective) if score else None
-            told.append(Told(values=row.arm, score=value, running=not ended and work_of(row) in self._in_flight.values()))
-        return told
+        spec = self._plan.spec
+        return [
+            Told(
+                values=trial.entry.arm,
+                score=trial.value(spec.objective),
+                running=trial.entry.state in (EntryState.WAITING, EntryState.RUNNING),
+            )
+            for trial in with_scores(before, self._reader.scores(spec.name))
+        ]

@@ -64,7 +64,7 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 def _url(uri: str) -> URL:
     try:
         url = make_url(uri)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         url = None
     backend = url.get_backend_name() if url is not None else None
     if url is None or backend not in ("sqlite", "postgresql", "postgres"):

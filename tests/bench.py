@@ -1,0 +1,65 @@
+"""`make bench`: what is measured rather than asserted. Figures are of the machine they ran on; compare within one run."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EventKind
+from tests.command import environment, jit_sweep
+from tests.sweeps import write_sweep
+
+REPEATS = 5
+SEEDS = 12
+
+
+def main() -> None:
+    say("what", "figure", "bar")
+    for command in (["--help"], ["validate", "quickstart"], ["plan", "quickstart"]):
+        say(f"jit-sweep {' '.join(command)}", f"{median(seconds_of(command) for _ in range(REPEATS)):.2f} s", "about 0.5 s")
+    gaps = trial_to_trial()
+    say(f"warm lane, end of one trial to first step of the next (median of {len(gaps)})", f"{median(gaps):.2f} s", "1 s")
+    say("warm lane, the slowest of them", f"{max(gaps):.2f} s", "")
+
+
+def say(what: str, figure: str, bar: str) -> None:
+    sys.stdout.write(f"{what:75} {figure:>10} {bar:>12}\n")
+    sys.stdout.flush()
+
+
+def seconds_of(command: list[str]) -> float:
+    """Wall time of a whole command."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "jit_sweep", *command], env=environment(Path.home()), check=True, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - start
+
+
+def trial_to_trial() -> list[float]:
+    """Seconds from a trial's last report to the next one's first, on lanes that were warm."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        stages = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": SEEDS}}]
+        done = jit_sweep("run", write_sweep(folder, stages=stages), cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        reader = LedgerReader(open_engine(f"sqlite:///{folder}/.jit-sweep/ledger.db"))
+        lanes = {row.trial_id: row.lane for row in reader.attempts("tiny")}
+        ended: dict[str, float] = {}
+        gaps = defaultdict(list)
+        for event in reader.events_since("tiny", 0, limit=100_000):
+            lane = lanes.get(event.trial_id or "", "")
+            if event.kind is EventKind.ENDED:
+                ended[lane] = event.at
+            elif event.kind is EventKind.PROGRESS and lane in ended:
+                gaps[lane].append(event.at - ended.pop(lane))
+        return [gap for lane in gaps.values() for gap in lane]
+
+
+if __name__ == "__main__":
+    main()

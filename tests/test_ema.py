@@ -1,0 +1,98 @@
+"""The averaged weights: the recursion, what it leaves out, and the way in and out of a network."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainables.config import EmaConfig
+from trainables.ema import Ema, decay_of
+
+
+class Frozen(nn.Module):
+    """One trained parameter, one frozen one and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained = nn.Parameter(torch.arange(3.0))
+        self.fixed = nn.Parameter(torch.ones(2), requires_grad=False)
+        self.register_buffer("table", torch.ones(2))
+
+
+def walk(network: nn.Module, ema: Ema, steps: int, *, seed: int) -> list[Tensor]:
+    """Random steps of the weights with an update after each; the weights after each."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = []
+    for _ in range(steps):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
+        ema.update()
+        weights.append(next(network.parameters()).detach().clone())
+    return weights
+
+
+@pytest.mark.parametrize("warmup", [True, False])
+def test_the_average_follows_its_recursion(warmup: bool) -> None:
+    network = nn.Linear(3, 2)
+    config = EmaConfig(decay=0.9, warmup=warmup)
+    ema = Ema(network, config)
+    expected = network.weight.detach().double()
+    for k, weight in enumerate(walk(network, ema, 200, seed=0)):
+        keep = min(0.9, (1 + k) / (10 + k)) if warmup else 0.9
+        expected = keep * expected + (1 - keep) * weight.double()
+    torch.testing.assert_close(ema.tensors["weight"].double(), expected, rtol=1e-4, atol=1e-5)
+    assert ema.updates == 200
+
+
+def test_the_warm_up_forgets_the_initial_weights_of_a_short_trial() -> None:
+    def left(config: EmaConfig) -> float:
+        return float(torch.tensor([decay_of(k, config) for k in range(1000)], dtype=torch.float64).prod())
+
+    assert left(EmaConfig(decay=0.9999, warmup=False)) == pytest.approx(0.905, abs=1e-3)
+    assert left(EmaConfig(decay=0.9999)) < 1e-12
+
+
+def test_frozen_parameters_and_buffers_have_no_average() -> None:
+    assert Ema(Frozen(), EmaConfig()).tensors.keys() == {"trained"}
+
+
+def test_swapped_puts_the_average_in_and_the_own_weights_back_bit_for_bit() -> None:
+    network = nn.Linear(3, 2)
+    ema = Ema(network, EmaConfig())
+    walk(network, ema, 5, seed=1)
+    own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    average = {name: tensor.clone() for name, tensor in ema.tensors.items()}
+    with ema.swapped(network):
+        assert all(torch.equal(tensor, average[name]) for name, tensor in network.state_dict().items())
+    assert all(torch.equal(tensor, own[name]) for name, tensor in network.state_dict().items())
+    assert all(torch.equal(tensor, average[name]) for name, tensor in ema.tensors.items())
+
+
+def test_swapped_gives_the_own_weights_back_when_its_body_raises() -> None:
+    network = nn.Linear(3, 2)
+    ema = Ema(network, EmaConfig())
+    walk(network, ema, 5, seed=1)
+    own = network.weight.detach().clone()
+    with pytest.raises(RuntimeError, match="stop"), ema.swapped(network):
+        raise RuntimeError("stop")
+    assert torch.equal(network.weight, own)
+
+
+def test_a_restored_average_goes_on_as_if_never_interrupted() -> None:
+    networks = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    straight, broken = (Ema(network, EmaConfig(decay=0.95)) for network in networks)
+    walk(networks[0], straight, 5, seed=2)
+    walk(networks[1], broken, 5, seed=2)
+    resumed = Ema(networks[1], EmaConfig(decay=0.95))
+    resumed.restore(broken.tensors, updates=broken.updates)
+    walk(networks[0], straight, 5, seed=3)
+    walk(networks[1], resumed, 5, seed=3)
+    assert resumed.updates == straight.updates == 10
+    assert all(torch.equal(tensor, straight.tensors[name]) for name, tensor in resumed.tensors.items())
+
+
+def test_an_average_of_another_network_is_refused() -> None:
+    ema = Ema(nn.Linear(3, 2), EmaConfig())
+    with pytest.raises(ValueError, match="bias"):
+        ema.restore({"weight": torch.zeros(2, 3)}, updates=1)
