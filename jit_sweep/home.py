@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec import SweepSpec
+from jit_sweep.spec import FileData, SweepSpec
 
 DEFAULT_HOME = Path(".jit-sweep")
+PLACES = ("storage", "tracking", "ledger")
+"""The keys of a sweep file that say where its parts lie."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Home:
     def logs(self) -> Path:
         return self.path / "logs"
 
+    def log(self, name: str) -> Path:
+        """A log file; nowhere for a home that does not exist, since reading makes nothing."""
+        return self.logs / name if self.path.exists() else Path(os.devnull)
+
     def places(self, spec: SweepSpec | None = None) -> Places:
         """A sweep's places: what its file says, and this home for the rest."""
         tracking = (spec.tracking if spec else None) or self.tracking
@@ -72,3 +78,20 @@ class Home:
 
 def home(path: Path) -> Home:
     return Home(path.expanduser().absolute())
+
+
+def on_this_machine(spec: SweepSpec) -> SweepSpec:
+    """The sweep with its relative paths made absolute, since its processes start in other folders."""
+    places = {key: _absolute(uri) for key in PLACES if (uri := getattr(spec, key)) is not None}
+    data = spec.data
+    if isinstance(data, FileData):
+        data = data.model_copy(update={"uri": _absolute(data.uri)})
+    return spec.model_copy(update={**places, "data": data})
+
+
+def _absolute(uri: str) -> str:
+    """A URI whose relative path, if it is one, is made absolute."""
+    scheme, database, path = uri.partition(":///")
+    if database and scheme.startswith("sqlite"):
+        return f"{scheme}:///{Path(path).absolute()}"
+    return str(Path(uri).absolute()) if "://" not in uri and not uri.startswith("file:") else uri

@@ -110,10 +110,7 @@ def entry_of(
 ) -> Entry:
     """The planned piece for one cell and seed. ValueError: the cell makes no valid trial."""
     trial = trial_of(spec, data, cell.recipe, seed=seed)
-    clamp = cell.recipe.diffusion.t_eps_train if cell.t_eps_sample is None else cell.t_eps_sample
-    evaluation = spec.evaluation.resolved(t_eps_sample=clamp)
-    if cell.t_eps_sample is not None:
-        evaluation = evaluation.model_copy(update={"t_eps_sample": clamp})
+    evaluation = _evaluation(spec, cell, trial)
     return Entry(
         stage=stage,
         position=position,
@@ -125,6 +122,18 @@ def entry_of(
         rungs=rungs(images, count=spec.budget.rungs, batch_size=trial.batch_size),
         origin=origin,
     )
+
+
+def _evaluation(spec: SweepSpec, cell: Cell, trial: TrialConfig) -> EvaluationConfig:
+    """A cell's evaluation: the sampling clamp is the cell's own, else the sweep's, else the training clamp."""
+    evaluation = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train)
+    if cell.t_eps_sample is not None:
+        evaluation = evaluation.model_copy(update={"t_eps_sample": cell.t_eps_sample})
+    if trial.diffusion.prediction == "eps" and not evaluation.t_eps_sample:
+        raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t, got 0; try 0.05")
+    if evaluation.guidance != 1 and trial.data.num_classes == 1:
+        raise ValueError(f"`guidance` must be 1 without class labels, got {evaluation.guidance:g}")
+    return evaluation
 
 
 def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: int) -> TrialConfig:
@@ -203,7 +212,8 @@ def _check_search(
     """Every combination of choices (and of ranges' ends) must be a valid trial, so that no proposal can be invalid."""
     for values in combinations(search.axes):
         try:
-            trial_of(spec, data, put(baseline, values).recipe, seed=search.seed)
+            cell = put(baseline, values)
+            _evaluation(spec, cell, trial_of(spec, data, cell.recipe, seed=search.seed))
         except ValueError as error:
             faults.append(f"stages[{stage}].search: {arm_label(values)}: {_reason(error)}")
 

@@ -67,9 +67,7 @@ def _dit(size: str) -> Recipe:
 
 def _tiny() -> Recipe:
     """About a million parameters, for 32-pixel images on a CPU."""
-    model = ModelConfig(
-        patch_size=16, width=96, depth=4, heads=4, embedding=LinearEmbedding(), class_tokens=4, class_tokens_start=1
-    )
+    model = ModelConfig(patch_size=16, width=96, depth=4, heads=4, embedding=LinearEmbedding(), class_tokens=0)
     return Recipe(
         model=model,
         optimiser=OptimiserConfig(learning_rate=1e-3, warmup_images=2400),

@@ -33,7 +33,16 @@ def postgres() -> Iterator[str]:
             shutil.chown(folder, user)
         programs = wheel / INSTALLATION / "bin"
         data = folder / "data"
-        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=utf8"]
+        initdb: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=utf8",
+        ]
         subprocess.run(initdb, check=True, capture_output=True, user=user, cwd=folder)
         with _serving(programs / "postgres", data, user=user, socket=folder):
             yield f"postgresql://postgres@/postgres?host={folder}"
@@ -59,7 +68,7 @@ def _copied(wheel: Path, folder: Path) -> Path:
 @contextmanager
 def _serving(program: Path, data: Path, *, user: str | None, socket: Path) -> Iterator[None]:
     with (socket / "log").open("w") as log:
-        command = [program, "-D", data, "-k", socket, "-h", "", "-F"]
+        command: list[str | Path] = [program, "-D", data, "-k", socket, "-h", "", "-F"]
         server = subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=socket)
     try:
         _wait_until_ready(server, socket)

@@ -32,16 +32,17 @@ def walk(network: nn.Module, ema: Ema, steps: int, *, seed: int) -> list[Tensor]
 
 
 @pytest.mark.parametrize("warmup", [True, False])
-def test_the_average_follows_its_recursion(warmup: bool) -> None:
+@pytest.mark.parametrize("steps", [1, 3, 200])
+def test_the_average_follows_its_recursion(warmup: bool, steps: int) -> None:
     network = nn.Linear(3, 2)
     config = EmaConfig(decay=0.9, warmup=warmup)
     ema = Ema(network, config)
     expected = network.weight.detach().double()
-    for k, weight in enumerate(walk(network, ema, 200, seed=0)):
+    for k, weight in enumerate(walk(network, ema, steps, seed=0)):
         keep = min(0.9, (1 + k) / (10 + k)) if warmup else 0.9
         expected = keep * expected + (1 - keep) * weight.double()
     torch.testing.assert_close(ema.tensors["weight"].double(), expected, rtol=1e-4, atol=1e-5)
-    assert ema.updates == 200
+    assert ema.updates == steps
 
 
 def test_the_warm_up_forgets_the_initial_weights_of_a_short_trial() -> None:

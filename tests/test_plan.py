@@ -78,6 +78,11 @@ def test_more_scored_images_than_held_out_ones_are_refused(tmp_path: Path) -> No
         planned(tmp_path, evaluation={"n": 385})
 
 
+def test_a_sampling_clamp_that_would_divide_by_zero_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`t_eps_sample` must be above 0 for eps-prediction"):
+        planned(tmp_path, **grid({"prediction": ["eps"], "t_eps_sample": [0.0]}))
+
+
 def test_rungs_are_equally_spaced_whole_batches_and_the_last_is_the_end(tmp_path: Path) -> None:
     assert planned(tmp_path, budget={"images_per_trial": 80, "rungs": 4}).entries[0].rungs == (16, 40, 64, 80)
 

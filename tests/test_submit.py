@@ -18,10 +18,10 @@ import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
 from jit_sweep.errors import UserError
-from jit_sweep.home import home
+from jit_sweep.home import home, on_this_machine
 from jit_sweep.spec import SweepSpec
 from jit_sweep.submit import cluster_facts, follow, jobs, submit
-from jit_sweep.submit.reach import Address, check_reachable, on_this_machine, parsed_address
+from jit_sweep.submit.reach import Address, check_reachable, parsed_address
 from tests.cluster import free_ports
 from tests.sweeps import tiny_sweep
 

@@ -14,7 +14,6 @@ from jit_sweep.submit.reach import Address
 from tests.cluster import Head, free_ports, running_head
 from tests.sweeps import write_sweep
 
-
 ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
 
 

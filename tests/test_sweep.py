@@ -128,7 +128,7 @@ def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_wei
     with Running("run", file, cwd=tmp_path) as command:
         command.until(lambda said: said.count("heldout_v_error") >= 2)
         assert command.end(signal.SIGINT) == 130
-        assert "goes on: jit-sweep run" in command.said
+        assert "the same command goes on" in command.said
     stopped = rows_of("status", "tiny", cwd=tmp_path)
     assert {row["state"] for row in stopped} == {"paused"}
     assert all(0 < row["images_done"] < row["images"] for row in stopped)

@@ -148,7 +148,9 @@ class Learner:
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint holds, by part."""
         optimiser = {
-            f"{name}/{key}": value for name, parameter in self._trained() for key, value in self.optimiser.state[parameter].items()
+            f"{name}/{key}": value
+            for name, parameter in self._trained()
+            for key, value in self.optimiser.state[parameter].items()
         }
         model = {name: parameter.detach() for name, parameter in self._trained()}
         return {"model": model, "ema": self.ema.tensors, "optimiser": optimiser}

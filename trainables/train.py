@@ -88,6 +88,7 @@ class _Run:
         self.heldout = HeldoutGrid(self.images, device=self.learner.device)
         self.watch = Stopwatch()
         self.on_the_way: Commit | None = None
+        self.last_rung: Rung | None = None
 
     def reports(self) -> Iterator[Report]:
         """The attempt, as prose: resume, train to the end, score, say so."""
@@ -176,7 +177,8 @@ class _Run:
     def rung(self) -> Rung:
         with self.watch.count("evaluation"), self.learner.ema.swapped(self.learner.network):
             error = self.heldout.v_error(self.learner.network, self.trial)
-        return Rung(images=self.learner.images, values={RUNG_METRIC: error})
+        self.last_rung = Rung(images=self.learner.images, values={RUNG_METRIC: error})
+        return self.last_rung
 
     def commit(self, *, final: bool) -> Committed:
         """Write a checkpoint; one on the way to another is removed once the next is committed."""
@@ -206,9 +208,8 @@ class _Run:
             for suffix, weights in (("_raw", nullcontext()), ("", self.learner.ema.swapped(self.learner.network))):
                 with weights:
                     samples = generate(self.learner.network, self.trial, evaluation, labels, interrupted=self.interrupted)
-                    scores = scorer.score(samples)
-                    scores[RUNG_METRIC] = self.heldout.v_error(self.learner.network, self.trial)
-                values |= {f"{name}{suffix}": value for name, value in scores.items()}
+                values |= {f"{name}{suffix}": value for name, value in scorer.score(samples).items()}
+            values |= self.heldout_errors()
             grid = f"{self.store.folder(self.trial.id, self.attempt)}/samples-{self.learner.images}-{evaluation.id}.png"
             if self.workers.lead:
                 write_grid(samples[:GRID_IMAGES], grid, columns=GRID_COLUMNS)
@@ -220,6 +221,13 @@ class _Run:
             heldout=scorer.heldout_row(evaluation.n),
             grid=grid,
         )
+
+    def heldout_errors(self) -> dict[str, float]:
+        """The held-out error of averaged and raw weights; the former is known where a rung stood at this image count."""
+        raw = self.heldout.v_error(self.learner.network, self.trial)
+        at_rung = self.last_rung is not None and self.last_rung.images == self.learner.images
+        rung = self.last_rung if at_rung and self.last_rung else self.rung()
+        return {f"{RUNG_METRIC}_raw": raw, **rung.values}
 
     def diverged(self) -> Ended:
         step = self.learner.first_bad_step

@@ -15,7 +15,7 @@ from jit_sweep.spec import SweepSpec
 
 def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, tracking: str | None) -> int:
     """Serve MLflow on the loopback interface until interrupted."""
-    with noise_to(place.logs / "mlflow-server.log") as screen:
+    with noise_to(place.log("mlflow-server.log")) as screen:
         from jit_sweep.tracking import server
 
         places = _places(sweep, place, ledger=ledger)
@@ -34,12 +34,12 @@ def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, trackin
 
 def promote(sweep: str, place: Home, *, name: str, trial: str | None, ledger: str | None, as_json: bool) -> int:
     """Register the champion."""
-    with noise_to(place.logs / "promote.log"):
+    with noise_to(place.log("promote.log")):
         from jit_sweep import promotion
 
         places = _places(sweep, place, ledger=ledger)
         promoted = promotion.promote(
-            LedgerReader(open_engine(places.ledger)),
+            LedgerReader(open_engine(places.ledger, create=False)),
             sweep,
             trial=trial,
             name=name,
@@ -59,7 +59,7 @@ def promote(sweep: str, place: Home, *, name: str, trial: str | None, ledger: st
 
 def sample(model: str, place: Home, *, out: Path, n: int, seed: int, tracking: str | None) -> int:
     """Draw a grid of images."""
-    with noise_to(place.logs / "sample.log"):
+    with noise_to(place.log("sample.log")):
         from jit_sweep.sampling import draw
 
         draw(model, tracking_uri=tracking or place.tracking, out=out, n=n, seed=seed)
@@ -69,7 +69,7 @@ def sample(model: str, place: Home, *, out: Path, n: int, seed: int, tracking: s
 
 def export(model: str, place: Home, *, folder: Path, tracking: str | None) -> int:
     """Write the model's files."""
-    with noise_to(place.logs / "export.log"):
+    with noise_to(place.log("export.log")):
         from jit_sweep import promotion
 
         files = promotion.export(model, folder, tracking_uri=tracking or place.tracking)
@@ -83,5 +83,5 @@ def _places(sweep: str | None, place: Home, *, ledger: str | None) -> Places:
         return place.places()
     if ledger is None and not (place.path / "ledger.db").exists():
         raise UserError(f"there is no ledger in {place.path}; run a sweep first, or give its home with --home")
-    row = LedgerReader(open_engine(ledger or place.ledger)).sweep(sweep)
+    row = LedgerReader(open_engine(ledger or place.ledger, create=False)).sweep(sweep)
     return place.places(SweepSpec.model_validate(row.spec))

@@ -5,6 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from jit_sweep.cli.output import console, print_json
+from jit_sweep.home import on_this_machine
 from jit_sweep.plan import Entry, Plan, plan, proposals, searches
 from jit_sweep.read_spec import read_spec
 from jit_sweep.spec import Range, SearchSpec
@@ -15,7 +16,7 @@ from trainables.cost import forward_flops, parameter_count
 
 def planned(file: str) -> Plan:
     """A sweep file, resolved. UserError: whatever is wrong with it."""
-    return plan(read_spec(file), source=file)
+    return plan(on_this_machine(read_spec(file)), source=file)
 
 
 def validate(file: str, *, as_json: bool) -> int:

@@ -1,5 +1,6 @@
 """`status` and `leaderboard`, and the tables that `run` ends with."""
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -21,7 +22,7 @@ DONE, WITHOUT_SCORES = 0, 1
 
 def status(sweep: str | None, ledger: str, *, as_json: bool) -> int:
     """All sweeps, or the trials of one."""
-    reader = LedgerReader(open_engine(ledger))
+    reader = LedgerReader(open_engine(ledger, create=False))
     if sweep is None:
         return _sweeps(reader.sweeps(), as_json=as_json)
     found, rows = reader.sweep(sweep), reader.entries(sweep)
@@ -29,7 +30,8 @@ def status(sweep: str | None, ledger: str, *, as_json: bool) -> int:
         print_json("status", [_entry_json(row) for row in rows], sweep=sweep, state=str(found.state))
         return DONE
     screen = console()
-    owner = f", run by {found.owner}" if found.owner and found.state == "running" else ""
+    held = found.owner is not None and found.lease_expires_at > time.time()
+    owner = f", run by {found.owner}" if held else ", and nobody runs it" if found.state == "running" else ""
     screen.print(f"sweep {sweep}: {found.state}{owner}")
     screen.print(_trial_table(rows))
     for row in rows:
@@ -46,7 +48,7 @@ def leaderboard(sweep: str, ledger: str, *, as_json: bool) -> int:
 
 def print_results(sweep: str, ledger: str, *, as_json: bool) -> int:
     """The results as they stand; the exit code of a run that ended so."""
-    results = read_results(LedgerReader(open_engine(ledger)), sweep)
+    results = read_results(LedgerReader(open_engine(ledger, create=False)), sweep)
     if as_json:
         print_json("leaderboard", leaderboard_rows(results), **_leaderboard_facts(results))
     else:

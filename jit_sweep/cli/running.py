@@ -23,8 +23,7 @@ def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
     state, undelivered = _run(found, places, place, address=address, screen=2 if as_json else 1)
     name = found.spec.name
     if state == "interrupted":
-        again = f"jit-sweep run {file}{_options(place)}" + (f" --address {address}" if address else "")
-        console(stderr=as_json).print(f"interrupted; {_standing(name, places)}\nthe same command goes on: {again}")
+        console(stderr=as_json).print(f"interrupted; {_standing(name, places)}\nthe same command goes on")
         return INTERRUPTED
     code = results.print_results(name, places.ledger, as_json=as_json)
     if not as_json:
@@ -50,14 +49,14 @@ def _run(found: Plan, places: Places, place: Home, *, address: str | None, scree
 
 
 def _standing(name: str, places: Places) -> str:
-    rows = LedgerReader(open_engine(places.ledger)).entries(name)
+    rows = LedgerReader(open_engine(places.ledger, create=False)).entries(name)
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def _print_next(name: str, places: Places, place: Home, *, undelivered: int) -> None:
     screen, options = console(), _options(place)
-    if grids := write_sample_grids(read_results(LedgerReader(open_engine(places.ledger)), name), place.store):
+    if grids := write_sample_grids(read_results(LedgerReader(open_engine(places.ledger, create=False)), name), place.store):
         screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from jit_sweep.executor.schedule import Work, work_of
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.lease import TTL_S, Lease
+from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Cause, EntryRow, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, TrialBusy
@@ -68,7 +68,12 @@ class SweepActor:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
-            self._lease.renew()
+            try:
+                self._lease.renew()
+            except LeaseLost as error:
+                _log.error("%s; this run stops", error)
+                self._stop = True
+                return
 
     # --- the driver
 

@@ -1,11 +1,15 @@
-"""A Ray cluster of this command's own, or a connection to one that runs."""
+"""A Ray cluster of this command's own, or a connection to one that runs.
+
+Both start Ray from an empty folder: it puts the driver's folder first on its workers' path, and a user's own `trainables`
+there would be run instead of ours.
+"""
 
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import ray
@@ -26,15 +30,16 @@ def local_cluster() -> Iterator[Path]:
     _remove_stale()
     folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir="/tmp"))
     try:
-        ray.init(
-            address="local",
-            namespace=NAMESPACE,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-        )
+        with chdir(folder):
+            ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
         yield folder
     finally:
         ray.shutdown()
@@ -45,17 +50,19 @@ def local_cluster() -> Iterator[Path]:
 def running_cluster(address: str) -> Iterator[None]:
     """A connection to a cluster. UserError: nobody answers there, or it does not let us in."""
     _check_answers(address)
-    try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, runtime_env={"env_vars": ENVIRONMENT})
-    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"`--address` must be a running Ray cluster, got {address} ({reason}); start one with `ray start --head`"
-        ) from None
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        _connect(address)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, runtime_env={"env_vars": ENVIRONMENT})
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        raise _unreachable(address, str(error).strip().splitlines()[0]) from None
 
 
 def _check_answers(address: str) -> None:

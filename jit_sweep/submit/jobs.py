@@ -24,11 +24,11 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from jit_sweep.errors import UserError
-from jit_sweep.home import Home
+from jit_sweep.home import PLACES, Home, on_this_machine
 from jit_sweep.spec import SweepSpec
 from jit_sweep.submit import cluster_facts
 from jit_sweep.submit.follow import follow
-from jit_sweep.submit.reach import PLACES, Address, check_reachable, on_this_machine, parsed_address
+from jit_sweep.submit.reach import Address, check_reachable, parsed_address
 from jit_sweep.submit.source import copy_source, package_folders
 from trainables.config import content_hash
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from jit_sweep.errors import UserError
+from jit_sweep.home import PLACES
 from jit_sweep.redact import redact
 from jit_sweep.spec import FileData, SweepSpec
-
-PLACES = ("storage", "tracking", "ledger")
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def on_this_machine(spec: SweepSpec) -> SweepSpec:
-    """The sweep with its relative paths made absolute, for a job that starts in another folder."""
-    places = {key: _absolute(uri) for key in PLACES if (uri := getattr(spec, key)) is not None}
-    data = spec.data
-    if isinstance(data, FileData):
-        data = data.model_copy(update={"uri": _absolute(data.uri)})
-    return spec.model_copy(update={**places, "data": data})
 
 
 def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
@@ -88,14 +78,6 @@ def _why_local(uri: str) -> str | None:
 
 def _is_path(uri: str) -> bool:
     return uri.startswith("file:") or "://" not in uri
-
-
-def _absolute(uri: str) -> str:
-    """A URI whose relative path, if it is one, is made absolute."""
-    scheme, database, path = uri.partition(":///")
-    if database and scheme.startswith("sqlite"):
-        return f"{scheme}:///{Path(path).absolute()}"
-    return str(Path(uri).absolute()) if "://" not in uri and not uri.startswith("file:") else uri
 
 
 def _split(uri: str) -> SplitResult | None:
