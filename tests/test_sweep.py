@@ -157,6 +157,18 @@ def test_a_killed_command_leaves_nothing_on_a_persistent_head_once_the_same_comm
     assert left_behind(head, before) == []
 
 
+def test_a_trial_whose_worker_is_killed_goes_on_in_another_lane(tmp_path: Path, head: Head) -> None:
+    file = write_sweep(tmp_path, **LONG, resources={"cpus": 1, "concurrent": 1})
+    with Running("run", file, "--address", head.address, cwd=tmp_path, env=head.client_env) as command:
+        command.until(lambda said: said.count("heldout_v_error") >= 1)
+        workers = [process for process in head.processes() if "RayTrainWorker" in " ".join(process.cmdline())]
+        workers[0].kill()
+        assert command.wait() == 0, command.said
+    attempts = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db")).attempts("tiny")
+    assert [(row.outcome, str(row.cause)) for row in attempts][:2] == [("failed", "worker_lost"), ("done", "None")]
+    assert attempts[0].trial_id == attempts[1].trial_id
+
+
 def left_behind(head: Head, before: set[int]) -> list[str]:
     """Placement groups and actors' processes that are still there."""
     ask = (

@@ -1,6 +1,7 @@
 """`ui`, `promote`, `sample` and `export`: what comes after a sweep."""
 
 import signal
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,13 @@ def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, trackin
         for link in serving.links(sweep):
             show.print(f"  {link}")
         show.print("Ctrl-C ends it.")
-        try:
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
-        finally:
-            serving.close()
+        ended = threading.Event()
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(kind, lambda *_: ended.set())
+        while not ended.wait(1.0):
+            if serving.process.poll() is not None:
+                raise UserError(f"the MLflow server ended by itself; see {place.log('mlflow-server.log')}")
+        serving.close()
     return 0
 
 
