@@ -70,9 +70,9 @@ def _tiny() -> Recipe:
     model = ModelConfig(patch_size=16, width=96, depth=4, heads=4, embedding=LinearEmbedding(), class_tokens=0)
     return Recipe(
         model=model,
-        optimiser=OptimiserConfig(learning_rate=1e-3, warmup_images=2400),
+        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=1600),
         ema=EmaConfig(decay=0.995),
-        batch_size=48,
+        batch_size=32,
         precision="fp32",
     )
 

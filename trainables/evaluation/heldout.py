@@ -22,7 +22,7 @@ MOST_IMAGES = 384
 """Held-out images on the grid at most, spread evenly over the held-out list."""
 
 _TIMES = 16
-_TIMES_PER_IMAGE = 4
+_TIMES_PER_IMAGE = 2
 _T_SAMPLING = LogitNormal(mu=-0.8, sigma=0.8)
 """Where the grid's times lie, whatever a trial was trained on: JiT's own. Evenly spaced times would say next to nothing but
 how a model does close to t = 1, where 1 / (1 - t)^2 multiplies the error of an x-prediction a thousandfold."""
@@ -30,7 +30,7 @@ _BATCH = 64
 
 
 class HeldoutGrid:
-    """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 4, so that all times are covered alike.
+    """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
 
     Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid.
     """
@@ -42,7 +42,8 @@ class HeldoutGrid:
         self._y = images.labels(chosen).to(device)
         places = torch.arange(count * _TIMES_PER_IMAGE, device=device)
         self._image = places // _TIMES_PER_IMAGE
-        quantile = (self._image % _TIMES_PER_IMAGE + _TIMES_PER_IMAGE * (places % _TIMES_PER_IMAGE) + 0.5) / _TIMES
+        stride = _TIMES // _TIMES_PER_IMAGE
+        quantile = (self._image % stride + stride * (places % _TIMES_PER_IMAGE) + 0.5) / _TIMES
         self._t = times(quantile, _T_SAMPLING)
         shape = tuple(self._x.shape[1:])
         self._n = PhiloxDraws(seed).normal(Purpose.HELDOUT_NOISE, first=0, count=len(places), shape=shape).to(device)
