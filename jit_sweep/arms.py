@@ -10,11 +10,8 @@ from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow
 from jit_sweep.plan import arm_label
 from jit_sweep.statistics import mean, sample_sd
 from search_spaces.axes import AxisValue
-from trainables.cost import forward_flops
+from trainables.cost import training_flops
 from trainables.metrics import METRICS
-
-PASSES = 3
-"""Training costs as much as three forward passes: one forward, and backward twice that."""
 
 
 class Spread(NamedTuple):
@@ -86,7 +83,7 @@ class Arm:
     @cached_property
     def training_flops(self) -> int:
         """FLOPs of training one of its trials to its budget."""
-        return PASSES * forward_flops(self.trials[0].entry.trial) * self.images
+        return training_flops(self.trials[0].entry.trial, images=self.images)
 
     @cached_property
     def metrics(self) -> dict[str, Spread]:

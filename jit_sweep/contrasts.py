@@ -45,10 +45,11 @@ class Contrast:
     a: Arm
     b: Arm
     differences: tuple[Difference, ...]
+    """Of the metrics that can judge the axis."""
 
     @property
     def preferred(self) -> Arm | None:
-        """The better arm, where every metric prefers it and nothing speaks against a verdict."""
+        """The better arm, where every metric that can judge the axis prefers it and nothing speaks against a verdict."""
         return None if self.reason else self._agreed
 
     @property
@@ -104,6 +105,11 @@ def contrasts(arms: Sequence[Arm]) -> tuple[Contrast, ...]:
     return tuple(contrast for stage in stages.values() for contrast in _of_stage(stage))
 
 
+def judges(axis: str) -> list[str]:
+    """The metrics that a verdict along an axis needs to agree."""
+    return [metric for metric in VERDICT_METRICS if axis not in METRICS[metric].blind_to]
+
+
 def paired_difference(a: Arm, b: Arm, *, metric: str) -> Difference:
     """One metric over the seeds that both arms have."""
     of_a, of_b = a.by_seed(metric), b.by_seed(metric)
@@ -123,7 +129,7 @@ def _of_stage(arms: Sequence[Arm]) -> Iterator[Contrast]:
         for alike in _alike(arms, axis=axis, shared=shared - {axis}):
             for a, b in itertools.combinations(alike, 2):
                 if a.arm[axis] != b.arm[axis] and _differ_only_in(axis, a, b):
-                    yield Contrast(axis, a, b, tuple(paired_difference(a, b, metric=metric) for metric in VERDICT_METRICS))
+                    yield Contrast(axis, a, b, tuple(paired_difference(a, b, metric=metric) for metric in judges(axis)))
 
 
 def _alike(arms: Sequence[Arm], *, axis: str, shared: set[str]) -> list[list[Arm]]:

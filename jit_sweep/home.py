@@ -42,10 +42,6 @@ class Home:
         return self.path / "store"
 
     @property
-    def artifacts(self) -> Path:
-        return self.store / "mlflow"
-
-    @property
     def logs(self) -> Path:
         return self.path / "logs"
 
@@ -56,11 +52,12 @@ class Home:
     def places(self, spec: SweepSpec | None = None) -> Places:
         """A sweep's places: what its file says, and this home for the rest."""
         tracking = (spec.tracking if spec else None) or self.tracking
+        storage = (spec.storage if spec else None) or str(self.store)
         return Places(
             ledger=(spec.ledger if spec else None) or self.ledger,
             tracking=tracking,
-            storage=(spec.storage if spec else None) or str(self.store),
-            artifacts=str(self.artifacts) if tracking == self.tracking else None,
+            storage=storage,
+            artifacts=None if tracking.startswith("http") else f"{storage.rstrip('/')}/mlflow",
         )
 
     def make(self) -> None:
@@ -93,5 +90,5 @@ def _absolute(uri: str) -> str:
     """A URI whose relative path, if it is one, is made absolute."""
     scheme, database, path = uri.partition(":///")
     if database and scheme.startswith("sqlite"):
-        return f"{scheme}:///{Path(path).absolute()}"
-    return str(Path(uri).absolute()) if "://" not in uri and not uri.startswith("file:") else uri
+        return f"{scheme}:///{Path(path).expanduser().absolute()}"
+    return str(Path(uri).expanduser().absolute()) if "://" not in uri and not uri.startswith("file:") else uri

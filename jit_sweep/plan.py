@@ -1,6 +1,7 @@
 """From a sweep file to the trials it means: every cell resolved and checked before anything is started."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from jit_sweep.read_spec import explain
 from jit_sweep.spec import FileData, Grid, GridStage, Range, SearchSpec, SearchStage, SweepSpec
 from search_spaces.axes import AxisValue, Cell, put
 from search_spaces.presets import Recipe
-from trainables.config import DataConfig, EvaluationConfig, Frozen, TrialConfig, content_hash
+from trainables.config import MATHS_VERSION, DataConfig, EvaluationConfig, Frozen, TrialConfig, content_hash
 from trainables.data import DataDescription, describe
 
 MOST_COMBINATIONS = 4096
@@ -62,14 +63,13 @@ class Plan(Frozen):
             "data": {"digest": self.data.digest, "flip": self.spec.data.flip},
             "objective": self.spec.objective,
             "evaluation": self.spec.evaluation.model_dump(mode="json"),
+            "device": _device(self.spec),
+            "maths_version": MATHS_VERSION,
         }
 
     @property
     def fingerprint(self) -> str:
         return content_hash(self.facts)
-
-    def stage_entries(self, stage: int) -> list[Entry]:
-        return [entry for entry in self.entries if entry.stage == stage]
 
 
 def arm_label(arm: Mapping[str, AxisValue]) -> str:
@@ -88,10 +88,13 @@ def plan(spec: SweepSpec, *, source: str) -> Plan:
     faults: list[str] = []
     entries: list[Entry] = []
     for index, stage in enumerate(spec.stages):
-        if isinstance(stage, GridStage):
-            entries += _grid_entries(spec, data, baseline, stage=index, grid=stage.grid, faults=faults)
-        else:
-            _check_search(spec, data, baseline, stage=index, search=stage.search, faults=faults)
+        try:
+            if isinstance(stage, GridStage):
+                entries += _grid_entries(spec, data, baseline, stage=index, grid=stage.grid, faults=faults)
+            else:
+                _check_search(spec, data, baseline, stage=index, search=stage.search, faults=faults)
+        except ValueError as error:
+            faults.append(f"stages[{index}]: {error}")
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in dict.fromkeys(faults)))
     return Plan(spec=spec, data=data, baseline=baseline, entries=tuple(entries))
@@ -145,8 +148,11 @@ def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: in
         num_classes=data.num_classes,
         flip=spec.data.flip,
     )
-    device = "cuda" if spec.resources.gpus else "cpu"
-    return TrialConfig.model_validate({**recipe.model_dump(), "data": config, "seed": seed, "device": device})
+    return TrialConfig.model_validate({**recipe.model_dump(), "data": config, "seed": seed, "device": _device(spec)})
+
+
+def _device(spec: SweepSpec) -> str:
+    return "cuda" if spec.resources.gpus else "cpu"
 
 
 def rungs(images: int, *, count: int, batch_size: int) -> tuple[int, ...]:
@@ -156,9 +162,17 @@ def rungs(images: int, *, count: int, batch_size: int) -> tuple[int, ...]:
 
 
 def combinations(axes: Mapping[str, Any]) -> Iterator[dict[str, AxisValue]]:
-    """Every combination of the axes' values (a range's are its ends), the first axis slowest; at most MOST_COMBINATIONS."""
+    """Every combination of the axes' values (a range's are its ends), the first axis slowest.
+
+    ValueError: there are more than MOST_COMBINATIONS.
+    """
     ends = [(space.low, space.high) if isinstance(space, Range) else space for space in axes.values()]
-    for values in itertools.islice(itertools.product(*ends), MOST_COMBINATIONS):
+    count = math.prod(len(values) for values in ends)
+    if count > MOST_COMBINATIONS:
+        raise ValueError(
+            f"the axes must have at most {MOST_COMBINATIONS} combinations, got {count}; split the stage or search it"
+        )
+    for values in itertools.product(*ends):
         yield dict(zip(axes, values, strict=True))
 
 
@@ -183,6 +197,8 @@ def _check_counts(spec: SweepSpec, data: DataDescription, baseline: Recipe, *, s
         for key, images in budgets
         if images % batch
     ]
+    if batch % spec.resources.workers:
+        faults.append(f"{source}: resources.workers: must divide batch_size={batch}, got {spec.resources.workers}")
     if spec.evaluation.n > data.heldout_count:
         rule = f"must be at most {data.heldout_count}, the held-out images: scores are read against as many real ones"
         faults.append(f"{source}: evaluation.n: {rule}, got {spec.evaluation.n}")
@@ -209,7 +225,8 @@ def _grid_entries(
 def _check_search(
     spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, search: SearchSpec, faults: list[str]
 ) -> None:
-    """Every combination of choices (and of ranges' ends) must be a valid trial, so that no proposal can be invalid."""
+    """Every combination of choices and of ranges' ends must be a valid trial from the baseline. A proposal between the ends,
+    or from another cell, that makes none is thrown away when it is made."""
     for values in combinations(search.axes):
         try:
             cell = put(baseline, values)

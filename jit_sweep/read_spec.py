@@ -1,35 +1,16 @@
 """From a sweep file to a `SweepSpec`, or to one message that names every mistake in it."""
 
 import difflib
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from jit_sweep.errors import UserError
 from jit_sweep.spec import SweepSpec
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: `1e-3` is a number, and a repeated key is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise UserError(f"line {line}: a key must not repeat, got {key.value!r} twice; join the two")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789.")
-)
+from trainables.yaml_file import parsed
 
 
 def shipped_sweeps() -> list[str]:
@@ -40,7 +21,10 @@ def shipped_sweeps() -> list[str]:
 
 def read_spec(file: str) -> SweepSpec:
     """The sweep in a file, or in a shipped file given by its bare name. UserError: all mistakes at once."""
-    tree = _parsed(_text(file), file)
+    try:
+        tree = parsed(_text(file))
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{file}: a sweep file must be a YAML mapping, got {type(tree).__name__}")
     try:
@@ -58,17 +42,6 @@ def _text(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise UserError(f"{file}: {reason}; give a sweep file, or one of the shipped: {', '.join(shipped_sweeps())}") from None
-
-
-def _parsed(text: str, file: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise UserError(f"{file}: {where}not YAML: {getattr(error, 'problem', None) or error}") from None
 
 
 def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: str = "") -> str:

@@ -1,6 +1,7 @@
 """One picture of a sweep: a row of samples for every arm, aligned by seed, noise and label, so that columns compare."""
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,25 +11,24 @@ from jit_sweep.arms import Arm
 from jit_sweep.results import Results
 from trainables.storage import Folder
 
+_log = logging.getLogger(__name__)
 _CAPTION_PX = 18
 _PAD_PX = 8
 
 
 def write_sample_grids(results: Results, folder: Path) -> Path | None:
     """Write `{sweep}-samples.png` with each arm's grid of the lowest seed that all arms share; None where nothing is scored."""
-    panels = [
-        (arm, _grid(arm, seed=seed)) for arm in _in_plan_order(results) for seed in [_seed(results, arm)] if seed is not None
-    ]
+    panels = []
+    for arm in sorted(results.arms, key=lambda arm: arm.position):
+        seed = _seed(results, arm)
+        if seed is not None and (grid := _grid(arm, seed=seed)) is not None:
+            panels.append((f"{arm.label} seed={seed}", grid))
     if not panels:
         return None
     path = folder / f"{results.sweep}-samples.png"
     folder.mkdir(parents=True, exist_ok=True)
-    _side_by_side([(f"{arm.label} seed={_seed(results, arm)}", grid) for arm, grid in panels]).save(path)
+    _side_by_side(panels).save(path)
     return path
-
-
-def _in_plan_order(results: Results) -> list[Arm]:
-    return sorted(results.arms, key=lambda arm: (arm.stage, min(trial.entry.position for trial in arm.trials)))
 
 
 def _seed(results: Results, arm: Arm) -> int | None:
@@ -38,10 +38,15 @@ def _seed(results: Results, arm: Arm) -> int | None:
     return min(shared or scored, default=None)
 
 
-def _grid(arm: Arm, *, seed: int) -> Image.Image:
+def _grid(arm: Arm, *, seed: int) -> Image.Image | None:
+    """A trial's picture; None where it is not there any more."""
     score = next(trial.score for trial in arm.trials if trial.entry.seed == seed and trial.score)
     folder, _, name = score.grid.rpartition("/")
-    return Image.open(io.BytesIO(Folder(folder).read(name))).convert("RGB")
+    try:
+        return Image.open(io.BytesIO(Folder(folder).read(name))).convert("RGB")
+    except OSError as error:
+        _log.warning("no sample grid at %s: %s", score.grid, error)
+        return None
 
 
 def _side_by_side(panels: Sequence[tuple[str, Image.Image]], *, columns: int = 2) -> Image.Image:

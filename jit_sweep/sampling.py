@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from jit_sweep.errors import UserError
 from jit_sweep.promotion import load_network, read_config
 from jit_sweep.tracking import registry
 from trainables.evaluation.generate import generate
@@ -16,11 +17,16 @@ COLUMNS = 8
 def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None:
     """Write a grid of n images as PNG, drawn as the model's scores were, with its classes in turn.
 
-    UserError: there is no such model, or its files are gone.
+    UserError: there is no such model, its files are gone, or `out` cannot be written.
     """
+    if out.is_dir():
+        raise UserError(f"`--out` must be a PNG file to write, got the folder {out}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = registry.load(model, tracking_uri=tracking_uri, folder=Path(temporary))
         config, network = read_config(folder), load_network(folder)
     evaluation = config.evaluation.model_copy(update={"n": n, "seed": seed})
     labels = torch.arange(n) % config.trial.data.num_classes
-    write_grid(generate(network, config.trial, evaluation, labels), str(out.absolute()), columns=min(n, COLUMNS))
+    try:
+        write_grid(generate(network, config.trial, evaluation, labels), str(out.absolute()), columns=min(n, COLUMNS))
+    except OSError as error:
+        raise UserError(f"`--out` must be a PNG file that can be written, got {out} ({error.strerror})") from None

@@ -41,13 +41,11 @@ def propose(search: SearchSpec, start: Recipe, told: Sequence[Told], *, objectiv
 
 def _sampler(search: SearchSpec, *, draws: int) -> BaseSampler:
     """Seeded by the search and by how often it was asked, so that a resumed search does not repeat its draws."""
-    seed = search.seed * 100_003 + draws
+    seed = (search.seed * 100_003 + draws) % 2**32
     samplers: dict[str, type[BaseSampler]] = {
         "tpe": optuna.samplers.TPESampler,
         "random": optuna.samplers.RandomSampler,
-        "qmc": optuna.samplers.QMCSampler,
         "gp": optuna.samplers.GPSampler,
-        "cmaes": optuna.samplers.CmaEsSampler,
     }
     return samplers[search.sampler](seed=seed)  # type: ignore[call-arg]
 

@@ -2,10 +2,10 @@
 
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from jit_sweep.redact import redact
 from search_spaces.axes import AXES, AxisValue
 from search_spaces.presets import Recipe, merged, preset
 from trainables.config import (
@@ -30,7 +30,7 @@ def _sweep_name(name: str) -> str:
 
 
 def _without_password(uri: str) -> str:
-    if urlsplit(uri).password is not None:
+    if redact(uri) != uri:
         raise ValueError(
             "a URI must not carry a password; put credentials into the environment (PGPASSWORD, AWS_SECRET_ACCESS_KEY)"
         )
@@ -54,9 +54,7 @@ def _space(name: str, values: Any) -> Any:
     if name not in AXES:
         raise ValueError(f"an axis must be one of {', '.join(AXES)}, got {name!r}")
     if isinstance(values, Range):
-        AXES[name].check(values.low)
-        AXES[name].check(values.high)
-        return values
+        return values.model_copy(update={end: AXES[name].check(getattr(values, end)) for end in ("low", "high")})
     if not values:
         raise ValueError(f"axis `{name}` must have at least one value, got none")
     checked = tuple(AXES[name].check(value) for value in values)
@@ -198,7 +196,7 @@ class SearchSpec(Frozen):
 
     start: Annotated[Literal["baseline", "best_cell"], Field(alias="from")] = "baseline"
     """What a proposal changes: the sweep's baseline, or the best cell of the stages before."""
-    sampler: Literal["tpe", "random", "cmaes", "qmc", "gp"] = "tpe"
+    sampler: Literal["tpe", "random", "gp"] = "tpe"
     trials: PositiveInt
     axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(_sound_axes)]
     seed: NonNegativeInt = 0
@@ -256,7 +254,9 @@ class Resources(Frozen):
     gpus: NonNegativeFloat = 0.0
     """GPUs of each worker."""
     concurrent: PositiveInt | None = None
-    """Most trials at once; None: as many as the cluster holds."""
+    """Most trials at once; None: as many as the cluster holds when the sweep starts."""
+    checkpoint_interval_s: PositiveFloat = 60.0
+    """Most seconds of training that a lost worker costs."""
 
 
 class SweepSpec(Frozen):

@@ -67,7 +67,9 @@ def _dit(size: str) -> Recipe:
 
 def _tiny() -> Recipe:
     """About a million parameters, for 32-pixel images on a CPU."""
-    model = ModelConfig(patch_size=16, width=96, depth=4, heads=4, embedding=LinearEmbedding(), class_tokens=0)
+    model = ModelConfig(
+        patch_size=16, width=96, depth=4, heads=4, embedding=LinearEmbedding(), class_tokens=0, class_tokens_start=1
+    )
     return Recipe(
         model=model,
         optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=1600),

@@ -36,18 +36,31 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once(tmp_path: Path) -> No
     said = complaint("run", write_sweep(tmp_path), "--address", f"127.0.0.1:{port}", cwd=tmp_path)
     assert f"`--address` must be a running Ray cluster, got 127.0.0.1:{port}" in said
     assert "ray start --head" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
 def test_a_tracking_server_that_does_not_answer_is_refused_for_a_new_sweep(tmp_path: Path) -> None:
     port = free_ports(1)[0]
     said = complaint("run", write_sweep(tmp_path, tracking=f"http://127.0.0.1:{port}"), cwd=tmp_path)
     assert f"127.0.0.1:{port}" in said
-    assert not (tmp_path / ".jit-sweep" / "ledger.db").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
 @pytest.mark.parametrize("ledger", ["mysql://db/ledger", "sqlite:////proc/none/ledger.db"])
 def test_a_ledger_that_cannot_be_opened_is_refused(tmp_path: Path, ledger: str) -> None:
     assert "ledger" in complaint("run", write_sweep(tmp_path, ledger=ledger), cwd=tmp_path)
+
+
+def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    said = complaint("run", write_sweep(tmp_path, storage="nosuch://bucket"), cwd=tmp_path)
+    assert "`storage` must be a folder or URI that can be written, got nosuch://bucket" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+def test_a_relative_place_is_refused_for_a_cluster_elsewhere(tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, storage="store", tracking="sqlite:///m.db", ledger="ledger.db")
+    said = complaint("submit", file, "--address", "http://192.0.2.1:8265", cwd=tmp_path)
+    assert all(f"`{place}` must be" in said for place in ("storage", "tracking", "ledger"))
 
 
 def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -89,8 +102,10 @@ def test_plan_as_json_is_one_object_with_schema_and_rows(tmp_path: Path) -> None
 def test_plan_says_what_share_of_the_samples_a_clamp_touches(tmp_path: Path) -> None:
     axes = {"t_sampling": ["logit_normal", "uniform"], "t_eps_train": [0.05]}
     said = jit_sweep("plan", write_sweep(tmp_path, stages=[{"grid": {"axes": axes}}]), cwd=tmp_path).stdout
-    assert "t_eps_train=0.05 touches 1.4e-06 of the samples under logit_normal(mu=-0.8, sigma=0.8)" in said
-    assert "t_eps_train=0.05 touches 0.05 of the samples under uniform" in said
+    assert (
+        "t_eps_train=0.05 touches 1.4e-06 of the samples under x-prediction, v-loss, logit_normal(mu=-0.8, sigma=0.8)" in said
+    )
+    assert "t_eps_train=0.05 touches 0.05 of the samples under x-prediction, v-loss, uniform" in said
 
 
 def test_validate_as_json_counts_the_trials(tmp_path: Path) -> None:

@@ -168,8 +168,13 @@ def test_times_stay_inside_the_open_interval_in_float32(sampling: TSampling) -> 
     [(LogitNormal(), 1.4e-6), (LogitNormal(mu=0.0), 1.2e-4), (LogitNormal(mu=0.0, sigma=1.0), 1.6e-3), (Uniform(), 5e-2)],
 )
 def test_the_clamped_share_is_the_known_one(sampling: TSampling, share: float) -> None:
-    assert clamped_share(sampling, 0.05) == pytest.approx(share, rel=0.05)
-    assert clamped_share(sampling, 0.0) == 0
+    assert clamped_share(DiffusionConfig(t_sampling=sampling, t_eps_train=0.05)) == pytest.approx(share, rel=0.05)
+    assert clamped_share(DiffusionConfig(t_sampling=sampling, t_eps_train=0.0)) == 0
+
+
+def test_an_eps_prediction_is_clamped_close_to_noise_and_a_v_prediction_never() -> None:
+    assert clamped_share(DiffusionConfig(prediction="eps")) == pytest.approx(0.0037, rel=0.02)
+    assert clamped_share(DiffusionConfig(prediction="v")) == clamped_share(DiffusionConfig(prediction="x", loss="x")) == 0
 
 
 @pytest.mark.parametrize("sampling", [LogitNormal(mu=0.5, sigma=1.1), Uniform()])
@@ -177,4 +182,6 @@ def test_the_clamped_share_is_the_known_one(sampling: TSampling, share: float) -
 def test_the_clamped_share_is_that_of_the_drawn_times(sampling: TSampling, t_eps: float) -> None:
     u = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
     drawn_share = (1 - times(u, sampling) < t_eps).double().mean()
-    assert math.isclose(clamped_share(sampling, t_eps), float(drawn_share), abs_tol=2e-4)
+    assert math.isclose(
+        clamped_share(DiffusionConfig(t_sampling=sampling, t_eps_train=t_eps)), float(drawn_share), abs_tol=2e-4
+    )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jit_sweep.errors import UserError
-from jit_sweep.plan import Plan, plan
+from jit_sweep.plan import Plan, plan, searches
 from jit_sweep.read_spec import read_spec
 from search_spaces.axes import AXES, put
 from search_spaces.presets import PRESETS, preset
@@ -81,6 +81,18 @@ def test_more_scored_images_than_held_out_ones_are_refused(tmp_path: Path) -> No
 def test_a_sampling_clamp_that_would_divide_by_zero_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`t_eps_sample` must be above 0 for eps-prediction"):
         planned(tmp_path, **grid({"prediction": ["eps"], "t_eps_sample": [0.0]}))
+
+
+def test_a_grid_too_large_to_plan_is_refused_and_never_cut(tmp_path: Path) -> None:
+    axes = {"t_mu": [i / 100 for i in range(100)], "noise_scale": [1 + i / 100 for i in range(50)]}
+    with pytest.raises(UserError, match="at most 4096 combinations, got 5000"):
+        planned(tmp_path, **grid(axes))
+
+
+def test_whole_numbers_as_the_ends_of_a_continuous_axis_stay_continuous(tmp_path: Path) -> None:
+    search = {"search": {"trials": 2, "axes": {"t_mu": {"low": -2, "high": 1}, "depth": {"low": 2, "high": 4}}}}
+    axes = searches(planned(tmp_path, stages=[search]).spec)[0].axes
+    assert [type(axes[name].low) for name in ("t_mu", "depth")] == [float, int]  # type: ignore[union-attr]
 
 
 def test_rungs_are_equally_spaced_whole_batches_and_the_last_is_the_end(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None
     said = complaint(tmp_path, ledger="postgresql://me:hunter2@db/ledger", storage="s3://key:hunter2@bucket/x")
     assert "must not carry a password" in said
     assert "hunter2" not in said
+    assert "must not carry a password" in complaint(tmp_path, ledger="postgresql://db/ledger?password=hunter2")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,9 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None
     [
         ("a: [1", "not YAML"),
         ("- 1", "must be a YAML mapping, got list"),
-        ("name: a\nname: b", "a key must not repeat, got 'name' twice"),
+        ("name: a\nname: b", "line 2: a key must not repeat, got 'name' twice"),
+        ("name: {{ x }}", "a key must be a word"),
+        ("name: 2024-13-45", "month must be in 1..12"),
     ],
 )
 def test_what_is_no_sweep_file_is_refused_with_the_reason(tmp_path: Path, text: str, rule: str) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EventKind
 from tests.cluster import Head
 from tests.command import Running, environment, jit_sweep, rows_of
 from tests.sweeps import write_sweep
@@ -22,7 +24,7 @@ from trainables.train import train
 LEARNING_RATES = [1e-3, 1e30]
 RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
 """Waiting workers, and an actor that Ray makes once for all jobs of a cluster and keeps."""
-LONG = {"budget": {"images_per_trial": 12_000, "rungs": 4}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
+LONG = {"budget": {"images_per_trial": 24_000, "rungs": 12}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +125,53 @@ def test_status_tells_how_every_trial_stands(finished: Path) -> None:
     assert [row["name"] for row in rows_of("status", cwd=finished)] == ["tiny"]
 
 
-def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_promote_registers_the_median_seed_once_and_its_files_can_be_sampled_and_exported(finished: Path) -> None:
+    promoted = rows_of("promote", "tiny", "--name", "faces", cwd=finished)[0]
+    assert promoted["changed"] is True
+    assert rows_of("promote", "tiny", "--name", "faces", cwd=finished)[0]["changed"] is False
+    assert jit_sweep("sample", "faces", "--out", "faces.png", "--n", "4", cwd=finished).returncode == 0
+    assert (finished / "faces.png").read_bytes().startswith(b"\x89PNG")
+    assert jit_sweep("export", "faces", "faces", cwd=finished).returncode == 0
+    files = {path.name for path in (finished / "faces").iterdir()}
+    assert files == {"model.safetensors", "config.json", "scores.json", "lineage.json"}
+    assert json.loads((finished / "faces" / "lineage.json").read_text())["sweep"] == "tiny"
+
+
+def test_a_searched_trial_is_promoted_by_name_only_and_marked(finished: Path) -> None:
+    trial = next(row["trial"] for row in rows(finished) if row["kind"] == "search")
+    promoted = rows_of("promote", "tiny", "--trial", trial, "--name", "searched", cwd=finished)[0]
+    assert (promoted["trial"], promoted["unreplicated"]) == (trial, True)
+
+
+def test_ui_serves_mlflow_with_a_link_that_opens_on_the_sweep_and_ends_when_interrupted(finished: Path) -> None:
+    with Running("ui", "tiny", "--port", "0", cwd=finished) as command:
+        command.until(lambda said: "Ctrl-C ends it" in said)
+        assert "tags.sweep%20%3D%20%22tiny%22" in command.said
+        address = command.said.split("MLflow: ")[1].split()[0]
+        with urllib.request.urlopen(f"{address}/health", timeout=10) as answer:
+            assert answer.read() == b"OK"
+        assert command.end(signal.SIGINT) == 0
+
+
+def begun(said: str) -> int:
+    """How many trials have reached a rung."""
+    return len({line.split()[1] for line in said.splitlines() if "heldout_v_error" in line})
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(
+    tmp_path: Path, kind: signal.Signals
+) -> None:
     file = write_sweep(tmp_path, **LONG)
     with Running("run", file, cwd=tmp_path) as command:
-        command.until(lambda said: said.count("heldout_v_error") >= 2)
-        assert command.end(signal.SIGINT) == 130
+        command.until(lambda said: begun(said) == 2)
+        assert command.end(kind) == 130
         assert "the same command goes on" in command.said
     stopped = rows_of("status", "tiny", cwd=tmp_path)
     assert {row["state"] for row in stopped} == {"paused"}
     assert all(0 < row["images_done"] < row["images"] for row in stopped)
+    if kind is signal.SIGTERM:
+        return
 
     resumed = jit_sweep("run", file, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -141,32 +181,42 @@ def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_wei
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
 
 
-def test_a_killed_command_leaves_nothing_on_a_persistent_head_once_the_same_command_has_run_again(
-    tmp_path: Path, head: Head
-) -> None:
-    file = write_sweep(tmp_path, **LONG)
+def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
+    with Running("run", write_sweep(tmp_path, **LONG), cwd=tmp_path) as command:
+        command.until(lambda said: begun(said) == 2)
+        command.process.send_signal(signal.SIGINT)
+        command.until(lambda said: "interrupt again to end at once" in said)
+        assert command.end(signal.SIGINT) == 130
+        assert "the same command goes on" not in command.said
+
+
+def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persistent_head(tmp_path: Path, head: Head) -> None:
+    file = write_sweep(tmp_path, **LONG, resources={"cpus": 1, "checkpoint_interval_s": 0.5})
     arguments = ("run", file, "--address", head.address)
     before = {process.pid for process in head.processes()}
     with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
-        command.until(lambda said: said.count("heldout_v_error") >= 2)
+        command.until(lambda said: begun(said) == 2)
         command.end(signal.SIGKILL)
-    resumed = jit_sweep(*arguments, cwd=tmp_path, **head.client_env)
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    attempts = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db")).attempts("tiny")
-    assert sorted(row.outcome or "" for row in attempts) == ["done", "done", "driver_lost", "driver_lost"]
-    assert left_behind(head, before) == []
-
-
-def test_a_trial_whose_worker_is_killed_goes_on_in_another_lane(tmp_path: Path, head: Head) -> None:
-    file = write_sweep(tmp_path, **LONG, resources={"cpus": 1, "concurrent": 1})
-    with Running("run", file, "--address", head.address, cwd=tmp_path, env=head.client_env) as command:
-        command.until(lambda said: said.count("heldout_v_error") >= 1)
+    with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
+        command.until(lambda said: begun(said) >= 1)
         workers = [process for process in head.processes() if "RayTrainWorker" in " ".join(process.cmdline())]
         workers[0].kill()
         assert command.wait() == 0, command.said
-    attempts = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db")).attempts("tiny")
-    assert [(row.outcome, str(row.cause)) for row in attempts][:2] == [("failed", "worker_lost"), ("done", "None")]
-    assert attempts[0].trial_id == attempts[1].trial_id
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    attempts = reader.attempts("tiny")
+    assert sorted(row.outcome or "" for row in attempts) == ["done", "done", "driver_lost", "driver_lost", "failed"]
+    assert [str(row.cause) for row in attempts if row.outcome == "failed"] == ["worker_lost"]
+    first_reports = {
+        (event.trial_id, event.attempt): event.data["images"]
+        for event in reversed(reader.events_since("tiny", 0, limit=100_000))
+        if event.kind is EventKind.PROGRESS
+    }
+    resumed = [images for (_, attempt), images in first_reports.items() if attempt == 2]
+    assert all(images > 1000 for images in resumed)
+    entry = reader.entries("tiny")[0]
+    list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
+    assert left_behind(head, before) == []
 
 
 def left_behind(head: Head, before: set[int]) -> list[str]:

@@ -1,39 +1,52 @@
 """`python -m trainables CONFIG`: one trial in this process, without Ray. CONFIG is a YAML or JSON file of an `Assignment`."""
 
+import signal
 import sys
+import threading
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from trainables.config import Assignment
+from trainables.report import Ended, Outcome
+from trainables.yaml_file import parsed
+
+EXIT_CODES: dict[Outcome, int] = {"done": 0, "diverged": 1, "stopped": 130, "paused": 130}
+MISTAKE = 2
 
 
 def main(arguments: list[str]) -> int:
-    """Train what the file says, printing each report as a line of JSON. Exit codes: 0 done, 1 diverged, 2 a mistake."""
+    """Train what the file says, printing each report as a line of JSON. SIGINT and SIGTERM save and stop; the same command
+    goes on. Exit codes: 0 done, 1 diverged, 2 a mistake, 130 stopped."""
     if len(arguments) != 1:
-        print("usage: python -m trainables CONFIG", file=sys.stderr)  # noqa: T201
-        return 2
+        return _complain("usage: python -m trainables CONFIG")
     try:
-        assignment = Assignment.model_validate(yaml.safe_load(Path(arguments[0]).read_text()))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        print(f"{arguments[0]}: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return _train(assignment)
+        assignment = Assignment.model_validate(parsed(Path(arguments[0]).read_text()))
+    except (OSError, ValueError, ValidationError) as error:
+        return _complain(f"{arguments[0]}: {error}")
+    try:
+        return _train(assignment)
+    except (OSError, ValueError) as error:
+        return _complain(str(error))
 
 
 def _train(assignment: Assignment) -> int:
     from trainables.train import train
 
-    outcome = ""
-    try:
-        for report in train(assignment):
-            print(report.model_dump_json(), flush=True)  # noqa: T201
-            outcome = getattr(report, "outcome", "")
-    except ValueError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 2
-    return 0 if outcome == "done" else 1
+    asked = threading.Event()
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: asked.set())
+    code = MISTAKE
+    for report in train(assignment, interrupted=asked.is_set):
+        print(report.model_dump_json(), flush=True)  # noqa: T201
+        if isinstance(report, Ended):
+            code = EXIT_CODES[report.outcome]
+    return code
+
+
+def _complain(message: str) -> int:
+    print(message, file=sys.stderr)  # noqa: T201
+    return MISTAKE
 
 
 if __name__ == "__main__":

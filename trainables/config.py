@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MATHS_VERSION = 1
 """Part of every trial's identity: raised in the commit that changes what a configuration trains to."""
 
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+MOST = 2**53
+"""Whole numbers up to here are exact in JSON, in every database and in a float64."""
+PositiveInt = Annotated[int, Field(gt=0, le=MOST, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]

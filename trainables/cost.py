@@ -35,6 +35,11 @@ def forward_flops(trial: TrialConfig) -> int:
     return 2 * forward_macs(trial)
 
 
+def training_flops(trial: TrialConfig, *, images: int) -> int:
+    """Floating-point operations of training on `images`: a forward pass, and a backward pass of twice its cost."""
+    return 3 * forward_flops(trial) * images
+
+
 def mlp_hidden(model: ModelConfig) -> int:
     """Hidden width of the MLP; SwiGLU's is cut by 2/3 so that its three matrices cost what GELU's two do."""
     hidden = int(model.width * model.mlp_ratio)

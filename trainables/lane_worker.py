@@ -1,6 +1,6 @@
 """What each Ray Train worker of a lane runs: trial after trial from the sweep's actor, until told to go.
 
-The actor is found by name. Its methods, all called from here: `enrol`, `take`, `report`, `failed`, `beat`. A worker takes its
+The actor is found by name. Its methods, all called from here: `take`, `report`, `failed`, `beat`. A worker takes its
 work by acknowledgement: the same work is handed out until its end was reported, so that nothing is lost with a message.
 """
 
@@ -13,7 +13,6 @@ from typing import Any
 import ray
 import torch
 from ray.train import get_context
-from ray.util import get_current_placement_group
 
 from trainables.checkpoint import CheckpointError
 from trainables.config import Assignment
@@ -47,8 +46,6 @@ class _LaneWorker:
         self.over = threading.Event()
 
     def run(self) -> None:
-        group = get_current_placement_group()
-        self._ask("enrol", rank=self.workers.rank, pid=os.getpid(), group=group.id.hex() if group else "")
         threading.Thread(target=self._beat, daemon=True).start()
         number = 0
         try:
@@ -73,9 +70,11 @@ class _LaneWorker:
                 sequence += 1
                 if self.workers.lead:
                     self.decision = self._report(report, assignment.trial.id, attempt=attempt, sequence=sequence)
-        except Exception as error:  # noqa: BLE001 - any error of a trial is its recorded cause
+        except Exception as error:
             detail = "".join(traceback.format_exception(error))
             self._ask("failed", trial=assignment.trial.id, attempt=attempt, cause=cause_of(error), detail=detail)
+            if self.workers.size > 1:
+                raise  # the others wait for this one's gradients, and would take the next trial's for them
         if global_settings() != before:
             raise RuntimeError(f"a trial must leave torch's settings as they were, got {global_settings()} from {before}")
 
@@ -84,7 +83,7 @@ class _LaneWorker:
         return Decision.model_validate_json(answer)
 
     def _beat(self) -> None:
-        """Once a second: say that this worker lives, and hear whether to stop."""
+        """Once a second: hear whether to stop, and notice a sweep that is gone."""
         while not self.over.wait(BEAT_S):
             self.stop = self._ask("beat", rank=self.workers.rank)
 

@@ -52,6 +52,7 @@ class Learner:
         self.images = 0
         self._source = images
         self._draws = PhiloxDraws(trial.seed)
+        self._epochs: dict[int, np.ndarray] = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_count = 0
         self._diverged = torch.zeros((), device=self.device)
@@ -142,8 +143,11 @@ class Learner:
         train = self._source.train
         position = np.arange(first, first + count)
         epochs = position // len(train)
-        order = {int(epoch): self._draws.permutation(Purpose.ORDER, int(epoch), len(train)) for epoch in np.unique(epochs)}
-        return train[[order[int(epoch)][place] for epoch, place in zip(epochs, position % len(train), strict=True)]]
+        for epoch in set(epochs.tolist()) - self._epochs.keys():
+            self._epochs = {kept: order for kept, order in self._epochs.items() if kept >= epoch - 1}
+            self._epochs[epoch] = self._draws.permutation(Purpose.ORDER, epoch, len(train))
+        places = [self._epochs[epoch][place] for epoch, place in zip(epochs.tolist(), position % len(train), strict=True)]
+        return train[places]
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint holds, by part."""

@@ -3,7 +3,7 @@
 To add one: register it here and compute it in `trainables.evaluation.score`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -16,6 +16,8 @@ class Metric:
     unit: str
     about: str
     weights: Literal["ema", "raw"] = "ema"
+    blind_to: frozenset[str] = frozenset()
+    """Axes along which its values do not compare; `about` says why."""
 
     def better(self, a: float, b: float) -> bool:
         """Whether score a is strictly better than score b."""
@@ -40,7 +42,9 @@ _SCORED = (
         "heldout_v_error",
         "minimize",
         "mean squared velocity",
-        "error of the predicted velocity on a fixed grid of held-out image, noise and t",
+        "error of the predicted velocity on a fixed grid of held-out image, noise and t; says nothing along noise_scale, which "
+        "scales the velocity itself, nor along t_eps_sample, since nothing is sampled",
+        blind_to=frozenset({"noise_scale", "t_eps_sample"}),
     ),
 )
 
@@ -49,7 +53,7 @@ METRICS: dict[str, Metric] = {
     for scored in _SCORED
     for metric in (
         scored,
-        Metric(f"{scored.name}_raw", scored.direction, scored.unit, f"{scored.about}; weights without averaging", "raw"),
+        replace(scored, name=f"{scored.name}_raw", about=f"{scored.about}; weights without averaging", weights="raw"),
     )
 }
 
@@ -57,4 +61,4 @@ RUNG_METRIC = "heldout_v_error"
 """Measured along the way: it ranks right from the start, which a Frechet distance does not."""
 
 VERDICT_METRICS = ("fd_efflite0_96", "kid_efflite0_96", "heldout_v_error")
-"""Shown side by side; where they disagree about two arms, the verdict is undecided."""
+"""Shown side by side; where those that can judge the axis disagree about two arms, the verdict is undecided."""

@@ -7,8 +7,7 @@ from trainables.config import OptimiserConfig
 
 
 def adamw(network: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """Fused AdamW; parameters of one dimension (biases, norms) are not decayed. The state exists from the start, so that a
-    checkpoint of step 0 has the same tensors as any other."""
+    """Fused AdamW; parameters of one dimension (biases, norms) are not decayed."""
     trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     groups = [
         {"params": [p for _, p in trained if p.ndim > 1], "weight_decay": config.weight_decay},

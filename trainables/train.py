@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from trainables.checkpoint import Commit, Store
 from trainables.config import Assignment, EvaluationConfig
-from trainables.data import open_images
+from trainables.data import ImageSet, open_images
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
@@ -58,11 +59,23 @@ def train(
 
     Yields the trial's reports; the last is `Ended`. At each rung `decide` is asked; `interrupted` is read before every
     update. Either can end the trial early, with a checkpoint. Every worker of a group consumes its own generator; all
-    yield the same reports, and only the lead's `decide` is asked.
+    yield the same reports but for the scores, which are the lead's, and only the lead's `decide` is asked.
 
     ValueError: the data is not the trial's. OSError: storage failed.
     """
     return _Run(assignment, attempt=attempt, decide=decide, interrupted=interrupted, workers=workers).reports()
+
+
+@lru_cache(maxsize=1)
+def _kept(uri: str, *, holdout: int | None) -> ImageSet:
+    return open_images(uri, holdout=holdout)
+
+
+def _opened(uri: str, *, holdout: int | None, digest: str) -> ImageSet:
+    """The image set, from this process's memory where the last trial has read it and it is what this one was planned on."""
+    if _kept(uri, holdout=holdout).fingerprint != digest:
+        _kept.cache_clear()
+    return _kept(uri, holdout=holdout)
 
 
 class _Run:
@@ -79,7 +92,7 @@ class _Run:
     ) -> None:
         self.assignment, self.trial = assignment, assignment.trial
         self.attempt, self.decide, self.interrupted, self.workers = attempt, decide, interrupted, workers
-        self.images = open_images(assignment.data, holdout=assignment.holdout)
+        self.images = _opened(assignment.data, holdout=assignment.holdout, digest=self.trial.data.digest)
         if self.images.fingerprint != self.trial.data.digest:
             rule = "the data must be what the trial was planned on"
             raise ValueError(f"{rule}, got digest {self.images.fingerprint}, planned {self.trial.data.digest}; plan again")
@@ -100,8 +113,9 @@ class _Run:
                 return
             if self.learner.images > self.resumed_at:
                 yield self.commit(final=True)
-            for evaluation in self.assignment.evaluations:
-                yield self.score(evaluation)
+            if self.workers.lead:
+                for evaluation in self.assignment.evaluations:
+                    yield self.score(evaluation)
             yield self.ended("done")
         except NotFinite as error:
             yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)
@@ -109,7 +123,8 @@ class _Run:
             yield self.ended("paused", cause="asked to stop")
 
     def resume(self) -> None:
-        commit = self.store.latest(self.trial.id, most_images=self.assignment.images)
+        commit = self.store.latest(self.trial.id, most_images=self.assignment.images) if self.workers.lead else None
+        commit = self.workers.agree(commit)
         if commit is not None:
             with self.watch.count("checkpoint"):
                 checkpoint = self.store.read(commit)
@@ -178,6 +193,7 @@ class _Run:
         with self.watch.count("evaluation"), self.learner.ema.swapped(self.learner.network):
             error = self.heldout.v_error(self.learner.network, self.trial)
         self.last_rung = Rung(images=self.learner.images, values={RUNG_METRIC: error})
+        self.looked = time.perf_counter()  # speed is training's
         return self.last_rung
 
     def commit(self, *, final: bool) -> Committed:
@@ -196,23 +212,22 @@ class _Run:
                     self.store.remove(self.on_the_way)
             self.on_the_way = None if final else commit
             uri = self.store.address(commit)
-        self.saved = time.perf_counter()
+        self.saved = self.looked = time.perf_counter()
         return Committed(images=self.learner.images, uri=uri)
 
     def score(self, evaluation: EvaluationConfig) -> Scored:
         """The scores of averaged and raw weights, from samples with equal noise and labels over all trials."""
         values: dict[str, float] = {}
-        scorer = Scorer(self.images, cache=self.assignment.storage)
-        labels = sample_labels(self.images, evaluation)
         with self.watch.count("evaluation"):
+            scorer = Scorer(self.images, cache=self.assignment.storage)
+            labels = sample_labels(self.images, evaluation)
             for suffix, weights in (("_raw", nullcontext()), ("", self.learner.ema.swapped(self.learner.network))):
                 with weights:
                     samples = generate(self.learner.network, self.trial, evaluation, labels, interrupted=self.interrupted)
                 values |= {f"{name}{suffix}": value for name, value in scorer.score(samples).items()}
             values |= self.heldout_errors()
             grid = f"{self.store.folder(self.trial.id, self.attempt)}/samples-{self.learner.images}-{evaluation.id}.png"
-            if self.workers.lead:
-                write_grid(samples[:GRID_IMAGES], grid, columns=GRID_COLUMNS)
+            write_grid(samples[:GRID_IMAGES], grid, columns=GRID_COLUMNS)
         return Scored(
             images=self.learner.images,
             evaluation=evaluation.id,

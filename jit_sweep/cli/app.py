@@ -85,9 +85,11 @@ def submit(
 ) -> int:
     """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
     from jit_sweep.cli.planning import planned
+    from jit_sweep.read_spec import read_spec
     from jit_sweep.submit import submit as submit_sweep
 
-    return submit_sweep(planned(file).spec, address=address, home=home(home_folder), wait=wait, echo=typer.echo)
+    planned(file)
+    return submit_sweep(read_spec(file), address=address, home=home(home_folder), wait=wait, echo=typer.echo)
 
 
 @app.command()
@@ -116,7 +118,7 @@ def leaderboard(
 @app.command()
 def ui(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Open on this sweep.")] = None,
-    port: Annotated[int, typer.Option(help="Port on the loopback interface; 0 picks a free one.")] = 5000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback interface; 0 picks a free one.")] = 5000,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     tracking: TrackingUri = None,
@@ -134,12 +136,14 @@ def promote(
     trial: Annotated[str | None, typer.Option(help="A trial id; without it, the median seed of the best arm.")] = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
+    tracking: TrackingUri = None,
     as_json: AsJson = False,
 ) -> int:
     """Register a sweep's best configuration as the champion."""
     from jit_sweep.cli import models
 
-    return models.promote(sweep, home(home_folder), name=name, trial=trial, ledger=ledger, as_json=as_json)
+    place = home(home_folder)
+    return models.promote(sweep, place, name=name, trial=trial, ledger=ledger, tracking=tracking, as_json=as_json)
 
 
 @app.command()

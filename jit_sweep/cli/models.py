@@ -36,7 +36,9 @@ def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, trackin
     return 0
 
 
-def promote(sweep: str, place: Home, *, name: str, trial: str | None, ledger: str | None, as_json: bool) -> int:
+def promote(
+    sweep: str, place: Home, *, name: str, trial: str | None, ledger: str | None, tracking: str | None, as_json: bool
+) -> int:
     """Register the champion."""
     with noise_to(place.log("promote.log")):
         from jit_sweep import promotion
@@ -48,7 +50,7 @@ def promote(sweep: str, place: Home, *, name: str, trial: str | None, ledger: st
             trial=trial,
             name=name,
             store=places.storage,
-            tracking_uri=places.tracking,
+            tracking_uri=tracking or places.tracking,
             artifacts=places.artifacts,
         )
     row: dict[str, Any] = asdict(promoted)

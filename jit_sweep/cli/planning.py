@@ -9,9 +9,9 @@ from jit_sweep.home import on_this_machine
 from jit_sweep.plan import Entry, Plan, plan, proposals, searches
 from jit_sweep.read_spec import read_spec
 from jit_sweep.spec import Range, SearchSpec
-from search_spaces.axes import AXES
 from trainables.clamp import clamped_share
-from trainables.cost import forward_flops, parameter_count
+from trainables.config import DiffusionConfig
+from trainables.cost import forward_flops, parameter_count, training_flops
 
 
 def planned(file: str) -> Plan:
@@ -68,7 +68,7 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "token_dim": trial.token_dim,
         "forward_gflops": forward_flops(trial) / 1e9,
         "images": entry.images,
-        "train_tflops": 3 * forward_flops(trial) * entry.images / 1e12,
+        "train_tflops": training_flops(trial, images=entry.images) / 1e12,
         "evaluation": entry.evaluation.id,
     }
 
@@ -99,22 +99,16 @@ def _words(search: SearchSpec) -> str:
 
 
 def clamp_notes(found: Plan) -> list[str]:
-    """For a clamp axis: what share of the training samples each value touches, under each t-sampling of the plan."""
-    notes: dict[str, None] = {}
-    for entry in found.entries:
-        if "t_eps_train" not in entry.arm:
-            continue
-        diffusion = entry.trial.diffusion
-        sampling = ", ".join(f"{k}={v}" for k, v in diffusion.t_sampling.model_dump().items() if k != "kind")
-        share = clamped_share(diffusion.t_sampling, diffusion.t_eps_train)
-        where = f"{diffusion.t_sampling.kind}({sampling})"
-        notes[f"t_eps_train={diffusion.t_eps_train:g} touches {share:.2g} of the samples under {where}"] = None
+    """For a clamp axis: what share of the training samples each value touches, in each kind of cell of the plan."""
+    touched = [entry.trial.diffusion for entry in found.entries if "t_eps_train" in entry.arm]
     for search in searches(found.spec).values():
-        space = search.axes.get("t_eps_train")
-        values = (space.low, space.high) if isinstance(space, Range) else tuple(space or ())
-        for value in values:
-            share = clamped_share(found.baseline.diffusion.t_sampling, float(value or 0))
-            notes[
-                f"{AXES['t_eps_train'].name}={value:g} touches {share:.2g} of the samples under the baseline's t-sampling"
-            ] = None
-    return list(notes)
+        space = search.axes.get("t_eps_train", ())
+        values = (space.low, space.high) if isinstance(space, Range) else space
+        touched += [found.baseline.diffusion.model_copy(update={"t_eps_train": value}) for value in values]
+    return list(dict.fromkeys(_clamp_note(diffusion) for diffusion in touched))
+
+
+def _clamp_note(diffusion: DiffusionConfig) -> str:
+    sampling = ", ".join(f"{key}={value}" for key, value in diffusion.t_sampling.model_dump().items() if key != "kind")
+    where = f"{diffusion.prediction}-prediction, {diffusion.loss}-loss, {diffusion.t_sampling.kind}({sampling})"
+    return f"t_eps_train={diffusion.t_eps_train:g} touches {clamped_share(diffusion):.2g} of the samples under {where}"

@@ -1,16 +1,22 @@
 """`run`: a sweep in the foreground, from the first check to the table at the end."""
 
+import secrets
+
 from jit_sweep.cli import results
 from jit_sweep.cli.output import console, noise_to
 from jit_sweep.cli.planning import planned
+from jit_sweep.errors import UserError
+from jit_sweep.executor.answers import check_answers
 from jit_sweep.executor.environment import prepare_environment
 from jit_sweep.home import DEFAULT_HOME, Home, Places, home
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState
 from jit_sweep.plan import Plan
+from jit_sweep.redact import redact, redact_all
 from jit_sweep.results import read_results
 from jit_sweep.sample_grids import write_sample_grids
+from trainables.storage import Folder
 
 INTERRUPTED = 130
 
@@ -18,8 +24,9 @@ INTERRUPTED = 130
 def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
     """Run a sweep file. UserError: anything the user can mend, before a trial has begun."""
     found = planned(file)
-    place.make()
     places = place.places(found.spec)
+    prepare_environment(address=address)
+    check_before(found.spec.name, places, place, address=address)
     state, undelivered = _run(found, places, place, address=address, screen=2 if as_json else 1)
     name = found.spec.name
     if state == "interrupted":
@@ -31,15 +38,52 @@ def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
     return code
 
 
-def _run(found: Plan, places: Places, place: Home, *, address: str | None, screen: int) -> tuple[str, int]:
-    """The run itself, with the noise of Ray and MLflow in a log file."""
-    with noise_to(place.logs / f"{found.spec.name}.log", screen=screen) as real:
-        prepare_environment(address=address)
-        from jit_sweep.cli.progress import view_of
-        from jit_sweep.executor.run import run_sweep
+def check_before(name: str, places: Places, place: Home, *, address: str | None) -> None:
+    """Everything that a sweep needs, asked before anything of it is made. UserError: a part is out of reach.
+
+    MLflow must answer for a new sweep only: later it may be away, and get what it missed.
+    """
+    if address is not None:
+        check_answers(address)
+    if places.tracking.startswith("http") and not _is_known(name, places):
         from jit_sweep.tracking import connect
 
         connect.check(places.tracking)
+    if places.storage != str(place.store):
+        check_writable(places.storage)
+    if places.ledger != place.ledger:
+        open_engine(places.ledger)
+    place.make()
+
+
+def _is_known(name: str, places: Places) -> bool:
+    try:
+        return name in [sweep.name for sweep in LedgerReader(open_engine(places.ledger, create=False)).sweeps()]
+    except UserError:
+        return False
+
+
+def check_writable(storage: str) -> None:
+    """Write and remove a small file. UserError: the storage refuses it."""
+    probe = f".writable-{secrets.token_hex(4)}"
+    try:
+        folder = Folder(storage)
+        folder.put(probe, b"")
+        folder.remove(probe)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        rule = f"`storage` must be a folder or URI that can be written, got {redact(storage)}"
+        raise UserError(
+            f"{rule} ({redact_all(reason, uri=storage)}); check its name and the credentials in the environment"
+        ) from None
+
+
+def _run(found: Plan, places: Places, place: Home, *, address: str | None, screen: int) -> tuple[str, int]:
+    """The run itself, with the noise of Ray and MLflow in a log file."""
+    with noise_to(place.logs / f"{found.spec.name}.log", screen=screen) as real:
+        from jit_sweep.cli.progress import view_of
+        from jit_sweep.executor.run import run_sweep
+
         view = view_of(found, real)
         try:
             ran = run_sweep(found, places, address=address, watch=view)

@@ -7,16 +7,16 @@ only here: what it is told goes into the ledger before it answers.
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from jit_sweep.executor.schedule import Work, work_of
-from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.connect import DatabaseAway, open_engine
 from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import Cause, EntryRow, Owner, SweepState
+from jit_sweep.ledger.records import SETTLED, Cause, EntryRow, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, TrialBusy
 from jit_sweep.plan import Entry
 from trainables.config import Assignment
@@ -35,6 +35,7 @@ class Source:
     data: str
     holdout: int | None
     storage: str
+    checkpoint_interval_s: float
 
 
 @dataclass
@@ -48,12 +49,10 @@ class _Lane:
     open: bool = False
     outcome: dict[str, Any] | None = None
     dismissed: bool = False
-    group: str = ""
-    pids: dict[int, int] = field(default_factory=dict)
 
 
 class SweepActor:
-    """Methods for the driver, for a lane's owner and for its workers; every one can be called again without harm."""
+    """Methods for the driver, for a lane's owner and for its workers."""
 
     def __init__(self, ledger: str, *, sweep: str, epoch: int, owner: Owner, source: Source) -> None:
         engine = open_engine(ledger)
@@ -74,6 +73,8 @@ class SweepActor:
                 _log.error("%s; this run stops", error)
                 self._stop = True
                 return
+            except DatabaseAway as error:
+                _log.warning("the lease could not be renewed, trying again: %s", error)
 
     # --- the driver
 
@@ -98,10 +99,6 @@ class SweepActor:
         self._writer.finish(self._sweep, SweepState(state))
         self._lease.release()
 
-    async def groups(self) -> list[str]:
-        """Ids of the placement groups of all lanes so far."""
-        return [lane.group for lane in self._lanes.values() if lane.group]
-
     # --- a lane's owner
 
     async def offer(self, lane: str, *, trial: str, images: int, host: str, pid: int) -> int:
@@ -115,7 +112,9 @@ class SweepActor:
             return self._nothing_to_do(box, "busy")
         if attempt is None:
             return self._nothing_to_do(box, "known")
-        rows = [row for row in self._reader.entries(self._sweep) if work_of(row) == Work(trial, images)]
+        rows = [
+            row for row in self._reader.entries(self._sweep) if work_of(row) == Work(trial, images) and row.state not in SETTLED
+        ]
         box.attempt, box.assignment = attempt.number, self._assignment(rows).model_dump_json()
         box.open, box.outcome = True, None
         await self._tell()
@@ -139,10 +138,6 @@ class SweepActor:
         await self._tell()
 
     # --- a lane's workers
-
-    async def enrol(self, lane: str, *, rank: int, pid: int, group: str) -> None:
-        box = self._lanes.setdefault(lane, _Lane())
-        box.group, box.pids[rank] = group, pid
 
     async def take(self, lane: str, *, rank: int, after: int) -> dict[str, Any] | None:
         """The work after number `after`; {}: none yet, ask again; None: go home."""
@@ -198,6 +193,7 @@ class SweepActor:
             data=self._source.data,
             holdout=self._source.holdout,
             storage=self._source.storage,
+            checkpoint_interval_s=self._source.checkpoint_interval_s,
         )
 
     async def _tell(self) -> None:

@@ -6,6 +6,8 @@ import ray
 from ray.util import placement_group_table
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from trainables.lane_worker import NAMESPACE
+
 _log = logging.getLogger(__name__)
 _JOB_ID_HEX = 8
 """A placement group's id ends with the id of the job that made it."""
@@ -17,8 +19,9 @@ def live_groups() -> list[str]:
 
 
 def remove_orphans() -> list[str]:
-    """Remove every group whose job is finished; their ids."""
-    dead = {job["JobID"] for job in ray._private.state.jobs() if job["IsDead"]}
+    """Remove every group that a finished job of our namespace has left; their ids."""
+    jobs = ray._private.worker.global_worker.gcs_client.get_all_job_info()
+    dead = {job_id.hex() for job_id, job in jobs.items() if job.is_dead and job.config.ray_namespace == NAMESPACE}
     return remove([group for group in live_groups() if group[-_JOB_ID_HEX:] in dead])
 
 

@@ -6,7 +6,6 @@ there would be run instead of ours.
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -14,12 +13,11 @@ from pathlib import Path
 
 import ray
 
-from jit_sweep.errors import UserError
+from jit_sweep.executor.answers import check_answers, unreachable
 from jit_sweep.executor.environment import ENVIRONMENT
 from trainables.lane_worker import NAMESPACE
 
 _TEMPORARY = "jit-sweep-"
-CONNECT_S = 3.0
 _OBJECT_STORE_BYTES = 128 * 2**20
 """Nothing large goes through Ray's object store: images and checkpoints take their own way."""
 
@@ -49,7 +47,7 @@ def local_cluster() -> Iterator[Path]:
 @contextmanager
 def running_cluster(address: str) -> Iterator[None]:
     """A connection to a cluster. UserError: nobody answers there, or it does not let us in."""
-    _check_answers(address)
+    check_answers(address)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         _connect(address)
     try:
@@ -61,24 +59,8 @@ def running_cluster(address: str) -> Iterator[None]:
 def _connect(address: str) -> None:
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, runtime_env={"env_vars": ENVIRONMENT})
-    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        raise _unreachable(address, str(error).strip().splitlines()[0]) from None
-
-
-def _check_answers(address: str) -> None:
-    """A wrong address would keep ray.init trying for minutes."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        return  # `auto` and named addresses are answered at once
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
-        raise _unreachable(address, f"{error.strerror or error} within {CONNECT_S:g} s") from None
-
-
-def _unreachable(address: str, reason: str) -> UserError:
-    rule = f"`--address` must be a running Ray cluster, got {address} ({reason})"
-    return UserError(f"{rule}; start one with `ray start --head`, or leave it out for a local one")
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise unreachable(address, str(error).strip().splitlines()[0]) from None
 
 
 def _remove_stale() -> None:

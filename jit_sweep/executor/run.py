@@ -5,13 +5,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import ray
 from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jit_sweep.errors import UserError
 from jit_sweep.executor import groups
@@ -32,6 +33,7 @@ from jit_sweep.tracking.mirror import MirrorThread
 _log = logging.getLogger(__name__)
 LANE_RETRIES = 2
 """How often a trial whose lane died is tried again."""
+FINISH_S = 10.0
 LOOK_S = 0.25
 """How often the main thread looks for an interrupt and redraws."""
 MIRROR_CLOSE_S = 60.0
@@ -82,7 +84,7 @@ def run_sweep(plan: Plan, places: Places, *, address: str | None, watch: Callabl
             sweep, fingerprint=plan.fingerprint, facts=plan.facts, spec=plan.spec.model_dump(mode="json", by_alias=True)
         )
         writer.reopen(sweep)
-        writer.add_entries(sweep, plan.entries)
+        writer.plan_entries(sweep, plan.entries)
         if is_complete(plan, reader):
             writer.finish(sweep, SweepState.DONE)
             return Ran(SweepState.DONE, _mirror(plan, places).close(MIRROR_CLOSE_S))
@@ -144,15 +146,20 @@ class _Run:
         self.actor = self._actor()
         mirror = _mirror(self.plan, self.places)
         state = SweepState.FAILED
-        try:
+        with ExitStack() as ending:
+            ending.callback(groups.remove_own)
+            ending.callback(lambda: self._finish(state))
             with self.interrupt.listening():
                 self._tune_and_watch(lanes)
             state = SweepState.INTERRUPTED if self.interrupt.asked.is_set() else SweepState.DONE
-        finally:
-            ray.get(self.actor.finish.remote(state), timeout=10)
-            groups.remove_own()
-            undelivered = mirror.close(INTERRUPTED_CLOSE_S if state is SweepState.INTERRUPTED else MIRROR_CLOSE_S)
-        return Ran(state, undelivered)
+        return Ran(state, mirror.close(INTERRUPTED_CLOSE_S if state is SweepState.INTERRUPTED else MIRROR_CLOSE_S))
+
+    def _finish(self, state: SweepState) -> None:
+        """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
+        try:
+            ray.get(self.actor.finish.remote(state), timeout=FINISH_S)
+        except ray.exceptions.RayError as error:
+            _log.warning("the end of the run was not recorded: %s", error)
 
     def _actor(self) -> Any:
         data = self.plan.spec.data
@@ -160,9 +167,12 @@ class _Run:
             data=data.uri if isinstance(data, FileData) else data.name,
             holdout=data.holdout if isinstance(data, FileData) else None,
             storage=self.places.storage,
+            checkpoint_interval_s=self.plan.spec.resources.checkpoint_interval_s,
         )
         actor_class: Any = ray.remote(num_cpus=0, max_concurrency=1000)(SweepActor)
-        actor = actor_class.options(name=self.actor_name).remote(
+        # On this node: the ledger may be a file here.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = actor_class.options(name=self.actor_name, scheduling_strategy=here).remote(
             self.places.ledger, sweep=self.sweep, epoch=self.lease.epoch, owner=self.lease.owner, source=source
         )
         ray.get(actor.settle.remote())
@@ -216,16 +226,26 @@ class _Run:
 
 
 def concurrent_lanes(resources: Resources) -> int:
-    """How many lanes the cluster holds. UserError: not even one.
+    """How many lanes to have at once: what the file asks for, else what the cluster holds. UserError: not even one.
 
-    Tune does not count Train's workers; without this limit half-placed groups would wait for each other.
+    Tune does not count Train's workers; without a limit half-placed groups would wait for each other. A number in the file
+    is taken as it is: an autoscaled cluster may be empty when the sweep starts.
     """
-    have = ray.cluster_resources()
-    fits = [int(have.get("CPU", 0) / (resources.workers * resources.cpus) + 1e-6)]
-    if resources.gpus:
-        fits.append(int(have.get("GPU", 0) / (resources.workers * resources.gpus) + 1e-6))
-    if min(fits) < 1:
+    if resources.concurrent is not None:
+        return resources.concurrent
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    workers = sum(_workers_on(node, resources) for node in nodes)
+    lanes = workers // resources.workers
+    if lanes < 1:
         asked = f"{resources.workers} x ({resources.cpus:g} CPU, {resources.gpus:g} GPU)"
-        there = f"{have.get('CPU', 0):g} CPU, {have.get('GPU', 0):g} GPU"
-        raise UserError(f"`resources` must fit the cluster, got {asked} for one trial where there are {there}; ask for less")
-    return min(*fits, resources.concurrent or fits[0])
+        there = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+        rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial where there are {there}"
+        raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
+    return lanes
+
+
+def _workers_on(node: dict[str, float], resources: Resources) -> int:
+    fits = [int(node.get("CPU", 0) / resources.cpus + 1e-6)]
+    if resources.gpus:
+        fits.append(int(node.get("GPU", 0) / resources.gpus + 1e-6))
+    return min(fits)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import EntryRow, EntryState
-from trainables.cost import forward_flops
+from trainables.cost import training_flops
 
 
 class Work(NamedTuple):
@@ -54,7 +54,7 @@ def next_step(
         here = [row for row in rows if row.stage == stage]
         waiting = [row for row in here if row.state is EntryState.WAITING and work_of(row) not in in_flight]
         if waiting:
-            return Start(work_of(min(waiting, key=lambda row: (-training_flops(row), row.seed, row.position))))
+            return Start(work_of(min(waiting, key=_longest_first)))
         if len(here) < proposals.get(stage, 0):
             return Propose(stage)
         if any(row.state in _UNDER_WAY or work_of(row) in in_flight for row in here):
@@ -66,6 +66,5 @@ def work_of(row: EntryRow) -> Work:
     return Work(row.trial_id, row.images)
 
 
-def training_flops(row: EntryRow) -> float:
-    """FLOPs of a whole training: forward and twice that backward, over all images."""
-    return 3.0 * forward_flops(row.trial) * row.images
+def _longest_first(row: EntryRow) -> tuple[int, int, int]:
+    return -training_flops(row.trial, images=row.images), row.seed, row.position

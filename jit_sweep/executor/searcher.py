@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -25,6 +26,15 @@ BUSY_S = 5.0
 """How long to leave a trial alone that another sweep is training."""
 MOST_REPETITIONS = 100
 """Proposals in a row that bring nothing new before a search counts as exhausted."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a search varies, how far its trials go, and the sampling clamp of the cell it starts from, where that has one."""
+
+    recipe: Recipe
+    images: int
+    t_eps_sample: float | None
 
 
 class LedgerSearcher(Searcher):
@@ -98,11 +108,16 @@ class LedgerSearcher(Searcher):
         return list(self._busy)
 
     def _propose(self, rows: Sequence[EntryRow], stage: int) -> None:
-        """Add one more trial to a search. A repetition is thrown away; a space that yields nothing new has been searched."""
+        """Add one more trial to a search. A repetition, or what is no valid trial, is thrown away; a space that yields nothing
+        new has been searched."""
         before = [row for row in rows if row.stage == stage]
         known = {row.key for row in before}
         for again in range(MOST_REPETITIONS):
-            entry = self._proposed(rows, before, stage=stage, again=again)
+            try:
+                entry = self._proposed(rows, before, stage=stage, again=again)
+            except ValueError as error:
+                _log.info("a proposal that is no valid trial is thrown away: %s", error)
+                continue
             if entry.key not in known:
                 ray.get(self._actor.add_entries.remote([entry]))
                 return
@@ -113,31 +128,35 @@ class LedgerSearcher(Searcher):
         from jit_sweep.search import propose  # starts Optuna
 
         spec, search = self._plan.spec, searches(self._plan.spec)[stage]
-        start, images = self._start(rows, stage)
-        values = propose(search, start, self._told(before), objective=spec.objective, again=again)
+        start = self._start(rows, stage)
+        told = self._told(before, axes=search.axes)
+        values = propose(search, start.recipe, told, objective=spec.objective, again=again)
+        cell = put(start.recipe, values)
+        if cell.t_eps_sample is None:
+            cell = replace(cell, t_eps_sample=start.t_eps_sample)
         return entry_of(
             spec,
             self._plan.data,
-            put(start, values),
+            cell,
             stage=stage,
             position=len(before),
             seed=search.seed,
-            images=images,
+            images=start.images,
             origin="search",
         )
 
-    def _start(self, rows: Sequence[EntryRow], stage: int) -> tuple[Recipe, int]:
-        """What a search varies, and how far its trials go."""
+    def _start(self, rows: Sequence[EntryRow], stage: int) -> _Start:
         spec = self._plan.spec
         if searches(spec)[stage].start == "best_cell":
             earlier = [row for row in rows if row.stage < stage and row.origin == "grid"]
             best = best_cell(earlier, self._reader.scores(spec.name), objective=spec.objective)
             if best is not None:
-                return put(self._plan.baseline, best.arm).recipe, best.images
+                cell = put(self._plan.baseline, best.arm)
+                return _Start(cell.recipe, best.images, cell.t_eps_sample)
             _log.warning("no cell has all its scores: the search starts from the baseline")
-        return self._plan.baseline, spec.budget.images_per_trial
+        return _Start(self._plan.baseline, spec.budget.images_per_trial, None)
 
-    def _told(self, before: Sequence[EntryRow]) -> "list[Told]":
+    def _told(self, before: Sequence[EntryRow], *, axes: Collection[str]) -> "list[Told]":
         from jit_sweep.search import Told  # starts Optuna
 
         spec = self._plan.spec
@@ -148,4 +167,5 @@ class LedgerSearcher(Searcher):
                 running=trial.entry.state in (EntryState.WAITING, EntryState.RUNNING),
             )
             for trial in with_scores(before, self._reader.scores(spec.name))
+            if trial.entry.arm.keys() <= set(axes)
         ]

@@ -10,13 +10,15 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.schema import Table
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
 from jit_sweep.redact import redact, redact_all
 
+DatabaseAway = DBAPIError
+"""What a call raises while the database cannot be reached or is busy for too long."""
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 _WRITING = "ledger_writing"

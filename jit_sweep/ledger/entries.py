@@ -12,6 +12,8 @@ from jit_sweep.plan import Entry
 
 _ENTRY = schema.entry.c
 _SCORE = schema.score.c
+_LOOSE = {"position", "arm", "rungs", "origin"}
+"""What an entry's key does not fix."""
 
 SCORED: ColumnElement[bool] = and_(
     _SCORE.trial_id == _ENTRY.trial_id, _SCORE.images == _ENTRY.images, _SCORE.evaluation_id == _ENTRY.evaluation_id
@@ -20,7 +22,7 @@ SCORED: ColumnElement[bool] = and_(
 
 
 def add(connection: Connection, sweep: str, entries: Sequence[Entry], *, now: float) -> int:
-    """Plan entries and their trials; returns how many are new."""
+    """Plan entries and their trials; returns how many are new. The others take the place that they are planned in now."""
     trials = {entry.trial_id: entry.trial for entry in entries}
     rows = [
         {"id": name, "config": config.model_dump_json(), "data_digest": config.data.digest, "attempts": 0, "created_at": now}
@@ -30,23 +32,25 @@ def add(connection: Connection, sweep: str, entries: Sequence[Entry], *, now: fl
     known = set(connection.scalars(select(_ENTRY.key).where(_ENTRY.sweep == sweep)))
     fresh = [_row(sweep, entry, now=now) for entry in entries if entry.key not in known]
     insert_new(connection, schema.entry, fresh)
+    _restate(connection, sweep, [entry for entry in entries if entry.key in known])
     return len(fresh)
 
 
+def hide_grid(connection: Connection, sweep: str) -> None:
+    """Hide all that grids have planned; what they plan still is to be added again."""
+    connection.execute(of_sweep(sweep).where(_ENTRY.origin == "grid").values(superseded=True))
+
+
 def supersede(connection: Connection, sweep: str, entries: Sequence[Entry]) -> None:
-    """Let these entries stand for their trials, and hide what the same stage planned for them at other budgets."""
+    """Hide what the same stages planned for these entries' trials at other budgets."""
     planned = {entry.key for entry in entries}
     slots = {(entry.stage, entry.trial_id, entry.evaluation.id) for entry in entries}
-    columns = select(_ENTRY.key, _ENTRY.stage, _ENTRY.trial_id, _ENTRY.evaluation_id, _ENTRY.superseded)
-    rows = connection.execute(columns.where(_ENTRY.sweep == sweep)).all()
-    hidden = [row.key for row in rows if row.key not in planned and (row.stage, row.trial_id, row.evaluation_id) in slots]
-    back = [row.key for row in rows if row.key in planned and row.superseded]
-    changes = [{"the_key": key, "is_superseded": True} for key in hidden] + [
-        {"the_key": key, "is_superseded": False} for key in back
-    ]
-    if changes:
-        statement = of_sweep(sweep).where(_ENTRY.key == bindparam("the_key"))
-        connection.execute(statement.values(superseded=bindparam("is_superseded")), changes)
+    columns = select(_ENTRY.key, _ENTRY.stage, _ENTRY.trial_id, _ENTRY.evaluation_id)
+    rows = connection.execute(columns.where(_ENTRY.sweep == sweep, ~_ENTRY.superseded)).all()
+    others = [row for row in rows if row.key not in planned]
+    hidden = [{"the_key": row.key} for row in others if (row.stage, row.trial_id, row.evaluation_id) in slots]
+    if hidden:
+        connection.execute(of_sweep(sweep).where(_ENTRY.key == bindparam("the_key")).values(superseded=True), hidden)
 
 
 def settle(connection: Connection, sweep: str, *, now: float, trial_id: str | None = None) -> None:
@@ -63,17 +67,18 @@ def settle(connection: Connection, sweep: str, *, now: float, trial_id: str | No
 
 def has_unsettled(connection: Connection, sweep: str, trial_id: str, images: int) -> bool:
     """Whether a sweep still wants this trial at `images`. ValueError: it never did."""
-    wanted = select(_ENTRY.state).where(_ENTRY.sweep == sweep, _ENTRY.trial_id == trial_id, _ENTRY.images == images)
-    states = connection.scalars(wanted).all()
-    if not states:
+    columns = select(_ENTRY.state, _ENTRY.superseded)
+    wanted = columns.where(_ENTRY.sweep == sweep, _ENTRY.trial_id == trial_id, _ENTRY.images == images)
+    rows = connection.execute(wanted).all()
+    if not rows:
         raise ValueError(f"an entry must be planned, got trial {trial_id} at {images} images in the sweep {sweep!r}")
-    return any(state not in SETTLED for state in states)
+    return any(row.state not in SETTLED and not row.superseded for row in rows)
 
 
 def run(connection: Connection, attempt: AttemptRow, *, now: float) -> None:
     """Mark the entries that an attempt is opened for."""
     wanted = (_ENTRY.trial_id == attempt.trial_id, _ENTRY.images == attempt.target_images, _ENTRY.state.not_in(SETTLED))
-    running = of_sweep(attempt.sweep).where(*wanted)
+    running = of_sweep(attempt.sweep).where(*wanted, ~_ENTRY.superseded)
     connection.execute(running.values(state=EntryState.RUNNING, attempt=attempt.number, updated_at=now))
 
 
@@ -104,8 +109,20 @@ def _count_cache_hits(connection: Connection, sweep: str, limit: list[ColumnElem
         events.append(connection, EventKind.CACHE_HIT, sweep=sweep, at=now, trial_id=hit.trial_id, data=data)
 
 
+def _restate(connection: Connection, sweep: str, entries: Sequence[Entry]) -> None:
+    """Show entries again, as they are planned now: what their key does not fix may have changed with the sweep file."""
+    if not entries:
+        return
+    rows = [
+        {"the_key": entry.key} | {f"new_{name}": value for name, value in entry.model_dump(include=_LOOSE, mode="json").items()}
+        for entry in entries
+    ]
+    new = {name: bindparam(f"new_{name}") for name in _LOOSE}
+    connection.execute(of_sweep(sweep).where(_ENTRY.key == bindparam("the_key")).values(**new, superseded=False), rows)
+
+
 def _row(sweep: str, entry: Entry, *, now: float) -> dict[str, Any]:
-    plain = entry.model_dump(include={"stage", "position", "arm", "seed", "images", "rungs", "origin"}, mode="json")
+    plain = entry.model_dump(include=_LOOSE | {"stage", "seed", "images"}, mode="json")
     return {
         **plain,
         "sweep": sweep,

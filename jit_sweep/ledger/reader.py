@@ -56,7 +56,7 @@ class LedgerReader:
         return sweeps[name]
 
     def entries(self, sweep: str) -> list[EntryRow]:
-        """What the sweep plans now, in order of stage and position, with its last attempts."""
+        """The sweep's entries but the superseded ones, by stage and position, each with the sweep's last attempt for it."""
         attempt, trial = schema.attempt.c, schema.trial.c
         last = (attempt.trial_id == _ENTRY.trial_id) & (attempt.number == _ENTRY.attempt)
         query = (

@@ -55,18 +55,22 @@ class LedgerWriter:
             connection.execute(insert(schema.sweep).values(**fixed, **first))
             events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
 
+    def plan_entries(self, sweep: str, plan: Sequence[Entry]) -> None:
+        """Make this all that the sweep's grids plan: other grid entries are hidden, and only their scores stay.
+
+        What searches have proposed stays; the rest is as `add_entries` has it.
+        """
+        with self._transaction(sweep) as connection:
+            entries.hide_grid(connection, sweep)
+            self._add(connection, sweep, plan)
+
     def add_entries(self, sweep: str, planned: Sequence[Entry]) -> None:
-        """Plan pieces of work. Those already planned stay as they are; those already scored or diverged are closed at once.
+        """Plan more work. What was planned before keeps its state; what is already scored or diverged is closed at once.
 
         An entry takes the place of what the same stage planned for its trial at another budget.
         """
-        now = self._clock()
         with self._transaction(sweep) as connection:
-            fresh = entries.add(connection, sweep, planned, now=now)
-            entries.supersede(connection, sweep, planned)
-            if fresh:
-                events.append(connection, EventKind.ENTRIES_ADDED, sweep=sweep, at=now, data={"count": fresh})
-            entries.settle(connection, sweep, now=now)
+            self._add(connection, sweep, planned)
 
     def settle(self, sweep: str) -> None:
         """Close the entries whose score or divergence another sweep has recorded since they were planned."""
@@ -146,6 +150,14 @@ class LedgerWriter:
         with writing(self._engine) as connection:
             self._lease.check(connection)
             yield connection
+
+    def _add(self, connection: Connection, sweep: str, planned: Sequence[Entry]) -> None:
+        now = self._clock()
+        fresh = entries.add(connection, sweep, planned, now=now)
+        entries.supersede(connection, sweep, planned)
+        if fresh:
+            events.append(connection, EventKind.ENTRIES_ADDED, sweep=sweep, at=now, data={"count": fresh})
+        entries.settle(connection, sweep, now=now)
 
     def _own_attempt(self, connection: Connection, trial_id: str, number: int) -> AttemptRow:
         row = attempts.read(connection, trial_id, number)

@@ -109,8 +109,8 @@ def load(model: str, *, tracking_uri: str, folder: Path) -> Path:
     if wanted is None:
         raise UserError(f"a registered model must be named as NAME, NAME@ALIAS or NAME/VERSION, got {model!r}")
     name, version = wanted["name"], wanted["number"] or wanted["alias"] or CHAMPION
-    client = open_client(tracking_uri, create=False)
     with answering(tracking_uri):
+        client = open_client(tracking_uri, create=False)
         found = _find(client, name, version)
         if found is None:
             raise UserError(_unknown(client, name, version))

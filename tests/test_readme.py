@@ -1,0 +1,26 @@
+"""The README's own sweep file is one that works."""
+
+import re
+from pathlib import Path
+
+from jit_sweep.plan import plan
+from jit_sweep.read_spec import read_spec
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_sweep_file_in_the_readme_can_be_planned(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    file = tmp_path / "mine.yaml"
+    file.write_text(blocks[0])
+    assert len(plan(read_spec(str(file)), source="README.md").entries) == 2 * 6 + 2 * 3
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    from jit_sweep.cli.app import app
+
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    named = set(re.findall(r"^jit-sweep (\w+)", README.read_text(), re.MULTILINE))
+    assert named <= known
+    assert known - named <= {"status"}
