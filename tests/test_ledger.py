@@ -330,6 +330,70 @@ def test_a_longer_budget_takes_the_place_of_the_shorter_and_gives_it_back(desk: 
     assert len(desk.reader.scores("mine")) == 1
 
 
+def test_what_a_grid_plans_no_more_is_hidden_with_its_score_until_it_is_planned_again(desk: Desk) -> None:
+    kept, scored_once, waiting = planned(seed=0), planned(seed=1), planned(seed=2)
+    desk.plan(kept)
+    desk.train(scored_once, VALUES)
+    desk.plan(waiting)
+    whole = contents(desk.engine)
+    desk.writer.plan_entries("mine", [kept])
+    assert [row.seed for row in desk.reader.entries("mine")] == [0]
+    assert desk.reader.scores("mine") == []
+    assert desk.reader.sweep("mine").counts == {EntryState.WAITING: 1}
+    assert contents(desk.engine)["score"] == whole["score"]
+    desk.writer.plan_entries("mine", [kept, scored_once, waiting])
+    assert contents(desk.engine) == whole
+
+
+def test_what_a_grid_plans_no_more_is_not_trained(desk: Desk) -> None:
+    dropped, other_evaluation = planned(), planned(n=128)
+    desk.writer.plan_entries("mine", [dropped, planned(seed=1)])
+    desk.writer.plan_entries("mine", [planned(seed=1)])
+    assert desk.writer.begin("mine", dropped.trial_id, IMAGES, lane="l", host="h", pid=1) is None
+    desk.writer.plan_entries("mine", [other_evaluation])
+    desk.tell(desk.begin(other_evaluation), scored(other_evaluation, VALUES), ended(other_evaluation))
+    assert desk.row(other_evaluation).attempt is not None
+    assert desk.reader.attempts("mine")[0].cause is None
+    desk.writer.plan_entries("mine", [dropped])
+    assert (desk.row(dropped).state, desk.row(dropped).attempt) == (EntryState.WAITING, None)
+
+
+def test_a_plan_leaves_what_searches_proposed_and_what_other_sweeps_plan(desk: Desk) -> None:
+    proposal = planned(arm={"learning_rate": 0.5}, origin="search", stage=1)
+    desk.plan(planned(), proposal)
+    other = Desk(desk.engine, name="other", owner=BOB)
+    other.plan(planned(seed=1))
+    desk.writer.plan_entries("mine", [])
+    assert [row.key for row in desk.reader.entries("mine")] == [proposal.key]
+    assert [row.seed for row in other.reader.entries("other")] == [1]
+
+
+def test_proposals_leave_the_plan_as_it_is(desk: Desk) -> None:
+    desk.writer.plan_entries("mine", [planned()])
+    desk.writer.add_entries("mine", [planned(arm={"learning_rate": 0.5}, origin="search", stage=1)])
+    assert [row.origin for row in desk.reader.entries("mine")] == ["grid", "search"]
+
+
+def test_a_plan_with_a_longer_budget_and_fewer_seeds_hides_both_the_short_and_the_dropped(desk: Desk) -> None:
+    desk.writer.plan_entries("mine", [planned(seed=seed) for seed in range(3)])
+    desk.writer.plan_entries("mine", [planned(seed=seed, images=1920) for seed in range(2)])
+    assert {(row.seed, row.images) for row in desk.reader.entries("mine")} == {(0, 1920), (1, 1920)}
+    desk.writer.plan_entries("mine", [planned(seed=2)])
+    assert [(row.seed, row.images) for row in desk.reader.entries("mine")] == [(2, 960)]
+
+
+def test_an_entry_stands_in_the_arm_place_and_rungs_that_it_is_planned_in_now(desk: Desk) -> None:
+    entries = [planned(seed=seed, position=seed) for seed in range(2)]
+    desk.train(entries[0], VALUES)
+    desk.writer.plan_entries("mine", entries)
+    rate = entries[0].trial.optimiser.learning_rate
+    now = {"arm": {"learning_rate": rate}, "rungs": (240, 480, 960)}
+    desk.writer.plan_entries("mine", [entry.model_copy(update=now | {"position": 5 - entry.seed}) for entry in entries])
+    rows = desk.reader.entries("mine")
+    assert [(row.seed, row.position, row.state) for row in rows] == [(1, 4, EntryState.WAITING), (0, 5, EntryState.DONE)]
+    assert [(row.arm, row.rungs) for row in rows] == [(now["arm"], now["rungs"])] * 2
+
+
 def test_rung_values_end_at_the_sweeps_own_budget(desk: Desk) -> None:
     long = Desk(desk.engine, name="long", owner=BOB)
     long.plan(planned(images=1920))

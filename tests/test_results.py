@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from jit_sweep.arms import Arm
-from jit_sweep.contrasts import Contrast
+from jit_sweep.contrasts import Contrast, judges
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause
 from jit_sweep.results import NoBestArm, best_arm, best_cell, median_seed, read_results
+from search_spaces.axes import AXES
 from tests.desk import OBJECTIVE, Desk, ended, planned, scored
 from trainables.cost import forward_flops
+from trainables.metrics import METRICS
 
 FD, KID, ERROR = "fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"
 X, V, EPS = {"prediction": "x"}, {"prediction": "v"}, {"prediction": "eps"}
@@ -127,6 +129,30 @@ def test_a_metric_that_says_neither_is_not_outvoted(desk: Desk) -> None:
     train_arm(desk, V, [{FD: 9.0, KID: 1.0, ERROR: 9.0} for seed in range(3)])
     assert [difference.prefers for difference in only_contrast(desk).differences] == ["a", None, "a"]
     assert only_contrast(desk).preferred is None
+
+
+@pytest.mark.parametrize("axis", ["noise_scale", "t_eps_sample"])
+def test_a_metric_is_not_asked_along_an_axis_that_it_is_blind_to(desk: Desk, axis: str) -> None:
+    train_arm(desk, {axis: 0.1}, [{FD: 1.0, KID: 1.0, ERROR: 9.0}] * 2)
+    train_arm(desk, {axis: 0.2}, [{FD: 2.0, KID: 2.0, ERROR: 1.0}] * 2, n=128)
+    contrast = only_contrast(desk)
+    assert [difference.metric for difference in contrast.differences] == [FD, KID]
+    assert contrast.verdict == f"{axis}=0.1 better"
+
+
+def test_the_metrics_that_can_judge_an_axis_must_still_agree(desk: Desk) -> None:
+    train_arm(desk, {"t_eps_sample": 0.1}, [{FD: 1.0, KID: 3.0, ERROR: 1.0}] * 2)
+    train_arm(desk, {"t_eps_sample": 0.2}, [{FD: 2.0, KID: 2.0, ERROR: 1.0}] * 2, n=128)
+    says = "fd_efflite0_96 says t_eps_sample=0.1, kid_efflite0_96 says t_eps_sample=0.2"
+    assert only_contrast(desk).verdict == f"undecided ({says})"
+
+
+def test_every_axis_has_a_judge_and_blindness_is_to_registered_axes() -> None:
+    assert all(judges(axis) for axis in AXES)
+    for metric in METRICS.values():
+        assert metric.blind_to <= AXES.keys()
+        assert all(axis in metric.about for axis in metric.blind_to)
+        assert metric.blind_to == METRICS[metric.name.removesuffix("_raw")].blind_to
 
 
 def test_a_difference_within_the_spread_is_no_preference(desk: Desk) -> None:

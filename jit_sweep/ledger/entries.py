@@ -117,7 +117,7 @@ def _restate(connection: Connection, sweep: str, entries: Sequence[Entry]) -> No
         {"the_key": entry.key} | {f"new_{name}": value for name, value in entry.model_dump(include=_LOOSE, mode="json").items()}
         for entry in entries
     ]
-    new = {name: bindparam(f"new_{name}") for name in _LOOSE}
+    new: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _LOOSE}
     connection.execute(of_sweep(sweep).where(_ENTRY.key == bindparam("the_key")).values(**new, superseded=False), rows)
 
 
