@@ -1,8 +1,7 @@
-"""From a sweep's results to a registered model: which trial is chosen, what is kept of it, and how it is read back."""
+"""From a sweep's results to a registered model: which trial is chosen, and what is kept of it."""
 
 import difflib
 import json
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jit_sweep.arms import Arm, TrialResult
+from jit_sweep.champion import CONFIG, LINEAGE, SCORES, WEIGHTS, ChampionConfig
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepRow
@@ -18,26 +18,12 @@ from jit_sweep.redact import redact
 from jit_sweep.results import LEAST_SEEDS, Results, best_arm, median_seed, read_results
 from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
-from jit_sweep.tracking.registry import Registry, TrialFacts, check_name, load, source_of
+from jit_sweep.tracking.registry import Registry, TrialFacts, check_name, source_of
 from jit_sweep.tracking.translation import variant
-from trainables.config import MATHS_VERSION, EvaluationConfig, Frozen, TrialConfig
+from trainables.config import MATHS_VERSION
 
 if TYPE_CHECKING:
     from trainables.checkpoint import Commit
-    from trainables.network import JiT
-
-WEIGHTS = "model.safetensors"
-"""The averaged weights, which the scores are of."""
-CONFIG = "config.json"
-SCORES = "scores.json"
-LINEAGE = "lineage.json"
-
-
-class ChampionConfig(Frozen):
-    """What `config.json` holds: how to build the network, and how its scored samples were drawn."""
-
-    trial: TrialConfig
-    evaluation: EvaluationConfig
 
 
 @dataclass(frozen=True)
@@ -212,46 +198,6 @@ def version_tags(chosen: Chosen, results: Results) -> dict[str, str]:
         results.objective: str(chosen.result.value(results.objective)),
         "unreplicated": str(chosen.unreplicated).lower(),
     }
-
-
-def export(model: str, folder: Path, *, tracking_uri: str) -> list[str]:
-    """Copy the champion's files into an empty or new folder; returns their names. UserError: no champion, or not empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"the folder to export to must be new or empty, got {folder}; give another")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-            files = sorted(load(model, tracking_uri=tracking_uri, folder=Path(temporary)).iterdir())
-            folder.mkdir(exist_ok=True)
-            for file in files:
-                os.replace(file, folder / file.name)
-    except OSError as error:
-        raise UserError(f"the folder to export to must be writable, got {folder} ({error.strerror}); give another") from None
-    return [file.name for file in files]
-
-
-def read_config(folder: Path) -> ChampionConfig:
-    """How a champion's network is built and was evaluated. UserError: the folder holds no champion."""
-    try:
-        return ChampionConfig.model_validate_json((folder / CONFIG).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"a champion's files must hold a sound {CONFIG}, got {folder} ({type(error).__name__})") from error
-
-
-def load_network(folder: Path) -> "JiT":
-    """A champion's network with its averaged weights, on the CPU, ready to sample from. UserError: no such files."""
-    # Here and not at the top: torch takes seconds to start, and `export` does without.
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from trainables.network import JiT
-
-    network = JiT(read_config(folder).trial)
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"a champion's {WEIGHTS} must fit its {CONFIG}, got {folder}: {error}") from error
-    return network.eval()
 
 
 def _tracked(reader: LedgerReader, sweep: SweepRow, chosen: Chosen, *, tracking_uri: str, artifacts: str | None) -> TrialFacts:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from jit_sweep.champion import load_network, read_config
 from jit_sweep.errors import UserError
-from jit_sweep.promotion import load_network, read_config
 from jit_sweep.tracking import registry
 from trainables.evaluation.generate import generate
 from trainables.evaluation.grid import write_grid

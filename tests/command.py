@@ -16,7 +16,7 @@ DEADLINE_S = 240.0
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """What a command finds: an empty HOME and none of the outer session's settings."""
+    """What a command finds: an empty HOME and none of the caller's settings."""
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "SSL_CERT_FILE") if key in os.environ}
     return {**kept, "HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "160", **more}
 

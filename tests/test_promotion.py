@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from jit_sweep import promotion
+from jit_sweep import champion, promotion
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.plan import Entry
@@ -92,10 +92,10 @@ def test_the_files_hold_the_averaged_weights_and_build_the_network(
     assert {file.name for file in folder.iterdir()} == {"model.safetensors", "config.json", "scores.json", "lineage.json"}
     expected = averaged(entry)
     torch.testing.assert_close(load_file(folder / "model.safetensors"), expected, rtol=0, atol=0)
-    network = promotion.load_network(folder)
+    network = champion.load_network(folder)
     torch.testing.assert_close(dict(network.state_dict()), expected, rtol=0, atol=0)
     assert not network.training
-    config = promotion.read_config(folder)
+    config = champion.read_config(folder)
     assert (config.trial, config.evaluation) == (entry.trial, entry.evaluation)
 
 
@@ -147,8 +147,8 @@ def test_the_former_champion_keeps_an_alias_of_its_own(
     made = promote(desk, store, checkpoints)
     assert (made.version, made.previous) == (2, 1)
     before = load(f"demo@{PREVIOUS}", tracking_uri=store.uri, folder=tmp_path / "copy")
-    assert promotion.read_config(before).trial == old.trial
-    assert promotion.read_config(load("demo/1", tracking_uri=store.uri, folder=tmp_path / "one")).trial == old.trial
+    assert champion.read_config(before).trial == old.trial
+    assert champion.read_config(load("demo/1", tracking_uri=store.uri, folder=tmp_path / "one")).trial == old.trial
 
 
 def test_a_named_trial_of_one_seed_is_marked_unreplicated(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
@@ -263,7 +263,7 @@ def test_an_export_is_the_champion_s_files(desk: Desk, store: MlflowStore, check
     train_arm(desk, X, [1.0, 2.0], checkpoints)
     promote(desk, store, checkpoints)
     target = tmp_path / "new" / "model"
-    names = promotion.export("demo", target, tracking_uri=store.uri)
+    names = champion.export("demo", target, tracking_uri=store.uri)
     assert names == ["config.json", "lineage.json", "model.safetensors", "scores.json"]
     assert sorted(file.name for file in target.iterdir()) == names
     assert [file.name for file in target.parent.iterdir()] == ["model"]
@@ -276,12 +276,12 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half_made(
     full.mkdir()
     (full / "mine.txt").touch()
     with pytest.raises(UserError, match="new or empty"):
-        promotion.export("demo", full, tracking_uri=store.uri)
+        champion.export("demo", full, tracking_uri=store.uri)
     with pytest.raises(UserError, match="no model"):
-        promotion.export("demo", tmp_path / "made", tracking_uri=store.uri)
+        champion.export("demo", tmp_path / "made", tracking_uri=store.uri)
     assert not (tmp_path / "made").exists()
 
 
 def test_a_folder_that_holds_no_champion_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must hold a sound config.json"):
-        promotion.load_network(tmp_path)
+        champion.load_network(tmp_path)

@@ -76,9 +76,9 @@ def sample(model: str, place: Home, *, out: Path, n: int, seed: int, tracking: s
 def export(model: str, place: Home, *, folder: Path, tracking: str | None) -> int:
     """Write the model's files."""
     with noise_to(place.log("export.log")):
-        from jit_sweep import promotion
+        from jit_sweep import champion
 
-        files = promotion.export(model, folder, tracking_uri=tracking or place.tracking)
+        files = champion.export(model, folder, tracking_uri=tracking or place.tracking)
     console().print(f"{folder}: {', '.join(files)}")
     return 0
 
