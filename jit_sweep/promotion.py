@@ -138,6 +138,7 @@ def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, facts: TrialFacts
     except (OSError, ValueError) as error:
         raise UserError(f"the checkpoint of trial {entry.trial_id} must be readable: {error}") from error
     save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     config = ChampionConfig(trial=entry.trial, evaluation=entry.evaluation)
     address = redact(checkpoints.address(commit))
     _write_json(folder / CONFIG, config.model_dump(mode="json"))

@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -293,8 +294,8 @@ def content_hash(value: dict[str, Any]) -> str:
 
 
 def nearest(choices: list[int], value: int, *, most: int = 4) -> list[int]:
-    """The few choices closest to a value, in rising order."""
-    return sorted(sorted(choices, key=lambda choice: abs(choice - value))[:most])
+    """The few choices closest to a value by ratio, in rising order."""
+    return sorted(sorted(choices, key=lambda choice: abs(math.log(choice / value)))[:most])
 
 
 def _choices(values: list[int]) -> str:

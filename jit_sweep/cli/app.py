@@ -49,7 +49,7 @@ def main() -> int:
 
 @app.command()
 def validate(file: File, as_json: AsJson = False) -> int:
-    """Check a sweep file; every mistake at once."""
+    """Check a sweep file against its rules and its data."""
     from jit_sweep.cli import planning
 
     return planning.validate(file, as_json=as_json)
