@@ -106,6 +106,8 @@ class SweepActor:
         box = self._lanes.setdefault(lane, _Lane())
         self._lose(trial, "its lane's owner died")
         box.number, box.trial = box.number + 1, trial
+        if self._stop:
+            return self._nothing_to_do(box, "stopping")
         try:
             attempt = self._writer.begin(self._sweep, trial, images, lane=lane, host=host, pid=pid)
         except TrialBusy:
