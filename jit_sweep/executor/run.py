@@ -226,22 +226,21 @@ class _Run:
 
 
 def concurrent_lanes(resources: Resources) -> int:
-    """How many lanes to have at once: what the file asks for, else what the cluster holds. UserError: not even one.
+    """How many lanes to have at once: what the cluster holds, at most what the file asks for. UserError: not even one.
 
-    Tune does not count Train's workers; without a limit half-placed groups would wait for each other. A number in the file
-    is taken as it is: an autoscaled cluster may be empty when the sweep starts.
+    Tune does not count Train's workers; without this limit half-placed groups would wait for each other. An autoscaled
+    cluster may hold nothing when the sweep starts: there the number in the file is taken as it is.
     """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    lanes = sum(_workers_on(node, resources) for node in nodes) // resources.workers
+    if lanes >= 1:
+        return min(lanes, resources.concurrent or lanes)
     if resources.concurrent is not None:
         return resources.concurrent
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    workers = sum(_workers_on(node, resources) for node in nodes)
-    lanes = workers // resources.workers
-    if lanes < 1:
-        asked = f"{resources.workers} x ({resources.cpus:g} CPU, {resources.gpus:g} GPU)"
-        there = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
-        rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial where there are {there}"
-        raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
-    return lanes
+    asked = f"{resources.workers} x ({resources.cpus:g} CPU, {resources.gpus:g} GPU)"
+    there = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+    rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial where there are {there}"
+    raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
 
 
 def _workers_on(node: dict[str, float], resources: Resources) -> int:
