@@ -8,16 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from jit_sweep.redact import redact
 from search_spaces.axes import AXES, AxisValue
 from search_spaces.presets import Recipe, merged, preset
-from trainables.config import (
-    EvaluationConfig,
-    FiniteFloat,
-    Fraction,
-    Frozen,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-)
+from trainables.config import EvaluationConfig
+from trainables.fields import FiniteFloat, Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainables.metrics import METRICS
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from search_spaces.presets import Recipe
-from trainables.config import FiniteFloat, Fraction, PositiveFloat, PositiveInt, Target
+from trainables.config import Target
+from trainables.fields import FiniteFloat, Fraction, PositiveFloat, PositiveInt
 
 AxisValue = str | int | float | bool | None
 Tree = dict[str, Any]

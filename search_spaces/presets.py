@@ -5,16 +5,8 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 
 from typing import Any, Literal
 
-from trainables.config import (
-    DiffusionConfig,
-    EmaConfig,
-    Frozen,
-    LinearEmbedding,
-    ModelConfig,
-    OptimiserConfig,
-    PositiveInt,
-    Uniform,
-)
+from trainables.config import DiffusionConfig, EmaConfig, LinearEmbedding, ModelConfig, OptimiserConfig, Uniform
+from trainables.fields import Frozen, PositiveInt
 
 
 class Recipe(Frozen):

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from trainables.config import Frozen, NonNegativeInt
+from trainables.fields import Frozen, NonNegativeInt
 from trainables.storage import Folder
 
 _log = logging.getLogger(__name__)

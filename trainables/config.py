@@ -4,31 +4,27 @@
 (the budget), how it is scored (`EvaluationConfig`) and where its files lie are kept outside it, in an `Assignment`.
 """
 
-import hashlib
-import json
-import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from trainables.fields import (
+    FiniteFloat,
+    Fraction,
+    Frozen,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    choices,
+    content_hash,
+    nearest,
+)
 
 MATHS_VERSION = 1
 """Part of every trial's identity: raised in the commit that changes what a configuration trains to."""
 
-MOST = 2**53
-"""Whole numbers up to here are exact in JSON, in every database and in a float64."""
-PositiveInt = Annotated[int, Field(gt=0, le=MOST, strict=True)]
-NonNegativeInt = Annotated[int, Field(ge=0, le=MOST, strict=True)]
-PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
-FiniteFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Target = Literal["x", "eps", "v"]
-
-
-class Frozen(BaseModel):
-    """Base of every configuration: immutable, unknown keys forbidden, only finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class DataConfig(Frozen):
@@ -211,7 +207,7 @@ class TrialConfig(Frozen):
         if size % patch:
             valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
             rule = "`patch_size` must divide image_size"
-            raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {_choices(valid)}")
+            raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
         return self
 
     @model_validator(mode="after")
@@ -285,19 +281,3 @@ class Assignment(Frozen):
     """Images a worker holds at once; None: its whole share of a batch."""
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of work that a lost worker costs."""
-
-
-def content_hash(value: dict[str, Any]) -> str:
-    """First 12 hex digits of SHA-256 over the sorted JSON of a value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def nearest(choices: list[int], value: int, *, most: int = 4) -> list[int]:
-    """The few choices closest to a value by ratio, in rising order."""
-    return sorted(sorted(choices, key=lambda choice: abs(math.log(choice / value)))[:most])
-
-
-def _choices(values: list[int]) -> str:
-    *head, last = map(str, values)
-    return f"{', '.join(head)} or {last}" if head else last

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainables.config import Frozen
+from trainables.fields import Frozen
 
 Outcome = Literal["done", "paused", "stopped", "diverged"]
 

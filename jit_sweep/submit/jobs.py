@@ -30,7 +30,7 @@ from jit_sweep.submit import cluster_facts
 from jit_sweep.submit.follow import follow
 from jit_sweep.submit.reach import Address, check_reachable, parsed_address
 from jit_sweep.submit.source import copy_source, package_folders
-from trainables.config import content_hash
+from trainables.fields import content_hash
 
 ANSWER_TIMEOUT_S = 10.0
 CHECK_TIMEOUT_S = 120.0

@@ -1,7 +1,7 @@
 """What an image set is, without its pixels and without torch."""
 
-from trainables.config import Frozen
 from trainables.data import packaged
+from trainables.fields import Frozen
 
 
 class DataDescription(Frozen):

@@ -1,0 +1,40 @@
+"""What every configuration is made of: checked numbers, the frozen base, and the hash that names its content."""
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST = 2**53
+"""Whole numbers up to here are exact in JSON, in every database and in a float64."""
+PositiveInt = Annotated[int, Field(gt=0, le=MOST, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+FiniteFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    """Base of every configuration: immutable, unknown keys forbidden, only finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def content_hash(value: dict[str, Any]) -> str:
+    """First 12 hex digits of SHA-256 over the sorted JSON of a value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def nearest(choices: list[int], value: int, *, most: int = 4) -> list[int]:
+    """The few choices closest to a value by ratio, in rising order."""
+    return sorted(sorted(choices, key=lambda choice: abs(math.log(choice / value)))[:most])
+
+
+def choices(values: list[int]) -> str:
+    """A list in words: `4, 8 or 16`."""
+    *head, last = map(str, values)
+    return f"{', '.join(head)} or {last}" if head else last
