@@ -113,7 +113,7 @@ def entry_of(
     origin: Literal["grid", "search"],
 ) -> Entry:
     """The planned piece for one cell and seed. ValueError: the cell makes no valid trial."""
-    trial = trial_of(spec, data, cell.recipe, seed=seed)
+    trial = trial_of(spec, data, cell.recipe, seed=seed, images=images)
     evaluation = _evaluation(spec, cell, trial)
     return Entry(
         stage=stage,
@@ -129,10 +129,10 @@ def entry_of(
 
 
 def _evaluation(spec: SweepSpec, cell: Cell, trial: TrialConfig) -> EvaluationConfig:
-    """A cell's evaluation: the sampling clamp is the cell's own, else the sweep's, else the training clamp."""
-    evaluation = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train)
-    if cell.t_eps_sample is not None:
-        evaluation = evaluation.model_copy(update={"t_eps_sample": cell.t_eps_sample})
+    """A cell's evaluation: its own settings, else the sweep's, else what the trial has."""
+    sweeps = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train, weights=trial.rung_weights)
+    evaluation = EvaluationConfig.model_validate({**sweeps.model_dump(), **cell.evaluation})
+    trial.check_weights(evaluation.weights)
     if trial.diffusion.prediction == "eps" and not evaluation.t_eps_sample:
         raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t, got 0; try 0.05")
     if evaluation.guidance != 1 and trial.data.num_classes == 1:
@@ -140,8 +140,8 @@ def _evaluation(spec: SweepSpec, cell: Cell, trial: TrialConfig) -> EvaluationCo
     return evaluation
 
 
-def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: int) -> TrialConfig:
-    """A recipe on a sweep's data. ValueError: the two do not fit."""
+def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: int, images: int) -> TrialConfig:
+    """A recipe on a sweep's data, trained to `images`. ValueError: they do not fit."""
     config = DataConfig(
         digest=data.digest,
         image_size=data.image_size,
@@ -149,7 +149,10 @@ def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: in
         num_classes=data.num_classes,
         flip=spec.data.flip,
     )
-    return TrialConfig.model_validate({**recipe.model_dump(), "data": config, "seed": seed, "device": _device(spec)})
+    tree = recipe.model_dump()
+    if tree["optimiser"]["schedule"].get("total_images", 0) is None:
+        tree["optimiser"]["schedule"]["total_images"] = images
+    return TrialConfig.model_validate({**tree, "data": config, "seed": seed, "device": _device(spec)})
 
 
 def _device(spec: SweepSpec) -> str:
@@ -228,10 +231,11 @@ def _check_search(
 ) -> None:
     """Every combination of choices and of ranges' ends must be a valid trial from the baseline. A proposal between the ends,
     or from another cell, that makes none is thrown away when it is made."""
+    images = spec.budget.images_per_trial
     for values in combinations(search.axes):
         try:
             cell = put(baseline, values)
-            _evaluation(spec, cell, trial_of(spec, data, cell.recipe, seed=search.seed))
+            _evaluation(spec, cell, trial_of(spec, data, cell.recipe, seed=search.seed, images=images))
         except ValueError as error:
             faults.append(f"stages[{stage}].search: {arm_label(values)}: {_reason(error)}")
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from jit_sweep.redact import redact
 from search_spaces.axes import AXES, AxisValue
 from search_spaces.presets import Recipe, merged, preset
-from trainables.config import EvaluationConfig
+from trainables.config import RAW, AttentionMode, EvaluationConfig, Parent, Precision
 from trainables.fields import FiniteFloat, Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainables.metrics import METRICS
 
@@ -121,10 +121,13 @@ class Baseline(Frozen):
     model: dict[str, Any] = {}
     diffusion: dict[str, Any] = {}
     optimiser: dict[str, Any] = {}
-    ema: dict[str, Any] = {}
+    ema: tuple[dict[str, Any], ...] | None = None
+    """All averages anew; an empty list keeps none."""
     batch_size: PositiveInt | None = None
-    precision: Literal["fp32", "bf16"] | None = None
-    attention: Literal["sdpa", "fp32"] | None = None
+    precision: Precision | None = None
+    attention: AttentionMode | None = None
+    compile: bool | None = None
+    parent: Parent | None = None
 
     @field_validator("preset")
     @classmethod
@@ -217,16 +220,18 @@ class EvaluationSpec(Frozen):
     seed: NonNegativeInt = 0
     t_eps_sample: Fraction | None = None
     """None: the trial's own t_eps_train."""
+    shift: PositiveFloat = 1.0
+    weights: str | None = None
+    """None: the trial's first average, or its raw weights where it keeps none."""
 
     @model_validator(mode="after")
     def evaluation_is_sound(self) -> Self:
-        self.resolved(t_eps_sample=0.0)
+        self.resolved(t_eps_sample=0.0, weights=RAW)
         return self
 
-    def resolved(self, *, t_eps_sample: float) -> EvaluationConfig:
-        """The evaluation with this clamp where none was given."""
-        clamp = t_eps_sample if self.t_eps_sample is None else self.t_eps_sample
-        return EvaluationConfig.model_validate({**self.model_dump(), "t_eps_sample": clamp})
+    def resolved(self, **missing: float | str) -> EvaluationConfig:
+        """The evaluation with `t_eps_sample` and `weights` where none were given."""
+        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True))
 
 
 class Budget(Frozen):

@@ -5,13 +5,13 @@ To add one: register it in `AXES`. Nothing else names it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from search_spaces.presets import Recipe
 from trainables.config import Target
-from trainables.fields import FiniteFloat, Fraction, PositiveFloat, PositiveInt
+from trainables.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 AxisValue = str | int | float | bool | None
 Tree = dict[str, Any]
@@ -42,11 +42,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Cell:
-    """A recipe with a cell's axis values put in, the values that exist there, and the sampling clamp where one is asked."""
+    """A recipe with a cell's axis values put in, the values that exist there, and the part of them that only evaluates."""
 
     recipe: Recipe
     values: dict[str, AxisValue] = field(default_factory=dict)
-    t_eps_sample: float | None = None
+    evaluation: dict[str, AxisValue] = field(default_factory=dict)
+    """Settings of the evaluation that the axes replace, by field."""
 
 
 def _at(*path: str) -> Callable[[Tree, Any], None]:
@@ -75,6 +76,7 @@ _POSITIVE_INT: TypeAdapter[Any] = TypeAdapter(PositiveInt)
 _POSITIVE: TypeAdapter[Any] = TypeAdapter(PositiveFloat)
 _FRACTION: TypeAdapter[Any] = TypeAdapter(Fraction)
 _TARGET: TypeAdapter[Any] = TypeAdapter(Target)
+_SWITCH: TypeAdapter[Any] = TypeAdapter(Annotated[bool, Field(strict=True)])
 
 _REGISTERED = (
     Axis("patch_size", "side of a patch in pixels", _POSITIVE_INT, _at("model", "patch_size")),
@@ -101,12 +103,35 @@ _REGISTERED = (
         _logit_normal,
     ),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", _FRACTION, _at("diffusion", "t_eps_train")),
-    Axis("t_eps_sample", "clamp on 1 - t in sampling; 0 is off", _FRACTION, _at("t_eps_sample")),
     Axis("noise_scale", "standard deviation of the noise", _POSITIVE, _at("diffusion", "noise_scale")),
     Axis("learning_rate", "AdamW's learning rate", _POSITIVE, _at("optimiser", "learning_rate")),
     Axis("width", "token width", _POSITIVE_INT, _at("model", "width")),
     Axis("depth", "number of blocks", _POSITIVE_INT, _at("model", "depth")),
     Axis("bottleneck", "patch embedding's bottleneck; null is none", TypeAdapter(PositiveInt | None), _put_bottleneck),
+    Axis("norm", "rms (JiT) or layer (DiT)", TypeAdapter(Literal["rms", "layer"]), _at("model", "norm")),
+    Axis("mlp", "swiglu (JiT) or gelu (DiT)", TypeAdapter(Literal["swiglu", "gelu"]), _at("model", "mlp")),
+    Axis("rope", "rotary positions on q and k", _SWITCH, _at("model", "rope")),
+    Axis("qk_norm", "RMSNorm on q and k", _SWITCH, _at("model", "qk_norm")),
+    Axis(
+        "class_tokens",
+        "in-context copies of the class embedding; 0 is none",
+        TypeAdapter(NonNegativeInt),
+        _at("model", "class_tokens"),
+    ),
+    Axis("dropout", "in the middle half of the blocks", _FRACTION, _at("model", "dropout")),
+    Axis(
+        "output_skip",
+        "pre-conditioner: none, edm or linear",
+        TypeAdapter(Literal["none", "edm", "linear"]),
+        _at("model", "output_skip"),
+    ),
+    Axis("grad_clip", "largest gradient norm; null is off", TypeAdapter(PositiveFloat | None), _at("optimiser", "grad_clip")),
+    Axis("batch_size", "images of one update", _POSITIVE_INT, _at("batch_size")),
+    Axis("weights", "the average that is scored, by its name, or raw", TypeAdapter(str), _at("evaluation", "weights")),
+    Axis("t_eps_sample", "clamp on 1 - t in sampling; 0 is off", _FRACTION, _at("evaluation", "t_eps_sample")),
+    Axis("sampling_steps", "steps of the sampler", _POSITIVE_INT, _at("evaluation", "steps")),
+    Axis("sampling_shift", "time shift of the sampler's steps; 1 is none", _POSITIVE, _at("evaluation", "shift")),
+    Axis("guidance", "classifier-free guidance scale; 1 is off", TypeAdapter(NonNegativeFloat), _at("evaluation", "guidance")),
 )
 AXES: dict[str, Axis] = {axis.name: axis for axis in _REGISTERED}
 
@@ -116,11 +141,11 @@ def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
 
     ValueError: the values make no valid recipe.
     """
-    tree = recipe.model_dump()
+    tree = {**recipe.model_dump(), "evaluation": {}}
     taken: dict[str, AxisValue] = {}
     for name, axis in AXES.items():
         if name in values and axis.exists(tree):
             taken[name] = values[name]
             axis.put(tree, values[name])
-    t_eps_sample = tree.pop("t_eps_sample", None)
-    return Cell(Recipe.model_validate(tree), taken, t_eps_sample)
+    evaluation = tree.pop("evaluation")
+    return Cell(Recipe.model_validate(tree), taken, evaluation)

@@ -3,9 +3,20 @@
 JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT sizes: arXiv 2212.09748, table 1.
 """
 
-from typing import Any, Literal
+from typing import Any
 
-from trainables.config import DiffusionConfig, EmaConfig, LinearEmbedding, ModelConfig, OptimiserConfig, Uniform
+from trainables.config import (
+    AttentionMode,
+    DecayEma,
+    DiffusionConfig,
+    EmaConfig,
+    LinearEmbedding,
+    ModelConfig,
+    OptimiserConfig,
+    Parent,
+    Precision,
+    Uniform,
+)
 from trainables.fields import Frozen, PositiveInt
 
 
@@ -15,10 +26,12 @@ class Recipe(Frozen):
     model: ModelConfig
     diffusion: DiffusionConfig = DiffusionConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    ema: EmaConfig = EmaConfig()
+    ema: tuple[EmaConfig, ...] = (DecayEma(),)
     batch_size: PositiveInt = 1024
-    precision: Literal["fp32", "bf16"] = "bf16"
-    attention: Literal["sdpa", "fp32"] = "sdpa"
+    precision: Precision = "bf16"
+    attention: AttentionMode = "sdpa"
+    compile: bool = False
+    parent: Parent | None = None
 
 
 IMAGENET_EPOCH = 1_281_167
@@ -44,10 +57,18 @@ _LADDER: dict[str, dict[str, Any]] = {
 """The rungs below the full model in the paper's table 4: each adds to the one before."""
 
 
+JIT_AVERAGES = (
+    DecayEma(name="ema1", decay=0.9999),
+    DecayEma(name="ema2", decay=0.9996),
+)
+"""The official code's decays; with a warm-up, which a trial of fewer than 100,000 updates needs."""
+
+
 def _jit(size: str, **parts: Any) -> Recipe:
     bottleneck = {"kind": "bottleneck", "dim": 256 if size in ("h", "g") else 128}
     model = ModelConfig.model_validate({"patch_size": 16, "embedding": bottleneck, **_JIT_SIZES[size], **parts})
-    return Recipe(model=model, optimiser=OptimiserConfig(warmup_images=5 * IMAGENET_EPOCH))
+    optimiser = OptimiserConfig(learning_rate=5e-5, scale_with_batch=True, warmup_images=5 * IMAGENET_EPOCH)
+    return Recipe(model=model, optimiser=optimiser, ema=JIT_AVERAGES)
 
 
 def _dit(size: str) -> Recipe:
@@ -65,7 +86,7 @@ def _tiny() -> Recipe:
     return Recipe(
         model=model,
         optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=1600),
-        ema=EmaConfig(decay=0.995),
+        ema=(DecayEma(decay=0.995),),
         batch_size=32,
         precision="fp32",
     )

@@ -1,12 +1,11 @@
-"""Multi-head self-attention with the two recorded ways to compute it."""
-
-from typing import Literal
+"""Multi-head self-attention with the recorded ways to compute it."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trainables.config import ModelConfig
+from trainables.config import AttentionMode, ModelConfig
 from trainables.norm import HeadNorm
 from trainables.positions import rotate
 
@@ -14,11 +13,12 @@ from trainables.positions import rotate
 class Attention(nn.Module):
     """Attention of JiT: one biased projection to q, k and v, RMSNorm on q and k, rotary positions, a biased output projection.
 
-    `mode` "sdpa" is torch's fused kernel; "fp32" writes QK^T and the softmax out in fp32 as the official code does, which some
-    eps- and v-prediction runs need against loss spikes.
+    `mode` "sdpa" is the fused kernel that torch chooses; "flash" is flash attention, or a RuntimeError that says why it cannot
+    be; "fp32" writes QK^T and the softmax out in fp32 as the official code does, which some eps- and v-prediction runs need
+    against loss spikes.
     """
 
-    def __init__(self, model: ModelConfig, *, mode: Literal["sdpa", "fp32"], dropout: float) -> None:
+    def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float) -> None:
         super().__init__()
         head_dim = model.width // model.heads
         self.heads, self.mode, self.dropout = model.heads, mode, dropout
@@ -44,6 +44,9 @@ class Attention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
         dropout = self.dropout if self.training else 0.0
+        if self.mode == "flash":
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         if self.mode == "sdpa":
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)

@@ -21,10 +21,12 @@ from trainables.fields import (
     nearest,
 )
 
-MATHS_VERSION = 1
+MATHS_VERSION = 2
 """Part of every trial's identity: raised in the commit that changes what a configuration trains to."""
 
 Target = Literal["x", "eps", "v"]
+Precision = Literal["fp32", "bf16"]
+AttentionMode = Literal["sdpa", "flash", "fp32"]
 
 
 class DataConfig(Frozen):
@@ -163,25 +165,77 @@ class DiffusionConfig(Frozen):
     """Share of labels replaced by the null label; unused by unconditional models."""
 
 
+class Constant(Frozen):
+    """The learning rate stays as it is after the warm-up (JiT)."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class Cosine(Frozen):
+    """After the warm-up, half a cosine from the full rate down to `final` of it."""
+
+    kind: Literal["cosine"] = "cosine"
+    total_images: PositiveInt | None = None
+    """Images at which it ends; None in a sweep file: the trial's own budget."""
+    final: Fraction = 0.0
+    """Share of the rate that is left at the end."""
+
+
+Schedule = Annotated[Constant | Cosine, Field(discriminator="kind")]
+
+
 class OptimiserConfig(Frozen):
     """AdamW; biases and one-dimensional parameters are not decayed."""
 
     learning_rate: PositiveFloat = 2e-4
-    """After the warm-up; constant."""
+    """After the warm-up; of 256 images where `scale_with_batch` is set."""
+    scale_with_batch: bool = False
+    """The rate is learning_rate x batch_size / 256, as JiT's `blr`."""
+    schedule: Schedule = Constant()
     beta1: Fraction = 0.9
     beta2: Fraction = 0.95
     weight_decay: NonNegativeFloat = 0.0
     warmup_images: NonNegativeInt = 0
     """Images over which the learning rate grows linearly from zero."""
+    grad_clip: PositiveFloat | None = None
+    """Largest norm of an update's whole gradient; a longer one is scaled down to it."""
 
 
-class EmaConfig(Frozen):
-    """The averaged copy of the weights that is scored."""
+RAW = "raw"
+"""The name of the weights themselves where an average of them could stand."""
 
-    decay: Fraction = 0.9999
-    """Share kept at each update."""
+
+class _Average(Frozen):
+    """A running average of the weights."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "ema"
+    """What an evaluation calls it."""
     warmup: bool = True
-    """Update k keeps min(decay, (1 + k) / (10 + k)), so that a short trial is not scored on its initial weights."""
+    """Update k keeps min(b, (1 + k) / (10 + k)) of the average, so that a short trial is not scored on its initial weights."""
+
+
+class DecayEma(_Average):
+    """Each update keeps `decay` of the average."""
+
+    kind: Literal["decay"] = "decay"
+    decay: Fraction = 0.9999
+
+
+class HalfLifeEma(_Average):
+    """An update's share in the average halves every `images`, whatever the batch size."""
+
+    kind: Literal["half_life"] = "half_life"
+    images: PositiveInt
+
+
+EmaConfig = Annotated[DecayEma | HalfLifeEma, Field(discriminator="kind")]
+
+
+class Parent(Frozen):
+    """The checkpoint that a trial's weights start from; optimiser, averages and image count begin anew."""
+
+    trial: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    images: PositiveInt
 
 
 class TrialConfig(Frozen):
@@ -191,15 +245,21 @@ class TrialConfig(Frozen):
     model: ModelConfig
     diffusion: DiffusionConfig = DiffusionConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    ema: EmaConfig = EmaConfig()
+    ema: tuple[EmaConfig, ...] = (DecayEma(),)
+    """Averages kept side by side. The first, or the weights themselves where there is none, stands at the rungs."""
     batch_size: PositiveInt = 1024
     """Images of one update, over all workers."""
     seed: NonNegativeInt = 0
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "bf16"
     """bf16: autocast around the network; weights and optimiser stay fp32."""
-    attention: Literal["sdpa", "fp32"] = "sdpa"
-    """torch's fused attention, or QK^T and softmax written out in fp32 as the official code has it."""
+    attention: AttentionMode = "sdpa"
+    """torch's choice of a fused kernel, flash attention or an error, or QK^T and softmax written out in fp32 as the official
+    code has it."""
+    compile: bool = False
+    """Compile the step with torch.compile; sums are rounded in another order than without."""
     device: Literal["cpu", "cuda"] = "cpu"
+    parent: Parent | None = None
+    """None: the weights start from the seed."""
 
     @model_validator(mode="after")
     def patch_divides_image(self) -> Self:
@@ -217,6 +277,39 @@ class TrialConfig(Frozen):
             rule = "`output_skip` pre-conditions an x-prediction"
             raise ValueError(f"{rule}, got output_skip={skip}, prediction={prediction}; try output_skip=none")
         return self
+
+    @model_validator(mode="after")
+    def averages_have_names_of_their_own(self) -> Self:
+        names = [average.name for average in self.ema]
+        if RAW in names or len(set(names)) < len(names):
+            raise ValueError(f"`ema` must name each average once, and none of them {RAW}, got {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def flash_needs_bf16_on_a_gpu(self) -> Self:
+        if self.attention == "flash" and (self.device, self.precision) != ("cuda", "bf16"):
+            got = f"device={self.device}, precision={self.precision}"
+            raise ValueError(f"`attention` flash needs a GPU and precision bf16, got {got}; try attention=sdpa")
+        return self
+
+    @model_validator(mode="after")
+    def cosine_ends_after_the_warmup(self) -> Self:
+        schedule, warmup = self.optimiser.schedule, self.optimiser.warmup_images
+        if schedule.kind == "cosine" and (schedule.total_images or 0) <= warmup:
+            rule = "`schedule.total_images` must be above warmup_images"
+            raise ValueError(f"{rule}, got total_images={schedule.total_images}, warmup_images={warmup}")
+        return self
+
+    @property
+    def rung_weights(self) -> str:
+        """The weights that stand at the rungs: the first average, or the weights themselves."""
+        return self.ema[0].name if self.ema else RAW
+
+    def check_weights(self, name: str) -> None:
+        """ValueError where `name` is neither an average of this trial nor the weights themselves."""
+        known = [RAW, *(average.name for average in self.ema)]
+        if name not in known:
+            raise ValueError(f"`weights` must be one of {', '.join(known)}, got {name!r}")
 
     @property
     def grid(self) -> int:
@@ -247,6 +340,10 @@ class EvaluationConfig(Frozen):
     """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
     t_eps_sample: Fraction = 0.05
     """The clamp on 1 - t (and t) while sampling; 0 is off."""
+    shift: PositiveFloat = 1.0
+    """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""
+    weights: str = "ema"
+    """An average of the trial by its name, or `raw`."""
     seed: NonNegativeInt = 0
     """Of the starting noise and labels."""
 
@@ -278,6 +375,10 @@ class Assignment(Frozen):
     storage: str
     """Folder or URI below which checkpoints and sample grids are written."""
     micro_batch: PositiveInt | None = None
-    """Images a worker holds at once; None: its whole share of a batch."""
+    """Images a worker holds at once; None: as many of its share as `memory_bytes` holds."""
+    activation_checkpointing: bool | None = None
+    """Recompute a block's activations in the backward pass instead of keeping them; None: only where memory asks for it."""
+    memory_bytes: PositiveInt | None = None
+    """Memory of a worker; None: its GPU's own, and no limit on a CPU."""
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of work that a lost worker costs."""

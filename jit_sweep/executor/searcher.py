@@ -15,7 +15,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan import Entry, Plan, entry_of, proposals, searches
 from jit_sweep.results import best_cell
-from search_spaces.axes import put
+from search_spaces.axes import AxisValue, put
 from search_spaces.presets import Recipe
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ MOST_REPETITIONS = 100
 
 @dataclass(frozen=True)
 class _Start:
-    """What a search varies, how far its trials go, and the sampling clamp of the cell it starts from, where that has one."""
+    """What a search varies, how far its trials go, and the settings of the evaluation of the cell it starts from."""
 
     recipe: Recipe
     images: int
-    t_eps_sample: float | None
+    evaluation: dict[str, AxisValue]
 
 
 class LedgerSearcher(Searcher):
@@ -132,8 +132,7 @@ class LedgerSearcher(Searcher):
         told = self._told(before, axes=search.axes)
         values = propose(search, start.recipe, told, objective=spec.objective, again=again)
         cell = put(start.recipe, values)
-        if cell.t_eps_sample is None:
-            cell = replace(cell, t_eps_sample=start.t_eps_sample)
+        cell = replace(cell, evaluation={**start.evaluation, **cell.evaluation})
         return entry_of(
             spec,
             self._plan.data,
@@ -152,9 +151,9 @@ class LedgerSearcher(Searcher):
             best = best_cell(earlier, self._reader.scores(spec.name), objective=spec.objective)
             if best is not None:
                 cell = put(self._plan.baseline, best.arm)
-                return _Start(cell.recipe, best.images, cell.t_eps_sample)
+                return _Start(cell.recipe, best.images, cell.evaluation)
             _log.warning("no cell has all its scores: the search starts from the baseline")
-        return _Start(self._plan.baseline, spec.budget.images_per_trial, None)
+        return _Start(self._plan.baseline, spec.budget.images_per_trial, {})
 
     def _told(self, before: Sequence[EntryRow], *, axes: Collection[str]) -> "list[Told]":
         from jit_sweep.search import Told  # starts Optuna
