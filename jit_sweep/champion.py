@@ -29,8 +29,7 @@ class ChampionConfig(Frozen):
 
 def export(model: str, folder: Path, *, tracking_uri: str) -> list[str]:
     """Copy the champion's files into an empty or new folder; returns their names. UserError: no champion, or not empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"the folder to export to must be new or empty, got {folder}; give another")
+    require_new(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -41,6 +40,12 @@ def export(model: str, folder: Path, *, tracking_uri: str) -> list[str]:
     except OSError as error:
         raise UserError(f"the folder to export to must be writable, got {folder} ({error.strerror}); give another") from None
     return [file.name for file in files]
+
+
+def require_new(folder: Path) -> None:
+    """UserError where something is there already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"the folder to export to must be new or empty, got {folder}; give another")
 
 
 def read_config(folder: Path) -> ChampionConfig:

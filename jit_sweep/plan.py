@@ -149,10 +149,19 @@ def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: in
         num_classes=data.num_classes,
         flip=spec.data.flip,
     )
+    _check_batch(recipe.batch_size, images=images, workers=spec.resources.workers)
     tree = recipe.model_dump()
     if tree["optimiser"]["schedule"].get("total_images", 0) is None:
         tree["optimiser"]["schedule"]["total_images"] = images
     return TrialConfig.model_validate({**tree, "data": config, "seed": seed, "device": _device(spec)})
+
+
+def _check_batch(batch_size: int, *, images: int, workers: int) -> None:
+    """An axis may bring a batch size that the baseline's budget and workers do not fit."""
+    if images % batch_size:
+        raise ValueError(f"`images_per_trial` must be a multiple of batch_size, got {images}, batch_size={batch_size}")
+    if batch_size % workers:
+        raise ValueError(f"`workers` must divide batch_size, got workers={workers}, batch_size={batch_size}")
 
 
 def _device(spec: SweepSpec) -> str:

@@ -126,6 +126,7 @@ def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, facts: TrialFacts
     from safetensors.torch import save_file
 
     from trainables.checkpoint import Store
+    from trainables.ema import part_of
 
     entry = chosen.result.entry
     checkpoints = Store(store)
@@ -134,7 +135,7 @@ def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, facts: TrialFacts
         if commit is None or commit.images != entry.images:
             rule = f"trial {entry.trial_id} must have its checkpoint at {entry.images} images in {redact(store)}"
             raise UserError(f"{rule}, got {commit.images if commit else 'none'}; give the storage it was trained with")
-        weights = checkpoints.read(commit).tensors["ema"]
+        weights = checkpoints.read(commit).tensors[part_of(entry.evaluation.weights)]
     except (OSError, ValueError) as error:
         raise UserError(f"the checkpoint of trial {entry.trial_id} must be readable: {error}") from error
     save_file(weights, folder / WEIGHTS)

@@ -252,6 +252,8 @@ class Resources(Frozen):
     """GPUs of each worker."""
     concurrent: PositiveInt | None = None
     """Most trials at once; None: as many as the cluster holds when the sweep starts."""
+    memory_gib: PositiveFloat | None = None
+    """Memory of each worker, which its micro-batch is chosen by; None: its GPU's own, and no limit on a CPU."""
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of training that a lost worker costs."""
 

@@ -11,8 +11,8 @@ import torch
 
 from trainables import data
 from trainables.data import packaged
-from trainables.data.images import to_pixels, to_unit
 from trainables.data.npz import Arrays, read_arrays
+from trainables.data.pixels import to_pixels, to_unit
 from trainables.data.split import NEAR_DUPLICATE_RMSE, heldout_indices, near_duplicate_groups
 
 

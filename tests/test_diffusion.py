@@ -123,6 +123,13 @@ def test_near_t_0_the_way_back_differs_by_the_closed_form(source: Target, via: T
     torch.testing.assert_close(there_and_back(o, z, t, source=source, via=via) - o, missing[source, via])
 
 
+def test_a_perfect_eps_prediction_says_v_is_zero_at_t_0_where_the_true_v_is_not() -> None:
+    x, e, z, _ = drawn(torch.zeros(4, dtype=torch.float64))
+    said = convert(e, z, torch.zeros(4, dtype=torch.float64), source="eps", target="v", t_eps=EPS)
+    assert torch.equal(said, torch.zeros_like(x))
+    assert target_of(x, e, "v").abs().max() > 1
+
+
 def test_a_clamp_of_zero_divides_by_the_times_themselves() -> None:
     t = torch.tensor([1e-6, 1 - 1e-6], dtype=torch.float64)
     _, _, z, o = drawn(t)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.draws import PhiloxDraws, Purpose, normals, philox, uniforms
+from trainables.draws import PhiloxDraws, Purpose, as_normals, as_uniforms, philox, signed
 
 DRAWS = PhiloxDraws(3)
 MASK = 2**64 - 1
@@ -76,9 +76,11 @@ def test_normals_are_box_and_muller_of_the_words() -> None:
     expected = []
     for word in words.tolist():
         radius = math.sqrt(-2 * math.log(((word & 0xFFFFFFFF) + 0.5) / 2**32))
-        signed = (word >> 32) - (2**32 if word >> 63 else 0)
-        expected += [radius * math.cos(2 * math.pi * signed / 2**32), radius * math.sin(2 * math.pi * signed / 2**32)]
-    torch.testing.assert_close(normals(words).double(), torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=2e-6)
+        upper = (word >> 32) - (2**32 if word >> 63 else 0)
+        expected += [radius * math.cos(2 * math.pi * upper / 2**32), radius * math.sin(2 * math.pi * upper / 2**32)]
+    torch.testing.assert_close(
+        as_normals(signed(words)).double(), torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=2e-6
+    )
 
 
 def test_normals_have_the_moments_and_tails_of_a_normal_distribution() -> None:
@@ -102,9 +104,9 @@ def test_uniforms_are_spread_evenly() -> None:
 
 def test_the_extreme_words_give_finite_normals_and_open_uniforms() -> None:
     extremes = np.array([0, 2**32 - 1, 2**63, 2**64 - 1], dtype=np.uint64)
-    assert torch.isfinite(normals(extremes)).all()
-    assert normals(extremes).abs().max() < 7
-    u = uniforms(extremes)
+    assert torch.isfinite(as_normals(signed(extremes))).all()
+    assert as_normals(signed(extremes)).abs().max() < 7
+    u = as_uniforms(signed(extremes))
     assert u.min() > 0
     assert u.max() < 1
 

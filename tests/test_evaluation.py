@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from trainables.config import EvaluationConfig, Target, TrialConfig
 from trainables.data import ImageSet, open_images
-from trainables.data.images import to_pixels
+from trainables.data.pixels import to_pixels
 from trainables.draws import PhiloxDraws, Purpose
 from trainables.evaluation import reference
 from trainables.evaluation.features import DIMENSIONS, features

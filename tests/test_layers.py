@@ -1,8 +1,10 @@
 """The layers: which package may import what, and which commands answer without the heavy libraries."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,9 +98,9 @@ def test_the_program_never_imports_its_tests() -> None:
     assert [each for each in ALL if each.package in ("tests", "pytest")] == []
 
 
-def loaded_by(code: str, *, cwd: Path) -> set[str]:
-    """The heavy libraries that a fresh interpreter has loaded after running some code."""
-    report = f"import sys; sys.stderr.write('LOADED ' + ' '.join(m for m in {HEAVY} if m in sys.modules))"
+def loaded_by(code: str, *, cwd: Path, among: tuple[str, ...] = HEAVY) -> set[str]:
+    """The heavy libraries, or others, that a fresh interpreter has loaded after running some code."""
+    report = f"import sys; sys.stderr.write('LOADED ' + ' '.join(m for m in {among} if m in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
     )
@@ -112,6 +114,18 @@ def test_what_a_trial_is_loads_no_torch(tmp_path: Path) -> None:
 
 def test_the_check_of_loaded_libraries_can_fail(tmp_path: Path) -> None:
     assert loaded_by("import optuna", cwd=tmp_path) == {"optuna"}
+
+
+def test_the_benchmark_on_a_gpu_needs_five_libraries_alone() -> None:
+    others = tuple({*requirements(), "botocore", "yaml", "scipy"} - {"torch", "numpy", "pydantic", "pillow", "fsspec"})
+    assert {"ray", "mlflow", "safetensors", "s3fs"} <= set(others)
+    assert loaded_by("import tests.bench.gpu", cwd=TOP, among=others) == set()
+
+
+def requirements() -> list[str]:
+    """The names that the program depends on."""
+    declared = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["dependencies"]
+    return [re.split(r"[<>=~\[ ]", requirement)[0].replace("-", "_") for requirement in declared]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["validate", "quickstart"], ["plan", "quickstart"]], ids=" ".join)

@@ -125,14 +125,17 @@ def test_bf16_autocast_stays_close_to_fp32_without_a_warning(attention: str, nor
     assert 0 < error < 0.03
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "fp32"])
-def test_attention_on_a_cpu_stays_in_fp32_under_bf16_autocast(attention: str) -> None:
+@pytest.mark.parametrize(("attention", "sampled_in"), [("sdpa", torch.bfloat16), ("fp32", torch.float32)])
+def test_attention_on_a_cpu_under_bf16_autocast_trains_in_fp32(attention: str, sampled_in: torch.dtype) -> None:
     network = lively(small_trial(attention=attention))
     seen: list[torch.dtype] = []
     network.blocks[0].attention.proj.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        network(Z, TIMES, LABELS)
-    assert seen == [torch.float32]
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = network(Z, TIMES, LABELS)
+        with torch.no_grad():
+            sampled = network(Z, TIMES, LABELS)
+    assert seen == [torch.float32, sampled_in]
+    torch.testing.assert_close(sampled, trained.detach(), rtol=0.1, atol=0.1)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "fp32"])
@@ -233,7 +236,7 @@ def test_the_own_rms_kernel_equals_torchs_in_value_and_gradient() -> None:
     x = torch.randn(3, 5, 12, requires_grad=True)
     x.data[0, 0] *= 1e-4
     weight = torch.randn(3, 5, 12)
-    ours, torchs = rms_normalise(x), F.rms_norm(x, (12,), eps=1e-6)
+    ours, torchs = rms_normalise(x, torch.ones(1, 12)), F.rms_norm(x, (12,), eps=1e-6)
     torch.testing.assert_close(ours, torchs)
     gradient_of = [torch.autograd.grad((value * weight).sum(), x)[0] for value in (ours, torchs)]
     torch.testing.assert_close(gradient_of[0], gradient_of[1], rtol=1e-4, atol=1e-5)

@@ -128,6 +128,19 @@ VALUES: dict[str, Any] = {
     "width": 192,
     "depth": 7,
     "bottleneck": 5,
+    "norm": "layer",
+    "mlp": "gelu",
+    "rope": False,
+    "qk_norm": False,
+    "class_tokens": 3,
+    "dropout": 0.1,
+    "output_skip": "edm",
+    "grad_clip": 0.5,
+    "batch_size": 8,
+    "weights": "raw",
+    "sampling_steps": 3,
+    "sampling_shift": 2.0,
+    "guidance": 2.0,
 }
 
 
@@ -135,9 +148,40 @@ VALUES: dict[str, Any] = {
 def test_every_axis_changes_something(name: str) -> None:
     recipe = preset("jit-tiny")
     cell = put(recipe, {name: VALUES[name]})
-    assert cell.recipe != recipe or cell.t_eps_sample == VALUES[name]
+    assert (cell.recipe != recipe) != (list(cell.evaluation.values()) == [VALUES[name]])
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_takes_another_patch_size(name: str) -> None:
     assert preset(f"{name}/8").model.patch_size == 8
+
+
+def test_a_cosine_ends_with_each_trials_own_budget_and_then_the_budget_is_part_of_the_trial(tmp_path: Path) -> None:
+    baseline = {"preset": "jit-tiny", "optimiser": {"schedule": {"kind": "cosine"}, "warmup_images": 0}, "batch_size": 8}
+    short, long = (planned(tmp_path, baseline=baseline, budget={"images_per_trial": images}).entries[0] for images in (16, 32))
+    assert [entry.trial.optimiser.schedule.total_images for entry in (short, long)] == [16, 32]  # type: ignore[union-attr]
+    assert short.trial_id != long.trial_id
+
+
+def test_evaluation_axes_score_one_trial_several_ways(tmp_path: Path) -> None:
+    axes = {"weights": ["ema", "raw"], "guidance": [1.0, 2.0], "sampling_steps": [2, 3], "sampling_shift": [1.0, 2.0]}
+    entries = planned(tmp_path, **grid(axes)).entries
+    assert len({entry.trial_id for entry in entries}) == 1
+    assert len({entry.evaluation.id for entry in entries}) == 16
+
+
+def test_an_axis_of_weights_that_the_trial_does_not_keep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`weights` must be one of raw, ema, got 'slow'"):
+        planned(tmp_path, **grid({"weights": ["slow"]}))
+
+
+def test_a_trial_without_averages_is_scored_by_its_own_weights(tmp_path: Path) -> None:
+    entry = planned(tmp_path, baseline={"preset": "jit-tiny", "ema": [], "batch_size": 8}).entries[0]
+    assert (entry.trial.ema, entry.evaluation.weights) == ((), "raw")
+
+
+def test_every_batch_size_of_an_axis_must_divide_the_budget_and_be_divided_by_the_workers(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="batch_size=12: `images_per_trial` must be a multiple of batch_size, got 16"):
+        planned(tmp_path, **grid({"batch_size": [8, 12]}))
+    with pytest.raises(UserError, match="batch_size=1: `workers` must divide batch_size, got workers=2, batch_size=1"):
+        planned(tmp_path, **grid({"batch_size": [8, 1]}), resources={"workers": 2})

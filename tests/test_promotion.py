@@ -20,7 +20,7 @@ from jit_sweep.tracking.registry import PREVIOUS, load
 from tests.desk import IMAGES, OBJECTIVE, Desk, planned
 from tests.mlflow_store import MlflowStore, empty_mlflow, store
 from trainables.checkpoint import Store
-from trainables.ema import Ema
+from trainables.ema import Averages
 from trainables.network import build
 
 __all__ = ["empty_mlflow", "store"]
@@ -43,7 +43,7 @@ def checkpoints(tmp_path: Path) -> str:
 
 def averaged(entry: Entry) -> dict[str, Tensor]:
     """Weights that are not the initial ones."""
-    tensors = Ema(build(entry.trial), entry.trial.ema).tensors
+    tensors = Averages(build(entry.trial), entry.trial.ema, batch_size=entry.trial.batch_size).tensors["ema"]
     return {name: tensor + 0.5 for name, tensor in tensors.items()}
 
 

@@ -21,6 +21,6 @@ def test_every_command_in_the_readme_exists() -> None:
     from jit_sweep.cli.app import app
 
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    named = set(re.findall(r"^jit-sweep (\w+)", README.read_text(), re.MULTILINE))
+    named = {name.replace("-", "_") for name in re.findall(r"^jit-sweep ([\w-]+)", README.read_text(), re.MULTILINE)}
     assert named <= known
     assert known - named <= {"status"}

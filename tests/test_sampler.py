@@ -1,5 +1,6 @@
 """The sampler against closed forms, against a plain two-pass version, and the passes it saves."""
 
+import math
 from itertools import pairwise
 from typing import get_args
 
@@ -7,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.small_trial import CLASSES, SIZE, batch, lively, small_model, small_trial
+from tests.small_trial import CLASSES, batch, lively, small_model, small_trial
 from trainables.config import DiffusionConfig, EvaluationConfig, Target
 from trainables.diffusion import convert
 from trainables.network import JiT
-from trainables.sampler import guidance_at, sample
+from trainables.sampler import guidance_at, sample, time_grid
 
 Z0 = batch()[0]
 LABELS = torch.tensor([0, 1, 2, 4])
@@ -68,7 +69,8 @@ def plain(network: nn.Module, evaluation: EvaluationConfig) -> Tensor:
         scale = evaluation.guidance if t < high and (low == 0 or t > low) else 1.0
         return unconditional + scale * (conditional - unconditional)
 
-    z, grid = Z0, [i / evaluation.steps for i in range(evaluation.steps + 1)]
+    spaced = [i / evaluation.steps for i in range(evaluation.steps + 1)]
+    z, grid = Z0, [s / (s + (1 - s) * evaluation.shift) for s in spaced]
     with torch.no_grad():
         for t, after in pairwise(grid):
             first = velocity(z, t)
@@ -138,6 +140,48 @@ def test_the_batched_sampler_equals_the_plain_two_pass_one(
     assert error < 1e-5
 
 
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("shift", [0.4, 3.0])
+def test_few_and_shifted_steps_equal_the_plain_version(network: JiT, sampler: str, steps: int, shift: float) -> None:
+    evaluation = settings(sampler=sampler, steps=steps, shift=shift, guidance=2.5, interval=(0.1, 0.6))
+    expected = plain(network, evaluation)
+    error = (run(network, evaluation) - expected).abs().max() / expected.abs().max()
+    assert error < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50, 1000])
+def test_a_shift_of_1_leaves_the_steps_equal_to_the_last_bit(steps: int) -> None:
+    assert time_grid(settings(steps=steps)) == [i / steps for i in range(steps + 1)]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 250])
+@pytest.mark.parametrize("shift", [1e-2, 0.3, 1.0, 3.0, 100.0])
+def test_shifted_times_rise_from_exactly_0_to_exactly_1(steps: int, shift: float) -> None:
+    grid = time_grid(settings(steps=steps, shift=shift))
+    assert len(grid) == steps + 1
+    assert (grid[0], grid[-1]) == (0.0, 1.0)
+    assert all(t < after for t, after in pairwise(grid))
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0, 3.0])
+def test_shift_is_the_alpha_of_sd3_in_sigma_and_minus_its_logarithm_in_the_logit_of_t(alpha: float) -> None:
+    spaced = torch.arange(1, 10, dtype=torch.float64) / 10
+    sigma = 1 - spaced
+    found = torch.tensor(time_grid(settings(steps=10, shift=alpha))[1:-1], dtype=torch.float64)
+    torch.testing.assert_close(1 - found, alpha * sigma / (1 + (alpha - 1) * sigma))
+    torch.testing.assert_close(found.logit(), spaced.logit() - math.log(alpha))
+
+
+def test_a_shift_above_1_takes_more_of_its_steps_near_the_noise() -> None:
+    assert time_grid(settings(steps=4, shift=3.0)) == pytest.approx([0, 1 / 10, 1 / 4, 1 / 2, 1])
+
+
+def test_the_shift_changes_the_images(network: JiT) -> None:
+    plain_steps, shifted = run(network, settings()), run(network, settings(shift=3.0))
+    assert (plain_steps - shifted).abs().max() > 1e-3
+
+
 def rows_of_each_pass(network: JiT, evaluation: EvaluationConfig) -> list[int]:
     rows: list[int] = []
     handle = network.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
@@ -151,8 +195,9 @@ def test_both_halves_go_in_one_pass_and_the_unconditional_one_only_where_guidanc
     assert rows_of_each_pass(network, settings(steps=5, guidance=1.0)) == [4, 4, 4, 4, 4]
 
 
-def test_heun_evaluates_twice_a_step_but_once_in_the_last(network: JiT) -> None:
-    assert len(rows_of_each_pass(network, settings(steps=5, sampler="heun"))) == 9
+@pytest.mark.parametrize(("steps", "passes"), [(1, 1), (2, 3), (5, 9)])
+def test_heun_evaluates_twice_a_step_but_once_in_the_last(network: JiT, steps: int, passes: int) -> None:
+    assert len(rows_of_each_pass(network, settings(steps=steps, sampler="heun"))) == passes
 
 
 @pytest.mark.parametrize(
@@ -178,23 +223,25 @@ def test_sampling_is_without_dropout_and_leaves_the_network_in_its_mode() -> Non
     assert network.training
 
 
-@pytest.mark.parametrize("label", [-1, CLASSES])
-def test_a_label_out_of_range_is_refused(network: JiT, label: int) -> None:
+@pytest.mark.parametrize(("label", "got"), [(-1, r"-1\.\.0"), (CLASSES, r"0\.\.5")])
+def test_a_label_out_of_range_is_refused(network: JiT, label: int, got: str) -> None:
     labels = torch.tensor([0, label])
-    with pytest.raises(ValueError, match=r"`labels` must be in 0\.\.4"):
+    with pytest.raises(ValueError, match=rf"`labels` must be in 0\.\.4, got {got}"):
         sample(network, Z0[:2], labels, diffusion=DiffusionConfig(), evaluation=settings(), num_classes=CLASSES)
 
 
+def unconditional(network: nn.Module, evaluation: EvaluationConfig) -> Tensor:
+    labels = torch.zeros(len(Z0), dtype=torch.int64)
+    return sample(network, Z0, labels, diffusion=DiffusionConfig(), evaluation=evaluation, num_classes=1)
+
+
+def test_an_unconditional_model_samples_under_its_only_label() -> None:
+    torch.testing.assert_close(unconditional(Constant(0.3), settings()), torch.full_like(Z0, 0.3))
+
+
 def test_guidance_of_an_unconditional_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="`guidance` must be 1"):
-        sample(
-            Constant(0.0),
-            torch.zeros(1, 3, SIZE, SIZE),
-            torch.zeros(1, dtype=torch.int64),
-            diffusion=DiffusionConfig(),
-            evaluation=settings(guidance=2.0),
-            num_classes=1,
-        )
+    with pytest.raises(ValueError, match=r"`guidance` must be 1 .* got 2\.0"):
+        unconditional(Constant(0.0), settings(guidance=2.0))
 
 
 def test_an_unclamped_eps_prediction_is_refused() -> None:

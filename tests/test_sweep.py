@@ -107,6 +107,28 @@ def test_a_trial_in_a_warm_lane_equals_the_same_trial_in_this_process_bit_for_bi
     assert_same_weights(finished / ".jit-sweep" / "store", tmp_path, entry.trial, entry.images)
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_lane_of_several_workers_trains_what_a_lane_of_one_does_but_for_rounding(
+    finished: Path, tmp_path: Path, workers: int
+) -> None:
+    grid = {"axes": {"learning_rate": LEARNING_RATES[:1], "prediction": ["x"]}, "seeds": 1}
+    resources = {"workers": workers, "cpus": 0.5}
+    file = write_sweep(tmp_path, stages=[{"grid": grid}], budget={"images_per_trial": 64, "rungs": 2}, resources=resources)
+    done = jit_sweep("run", file, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    trial = reader.entries("tiny")[0].trial
+    phases = [event.data for event in reader.events_since("tiny", 0, limit=1000) if event.kind is EventKind.PHASE]
+    assert [(phase["workers"], phase["micro_batch"]) for phase in phases] == [(workers, 8 // workers)]
+    one, several = (Store(str(folder / ".jit-sweep" / "store")) for folder in (finished, tmp_path))
+    commits = [store.latest(trial.id, most_images=64) for store in (one, several)]
+    assert commits[0] is not None
+    assert commits[1] is not None
+    alone, together = one.read(commits[0]).tensors["model"], several.read(commits[1]).tensors["model"]
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def assert_same_weights(a: Path, b: Path, trial: TrialConfig, images: int) -> None:
     both = []
     for store in (Store(str(a)), Store(str(b))):

@@ -15,7 +15,7 @@ from jit_sweep.tracking import connect, links
 from jit_sweep.tracking.mirror import PAGE_EVENTS, Mirror, MirrorThread
 from tests.desk import BOB, OBJECTIVE, Desk, ended, planned, scored
 from tests.mlflow_store import MlflowStore, empty_mlflow, store
-from trainables.report import Committed, Progress, Rung
+from trainables.report import Committed, Phase, Progress, Rung
 
 __all__ = ["empty_mlflow", "store"]
 
@@ -344,3 +344,18 @@ def test_links_open_on_the_sweep_ordered_by_its_objective() -> None:
         "http://h:5/#/experiments/3/runs?workflowType=machine_learning&searchFilter=tags.sweep%20%3D%20%22quick%22"
         "&orderByKey=metrics.%60fid%60&orderByAsc=true&compareRunsMode=CHART"
     )
+
+
+def test_a_trials_run_shows_what_it_was_trained_on_last_and_its_flops_and_gradient(desk: Desk, store: MlflowStore) -> None:
+    desk.plan(planned())
+    attempt = desk.begin(planned())
+    phase = Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=48, activation_checkpointing=False)
+    desk.tell(attempt, phase, phase.model_copy(update={"micro_batch": 24, "start": "checkpoint"}))
+    measured = progress(480).model_copy(update={"flops": 10**12, "grad_norm": 0.5})
+    desk.tell(attempt, measured, first=3)
+    mirror(desk, store).deliver()
+    run = only(store.runs("trial"))
+    found = {name: run.data.tags[name] for name in ("start", "device", "workers", "micro_batch")}
+    assert found == {"start": "checkpoint", "device": "cpu", "workers": "1", "micro_batch": "24"}
+    assert (run.data.metrics["flops"], run.data.metrics["grad_norm"]) == (1e12, 0.5)
+    assert "mfu" not in run.data.metrics

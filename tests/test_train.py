@@ -11,16 +11,18 @@ from trainables.checkpoint import Store
 from trainables.config import (
     Assignment,
     DataConfig,
+    DecayEma,
     DiffusionConfig,
-    EmaConfig,
     EvaluationConfig,
+    HalfLifeEma,
     LinearEmbedding,
     ModelConfig,
     OptimiserConfig,
     TrialConfig,
 )
+from trainables.cost import training_flops
 from trainables.data import describe
-from trainables.report import Committed, Decision, Ended, Progress, Report, Rung, Scored
+from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 from trainables.train import train
 
 BATCH = 8
@@ -50,7 +52,7 @@ def trial(*, dropout: float = 0.0, learning_rate: float = 1e-3, **diffusion: obj
         ),
         diffusion=DiffusionConfig.model_validate(diffusion),
         optimiser=OptimiserConfig(learning_rate=learning_rate, warmup_images=3 * BATCH),
-        ema=EmaConfig(decay=0.9),
+        ema=(DecayEma(decay=0.9),),
         batch_size=BATCH,
         precision="fp32",
     )
@@ -107,7 +109,9 @@ def test_five_and_five_steps_equal_ten_with_optimiser_and_average(tmp_path: Path
     run(assignment(tmp_path / "halves", steps=5, of=config))
     halves = assignment(tmp_path / "halves", steps=10, of=config)
     reports = run(halves, attempt=2)
-    assert min(report.images for report in reports) > 5 * BATCH
+    phase = reports[0]
+    assert isinstance(phase, Phase)
+    assert (phase.start, phase.images) == ("checkpoint", 5 * BATCH)
     assert_same(weights(whole), weights(halves))
 
 
@@ -164,6 +168,8 @@ def test_a_loss_that_is_not_finite_ends_the_trial_at_its_first_bad_step_and_noth
     assert end.outcome == "diverged"
     assert end.first_bad_step is not None
     assert 1 < end.first_bad_step <= 5
+    assert end.images == end.first_bad_step * BATCH
+    assert sum(end.bad_t) == BATCH
     assert Store(work.storage).latest(work.trial.id, most_images=work.images) is None
 
 
@@ -194,3 +200,65 @@ def test_progress_reports_steps_images_and_a_finite_loss(tmp_path: Path) -> None
     assert (last.step, last.images) == (5, 5 * BATCH)
     assert 0 < last.loss < 100
     assert last.images_per_second > 0
+    assert last.flops == training_flops(trial(), images=5 * BATCH)
+    assert last.mfu is None
+
+
+def test_a_phase_says_where_the_weights_come_from_and_on_what_they_are_trained(tmp_path: Path) -> None:
+    first = run(assignment(tmp_path, steps=2, micro_batch=3))[0]
+    assert first == Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=3, activation_checkpointing=False)
+    again = run(assignment(tmp_path, steps=4, activation_checkpointing=True), attempt=2)[0]
+    assert isinstance(again, Phase)
+    assert (again.images, again.start, again.micro_batch, again.activation_checkpointing) == (
+        2 * BATCH,
+        "checkpoint",
+        BATCH,
+        True,
+    )
+
+
+def test_averages_side_by_side_survive_an_interruption_and_the_evaluation_chooses_among_them(tmp_path: Path) -> None:
+    averages = (DecayEma(name="fast", decay=0.5, warmup=False), HalfLifeEma(name="slow", images=4 * BATCH, warmup=False))
+    both = TrialConfig.model_validate({**trial().model_dump(), "ema": averages})
+    whole = assignment(tmp_path / "whole", steps=6, of=both)
+    run(whole)
+    run(assignment(tmp_path / "halves", steps=3, of=both))
+    run(assignment(tmp_path / "halves", steps=6, of=both), attempt=2)
+    found = weights(whole)
+    assert_same(found, weights(assignment(tmp_path / "halves", steps=6, of=both)))
+    assert not torch.equal(found["fast/head.weight"], found["slow/head.weight"])
+    evaluations = tuple(EvaluationConfig(n=8, sampler="euler", steps=2, weights=name) for name in ("fast", "slow", "raw"))
+    scored = [
+        report for report in run(whole.model_copy(update={"evaluations": evaluations}), attempt=2) if isinstance(report, Scored)
+    ]
+    fast, slow, raw = (report.values for report in scored)
+    assert len({values["heldout_v_error"] for values in (fast, slow, raw)}) == 3
+    assert {values["heldout_v_error_raw"] for values in (fast, slow, raw)} == {raw["heldout_v_error"]}
+    assert len({values["fd_efflite0_96"] for values in (fast, slow, raw)}) == 3
+
+
+def test_an_evaluation_of_weights_that_the_trial_does_not_keep_is_refused(tmp_path: Path) -> None:
+    evaluation = EvaluationConfig(n=8, sampler="euler", steps=2, weights="slow")
+    with pytest.raises(ValueError, match="`weights` must be one of raw, ema, got 'slow'"):
+        run(assignment(tmp_path, steps=1, evaluations=(evaluation,)))
+
+
+def test_a_child_goes_on_from_its_parents_weights_and_is_a_trial_of_its_own(tmp_path: Path) -> None:
+    parent = assignment(tmp_path, steps=3)
+    run(parent)
+    config = TrialConfig.model_validate({**trial().model_dump(), "parent": {"trial": parent.trial.id, "images": 3 * BATCH}})
+    child = assignment(tmp_path, steps=2, of=config)
+    reports = run(child)
+    phase = reports[0]
+    assert isinstance(phase, Phase)
+    assert (phase.start, phase.parent, phase.images) == ("parent", f"{parent.trial.id}@{3 * BATCH}", 0)
+    assert config.id != trial().id
+    from_seed = assignment(tmp_path / "seed", steps=2)
+    run(from_seed)
+    assert not torch.equal(weights(child)["model/head.weight"], weights(from_seed)["model/head.weight"])
+
+
+def test_a_parent_that_was_never_trained_there_is_refused(tmp_path: Path) -> None:
+    config = TrialConfig.model_validate({**trial().model_dump(), "parent": {"trial": "0" * 12, "images": 8}})
+    with pytest.raises(ValueError, match="`parent` must have a checkpoint at 8 images in the trial's storage, got none"):
+        run(assignment(tmp_path, steps=1, of=config))

@@ -29,16 +29,17 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """x [B, T, D]; rotation [T, 1, d / 2, 2] or none -> [B, T, D]."""
-        qkv = self.qkv(x)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in split_linear(self.qkv, x, parts=3))  # [B, T, heads, d]
         if self.mode == "fp32" or not x.is_cuda:
-            # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one.
-            qkv = qkv.float()
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).unbind(2)  # each [B, T, heads, d]
+            q, k = q.float(), k.float()
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
+        # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one; its forward is the faster.
+        wide = self.mode == "fp32" or (not x.is_cuda and torch.is_grad_enabled())
+        dtype = torch.float32 if wide else v.dtype
         with torch.autocast(x.device.type, enabled=False):
-            out = self.attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+            out = self.attend(*(part.transpose(1, 2).to(dtype) for part in (q, k, v)))
         return F.dropout(self.proj(out.transpose(1, 2).flatten(2)), self.dropout, self.training)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -51,3 +52,14 @@ class Attention(nn.Module):
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
         return F.dropout(weights, dropout, self.training) @ v
+
+
+def split_linear(layer: nn.Linear, x: Tensor, *, parts: int) -> tuple[Tensor, ...]:
+    """The output of a linear layer cut into equal parts along the last dimension, [..., out / parts] each.
+
+    One product. In training on a CPU one a part, because the elementwise kernels before and after take longer on slices.
+    """
+    if x.is_cuda or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        out: Tensor = layer(x)
+        return out.chunk(parts, dim=-1)
+    return tuple(F.linear(x, w, b) for w, b in zip(layer.weight.chunk(parts), layer.bias.chunk(parts), strict=True))

@@ -203,6 +203,8 @@ class OptimiserConfig(Frozen):
 
 RAW = "raw"
 """The name of the weights themselves where an average of them could stand."""
+RESERVED = frozenset({RAW, "model", "optimiser"})
+"""Names that no average may have."""
 
 
 class _Average(Frozen):
@@ -281,8 +283,9 @@ class TrialConfig(Frozen):
     @model_validator(mode="after")
     def averages_have_names_of_their_own(self) -> Self:
         names = [average.name for average in self.ema]
-        if RAW in names or len(set(names)) < len(names):
-            raise ValueError(f"`ema` must name each average once, and none of them {RAW}, got {', '.join(names)}")
+        if RESERVED & set(names) or len(set(names)) < len(names):
+            rule = f"`ema` must name each average once, and none of them {', '.join(sorted(RESERVED))}"
+            raise ValueError(f"{rule}, got {', '.join(names)}")
         return self
 
     @model_validator(mode="after")
@@ -340,7 +343,7 @@ class EvaluationConfig(Frozen):
     """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
     t_eps_sample: Fraction = 0.05
     """The clamp on 1 - t (and t) while sampling; 0 is off."""
-    shift: PositiveFloat = 1.0
+    shift: Annotated[float, Field(ge=1e-3, le=1e3, strict=True)] = 1.0
     """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""
     weights: str = "ema"
     """An average of the trial by its name, or `raw`."""

@@ -46,7 +46,7 @@ def target_of(x: Tensor, e: Tensor, space: Target) -> Tensor:
             return x - e
 
 
-def convert(output: Tensor, z: Tensor, t: Tensor, *, source: Target, target: Target, t_eps: float) -> Tensor:
+def convert(output: Tensor, z: Tensor, t: Tensor, *, source: Target, target: Target, t_eps: float | Tensor) -> Tensor:
     """M(source -> target): what an output o in one space says in another, [B, C, H, W] (JiT, table 1).
 
     The inverse of M(target -> source) where 1 - t >= t_eps and t >= t_eps, and only there.
@@ -69,23 +69,33 @@ def convert(output: Tensor, z: Tensor, t: Tensor, *, source: Target, target: Tar
     return o
 
 
-def loss(output: Tensor, x: Tensor, e: Tensor, z: Tensor, t: Tensor, diffusion: DiffusionConfig) -> Tensor:
-    """mean (M(o) - M(o*))^2 of each image over its pixels, [B].
+def loss(
+    output: Tensor,
+    x: Tensor,
+    e: Tensor,
+    z: Tensor,
+    t: Tensor,
+    diffusion: DiffusionConfig,
+    *,
+    t_eps: float | Tensor | None = None,
+) -> Tensor:
+    """mean (M(o) - M(o*))^2 of each image over its pixels, [B]; t_eps is the configured one where none is given.
 
     o* goes through the same conversion as o, so a perfect output has exactly zero loss at every t in every cell; x-prediction
     with v-loss is the official JiT loss. Regressing x - e against a clamped (o - z) / d instead trains to black images.
     """
+    clamp = diffusion.t_eps_train if t_eps is None else t_eps
 
     def compared(o: Tensor) -> Tensor:
-        return convert(o, z, t, source=diffusion.prediction, target=diffusion.loss, t_eps=diffusion.t_eps_train)
+        return convert(o, z, t, source=diffusion.prediction, target=diffusion.loss, t_eps=clamp)
 
     error = compared(output) - compared(target_of(x, e, diffusion.prediction))
     return error.square().flatten(1).mean(dim=1)
 
 
-def floored(value: Tensor, t_eps: float) -> Tensor:
-    """max(value, t_eps); the value itself where t_eps is 0."""
-    return value.clamp(min=t_eps) if t_eps > 0 else value
+def floored(value: Tensor, t_eps: float | Tensor) -> Tensor:
+    """max(value, t_eps) of values that are at least 0, so that 0 is no clamp; t_eps may be a scalar tensor."""
+    return value.clamp(min=t_eps)
 
 
 def per_image(t: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) enciphers a counter under a key. Here the key
 is (seed, purpose) and image i owns the counters from i x (blocks an image) on, so a value depends neither on the batch it is
-drawn in nor on the order of drawing. numpy's generator serves on a CPU; a GPU's own can take its place behind `Draws`.
+drawn in nor on the order of drawing. numpy's generator serves on a CPU, `trainables.device_draws` on a GPU.
 """
 
 import math
@@ -62,11 +62,11 @@ class PhiloxDraws:
         size = math.prod(shape)
         blocks = -(-size // (2 * WORDS))
         words = self._words(purpose, first=first * blocks, blocks=count * blocks)
-        return normals(words).view(count, -1)[:, :size].reshape(count, *shape)
+        return as_normals(signed(words)).view(count, -1)[:, :size].reshape(count, *shape)
 
     def uniform(self, purpose: Purpose, *, first: int, count: int) -> Tensor:
         """One number in the open interval (0, 1) an image, float64 [count]; from the first word of the image's block."""
-        return uniforms(self._words(purpose, first=first, blocks=count)[::WORDS])
+        return as_uniforms(signed(self._words(purpose, first=first, blocks=count)[::WORDS]))
 
     def permutation(self, purpose: Purpose, index: int, n: int) -> NDArray[np.int64]:
         """The index-th random order of 0..n-1, int64 [n]: the stable sorting order of n words."""
@@ -88,18 +88,22 @@ def philox(key: tuple[int, int], *, first: int, blocks: int) -> NDArray[np.uint6
     return words
 
 
-def uniforms(words: NDArray[np.uint64]) -> Tensor:
-    """(k + 1/2) / 2^52 of each word's upper 52 bits k, float64 [len(words)]: exact, and never 0 or 1."""
-    return torch.from_numpy((words >> np.uint64(12)).astype(np.float64)).add_(0.5).mul_(2.0**-52)
+def signed(words: NDArray[np.uint64]) -> Tensor:
+    """The same bits as int64: torch computes little with uint64."""
+    return torch.from_numpy(words.view(np.int64))
 
 
-def normals(words: NDArray[np.uint64]) -> Tensor:
-    """Two standard normals of each word, float32 [2 x len(words)] (Box and Muller, 1958).
+def as_uniforms(words: Tensor) -> Tensor:
+    """(k + 1/2) / 2^52 of the upper 52 bits k of each word, int64 -> float64 of the same shape: exact, and never 0 or 1."""
+    return ((words >> 12) & (2**52 - 1)).double().add_(0.5).mul_(2.0**-52)
+
+
+def as_normals(words: Tensor) -> Tensor:
+    """Two standard normals of each word, int64 [n] -> float32 [2 n] (Box and Muller, 1958).
 
     The lower half gives the radius sqrt(-2 ln u) with u = (k + 1/2) / 2^32, the upper half, signed, the angle; the pair is
     (r cos, r sin). The largest possible radius is 6.8.
     """
-    pairs = torch.from_numpy(words.view(np.int64))
-    radius = (pairs & 0xFFFFFFFF).to(torch.float32).add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
-    angle = (pairs >> 32).to(torch.float32).mul_(2.0 * math.pi / 2**32)
+    radius = (words & 0xFFFFFFFF).to(torch.float32).add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
+    angle = (words >> 32).to(torch.float32).mul_(2.0 * math.pi / 2**32)
     return torch.stack((angle.cos().mul_(radius), angle.sin_().mul_(radius)), dim=-1).flatten()

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from trainables.config import RAW, DecayEma, EmaConfig
 
+MODEL, OPTIMISER = "model", "optimiser"
+"""A checkpoint's parts besides the averages."""
+
 
 class Averages:
     """The averaged copies of a network's trainable parameters; buffers and frozen parameters have none.
@@ -61,6 +64,11 @@ class Averages:
             yield
         finally:
             assign(parameters, own)
+
+
+def part_of(weights: str) -> str:
+    """The part of a checkpoint that holds an average, by its name, or the weights themselves."""
+    return MODEL if weights == RAW else weights
 
 
 def decay_of(update: int, average: EmaConfig, *, batch_size: int) -> float:

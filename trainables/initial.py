@@ -3,12 +3,10 @@
 import hashlib
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainables.draws import WORDS, normals, philox, uniforms
+from trainables.draws import WORDS, as_normals, as_uniforms, philox, signed
 
 STD = 0.02
 
@@ -32,14 +30,14 @@ def initial_value(name: str, shape: torch.Size, seed: int) -> Tensor:
     if any(part.endswith(("norm", "norm1", "norm2")) for part in parts):
         return torch.ones(shape)
     if parts[0] in ("time", "label", "class_positions"):
-        return STD * normals(_words(name, shape, seed, per_word=2))[: shape.numel()].view(shape)
+        return STD * as_normals(_words(name, shape, seed, per_word=2))[: shape.numel()].view(shape)
     fan_out, fan_in = shape[0], shape[1:].numel()
     bound = math.sqrt(6 / (fan_in + fan_out))
-    unit = uniforms(_words(name, shape, seed, per_word=1))[: shape.numel()].view(shape)
+    unit = as_uniforms(_words(name, shape, seed, per_word=1))[: shape.numel()].view(shape)
     return ((2 * unit - 1) * bound).to(torch.float32)
 
 
-def _words(name: str, shape: torch.Size, seed: int, *, per_word: int) -> NDArray[np.uint64]:
+def _words(name: str, shape: torch.Size, seed: int, *, per_word: int) -> Tensor:
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     key = (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little"))
-    return philox(key, first=0, blocks=-(-shape.numel() // (WORDS * per_word)))
+    return signed(philox(key, first=0, blocks=-(-shape.numel() // (WORDS * per_word))))

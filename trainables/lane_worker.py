@@ -16,6 +16,7 @@ from ray.train import get_context
 
 from trainables.checkpoint import CheckpointError
 from trainables.config import Assignment
+from trainables.memory import Infeasible
 from trainables.report import Decision, Report, Rung
 from trainables.train import train
 from trainables.workers import Workers, global_settings
@@ -30,6 +31,8 @@ ACTOR_GONE = 75
 def lane_loop(config: dict[str, Any]) -> None:
     """The Train loop of a lane. `config`: `actor` (its name), `lane` (this lane's name), `threads` (torch's)."""
     torch.set_num_threads(config["threads"])
+    # Trials of many shapes follow each other; fixed segments of a GPU's memory would end in fragments. Read when CUDA starts.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     context = get_context()
     worker = _LaneWorker(
         ray.get_actor(config["actor"], namespace=NAMESPACE),
@@ -102,6 +105,8 @@ def cause_of(error: Exception) -> str:
         return "out_of_memory"
     if isinstance(error, CheckpointError | OSError):
         return "storage_error"
+    if isinstance(error, Infeasible):
+        return "infeasible"
     if isinstance(error, ValueError):
         return "data_error"
     return "bug"

@@ -1,70 +1,66 @@
-"""A trial in memory: network, average, optimiser and the count of images, which is the whole state of the data loader."""
+"""A trial in memory: network, averages, optimiser and the count of images, which is the whole state of the data loader."""
 
-from dataclasses import dataclass
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from trainables.checkpoint import Checkpoint
+from trainables.batches import Batches
 from trainables.config import TrialConfig
 from trainables.data import ImageSet
-from trainables.data.images import to_unit
-from trainables.diffusion import loss as diffusion_loss
-from trainables.diffusion import noisy, times
-from trainables.draws import PhiloxDraws, Purpose
-from trainables.ema import Ema
-from trainables.network import build
+from trainables.ema import MODEL, OPTIMISER, Averages, assign, trained
+from trainables.health import Health
+from trainables.memory import Fit, fit
 from trainables.optimiser import adamw, learning_rate
+from trainables.step import step_of
 from trainables.workers import Ask, Workers
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped."""
-
-    x: Tensor
-    e: Tensor
-    t: Tensor
-    y: Tensor
+Tensors = dict[str, dict[str, Tensor]]
+MEASURE_EVERY = 50
+"""Updates between two looks at losses and gradients: each look makes the host wait for the device."""
+HEARD_AFTER = 2
+"""Updates after which workers on GPUs read what the lead asked for: sooner, they would wait for their devices."""
 
 
 class Learner:
     """Trains one trial, an update at a time.
 
-    Every draw is a function of (seed, purpose, global image index), so that neither the number of workers nor the micro-batch
-    changes which images, noise, times and dropped labels an update sees.
+    Neither the number of workers nor the micro-batch changes which images, noise, times and dropped labels an update sees.
     """
 
-    def __init__(self, trial: TrialConfig, images: ImageSet, *, workers: Workers, micro_batch: int | None = None) -> None:
-        share, rest = divmod(trial.batch_size, workers.size)
-        if rest:
-            rule = "the number of workers must divide batch_size"
-            raise ValueError(f"{rule}, got workers={workers.size}, batch_size={trial.batch_size}")
+    def __init__(self, trial: TrialConfig, images: ImageSet, *, workers: Workers, how: Fit | None = None) -> None:
         self.trial = trial
         self.workers = workers
-        self.share = share
-        self.micro_batch = min(micro_batch or share, share)
+        self.share = share_of(trial, workers)
+        self.how = how or Fit(self.share, activation_checkpointing=False)
         self.device = torch.device(trial.device)
-        self.network = build(trial).to(self.device)
-        self.ema = Ema(self.network, trial.ema)
+        self.image_losses = step_of(trial)
+        self.network = self.image_losses.network
+        self.network.activation_checkpointing = self.how.activation_checkpointing
+        self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
         self.optimiser = adamw(self.network, trial.optimiser)
+        self.health = Health(self.device)
         self.images = 0
-        self._source = images
-        self._draws = PhiloxDraws(trial.seed)
-        self._epochs: dict[int, np.ndarray] = {}
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._loss_count = 0
-        self._diverged = torch.zeros((), device=self.device)
-        self._first_bad_step = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._batches = Batches(trial, images, device=self.device)
+        self._grad_norm = torch.full((), torch.nan, device=self.device)
+        self._asked: deque[tuple[Tensor, torch.cuda.Event]] = deque()
 
     @property
     def step(self) -> int:
         """Updates so far."""
         return self.images // self.trial.batch_size
 
+    @property
+    def at_measure(self) -> bool:
+        """Whether the last update measured the gradient, and losses may be looked at."""
+        return self.step % MEASURE_EVERY == 0
+
     def update(self, *, ask: Ask = Ask.NOTHING) -> Ask:
-        """One update over the next `batch_size` images; what the lead asked for, on every worker.
+        """One update over the next `batch_size` images; what the lead asked for, on every worker at the same update.
 
         Once a loss was not finite, weights and optimiser stay as they are: the check stays on the device, and nothing here
         waits for it.
@@ -72,110 +68,136 @@ class Learner:
         self.network.train()
         loss = torch.zeros((), device=self.device)
         first = self.images + self.workers.rank * self.share
-        for low in range(first, first + self.share, self.micro_batch):
-            loss += self._backward(low, min(self.micro_batch, first + self.share - low))
-        ask = self.workers.sum_gradients(self.network, loss, ask=ask)
+        for low in range(first, first + self.share, self.how.micro_batch):
+            loss += self._backward(low, min(self.how.micro_batch, first + self.share - low))
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        if self.workers.size > 1:
+            ask = self._heard(self.workers.sum_gradients(gradients, loss, ask=ask))
         self.images += self.trial.batch_size
-        self._note(loss)
+        self.health.see_update(loss, step=self.step)
+        self._clip(gradients)
         self._apply()
         return ask
 
     def _backward(self, first: int, count: int) -> Tensor:
         if self.trial.model.dropout:
-            torch.manual_seed(int(self._draws.uniform(Purpose.DROPOUT, first=first, count=1) * 2**53))
-        batch = self._batch(first, count)
-        z = noisy(batch.x, batch.e, batch.t)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.trial.precision == "bf16"):
-            output = self.network(z, batch.t, batch.y)
-        per_image = diffusion_loss(output.float(), batch.x, batch.e, z, batch.t, self.trial.diffusion)
-        loss = per_image.sum() / self.trial.batch_size
+            torch.manual_seed(self._batches.dropout_seed(first))
+        batch = self._batches.take(first, count)
+        losses = self.image_losses(batch)
+        loss = losses.sum() / self.trial.batch_size
         loss.backward()
+        self.health.see_images(losses.detach(), batch.t)
         return loss.detach()
 
-    def _note(self, loss: Tensor) -> None:
-        bad = ~torch.isfinite(loss)
-        fresh = bad & (self._diverged == 0)
-        self._first_bad_step = torch.where(fresh, self.step, self._first_bad_step)
-        self._diverged = torch.maximum(self._diverged, bad.float())
-        self._loss_sum += loss.double()
-        self._loss_count += 1
+    def _heard(self, asked: Tensor) -> Ask:
+        if not asked.is_cuda:
+            return Ask(int(asked))
+        self._asked.append((asked.to("cpu", non_blocking=True), torch.cuda.Event()))
+        self._asked[-1][1].record()
+        if len(self._asked) <= HEARD_AFTER:
+            return Ask.NOTHING
+        answer, arrived = self._asked.popleft()
+        arrived.synchronize()
+        return Ask(int(answer))
+
+    def _clip(self, gradients: list[Tensor]) -> None:
+        most = self.trial.optimiser.grad_clip
+        if most is None and not self.at_measure:
+            return
+        norm = get_total_norm(gradients, foreach=True)
+        self._grad_norm = torch.where(torch.isfinite(norm), norm, self._grad_norm)
+        if most is not None:
+            clip_grads_with_norm_(self.network.parameters(), most, norm, foreach=True)
 
     def _apply(self) -> None:
-        rate = learning_rate(self.trial.optimiser, images=self.images)
+        rate = learning_rate(self.trial, images=self.images)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.optimiser.found_inf = self._diverged  # type: ignore[attr-defined]  # the fused kernel skips its step where it is 1
+        # The fused kernel skips its step where it is 1.
+        self.optimiser.found_inf = self.health.diverged  # type: ignore[attr-defined]
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self.ema.update()
+        self.averages.update()
 
-    def mean_loss(self) -> float:
-        """Mean training loss since the last call. Waits for the device."""
-        mean = float(self._loss_sum) / max(1, self._loss_count)
-        self._loss_sum.zero_()
-        self._loss_count = 0
-        return mean
+    def grad_norm(self) -> float | None:
+        """The gradient's norm at the last update that measured it; None before the first. Waits for the device."""
+        norm = float(self._grad_norm)
+        return None if math.isnan(norm) else norm
 
-    @property
-    def first_bad_step(self) -> int | None:
-        """The first update whose loss was not finite. Waits for the device."""
-        return int(self._first_bad_step) if float(self._diverged) else None
-
-    def _batch(self, first: int, count: int) -> Batch:
-        data, diffusion, draws = self.trial.data, self.trial.diffusion, self._draws
-        indices = self._order(first, count)
-        pixels = self._source.read(indices).to(self.device)
-        if data.flip:
-            mirrored = draws.uniform(Purpose.FLIP, first=first, count=count).to(self.device) < 0.5
-            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
-        x = to_unit(pixels)
-        y = self._source.labels(indices).to(self.device)
-        if data.num_classes > 1:
-            dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < diffusion.label_drop
-            y = torch.where(dropped.to(self.device), data.num_classes, y)
-        t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling).to(self.device)
-        shape = (data.channels, data.image_size, data.image_size)
-        n = draws.normal(Purpose.NOISE, first=first, count=count, shape=shape).to(self.device)
-        return Batch(x=x, e=diffusion.noise_scale * n, t=t, y=y)
-
-    def _order(self, first: int, count: int) -> np.ndarray:
-        """The training images with these global indices: a fresh permutation each epoch."""
-        train = self._source.train
-        position = np.arange(first, first + count)
-        epochs = position // len(train)
-        for epoch in set(epochs.tolist()) - self._epochs.keys():
-            self._epochs = {kept: order for kept, order in self._epochs.items() if kept >= epoch - 1}
-            self._epochs[epoch] = self._draws.permutation(Purpose.ORDER, epoch, len(train))
-        places = [self._epochs[epoch][place] for epoch, place in zip(epochs.tolist(), position % len(train), strict=True)]
-        return train[places]
-
-    def parts(self) -> dict[str, dict[str, Tensor]]:
+    def parts(self) -> Tensors:
         """Everything a checkpoint holds, by part."""
         optimiser = {
             f"{name}/{key}": value
-            for name, parameter in self._trained()
+            for name, parameter in trained(self.network).items()
             for key, value in self.optimiser.state[parameter].items()
         }
-        model = {name: parameter.detach() for name, parameter in self._trained()}
-        return {"model": model, "ema": self.ema.tensors, "optimiser": optimiser}
+        model = {name: parameter.detach() for name, parameter in trained(self.network).items()}
+        return {MODEL: model, **self.averages.tensors, OPTIMISER: optimiser}
 
     def state(self) -> dict[str, int]:
         """The counters that go with `parts`."""
-        return {"images": self.images, "ema_updates": self.ema.updates}
+        return {"images": self.images, "ema_updates": self.averages.updates}
 
     @torch.no_grad()
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where a checkpoint was written."""
-        saved: dict[str, dict[str, Tensor]] = {}
-        for path, tensor in checkpoint.tensors["optimiser"].items():
+    def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+        """Go on exactly where `parts` and `state` were saved."""
+        saved: Tensors = {}
+        for path, tensor in tensors[OPTIMISER].items():
             name, _, key = path.rpartition("/")
             saved.setdefault(name, {})[key] = tensor.to(self.device)
-        for name, parameter in self._trained():
-            parameter.copy_(checkpoint.tensors["model"][name])
-            if name in saved:
-                self.optimiser.state[parameter] = saved[name]
-        self.ema.restore(checkpoint.tensors["ema"], updates=int(checkpoint.state["ema_updates"]))
-        self.images = int(checkpoint.state["images"])
+        parameters: dict[str, nn.Parameter] = trained(self.network)
+        assign(parameters, tensors[MODEL])
+        for name, values in saved.items():
+            self.optimiser.state[parameters[name]] = values
+        self.averages.restore(tensors, updates=int(state["ema_updates"]))
+        self.images = int(state["images"])
 
-    def _trained(self) -> list[tuple[str, nn.Parameter]]:
-        return [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.requires_grad]
+    @torch.no_grad()
+    def begin_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Start with a parent's weights, and averages that have seen nothing else.
+
+        Raises:
+            ValueError: when the parent's network is of another shape.
+        """
+        parameters = trained(self.network)
+        if odd := _unlike(parameters, weights):
+            raise ValueError(f"a parent's network must have the trial's shape, got a difference in {', '.join(odd[:4])}")
+        assign(parameters, weights)
+        for average in self.averages.tensors.values():
+            assign(average, weights)
+
+
+def share_of(trial: TrialConfig, workers: Workers) -> int:
+    """Images of an update that one worker computes. ValueError where they cannot be shared out evenly."""
+    share, rest = divmod(trial.batch_size, workers.size)
+    if rest:
+        rule = "the number of workers must divide batch_size"
+        raise ValueError(f"{rule}, got workers={workers.size}, batch_size={trial.batch_size}")
+    return share
+
+
+def fitted(
+    trial: TrialConfig,
+    *,
+    share: int,
+    micro_batch: int | None = None,
+    activation_checkpointing: bool | None = None,
+    memory_bytes: int | None = None,
+) -> Fit:
+    """What was asked for, and where nothing was, what fits: `memory_bytes`, a GPU's own memory, or anything on a CPU.
+
+    Raises:
+        trainables.memory.Infeasible: not even one image fits.
+    """
+    if memory_bytes is None and trial.device == "cuda":
+        memory_bytes = torch.cuda.get_device_properties(0).total_memory
+    asked = micro_batch is not None or memory_bytes is None
+    found = Fit(share, activation_checkpointing=False) if asked else fit(trial, share=share, memory_bytes=memory_bytes or 0)
+    recompute = found.activation_checkpointing if activation_checkpointing is None else activation_checkpointing
+    return Fit(min(micro_batch or found.micro_batch, share), activation_checkpointing=recompute)
+
+
+def _unlike(parameters: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Names that only one side has, or with another shape."""
+    shapes = [{name: tuple(tensor.shape) for name, tensor in side.items()} for side in (parameters, weights)]
+    return sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})

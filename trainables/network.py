@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from trainables.attention import Attention
+from trainables.attention import Attention, split_linear
 from trainables.config import ModelConfig, TrialConfig
 from trainables.cost import mlp_hidden, modulation_chunks
 from trainables.embedding import TimeEmbedding, images_of, patch_embedding
@@ -12,6 +13,8 @@ from trainables.initial import initialise
 from trainables.norm import ModulatedNorm
 from trainables.positions import rotation_table, sincos_table
 
+ALIGNMENT = 8
+"""Rows of a bf16 matrix must be a multiple of this long for a GPU's fast kernels."""
 SIGMA_DATA = 0.5
 """Standard deviation of the data that the EDM pre-conditioner assumes."""
 
@@ -28,9 +31,21 @@ class SwiGlu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        a, b = self.w12(x).chunk(2, dim=-1)
+        if x.is_cuda and self.w3.in_features % ALIGNMENT:
+            return self._aligned(x)
+        a, b = split_linear(self.w12, x, parts=2)
         out: Tensor = self.w3(F.dropout(F.silu(a) * b, self.dropout, self.training))
         return out
+
+    def _aligned(self, x: Tensor) -> Tensor:
+        """The same with zeros that fill up the hidden width: JiT-L's 2730 and H's 3413 are no width for tensor cores."""
+        hidden = self.w3.in_features
+        pad = -hidden % ALIGNMENT
+        wide = F.pad(self.w12.weight.unflatten(0, (2, hidden)), (0, 0, 0, pad)).flatten(0, 1)
+        bias = F.pad(self.w12.bias.unflatten(0, (2, hidden)), (0, pad)).flatten()
+        a, b = F.linear(x, wide, bias).chunk(2, dim=-1)
+        kept = F.dropout(F.silu(a) * b, self.dropout, self.training)
+        return F.linear(kept, F.pad(self.w3.weight, (0, pad)), self.w3.bias)
 
 
 class GeluMlp(nn.Module):
@@ -76,6 +91,7 @@ class JiT(nn.Module):
 
     position: Tensor | None
     rotation: Tensor | None
+    noise_scale: Tensor
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
@@ -89,6 +105,8 @@ class JiT(nn.Module):
         self.blocks = nn.ModuleList([Block(trial, dropout=dropout_of(model, i)) for i in range(model.depth)])
         self.final_norm = ModulatedNorm(model.norm, model.width)
         self.head = nn.Linear(model.width, trial.token_dim)
+        self.activation_checkpointing = False
+        """Recompute each block in the backward pass instead of keeping what it needs."""
         self._register_tables()
 
     def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -100,10 +118,20 @@ class JiT(nn.Module):
         for i, block in enumerate(self.blocks):
             if model.class_tokens and i == model.class_tokens_start:
                 tokens = torch.cat((label[:, None] + self.class_positions, tokens), dim=1)
-            tokens = block(tokens, chunks[6 * i : 6 * i + 6], self._rotation(tokens.shape[1]))
+            tokens = self._through(block, tokens, chunks[6 * i : 6 * i + 6])
         image_tokens = tokens[:, model.class_tokens :]
         patches = self.head(self.final_norm(image_tokens, *chunks[-2:]))
         return self._skip(images_of(patches, model.patch_size, z.shape[1]).float(), z, t)
+
+    def _through(self, block: nn.Module, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        rotation = self._rotation(tokens.shape[1])
+        if self.activation_checkpointing and self.training:
+            dropping = self.trial.model.dropout > 0
+            through = checkpoint(block, tokens, modulation, rotation, use_reentrant=False, preserve_rng_state=dropping)
+        else:
+            through = block(tokens, modulation, rotation)
+        out: Tensor = through
+        return out
 
     def _register_tables(self) -> None:
         model, grid = self.trial.model, self.trial.grid
@@ -112,6 +140,7 @@ class JiT(nn.Module):
         rotation = rotation_table(grid, head_dim, class_tokens=model.class_tokens) if model.rope else None
         self.register_buffer("position", position, persistent=False)
         self.register_buffer("rotation", rotation, persistent=False)
+        self.register_buffer("noise_scale", torch.tensor(self.trial.diffusion.noise_scale), persistent=False)
 
     def _chunks(self, condition: Tensor) -> tuple[Tensor, ...]:
         """Every shift, scale and gate from one matrix product: 6 depth + 2 times float32 [B, 1, D]."""
@@ -133,10 +162,10 @@ class JiT(nn.Module):
         t = t.view(-1, 1, 1, 1)
         if kind == "linear":
             return t * z + (1 - t) * output
-        return edm_skip(output, z, t, noise_scale=self.trial.diffusion.noise_scale)
+        return edm_skip(output, z, t, noise_scale=self.noise_scale)
 
 
-def edm_skip(output: Tensor, z: Tensor, t: Tensor, *, noise_scale: float) -> Tensor:
+def edm_skip(output: Tensor, z: Tensor, t: Tensor, *, noise_scale: float | Tensor) -> Tensor:
     """EDM's pre-conditioner (arXiv 2206.00364, table 1) in z = t x + (1 - t) e; t [B, 1, 1, 1].
 
     With sigma = noise_scale (1 - t) / t: c_skip = sd^2 / (t (sd^2 + sigma^2)) and c_out = sd sigma / sqrt(sd^2 + sigma^2), both

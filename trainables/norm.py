@@ -5,35 +5,43 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 EPS = 1e-6
 
 
-class _RmsNormalise(torch.autograd.Function):
-    """x / rms(x) over the last dimension with a backward of four passes: torch has no fused kernel for it on a CPU."""
+class _ScaledRms(torch.autograd.Function):
+    """x / rms(x) gain + shift with a backward of six passes: torch has no fused kernel for it on a CPU."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
-        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_().div_(x.shape[-1])
-        scale = mean_square.add_(EPS).rsqrt_().to(x.dtype)
-        normal: Tensor = x * scale
-        ctx.save_for_backward(normal, scale)
-        return normal
+    def forward(ctx: Any, x: Tensor, gain: Tensor, shift: Tensor | None) -> Tensor:
+        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        inverse = mean_square.add_(EPS).rsqrt_()
+        normal = x * inverse
+        ctx.save_for_backward(normal, inverse, gain)
+        ctx.shift_shape = None if shift is None else shift.shape
+        out: Tensor = normal * gain if shift is None else torch.addcmul(shift, normal, gain)
+        return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        normal, scale = ctx.saved_tensors
-        along = (gradient * normal).sum(dim=-1, keepdim=True).div_(-normal.shape[-1])
-        return torch.addcmul(gradient, normal, along).mul_(scale)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        normal, inverse, gain = ctx.saved_tensors
+        of_shift = None if ctx.shift_shape is None else gradient.sum_to_size(ctx.shift_shape)
+        product = gradient * normal
+        along = (product @ gain.mT).div_(-normal.shape[-1])
+        of_x = (gradient * gain).addcmul_(normal, along).mul_(inverse)
+        return of_x, product.sum_to_size(gain.shape), of_shift
 
 
-def rms_normalise(x: Tensor) -> Tensor:
-    """x / sqrt(mean(x^2) + 1e-6) over the last dimension, in x's dtype (RMSNorm, arXiv 1910.07467)."""
-    if x.is_cuda:
-        return F.rms_norm(x, x.shape[-1:], eps=EPS)
-    normal: Tensor = _RmsNormalise.apply(x)  # type: ignore[no-untyped-call]
-    return normal
+def rms_normalise(x: Tensor, gain: Tensor, shift: Tensor | None = None) -> Tensor:
+    """x / sqrt(mean(x^2) + 1e-6) gain + shift over the last dimension, in x's dtype (RMSNorm, arXiv 1910.07467).
+
+    x [..., D]; gain and shift broadcast to x and have its last dimension and at least one before it.
+    """
+    if x.is_cuda or torch.compiler.is_compiling():
+        normal = F.rms_norm(x, x.shape[-1:], eps=EPS)
+        return normal * gain if shift is None else torch.addcmul(shift, normal, gain)
+    out: Tensor = _ScaledRms.apply(x, gain, shift)  # type: ignore[no-untyped-call]
+    return out
 
 
 class ModulatedNorm(nn.Module):
@@ -49,7 +57,7 @@ class ModulatedNorm(nn.Module):
         if self.weight is None:
             return torch.addcmul(shift, F.layer_norm(x, (self.width,), eps=EPS), 1 + scale)
         # The weight joins the scale, [B, 1, D], rather than the tokens, [B, T, D].
-        return torch.addcmul(shift, rms_normalise(x), torch.addcmul(self.weight, self.weight, scale))
+        return rms_normalise(x, torch.addcmul(self.weight, self.weight, scale), shift)
 
 
 class HeadNorm(nn.Module):
@@ -62,4 +70,4 @@ class HeadNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., head_dim]."""
         # A weight of another dtype would promote x, and with it q and k, off the fused attention.
-        return rms_normalise(x) * self.weight.to(x.dtype)
+        return rms_normalise(x, self.weight.to(x.dtype)[None])

@@ -5,15 +5,19 @@ patch convolutions are linear maps, kept here as matrices. Its sine-cosine table
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from trainables.positions import sincos_table
 
-TABLE_TOLERANCE = 1e-5
-"""Largest difference of a file's sine-cosine table from ours; an averaged copy of it has rounding errors."""
+TABLE_TOLERANCE = 2e-3
+"""Largest difference of a file's sine-cosine table from ours.
+
+An averaged copy has rounding errors: an update that keeps b of it rounds twice by up to 2^-24 and pulls it back by (1 - b) of
+its distance, so that it stays within 2^-23 / (1 - b), 1.2e-3 at b = 0.9999.
+"""
 
 _NAMES = {
     "in_context_posemb": "class_positions",
@@ -52,10 +56,10 @@ def to_ours(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ValueError: names what is missing or unknown, or a position table that is not the fixed one.
     """
     given = {name.removeprefix("net."): tensor for name, tensor in state_dict.items()}
-    depth = _depth(given, pattern=r"blocks\.(\d+)\.")
+    check_official_names(given)
+    depth = depth_of(given)
     names = _names(depth, class_tokens="in_context_posemb" in given)
-    _check_names(given, expected=[*names, *_modulations(depth, "weight"), *_modulations(depth, "bias"), "pos_embed"])
-    _check_table(given["pos_embed"])
+    check_table(given["pos_embed"])
     ours = {our: _flattened(official, given[official]) for official, our in names.items()}
     for part in ("weight", "bias"):
         ours[f"modulation.{part}"] = torch.cat([given[name] for name in _modulations(depth, part)])
@@ -68,7 +72,7 @@ def to_official(state_dict: Mapping[str, Tensor], *, position: Tensor, patch_siz
     Raises:
         ValueError: names what is missing or unknown: a network whose components are not the official ones has no such form.
     """
-    depth = _depth(state_dict, pattern=r"blocks\.(\d+)\.")
+    depth = depth_of(state_dict)
     names = _names(depth, class_tokens="class_positions" in state_dict)
     _check_names(state_dict, expected=[*names.values(), "modulation.weight", "modulation.bias"])
     official = {name: _unflattened(name, state_dict[our], patch_size) for name, our in names.items()}
@@ -76,6 +80,28 @@ def to_official(state_dict: Mapping[str, Tensor], *, position: Tensor, patch_siz
         official |= _unstacked(state_dict[f"modulation.{part}"], _modulations(depth, part))
     official["pos_embed"] = position.reshape(1, *position.shape[-2:])
     return {f"net.{name}": tensor for name, tensor in official.items()}
+
+
+def check_official_names(given: Collection[str]) -> None:
+    """ValueError where these are not an official network's parameters, named without `net.`: what is missing or unknown."""
+    depth = max(1, depth_of(given))
+    names = _names(depth, class_tokens="in_context_posemb" in given)
+    _check_names(given, expected=[*names, *_modulations(depth, "weight"), *_modulations(depth, "bias"), "pos_embed"])
+
+
+def check_table(table: Tensor) -> None:
+    """ValueError where `pos_embed` [1, N, D] is not the fixed table of a square grid, but for an average's rounding."""
+    tokens, width = table.shape[-2:]
+    grid = round(tokens**0.5)
+    if grid**2 != tokens or (table.squeeze(0) - sincos_table(grid, width)).abs().max() > TABLE_TOLERANCE:
+        raise ValueError(
+            f"`pos_embed` must be the fixed sine-cosine table of a square grid, got another one of {tokens} tokens"
+        )
+
+
+def depth_of(names: Iterable[str]) -> int:
+    """Blocks among the parameters: as many as are named, so that a strange number in a name cannot make it large."""
+    return len({found[1] for name in names if (found := re.match(r"blocks\.(\d+)\.", name))})
 
 
 def _names(depth: int, *, class_tokens: bool) -> dict[str, str]:
@@ -116,21 +142,8 @@ def _unflattened(name: str, tensor: Tensor, patch: int) -> Tensor:
     return tensor
 
 
-def _depth(names: Mapping[str, Tensor], *, pattern: str) -> int:
-    return 1 + max((int(found[1]) for name in names if (found := re.match(pattern, name))), default=-1)
-
-
-def _check_names(given: Mapping[str, Tensor], *, expected: list[str]) -> None:
+def _check_names(given: Collection[str], *, expected: list[str]) -> None:
     missing, unknown = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
     if missing or unknown:
         rule = "the parameters must be those of an official JiT network"
         raise ValueError(f"{rule}, missing {missing[:4]} ({len(missing)}), unknown {unknown[:4]} ({len(unknown)})")
-
-
-def _check_table(table: Tensor) -> None:
-    tokens, width = table.shape[-2:]
-    grid = round(tokens**0.5)
-    if grid**2 != tokens or (table.squeeze(0) - sincos_table(grid, width)).abs().max() > TABLE_TOLERANCE:
-        raise ValueError(
-            f"`pos_embed` must be the fixed sine-cosine table of a square grid, got another one of {tokens} tokens"
-        )

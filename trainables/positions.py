@@ -43,7 +43,8 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
 
 def rotate_by_parts(x: Tensor, table: Tensor) -> Tensor:
-    """`rotate` in real arithmetic, which a compiler fuses."""
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    """`rotate` in real arithmetic, (a, b) -> (a cos - b sin, b cos + a sin), which a compiler fuses and writes in order."""
+    pairs = x.unflatten(-1, (-1, 2))
     cos, sin = table.unbind(-1)
-    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
+    turned: Tensor = pairs * cos.unsqueeze(-1) + pairs.flip(-1) * torch.stack((-sin, sin), dim=-1)
+    return turned.flatten(-2).to(x.dtype)

@@ -7,6 +7,7 @@ from pydantic import Field
 from trainables.fields import Frozen
 
 Outcome = Literal["done", "paused", "stopped", "diverged"]
+Start = Literal["seed", "parent", "checkpoint"]
 
 
 class Progress(Frozen):
@@ -20,6 +21,28 @@ class Progress(Frozen):
     loss: float
     """Mean training loss since the last report; never comparable between arms."""
     images_per_second: float
+    flops: int = 0
+    """Floating-point operations of training so far, by the closed form."""
+    mfu: float | None = None
+    """Share of the device's peak that training reached; None where the peak is not known."""
+    grad_norm: float | None = None
+    """Norm of the gradient at the last update that measured it."""
+
+
+class Phase(Frozen):
+    """A stretch of training begins: where its weights come from and what it runs on. Its settings change no draw."""
+
+    kind: Literal["phase"] = "phase"
+    images: int
+    """Images that the weights have seen."""
+    start: Start
+    parent: str | None = None
+    """Trial and image count of the parent whose weights the trial began with."""
+    device: str
+    """The device's name."""
+    workers: int
+    micro_batch: int
+    activation_checkpointing: bool
 
 
 class Rung(Frozen):
@@ -64,12 +87,16 @@ class Ended(Frozen):
     """Why, in words, where the outcome is not `done`."""
     first_bad_step: int | None = None
     """The first update whose loss was not finite."""
+    bad_t: tuple[int, ...] = ()
+    """Images of that update without a finite loss, in equal intervals of t from 0 to 1."""
+    grad_norm: float | None = None
+    """Norm of the gradient at the last update that measured it."""
     train_s: float
     evaluation_s: float
     checkpoint_s: float
 
 
-Report = Annotated[Progress | Rung | Committed | Scored | Ended, Field(discriminator="kind")]
+Report = Annotated[Phase | Progress | Rung | Committed | Scored | Ended, Field(discriminator="kind")]
 
 
 class Decision(Frozen):

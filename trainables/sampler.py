@@ -23,7 +23,7 @@ def sample(
     evaluation: EvaluationConfig,
     num_classes: int,
 ) -> Tensor:
-    """Integrate from t = 0 to 1 in equal steps; the last one is always Euler's, so that t = 1 is never evaluated.
+    """Integrate from t = 0 to 1 over `time_grid`; the last step is always Euler's, so that t = 1 is never evaluated.
 
     Args:
         network: o(z, t, y); evaluated without dropout, and under whatever autocast the caller has set.
@@ -38,13 +38,22 @@ def sample(
     """
     _check(labels, diffusion, evaluation, num_classes)
     velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)
-    grid = [i / evaluation.steps for i in range(evaluation.steps + 1)]
     z = z0
     with _evaluating(network):
-        for i, (t, after) in enumerate(pairwise(grid)):
+        for i, (t, after) in enumerate(pairwise(time_grid(evaluation))):
             last = i == evaluation.steps - 1
             z = _euler(velocity, z, t, after) if last or evaluation.sampler == "euler" else _heun(velocity, z, t, after)
     return z
+
+
+def time_grid(evaluation: EvaluationConfig) -> list[float]:
+    """The steps + 1 times t = s / (s + (1 - s) k) of s = i / steps under shift k, from 0 to 1, both exact.
+
+    In sigma = 1 - t this is SD3's sigma' = k sigma / (1 + (k - 1) sigma) (arXiv 2403.03206, equation 23): its alpha is k.
+    """
+    steps = evaluation.steps
+    # Multiplied through by steps, so that k = 1 gives i / steps to the last bit.
+    return [i / (i + (steps - i) * evaluation.shift) for i in range(steps + 1)]
 
 
 def guidance_at(t: float, evaluation: EvaluationConfig) -> float:

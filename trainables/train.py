@@ -2,21 +2,29 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import torch
+from torch import Tensor
+
 from trainables.checkpoint import Commit, Store
-from trainables.config import Assignment, EvaluationConfig
+from trainables.config import RAW, Assignment, EvaluationConfig, Parent
+from trainables.cost import training_flops
 from trainables.data import ImageSet, open_images
+from trainables.ema import MODEL
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.heldout import HeldoutGrid
 from trainables.evaluation.score import Scorer
-from trainables.learner import Learner
+from trainables.hardware import peak_flops
+from trainables.health import Divergence
+from trainables.learner import Learner, fitted, share_of
+from trainables.memory import Fit
 from trainables.metrics import RUNG_METRIC
-from trainables.report import Committed, Decision, Ended, Outcome, Progress, Report, Rung, Scored
+from trainables.report import Committed, Decision, Ended, Outcome, Phase, Progress, Report, Rung, Scored, Start
 from trainables.workers import Ask, Workers
 
 REPORT_INTERVAL_S = 1.0
@@ -96,17 +104,21 @@ class _Run:
         if self.images.fingerprint != self.trial.data.digest:
             rule = "the data must be what the trial was planned on"
             raise ValueError(f"{rule}, got digest {self.images.fingerprint}, planned {self.trial.data.digest}; plan again")
+        for evaluation in assignment.evaluations:
+            self.trial.check_weights(evaluation.weights)
         self.store = Store(assignment.storage)
-        self.learner = Learner(self.trial, self.images, workers=workers, micro_batch=assignment.micro_batch)
+        self.learner = Learner(self.trial, self.images, workers=workers, how=self.how())
         self.heldout = HeldoutGrid(self.images, device=self.learner.device)
         self.watch = Stopwatch()
         self.on_the_way: Commit | None = None
-        self.last_rung: Rung | None = None
+        self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
     def reports(self) -> Iterator[Report]:
         """The attempt, as prose: resume, train to the end, score, say so."""
         try:
             self.resume()
+            if self.learner.images < self.assignment.images:
+                yield self.phase()
             early = yield from self.train_on()
             if early is not None:
                 yield early
@@ -118,19 +130,57 @@ class _Run:
                     yield self.score(evaluation)
             yield self.ended("done")
         except NotFinite as error:
-            yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)
+            yield self.ended("diverged", cause=str(error), divergence=Divergence(self.learner.step, ()))
         except Interrupted:
             yield self.ended("paused", cause="asked to stop")
 
+    def how(self) -> Fit:
+        """How this worker goes through its share of a batch."""
+        return fitted(
+            self.trial,
+            share=share_of(self.trial, self.workers),
+            micro_batch=self.assignment.micro_batch,
+            activation_checkpointing=self.assignment.activation_checkpointing,
+            memory_bytes=self.assignment.memory_bytes,
+        )
+
     def resume(self) -> None:
+        """Go on from the last committed checkpoint, else from the parent's weights, else from the seed's."""
         commit = self.store.latest(self.trial.id, most_images=self.assignment.images) if self.workers.lead else None
         commit = self.workers.agree(commit)
+        self.start: Start = "seed" if self.trial.parent is None else "parent"
         if commit is not None:
+            self.start = "checkpoint"
             with self.watch.count("checkpoint"):
                 checkpoint = self.store.read(commit)
-                self.learner.restore(checkpoint)
+                self.learner.restore(checkpoint.tensors, checkpoint.state)
             self.on_the_way = None if checkpoint.state["final"] else commit
+        elif self.trial.parent is not None:
+            self.learner.begin_from(self.parent_weights(self.trial.parent))
         self.resumed_at = self.learner.images
+
+    def parent_weights(self, parent: Parent) -> dict[str, Tensor]:
+        """A parent's weights, not averaged. ValueError where its checkpoint is not in the trial's own storage."""
+        with self.watch.count("checkpoint"):
+            commit = self.store.latest(parent.trial, most_images=parent.images)
+            if commit is None or commit.images != parent.images:
+                rule = f"`parent` must have a checkpoint at {parent.images} images in the trial's storage"
+                got = f"{commit.images} images" if commit else "none"
+                raise ValueError(f"{rule}, got {got} of {parent.trial}; train it there first")
+            return self.store.read(commit).tensors[MODEL]
+
+    def phase(self) -> Phase:
+        """What begins now: where the weights come from, and on what they are trained."""
+        parent, how = self.trial.parent, self.learner.how
+        return Phase(
+            images=self.learner.images,
+            start=self.start,
+            parent=f"{parent.trial}@{parent.images}" if parent is not None else None,
+            device=self.device_name,
+            workers=self.workers.size,
+            micro_batch=how.micro_batch,
+            activation_checkpointing=how.activation_checkpointing,
+        )
 
     def train_on(self) -> Generator[Report, None, Ended | None]:
         """Train to the assignment's image count; returns the `Ended` of a trial that ends before it."""
@@ -141,9 +191,9 @@ class _Run:
                 asked = self.learner.update(ask=self.asks())
             at_rung = self.learner.images in self.assignment.rungs
             at_end = self.learner.images >= self.assignment.images
+            if (asked or at_rung or at_end or self.learner.at_measure) and (divergence := self.divergence()) is not None:
+                return self.ended("diverged", cause=f"the loss was not finite at step {divergence.step}", divergence=divergence)
             if asked or at_rung or at_end:
-                if self.learner.first_bad_step is not None:
-                    return self.diverged()
                 yield self.progress(since)
                 since = self.learner.images
             if at_rung:
@@ -180,21 +230,35 @@ class _Run:
         return self.ended("paused" if decision.verdict == "pause" else "stopped", cause=decision.reason)
 
     def progress(self, since: int) -> Progress:
-        now, trained = time.perf_counter(), self.learner.images - since
+        loss = self.learner.health.mean_loss()
+        now, images = time.perf_counter(), self.learner.images - since
         seconds, self.looked = now - self.looked, now
+        images_per_second = images / max(seconds, 1e-9)
         return Progress(
             images=self.learner.images,
             step=self.learner.step,
-            loss=self.learner.mean_loss(),
-            images_per_second=trained / max(seconds, 1e-9),
+            loss=loss,
+            images_per_second=images_per_second,
+            flops=training_flops(self.trial, images=self.learner.images),
+            mfu=self.mfu(images_per_second),
+            grad_norm=self.learner.grad_norm(),
         )
 
+    def mfu(self, images_per_second: float) -> float | None:
+        """Model FLOPs utilisation: what was computed over what the workers' devices could at best."""
+        peak = peak_flops(self.device_name)
+        if peak is None:
+            return None
+        return training_flops(self.trial, images=1) * images_per_second / (peak * self.workers.size)
+
+    def divergence(self) -> Divergence | None:
+        return self.learner.health.divergence(self.workers)
+
     def rung(self) -> Rung:
-        with self.watch.count("evaluation"), self.learner.ema.swapped(self.learner.network):
+        with self.watch.count("evaluation"), self.learner.averages.swapped(self.trial.rung_weights):
             error = self.heldout.v_error(self.learner.network, self.trial)
-        self.last_rung = Rung(images=self.learner.images, values={RUNG_METRIC: error})
         self.looked = time.perf_counter()  # speed is training's
-        return self.last_rung
+        return Rung(images=self.learner.images, values={RUNG_METRIC: error})
 
     def commit(self, *, final: bool) -> Committed:
         """Write a checkpoint; one on the way to another is removed once the next is committed."""
@@ -216,16 +280,17 @@ class _Run:
         return Committed(images=self.learner.images, uri=uri)
 
     def score(self, evaluation: EvaluationConfig) -> Scored:
-        """The scores of averaged and raw weights, from samples with equal noise and labels over all trials."""
+        """The scores of the evaluation's weights and of the raw ones, from equal noise and labels over all trials."""
         values: dict[str, float] = {}
         with self.watch.count("evaluation"):
             scorer = Scorer(self.images, cache=self.assignment.storage)
             labels = sample_labels(self.images, evaluation)
-            for suffix, weights in (("_raw", nullcontext()), ("", self.learner.ema.swapped(self.learner.network))):
-                with weights:
+            for weights in dict.fromkeys((RAW, evaluation.weights)):
+                with self.learner.averages.swapped(weights):
                     samples = generate(self.learner.network, self.trial, evaluation, labels, interrupted=self.interrupted)
-                values |= {f"{name}{suffix}": value for name, value in scorer.score(samples).items()}
-            values |= self.heldout_errors()
+                    found = scorer.score(samples) | {RUNG_METRIC: self.heldout.v_error(self.learner.network, self.trial)}
+                values |= found if weights == evaluation.weights else {}
+                values |= {f"{name}_raw": value for name, value in found.items()} if weights == RAW else {}
             grid = f"{self.store.folder(self.trial.id, self.attempt)}/samples-{self.learner.images}-{evaluation.id}.png"
             write_grid(samples[:GRID_IMAGES], grid, columns=GRID_COLUMNS)
         return Scored(
@@ -237,23 +302,15 @@ class _Run:
             grid=grid,
         )
 
-    def heldout_errors(self) -> dict[str, float]:
-        """The held-out error of averaged and raw weights; the former is known where a rung stood at this image count."""
-        raw = self.heldout.v_error(self.learner.network, self.trial)
-        at_rung = self.last_rung is not None and self.last_rung.images == self.learner.images
-        rung = self.last_rung if at_rung and self.last_rung else self.rung()
-        return {f"{RUNG_METRIC}_raw": raw, **rung.values}
-
-    def diverged(self) -> Ended:
-        step = self.learner.first_bad_step
-        return self.ended("diverged", cause=f"the loss was not finite at step {step}", first_bad_step=step)
-
-    def ended(self, outcome: Outcome, *, cause: str = "", first_bad_step: int | None = None) -> Ended:
+    def ended(self, outcome: Outcome, *, cause: str = "", divergence: Divergence | None = None) -> Ended:
+        """The last report; a trial that diverged ended at its first bad update, whenever that was seen."""
         return Ended(
-            images=self.learner.images,
+            images=divergence.step * self.trial.batch_size if divergence else self.learner.images,
             outcome=outcome,
             cause=cause,
-            first_bad_step=first_bad_step,
+            first_bad_step=divergence.step if divergence else None,
+            bad_t=divergence.bad_t if divergence else (),
+            grad_norm=self.learner.grad_norm(),
             train_s=self.watch.seconds["train"],
             evaluation_s=self.watch.seconds["evaluation"],
             checkpoint_s=self.watch.seconds["checkpoint"],

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -32,18 +32,22 @@ class Workers:
         """Whether this process speaks for the trial."""
         return self.rank == 0
 
-    def sum_gradients(self, network: nn.Module, loss: Tensor, *, ask: Ask) -> Ask:
-        """Sum gradients and loss over the workers in place, and share the lead's ask, in one collective. Returns the ask."""
-        if self.size == 1:
-            return ask
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    def sum_gradients(self, gradients: list[Tensor], loss: Tensor, *, ask: Ask) -> Tensor:
+        """Sum gradients and loss over the workers in place; the lead's ask, a scalar on the device: all in one collective."""
         asked = torch.full_like(loss, float(ask if self.lead else Ask.NOTHING))
         flat = torch.cat([*(g.flatten() for g in gradients), loss[None], asked[None]])
         dist.all_reduce(flat)
-        for gradient, summed in zip(gradients, flat[:-2].split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(summed.view_as(gradient))
+        summed = flat[:-2].split([g.numel() for g in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(summed, gradients, strict=True)])
         loss.copy_(flat[-2])
-        return Ask(int(flat[-1]))
+        return flat[-1]
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum of every worker's tensor."""
+        total = tensor.clone()
+        if self.size > 1:
+            dist.all_reduce(total)
+        return total
 
     def agree(self, value: T) -> T:
         """The lead's value, on every worker."""

@@ -174,6 +174,33 @@ def export(
     return models.export(model, home(home_folder), folder=folder, tracking=tracking)
 
 
+@app.command()
+def import_jit(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of the official JiT code, such as .pth.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")],
+    class_tokens_start: Annotated[
+        int | None, typer.Option(min=0, help="Block where class tokens begin, where the model's name does not say.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Turn a checkpoint of the official JiT code into a folder of weights and configuration."""
+    from jit_sweep.cli import official
+
+    return official.import_checkpoint(checkpoint, folder, class_tokens_start=class_tokens_start, as_json=as_json)
+
+
+@app.command()
+def export_jit(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `import-jit` or `export` wrote.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file that does not exist yet.")],
+    as_json: AsJson = False,
+) -> int:
+    """Turn such a folder, or an exported champion, into a checkpoint that the official JiT code loads."""
+    from jit_sweep.cli import official
+
+    return official.export_checkpoint(folder, checkpoint, as_json=as_json)
+
+
 def _ledger(place: Home, given: str | None) -> str:
     """The ledger to read. UserError: the home has none."""
     if given is None and not (place.path / "ledger.db").exists():

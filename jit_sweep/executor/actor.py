@@ -36,6 +36,7 @@ class Source:
     holdout: int | None
     storage: str
     checkpoint_interval_s: float
+    memory_bytes: int | None = None
 
 
 @dataclass
@@ -196,6 +197,7 @@ class SweepActor:
             holdout=self._source.holdout,
             storage=self._source.storage,
             checkpoint_interval_s=self._source.checkpoint_interval_s,
+            memory_bytes=self._source.memory_bytes,
         )
 
     async def _tell(self) -> None:

@@ -162,12 +162,13 @@ class _Run:
             _log.warning("the end of the run was not recorded: %s", error)
 
     def _actor(self) -> Any:
-        data = self.plan.spec.data
+        data, resources = self.plan.spec.data, self.plan.spec.resources
         source = Source(
             data=data.uri if isinstance(data, FileData) else data.name,
             holdout=data.holdout if isinstance(data, FileData) else None,
             storage=self.places.storage,
-            checkpoint_interval_s=self.plan.spec.resources.checkpoint_interval_s,
+            checkpoint_interval_s=resources.checkpoint_interval_s,
+            memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
         )
         actor_class: Any = ray.remote(num_cpus=0, max_concurrency=1000)(SweepActor)
         # On this node: the ledger may be a file here.

@@ -52,13 +52,14 @@ class SweepState(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What the ledger's diary holds. `data` of the trainer's kinds (progress to ended) is the report itself."""
+    """What the ledger's diary holds. `data` of the trainer's kinds (phase to ended) is the report itself."""
 
     REGISTERED = "registered"
     ENTRIES_ADDED = "entries_added"
     CACHE_HIT = "cache_hit"
     REOPENED = "reopened"
     BEGUN = "begun"
+    PHASE = "phase"
     PROGRESS = "progress"
     RUNG = "rung"
     COMMITTED = "committed"

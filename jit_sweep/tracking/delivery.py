@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 MOST_METRICS = 800
 """In one request; MLflow takes 1000 things, parameters and tags among them."""
 _MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.SCORED})
-STATES_STAY = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.COMMITTED})
+STATES_STAY = frozenset({EventKind.PHASE, EventKind.PROGRESS, EventKind.RUNG, EventKind.COMMITTED})
 """Events after which every entry stands as before."""
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 
@@ -64,8 +64,10 @@ class Delivery:
         for event in fresh:
             if event.kind is EventKind.SCORED:
                 self._upload_grid(run, event.data["grid"], images=event.data["images"])
-        marks = {f"{MARK}{event.kind}": str(event.data["images"]) for event in fresh}
-        self._log(run, [point for event in fresh for point in translation.points(event)], marks)
+        tags = {f"{MARK}{event.kind}": str(event.data["images"]) for event in fresh}
+        for event in events:
+            tags |= translation.phase_tags(event)
+        self._log(run, [point for event in fresh for point in translation.points(event)], tags)
 
     def write_states(self) -> None:
         """How each trial stands; those that another sweep scored get their scores here."""

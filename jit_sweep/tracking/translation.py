@@ -10,6 +10,7 @@ from jit_sweep.plan import arm_label
 from trainables.cost import forward_flops, parameter_count
 
 FLOPS_PER_GFLOP = 1e9
+_PROGRESS = ("loss", "images_per_second", "flops", "mfu", "grad_norm")
 RUNG_PREFIX = "rung"
 """A rung's values stand apart from the scores of the same name, which are taken at the end."""
 
@@ -73,7 +74,7 @@ def points(event: EventRow) -> list[Metric]:
     """
     match event.kind:
         case EventKind.PROGRESS:
-            values = {name: event.data[name] for name in ("loss", "images_per_second")}
+            values = {name: event.data[name] for name in _PROGRESS if event.data.get(name) is not None}
         case EventKind.RUNG:
             values = {f"{RUNG_PREFIX}/{name}": value for name, value in event.data["values"].items()}
         case EventKind.SCORED:
@@ -81,6 +82,12 @@ def points(event: EventRow) -> list[Metric]:
         case _:
             return []
     return metrics(values, step=event.data["images"], at=event.at)
+
+
+def phase_tags(event: EventRow) -> dict[str, str]:
+    """What a trial is trained on, of the event that says so; the last phase's stay."""
+    told = ("start", "parent", "device", "workers", "micro_batch", "activation_checkpointing")
+    return {name: str(event.data[name]) for name in told} if event.kind is EventKind.PHASE else {}
 
 
 def score_points(score: ScoreRow) -> list[Metric]:

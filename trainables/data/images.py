@@ -47,13 +47,3 @@ class ArrayImages:
     def labels(self, indices: Indices) -> Tensor:
         """Class labels as int64 [B]."""
         return self.classes[torch.from_numpy(indices)]
-
-
-def to_unit(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 in [-1, 1]: x = pixel / 127.5 - 1."""
-    return pixels.float() / 127.5 - 1
-
-
-def to_pixels(x: Tensor) -> Tensor:
-    """[-1, 1] -> uint8: pixel = round(clip(127.5 (x + 1), 0, 255)), the inverse of `to_unit`; x must be finite."""
-    return (127.5 * (x + 1)).clamp(0, 255).round().to(torch.uint8)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainables.config import EvaluationConfig, TrialConfig
 from trainables.data import ImageSet
-from trainables.data.images import to_pixels
+from trainables.data.pixels import to_pixels
 from trainables.draws import PhiloxDraws, Purpose
 from trainables.evaluation.finite import require_finite
 from trainables.sampler import sample

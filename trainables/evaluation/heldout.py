@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainables.config import LogitNormal, TrialConfig
 from trainables.data import ImageSet
-from trainables.data.images import to_unit
+from trainables.data.pixels import to_unit
 from trainables.diffusion import convert, noisy, times
 from trainables.draws import PhiloxDraws, Purpose
 from trainables.evaluation.finite import require_finite

@@ -1,4 +1,4 @@
-"""`make bench`: what is measured rather than asserted. Figures are of the machine they ran on; compare within one run."""
+"""The service: how long a command takes, and a warm lane between two trials."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from statistics import median
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EventKind
+from tests.bench.table import say
 from tests.command import environment, jit_sweep
 from tests.sweeps import write_sweep
 
@@ -18,18 +19,14 @@ REPEATS = 5
 SEEDS = 12
 
 
-def main() -> None:
+def table() -> None:
+    """Wall times. Compare within one run."""
     say("what", "figure", "bar")
     for command in (["--help"], ["validate", "quickstart"], ["plan", "quickstart"]):
         say(f"jit-sweep {' '.join(command)}", f"{median(seconds_of(command) for _ in range(REPEATS)):.2f} s", "about 0.5 s")
     gaps = trial_to_trial()
     say(f"warm lane, end of one trial to first step of the next (median of {len(gaps)})", f"{median(gaps):.2f} s", "1 s")
-    say("warm lane, the slowest of them", f"{max(gaps):.2f} s", "")
-
-
-def say(what: str, figure: str, bar: str) -> None:
-    sys.stdout.write(f"{what:75} {figure:>10} {bar:>12}\n")
-    sys.stdout.flush()
+    say("warm lane, the slowest of them", f"{max(gaps):.2f} s")
 
 
 def seconds_of(command: list[str]) -> float:
@@ -59,7 +56,3 @@ def trial_to_trial() -> list[float]:
             elif event.kind is EventKind.PROGRESS and lane in ended:
                 gaps[lane].append(event.at - ended.pop(lane))
         return [gap for lane in gaps.values() for gap in lane]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,182 @@
+"""`python -m tests.bench.gpu`: training speed, memory and noise on one GPU. Needs torch, numpy, pydantic, pillow, fsspec.
+
+Each row trains a fresh learner on random images through the trainer's own update: draws, forward, backward, AdamW, averages.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from search_spaces.presets import preset
+from trainables.config import DataConfig, TrialConfig
+from trainables.cost import training_flops
+from trainables.draws import Purpose
+from trainables.hardware import peak_flops
+from trainables.learner import Learner, fitted
+from trainables.memory import Fit, peak_bytes
+from trainables.step import CompiledStep, _steps, image_losses
+from trainables.workers import Workers
+
+CLASSES = 1000
+REPEATS = 5
+LEAST_S = 0.4
+"""Seconds that one repeat takes at least."""
+MODES = ("eager", "compile", "graphs")
+CASES = [
+    ("jit-b/16", 256, 256),
+    ("jit-l/16", 256, 128),
+    *((f"jit-b/{patch}", 128, 256) for patch in (32, 16, 8, 4, 2, 1)),
+    ("jit-s/16", 64, 256),
+    ("jit-tiny/16", 32, 32),
+]
+"""Preset, image size, and images of an update, less where memory holds less."""
+
+
+class NoiseImages:
+    """Random pixels with labels in turn: an `ImageSet` that needs no file."""
+
+    def __init__(self, count: int, *, size: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+        self.train: NDArray[np.int64] = np.arange(count)
+        self.heldout: NDArray[np.int64] = np.arange(0)
+        self.fingerprint = f"noise-{count}-{size}"
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        return self.pixels[torch.from_numpy(indices)]
+
+    def labels(self, indices: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(indices) % CLASSES
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one case showed in one mode."""
+
+    images_per_second: float
+    mfu: float | None
+    peak_gib: float
+    modelled_gib: float
+    warmup_s: float
+    noise_share: float
+
+    def __str__(self) -> str:
+        mfu = f"{100 * self.mfu:5.1f} %" if self.mfu is not None else "      -"
+        speed = f"{self.images_per_second:9.1f} img/s  MFU {mfu}"
+        memory = f"peak {self.peak_gib:5.1f} GiB (model {self.modelled_gib:5.1f})"
+        return f"{speed}  {memory}  noise {100 * self.noise_share:4.2f} %  warm-up {self.warmup_s:5.1f} s"
+
+
+def main() -> None:
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # as a lane has it
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--modes", nargs="*", default=MODES, choices=MODES)
+    parser.add_argument("--cases", nargs="*", help="such as jit-b/16@256; all where none are named")
+    chosen = parser.parse_args()
+    say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bf16, one GPU")
+    for name, size, batch in CASES:
+        if chosen.cases and f"{name}@{size}" not in chosen.cases:
+            continue
+        trial = trial_of(name, image_size=size, batch_size=batch)
+        how = fitted(trial, share=batch)
+        trial = trial.model_copy(update={"batch_size": how.micro_batch})
+        recomputed = ", activations recomputed" if how.activation_checkpointing else ""
+        say(f"\n{name} at {size} px: {trial.grid**2} tokens, {how.micro_batch} images an update{recomputed}")
+        for mode in chosen.modes:
+            say(f"  {mode:8} {measured(trial, how, mode=mode)}")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+def trial_of(name: str, *, image_size: int, batch_size: int) -> TrialConfig:
+    data = DataConfig(digest="none", image_size=image_size, num_classes=CLASSES)
+    recipe = {**preset(name).model_dump(), "batch_size": batch_size, "precision": "bf16"}
+    return TrialConfig.model_validate({**recipe, "data": data, "device": "cuda"})
+
+
+def measured(trial: TrialConfig, how: Fit, *, mode: str) -> Row:
+    """One case in one mode: medians of `REPEATS` stretches, each timed by the host between two waits for the device."""
+    torch._dynamo.reset()
+    _steps.clear()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    start = time.perf_counter()
+    learner = in_mode(trial, how, mode=mode)
+    for _ in range(3):
+        learner.update()
+    torch.cuda.synchronize()
+    warmup_s = time.perf_counter() - start
+    torch.cuda.reset_peak_memory_stats()
+    seconds = median(stretches(learner))
+    peak = torch.cuda.max_memory_allocated() - before
+    limit, images_per_second = peak_flops(torch.cuda.get_device_name()), trial.batch_size / seconds
+    return Row(
+        images_per_second=images_per_second,
+        mfu=training_flops(trial, images=1) * images_per_second / limit if limit else None,
+        peak_gib=peak / 2**30,
+        modelled_gib=peak_bytes(trial, how) / 2**30,
+        warmup_s=warmup_s,
+        noise_share=noise_seconds(learner) / seconds,
+    )
+
+
+def in_mode(trial: TrialConfig, how: Fit, *, mode: str) -> Learner:
+    """A learner whose step is eager, compiled, or compiled and replayed as CUDA graphs."""
+    trial = trial.model_copy(update={"compile": mode != "eager"})
+    learner = Learner(trial, NoiseImages(max(512, trial.batch_size), size=trial.data.image_size), workers=Workers(), how=how)
+    if mode == "graphs":
+        assert isinstance(learner.image_losses, CompiledStep)
+        graphed = torch.compile(image_losses, fullgraph=True, dynamic=False, mode="reduce-overhead")
+        learner.image_losses._compiled = graphed
+    return learner
+
+
+def stretches(learner: Learner) -> Iterator[float]:
+    """Seconds an update."""
+    updates = 1
+    while (seconds := timed(learner, updates)) < LEAST_S:
+        updates = max(updates + 1, round(1.2 * updates * LEAST_S / max(seconds, 1e-3)))
+    for _ in range(REPEATS):
+        yield timed(learner, updates) / updates
+
+
+def timed(learner: Learner, updates: int) -> float:
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(updates):
+        torch.compiler.cudagraph_mark_step_begin()
+        learner.update()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def noise_seconds(learner: Learner) -> float:
+    """Seconds of drawing the noise of one update, by the device's own clock."""
+    data, draws = learner.trial.data, learner._batches._draws
+    shape = (data.channels, data.image_size, data.image_size)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    repeats = 50
+    draws.normal(Purpose.NOISE, first=0, count=learner.how.micro_batch, shape=shape)
+    start.record()
+    for i in range(repeats):
+        draws.normal(Purpose.NOISE, first=i, count=learner.how.micro_batch, shape=shape)
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000 / repeats
+
+
+if __name__ == "__main__":
+    main()

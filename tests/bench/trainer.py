@@ -1,0 +1,272 @@
+"""A trial's step and sampler against the official way (`official_step`): the same weights and batches, one thread.
+
+A ratio is the official CPU time over ours, so above 1 is faster; the variants take turns, and it is the median over the turns.
+Ratios on a CPU say nothing about a GPU.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from statistics import geometric_mean, median
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tests.bench.official_step import OfficialNetwork, OfficialStep, two_pass_heun
+from tests.bench.table import say
+from trainables.config import DataConfig, DecayEma, DiffusionConfig, EvaluationConfig, ModelConfig, Precision, TrialConfig
+from trainables.diffusion import times
+from trainables.draws import PhiloxDraws, Purpose
+from trainables.ema import Averages
+from trainables.health import Health
+from trainables.network import JiT, build
+from trainables.official import to_official
+from trainables.optimiser import adamw
+from trainables.sampler import sample
+from trainables.step import image_losses
+
+BATCH_OF_PATCH = {2: 2, 4: 8, 8: 32, 16: 64}
+"""Images of a step, so that it takes about half a second to a second."""
+SIZE, CLASSES = 64, 10
+DECAYS = (0.9999, 0.9996)
+TURNS = 5
+TOLERANCE = 1e-4
+"""Largest relative difference of losses, weights and samples from the official ones, in fp32."""
+FP32_BAR, BF16_BAR, SAMPLING_BAR = 0.97, 2.0, 2.5
+SAMPLED_PATCH, SAMPLED_IMAGES = 8, 8
+
+Seconds = Mapping[str, list[float]]
+
+
+class Batch(NamedTuple):
+    """Images x and noise e [B, C, H, W], times t and labels y [B]."""
+
+    x: Tensor
+    e: Tensor
+    t: Tensor
+    y: Tensor
+
+
+class OurStep:
+    """Network, optimiser and two averages, put together as a learner does; calling it makes one update."""
+
+    def __init__(self, trial: TrialConfig, *, compiled: bool = False) -> None:
+        self.network = open_network(trial)
+        self._losses = torch.compile(image_losses, fullgraph=True, dynamic=False) if compiled else image_losses
+        self._health = Health(torch.device("cpu"))
+        self._optimiser = adamw(self.network, trial.optimiser)
+        self._averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss before the update."""
+        losses = self._losses(self.network, *batch, self.network.trial.diffusion.t_eps_train)
+        mean = losses.mean()
+        mean.backward()
+        self._health.see_images(losses.detach(), batch.t)
+        self._health.see_update(mean.detach(), step=1)
+        self._optimiser.found_inf = self._health.diverged  # type: ignore[attr-defined]
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self._averages.update()
+        return mean.detach()
+
+
+def table(*, compiled: bool) -> None:
+    """CPU times of this process on one thread."""
+    torch.set_num_threads(1)
+    torch.compiler.config.force_disable_caches = True  # a warm-up is that of a first run
+    warnings.filterwarnings("ignore", message="dynamo_pgo")
+    say("against the official way", "ratio", "bar")
+    patches = [step_rows(patch, compiled=compiled) for patch in BATCH_OF_PATCH]
+    whole = geometric_mean(patch["fp32"] for patch in patches)
+    say("step, all patch sizes, fp32 (geometric mean)", f"{whole:.2f}x", "above 1x")
+    sampler_rows()
+
+
+def step_rows(patch: int, *, compiled: bool) -> Mapping[str, float]:
+    """Print what is known of a step at one patch size; its ratios by variant."""
+    batch = batch_of(patch)
+    agreement_rows(patch, batch)
+    torch.compiler.reset()
+    ours = {"fp32": OurStep(trial_of(patch, "fp32")), "bf16": OurStep(trial_of(patch, "bf16"))}
+    if compiled:
+        ours |= {f"{p} compiled": OurStep(trial_of(patch, p), compiled=True) for p in ("fp32", "bf16")}
+    official = OfficialStep(official_network(trial_of(patch, "fp32")), decays=DECAYS)
+    variants: dict[str, Callable[[], object]] = {"official": partial(official, *batch)}
+    variants |= {name: partial(step, batch) for name, step in ours.items()}
+    warm_up(variants, patch)
+    seconds = interleaved(variants | {"draws": partial(draw, patch)})
+    ratios = {name: ratio(seconds, name) for name in ours}
+    for name, figure in ratios.items():
+        say(f"{label(patch)}, {described(name)}", f"{figure:.2f}x", bar(patch, name))
+    noise_row(patch, seconds)
+    return ratios
+
+
+def agreement_rows(patch: int, batch: Batch) -> None:
+    """Three updates in fp32 must make the losses and weights that the official ones make."""
+    trial = trial_of(patch, "fp32")
+    ours, official = OurStep(trial), OfficialStep(official_network(trial), decays=DECAYS)
+    losses = [abs(float(ours(batch)) / official(*batch) - 1) for _ in range(3)]
+    theirs = official.network.state_dict()
+    weights = [relative_error(ours_now, theirs[name]) for name, ours_now in official_names(ours.network).items()]
+    for what, errors in (("losses", losses), ("weights", weights)):
+        say(f"{label(patch)}, largest difference in the {what} of 3 updates", f"{max(errors):.0e}", f"{TOLERANCE:.0e}")
+        assert max(errors) < TOLERANCE, f"the official step must compute the same {what} at p = {patch}"
+
+
+def noise_row(patch: int, seconds: Seconds) -> None:
+    """How much of a step goes into its noise, times and dropped labels."""
+    drawing = median(seconds["draws"])
+    shares = [drawing / (drawing + median(seconds[name])) for name in ("fp32", "bf16")]
+    say(f"{label(patch)}, drawing as a share of an fp32 and a bf16 step", " / ".join(f"{100 * s:.1f} %" for s in shares))
+
+
+def sampler_rows() -> None:
+    """Ten Heun steps with and without guidance, the official two passes in fp32 against ours."""
+    for guidance in (3.0, 1.0):
+        evaluation = EvaluationConfig(steps=10, guidance=guidance, interval=(0.1, 1.0))
+        samplers: dict[str, Callable[[], Tensor]] = {"official": official_sampler(evaluation)}
+        samplers |= {precision: our_sampler(precision, evaluation) for precision in ("fp32", "bf16")}
+        what = f"sampling, p = {SAMPLED_PATCH}, cfg {guidance:g}"
+        error = relative_error(samplers["fp32"](), samplers["official"]())
+        say(f"{what}, largest difference in fp32", f"{error:.0e}", f"{TOLERANCE:.0e}")
+        assert error < TOLERANCE, "the official sampler must compute the same images"
+        samplers["bf16"]()
+        seconds = interleaved(samplers)
+        say(f"{what}, fp32", f"{ratio(seconds, 'fp32'):.2f}x")
+        say(f"{what}, {described('bf16')}", f"{ratio(seconds, 'bf16'):.2f}x", f"{SAMPLING_BAR}x" if has_bf16() else "")
+
+
+def official_sampler(evaluation: EvaluationConfig) -> Callable[[], Tensor]:
+    """Two passes at every t, in fp32."""
+    network = official_network(trial_of(SAMPLED_PATCH, "fp32")).eval()
+    z0, labels = starts()
+    return partial(two_pass_heun, network, z0, labels, evaluation=evaluation)
+
+
+def our_sampler(precision: Precision, evaluation: EvaluationConfig) -> Callable[[], Tensor]:
+    """The trainer's own sampler."""
+    network = open_network(trial_of(SAMPLED_PATCH, precision))
+    z0, labels = starts()
+
+    def run() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            return sample(network, z0, labels, diffusion=DiffusionConfig(), evaluation=evaluation, num_classes=CLASSES)
+
+    return run
+
+
+def warm_up(variants: Mapping[str, Callable[[], object]], patch: int) -> None:
+    """Two calls of each; the first of a compiled one compiles."""
+    for name, variant in variants.items():
+        start = time.perf_counter()
+        variant()
+        if name.endswith("compiled"):
+            say(f"{label(patch)}, {described(name)}, warm-up", f"{time.perf_counter() - start:.0f} s")
+        variant()
+
+
+def interleaved(variants: Mapping[str, Callable[[], object]]) -> Seconds:
+    """CPU seconds of every call, the variants taking turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(TURNS):
+        for name, variant in variants.items():
+            start = time.process_time()
+            variant()
+            seconds[name].append(time.process_time() - start)
+    return seconds
+
+
+def ratio(seconds: Seconds, name: str) -> float:
+    """The official time over that of a variant, turn by turn."""
+    return median(official / own for official, own in zip(seconds["official"], seconds[name], strict=True))
+
+
+def trial_of(patch: int, precision: Precision) -> TrialConfig:
+    """JiT's components at width 256 and depth 4, and two averages."""
+    averages = [DecayEma(name=f"ema{i}", decay=decay, warmup=False) for i, decay in enumerate(DECAYS)]
+    return TrialConfig(
+        data=DataConfig(digest="none", image_size=SIZE, num_classes=CLASSES),
+        model=ModelConfig(patch_size=patch, width=256, depth=4, heads=4, class_tokens_start=1),
+        ema=tuple(averages),
+        batch_size=BATCH_OF_PATCH[patch],
+        precision=precision,
+    )
+
+
+@torch.no_grad()
+def open_network(trial: TrialConfig) -> JiT:
+    """The trial's network moved off its zeros, which would hide every block."""
+    network = build(trial)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def official_network(trial: TrialConfig) -> OfficialNetwork:
+    """The official form of `open_network`."""
+    network = OfficialNetwork(trial)
+    network.load_state_dict(official_names(open_network(trial)))
+    return network
+
+
+def official_names(network: JiT) -> dict[str, Tensor]:
+    """The network's weights under the names of `OfficialNetwork`."""
+    assert network.position is not None
+    official = to_official(network.state_dict(), position=network.position, patch_size=network.trial.model.patch_size)
+    return {name.removeprefix("net."): tensor for name, tensor in official.items()}
+
+
+def batch_of(patch: int) -> Batch:
+    """Uniform pixels and labels, with the noise and times of a trial's first update."""
+    count = BATCH_OF_PATCH[patch]
+    generator = torch.Generator().manual_seed(1)
+    x = 2 * torch.rand((count, 3, SIZE, SIZE), generator=generator) - 1
+    e, t = draw(patch)
+    return Batch(x, e, t, torch.randint(0, CLASSES + 1, (count,), generator=generator))
+
+
+def draw(patch: int) -> tuple[Tensor, Tensor]:
+    """Noise [B, C, H, W] and times [B] of a batch; the numbers for dropped labels and mirrors are drawn and left."""
+    draws, count = PhiloxDraws(0), BATCH_OF_PATCH[patch]
+    for purpose in (Purpose.LABEL_DROP, Purpose.FLIP):
+        draws.uniform(purpose, first=0, count=count)
+    e = draws.normal(Purpose.NOISE, first=0, count=count, shape=(3, SIZE, SIZE))
+    return e, times(draws.uniform(Purpose.TIME, first=0, count=count), DiffusionConfig().t_sampling)
+
+
+def starts() -> tuple[Tensor, Tensor]:
+    """Standard normal starts [B, C, H, W] and labels [B] of a few samples."""
+    z0 = PhiloxDraws(0).normal(Purpose.SAMPLE_NOISE, first=0, count=SAMPLED_IMAGES, shape=(3, SIZE, SIZE))
+    return z0, torch.arange(SAMPLED_IMAGES) % CLASSES
+
+
+def relative_error(ours: Tensor, official: Tensor) -> float:
+    """Largest difference over the largest value."""
+    return float((ours - official).abs().max() / official.abs().max())
+
+
+def label(patch: int) -> str:
+    return f"step, p = {patch}, batch {BATCH_OF_PATCH[patch]}"
+
+
+def described(name: str) -> str:
+    """A variant's name, with what a bf16 figure of this CPU is worth."""
+    return name if "bf16" not in name or has_bf16() else f"{name} (no AVX512-bf16: emulated)"
+
+
+def bar(patch: int, name: str) -> str:
+    if name == "fp32":
+        return f"{FP32_BAR}x"
+    return f"{BF16_BAR:g}x" if name == "bf16" and patch >= 8 and has_bf16() else ""
+
+
+def has_bf16() -> bool:
+    """Whether the CPU computes in bf16, as Linux tells it."""
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and "avx512_bf16" in flags.read_text().split()
