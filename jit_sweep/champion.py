@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from jit_sweep.errors import UserError
 from jit_sweep.tracking.registry import load
-from trainables.config import EvaluationConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import TrialConfig
 from trainables.fields import Frozen
 
 if TYPE_CHECKING:

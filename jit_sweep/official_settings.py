@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from jit_sweep.champion import ChampionConfig
-from search_spaces.presets import IMAGENET_EPOCH, JIT_AVERAGES, PRESETS, Recipe, preset
-from trainables.config import DataConfig, DiffusionConfig, EvaluationConfig, LogitNormal, ModelConfig
+from search_spaces.presets import IMAGENET_EPOCH, JIT_AVERAGES, PRESETS, preset
+from trainables.assignment import EvaluationConfig
+from trainables.config import DataConfig, DiffusionConfig, LogitNormal, Recipe
 from trainables.cost import mlp_hidden
 from trainables.fields import MOST
+from trainables.model_config import ModelConfig
 from trainables.official_file import Scalar, Sizes
 
 IMPORTED = "imported"

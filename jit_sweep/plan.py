@@ -11,8 +11,8 @@ from jit_sweep.errors import UserError
 from jit_sweep.read_spec import explain
 from jit_sweep.spec import FileData, Grid, GridStage, Range, SearchSpec, SearchStage, SweepSpec
 from search_spaces.axes import AxisValue, Cell, put
-from search_spaces.presets import Recipe
-from trainables.config import MATHS_VERSION, DataConfig, EvaluationConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import MATHS_VERSION, DataConfig, Recipe, TrialConfig
 from trainables.data import DataDescription, describe
 from trainables.fields import Frozen, content_hash
 

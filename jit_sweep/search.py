@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from jit_sweep.spec import Range, SearchSpec
 from search_spaces.axes import AXES, AxisValue, put
-from search_spaces.presets import Recipe
+from trainables.config import Recipe
 from trainables.metrics import METRICS
 
 

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from jit_sweep.redact import redact
 from search_spaces.axes import AXES, AxisValue
-from search_spaces.presets import Recipe, merged, preset
-from trainables.config import RAW, AttentionMode, EvaluationConfig, Parent, Precision
+from search_spaces.presets import merged, preset
+from trainables.assignment import EvaluationConfig, Sampling
+from trainables.config import AttentionMode, Parent, Precision, Recipe
 from trainables.fields import FiniteFloat, Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainables.metrics import METRICS
 
@@ -209,25 +210,13 @@ class SearchStage(Frozen):
 Stage = Annotated[Annotated[GridStage, Tag("grid")] | Annotated[SearchStage, Tag("search")], _key_of("grid", "search")]
 
 
-class EvaluationSpec(Frozen):
-    """How every trial's samples are drawn and counted: `trainables.config.EvaluationConfig` before its clamp is known."""
+class EvaluationSpec(Sampling):
+    """How every trial's samples are drawn and counted, before its clamp and its weights are known."""
 
-    n: Annotated[int, Field(ge=2, strict=True)] = 384
-    sampler: Literal["euler", "heun"] = "heun"
-    steps: PositiveInt = 50
-    guidance: NonNegativeFloat = 1.0
-    interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)
-    seed: NonNegativeInt = 0
     t_eps_sample: Fraction | None = None
     """None: the trial's own t_eps_train."""
-    shift: PositiveFloat = 1.0
     weights: str | None = None
     """None: the trial's first average, or its raw weights where it keeps none."""
-
-    @model_validator(mode="after")
-    def evaluation_is_sound(self) -> Self:
-        self.resolved(t_eps_sample=0.0, weights=RAW)
-        return self
 
     def resolved(self, **missing: float | str) -> EvaluationConfig:
         """The evaluation with `t_eps_sample` and `weights` where none were given."""
@@ -256,6 +245,13 @@ class Resources(Frozen):
     """Memory of each worker, which its micro-batch is chosen by; None: its GPU's own, and no limit on a CPU."""
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of training that a lost worker costs."""
+
+    @model_validator(mode="after")
+    def a_part_of_a_gpu_has_its_memory_named(self) -> Self:
+        if 0 < self.gpus < 1 and self.memory_gib is None:
+            rule = "`memory_gib` must be given where workers share a GPU"
+            raise ValueError(f"{rule}, got gpus={self.gpus}; try its memory times {self.gpus}")
+        return self
 
 
 class SweepSpec(Frozen):

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from search_spaces.presets import Recipe
-from trainables.config import Target
+from trainables.config import Recipe, Target
 from trainables.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 AxisValue = str | int | float | bool | None

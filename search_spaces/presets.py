@@ -1,4 +1,4 @@
-"""Named starting points. A recipe is a trial without its data, seed and device.
+"""Named starting points.
 
 JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT sizes: arXiv 2212.09748, table 1.
 """
@@ -6,33 +6,13 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 from typing import Any
 
 from trainables.config import (
-    AttentionMode,
     DecayEma,
     DiffusionConfig,
-    EmaConfig,
-    LinearEmbedding,
-    ModelConfig,
     OptimiserConfig,
-    Parent,
-    Precision,
+    Recipe,
     Uniform,
 )
-from trainables.fields import Frozen, PositiveInt
-
-
-class Recipe(Frozen):
-    """How to train, whatever the images: what a preset names and a sweep's baseline overrides."""
-
-    model: ModelConfig
-    diffusion: DiffusionConfig = DiffusionConfig()
-    optimiser: OptimiserConfig = OptimiserConfig()
-    ema: tuple[EmaConfig, ...] = (DecayEma(),)
-    batch_size: PositiveInt = 1024
-    precision: Precision = "bf16"
-    attention: AttentionMode = "sdpa"
-    compile: bool = False
-    parent: Parent | None = None
-
+from trainables.model_config import LinearEmbedding, ModelConfig
 
 IMAGENET_EPOCH = 1_281_167
 _JIT_SIZES: dict[str, dict[str, Any]] = {

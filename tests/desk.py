@@ -12,7 +12,9 @@ from jit_sweep.ledger.records import AttemptRow, EntryRow, EventRow, Owner
 from jit_sweep.ledger.schema import metadata
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan import Entry
-from trainables.config import DataConfig, DiffusionConfig, EvaluationConfig, ModelConfig, OptimiserConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import DataConfig, DiffusionConfig, OptimiserConfig, TrialConfig
+from trainables.model_config import ModelConfig
 from trainables.report import Ended, Outcome, Report, Scored
 
 OBJECTIVE = "fd_efflite0_96"

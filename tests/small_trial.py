@@ -2,7 +2,8 @@
 
 import torch
 
-from trainables.config import BottleneckEmbedding, DataConfig, DiffusionConfig, ModelConfig, TrialConfig
+from trainables.config import DataConfig, DiffusionConfig, TrialConfig
+from trainables.model_config import BottleneckEmbedding, ModelConfig
 from trainables.network import JiT, build
 
 CLASSES = 5

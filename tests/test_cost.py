@@ -8,8 +8,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.small_trial import batch, small_model, small_trial
-from trainables.config import BottleneckEmbedding, ConvStemEmbedding, DataConfig, LinearEmbedding, ModelConfig, TrialConfig
+from trainables.config import DataConfig, TrialConfig
 from trainables.cost import forward_flops, forward_macs, parameter_count
+from trainables.model_config import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding, ModelConfig
 from trainables.network import JiT
 
 SIZES = {

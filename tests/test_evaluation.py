@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables.config import EvaluationConfig, Target, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import Target, TrialConfig
 from trainables.data import ImageSet, open_images
 from trainables.data.pixels import to_pixels
 from trainables.draws import PhiloxDraws, Purpose

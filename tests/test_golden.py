@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.config import BottleneckEmbedding, DataConfig, DiffusionConfig, EvaluationConfig, ModelConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import DataConfig, DiffusionConfig, TrialConfig
 from trainables.diffusion import loss, noisy
+from trainables.model_config import BottleneckEmbedding, ModelConfig
 from trainables.network import JiT
 from trainables.official import to_official, to_ours
 from trainables.sampler import sample

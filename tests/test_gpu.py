@@ -4,15 +4,14 @@ import copy
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from numpy.typing import NDArray
 from torch import Tensor
 
 from search_spaces.presets import preset
+from tests.noise_images import NoiseImages
 from tests.small_trial import batch, lively, small_model, small_trial
 from trainables.batches import draws_on
 from trainables.config import DataConfig, TrialConfig
@@ -24,28 +23,6 @@ from trainables.workers import Ask, Workers
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = torch.device("cuda")
-
-
-class NoiseImages:
-    """Random pixels with labels in turn: an `ImageSet` that needs no file."""
-
-    def __init__(self, count: int, *, size: int, classes: int) -> None:
-        self.pixels = torch.randint(
-            0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-        )
-        self.classes = torch.arange(count) % classes
-        self.train: NDArray[np.int64] = np.arange(count)
-        self.heldout: NDArray[np.int64] = np.arange(0)
-        self.fingerprint = f"noise-{count}-{size}-{classes}"
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
-        return self.pixels[torch.from_numpy(indices)]
-
-    def labels(self, indices: NDArray[np.int64]) -> Tensor:
-        return self.classes[torch.from_numpy(indices)]
 
 
 IMAGES = NoiseImages(64, size=16, classes=5)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.small_trial import batch, small_model, small_trial
-from trainables.config import ConvStemEmbedding, LinearEmbedding
 from trainables.initial import initial_value
+from trainables.model_config import ConvStemEmbedding, LinearEmbedding
 from trainables.network import build
 
 

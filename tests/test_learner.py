@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tests.noise_images import NoiseImages
 from tests.small_trial import CLASSES, SIZE, small_model, small_trial
 from trainables.batches import Batches
 from trainables.config import Constant, Cosine, OptimiserConfig, TrialConfig
@@ -15,29 +15,7 @@ from trainables.memory import Fit, peak_bytes
 from trainables.optimiser import learning_rate
 from trainables.workers import Workers
 
-
-class NoiseImages:
-    """Random pixels in memory: an `ImageSet`."""
-
-    def __init__(self, count: int = 24, *, classes: int = CLASSES) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.pixels = torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
-        self.classes = torch.arange(count) % classes
-        self.train = np.arange(count)
-        self.heldout = np.arange(0)
-        self.fingerprint = f"noise-{count}"
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def read(self, indices: np.ndarray) -> Tensor:
-        return self.pixels[torch.from_numpy(indices)]
-
-    def labels(self, indices: np.ndarray) -> Tensor:
-        return self.classes[torch.from_numpy(indices)]
-
-
-IMAGES = NoiseImages()
+IMAGES = NoiseImages(24, size=SIZE, classes=CLASSES)
 
 
 def trained(*, steps: int = 3, how: Fit | None = None, model: dict[str, Any] | None = None, **changes: Any) -> Learner:
@@ -138,8 +116,8 @@ def test_a_parent_of_another_shape_is_refused_by_name() -> None:
 def test_an_unconditional_trial_learns_without_labels_to_drop() -> None:
     data = small_trial().data.model_copy(update={"num_classes": 1})
     trial = TrialConfig.model_validate({**small_trial().model_dump(), "data": data})
-    learner = Learner(trial, NoiseImages(classes=1), workers=Workers())
-    batch = Batches(trial, NoiseImages(classes=1), device=torch.device("cpu")).take(0, 400)
+    learner = Learner(trial, NoiseImages(24, size=SIZE, classes=1), workers=Workers())
+    batch = Batches(trial, NoiseImages(24, size=SIZE, classes=1), device=torch.device("cpu")).take(0, 400)
     assert set(batch.y.tolist()) == {0}
     learner.update()
     assert learner.health.divergence(Workers()) is None
@@ -147,7 +125,7 @@ def test_an_unconditional_trial_learns_without_labels_to_drop() -> None:
 
 def test_labels_that_the_network_does_not_know_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.4, got 0\.\.6; the trial has num_classes=5"):
-        Learner(small_trial(), NoiseImages(classes=7), workers=Workers())
+        Learner(small_trial(), NoiseImages(24, size=SIZE, classes=7), workers=Workers())
 
 
 def test_a_worker_is_given_what_was_asked_for_and_else_what_fits_its_memory() -> None:

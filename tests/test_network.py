@@ -10,8 +10,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from tests.small_trial import CLASSES, batch, lively, small_model, small_trial
-from trainables.config import ConvStemEmbedding, DiffusionConfig, LinearEmbedding
+from trainables.config import DiffusionConfig
 from trainables.embedding import images_of, patches_of
+from trainables.model_config import ConvStemEmbedding, LinearEmbedding
 from trainables.network import SIGMA_DATA, dropout_of, edm_skip
 from trainables.norm import rms_normalise
 from trainables.positions import rotate, rotate_by_parts, rotation_table, sincos_table

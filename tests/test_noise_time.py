@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tests.small_trial import CLASSES, batch, lively, small_model, small_trial
-from trainables.config import DiffusionConfig, EvaluationConfig, Target, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import DiffusionConfig, Target, TrialConfig
 from trainables.network import JiT, build
 from trainables.noise_time import (
     NoiseTime,

@@ -25,10 +25,12 @@ from jit_sweep.official_settings import config_of, official_name
 from search_spaces.presets import preset
 from tests.command import jit_sweep, rows_of
 from tests.small_trial import lively, small_model, small_trial
-from trainables.config import DecayEma, EvaluationConfig, LinearEmbedding
+from trainables.assignment import EvaluationConfig
+from trainables.config import DecayEma
 from trainables.cost import mlp_hidden, parameter_count
 from trainables.diffusion import noisy
 from trainables.evaluation.generate import generate
+from trainables.model_config import LinearEmbedding
 from trainables.network import JiT
 from trainables.official import TABLE_TOLERANCE, to_ours
 from trainables.official_file import SETS, Sizes

@@ -14,7 +14,7 @@ from jit_sweep.plan import plan
 from jit_sweep.spec import SweepSpec
 from jit_sweep.submit.source import PACKAGES, copy_source
 from tests.sweeps import tiny_sweep
-from trainables.config import Assignment
+from trainables.assignment import Assignment
 
 TOP = Path(__file__).parent.parent
 PACKAGED = (

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.small_trial import CLASSES, batch, lively, small_model, small_trial
-from trainables.config import DiffusionConfig, EvaluationConfig, Target
+from trainables.assignment import EvaluationConfig
+from trainables.config import DiffusionConfig, Target
 from trainables.diffusion import convert
 from trainables.network import JiT
 from trainables.sampler import guidance_at, sample, time_grid

@@ -7,7 +7,8 @@ import pytest
 from jit_sweep.executor.schedule import Over, Propose, Start, Wait, Work, next_step
 from jit_sweep.ledger.records import EntryRow, EntryState
 from search_spaces.presets import preset
-from trainables.config import DataConfig, EvaluationConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import DataConfig, TrialConfig
 
 DATA = DataConfig(digest="0", image_size=32, num_classes=9)
 

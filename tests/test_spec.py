@@ -76,6 +76,9 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ({"baseline": {"preset": "jit-x"}}, "`preset` must be one of jit-tiny"),
         ({"stages": [{"grids": {}}]}, "stages[0]: must be a mapping with one of the keys grid, search"),
         ({"stages": []}, "stages: tuple should have at least 1 item"),
+        ({"resources": {"gpus": 0.5}}, "`memory_gib` must be given where workers share a GPU, got gpus=0.5"),
+        ({"evaluation": {"shift": 0.0}}, "evaluation.shift: input should be greater than or equal to 0.001, got 0.0"),
+        ({"baseline": {"preset": "jit-tiny", "parent": {"trial": "x", "images": 8}}}, "baseline.parent.trial"),
         ({"budget": {"images_per_trial": 16.5}}, "budget.images_per_trial: input should be a valid integer, got 16.5"),
         ({"evaluation": {"interval": [0.9, 0.1]}}, "`interval` must be (low, high) with low < high"),
         (

@@ -17,8 +17,9 @@ from jit_sweep.ledger.records import EventKind
 from tests.cluster import Head
 from tests.command import Running, environment, jit_sweep, rows_of
 from tests.sweeps import write_sweep
+from trainables.assignment import Assignment
 from trainables.checkpoint import Store
-from trainables.config import Assignment, TrialConfig
+from trainables.config import TrialConfig
 from trainables.train import train
 
 LEARNING_RATES = [1e-3, 1e30]

@@ -7,21 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainables.assignment import Assignment, EvaluationConfig
 from trainables.checkpoint import Store
-from trainables.config import (
-    Assignment,
-    DataConfig,
-    DecayEma,
-    DiffusionConfig,
-    EvaluationConfig,
-    HalfLifeEma,
-    LinearEmbedding,
-    ModelConfig,
-    OptimiserConfig,
-    TrialConfig,
-)
+from trainables.config import DataConfig, DecayEma, DiffusionConfig, HalfLifeEma, OptimiserConfig, TrialConfig
 from trainables.cost import training_flops
 from trainables.data import describe
+from trainables.model_config import LinearEmbedding, ModelConfig
 from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 from trainables.train import train
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trainables.config import Assignment
+from trainables.assignment import Assignment
 from trainables.report import Ended, Outcome
 from trainables.yaml_file import parsed
 

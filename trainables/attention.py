@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trainables.config import AttentionMode, ModelConfig
+from trainables.config import AttentionMode
+from trainables.model_config import ModelConfig
 from trainables.norm import HeadNorm
 from trainables.positions import rotate
 

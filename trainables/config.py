@@ -1,7 +1,7 @@
 """What a trial is: a frozen, torch-free description from which the same weights come bit for bit.
 
 `TrialConfig` holds everything that changes the numbers and nothing else; its id is a hash of its content. How long it trains
-(the budget), how it is scored (`EvaluationConfig`) and where its files lie are kept outside it, in an `Assignment`.
+(the budget), how it is scored and where its files lie are kept outside it, in `trainables.assignment`.
 """
 
 from typing import Annotated, Literal, Self
@@ -20,6 +20,7 @@ from trainables.fields import (
     content_hash,
     nearest,
 )
+from trainables.model_config import ModelConfig
 
 MATHS_VERSION = 2
 """Part of every trial's identity: raised in the commit that changes what a configuration trains to."""
@@ -41,95 +42,6 @@ class DataConfig(Frozen):
     """1 means an unconditional model."""
     flip: bool = True
     """Mirror each image left to right with probability one half, as the official JiT trainer does."""
-
-
-class LinearEmbedding(Frozen):
-    """One linear map from a patch to a token, with bias (ViT, DiT)."""
-
-    kind: Literal["linear"] = "linear"
-
-
-class BottleneckEmbedding(Frozen):
-    """Two linear maps, patch -> dim -> width, with no activation between (JiT, section 3)."""
-
-    kind: Literal["bottleneck"] = "bottleneck"
-    dim: PositiveInt = 128
-
-
-class ConvStemEmbedding(Frozen):
-    """Stride-2 3x3 convolutions with SiLU down to one token a patch (arXiv 2106.14881); the patch is a power of two."""
-
-    kind: Literal["conv_stem"] = "conv_stem"
-
-
-Embedding = Annotated[LinearEmbedding | BottleneckEmbedding | ConvStemEmbedding, Field(discriminator="kind")]
-
-
-class ModelConfig(Frozen):
-    """A plain transformer over patches whose components are configuration; the defaults are JiT's."""
-
-    patch_size: PositiveInt
-    """Side of a square patch, in pixels."""
-    width: PositiveInt
-    """Token width D."""
-    depth: PositiveInt
-    """Number of blocks."""
-    heads: PositiveInt
-    embedding: Embedding = BottleneckEmbedding()
-    norm: Literal["rms", "layer"] = "rms"
-    """RMSNorm with a learned weight (JiT) or LayerNorm without one (DiT)."""
-    mlp: Literal["swiglu", "gelu"] = "swiglu"
-    mlp_ratio: PositiveFloat = 4.0
-    """Hidden width over D, before SwiGLU's factor 2/3."""
-    rope: bool = True
-    """Axial 2-D rotary positions on q and k."""
-    qk_norm: bool = True
-    position: Literal["sincos", "none"] = "sincos"
-    """A fixed 2-D sine-cosine table added once to the tokens."""
-    class_tokens: NonNegativeInt = 32
-    """In-context copies of the class embedding put before the image tokens; 0 is none."""
-    class_tokens_start: NonNegativeInt = 4
-    """The block before which the class tokens are prepended."""
-    dropout: Fraction = 0.0
-    """Dropout of attention and projections, in the middle half of the blocks."""
-    output_skip: Literal["none", "edm", "linear"] = "none"
-    """Pre-conditioner around the network: JiT's appendix, table 10."""
-
-    @model_validator(mode="after")
-    def heads_divide_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"`heads` must divide width, got heads={self.heads}, width={self.width}")
-        return self
-
-    @model_validator(mode="after")
-    def positions_need_quarters(self) -> Self:
-        if self.position == "sincos" and self.width % 4:
-            raise ValueError(f"`width` must be a multiple of 4 for sine-cosine positions, got width={self.width}")
-        if self.rope and (self.width // self.heads) % 4:
-            rule = "`width / heads` must be a multiple of 4 for 2-D rotary positions"
-            raise ValueError(f"{rule}, got width={self.width}, heads={self.heads}")
-        return self
-
-    @model_validator(mode="after")
-    def class_tokens_start_inside(self) -> Self:
-        if self.class_tokens and self.class_tokens_start >= self.depth:
-            rule = "`class_tokens_start` must be below depth"
-            raise ValueError(f"{rule}, got class_tokens_start={self.class_tokens_start}, depth={self.depth}")
-        return self
-
-    @model_validator(mode="after")
-    def dropout_needs_a_middle(self) -> Self:
-        if self.dropout and self.depth < 4:
-            rule = "`dropout` acts in the middle half of at least 4 blocks"
-            raise ValueError(f"{rule}, got dropout={self.dropout}, depth={self.depth}; try dropout=0.0")
-        return self
-
-    @model_validator(mode="after")
-    def conv_stem_halves(self) -> Self:
-        if self.embedding.kind == "conv_stem" and (self.patch_size & (self.patch_size - 1) or self.patch_size < 2):
-            rule = "`patch_size` must be a power of two, at least 2, for the conv stem"
-            raise ValueError(f"{rule}, got patch_size={self.patch_size}")
-        return self
 
 
 class LogitNormal(Frozen):
@@ -240,10 +152,9 @@ class Parent(Frozen):
     images: PositiveInt
 
 
-class TrialConfig(Frozen):
-    """Everything that decides a trial's numbers."""
+class Recipe(Frozen):
+    """How to train, whatever the images: what a preset names and a sweep's baseline overrides."""
 
-    data: DataConfig
     model: ModelConfig
     diffusion: DiffusionConfig = DiffusionConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -251,7 +162,6 @@ class TrialConfig(Frozen):
     """Averages kept side by side. The first, or the weights themselves where there is none, stands at the rungs."""
     batch_size: PositiveInt = 1024
     """Images of one update, over all workers."""
-    seed: NonNegativeInt = 0
     precision: Precision = "bf16"
     """bf16: autocast around the network; weights and optimiser stay fp32."""
     attention: AttentionMode = "sdpa"
@@ -259,9 +169,16 @@ class TrialConfig(Frozen):
     code has it."""
     compile: bool = False
     """Compile the step with torch.compile; sums are rounded in another order than without."""
-    device: Literal["cpu", "cuda"] = "cpu"
     parent: Parent | None = None
     """None: the weights start from the seed."""
+
+
+class TrialConfig(Recipe):
+    """Everything that decides a trial's numbers."""
+
+    data: DataConfig
+    seed: NonNegativeInt = 0
+    device: Literal["cpu", "cuda"] = "cpu"
 
     @model_validator(mode="after")
     def patch_divides_image(self) -> Self:
@@ -328,60 +245,3 @@ class TrialConfig(Frozen):
     def id(self) -> str:
         """First 12 hex digits of the hash of everything that decides the numbers."""
         return content_hash({"maths_version": MATHS_VERSION, **self.model_dump(mode="json")})
-
-
-class EvaluationConfig(Frozen):
-    """How a trial's samples are drawn and counted; equal for all trials of a comparison."""
-
-    n: Annotated[int, Field(ge=2, strict=True)] = 384
-    """Generated images a score is computed from."""
-    sampler: Literal["euler", "heun"] = "heun"
-    steps: PositiveInt = 50
-    guidance: NonNegativeFloat = 1.0
-    """Classifier-free guidance scale; 1 is off."""
-    interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)
-    """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
-    t_eps_sample: Fraction = 0.05
-    """The clamp on 1 - t (and t) while sampling; 0 is off."""
-    shift: Annotated[float, Field(ge=1e-3, le=1e3, strict=True)] = 1.0
-    """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""
-    weights: str = "ema"
-    """An average of the trial by its name, or `raw`."""
-    seed: NonNegativeInt = 0
-    """Of the starting noise and labels."""
-
-    @model_validator(mode="after")
-    def interval_is_ordered(self) -> Self:
-        low, high = self.interval
-        if low >= high:
-            raise ValueError(f"`interval` must be (low, high) with low < high, got {low}, {high}")
-        return self
-
-    @property
-    def id(self) -> str:
-        return content_hash(self.model_dump(mode="json"))
-
-
-class Assignment(Frozen):
-    """One piece of work for a trainer: bring this trial to `images` and score it there."""
-
-    trial: TrialConfig
-    images: PositiveInt
-    """Images to have trained on at the end."""
-    evaluations: tuple[EvaluationConfig, ...] = (EvaluationConfig(),)
-    rungs: tuple[PositiveInt, ...] = ()
-    """Image counts at which the held-out error is measured and the consumer asked whether to go on."""
-    data: str = "emoji32"
-    """A packaged set's name, or the URI of an .npz file."""
-    holdout: PositiveInt | None = None
-    """Held-out images to split off where the file brings no list of its own."""
-    storage: str
-    """Folder or URI below which checkpoints and sample grids are written."""
-    micro_batch: PositiveInt | None = None
-    """Images a worker holds at once; None: as many of its share as `memory_bytes` holds."""
-    activation_checkpointing: bool | None = None
-    """Recompute a block's activations in the backward pass instead of keeping them; None: only where memory asks for it."""
-    memory_bytes: PositiveInt | None = None
-    """Memory of a worker; None: its GPU's own, and no limit on a CPU."""
-    checkpoint_interval_s: PositiveFloat = 60.0
-    """Most seconds of work that a lost worker costs."""

@@ -2,7 +2,8 @@
 
 from itertools import pairwise
 
-from trainables.config import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding, ModelConfig, TrialConfig
+from trainables.config import TrialConfig
+from trainables.model_config import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding, ModelConfig
 
 TIME_FEATURES = 256
 """Sinusoids of t that the time embedding starts from."""

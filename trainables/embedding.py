@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding, TrialConfig
+from trainables.config import TrialConfig
 from trainables.cost import TIME_FEATURES, conv_stem_channels
+from trainables.model_config import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding
 
 MAX_PERIOD = 10000.0
 

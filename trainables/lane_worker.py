@@ -14,8 +14,8 @@ import ray
 import torch
 from ray.train import get_context
 
+from trainables.assignment import Assignment
 from trainables.checkpoint import CheckpointError
-from trainables.config import Assignment
 from trainables.memory import Infeasible
 from trainables.report import Decision, Report, Rung
 from trainables.train import train
@@ -31,8 +31,6 @@ ACTOR_GONE = 75
 def lane_loop(config: dict[str, Any]) -> None:
     """The Train loop of a lane. `config`: `actor` (its name), `lane` (this lane's name), `threads` (torch's)."""
     torch.set_num_threads(config["threads"])
-    # Trials of many shapes follow each other; fixed segments of a GPU's memory would end in fragments. Read when CUDA starts.
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     context = get_context()
     worker = _LaneWorker(
         ray.get_actor(config["actor"], namespace=NAMESPACE),

@@ -190,7 +190,7 @@ def fitted(
         trainables.memory.Infeasible: not even one image fits.
     """
     if memory_bytes is None and trial.device == "cuda":
-        memory_bytes = torch.cuda.get_device_properties(0).total_memory
+        memory_bytes = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     asked = micro_batch is not None or memory_bytes is None
     found = Fit(share, activation_checkpointing=False) if asked else fit(trial, share=share, memory_bytes=memory_bytes or 0)
     recompute = found.activation_checkpointing if activation_checkpointing is None else activation_checkpointing

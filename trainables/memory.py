@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from trainables.config import ModelConfig, TrialConfig
+from trainables.config import TrialConfig
 from trainables.cost import mlp_hidden, modulation_chunks, parameter_count
+from trainables.model_config import ModelConfig
 
 FP32 = 4
 """Bytes; the residual stream, weights, gradients and averages are always fp32."""

@@ -43,7 +43,7 @@ _SCORED = (
         "minimize",
         "mean squared velocity",
         "error of the predicted velocity on a fixed grid of held-out image, noise and t; says nothing along noise_scale, which "
-        "scales the velocity itself, nor along what only sampling knows, since nothing is sampled",
+        "scales the velocity itself, nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled",
         blind_to=frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance"}),
     ),
 )

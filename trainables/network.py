@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trainables.attention import Attention, split_linear
-from trainables.config import ModelConfig, TrialConfig
+from trainables.config import TrialConfig
 from trainables.cost import mlp_hidden, modulation_chunks
 from trainables.embedding import TimeEmbedding, images_of, patch_embedding
 from trainables.initial import initialise
+from trainables.model_config import ModelConfig
 from trainables.norm import ModulatedNorm
 from trainables.positions import rotation_table, sincos_table
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from trainables.config import DiffusionConfig, EvaluationConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import DiffusionConfig
 from trainables.diffusion import convert
 
 Velocity = Callable[[Tensor, float], Tensor]

@@ -9,8 +9,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from trainables.assignment import Assignment, EvaluationConfig
 from trainables.checkpoint import Commit, Store
-from trainables.config import RAW, Assignment, EvaluationConfig, Parent
+from trainables.config import RAW, Parent
 from trainables.cost import training_flops
 from trainables.data import ImageSet, open_images
 from trainables.ema import MODEL

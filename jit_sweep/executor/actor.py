@@ -19,7 +19,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, Cause, EntryRow, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, TrialBusy
 from jit_sweep.plan import Entry
-from trainables.config import Assignment
+from trainables.assignment import Assignment
 from trainables.report import Ended, Report
 
 _log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would force-kill lanes that are about to save
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",  # a lane's shapes follow each other: fixed segments end in fragments
 }
 _LOCAL = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody preempts a laptop

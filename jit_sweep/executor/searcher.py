@@ -16,7 +16,7 @@ from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan import Entry, Plan, entry_of, proposals, searches
 from jit_sweep.results import best_cell
 from search_spaces.axes import AxisValue, put
-from search_spaces.presets import Recipe
+from trainables.config import Recipe
 
 if TYPE_CHECKING:
     from jit_sweep.search import Told

@@ -7,7 +7,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from trainables.config import EvaluationConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import TrialConfig
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
 

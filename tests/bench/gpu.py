@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from search_spaces.presets import preset
+from tests.noise_images import NoiseImages
 from trainables.config import DataConfig, TrialConfig
 from trainables.cost import training_flops
 from trainables.draws import Purpose
@@ -38,26 +36,6 @@ CASES = [
     ("jit-tiny/16", 32, 32),
 ]
 """Preset, image size, and images of an update, less where memory holds less."""
-
-
-class NoiseImages:
-    """Random pixels with labels in turn: an `ImageSet` that needs no file."""
-
-    def __init__(self, count: int, *, size: int) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
-        self.train: NDArray[np.int64] = np.arange(count)
-        self.heldout: NDArray[np.int64] = np.arange(0)
-        self.fingerprint = f"noise-{count}-{size}"
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
-        return self.pixels[torch.from_numpy(indices)]
-
-    def labels(self, indices: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(indices) % CLASSES
 
 
 @dataclass(frozen=True)
@@ -136,7 +114,9 @@ def measured(trial: TrialConfig, how: Fit, *, mode: str) -> Row:
 def in_mode(trial: TrialConfig, how: Fit, *, mode: str) -> Learner:
     """A learner whose step is eager, compiled, or compiled and replayed as CUDA graphs."""
     trial = trial.model_copy(update={"compile": mode != "eager"})
-    learner = Learner(trial, NoiseImages(max(512, trial.batch_size), size=trial.data.image_size), workers=Workers(), how=how)
+    learner = Learner(
+        trial, NoiseImages(max(512, trial.batch_size), size=trial.data.image_size, classes=CLASSES), workers=Workers(), how=how
+    )
     if mode == "graphs":
         assert isinstance(learner.image_losses, CompiledStep)
         graphed = torch.compile(image_losses, fullgraph=True, dynamic=False, mode="reduce-overhead")

@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config import BottleneckEmbedding, EvaluationConfig, ModelConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import TrialConfig
 from trainables.cost import TIME_FEATURES, mlp_hidden
 from trainables.embedding import MAX_PERIOD, images_of
+from trainables.model_config import BottleneckEmbedding, ModelConfig
 from trainables.norm import EPS
 from trainables.positions import rotation_table, sincos_table
 from trainables.sampler import guidance_at

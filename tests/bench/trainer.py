@@ -17,11 +17,13 @@ from torch import Tensor
 
 from tests.bench.official_step import OfficialNetwork, OfficialStep, two_pass_heun
 from tests.bench.table import say
-from trainables.config import DataConfig, DecayEma, DiffusionConfig, EvaluationConfig, ModelConfig, Precision, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import DataConfig, DecayEma, DiffusionConfig, Precision, TrialConfig
 from trainables.diffusion import times
 from trainables.draws import PhiloxDraws, Purpose
 from trainables.ema import Averages
 from trainables.health import Health
+from trainables.model_config import ModelConfig
 from trainables.network import JiT, build
 from trainables.official import to_official
 from trainables.optimiser import adamw

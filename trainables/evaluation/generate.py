@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.config import EvaluationConfig, TrialConfig
+from trainables.assignment import EvaluationConfig
+from trainables.config import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
 from trainables.draws import PhiloxDraws, Purpose

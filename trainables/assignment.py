@@ -1,0 +1,70 @@
+"""What a trainer is given besides the trial itself: how far to go, how to score it, and where its files lie."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainables.config import TrialConfig
+from trainables.fields import Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, content_hash
+
+
+class Sampling(Frozen):
+    """How samples are drawn and counted."""
+
+    n: Annotated[int, Field(ge=2, strict=True)] = 384
+    """Generated images a score is computed from."""
+    sampler: Literal["euler", "heun"] = "heun"
+    steps: PositiveInt = 50
+    guidance: NonNegativeFloat = 1.0
+    """Classifier-free guidance scale; 1 is off."""
+    interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)
+    """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
+    shift: Annotated[float, Field(ge=1e-3, le=1e3, strict=True)] = 1.0
+    """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""
+    seed: NonNegativeInt = 0
+    """Of the starting noise and labels."""
+
+    @model_validator(mode="after")
+    def interval_is_ordered(self) -> Self:
+        low, high = self.interval
+        if low >= high:
+            raise ValueError(f"`interval` must be (low, high) with low < high, got {low}, {high}")
+        return self
+
+
+class EvaluationConfig(Sampling):
+    """How a trial is scored; equal for all trials of a comparison."""
+
+    t_eps_sample: Fraction = 0.05
+    """The clamp on 1 - t (and t) while sampling; 0 is off."""
+    weights: str = "ema"
+    """An average of the trial by its name, or `raw`."""
+
+    @property
+    def id(self) -> str:
+        return content_hash(self.model_dump(mode="json"))
+
+
+class Assignment(Frozen):
+    """One piece of work for a trainer: bring this trial to `images` and score it there."""
+
+    trial: TrialConfig
+    images: PositiveInt
+    """Images to have trained on at the end."""
+    evaluations: tuple[EvaluationConfig, ...] = (EvaluationConfig(),)
+    rungs: tuple[PositiveInt, ...] = ()
+    """Image counts at which the held-out error is measured and the consumer asked whether to go on."""
+    data: str = "emoji32"
+    """A packaged set's name, or the URI of an .npz file."""
+    holdout: PositiveInt | None = None
+    """Held-out images to split off where the file brings no list of its own."""
+    storage: str
+    """Folder or URI below which checkpoints and sample grids are written."""
+    micro_batch: PositiveInt | None = None
+    """Images a worker holds at once; None: as many of its share as `memory_bytes` holds."""
+    activation_checkpointing: bool | None = None
+    """Recompute a block's activations in the backward pass instead of keeping them; None: only where memory asks for it."""
+    memory_bytes: PositiveInt | None = None
+    """Memory of a worker; None: its GPU's own, and no limit on a CPU."""
+    checkpoint_interval_s: PositiveFloat = 60.0
+    """Most seconds of work that a lost worker costs."""
