@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainables.network import JiT
 
 WEIGHTS = "model.safetensors"
-"""The averaged weights, which the scores are of."""
+"""The weights that the scores are of: an average, or the trained ones."""
 CONFIG = "config.json"
 SCORES = "scores.json"
 LINEAGE = "lineage.json"
@@ -58,7 +58,7 @@ def read_config(folder: Path) -> ChampionConfig:
 
 
 def load_network(folder: Path) -> "JiT":
-    """A champion's network with its averaged weights, on the CPU, ready to sample from. UserError: no such files."""
+    """A champion's network with the weights that were scored, on the CPU, ready to sample from. UserError: no such files."""
     # Here and not at the top: torch takes seconds to start, and `export` does without.
     from safetensors import SafetensorError
     from safetensors.torch import load_file

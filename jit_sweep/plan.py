@@ -123,7 +123,7 @@ def entry_of(
         trial=trial,
         images=images,
         evaluation=evaluation,
-        rungs=rungs(images, count=spec.budget.rungs, batch_size=trial.batch_size),
+        rungs=rungs(images, count=spec.budget.rungs, unit=math.lcm(trial.batch_size, *_batch_sizes(spec))),
         origin=origin,
     )
 
@@ -157,9 +157,11 @@ def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: in
 
 
 def _check_batch(batch_size: int, *, images: int, workers: int) -> None:
-    """An axis may bring a batch size that the baseline's budget and workers do not fit."""
+    """An axis may bring a batch size that the budget and the workers do not fit."""
     if images % batch_size:
-        raise ValueError(f"`images_per_trial` must be a multiple of batch_size, got {images}, batch_size={batch_size}")
+        rule = "`images_per_trial` must be a multiple of batch_size"
+        nearest_multiple = max(1, round(images / batch_size)) * batch_size
+        raise ValueError(f"{rule}, got {images}, batch_size={batch_size}; try {nearest_multiple}")
     if batch_size % workers:
         raise ValueError(f"`workers` must divide batch_size, got workers={workers}, batch_size={batch_size}")
 
@@ -168,10 +170,18 @@ def _device(spec: SweepSpec) -> str:
     return "cuda" if spec.resources.gpus else "cpu"
 
 
-def rungs(images: int, *, count: int, batch_size: int) -> tuple[int, ...]:
-    """Equally spaced image counts, each a whole number of batches, the last at the end."""
-    steps = images // batch_size
-    return tuple(sorted({max(1, round(steps * k / count)) * batch_size for k in range(1, count + 1)}))
+def rungs(images: int, *, count: int, unit: int) -> tuple[int, ...]:
+    """Equally spaced image counts, the last at the end, the others whole multiples of what all batch sizes divide: arms of
+    different batch sizes stand at the same ones."""
+    points = {round(images * k / count / unit) * unit for k in range(1, count)}
+    return (*sorted(point for point in points if 0 < point < images), images)
+
+
+def _batch_sizes(spec: SweepSpec) -> set[int]:
+    """Every batch size that a stage's axes give."""
+    axes = [stage.grid.axes if isinstance(stage, GridStage) else stage.search.axes for stage in spec.stages]
+    spaces = [given["batch_size"] for given in axes if "batch_size" in given]
+    return {size for space in spaces if isinstance(space, tuple) for size in space}
 
 
 def combinations(axes: Mapping[str, Any]) -> Iterator[dict[str, AxisValue]]:
@@ -208,9 +218,9 @@ def _check_counts(spec: SweepSpec, data: DataDescription, baseline: Recipe, *, s
     faults = [
         f"{source}: {key}: must be a multiple of batch_size={batch}, got {images}; try {max(1, round(images / batch)) * batch}"
         for key, images in budgets
-        if images % batch
+        if images % batch and not _batch_sizes(spec)
     ]
-    if batch % spec.resources.workers:
+    if not _batch_sizes(spec) and batch % spec.resources.workers:
         faults.append(f"{source}: resources.workers: must divide batch_size={batch}, got {spec.resources.workers}")
     if spec.evaluation.n > data.heldout_count:
         rule = f"must be at most {data.heldout_count}, the held-out images: scores are read against as many real ones"

@@ -243,6 +243,10 @@ class Resources(Frozen):
     """Most trials at once; None: as many as the cluster holds when the sweep starts."""
     memory_gib: PositiveFloat | None = None
     """Memory of each worker, which its micro-batch is chosen by; None: its GPU's own, and no limit on a CPU."""
+    micro_batch: PositiveInt | None = None
+    """Images a worker holds at once; None: as many of its share as memory holds."""
+    activation_checkpointing: bool | None = None
+    """Recompute activations in the backward pass; None: only where memory asks for it."""
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of training that a lost worker costs."""
 

@@ -103,7 +103,12 @@ _REGISTERED = (
     ),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", _FRACTION, _at("diffusion", "t_eps_train")),
     Axis("noise_scale", "standard deviation of the noise", _POSITIVE, _at("diffusion", "noise_scale")),
-    Axis("learning_rate", "AdamW's learning rate", _POSITIVE, _at("optimiser", "learning_rate")),
+    Axis(
+        "learning_rate",
+        "AdamW's learning rate; of 256 images where `scale_with_batch` is set, as in the JiT presets",
+        _POSITIVE,
+        _at("optimiser", "learning_rate"),
+    ),
     Axis("width", "token width", _POSITIVE_INT, _at("model", "width")),
     Axis("depth", "number of blocks", _POSITIVE_INT, _at("model", "depth")),
     Axis("bottleneck", "patch embedding's bottleneck; null is none", TypeAdapter(PositiveInt | None), _put_bottleneck),

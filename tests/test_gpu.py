@@ -178,9 +178,7 @@ PEAKS = [
 
 
 @pytest.mark.parametrize(("name", "image_size", "how", "changes"), PEAKS, ids=lambda value: str(value))
-def test_the_memory_model_bounds_the_measured_peak_and_wastes_little(
-    name: str, image_size: int, how: Fit, changes: dict[str, object]
-) -> None:
+def test_the_memory_model_follows_the_measured_peak(name: str, image_size: int, how: Fit, changes: dict[str, object]) -> None:
     trial = of_preset(name, image_size=image_size, **{"batch_size": how.micro_batch, **changes})
     images = NoiseImages(64, size=image_size, classes=1000)
     torch.cuda.empty_cache()

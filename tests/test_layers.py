@@ -27,6 +27,10 @@ PLACES = {
 }
 TORCH_FREE = (
     "trainables.config",
+    "trainables.model_config",
+    "trainables.assignment",
+    "trainables.memory",
+    "trainables.hardware",
     "trainables.metrics",
     "trainables.report",
     "trainables.cost",

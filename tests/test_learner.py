@@ -8,10 +8,10 @@ from torch import Tensor
 
 from tests.noise_images import NoiseImages
 from tests.small_trial import CLASSES, SIZE, small_model, small_trial
-from trainables.batches import Batches
+from trainables.batches import Batch, Batches
 from trainables.config import Constant, Cosine, OptimiserConfig, TrialConfig
-from trainables.learner import MEASURE_EVERY, Learner, fitted
-from trainables.memory import Fit, peak_bytes
+from trainables.learner import Learner
+from trainables.memory import Fit
 from trainables.optimiser import learning_rate
 from trainables.workers import Workers
 
@@ -62,15 +62,57 @@ def test_a_clip_changes_the_weights_only_where_the_gradient_is_longer_than_it() 
     assert not same(free, tight)
 
 
-def test_the_gradients_norm_is_measured_every_fifty_updates_and_every_one_under_a_clip() -> None:
-    learner = trained(steps=1)
-    assert learner.grad_norm() is None
-    learner.images = (MEASURE_EVERY - 1) * learner.trial.batch_size
+def test_the_gradients_norm_of_the_last_update_can_be_read() -> None:
+    learner = trained(steps=0)
+    assert learner.health.grad_norm() is None
     learner.update()
-    norm = learner.grad_norm()
+    norm = learner.health.grad_norm()
     assert norm is not None
     assert 0 < norm < 1e3
-    assert trained(steps=1, optimiser=OptimiserConfig(grad_clip=1.0)).grad_norm() is not None
+    clipped = trained(steps=1, optimiser=OptimiserConfig(grad_clip=norm / 2))
+    assert clipped.health.grad_norm() == norm
+
+
+def test_once_something_was_not_finite_no_further_update_is_applied() -> None:
+    learner = trained(steps=2)
+    learner.health.diverged.fill_(1.0)
+    before, state = weights(learner), {name: tensor.clone() for name, tensor in learner.parts()["optimiser"].items()}
+    learner.update()
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(learner), strict=True))
+    after = learner.parts()["optimiser"]
+    assert all(torch.equal(tensor, after[name]) for name, tensor in state.items())
+
+
+def test_adamw_has_the_configured_betas_and_decays_matrices_alone() -> None:
+    config = OptimiserConfig(beta1=0.8, beta2=0.7, weight_decay=0.5, learning_rate=0.1)
+    learner = trained(steps=0, optimiser=config)
+    matrices, vectors = learner.optimiser.param_groups
+    assert [group["betas"] for group in (matrices, vectors)] == [(0.8, 0.7)] * 2
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.5, 0.0)
+    assert {p.ndim for p in vectors["params"]} == {1}
+    plain = trained(steps=1, optimiser=config.model_copy(update={"weight_decay": 0.0}))
+    learner.update()
+    pairs = list(zip(weights(learner), weights(plain), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs if a.ndim == 1)
+    assert any(not torch.equal(a, b) for a, b in pairs if a.ndim > 1)
+
+
+def test_half_of_the_images_are_mirrored_and_a_share_of_the_labels_dropped_where_asked() -> None:
+    def taken(**changes: Any) -> Batch:
+        base = small_trial()
+        data = base.data.model_copy(update={"flip": changes.pop("flip", False)})
+        trial = TrialConfig.model_validate({**base.model_dump(), "data": data, "diffusion": changes})
+        return Batches(trial, IMAGES, device=torch.device("cpu")).take(0, 400)
+
+    plain, mirrored = taken(label_drop=0.0), taken(label_drop=0.0, flip=True)
+    flipped = [torch.equal(a.flip(-1), b) for a, b in zip(plain.x, mirrored.x, strict=True)]
+    kept = [torch.equal(a, b) for a, b in zip(plain.x, mirrored.x, strict=True)]
+    assert sum(flipped) + sum(kept) == 400
+    assert 150 < sum(flipped) < 250
+    assert not (plain.y == CLASSES).any()
+    assert 60 < int((taken(label_drop=0.25).y == CLASSES).sum()) < 140
+    assert torch.equal(taken(noise_scale=2.0).e, 2 * plain.e)
+    assert not torch.equal(taken(t_sampling={"kind": "uniform"}).t, plain.t)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
@@ -126,18 +168,6 @@ def test_an_unconditional_trial_learns_without_labels_to_drop() -> None:
 def test_labels_that_the_network_does_not_know_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.4, got 0\.\.6; the trial has num_classes=5"):
         Learner(small_trial(), NoiseImages(24, size=SIZE, classes=7), workers=Workers())
-
-
-def test_a_worker_is_given_what_was_asked_for_and_else_what_fits_its_memory() -> None:
-    trial = small_trial()
-    assert fitted(trial, share=4) == Fit(4, activation_checkpointing=False)
-    assert fitted(trial, share=4, micro_batch=3) == Fit(3, activation_checkpointing=False)
-    assert fitted(trial, share=4, activation_checkpointing=True) == Fit(4, activation_checkpointing=True)
-    assert fitted(trial, share=4, memory_bytes=2 * peak_bytes(trial, Fit(4, activation_checkpointing=False))) == Fit(
-        4, activation_checkpointing=False
-    )
-    tight = peak_bytes(trial, Fit(4, activation_checkpointing=True)) * 10 // 9 + 1
-    assert fitted(trial, share=4, memory_bytes=tight) == Fit(4, activation_checkpointing=True)
 
 
 def test_batches_do_not_depend_on_how_they_are_cut_and_cross_epochs() -> None:

@@ -8,6 +8,7 @@ from search_spaces.presets import preset
 from tests.small_trial import batch, lively, small_model, small_trial
 from trainables.config import DataConfig, TrialConfig
 from trainables.cost import parameter_count
+from trainables.evaluation.at_once import images_at_once
 from trainables.memory import HEADROOM, Fit, Infeasible, fit, peak_bytes, state_bytes
 
 GIB = 2**30
@@ -60,6 +61,30 @@ def test_what_does_not_fit_is_infeasible_with_the_memory_that_one_image_takes() 
         fit(big("jit-b/1", image_size=128), share=8, memory_bytes=2 * GIB)
 
 
+def test_what_is_asked_for_is_kept_to_and_refused_where_it_does_not_fit() -> None:
+    trial = small_trial()
+    assert fit(trial, share=4, memory_bytes=None) == Fit(4, activation_checkpointing=False)
+    assert fit(trial, share=4, memory_bytes=None, micro_batch=3) == Fit(3, activation_checkpointing=False)
+    assert fit(trial, share=4, memory_bytes=GIB, micro_batch=9) == Fit(4, activation_checkpointing=False)
+    asked = {"share": 256, "memory_bytes": 6 * GIB}
+    assert fit(big("jit-b/8", image_size=128), **asked, activation_checkpointing=False) == Fit(
+        8, activation_checkpointing=False
+    )
+    with pytest.raises(Infeasible, match="256 images at once must fit"):
+        fit(big("jit-b/8", image_size=128), **asked, micro_batch=256)
+
+
+def test_several_workers_hold_their_gradients_once_more() -> None:
+    assert state_bytes(small_trial(), workers=2) - state_bytes(small_trial()) == 4 * parameter_count(small_trial())
+
+
+@pytest.mark.parametrize(("attention", "least"), [("sdpa", 8), ("fp32", 1)])
+def test_an_evaluation_takes_fewer_images_at_once_where_attention_is_written_out(attention: str, least: int) -> None:
+    trial = big("jit-b/1", image_size=128, attention=attention, device="cuda", precision="bf16")
+    assert images_at_once(trial, device="cuda") == least
+    assert images_at_once(small_trial(), device="cpu") > 64
+
+
 def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
     """Bytes of the distinct storages that a forward pass on this machine keeps for its backward pass."""
     network = lively(trial).train()
@@ -81,8 +106,15 @@ def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
 
 @pytest.mark.parametrize(
     ("model", "changes"),
-    [({}, {}), ({"width": 96, "heads": 6}, {}), ({"mlp": "gelu"}, {}), ({}, {"attention": "fp32"}), ({"depth": 8}, {})],
-    ids=["base", "wide", "gelu", "fp32 attention", "deep"],
+    [
+        ({}, {}),
+        ({"width": 96, "heads": 6}, {}),
+        ({"mlp": "gelu"}, {}),
+        ({}, {"attention": "fp32"}),
+        ({"depth": 8}, {}),
+        ({"dropout": 0.2}, {}),
+    ],
+    ids=["base", "wide", "gelu", "fp32 attention", "deep", "dropout"],
 )
 def test_the_model_follows_what_autograd_keeps(model: dict[str, object], changes: dict[str, object]) -> None:
     trial = small_trial(small_model(patch_size=2, **model), **changes)

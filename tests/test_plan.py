@@ -185,3 +185,40 @@ def test_every_batch_size_of_an_axis_must_divide_the_budget_and_be_divided_by_th
         planned(tmp_path, **grid({"batch_size": [8, 12]}))
     with pytest.raises(UserError, match="batch_size=1: `workers` must divide batch_size, got workers=2, batch_size=1"):
         planned(tmp_path, **grid({"batch_size": [8, 1]}), resources={"workers": 2})
+
+
+def test_arms_of_different_batch_sizes_stand_at_the_same_rungs(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"batch_size": [8, 12]}), budget={"images_per_trial": 96, "rungs": 4}).entries
+    assert [entry.rungs for entry in entries] == [(24, 48, 72, 96)] * 2
+
+
+def test_a_parent_is_part_of_a_trial_and_of_its_id(tmp_path: Path) -> None:
+    parent = {"trial": "0123456789ab", "images": 16}
+    entry = planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8, "parent": parent}).entries[0]
+    plain = planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8}).entries[0]
+    assert entry.trial.parent is not None
+    assert entry.trial.parent.model_dump() == parent
+    assert entry.trial_id != plain.trial_id
+
+
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ({"attention": "flash"}, "`attention` flash needs a GPU and precision bf16, got device=cpu, precision=fp32"),
+        (
+            {"ema": [{"kind": "decay", "name": "raw"}]},
+            "`ema` must name each average once, and none of them model, optimiser, raw",
+        ),
+        ({"ema": [{"kind": "decay"}, {"kind": "half_life", "images": 8}]}, "`ema` must name each average once"),
+    ],
+)
+def test_an_override_that_no_trial_can_have_is_refused(tmp_path: Path, override: dict[str, Any], rule: str) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8, **override})
+    assert rule in str(error.value)
+
+
+def test_how_a_step_is_computed_is_part_of_a_trial(tmp_path: Path) -> None:
+    changed = {"compile": True, "attention": "fp32", "precision": "bf16"}
+    trial = planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8, **changed}).entries[0].trial
+    assert trial.model_dump(include=set(changed)) == changed

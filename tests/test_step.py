@@ -30,7 +30,7 @@ def _one_thread() -> Iterator[None]:
 
 def trial(**changes: object) -> TrialConfig:
     model = small_model(width=16, depth=2, heads=2, class_tokens=2, class_tokens_start=1, output_skip="edm")
-    return small_trial(model, **{"compile": True, **changes})
+    return small_trial(**{"model": model, "compile": True, **changes})
 
 
 def trained(config: TrialConfig) -> Learner:
@@ -77,6 +77,16 @@ def test_what_a_compiled_step_depends_on_is_the_shape_the_cell_and_how_it_is_com
     other = [trial(precision="bf16"), trial(attention="fp32"), trial(diffusion={"prediction": "x", "loss": "x"})]
     assert {shape_of(each) for each in alike} == {shape_of(trial())}
     assert len({shape_of(each) for each in [trial(), *other]}) == 4
+
+
+def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:
+    models = [small_model(depth=2, class_tokens_start=1, embedding={"kind": "bottleneck", "dim": dim}) for dim in range(1, 6)]
+    shapes = [trial(model=model) for model in models]
+    assert len(shapes) > step.MOST_SHAPES
+    networks = [step_of(shape).network for shape in shapes]
+    assert step_of(shapes[-1]).network is networks[-1]
+    assert len(step._steps) == step.MOST_SHAPES
+    assert step_of(shapes[0]).network is not networks[0]
 
 
 def test_an_eager_trial_gets_a_network_of_its_own() -> None:

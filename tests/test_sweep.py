@@ -113,14 +113,15 @@ def test_a_lane_of_several_workers_trains_what_a_lane_of_one_does_but_for_roundi
     finished: Path, tmp_path: Path, workers: int
 ) -> None:
     grid = {"axes": {"learning_rate": LEARNING_RATES[:1], "prediction": ["x"]}, "seeds": 1}
-    resources = {"workers": workers, "cpus": 0.5}
+    resources = {"workers": workers, "cpus": 0.5, "memory_gib": 1.0, "micro_batch": 1, "activation_checkpointing": True}
     file = write_sweep(tmp_path, stages=[{"grid": grid}], budget={"images_per_trial": 64, "rungs": 2}, resources=resources)
     done = jit_sweep("run", file, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
     trial = reader.entries("tiny")[0].trial
     phases = [event.data for event in reader.events_since("tiny", 0, limit=1000) if event.kind is EventKind.PHASE]
-    assert [(phase["workers"], phase["micro_batch"]) for phase in phases] == [(workers, 8 // workers)]
+    told = [(phase["workers"], phase["micro_batch"], phase["activation_checkpointing"]) for phase in phases]
+    assert told == [(workers, 1, True)]
     one, several = (Store(str(folder / ".jit-sweep" / "store")) for folder in (finished, tmp_path))
     commits = [store.latest(trial.id, most_images=64) for store in (one, several)]
     assert commits[0] is not None

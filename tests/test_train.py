@@ -12,9 +12,11 @@ from trainables.checkpoint import Store
 from trainables.config import DataConfig, DecayEma, DiffusionConfig, HalfLifeEma, OptimiserConfig, TrialConfig
 from trainables.cost import training_flops
 from trainables.data import describe
+from trainables.learner import Learner
 from trainables.model_config import LinearEmbedding, ModelConfig
 from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 from trainables.train import train
+from trainables.workers import Ask
 
 BATCH = 8
 DATA = describe("emoji32", holdout=None)
@@ -178,6 +180,33 @@ def test_a_finished_trial_is_scored_on_equal_terms_without_training_again(tmp_pa
     again = run(work, attempt=3)[0]
     assert isinstance(again, Scored)
     assert again.values == scored.values
+
+
+def test_what_the_lead_asks_for_is_asked_once_however_late_it_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Ask] = []
+    update = Learner.update
+
+    def heard_later(self: Learner, *, ask: Ask = Ask.NOTHING) -> Ask:
+        asked.append(ask)
+        update(self, ask=ask)
+        return asked[-3] if len(asked) > 2 else Ask.NOTHING
+
+    monkeypatch.setattr(Learner, "update", heard_later)
+    monkeypatch.setattr("trainables.train.REPORT_INTERVAL_S", 1e9)
+    reports = run(assignment(tmp_path, steps=9, checkpoint_interval_s=1e-9))
+    committed = [report.images // BATCH for report in reports if isinstance(report, Committed)]
+    assert committed == [3, 6, 9]
+
+
+def test_divergence_is_looked_for_every_fifty_updates_without_being_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.train.REPORT_INTERVAL_S", 1e9)
+    updates: list[bool] = []
+    end = run(assignment(tmp_path, steps=80, of=trial(learning_rate=1e30)), interrupted=lambda: bool(updates.append(True)))[-1]
+    assert isinstance(end, Ended)
+    assert end.outcome == "diverged"
+    assert len(updates) == 50
 
 
 def test_data_that_is_not_the_planned_data_is_refused(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ class Attention(nn.Module):
     """Attention of JiT: one biased projection to q, k and v, RMSNorm on q and k, rotary positions, a biased output projection.
 
     `mode` "sdpa" is the fused kernel that torch chooses; "flash" is flash attention, or a RuntimeError that says why it cannot
-    be; "fp32" writes QK^T and the softmax out in fp32 as the official code does, which some eps- and v-prediction runs need
-    against loss spikes.
+    be (in the fp32 held-out error, which flash cannot compute, torch's choice); "fp32" writes QK^T and the softmax out in fp32
+    as the official code does, which some eps- and v-prediction runs need against loss spikes.
     """
 
     def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float) -> None:
@@ -46,7 +46,7 @@ class Attention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
         dropout = self.dropout if self.training else 0.0
-        if self.mode == "flash":
+        if self.mode == "flash" and q.dtype is not torch.float32:
             with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
                 return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         if self.mode == "sdpa":

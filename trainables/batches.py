@@ -41,7 +41,9 @@ class Batches:
     def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device) -> None:
         self._trial, self._device = trial, device
         self._draws = draws_on(device, seed=trial.seed)
-        self._pixels: _Resident | _Hosted = _Resident(images, device) if _fits(images, device) else _Hosted(images, device)
+        self._pixels: _Resident | _Hosted = (
+            _Resident(images, device) if resident_bytes(images, device) else _Hosted(images, device)
+        )
         self._count = len(images.train)
         self._epochs: dict[int, NDArray[np.int64]] = {}
         _check_labels(images, num_classes=trial.data.num_classes)
@@ -121,11 +123,12 @@ def _uploaded(images: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
     return _resident[key]
 
 
-def _fits(images: ImageSet, device: torch.device) -> bool:
+def resident_bytes(images: ImageSet, device: torch.device) -> int:
+    """What a training split takes of a GPU; 0 where it stays with the host."""
     if device.type == "cpu":
-        return False
-    size = len(images.train) * images.read(images.train[:1]).nbytes
-    return size <= RESIDENT_SHARE * torch.cuda.get_device_properties(device).total_memory
+        return 0
+    size: int = len(images.train) * images.read(images.train[:1]).nbytes
+    return size if size <= RESIDENT_SHARE * torch.cuda.get_device_properties(device).total_memory else 0
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,26 +1,25 @@
 """A trial in memory: network, averages, optimiser and the count of images, which is the whole state of the data loader."""
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from trainables.batches import Batches
 from trainables.config import TrialConfig
 from trainables.data import ImageSet
 from trainables.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.health import Health
-from trainables.memory import Fit, fit
+from trainables.memory import Fit
 from trainables.optimiser import adamw, learning_rate
 from trainables.step import step_of
 from trainables.workers import Ask, Workers
 
 Tensors = dict[str, dict[str, Tensor]]
-MEASURE_EVERY = 50
+LOOK_EVERY = 50
 """Updates between two looks at losses and gradients: each look makes the host wait for the device."""
 HEARD_AFTER = 2
 """Updates after which workers on GPUs read what the lead asked for: sooner, they would wait for their devices."""
@@ -29,7 +28,8 @@ HEARD_AFTER = 2
 class Learner:
     """Trains one trial, an update at a time.
 
-    Neither the number of workers nor the micro-batch changes which images, noise, times and dropped labels an update sees.
+    Neither the number of workers nor the micro-batch changes which images, noise, times and dropped labels an update sees;
+    dropout alone is drawn by the micro-batch.
     """
 
     def __init__(self, trial: TrialConfig, images: ImageSet, *, workers: Workers, how: Fit | None = None) -> None:
@@ -46,7 +46,6 @@ class Learner:
         self.health = Health(self.device)
         self.images = 0
         self._batches = Batches(trial, images, device=self.device)
-        self._grad_norm = torch.full((), torch.nan, device=self.device)
         self._asked: deque[tuple[Tensor, torch.cuda.Event]] = deque()
 
     @property
@@ -55,15 +54,15 @@ class Learner:
         return self.images // self.trial.batch_size
 
     @property
-    def at_measure(self) -> bool:
-        """Whether the last update measured the gradient, and losses may be looked at."""
-        return self.step % MEASURE_EVERY == 0
+    def at_look(self) -> bool:
+        """Whether the last update is one after which every worker looks at its health."""
+        return self.step % LOOK_EVERY == 0
 
     def update(self, *, ask: Ask = Ask.NOTHING) -> Ask:
         """One update over the next `batch_size` images; what the lead asked for, on every worker at the same update.
 
-        Once a loss was not finite, weights and optimiser stay as they are: the check stays on the device, and nothing here
-        waits for it.
+        Once a loss or a gradient was not finite, weights and optimiser stay as they are: the check stays on the device, and
+        nothing here waits for it.
         """
         self.network.train()
         loss = torch.zeros((), device=self.device)
@@ -74,8 +73,10 @@ class Learner:
         if self.workers.size > 1:
             ask = self._heard(self.workers.sum_gradients(gradients, loss, ask=ask))
         self.images += self.trial.batch_size
-        self.health.see_update(loss, step=self.step)
-        self._clip(gradients)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        self.health.see_update(loss, grad_norm=norm, step=self.step)
+        if (most := self.trial.optimiser.grad_clip) is not None:
+            clip_grads_with_norm_(self.network.parameters(), most, norm, foreach=True)
         self._apply()
         return ask
 
@@ -100,15 +101,6 @@ class Learner:
         arrived.synchronize()
         return Ask(int(answer))
 
-    def _clip(self, gradients: list[Tensor]) -> None:
-        most = self.trial.optimiser.grad_clip
-        if most is None and not self.at_measure:
-            return
-        norm = get_total_norm(gradients, foreach=True)
-        self._grad_norm = torch.where(torch.isfinite(norm), norm, self._grad_norm)
-        if most is not None:
-            clip_grads_with_norm_(self.network.parameters(), most, norm, foreach=True)
-
     def _apply(self) -> None:
         rate = learning_rate(self.trial, images=self.images)
         for group in self.optimiser.param_groups:
@@ -118,11 +110,6 @@ class Learner:
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.averages.update()
-
-    def grad_norm(self) -> float | None:
-        """The gradient's norm at the last update that measured it; None before the first. Waits for the device."""
-        norm = float(self._grad_norm)
-        return None if math.isnan(norm) else norm
 
     def parts(self) -> Tensors:
         """Everything a checkpoint holds, by part."""
@@ -176,25 +163,9 @@ def share_of(trial: TrialConfig, workers: Workers) -> int:
     return share
 
 
-def fitted(
-    trial: TrialConfig,
-    *,
-    share: int,
-    micro_batch: int | None = None,
-    activation_checkpointing: bool | None = None,
-    memory_bytes: int | None = None,
-) -> Fit:
-    """What was asked for, and where nothing was, what fits: `memory_bytes`, a GPU's own memory, or anything on a CPU.
-
-    Raises:
-        trainables.memory.Infeasible: not even one image fits.
-    """
-    if memory_bytes is None and trial.device == "cuda":
-        memory_bytes = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    asked = micro_batch is not None or memory_bytes is None
-    found = Fit(share, activation_checkpointing=False) if asked else fit(trial, share=share, memory_bytes=memory_bytes or 0)
-    recompute = found.activation_checkpointing if activation_checkpointing is None else activation_checkpointing
-    return Fit(min(micro_batch or found.micro_batch, share), activation_checkpointing=recompute)
+def memory_of(device: torch.device) -> int | None:
+    """Bytes that a GPU has; None of a CPU, whose memory nobody shares out."""
+    return None if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory
 
 
 def _unlike(parameters: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:

@@ -25,42 +25,56 @@ class Fit(NamedTuple):
     activation_checkpointing: bool
 
 
-def fit(trial: TrialConfig, *, share: int, memory_bytes: int) -> Fit:
+def fit(
+    trial: TrialConfig,
+    *,
+    share: int,
+    memory_bytes: int | None,
+    workers: int = 1,
+    micro_batch: int | None = None,
+    activation_checkpointing: bool | None = None,
+) -> Fit:
     """The largest micro-batch that divides a worker's share and fits; activations are recomputed only where keeping them would
-    leave a micro-batch too small to keep a GPU busy.
+    leave a micro-batch too small to keep a GPU busy. What is asked for is kept to; `memory_bytes` None is no limit.
 
     Raises:
-        Infeasible: with the bytes that one image takes.
+        Infeasible: with the bytes that the least of what may be chosen takes.
     """
-    kept, recomputed = (_largest(trial, share, memory_bytes, checkpointing) for checkpointing in (False, True))
-    if kept is not None and (kept == share or kept * trial.grid**2 >= SATURATING_TOKENS):
-        return Fit(kept, activation_checkpointing=False)
-    if recomputed is None:
-        least = peak_bytes(trial, Fit(1, activation_checkpointing=True))
-        rule = "one image must fit a worker's memory, with its activations recomputed"
-        gib = f"{least / HEADROOM / 2**30:.1f} GiB of {memory_bytes / 2**30:.1f}"
-        raise Infeasible(f"{rule}, got {gib}; try a larger patch_size, a smaller model or attention=sdpa")
-    if kept is not None and recomputed == kept:
-        return Fit(kept, activation_checkpointing=False)
-    return Fit(recomputed, activation_checkpointing=True)
-
-
-def _largest(trial: TrialConfig, share: int, memory_bytes: int, checkpointing: bool) -> int | None:
-    divisors = (count for count in range(share, 0, -1) if share % count == 0)
+    if memory_bytes is None:
+        return Fit(min(micro_batch or share, share), activation_checkpointing=bool(activation_checkpointing))
+    sizes = [min(micro_batch, share)] if micro_batch else [count for count in range(share, 0, -1) if share % count == 0]
+    ways = (False, True) if activation_checkpointing is None else (activation_checkpointing,)
     limit = HEADROOM * memory_bytes
-    return next((count for count in divisors if peak_bytes(trial, Fit(count, checkpointing)) <= limit), None)
+    fitting = [Fit(size, way) for way in ways for size in sizes if peak_bytes(trial, Fit(size, way), workers=workers) <= limit]
+    if not fitting:
+        least = peak_bytes(trial, Fit(sizes[-1], ways[-1]), workers=workers)
+        raise Infeasible(_too_large(sizes[-1], ways[-1], least=least, memory_bytes=memory_bytes))
+    largest = max(fitting, key=lambda how: (how.micro_batch, not how.activation_checkpointing))
+    kept = next((how for how in fitting if not how.activation_checkpointing), largest)
+    busy = kept.micro_batch * trial.grid**2 >= SATURATING_TOKENS
+    return kept if busy or kept.micro_batch == largest.micro_batch else largest
 
 
-def peak_bytes(trial: TrialConfig, how: Fit) -> int:
+def _too_large(images: int, recomputed: bool, *, least: int, memory_bytes: int) -> str:
+    how = f"{images} images at once" if images > 1 else "one image"
+    rule = f"{how} must fit a worker's memory{', with its activations recomputed' if recomputed else ''}"
+    gib = f"{least / HEADROOM / 2**30:.1f} GiB of {memory_bytes / 2**30:.1f}"
+    return f"{rule}, got {gib}; try a larger patch_size, a smaller model or attention=sdpa"
+
+
+def peak_bytes(trial: TrialConfig, how: Fit, *, workers: int = 1) -> int:
     """Most bytes at once in an update: what stays over updates, what the backward pass needs, what it works with."""
     images = trial.data.channels * trial.data.image_size**2 * FP32
     around = 9 * images + 2 * modulation_chunks(trial.model) * trial.model.width * FP32
-    return state_bytes(trial) + how.micro_batch * (around + _blocks_bytes(trial, checkpointing=how.activation_checkpointing))
+    return state_bytes(trial, workers=workers) + how.micro_batch * (
+        around + _blocks_bytes(trial, checkpointing=how.activation_checkpointing)
+    )
 
 
-def state_bytes(trial: TrialConfig) -> int:
-    """Weights, gradients, AdamW's two moments and the averages; under bf16 also the weights' copies in that precision."""
-    copies = (4 + len(trial.ema)) * FP32 + (2 if trial.precision == "bf16" else 0)
+def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:
+    """Weights, gradients, AdamW's two moments and the averages; under bf16 also the weights' copies in that precision, and
+    with several workers the gradients as one tensor to sum."""
+    copies = (4 + len(trial.ema) + (workers > 1)) * FP32 + (2 if trial.precision == "bf16" else 0)
     return copies * parameter_count(trial)
 
 
@@ -84,10 +98,16 @@ def _token_bytes(trial: TrialConfig, tokens: int) -> int:
     four projections, q and k normalised and turned, the attention's output, and the MLP's hidden values.
     """
     model, activation = trial.model, _activation_bytes(trial)
-    products = 10 + 2 * model.qk_norm
+    attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
     hidden = mlp_hidden(model) * (4 if model.mlp == "swiglu" else 2)
-    kept = 4 * FP32 * model.width + activation * (products * model.width + hidden)
+    products = activation * (7 * model.width + hidden) + attention * (3 + 2 * model.qk_norm) * model.width
+    kept = 4 * FP32 * model.width + products + _dropout_bytes(model, activation)
     return kept + (_matrix_bytes(model, tokens) if trial.attention == "fp32" else FP32 * model.heads)
+
+
+def _dropout_bytes(model: ModelConfig, activation: int) -> int:
+    """A mask of one byte, and a copy, of the attention's output and of the MLP's hidden values."""
+    return (activation + 1) * (model.width + mlp_hidden(model)) if model.dropout else 0
 
 
 def _working_bytes(trial: TrialConfig, tokens: int) -> int:

@@ -15,7 +15,8 @@ class Metric:
     direction: Literal["minimize", "maximize"]
     unit: str
     about: str
-    weights: Literal["ema", "raw"] = "ema"
+    weights: Literal["evaluated", "raw"] = "evaluated"
+    """Those that the evaluation names, or the trained ones as they are."""
     blind_to: frozenset[str] = frozenset()
     """Axes along which its values do not compare; `about` says why."""
 

@@ -55,7 +55,8 @@ class ModelConfig(Frozen):
     class_tokens_start: NonNegativeInt = 4
     """The block before which the class tokens are prepended."""
     dropout: Fraction = 0.0
-    """Dropout of attention and projections, in the middle half of the blocks."""
+    """Dropout of attention and projections, in the middle half of the blocks. Its masks are drawn by the micro-batch: another
+    number of workers or micro-batch drops other values."""
     output_skip: Literal["none", "edm", "linear"] = "none"
     """Pre-conditioner around the network: JiT's appendix, table 10."""
 

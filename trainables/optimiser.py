@@ -33,7 +33,8 @@ def learning_rate(trial: TrialConfig, *, images: int) -> float:
 def _share(config: OptimiserConfig, *, images: int) -> float:
     """final + (1 - final) (1 + cos(pi u)) / 2 with u the share of the way from the warm-up to the end (SGDR, 1608.03983)."""
     schedule = config.schedule
-    if not isinstance(schedule, Cosine) or schedule.total_images is None:
+    if not isinstance(schedule, Cosine):
         return 1.0
+    assert schedule.total_images is not None, "a trial's cosine has its end"
     way = min(1.0, (images - config.warmup_images) / (schedule.total_images - config.warmup_images))
     return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * way))

@@ -24,9 +24,9 @@ class Progress(Frozen):
     flops: int = 0
     """Floating-point operations of training so far, by the closed form."""
     mfu: float | None = None
-    """Share of the device's peak that training reached; None where the peak is not known."""
+    """Share of the devices' bf16 peak that training reached; None in fp32, and where the peak is not known."""
     grad_norm: float | None = None
-    """Norm of the gradient at the last update that measured it."""
+    """Norm of the gradient of the last sound update."""
 
 
 class Phase(Frozen):
@@ -86,11 +86,11 @@ class Ended(Frozen):
     cause: str = ""
     """Why, in words, where the outcome is not `done`."""
     first_bad_step: int | None = None
-    """The first update whose loss was not finite."""
+    """The first update whose loss or gradient was not finite; the last one where only its samples were not."""
     bad_t: tuple[int, ...] = ()
     """Images of that update without a finite loss, in equal intervals of t from 0 to 1."""
     grad_norm: float | None = None
-    """Norm of the gradient at the last update that measured it."""
+    """Norm of the gradient of the last sound update."""
     train_s: float
     evaluation_s: float
     checkpoint_s: float

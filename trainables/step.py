@@ -12,8 +12,10 @@ from trainables.fields import content_hash
 from trainables.initial import initialise
 from trainables.network import JiT
 
-MOST_SHAPES = 64
-"""Compiled shapes that one process keeps; torch's own limit of 8 would end a long sweep in eager mode."""
+MOST_SHAPES = 2
+"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache."""
+MOST_COMPILATIONS = 256
+"""Of one process; torch's own limit of 8 would end a long sweep in eager mode."""
 
 
 class EagerStep:
@@ -65,9 +67,13 @@ def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
     """The step of a trial, whose network has its initial weights. A compiled one is taken from the trial before it."""
     if not trial.compile:
         return EagerStep(trial)
-    torch._dynamo.config.recompile_limit = MOST_SHAPES
+    torch._dynamo.config.recompile_limit = MOST_COMPILATIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    step = _steps.setdefault(shape_of(trial), CompiledStep(trial))
+    shape = shape_of(trial)
+    step = _steps.pop(shape, None) or CompiledStep(trial)
+    _steps[shape] = step  # the latest stands last
+    while len(_steps) > MOST_SHAPES:
+        del _steps[next(iter(_steps))]
     step.begin(trial)
     return step
 

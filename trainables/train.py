@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainables.assignment import Assignment, EvaluationConfig
+from trainables.batches import resident_bytes
 from trainables.checkpoint import Commit, Store
 from trainables.config import RAW, Parent
 from trainables.cost import training_flops
@@ -22,8 +23,8 @@ from trainables.evaluation.heldout import HeldoutGrid
 from trainables.evaluation.score import Scorer
 from trainables.hardware import peak_flops
 from trainables.health import Divergence
-from trainables.learner import Learner, fitted, share_of
-from trainables.memory import Fit
+from trainables.learner import Learner, memory_of, share_of
+from trainables.memory import Fit, fit
 from trainables.metrics import RUNG_METRIC
 from trainables.report import Committed, Decision, Ended, Outcome, Phase, Progress, Report, Rung, Scored, Start
 from trainables.workers import Ask, Workers
@@ -112,6 +113,7 @@ class _Run:
         self.heldout = HeldoutGrid(self.images, device=self.learner.device)
         self.watch = Stopwatch()
         self.on_the_way: Commit | None = None
+        self.on_its_way = Ask.NOTHING
         self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
     def reports(self) -> Iterator[Report]:
@@ -131,18 +133,21 @@ class _Run:
                     yield self.score(evaluation)
             yield self.ended("done")
         except NotFinite as error:
-            yield self.ended("diverged", cause=str(error), divergence=Divergence(self.learner.step, ()))
+            yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)
         except Interrupted:
             yield self.ended("paused", cause="asked to stop")
 
     def how(self) -> Fit:
         """How this worker goes through its share of a batch."""
-        return fitted(
+        device = torch.device(self.trial.device)
+        memory = self.assignment.memory_bytes or memory_of(device)
+        return fit(
             self.trial,
             share=share_of(self.trial, self.workers),
+            memory_bytes=None if memory is None else memory - resident_bytes(self.images, device),
+            workers=self.workers.size,
             micro_batch=self.assignment.micro_batch,
             activation_checkpointing=self.assignment.activation_checkpointing,
-            memory_bytes=self.assignment.memory_bytes,
         )
 
     def resume(self) -> None:
@@ -163,7 +168,8 @@ class _Run:
     def parent_weights(self, parent: Parent) -> dict[str, Tensor]:
         """A parent's weights, not averaged. ValueError where its checkpoint is not in the trial's own storage."""
         with self.watch.count("checkpoint"):
-            commit = self.store.latest(parent.trial, most_images=parent.images)
+            found = self.store.latest(parent.trial, most_images=parent.images) if self.workers.lead else None
+            commit = self.workers.agree(found)
             if commit is None or commit.images != parent.images:
                 rule = f"`parent` must have a checkpoint at {parent.images} images in the trial's storage"
                 got = f"{commit.images} images" if commit else "none"
@@ -190,10 +196,11 @@ class _Run:
         while self.learner.images < self.assignment.images:
             with self.watch.count("train"):
                 asked = self.learner.update(ask=self.asks())
+            self.on_its_way &= ~asked
             at_rung = self.learner.images in self.assignment.rungs
             at_end = self.learner.images >= self.assignment.images
-            if (asked or at_rung or at_end or self.learner.at_measure) and (divergence := self.divergence()) is not None:
-                return self.ended("diverged", cause=f"the loss was not finite at step {divergence.step}", divergence=divergence)
+            if (asked or at_rung or at_end or self.learner.at_look) and (divergence := self.divergence()) is not None:
+                return self.diverged(divergence)
             if asked or at_rung or at_end:
                 yield self.progress(since)
                 since = self.learner.images
@@ -210,15 +217,17 @@ class _Run:
         return None
 
     def asks(self) -> Ask:
-        """What the lead wants done after the coming update."""
-        now, ask = time.perf_counter(), Ask.NOTHING
+        """What the lead wants done after the coming update, or some updates later; not again what is on its way."""
+        now, wish = time.perf_counter(), Ask.NOTHING
         if self.interrupted():
-            ask |= Ask.STOP
+            wish |= Ask.STOP
         if now - self.looked >= REPORT_INTERVAL_S:
-            ask |= Ask.LOOK
+            wish |= Ask.LOOK
         if now - self.saved >= self.assignment.checkpoint_interval_s:
-            ask |= Ask.SAVE
-        return ask
+            wish |= Ask.SAVE
+        fresh = wish & ~self.on_its_way
+        self.on_its_way |= fresh
+        return fresh
 
     def stand_at_rung(self) -> Generator[Report, None, Ended | None]:
         """Measure, ask the consumer, and save where the answer is not to go on; returns the trial's `Ended` then."""
@@ -231,7 +240,8 @@ class _Run:
         return self.ended("paused" if decision.verdict == "pause" else "stopped", cause=decision.reason)
 
     def progress(self, since: int) -> Progress:
-        loss = self.learner.health.mean_loss()
+        with self.watch.count("train"):  # it waits for what was trained
+            loss = self.learner.health.mean_loss()
         now, images = time.perf_counter(), self.learner.images - since
         seconds, self.looked = now - self.looked, now
         images_per_second = images / max(seconds, 1e-9)
@@ -242,18 +252,19 @@ class _Run:
             images_per_second=images_per_second,
             flops=training_flops(self.trial, images=self.learner.images),
             mfu=self.mfu(images_per_second),
-            grad_norm=self.learner.grad_norm(),
+            grad_norm=self.learner.health.grad_norm(),
         )
 
     def mfu(self, images_per_second: float) -> float | None:
-        """Model FLOPs utilisation: what was computed over what the workers' devices could at best."""
+        """Model FLOPs utilisation: what was computed over what the workers' devices could at best in bf16."""
         peak = peak_flops(self.device_name)
-        if peak is None:
+        if peak is None or self.trial.precision != "bf16":
             return None
         return training_flops(self.trial, images=1) * images_per_second / (peak * self.workers.size)
 
     def divergence(self) -> Divergence | None:
-        return self.learner.health.divergence(self.workers)
+        with self.watch.count("train"):  # it waits for what was trained
+            return self.learner.health.divergence(self.workers)
 
     def rung(self) -> Rung:
         with self.watch.count("evaluation"), self.learner.averages.swapped(self.trial.rung_weights):
@@ -303,15 +314,19 @@ class _Run:
             grid=grid,
         )
 
-    def ended(self, outcome: Outcome, *, cause: str = "", divergence: Divergence | None = None) -> Ended:
-        """The last report; a trial that diverged ended at its first bad update, whenever that was seen."""
+    def diverged(self, found: Divergence) -> Ended:
+        """A trial that diverged ended at its first bad update, whenever that was seen."""
+        images = found.step * self.trial.batch_size
+        end = self.ended("diverged", cause=str(found), first_bad_step=found.step)
+        return end.model_copy(update={"images": images, "bad_t": found.bad_t, "grad_norm": found.grad_norm})
+
+    def ended(self, outcome: Outcome, *, cause: str = "", first_bad_step: int | None = None) -> Ended:
         return Ended(
-            images=divergence.step * self.trial.batch_size if divergence else self.learner.images,
+            images=self.learner.images,
             outcome=outcome,
             cause=cause,
-            first_bad_step=divergence.step if divergence else None,
-            bad_t=divergence.bad_t if divergence else (),
-            grad_norm=self.learner.grad_norm(),
+            first_bad_step=first_bad_step,
+            grad_norm=self.learner.health.grad_norm(),
             train_s=self.watch.seconds["train"],
             evaluation_s=self.watch.seconds["evaluation"],
             checkpoint_s=self.watch.seconds["checkpoint"],

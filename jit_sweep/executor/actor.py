@@ -36,7 +36,9 @@ class Source:
     holdout: int | None
     storage: str
     checkpoint_interval_s: float
-    memory_bytes: int | None = None
+    memory_bytes: int | None
+    micro_batch: int | None
+    activation_checkpointing: bool | None
 
 
 @dataclass
@@ -198,6 +200,8 @@ class SweepActor:
             storage=self._source.storage,
             checkpoint_interval_s=self._source.checkpoint_interval_s,
             memory_bytes=self._source.memory_bytes,
+            micro_batch=self._source.micro_batch,
+            activation_checkpointing=self._source.activation_checkpointing,
         )
 
     async def _tell(self) -> None:

@@ -169,6 +169,8 @@ class _Run:
             storage=self.places.storage,
             checkpoint_interval_s=resources.checkpoint_interval_s,
             memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
+            micro_batch=resources.micro_batch,
+            activation_checkpointing=resources.activation_checkpointing,
         )
         actor_class: Any = ray.remote(num_cpus=0, max_concurrency=1000)(SweepActor)
         # On this node: the ledger may be a file here.

@@ -1,6 +1,7 @@
 """Opening a ledger: by URL, checked, and made on first use."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,8 +106,22 @@ def _check_file(file: Path, *, create: bool, uri: str) -> None:
 def _configure_sqlite(connection: Any, _record: object) -> None:
     # The driver's own transaction control begins too late and without the write lock: `_begin_sqlite` begins instead.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    _switch_to_wal(connection)
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Processes that open a new file together stand in each other's way here, and sqlite refuses without waiting."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -60,9 +60,11 @@ def params(entry: EntryRow) -> list[Param]:
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping's leaves by dotted path."""
+    """A nested mapping's leaves by dotted path; named members of a list stand below their names."""
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
+        if isinstance(value, list) and value and all(isinstance(member, Mapping) and "name" in member for member in value):
+            value = {member["name"]: {key: part for key, part in member.items() if key != "name"} for member in value}
         leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return leaves
 
@@ -87,7 +89,8 @@ def points(event: EventRow) -> list[Metric]:
 def phase_tags(event: EventRow) -> dict[str, str]:
     """What a trial is trained on, of the event that says so; the last phase's stay."""
     told = ("start", "parent", "device", "workers", "micro_batch", "activation_checkpointing")
-    return {name: str(event.data[name]) for name in told} if event.kind is EventKind.PHASE else {}
+    known = {name: event.data[name] for name in told if event.kind is EventKind.PHASE}
+    return {name: str(value) for name, value in known.items() if value is not None}
 
 
 def score_points(score: ScoreRow) -> list[Metric]:

@@ -18,8 +18,8 @@ from trainables.config import DataConfig, TrialConfig
 from trainables.cost import training_flops
 from trainables.draws import Purpose
 from trainables.hardware import peak_flops
-from trainables.learner import Learner, fitted
-from trainables.memory import Fit, peak_bytes
+from trainables.learner import Learner, memory_of
+from trainables.memory import Fit, fit, peak_bytes
 from trainables.step import CompiledStep, _steps, image_losses
 from trainables.workers import Workers
 
@@ -67,7 +67,7 @@ def main() -> None:
         if chosen.cases and f"{name}@{size}" not in chosen.cases:
             continue
         trial = trial_of(name, image_size=size, batch_size=batch)
-        how = fitted(trial, share=batch)
+        how = fit(trial, share=batch, memory_bytes=memory_of(torch.device("cuda", 0)))
         trial = trial.model_copy(update={"batch_size": how.micro_batch})
         recomputed = ", activations recomputed" if how.activation_checkpointing else ""
         say(f"\n{name} at {size} px: {trial.grid**2} tokens, {how.micro_batch} images an update{recomputed}")

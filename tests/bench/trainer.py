@@ -68,7 +68,8 @@ class OurStep:
         mean = losses.mean()
         mean.backward()
         self._health.see_images(losses.detach(), batch.t)
-        self._health.see_update(mean.detach(), step=1)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm([p.grad for p in self.network.parameters()])))
+        self._health.see_update(mean.detach(), grad_norm=norm, step=1)
         self._optimiser.found_inf = self._health.diverged  # type: ignore[attr-defined]
         self._optimiser.step()
         self._optimiser.zero_grad()

@@ -11,12 +11,9 @@ from trainables.config import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
 from trainables.draws import PhiloxDraws, Purpose
+from trainables.evaluation.at_once import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.sampler import sample
-
-# Tokens of one batch: more fall out of a CPU's caches, fewer leave a GPU idle.
-_TOKENS = {"cpu": 4096, "cuda": 131_072}
-_MOST_IMAGES = 1024
 
 
 class Interrupted(Exception):
@@ -38,7 +35,7 @@ def generate(
     """
     device = next(network.parameters()).device
     labels = labels.to(device)
-    size = min(_MOST_IMAGES, max(1, _TOKENS[device.type] // trial.grid**2))
+    size = images_at_once(trial, device=device.type)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=trial.precision == "bf16")
     with torch.inference_mode(), autocast:
         batches = []

@@ -16,6 +16,7 @@ from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.diffusion import convert, noisy, times
 from trainables.draws import PhiloxDraws, Purpose
+from trainables.evaluation.at_once import images_at_once
 from trainables.evaluation.finite import require_finite
 
 MOST_IMAGES = 384
@@ -26,7 +27,6 @@ _TIMES_PER_IMAGE = 2
 _T_SAMPLING = LogitNormal(mu=-0.8, sigma=0.8)
 """Where the grid's times lie, whatever a trial was trained on: JiT's own. Evenly spaced times would say next to nothing but
 how a model does close to t = 1, where 1 / (1 - t)^2 multiplies the error of an x-prediction a thousandfold."""
-_BATCH = 64
 
 
 class HeldoutGrid:
@@ -53,9 +53,10 @@ class HeldoutGrid:
 
         NotFinite where the network's output is not a number any more.
         """
-        starts = range(0, len(self._t), _BATCH)
+        size = images_at_once(trial, device=self._x.device.type)
+        starts = range(0, len(self._t), size)
         with _evaluating(network), torch.autocast(self._x.device.type, enabled=False):
-            squares = [self._squares(network, trial, slice(start, start + _BATCH)) for start in starts]
+            squares = [self._squares(network, trial, slice(start, start + size)) for start in starts]
         return float(require_finite(torch.cat(squares), what="the held-out velocity errors").mean())
 
     def _squares(self, network: nn.Module, trial: TrialConfig, places: slice) -> Tensor:
