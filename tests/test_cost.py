@@ -1,24 +1,19 @@
 """The closed forms of parameters and multiply-adds against the paper and against the network itself."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from search_spaces.presets import preset
 from tests.small_trial import batch, small_model, small_trial
 from trainables.config import DataConfig, TrialConfig
-from trainables.cost import forward_flops, forward_macs, parameter_count
-from trainables.model_config import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding, ModelConfig
+from trainables.cost import forward_flops, forward_macs, parameter_count, training_flops
+from trainables.model_config import BottleneckEmbedding, ConvStemEmbedding, Embedding, LinearEmbedding, ModelConfig
 from trainables.network import JiT
 
-SIZES = {
-    "B": (768, 12, 12, 128, 4),
-    "L": (1024, 24, 16, 128, 8),
-    "H": (1280, 32, 16, 256, 10),
-    "G": (1664, 40, 16, 256, 10),
-}
 PAPER = [
     ("B", 16, 131.1, 25),
     ("B", 32, 133.2, 26),
@@ -46,10 +41,8 @@ MODELS = [
 
 
 def paper_trial(size: str, patch: int) -> TrialConfig:
-    width, depth, heads, bottleneck, start = SIZES[size]
-    embedding = BottleneckEmbedding(dim=bottleneck)
-    model = ModelConfig(patch_size=patch, width=width, depth=depth, heads=heads, embedding=embedding, class_tokens_start=start)
-    return TrialConfig(data=DataConfig(digest="none", image_size=16 * patch, num_classes=1000), model=model)
+    data = DataConfig(digest="none", image_size=16 * patch, num_classes=1000)
+    return TrialConfig(data=data, model=preset(f"jit-{size.lower()}/{patch}").model)
 
 
 def meta_parameters(trial: TrialConfig) -> int:
@@ -64,6 +57,35 @@ def test_parameters_and_multiply_adds_are_the_papers(size: str, patch: int, mill
     if millions is not None:
         assert parameter_count(trial) / 1e6 == pytest.approx(millions, abs=0.05 if millions < 1000 else 0.5)
     assert forward_macs(trial) / 1e9 == pytest.approx(giga_macs, abs=1)
+
+
+@pytest.mark.parametrize(("size", "millions"), [("s", 33), ("b", 130), ("l", 458), ("xl", 675)])
+def test_dits_have_the_parameters_of_their_paper_on_latents_but_for_the_sigma_channels(size: str, millions: int) -> None:
+    data = DataConfig(digest="none", image_size=32, channels=4, num_classes=1000)
+    trial = TrialConfig(data=data, model=preset(f"dit-{size}").model)
+    assert parameter_count(trial) == meta_parameters(trial)
+    assert parameter_count(trial) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_the_rungs_of_the_papers_ladder_add_its_parts_one_by_one() -> None:
+    def parts(name: str) -> dict[str, object]:
+        return preset(name).model.model_dump(include={"norm", "mlp", "rope", "qk_norm", "class_tokens"})
+
+    for size in ("b", "l"):
+        ladder = [parts(f"jit-{size}{rung}") for rung in ("-plain", "-swiglu", "-rope", "")]
+        added = [{name: b[name] for name in b if a[name] != b[name]} for a, b in pairwise(ladder)]
+        assert added == [{"norm": "rms", "mlp": "swiglu"}, {"rope": True, "qk_norm": True}, {"class_tokens": 32}]
+
+
+@pytest.mark.parametrize("embedding", [LinearEmbedding(), BottleneckEmbedding(dim=7), ConvStemEmbedding()], ids=str)
+@pytest.mark.parametrize("mlp", ["swiglu", "gelu"])
+def test_the_closed_form_of_training_is_exact(embedding: Embedding, mlp: str) -> None:
+    # The CPU's own RMSNorm takes a row sum as a product, which would be counted.
+    trial = small_trial(small_model(embedding=embedding, mlp=mlp, norm="layer", qk_norm=False), attention="fp32")
+    network = JiT(trial)
+    with FlopCounterMode(display=False) as counter:
+        network(*batch(4)).square().sum().backward()
+    assert counter.get_total_flops() == training_flops(trial, images=4)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=range(len(MODELS)))

@@ -94,9 +94,16 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     assert any(not torch.equal(a, b) for a, b in zip(weights(first).values(), weights(second).values(), strict=True))
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_five_and_five_steps_equal_ten_with_optimiser_and_average(tmp_path: Path, dropout: float) -> None:
-    config = trial(dropout=dropout)
+@pytest.mark.parametrize(
+    ("dropout", "optimiser"),
+    [(0.0, {}), (0.2, {}), (0.0, {"schedule": {"kind": "cosine", "total_images": 10 * BATCH}, "grad_clip": 0.1})],
+    ids=["plain", "dropout", "cosine and clip"],
+)
+def test_five_and_five_steps_equal_ten_with_optimiser_and_average(
+    tmp_path: Path, dropout: float, optimiser: dict[str, object]
+) -> None:
+    base = trial(dropout=dropout)
+    config = TrialConfig.model_validate({**base.model_dump(), "optimiser": {**base.optimiser.model_dump(), **optimiser}})
     whole = assignment(tmp_path / "whole", steps=10, of=config)
     run(whole)
     run(assignment(tmp_path / "halves", steps=5, of=config))
