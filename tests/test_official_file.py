@@ -530,6 +530,8 @@ def test_the_commands_import_and_export(checkpoint: Path, tmp_path: Path) -> Non
     [row] = rows_of("import-jit", checkpoint.name, "out", cwd=tmp_path)
     assert sorted(row["files"]) == FILES
     assert row["left_out"] == {"optimizer": "not part of a model"}
+    assert jit_sweep("sample", "out/", "--out", "samples.png", "--n", "2", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
     done = jit_sweep("export-jit", "out", "back.pth", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "--model tiny --img_size 16 --class_num 5 --noise_scale 1.0" in done.stdout

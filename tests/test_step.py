@@ -89,6 +89,12 @@ def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:
     assert step_of(shapes[0]).network is not networks[0]
 
 
+def test_without_a_compiler_the_reason_is_told_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler on a CPU, got none on PATH; install g\+\+"):
+        step_of(trial())
+
+
 def test_an_eager_trial_gets_a_network_of_its_own() -> None:
     assert step_of(trial(compile=False)).network is not step_of(trial(compile=False)).network
     assert step_of(trial()).network is step_of(trial(seed=1)).network

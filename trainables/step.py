@@ -1,5 +1,6 @@
 """The differentiated part of an update: forward pass and loss of a micro-batch, eager or compiled."""
 
+import shutil
 from collections.abc import Callable
 
 import torch
@@ -64,9 +65,14 @@ _steps: dict[str, CompiledStep] = {}
 
 
 def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
-    """The step of a trial, whose network has its initial weights. A compiled one is taken from the trial before it."""
+    """The step of a trial, whose network has its initial weights. A compiled one is taken from the trial before it.
+
+    Raises:
+        ValueError: where there is nothing to compile with.
+    """
     if not trial.compile:
         return EagerStep(trial)
+    _check_compiler(trial.device)
     torch._dynamo.config.recompile_limit = MOST_COMPILATIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     shape = shape_of(trial)
@@ -76,6 +82,11 @@ def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
         del _steps[next(iter(_steps))]
     step.begin(trial)
     return step
+
+
+def _check_compiler(device: str) -> None:
+    if device == "cpu" and not any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++")):
+        raise ValueError("`compile` needs a C++ compiler on a CPU, got none on PATH; install g++, or set compile: false")
 
 
 def shape_of(trial: TrialConfig) -> str:

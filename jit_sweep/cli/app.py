@@ -26,7 +26,11 @@ app = typer.Typer(
 
 File = Annotated[str, typer.Argument(help="A sweep file, or the bare name of a shipped one (quickstart).", metavar="FILE")]
 SweepName = Annotated[str, typer.Argument(help="A sweep's name.", metavar="SWEEP")]
-Model = Annotated[str, typer.Argument(help="A registered model: NAME, NAME@ALIAS or NAME/VERSION.", metavar="MODEL")]
+_MODEL = "A registered model: NAME, NAME@ALIAS or NAME/VERSION"
+Model = Annotated[str, typer.Argument(help=f"{_MODEL}.", metavar="MODEL")]
+ModelOrFolder = Annotated[
+    str, typer.Argument(help=f"{_MODEL}, or the FOLDER/ of an exported or imported one.", metavar="MODEL")
+]
 HomeFolder = Annotated[Path, typer.Option("--home", envvar="JIT_SWEEP_HOME", help="Folder of ledger, MLflow and store.")]
 LedgerUri = Annotated[str | None, typer.Option("--ledger", envvar="JIT_SWEEP_LEDGER", help="Ledger, where not the home's.")]
 TrackingUri = Annotated[
@@ -148,14 +152,14 @@ def promote(
 
 @app.command()
 def sample(
-    model: Model,
+    model: ModelOrFolder,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
     n: Annotated[int, typer.Option(min=1, help="Images in the grid.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Of the starting noise and labels.")] = 0,
     home_folder: HomeFolder = DEFAULT_HOME,
     tracking: TrackingUri = None,
 ) -> int:
-    """Draw images from a registered model."""
+    """Draw images from a registered model, or from the folder of an exported or imported one."""
     from jit_sweep.cli import models
 
     return models.sample(model, home(home_folder), out=out, n=n, seed=seed, tracking=tracking)

@@ -17,7 +17,12 @@ def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int
     lines = [f"{folder}: {imported.model or 'a JiT'} of {imported.parameters:,} parameters, from {checkpoint}"]
     lines += [f"  {name:22} {size:>15,} bytes" for name, size in imported.files.items()]
     lines += [f"not kept: {name} ({why})" for name, why in imported.left_out.items()]
-    lines += ["", "next:", f"  jit-sweep export-jit {folder} checkpoint-last.pth"]
+    lines += [
+        "",
+        "next:",
+        f"  jit-sweep sample ./{folder.name}/ --out samples.png",
+        f"  jit-sweep export-jit {folder} back.pth",
+    ]
     console().print("\n".join(lines), markup=False)
     return 0
 
