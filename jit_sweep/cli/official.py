@@ -20,7 +20,7 @@ def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int
     lines += [
         "",
         "next:",
-        f"  jit-sweep sample ./{folder.name}/ --out samples.png",
+        f"  jit-sweep sample {folder}/ --out samples.png",
         f"  jit-sweep export-jit {folder} back.pth",
     ]
     console().print("\n".join(lines), markup=False)
