@@ -276,3 +276,9 @@ def test_the_linear_skip_starts_at_the_network_and_ends_at_the_input() -> None:
 def test_a_skip_around_anything_but_an_x_prediction_is_refused() -> None:
     with pytest.raises(ValueError, match="`output_skip` pre-conditions an x-prediction"):
         small_trial(small_model(output_skip="edm"), diffusion=DiffusionConfig(prediction="v"))
+
+
+def test_flash_attention_gives_way_where_it_cannot_be_in_an_fp32_evaluation() -> None:
+    flash, plain = (lively(small_trial(attention=mode, device="cuda", precision="bf16")) for mode in ("flash", "sdpa"))
+    with torch.no_grad():
+        assert torch.equal(flash(Z, TIMES, LABELS), plain(Z, TIMES, LABELS))
