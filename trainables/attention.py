@@ -46,13 +46,13 @@ class Attention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
         dropout = self.dropout if self.training else 0.0
+        if self.mode == "fp32":
+            weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+            return F.dropout(weights, dropout, self.training) @ v
         if self.mode == "flash" and q.dtype is not torch.float32:
             with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
                 return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        if self.mode == "sdpa":
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
-        return F.dropout(weights, dropout, self.training) @ v
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
 
 
 def split_linear(layer: nn.Linear, x: Tensor, *, parts: int) -> tuple[Tensor, ...]:
