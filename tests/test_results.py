@@ -13,7 +13,7 @@ from jit_sweep.ledger.records import Cause
 from jit_sweep.results import NoBestArm, best_arm, best_cell, median_seed, read_results
 from search_spaces.axes import AXES
 from tests.desk import OBJECTIVE, Desk, ended, planned, scored
-from trainables.cost import forward_flops
+from trainables.cost import training_flops
 from trainables.metrics import METRICS
 
 FD, KID, ERROR = "fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"
@@ -48,7 +48,7 @@ def test_an_arm_is_its_mean_spread_count_images_and_flops(desk: Desk) -> None:
     assert arm.metrics[FD] == pytest.approx((2.5, 3.25**0.5, 3))
     assert (arm.seeds, arm.scored, arm.diverged, arm.failed, arm.unfinished) == ((0, 1, 2), 3, 0, 0, 0)
     assert arm.images == 960
-    assert arm.training_flops == 3 * forward_flops(planned(arm=X).trial) * 960
+    assert arm.training_flops == training_flops(planned(arm=X).trial, images=960)
 
 
 def test_a_missing_score_is_missing_and_never_a_number_in_a_mean(desk: Desk) -> None:
