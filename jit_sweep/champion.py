@@ -54,7 +54,9 @@ def read_config(folder: Path) -> ChampionConfig:
     try:
         return ChampionConfig.model_validate_json((folder / CONFIG).read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"a champion's files must hold a sound {CONFIG}, got {folder} ({type(error).__name__})") from error
+        reason = error.strerror if isinstance(error, OSError) else f"its {CONFIG} is damaged"
+        rule = f"a model's folder must hold a {CONFIG}, as `export` and `import-jit` write it"
+        raise UserError(f"{rule}, got {folder} ({reason})") from error
 
 
 def load_network(folder: Path) -> "JiT":

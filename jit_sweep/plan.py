@@ -86,7 +86,7 @@ def plan(spec: SweepSpec, *, source: str) -> Plan:
     except ValidationError as error:
         raise UserError(explain(error, source=source, model=Recipe, at="baseline")) from None
     _check_counts(spec, data, baseline, source=source)
-    faults: list[str] = []
+    faults: list[tuple[str, str, str]] = []
     entries: list[Entry] = []
     for index, stage in enumerate(spec.stages):
         try:
@@ -95,9 +95,9 @@ def plan(spec: SweepSpec, *, source: str) -> Plan:
             else:
                 _check_search(spec, data, baseline, stage=index, search=stage.search, faults=faults)
         except ValueError as error:
-            faults.append(f"stages[{index}]: {error}")
+            faults.append((f"stages[{index}]", "", str(error)))
     if faults:
-        raise UserError("\n".join(f"{source}: {fault}" for fault in dict.fromkeys(faults)))
+        raise UserError("\n".join(f"{source}: {fault}" for fault in _told_once(faults)))
     return Plan(spec=spec, data=data, baseline=baseline, entries=tuple(entries))
 
 
@@ -149,18 +149,19 @@ def trial_of(spec: SweepSpec, data: DataDescription, recipe: Recipe, *, seed: in
         num_classes=data.num_classes,
         flip=spec.data.flip,
     )
-    _check_batch(recipe.batch_size, images=images, workers=spec.resources.workers)
+    unit = math.lcm(recipe.batch_size, *_batch_sizes(spec))
+    _check_batch(recipe.batch_size, unit=unit, images=images, workers=spec.resources.workers)
     tree = recipe.model_dump()
     if tree["optimiser"]["schedule"].get("total_images", 0) is None:
         tree["optimiser"]["schedule"]["total_images"] = images
     return TrialConfig.model_validate({**tree, "data": config, "seed": seed, "device": _device(spec)})
 
 
-def _check_batch(batch_size: int, *, images: int, workers: int) -> None:
-    """An axis may bring a batch size that the budget and the workers do not fit."""
+def _check_batch(batch_size: int, *, unit: int, images: int, workers: int) -> None:
+    """An axis may bring a batch size that the budget and the workers do not fit; all of them divide `unit`."""
     if images % batch_size:
         rule = "`images_per_trial` must be a multiple of batch_size"
-        nearest_multiple = max(1, round(images / batch_size)) * batch_size
+        nearest_multiple = max(1, round(images / unit)) * unit
         raise ValueError(f"{rule}, got {images}, batch_size={batch_size}; try {nearest_multiple}")
     if batch_size % workers:
         raise ValueError(f"`workers` must divide batch_size, got workers={workers}, batch_size={batch_size}")
@@ -229,8 +230,17 @@ def _check_counts(spec: SweepSpec, data: DataDescription, baseline: Recipe, *, s
         raise UserError("\n".join(faults))
 
 
+def _told_once(faults: list[tuple[str, str, str]]) -> list[str]:
+    """Each reason with the first cell that has it, and how many more do. A fault is a place, a cell and a reason."""
+    cells: dict[str, list[str]] = {}
+    for place, cell, reason in faults:
+        cells.setdefault(reason, []).append(": ".join(filter(None, (place, cell))))
+    more = {reason: f" (and {len(named) - 1} more cells)" if len(named) > 1 else "" for reason, named in cells.items()}
+    return [f"{named[0]}{more[reason]}: {reason}" for reason, named in cells.items()]
+
+
 def _grid_entries(
-    spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, grid: Grid, faults: list[str]
+    spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, grid: Grid, faults: list[tuple[str, str, str]]
 ) -> list[Entry]:
     entries: dict[str, Entry] = {}
     for values in combinations(grid.axes):
@@ -241,12 +251,18 @@ def _grid_entries(
                 entry = entry_of(spec, data, cell, stage=stage, position=len(entries), seed=seed, images=images, origin="grid")
                 entries.setdefault(entry.key, entry)
         except ValueError as error:
-            faults.append(f"stages[{stage}].grid: {arm_label(values)}: {_reason(error)}")
+            faults.append((f"stages[{stage}].grid", arm_label(values), _reason(error)))
     return list(entries.values())
 
 
 def _check_search(
-    spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, search: SearchSpec, faults: list[str]
+    spec: SweepSpec,
+    data: DataDescription,
+    baseline: Recipe,
+    *,
+    stage: int,
+    search: SearchSpec,
+    faults: list[tuple[str, str, str]],
 ) -> None:
     """Every combination of choices and of ranges' ends must be a valid trial from the baseline. A proposal between the ends,
     or from another cell, that makes none is thrown away when it is made."""
@@ -256,7 +272,7 @@ def _check_search(
             cell = put(baseline, values)
             _evaluation(spec, cell, trial_of(spec, data, cell.recipe, seed=search.seed, images=images))
         except ValueError as error:
-            faults.append(f"stages[{stage}].search: {arm_label(values)}: {_reason(error)}")
+            faults.append((f"stages[{stage}].search", arm_label(values), _reason(error)))
 
 
 def _seeds(grid: Grid, values: Mapping[str, AxisValue]) -> tuple[int, ...]:

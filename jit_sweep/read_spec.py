@@ -12,6 +12,15 @@ from jit_sweep.errors import UserError
 from jit_sweep.spec import SweepSpec
 from trainables.yaml_file import parsed
 
+_IN_YAML = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "union_tag_not_found": "must be a mapping with a `kind`",
+}
+"""What pydantic says in Python's words."""
+
 
 def shipped_sweeps() -> list[str]:
     """Names of the sweep files that come with the program."""
@@ -62,17 +71,31 @@ def _walk(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, list
     path, valid = "", list[str]()
     here: Any = model
     for part in loc:
-        variants = {tag.tag: member for member in get_args(here) for tag in get_args(member) if isinstance(tag, Tag)}
+        variants = _variants(here)
         if part in variants:
-            here = get_args(variants[part])[0]
+            here = variants[str(part)]
             continue
         fields = _fields(here)
         valid = list(fields)
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
         here = fields[part].annotation if part in fields else (get_args(here) or (None,))[-1 if isinstance(part, str) else 0]
-        if get_origin(here) is Annotated:
-            here = get_args(here)[0]
+        here = _unwrapped(here)
     return path, valid
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """Without what annotates it, and without the None of an optional model."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    models = [member for member in get_args(annotation) if _fields(member)]
+    return models[0] if len(models) == 1 and type(None) in get_args(annotation) else annotation
+
+
+def _variants(union: Any) -> dict[str, Any]:
+    """The members of a union by what pydantic calls them: their tag, or their `kind`."""
+    found = {tag.tag: get_args(member)[0] for member in get_args(union) for tag in get_args(member) if isinstance(tag, Tag)}
+    kinds = {str(_fields(member)["kind"].default): member for member in get_args(union) if "kind" in _fields(member)}
+    return kinds | found
 
 
 def _fields(annotation: Any) -> dict[str, FieldInfo]:
@@ -92,5 +115,8 @@ def _rule(item: Any, valid: list[str]) -> str:
         return "this key is required"
     if item["type"] == "value_error":
         return message
+    if item["type"] == "union_tag_invalid":
+        return f"`kind` must be one of {item['ctx']['expected_tags']}, got {item['ctx']['tag']!r}"
+    message = _IN_YAML.get(item["type"], message)
     shown = value if isinstance(value, str | int | float | bool | None) else type(value).__name__
     return f"{message[0].lower()}{message[1:]}, got {shown!r}"

@@ -1,5 +1,6 @@
 """The sweep file: what a user asks for. Frozen, unknown keys forbidden, free of torch and Ray."""
 
+import difflib
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -45,7 +46,9 @@ def _sound_axes(axes: dict[str, Any]) -> dict[str, Any]:
 
 def _space(name: str, values: Any) -> Any:
     if name not in AXES:
-        raise ValueError(f"an axis must be one of {', '.join(AXES)}, got {name!r}")
+        near = difflib.get_close_matches(name, AXES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(AXES)}"
+        raise ValueError(f"an axis must be a registered one, got {name!r}; {hint}")
     if isinstance(values, Range):
         return values.model_copy(update={end: AXES[name].check(getattr(values, end)) for end in ("low", "high")})
     if not values:

@@ -324,7 +324,7 @@ WRONG_ARGS: dict[str, tuple[dict[str, Any], str]] = {
     "huge": ({"epochs": 1e300, "lr_schedule": "cosine"}, "`args.epochs` must be a number"),
     "part": ({"batch_size": 1.5}, "`args.batch_size` must be a whole number, got 1.5"),
     "negative": ({"noise_scale": -1.0}, "trial.diffusion.noise_scale: input should be greater than 0, got -1.0"),
-    "schedule": ({"lr_schedule": "steps"}, "trial.optimiser.schedule: input tag 'steps'"),
+    "schedule": ({"lr_schedule": "steps"}, "trial.optimiser.schedule: `kind` must be one of 'constant', 'cosine', got 'steps'"),
     "dropout": ({"attn_dropout": 0.1}, "`args.attn_dropout` and `args.proj_dropout` must be equal, got 0.1 and 0.0"),
     "start": ({"in_context_start": 4}, "`class_tokens_start` must be below depth"),
     "sampler": ({"sampling_method": "dpm"}, "evaluation.sampler: input should be 'euler' or 'heun', got 'dpm'"),
@@ -509,7 +509,7 @@ def test_a_network_of_other_components_is_refused_with_the_reason(tmp_path: Path
 
 
 def test_a_damaged_folder_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"must hold a sound config\.json"):
+    with pytest.raises(UserError, match=r"must hold a config\.json"):
         export_checkpoint(tmp_path, tmp_path / "back.pth")
     for name, said in (
         ("official.json", r"must hold a sound official\.json"),

@@ -181,7 +181,9 @@ def test_a_trial_without_averages_is_scored_by_its_own_weights(tmp_path: Path) -
 
 
 def test_every_batch_size_of_an_axis_must_divide_the_budget_and_be_divided_by_the_workers(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="batch_size=12: `images_per_trial` must be a multiple of batch_size, got 16"):
+    with pytest.raises(
+        UserError, match="batch_size=12: `images_per_trial` must be a multiple of batch_size, got 16, batch_size=12; try 24"
+    ):
         planned(tmp_path, **grid({"batch_size": [8, 12]}))
     with pytest.raises(UserError, match="batch_size=1: `workers` must divide batch_size, got workers=2, batch_size=1"):
         planned(tmp_path, **grid({"batch_size": [8, 1]}), resources={"workers": 2})
@@ -208,6 +210,17 @@ def test_a_parent_is_part_of_a_trial_and_of_its_id(tmp_path: Path) -> None:
         (
             {"ema": [{"kind": "decay", "name": "raw"}]},
             "`ema` must name each average once, and none of them model, optimiser, raw",
+        ),
+        ({"ema": [{"kind": "decay", "decy": 0.9}]}, "baseline.ema[0].decy: unknown key 'decy'; did you mean 'decay'?"),
+        ({"ema": [{"decay": 0.9}]}, "baseline.ema[0]: must be a mapping with a `kind`"),
+        (
+            {"optimiser": {"schedule": {"kind": "cosin"}}},
+            "baseline.optimiser.schedule: `kind` must be one of 'constant', 'cosine'",
+        ),
+        ({"optimiser": {"schedule": {"kind": "constant", "final": 0.1}}}, "unknown key 'final'; valid keys: kind"),
+        (
+            {"optimiser": {"schedule": {"kind": "cosine"}}},
+            "(and 1 more cells): `schedule.total_images` must be above warmup_images",
         ),
         ({"ema": [{"kind": "decay"}, {"kind": "half_life", "images": 8}]}, "`ema` must name each average once"),
     ],

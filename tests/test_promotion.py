@@ -283,5 +283,5 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half_made(
 
 
 def test_a_folder_that_holds_no_champion_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="must hold a sound config.json"):
+    with pytest.raises(UserError, match="must hold a config.json"):
         champion.load_network(tmp_path)

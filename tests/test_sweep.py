@@ -16,7 +16,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EventKind
 from tests.cluster import Head
 from tests.command import Running, environment, jit_sweep, rows_of
-from tests.sweeps import write_sweep
+from tests.sweeps import tiny_sweep, write_sweep
 from trainables.assignment import Assignment
 from trainables.checkpoint import Store
 from trainables.config import TrialConfig
@@ -203,6 +203,17 @@ def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_wei
     entry = reader.entries("tiny")[0]
     list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
+
+
+def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(tmp_path: Path) -> None:
+    baseline = {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}
+    done = jit_sweep("run", write_sweep(tmp_path, baseline=baseline), cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "0 of 1 (1 failed)" in done.stdout
+    assert {row["cause"] for row in rows_of("status", "tiny", cwd=tmp_path)} == {"data_error"}
+    [detail] = {row["detail"] for row in rows_of("status", "tiny", cwd=tmp_path)}
+    assert detail.startswith("`parent` must have a checkpoint at 8 images")
 
 
 def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""`python -m trainables CONFIG`: one trial in this process, without Ray. CONFIG is a YAML or JSON file of an `Assignment`."""
+"""`python -m trainables ASSIGNMENT`: one trial in this process, without Ray, from a YAML or JSON file of an `Assignment`."""
 
 import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,10 +20,14 @@ def main(arguments: list[str]) -> int:
     """Train what the file says, printing each report as a line of JSON. SIGINT and SIGTERM save and stop; the same command
     goes on. Exit codes: 0 done, 1 diverged, 2 a mistake, 130 stopped."""
     if len(arguments) != 1:
-        return _complain("usage: python -m trainables CONFIG")
+        return _complain("usage: python -m trainables ASSIGNMENT, a YAML or JSON file")
     try:
         assignment = Assignment.model_validate(parsed(Path(arguments[0]).read_text()))
-    except (OSError, ValueError, ValidationError) as error:
+    except ValidationError as error:
+        return _complain("\n".join(f"{arguments[0]}: {_told(item)}" for item in error.errors()))
+    except OSError as error:
+        return _complain(f"{arguments[0]}: {error.strerror}")
+    except ValueError as error:
         return _complain(f"{arguments[0]}: {error}")
     try:
         return _train(assignment)
@@ -42,6 +47,11 @@ def _train(assignment: Assignment) -> int:
         if isinstance(report, Ended):
             code = EXIT_CODES[report.outcome]
     return code
+
+
+def _told(item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    return ": ".join(filter(None, (path, str(item["msg"]).removeprefix("Value error, "))))
 
 
 def _complain(message: str) -> int:

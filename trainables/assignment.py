@@ -68,3 +68,19 @@ class Assignment(Frozen):
     """Memory of a worker; None: its GPU's own, and no limit on a CPU."""
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of work that a lost worker costs."""
+
+    @model_validator(mode="after")
+    def images_are_whole_batches(self) -> Self:
+        batch = self.trial.batch_size
+        if self.images % batch:
+            rule = "`images` must be a multiple of batch_size"
+            raise ValueError(f"{rule}, got images={self.images}, batch_size={batch}; try {-(-self.images // batch) * batch}")
+        return self
+
+    @model_validator(mode="after")
+    def images_end_with_the_schedule(self) -> Self:
+        schedule = self.trial.optimiser.schedule
+        if schedule.kind == "cosine" and self.images > (schedule.total_images or 0):
+            rule = "`images` must be at most the cosine's total_images, where its rate ends"
+            raise ValueError(f"{rule}, got images={self.images}, total_images={schedule.total_images}")
+        return self

@@ -209,7 +209,9 @@ class TrialConfig(Recipe):
     def flash_needs_bf16_on_a_gpu(self) -> Self:
         if self.attention == "flash" and (self.device, self.precision) != ("cuda", "bf16"):
             got = f"device={self.device}, precision={self.precision}"
-            raise ValueError(f"`attention` flash needs a GPU and precision bf16, got {got}; try attention=sdpa")
+            raise ValueError(
+                f"`attention` flash needs a GPU and precision bf16, got {got}; try attention=sdpa or precision=bf16"
+            )
         return self
 
     @model_validator(mode="after")
@@ -217,7 +219,8 @@ class TrialConfig(Recipe):
         schedule, warmup = self.optimiser.schedule, self.optimiser.warmup_images
         if schedule.kind == "cosine" and (schedule.total_images or 0) <= warmup:
             rule = "`schedule.total_images` must be above warmup_images"
-            raise ValueError(f"{rule}, got total_images={schedule.total_images}, warmup_images={warmup}")
+            got = f"total_images={schedule.total_images}, warmup_images={warmup}"
+            raise ValueError(f"{rule}, got {got}; lower warmup_images, or train on more images")
         return self
 
     @property

@@ -24,6 +24,7 @@ from trainables.workers import Workers, global_settings
 _log = logging.getLogger(__name__)
 NAMESPACE = "jit-sweep"
 BEAT_S = 1.0
+MISTAKES = ("data_error", "infeasible")
 ACTOR_GONE = 75
 """Exit code of a worker whose sweep has ended without telling it."""
 
@@ -72,8 +73,10 @@ class _LaneWorker:
                 if self.workers.lead:
                     self.decision = self._report(report, assignment.trial.id, attempt=attempt, sequence=sequence)
         except Exception as error:
-            detail = "".join(traceback.format_exception(error))
-            self._ask("failed", trial=assignment.trial.id, attempt=attempt, cause=cause_of(error), detail=detail)
+            cause = cause_of(error)
+            # A mistake has a message of its own; anything else needs to be looked into.
+            detail = str(error) if cause in MISTAKES else "".join(traceback.format_exception(error))
+            self._ask("failed", trial=assignment.trial.id, attempt=attempt, cause=cause, detail=detail)
             if self.workers.size > 1:
                 raise  # the others wait for this one's gradients, and would take the next trial's for them
         if global_settings() != before:

@@ -58,8 +58,8 @@ def fit(
 def _too_large(images: int, recomputed: bool, *, least: int, memory_bytes: int) -> str:
     how = f"{images} images at once" if images > 1 else "one image"
     rule = f"{how} must fit a worker's memory{', with its activations recomputed' if recomputed else ''}"
-    gib = f"{least / HEADROOM / 2**30:.1f} GiB of {memory_bytes / 2**30:.1f}"
-    return f"{rule}, got {gib}; try a larger patch_size, a smaller model or attention=sdpa"
+    gib = f"{least / HEADROOM / 2**30:.3g} GiB of {memory_bytes / 2**30:.3g}"
+    return f"{rule}, got {gib}; try a larger patch_size, a smaller model, attention=sdpa or more `memory_gib`"
 
 
 def peak_bytes(trial: TrialConfig, how: Fit, *, workers: int = 1) -> int:

@@ -14,7 +14,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState
 from jit_sweep.plan import Plan
 from jit_sweep.redact import redact, redact_all
-from jit_sweep.results import read_results
+from jit_sweep.results import LEAST_SEEDS, read_results
 from jit_sweep.sample_grids import write_sample_grids
 from trainables.storage import Folder
 
@@ -100,11 +100,13 @@ def _standing(name: str, places: Places) -> str:
 
 def _print_next(name: str, places: Places, place: Home, *, undelivered: int) -> None:
     screen, options = console(), _options(place)
-    if grids := write_sample_grids(read_results(LedgerReader(open_engine(places.ledger, create=False)), name), place.store):
+    results = read_results(LedgerReader(open_engine(places.ledger, create=False)), name)
+    if grids := write_sample_grids(results, place.store):
         screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")
-    screen.print(f"\nnext:\n  jit-sweep ui {name}{options}\n  jit-sweep promote {name} --name {name}-model{options}")
+    which = "" if any(arm.scored >= LEAST_SEEDS for arm in results.arms) else " --trial ID"
+    screen.print(f"\nnext:\n  jit-sweep ui {name}{options}\n  jit-sweep promote {name} --name {name}-model{which}{options}")
 
 
 def _options(place: Home) -> str:

@@ -51,6 +51,7 @@ class _Lane:
     assignment: str = ""
     open: bool = False
     outcome: dict[str, Any] | None = None
+    """With `images`, which Tune's searcher asks of every result."""
     dismissed: bool = False
 
 
@@ -163,7 +164,7 @@ class SweepActor:
     async def failed(self, lane: str, *, trial: str, attempt: int, cause: str, detail: str) -> None:
         """A trial raised; its lane lives."""
         self._writer.fail(trial, attempt, cause=Cause(cause), detail=detail)
-        await self._close(lane, trial, attempt, {"outcome": "failed", "cause": cause})
+        await self._close(lane, trial, attempt, {"outcome": "failed", "cause": cause, "images": 0})
 
     async def beat(self, lane: str, *, rank: int) -> bool:
         """Whether to stop."""
@@ -172,7 +173,7 @@ class SweepActor:
     # --- inside
 
     def _nothing_to_do(self, box: _Lane, why: str) -> int:
-        box.open, box.outcome = False, {"outcome": why}
+        box.open, box.outcome = False, {"outcome": why, "images": 0}
         return box.number
 
     async def _close(self, lane: str, trial: str, attempt: int, outcome: dict[str, Any]) -> None:
