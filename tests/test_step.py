@@ -1,7 +1,6 @@
 """The compiled step: one compilation for every trial of a shape, the same weights again, and no silent return to eager mode."""
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,16 +15,11 @@ from trainables.learner import Learner
 from trainables.step import CompiledStep, shape_of, step_of
 from trainables.workers import Workers
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
+]
 MORE_THAN_TORCHS_OWN_LIMIT = 9
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trial(**changes: object) -> TrialConfig:

@@ -1,6 +1,5 @@
 """The training loop: the same trial gives the same weights, however it was interrupted or cut up."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,9 @@ from trainables.report import Committed, Decision, Ended, Phase, Progress, Repor
 from trainables.train import train
 from trainables.workers import Ask
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 BATCH = 8
 DATA = describe("emoji32", holdout=None)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trial(*, dropout: float = 0.0, learning_rate: float = 1e-3, **diffusion: object) -> TrialConfig:
