@@ -103,15 +103,26 @@ class PlainLines:
         self._screen.flush()
 
     def _tell(self, reader: LedgerReader, events: Sequence[EventRow]) -> None:
-        labels = {row.trial_id: f"{arm_label(row.arm)} seed={row.seed}" for row in reader.entries(self._plan.spec.name)}
+        rows = reader.entries(self._plan.spec.name)
         for event in events:
             if line := told(event, objective=self._plan.spec.objective):
-                self._say(f"{event.trial_id} {labels.get(event.trial_id or '', '')}: {line}", at=event.at)
+                self._say(f"{event.trial_id} {subject(event, rows)}: {line}", at=event.at)
 
     def _say(self, line: str, *, at: float | None = None) -> None:
         moment = datetime.fromtimestamp(at or time.time()).strftime("%H:%M:%S")
         self._screen.write(f"{moment} {line}\n")
         self._screen.flush()
+
+
+def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:
+    """The cell and seed that an event is about: of a trial that is scored several ways, what these have in common."""
+    about = [row for row in rows if row.trial_id == event.trial_id]
+    about = [row for row in about if row.evaluation_id == event.data.get("evaluation", row.evaluation_id)]
+    if not about:
+        return ""
+    first, *others = about
+    shared = {axis: value for axis, value in first.arm.items() if all(row.arm.get(axis) == value for row in others)}
+    return f"{arm_label(shared)} seed={first.seed}"
 
 
 def told(event: EventRow, *, objective: str) -> str:
