@@ -205,15 +205,28 @@ def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_wei
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
 
 
-def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(tmp_path: Path) -> None:
-    baseline = {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}
-    done = jit_sweep("run", write_sweep(tmp_path, baseline=baseline), cwd=tmp_path)
+MISSING_PARENT = {"baseline": {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}}
+NO_MEMORY = {"resources": {"workers": 1, "cpus": 1, "memory_gib": 1e-4}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause", "begins"),
+    [
+        (MISSING_PARENT, "data_error", "`parent` must have a checkpoint at 8 images"),
+        (NO_MEMORY, "infeasible", "one image must fit a worker's memory"),
+    ],
+    ids=["missing parent", "no memory"],
+)
+def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(
+    tmp_path: Path, changes: dict[str, Any], cause: str, begins: str
+) -> None:
+    done = jit_sweep("run", write_sweep(tmp_path, **changes), cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "0 of 1 (1 failed)" in done.stdout
-    assert {row["cause"] for row in rows_of("status", "tiny", cwd=tmp_path)} == {"data_error"}
+    assert {row["cause"] for row in rows_of("status", "tiny", cwd=tmp_path)} == {cause}
     [detail] = {row["detail"] for row in rows_of("status", "tiny", cwd=tmp_path)}
-    assert detail.startswith("`parent` must have a checkpoint at 8 images")
+    assert detail.startswith(begins)
 
 
 def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Batches:
     """
 
     def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device) -> None:
-        self._trial, self._device = trial, device
+        self._trial = trial
         self._draws = draws_on(device, seed=trial.seed)
         self._pixels: _Resident | _Hosted = (
             _Resident(images, device) if resident_bytes(images, device) else _Hosted(images, device)

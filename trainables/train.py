@@ -113,7 +113,8 @@ class _Run:
         self.heldout = HeldoutGrid(self.images, device=self.learner.device)
         self.watch = Stopwatch()
         self.on_the_way: Commit | None = None
-        self.on_its_way = Ask.NOTHING
+        self.unheard = Ask.NOTHING
+        self.measured: dict[tuple[str, str], tuple[dict[str, float], Tensor]] = {}
         self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
     def reports(self) -> Iterator[Report]:
@@ -196,7 +197,7 @@ class _Run:
         while self.learner.images < self.assignment.images:
             with self.watch.count("train"):
                 asked = self.learner.update(ask=self.asks())
-            self.on_its_way &= ~asked
+            self.unheard &= ~asked
             at_rung = self.learner.images in self.assignment.rungs
             at_end = self.learner.images >= self.assignment.images
             if (asked or at_rung or at_end or self.learner.at_look) and (divergence := self.divergence()) is not None:
@@ -225,8 +226,8 @@ class _Run:
             wish |= Ask.LOOK
         if now - self.saved >= self.assignment.checkpoint_interval_s:
             wish |= Ask.SAVE
-        fresh = wish & ~self.on_its_way
-        self.on_its_way |= fresh
+        fresh = wish & ~self.unheard
+        self.unheard |= fresh
         return fresh
 
     def stand_at_rung(self) -> Generator[Report, None, Ended | None]:
@@ -293,26 +294,31 @@ class _Run:
 
     def score(self, evaluation: EvaluationConfig) -> Scored:
         """The scores of the evaluation's weights and of the raw ones, from equal noise and labels over all trials."""
-        values: dict[str, float] = {}
         with self.watch.count("evaluation"):
             scorer = Scorer(self.images, cache=self.assignment.storage)
-            labels = sample_labels(self.images, evaluation)
-            for weights in dict.fromkeys((RAW, evaluation.weights)):
-                with self.learner.averages.swapped(weights):
-                    samples = generate(self.learner.network, self.trial, evaluation, labels, interrupted=self.interrupted)
-                    found = scorer.score(samples) | {RUNG_METRIC: self.heldout.v_error(self.learner.network, self.trial)}
-                values |= found if weights == evaluation.weights else {}
-                values |= {f"{name}_raw": value for name, value in found.items()} if weights == RAW else {}
+            raw, _ = self.measure(evaluation, RAW, scorer)
+            values, samples = self.measure(evaluation, evaluation.weights, scorer)
             grid = f"{self.store.folder(self.trial.id, self.attempt)}/samples-{self.learner.images}-{evaluation.id}.png"
-            write_grid(samples[:GRID_IMAGES], grid, columns=GRID_COLUMNS)
+            write_grid(samples, grid, columns=GRID_COLUMNS)
         return Scored(
             images=self.learner.images,
             evaluation=evaluation.id,
             n=evaluation.n,
-            values=values,
+            values=values | {f"{name}_raw": value for name, value in raw.items()},
             heldout=scorer.heldout_row(evaluation.n),
             grid=grid,
         )
+
+    def measure(self, evaluation: EvaluationConfig, weights: str, scorer: Scorer) -> tuple[dict[str, float], Tensor]:
+        """Scores by metric name of the weights of this name, and samples to show; once for evaluations alike but for theirs."""
+        key = (weights, evaluation.model_copy(update={"weights": weights}).id)
+        if key not in self.measured:
+            network, labels = self.learner.network, sample_labels(self.images, evaluation)
+            with self.learner.averages.swapped(weights):
+                samples = generate(network, self.trial, evaluation, labels, interrupted=self.interrupted)
+                found = scorer.score(samples) | {RUNG_METRIC: self.heldout.v_error(network, self.trial)}
+            self.measured[key] = found, samples[:GRID_IMAGES].clone()
+        return self.measured[key]
 
     def diverged(self, found: Divergence) -> Ended:
         """A trial that diverged ended at its first bad update, whenever that was seen."""
