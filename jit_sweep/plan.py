@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
 from jit_sweep.read_spec import explain
-from jit_sweep.spec import FileData, Grid, GridStage, Range, SearchSpec, SearchStage, SweepSpec
+from jit_sweep.spec import FileData, SweepSpec
+from jit_sweep.stages import Grid, GridStage, Range, SearchSpec, SearchStage
 from search_spaces.axes import AxisValue, Cell, put
 from trainables.assignment import EvaluationConfig
 from trainables.config import MATHS_VERSION, DataConfig, Recipe, TrialConfig

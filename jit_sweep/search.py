@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
-from jit_sweep.spec import Range, SearchSpec
+from jit_sweep.stages import Range, SearchSpec
 from search_spaces.axes import AXES, AxisValue, put
 from trainables.config import Recipe
 from trainables.metrics import METRICS

@@ -3,7 +3,7 @@
 import pytest
 
 from jit_sweep.search import Told, propose
-from jit_sweep.spec import SearchSpec
+from jit_sweep.stages import SearchSpec
 from search_spaces.presets import preset
 
 START = preset("jit-tiny")

@@ -8,7 +8,7 @@ from jit_sweep.cli.output import console, print_json
 from jit_sweep.home import on_this_machine
 from jit_sweep.plan import Entry, Plan, plan, proposals, searches
 from jit_sweep.read_spec import read_spec
-from jit_sweep.spec import Range, SearchSpec
+from jit_sweep.stages import Range, SearchSpec
 from trainables.clamp import clamped_share
 from trainables.config import DiffusionConfig
 from trainables.cost import forward_flops, parameter_count, training_flops
