@@ -2,16 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
 from jit_sweep.read_spec import explain
+from jit_sweep.scheduler_spec import Ladder, NoScheduler
+from jit_sweep.schedulers.ladder import rungs_of
 from jit_sweep.spec import FileData, SweepSpec
 from jit_sweep.stages import Grid, GridStage, Range, SearchSpec, SearchStage
 from search_spaces.axes import AxisValue, Cell, put
+from search_spaces.constraints import excess
 from trainables.assignment import EvaluationConfig
 from trainables.config import MATHS_VERSION, DataConfig, Recipe, TrialConfig
 from trainables.data import DataDescription, describe
@@ -34,6 +37,17 @@ class Entry(Frozen):
     evaluation: EvaluationConfig
     rungs: tuple[int, ...]
     origin: Literal["grid", "search"]
+    gates: tuple[int, ...] = ()
+    """The rungs at which the sweep's scheduler decides whether it goes on."""
+    race: str = ""
+    """What it is compared with there: the entries of the same race."""
+    protected: bool = False
+    """Part of a planned contrast: never stopped early."""
+
+    @property
+    def racer(self) -> str:
+        """Names its arm within the race: trials that differ in their seed only go on together."""
+        return recipe_id(self.trial)
 
     @property
     def trial_id(self) -> str:
@@ -56,6 +70,8 @@ class Plan(Frozen):
     data: DataDescription
     baseline: Recipe
     entries: tuple[Entry, ...]
+    left_out: dict[int, int] = {}
+    """Cells above the limits of their grid, by stage: they are not among the entries."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -74,6 +90,11 @@ class Plan(Frozen):
         return content_hash(self.facts)
 
 
+def recipe_id(trial: TrialConfig) -> str:
+    """Names what trials share that differ in their seed only."""
+    return trial.model_copy(update={"seed": 0}).id
+
+
 def arm_label(arm: Mapping[str, AxisValue]) -> str:
     """An arm in words, such as `patch_size=16 prediction=x`."""
     return " ".join(f"{axis}={'none' if value is None else value}" for axis, value in arm.items()) or "baseline"
@@ -89,17 +110,22 @@ def plan(spec: SweepSpec, *, source: str) -> Plan:
     _check_counts(spec, data, baseline, source=source)
     faults: list[tuple[str, str, str]] = []
     entries: list[Entry] = []
+    left_out: dict[int, int] = {}
     for index, stage in enumerate(spec.stages):
         try:
             if isinstance(stage, GridStage):
-                entries += _grid_entries(spec, data, baseline, stage=index, grid=stage.grid, faults=faults)
+                cells = _grid_entries(spec, data, baseline, stage=index, grid=stage.grid, faults=faults)
+                within = _within_limits(cells, stage.grid.limits)
+                entries += within
+                left_out[index] = len({entry.label for entry in cells} - {entry.label for entry in within})
             else:
                 _check_search(spec, data, baseline, stage=index, search=stage.search, faults=faults)
         except ValueError as error:
             faults.append((f"stages[{index}]", "", str(error)))
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in _told_once(faults)))
-    return Plan(spec=spec, data=data, baseline=baseline, entries=tuple(entries))
+    left_out = {stage: count for stage, count in left_out.items() if count}
+    return Plan(spec=spec, data=data, baseline=baseline, entries=tuple(entries), left_out=left_out)
 
 
 def entry_of(
@@ -112,10 +138,13 @@ def entry_of(
     seed: int,
     images: int,
     origin: Literal["grid", "search"],
+    protected: bool = False,
 ) -> Entry:
     """The planned piece for one cell and seed. ValueError: the cell makes no valid trial."""
     trial = trial_of(spec, data, cell.recipe, seed=seed, images=images)
     evaluation = _evaluation(spec, cell, trial)
+    unit = math.lcm(trial.batch_size, *_batch_sizes(spec))
+    rungs = rungs_of(spec.scheduler, trial, images=images, count=spec.budget.rungs, unit=unit)
     return Entry(
         stage=stage,
         position=position,
@@ -124,7 +153,10 @@ def entry_of(
         trial=trial,
         images=images,
         evaluation=evaluation,
-        rungs=rungs(images, count=spec.budget.rungs, unit=math.lcm(trial.batch_size, *_batch_sizes(spec))),
+        rungs=rungs.measured,
+        gates=rungs.gates,
+        race=race_of(spec, cell, stage=stage, images=images),
+        protected=protected,
         origin=origin,
     )
 
@@ -172,11 +204,14 @@ def _device(spec: SweepSpec) -> str:
     return "cuda" if spec.resources.gpus else "cpu"
 
 
-def rungs(images: int, *, count: int, unit: int) -> tuple[int, ...]:
-    """Equally spaced image counts, the last at the end, the others whole multiples of what all batch sizes divide: arms of
-    different batch sizes stand at the same ones."""
-    points = {round(images * k / count / unit) * unit for k in range(1, count)}
-    return (*sorted(point for point in points if 0 < point < images), images)
+def race_of(spec: SweepSpec, cell: Cell, *, stage: int, images: int) -> str:
+    """What a cell is compared with early: cells of its stage that share the `compare_within` axes, and where the rungs depend
+    on the budget, that too."""
+    if isinstance(spec.scheduler, NoScheduler):
+        return ""
+    within = {axis: cell.values[axis] for axis in spec.scheduler.compare_within if axis in cell.values}
+    budget = {} if isinstance(spec.scheduler, Ladder) else {"images": images}
+    return f"stage={stage} {arm_label({**within, **budget}) if within or budget else ''}".strip()
 
 
 def _batch_sizes(spec: SweepSpec) -> set[int]:
@@ -244,16 +279,39 @@ def _grid_entries(
     spec: SweepSpec, data: DataDescription, baseline: Recipe, *, stage: int, grid: Grid, faults: list[tuple[str, str, str]]
 ) -> list[Entry]:
     entries: dict[str, Entry] = {}
+    protected = contrasted(grid)
     for values in combinations(grid.axes):
         try:
             cell = put(baseline, values)
             images = _images(grid, values) or spec.budget.images_per_trial
             for seed in _seeds(grid, values):
-                entry = entry_of(spec, data, cell, stage=stage, position=len(entries), seed=seed, images=images, origin="grid")
+                entry = entry_of(
+                    spec,
+                    data,
+                    cell,
+                    stage=stage,
+                    position=len(entries),
+                    seed=seed,
+                    images=images,
+                    origin="grid",
+                    protected=protected(values),
+                )
                 entries.setdefault(entry.key, entry)
         except ValueError as error:
             faults.append((f"stages[{stage}].grid", arm_label(values), _reason(error)))
     return list(entries.values())
+
+
+def _within_limits(cells: Sequence[Entry], limits: Mapping[str, float]) -> list[Entry]:
+    """The entries that cost no more than a grid's limits. ValueError: there were some, and none is left."""
+    within = [entry for entry in cells if not excess(limits, entry.trial, images=entry.images)]
+    if cells and not within:
+        raise ValueError(f"`limits` must leave some trials, got none of {len(cells)} within {_shown(limits)}; raise a limit")
+    return within
+
+
+def _shown(limits: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={most:g}" for name, most in limits.items())
 
 
 def _check_search(
@@ -265,15 +323,27 @@ def _check_search(
     search: SearchSpec,
     faults: list[tuple[str, str, str]],
 ) -> None:
-    """Every combination of choices and of ranges' ends must be a valid trial from the baseline. A proposal between the ends,
-    or from another cell, that makes none is thrown away when it is made."""
+    """Every combination of choices and of ranges' ends must be a valid trial from the baseline, and one of them within the
+    limits. A proposal between the ends, or from another cell, that makes no such trial is never made."""
     images = spec.budget.images_per_trial
+    over: list[bool] = []
     for values in combinations(search.axes):
         try:
             cell = put(baseline, values)
-            _evaluation(spec, cell, trial_of(spec, data, cell.recipe, seed=search.seed, images=images))
+            trial = trial_of(spec, data, cell.recipe, seed=search.seed, images=images)
+            _evaluation(spec, cell, trial)
+            over.append(bool(excess(search.limits, trial, images=images)))
         except ValueError as error:
             faults.append((f"stages[{stage}].search", arm_label(values), _reason(error)))
+    if over and all(over) and search.start == "baseline":
+        rule = "`limits` must leave some trials, got none at the ends of the axes within"
+        faults.append((f"stages[{stage}].search", "", f"{rule} {_shown(search.limits)}; raise a limit"))
+
+
+def contrasted(grid: Grid) -> Callable[[Mapping[str, AxisValue]], bool]:
+    """Whether the cell with these axis values is part of a planned contrast of its grid."""
+    planned = [contrast for contrast in grid.planned_contrasts() if len(grid.axes[contrast.axis]) > 1]
+    return lambda values: any(_matches(contrast.where, values) for contrast in planned)
 
 
 def _seeds(grid: Grid, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
@@ -302,12 +372,21 @@ def searches(spec: SweepSpec) -> dict[int, SearchSpec]:
 
 
 def proposals(found: Plan) -> dict[int, int]:
-    """How many trials each search proposes, by stage: what it asks for, or as many as a space of choices only has."""
-    return {stage: _proposals(search, found.baseline) for stage, search in searches(found.spec).items()}
+    """How many trials each search brings, by stage: what it asks for, or as many as a space of choices only has."""
+    return {stage: _proposals(found, search) * search.seeds for stage, search in searches(found.spec).items()}
 
 
-def _proposals(search: SearchSpec, baseline: Recipe) -> int:
+def _proposals(found: Plan, search: SearchSpec) -> int:
     if not all(isinstance(space, tuple) for space in search.axes.values()):
         return search.trials
-    distinct = {arm_label(put(baseline, values).values) for values in combinations(search.axes)}
-    return min(search.trials, len(distinct))
+    cells = [put(found.baseline, values) for values in combinations(search.axes)]
+    return min(search.trials, len({arm_label(cell.values) for cell in cells if _may_be_proposed(found, search, cell)}))
+
+
+def _may_be_proposed(found: Plan, search: SearchSpec, cell: Cell) -> bool:
+    """Whether a cell is within the limits, as far as that is known before the cell that a search starts from."""
+    if search.start == "best_cell" or not search.limits:
+        return True
+    images = found.spec.budget.images_per_trial
+    trial = trial_of(found.spec, found.data, cell.recipe, seed=search.seed, images=images)
+    return not excess(search.limits, trial, images=images)

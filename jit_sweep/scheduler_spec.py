@@ -99,13 +99,13 @@ class Median(Early):
 
 
 class Patient(Early):
-    """Stop what has not improved for some rungs (Optuna's PatientPruner)."""
+    """Stop what has become worse and stayed so (Optuna's PatientPruner)."""
 
     kind: Literal["patient"]
     patience: NonNegativeInt = 1
-    """Rungs without an improvement that are forgiven."""
+    """Rungs in a row, beyond the first, that may be worse than the best before them."""
     min_delta: NonNegativeFloat = 0.0
-    """Least improvement that counts."""
+    """A worsening up to this counts as none."""
 
 
 SchedulerSpec = Annotated[

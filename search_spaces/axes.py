@@ -3,31 +3,43 @@
 To add one: register it in `AXES`. Nothing else names it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from trainables.config import Recipe, Target
+from trainables.assignment import EvaluationConfig
+from trainables.config import Recipe, Target, TrialConfig
 from trainables.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 AxisValue = str | int | float | bool | None
 Tree = dict[str, Any]
 
 
+class Place(NamedTuple):
+    """Where an axis sits in a recipe's nested mapping: `put` writes its value there, `get` reads it back.
+
+    KeyError: what stands there is no value of the axis.
+    """
+
+    put: Callable[[Tree, Any], None]
+    get: Callable[[Tree], AxisValue]
+
+
 @dataclass(frozen=True)
 class Axis:
     """One thing a sweep may vary.
 
-    `values` checks one value; `put` writes it into a recipe's nested mapping; `exists` says whether the axis has a meaning
-    in that mapping (a condition on axes that come before it in `AXES`).
+    `values` checks one value; `exists` says whether the axis has a meaning in a recipe's nested mapping (a condition on axes
+    that come before it in `AXES`).
     """
 
     name: str
     about: str
     values: TypeAdapter[Any]
-    put: Callable[[Tree, Any], None]
+    place: Place
     exists: Callable[[Tree], bool] = lambda _: True
 
     def check(self, value: AxisValue) -> AxisValue:
@@ -49,17 +61,32 @@ class Cell:
     """Settings of the evaluation that the axes replace, by field."""
 
 
-def _at(*path: str) -> Callable[[Tree, Any], None]:
-    def put(tree: Tree, value: Any) -> None:
-        for key in path[:-1]:
-            tree = tree[key]
-        tree[path[-1]] = value
+def _at(*path: str) -> Place:
+    *above, last = path
 
-    return put
+    def put(tree: Tree, value: Any) -> None:
+        _below(tree, above)[last] = value
+
+    def get(tree: Tree) -> AxisValue:
+        value: AxisValue = _below(tree, above)[last]
+        return value
+
+    return Place(put, get)
+
+
+def _below(tree: Tree, keys: list[str]) -> Tree:
+    for key in keys:
+        tree = tree[key]
+    return tree
 
 
 def _put_bottleneck(tree: Tree, value: int | None) -> None:
     tree["model"]["embedding"] = {"kind": "linear"} if value is None else {"kind": "bottleneck", "dim": value}
+
+
+def _get_bottleneck(tree: Tree) -> int | None:
+    embedding = tree["model"]["embedding"]
+    return None if embedding["kind"] == "linear" else int(embedding["dim"])
 
 
 def _put_t_sampling(tree: Tree, kind: str) -> None:
@@ -85,7 +112,7 @@ _REGISTERED = (
         "t_sampling",
         "distribution of t in training: logit_normal or uniform",
         TypeAdapter(Literal["logit_normal", "uniform"]),
-        _put_t_sampling,
+        Place(_put_t_sampling, _at("diffusion", "t_sampling", "kind").get),
     ),
     Axis(
         "t_mu",
@@ -111,7 +138,12 @@ _REGISTERED = (
     ),
     Axis("width", "token width", _POSITIVE_INT, _at("model", "width")),
     Axis("depth", "number of blocks", _POSITIVE_INT, _at("model", "depth")),
-    Axis("bottleneck", "patch embedding's bottleneck; null is none", TypeAdapter(PositiveInt | None), _put_bottleneck),
+    Axis(
+        "bottleneck",
+        "patch embedding's bottleneck; null is none",
+        TypeAdapter(PositiveInt | None),
+        Place(_put_bottleneck, _get_bottleneck),
+    ),
     Axis("norm", "rms (JiT) or layer (DiT)", TypeAdapter(Literal["rms", "layer"]), _at("model", "norm")),
     Axis("mlp", "swiglu (JiT) or gelu (DiT)", TypeAdapter(Literal["swiglu", "gelu"]), _at("model", "mlp")),
     Axis("rope", "rotary positions on q and k", _SWITCH, _at("model", "rope")),
@@ -140,6 +172,11 @@ _REGISTERED = (
 AXES: dict[str, Axis] = {axis.name: axis for axis in _REGISTERED}
 
 
+def in_order(names: Collection[str]) -> list[str]:
+    """Axes as registered, so that each comes after those its existence depends on."""
+    return [name for name in AXES if name in names]
+
+
 def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
     """A recipe with axis values put in, in registered order; values of axes that do not exist there are left out.
 
@@ -150,6 +187,17 @@ def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
     for name, axis in AXES.items():
         if name in values and axis.exists(tree):
             taken[name] = values[name]
-            axis.put(tree, values[name])
+            axis.place.put(tree, values[name])
     evaluation = tree.pop("evaluation")
     return Cell(Recipe.model_validate(tree), taken, evaluation)
+
+
+def axis_values(trial: TrialConfig, evaluation: EvaluationConfig) -> dict[str, AxisValue]:
+    """The value of every axis that exists in a trial and its evaluation: what `put` would write to get them."""
+    tree = {**trial.model_dump(), "evaluation": evaluation.model_dump()}
+    found: dict[str, AxisValue] = {}
+    for name, axis in AXES.items():
+        if axis.exists(tree):
+            with suppress(KeyError):
+                found[name] = axis.place.get(tree)
+    return found

@@ -21,7 +21,7 @@ from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.frechet import Moments, frechet_distance, moments
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
-from trainables.evaluation.heldout import HeldoutGrid
+from trainables.evaluation.heldout import HeldoutGrid, mean_image
 from trainables.evaluation.kernel import KernelReference, kernel_distance, sum_of_kernels
 from trainables.evaluation.score import Scorer
 from trainables.metrics import METRICS
@@ -363,6 +363,32 @@ def test_grid_is_fixed_and_leaves_the_network_as_it_was(emoji: ImageSet, heldout
 def test_error_that_is_not_a_number_is_no_score(heldout_grid: HeldoutGrid) -> None:
     with pytest.raises(NotFinite, match="held-out velocity errors must be finite, got 768 of 768"):
         heldout_grid.v_error(Network("nan"), trial("v"))
+
+
+def test_the_mean_image_is_that_of_the_training_images_alone(emoji: ImageSet) -> None:
+    expected = (emoji.read(emoji.train).double() / 127.5 - 1).mean(0)
+    torch.testing.assert_close(mean_image(emoji).double(), expected, rtol=0, atol=1e-6)
+    assert not torch.allclose(mean_image(emoji).double(), (emoji.read(emoji.heldout).double() / 127.5 - 1).mean(0), atol=1e-3)
+
+
+class MeanImage(Network):
+    """Answers with one image."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__("zero")
+        self.image = image
+
+    def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return super().forward(z, t, y) + self.image
+
+
+@pytest.mark.parametrize("noise_scale", [1.0, 2.0])
+def test_the_mean_images_error_is_that_of_a_network_which_answers_it_at_every_noise_scale(
+    emoji: ImageSet, heldout_grid: HeldoutGrid, noise_scale: float
+) -> None:
+    found = heldout_grid.v_error(MeanImage(mean_image(emoji)), trial("x", noise_scale=noise_scale))
+    assert heldout_grid.mean_image_error == pytest.approx(found, rel=1e-5)
+    assert heldout_grid.mean_image_error < heldout_grid.v_error(Network("zero"), trial("x"))
 
 
 # Generated images

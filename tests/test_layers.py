@@ -18,7 +18,7 @@ PACKAGES = ("trainables", "search_spaces", "jit_sweep")
 PLACES = {
     "ray": ("trainables/lane_worker.py", "jit_sweep/executor/", "jit_sweep/submit/"),
     "mlflow": ("jit_sweep/tracking/",),
-    "optuna": ("jit_sweep/search.py",),
+    "optuna": ("jit_sweep/search/",),
     "sqlalchemy": ("jit_sweep/ledger/",),
     "sqlite3": ("jit_sweep/ledger/",),
     "psycopg": ("jit_sweep/ledger/",),
@@ -37,9 +37,11 @@ TORCH_FREE = (
     "trainables.clamp",
     "trainables.data",
     "search_spaces.axes",
+    "search_spaces.constraints",
     "search_spaces.presets",
     "jit_sweep.spec",
     "jit_sweep.plan",
+    "jit_sweep.pareto",
     "jit_sweep.ledger.reader",
 )
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas")

@@ -1,5 +1,6 @@
 """MLflow as people see a sweep: complete, without repetitions, and never in the way."""
 
+import dataclasses
 import json
 import socket
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from mlflow.entities import Run
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.records import AttemptRow, Cause, SweepState
-from jit_sweep.tracking import connect, links
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, SweepState
+from jit_sweep.tracking import connect, links, translation
 from jit_sweep.tracking.mirror import PAGE_EVENTS, Mirror, MirrorThread
 from tests.desk import BOB, OBJECTIVE, Desk, ended, planned, scored
 from tests.mlflow_store import MlflowStore, empty_mlflow, store
@@ -59,6 +60,7 @@ def test_a_sweep_is_one_run_with_a_run_for_each_trial_below_it(desk: Desk, store
     assert parent.data.tags["jit_sweep.fingerprint"] == "f1"
     assert parent.data.tags["version.torch"]
     assert parent.data.params["baseline.model.width"] == "32"
+    assert parent.data.params["data.digest"] == "d" * 12
     runs = store.runs("trial")
     assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
     entry = planned(arm=V, seed=4)
@@ -76,6 +78,7 @@ def test_parameters_are_the_resolved_configuration_with_its_evaluation_and_cost(
     mirror(desk, store).deliver()
     params = only(store.runs("trial")).data.params
     assert params["model.patch_size"] == "8"
+    assert params["data.digest"] == entry.trial.data.digest
     assert params["diffusion.t_sampling.mu"] == "-0.8"
     assert params["evaluation.n"] == "64"
     assert params["tokens"] == "16"
@@ -349,13 +352,82 @@ def test_links_open_on_the_sweep_ordered_by_its_objective() -> None:
 def test_a_trials_run_shows_what_it_was_trained_on_last_and_its_flops_and_gradient(desk: Desk, store: MlflowStore) -> None:
     desk.plan(planned())
     attempt = desk.begin(planned())
-    phase = Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=48, activation_checkpointing=False)
+    machine = {"device": "H100", "host": "node-3", "cpus": 12, "cuda": "13.0"}
+    phase = Phase(images=0, start="seed", **machine, workers=1, micro_batch=48, activation_checkpointing=False)
     desk.tell(attempt, phase, phase.model_copy(update={"micro_batch": 24, "start": "checkpoint"}))
     measured = progress(480).model_copy(update={"flops": 10**12, "grad_norm": 0.5})
     desk.tell(attempt, measured, first=3)
     mirror(desk, store).deliver()
     run = only(store.runs("trial"))
-    found = {name: run.data.tags[name] for name in ("start", "device", "workers", "micro_batch")}
-    assert found == {"start": "checkpoint", "device": "cpu", "workers": "1", "micro_batch": "24"}
+    expected = {**machine, "start": "checkpoint", "workers": 1, "micro_batch": 24}
+    assert {name: run.data.tags[name] for name in expected} == {name: str(value) for name, value in expected.items()}
     assert (run.data.metrics["flops"], run.data.metrics["grad_norm"]) == (1e12, 0.5)
     assert "mfu" not in run.data.metrics
+
+
+def test_what_a_process_takes_from_its_machine_stands_among_the_system_metrics(desk: Desk, store: MlflowStore) -> None:
+    desk.plan(planned())
+    attempt = desk.begin(planned())
+    desk.clock.now = 2000.0
+    desk.tell(attempt, progress(480).model_copy(update={"system": {"process_memory_gib": 1.5}}))
+    mirror(desk, store).deliver()
+    assert store.series(only(store.runs("trial")), "system/process_memory_gib") == [(480, 1.5, 2_000_000)]
+
+
+def test_a_trial_s_run_names_its_last_checkpoint_without_secrets(desk: Desk, store: MlflowStore) -> None:
+    desk.plan(planned())
+    attempt = desk.begin(planned())
+    desk.tell(attempt, Committed(images=480, uri="s3://bucket/one"))
+    mirror(desk, store).deliver()
+    desk.tell(attempt, Committed(images=960, uri="s3://me:hunter2@bucket/two"), first=1)
+    mirror(desk, store).deliver()
+    tags = only(store.runs("trial")).data.tags
+    assert (tags["checkpoint"], tags["checkpoint_images"]) == ("s3://me:***@bucket/two", "960")
+
+
+def test_a_trial_s_run_says_whether_the_model_scored_last_had_collapsed(desk: Desk, store: MlflowStore) -> None:
+    short, longer = planned(arm=X, images=480), planned(arm=X, images=960, position=1)
+    desk.plan(short, longer)
+    collapsed = scored(short, {OBJECTIVE: 9.0}).model_copy(update={"collapsed": True})
+    desk.tell(desk.begin(short), collapsed, ended(short))
+    mirror(desk, store).deliver()
+    run = only(store.runs("trial"))
+    assert (run.data.tags["collapsed"], run.data.metrics[OBJECTIVE]) == ("true", 9.0)
+    desk.tell(desk.begin(longer), scored(longer, {OBJECTIVE: 1.0}), ended(longer))
+    mirror(desk, store).deliver()
+    run = only(store.runs("trial"))
+    assert (run.data.tags["collapsed"], run.data.metrics[OBJECTIVE]) == ("false", 1.0)
+
+
+def test_a_configuration_of_more_parameters_than_mlflow_takes_at_once_arrives_whole(desk: Desk, store: MlflowStore) -> None:
+    entry = planned()
+    averages = [{"kind": "decay", "name": f"a{place}", "decay": 0.9} for place in range(40)]
+    trial = type(entry.trial).model_validate({**entry.trial.model_dump(), "ema": averages})
+    entry = entry.model_copy(update={"trial": trial})
+    desk.train(entry, {OBJECTIVE: 1.0})
+    mirror(desk, store).deliver()
+    run = only(store.runs("trial"))
+    assert len(run.data.params) > 150
+    # The reply to the last of them was lost.
+    store.client.delete_tag(run.info.run_id, "jit_sweep.described")
+    store.client.set_tag(run.data.tags["mlflow.parentRunId"], "jit_sweep.cursor", "0")
+    mirror(desk, store).deliver()
+    assert only(store.runs("trial")).data.params == run.data.params
+
+
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        ((EntryState.PRUNED,), "KILLED"),
+        ((EntryState.HELD,), "SCHEDULED"),
+        ((EntryState.PRUNED, EntryState.HELD), "SCHEDULED"),
+        ((EntryState.DONE, EntryState.PRUNED), "KILLED"),
+        ((EntryState.PRUNED, EntryState.RUNNING), "RUNNING"),
+    ],
+)
+def test_a_run_s_status_is_that_of_the_entry_which_still_goes_on(
+    desk: Desk, states: tuple[EntryState, ...], status: str
+) -> None:
+    desk.plan(planned())
+    row = desk.row(planned())
+    assert translation.trial_status([dataclasses.replace(row, state=state) for state in states]) == status

@@ -12,9 +12,11 @@ from trainables.config import DataConfig, DecayEma, DiffusionConfig, HalfLifeEma
 from trainables.cost import training_flops
 from trainables.data import describe
 from trainables.learner import Learner
+from trainables.metrics import RUNG_METRIC
 from trainables.model_config import LinearEmbedding, ModelConfig
 from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 from trainables.train import train
+from trainables.usage import cpus, host
 from trainables.workers import Ask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -221,11 +223,13 @@ def test_progress_reports_steps_images_and_a_finite_loss(tmp_path: Path) -> None
     assert last.images_per_second > 0
     assert last.flops == training_flops(trial(), images=5 * BATCH)
     assert last.mfu is None
+    assert last.system["cpu_utilization_percentage"] > 0
 
 
 def test_a_phase_says_where_the_weights_come_from_and_on_what_they_are_trained(tmp_path: Path) -> None:
     first = run(assignment(tmp_path, steps=2, micro_batch=3))[0]
-    assert first == Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=3, activation_checkpointing=False)
+    machine = {"device": "cpu", "host": host(), "cpus": cpus()}
+    assert first == Phase(images=0, start="seed", **machine, workers=1, micro_batch=3, activation_checkpointing=False)
     again = run(assignment(tmp_path, steps=4, activation_checkpointing=True), attempt=2)[0]
     assert isinstance(again, Phase)
     assert (again.images, again.start, again.micro_batch, again.activation_checkpointing) == (
@@ -281,3 +285,81 @@ def test_a_parent_that_was_never_trained_there_is_refused(tmp_path: Path) -> Non
     config = TrialConfig.model_validate({**trial().model_dump(), "parent": {"trial": "0" * 12, "images": 8}})
     with pytest.raises(ValueError, match="`parent` must have a checkpoint at 8 images in the trial's storage, got none"):
         run(assignment(tmp_path, steps=1, of=config))
+
+
+def rungs(reports: list[Report]) -> dict[int, dict[str, float]]:
+    """Values of each rung, by updates."""
+    return {report.images // BATCH: report.values for report in reports if isinstance(report, Rung)}
+
+
+def final(work: Assignment) -> Scored:
+    """The scores at an assignment's end."""
+    (scored,) = (report for report in run(work, attempt=9) if isinstance(report, Scored))
+    return scored
+
+
+@pytest.mark.parametrize("metric", ["fd_efflite0_96", "kid_efflite0_96_raw", "heldout_v_error_raw"])
+def test_a_rung_of_another_metric_has_the_value_that_a_trial_ending_there_is_scored_with(tmp_path: Path, metric: str) -> None:
+    work = assignment(tmp_path / "long", steps=4, scored=True, rungs=(2 * BATCH, 4 * BATCH), rung_metric=metric)
+    reports = run(work)
+    found = rungs(reports)
+    assert [value.keys() for value in found.values()] == [{metric, RUNG_METRIC}] * 2
+    ends = {steps: final(assignment(tmp_path / f"short-{steps}", steps=steps, scored=True)).values for steps in (2, 4)}
+    assert found == {steps: {name: ends[steps][name] for name in (metric, RUNG_METRIC)} for steps in (2, 4)}
+    scored = next(report for report in reports if isinstance(report, Scored))
+    assert scored.values == ends[4]
+
+
+def test_sampling_at_rungs_changes_no_weights(tmp_path: Path) -> None:
+    plain = assignment(tmp_path / "plain", steps=4, scored=True, of=trial(dropout=0.2))
+    sampled = assignment(
+        tmp_path / "sampled", steps=4, scored=True, of=trial(dropout=0.2), rungs=(2 * BATCH,), rung_metric="fd_efflite0_96"
+    )
+    run(plain)
+    run(sampled)
+    assert_same(weights(plain), weights(sampled))
+
+
+@pytest.mark.parametrize("at", [2, 4], ids=["on the way", "at the end"])
+def test_a_rung_that_was_interrupted_while_sampling_is_measured_when_the_trial_goes_on(tmp_path: Path, at: int) -> None:
+    more = {"scored": True, "rungs": (at * BATCH,), "rung_metric": "fd_efflite0_96"}
+    whole, stopped = (assignment(tmp_path / name, steps=4, **more) for name in ("whole", "stopped"))  # type: ignore[arg-type]
+    asked = iter([False] * at + [True])
+    first = run(stopped, interrupted=lambda: next(asked))
+    end = first[-1]
+    assert isinstance(end, Ended)
+    assert (end.outcome, end.images) == ("paused", at * BATCH)
+    assert rungs(first) == {}
+    assert isinstance(first[-2], Committed)
+    second = run(stopped, attempt=2)
+    assert rungs(second) == rungs(run(whole))
+    assert [report.outcome for report in second if isinstance(report, Ended)] == ["done"]
+    assert_same(weights(whole), weights(stopped))
+    assert rungs(run(stopped, attempt=3)) == ({} if at < 4 else rungs(second))
+
+
+def test_samples_that_are_no_numbers_at_a_rung_are_a_divergence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_numbers(network: torch.nn.Module, noise: Tensor, *_: object, **__: object) -> Tensor:
+        return noise / 0 - noise / 0
+
+    monkeypatch.setattr("trainables.evaluation.generate.sample", without_numbers)
+    work = assignment(tmp_path, steps=4, scored=True, rungs=(2 * BATCH,), rung_metric="fd_efflite0_96")
+    end = run(work)[-1]
+    assert isinstance(end, Ended)
+    assert (end.outcome, end.images, end.first_bad_step) == ("diverged", 2 * BATCH, 2)
+    assert "generated pixels must be finite" in end.cause
+
+
+def test_a_rung_metric_that_nothing_measures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`rung_metric` must be a registered metric: fd_efflite0_96, .* got 'fid'"):
+        assignment(tmp_path, steps=2, rung_metric="fid")
+    with pytest.raises(ValueError, match="`evaluations` must say how samples are drawn where rungs compare their score"):
+        assignment(tmp_path, steps=2, rungs=(BATCH,), rung_metric="fd_efflite0_96")
+
+
+def test_a_model_no_better_than_the_mean_image_is_marked_as_collapsed_and_keeps_its_scores(tmp_path: Path) -> None:
+    quick = trial(learning_rate=1e-2)
+    untrained = final(assignment(tmp_path, steps=1, scored=True, of=quick))
+    assert untrained.collapsed
+    assert "fd_efflite0_96" in untrained.values
+    assert not final(assignment(tmp_path, steps=60, scored=True, of=quick)).collapsed

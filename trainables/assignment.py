@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from trainables.config import TrialConfig
+from trainables.config import RAW, TrialConfig
 from trainables.fields import Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, content_hash
+from trainables.metrics import METRICS, RUNG_METRIC
 
 
 class Sampling(Frozen):
@@ -54,6 +55,8 @@ class Assignment(Frozen):
     evaluations: tuple[EvaluationConfig, ...] = (EvaluationConfig(),)
     rungs: tuple[PositiveInt, ...] = ()
     """Image counts at which the held-out error is measured and the consumer asked whether to go on."""
+    rung_metric: str = RUNG_METRIC
+    """What rungs compare. Where it is the score of samples, they are drawn at every rung as the first evaluation says."""
     data: str = "emoji32"
     """A packaged set's name, or the URI of an .npz file."""
     holdout: PositiveInt | None = None
@@ -68,6 +71,20 @@ class Assignment(Frozen):
     """Memory of a worker; None: its GPU's own, and no limit on a CPU."""
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of work that a lost worker costs."""
+
+    @field_validator("rung_metric")
+    @classmethod
+    def rung_metric_is_registered(cls, name: str) -> str:
+        if name not in METRICS:
+            raise ValueError(f"`rung_metric` must be a registered metric: {', '.join(METRICS)}, got {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def rungs_of_samples_have_an_evaluation(self) -> Self:
+        if self.rungs and not self.evaluations and self.rung_metric not in (RUNG_METRIC, f"{RUNG_METRIC}_{RAW}"):
+            rule = "`evaluations` must say how samples are drawn where rungs compare their score"
+            raise ValueError(f"{rule}, got none for rung_metric={self.rung_metric}; give one, or try {RUNG_METRIC}")
+        return self
 
     @model_validator(mode="after")
     def images_are_whole_batches(self) -> Self:

@@ -7,9 +7,12 @@ A worker that was given up for dead may go on writing: it can lose a race, but i
 One attempt number belongs to one process.
 """
 
+import errno
 import hashlib
 import json
 import logging
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,11 +23,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables.fields import Frozen, NonNegativeInt
+from trainables.remote import PATIENCE, Patience
 from trainables.storage import Folder
 
 _log = logging.getLogger(__name__)
 _STATE = "state.json"
 _DIGITS = 12
+_PART = re.compile(rf"a(?P<attempt>\d{{4,}})/(?P<images>\d{{{_DIGITS}}})/[^/]+")
+_MARKER = re.compile(rf"commits/(?P<images>\d{{{_DIGITS}}})\.json")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class CheckpointError(ValueError):
@@ -64,13 +71,31 @@ class Checkpoint:
     state: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Saved:
+    """The files that one attempt has written at one image count."""
+
+    trial_id: str
+    attempt: int
+    images: int
+    size: int
+    """Bytes, with the marker's where they are committed."""
+    standing: Literal["committed", "unclear", "uncommitted"]
+    """Unclear: there is a marker for this image count, but it cannot be read, and may be of these files."""
+
+    @property
+    def folder(self) -> str:
+        """Where the files lie, below the store's address."""
+        return f"{_attempt(self.trial_id, self.attempt)}/{self.images:0{_DIGITS}d}"
+
+
 class Store:
     """The checkpoints below one folder or URI."""
 
-    def __init__(self, uri: str) -> None:
-        self._folder = Folder(uri)
+    def __init__(self, uri: str, *, patience: Patience = PATIENCE) -> None:
+        self._folder = Folder(uri, patience=patience)
 
-    def address(self, commit: Commit) -> str:
+    def address(self, commit: Commit | Saved) -> str:
         """The full address of a checkpoint's folder."""
         return self._folder.address(commit.folder)
 
@@ -88,14 +113,13 @@ class Store:
     ) -> Commit:
         """Save and commit. Where somebody has committed this image count before, theirs is returned and stands.
 
-        Raises CheckpointError where their marker cannot be read, OSError where the storage fails (nothing is committed then).
+        Raises CheckpointError where their marker cannot be read, OSError where the storage fails (nothing is committed then,
+        and a full disk gets back what was written).
         """
         if images in self._marked(trial_id):
             return self._theirs(trial_id, images)
         commit = Commit(trial_id=trial_id, attempt=attempt, images=images, parts=())
-        parts = [self._put(commit, f"{part}.safetensors", save(_packed(named))) for part, named in tensors.items()]
-        parts.append(self._put(commit, _STATE, json.dumps(state, sort_keys=True, allow_nan=False).encode()))
-        commit = commit.model_copy(update={"parts": tuple(parts)})
+        commit = commit.model_copy(update={"parts": self._put_all(commit, tensors, state)})
         if self._folder.create(_marker(trial_id, images), commit.model_dump_json(indent=1).encode()):
             return commit
         theirs = self._theirs(trial_id, images)
@@ -118,6 +142,40 @@ class Store:
         if self._commit(commit.trial_id, commit.images) == commit:
             self._folder.remove(_marker(commit.trial_id, commit.images))
             self._folder.remove_folder(commit.folder)
+
+    def saved(self, trial_id: str) -> list[Saved]:
+        """All that is stored of a trial's checkpoints, whole or not, by image count and attempt."""
+        sizes = self._folder.sizes(f"trials/{trial_id}")
+        found: dict[tuple[int, int], int] = {}
+        for name, size in sizes.items():
+            if part := _PART.fullmatch(name):
+                key = int(part["images"]), int(part["attempt"])
+                found[key] = found.get(key, 0) + size
+        markers = {int(marker["images"]): size for name, size in sizes.items() if (marker := _MARKER.fullmatch(name))}
+        commits = {images: self._commit(trial_id, images) for images in markers}
+        # A marker whose files are gone is listed too.
+        whole = {(images, commit.attempt) for images, commit in commits.items() if commit is not None}
+        return [
+            Saved(
+                trial_id=trial_id,
+                attempt=attempt,
+                images=images,
+                size=found.get((images, attempt), 0) + (markers[images] if (images, attempt) in whole else 0),
+                standing=_standing(attempt, commit=commits.get(images), marked=images in markers),
+            )
+            for images, attempt in sorted(found.keys() | whole)
+        ]
+
+    def discard(self, saved: Saved) -> None:
+        """Delete what `saved` listed, unless it has changed its standing since or is unclear. A marker goes first."""
+        commit = self._commit(saved.trial_id, saved.images) if saved.images in self._marked(saved.trial_id) else None
+        mine = commit is not None and commit.attempt == saved.attempt
+        if saved.standing == "committed" and mine:
+            assert commit is not None
+            self.remove(commit)
+        elif saved.standing == "uncommitted" and not mine:
+            self._folder.remove_folder(saved.folder)
+        self._folder.remove_if_empty(_attempt(saved.trial_id, saved.attempt))
 
     def _marked(self, trial_id: str) -> list[int]:
         """Image counts that have a marker, whole or not, in rising order."""
@@ -142,6 +200,17 @@ class Store:
             rule, marker = "a commit marker must be readable", self._folder.address(_marker(trial_id, images))
             raise CheckpointError(f"{rule}, got a damaged {marker}; delete it and run again")
         return commit
+
+    def _put_all(self, commit: Commit, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> tuple[Part, ...]:
+        """Write a checkpoint's files. Where the disk is full, those that still found room are taken off it again."""
+        try:
+            parts = [self._put(commit, f"{part}.safetensors", save(_packed(named))) for part, named in tensors.items()]
+            return (*parts, self._put(commit, _STATE, json.dumps(state, sort_keys=True, allow_nan=False).encode()))
+        except OSError as error:
+            if error.errno in _FULL:
+                with suppress(OSError):
+                    self._folder.remove_folder(commit.folder)
+            raise
 
     def _put(self, commit: Commit, file: str, content: bytes) -> Part:
         self._folder.put(f"{commit.folder}/{file}", content)
@@ -179,6 +248,12 @@ def _attempt(trial_id: str, attempt: int) -> str:
 
 def _marker(trial_id: str, images: int) -> str:
     return f"trials/{trial_id}/commits/{images:0{_DIGITS}d}.json"
+
+
+def _standing(attempt: int, *, commit: Commit | None, marked: bool) -> Literal["committed", "unclear", "uncommitted"]:
+    if commit is None:
+        return "unclear" if marked else "uncommitted"
+    return "committed" if commit.attempt == attempt else "uncommitted"
 
 
 def _packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

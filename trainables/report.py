@@ -27,6 +27,8 @@ class Progress(Frozen):
     """Share of the devices' bf16 peak that training reached; None in fp32, and where the peak is not known."""
     grad_norm: float | None = None
     """Norm of the gradient of the last sound update."""
+    system: dict[str, float] = {}
+    """What the reporting process takes from its machine since the last report, by name; see `trainables.usage`."""
 
 
 class Phase(Frozen):
@@ -40,6 +42,12 @@ class Phase(Frozen):
     """Trial and image count of the parent whose weights the trial began with."""
     device: str
     """The device's name."""
+    host: str | None = None
+    """The machine's name."""
+    cpus: int | None = None
+    """Cores that a worker may run on."""
+    cuda: str | None = None
+    """The CUDA version that torch was built for; None on a CPU."""
     workers: int
     micro_batch: int
     activation_checkpointing: bool
@@ -75,6 +83,8 @@ class Scored(Frozen):
     """The same distances for as many real held-out images."""
     grid: str
     """URI of the sample grid (PNG)."""
+    collapsed: bool = False
+    """Its held-out error is no better than that of a model which answers the training images' mean; the scores stand."""
 
 
 class Ended(Frozen):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -25,8 +25,9 @@ from trainables.hardware import peak_flops
 from trainables.health import Divergence
 from trainables.learner import Learner, memory_of, share_of
 from trainables.memory import Fit, fit
-from trainables.metrics import RUNG_METRIC
+from trainables.metrics import METRICS, RUNG_METRIC, Metric
 from trainables.report import Committed, Decision, Ended, Outcome, Phase, Progress, Report, Rung, Scored, Start
+from trainables.usage import Usage, cpus, cuda_version, host
 from trainables.workers import Ask, Workers
 
 REPORT_INTERVAL_S = 1.0
@@ -114,7 +115,8 @@ class _Run:
         self.watch = Stopwatch()
         self.on_the_way: Commit | None = None
         self.unheard = Ask.NOTHING
-        self.measured: dict[tuple[str, str], tuple[dict[str, float], Tensor]] = {}
+        self.measured: dict[tuple[int, str, str], tuple[dict[str, float], Tensor]] = {}
+        self.usage = Usage(self.learner.device)
         self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
     def reports(self) -> Iterator[Report]:
@@ -156,12 +158,14 @@ class _Run:
         commit = self.store.latest(self.trial.id, most_images=self.assignment.images) if self.workers.lead else None
         commit = self.workers.agree(commit)
         self.start: Start = "seed" if self.trial.parent is None else "parent"
+        self.rung_due = False
         if commit is not None:
             self.start = "checkpoint"
             with self.watch.count("checkpoint"):
                 checkpoint = self.store.read(commit)
                 self.learner.restore(checkpoint.tensors, checkpoint.state)
             self.on_the_way = None if checkpoint.state["final"] else commit
+            self.rung_due = checkpoint.state.get("rung_due", False)
         elif self.trial.parent is not None:
             self.learner.begin_from(self.parent_weights(self.trial.parent))
         self.resumed_at = self.learner.images
@@ -185,6 +189,9 @@ class _Run:
             start=self.start,
             parent=f"{parent.trial}@{parent.images}" if parent is not None else None,
             device=self.device_name,
+            host=host(),
+            cpus=cpus(),
+            cuda=cuda_version(self.learner.device),
             workers=self.workers.size,
             micro_batch=how.micro_batch,
             activation_checkpointing=how.activation_checkpointing,
@@ -194,6 +201,10 @@ class _Run:
         """Train to the assignment's image count; returns the `Ended` of a trial that ends before it."""
         self.looked = self.saved = time.perf_counter()
         since = self.learner.images
+        if self.rung_due and since in self.assignment.rungs:
+            early = yield from self.stand_at_rung()
+            if early is not None:
+                return early
         while self.learner.images < self.assignment.images:
             with self.watch.count("train"):
                 asked = self.learner.update(ask=self.asks())
@@ -232,7 +243,11 @@ class _Run:
 
     def stand_at_rung(self) -> Generator[Report, None, Ended | None]:
         """Measure, ask the consumer, and save where the answer is not to go on; returns the trial's `Ended` then."""
-        rung = self.rung()
+        try:
+            rung = self.rung()
+        except Interrupted:
+            yield self.commit(final=self.learner.images >= self.assignment.images, rung_due=True)
+            return self.ended("paused", cause="asked to stop")
         yield rung
         decision = self.workers.agree(self.decide(rung) if self.workers.lead else Decision())
         if decision.verdict == "go_on" or self.learner.images >= self.assignment.images:
@@ -254,6 +269,7 @@ class _Run:
             flops=training_flops(self.trial, images=self.learner.images),
             mfu=self.mfu(images_per_second),
             grad_norm=self.learner.health.grad_norm(),
+            system=self.usage.read(),
         )
 
     def mfu(self, images_per_second: float) -> float | None:
@@ -268,13 +284,43 @@ class _Run:
             return self.learner.health.divergence(self.workers)
 
     def rung(self) -> Rung:
-        with self.watch.count("evaluation"), self.learner.averages.swapped(self.trial.rung_weights):
-            error = self.heldout.v_error(self.learner.network, self.trial)
+        """The held-out error, and what rungs compare where that is something else."""
+        with self.watch.count("evaluation"):
+            values = {RUNG_METRIC: self.heldout_error(self.trial.rung_weights)} | self.compared()
         self.looked = time.perf_counter()  # speed is training's
-        return Rung(images=self.learner.images, values={RUNG_METRIC: error})
+        return Rung(images=self.learner.images, values=values)
 
-    def commit(self, *, final: bool) -> Committed:
-        """Write a checkpoint; one on the way to another is removed once the next is committed."""
+    def compared(self) -> dict[str, float]:
+        """The assignment's own rung metric. The lead samples for every worker; what ends the trial there ends it everywhere."""
+        metric = METRICS[self.assignment.rung_metric]
+        if metric.name == RUNG_METRIC:
+            return {}
+        if metric.name == f"{RUNG_METRIC}_{RAW}":
+            return {metric.name: self.heldout_error(RAW)}
+        found = self.workers.agree(self.sampled(metric) if self.workers.lead else 0.0)
+        if isinstance(found, Exception):
+            raise found
+        return {metric.name: found}
+
+    def sampled(self, metric: Metric) -> float | Interrupted | NotFinite:
+        """The score of samples drawn now as the first evaluation says, or what came instead of it."""
+        evaluation = self.assignment.evaluations[0]
+        weights = RAW if metric.weights == "raw" else evaluation.weights
+        try:
+            values, _ = self.measure(evaluation, weights)
+        except (Interrupted, NotFinite) as instead:
+            return instead
+        return values[metric.name.removesuffix(f"_{RAW}")]
+
+    def heldout_error(self, weights: str) -> float:
+        with self.learner.averages.swapped(weights):
+            return self.heldout.v_error(self.learner.network, self.trial)
+
+    def commit(self, *, final: bool, rung_due: bool = False) -> Committed:
+        """Write a checkpoint; one on the way to another is removed once the next is committed.
+
+        `rung_due`: the rung at this image count is still to be measured.
+        """
         uri = ""
         if self.workers.lead:
             with self.watch.count("checkpoint"):
@@ -283,7 +329,7 @@ class _Run:
                     attempt=self.attempt,
                     images=self.learner.images,
                     tensors=self.learner.parts(),
-                    state={**self.learner.state(), "final": final},
+                    state={**self.learner.state(), "final": final, "rung_due": rung_due},
                 )
                 if self.on_the_way is not None and self.on_the_way.images != commit.images:
                     self.store.remove(self.on_the_way)
@@ -295,9 +341,8 @@ class _Run:
     def score(self, evaluation: EvaluationConfig) -> Scored:
         """The scores of the evaluation's weights and of the raw ones, from equal noise and labels over all trials."""
         with self.watch.count("evaluation"):
-            scorer = Scorer(self.images, cache=self.assignment.storage)
-            raw, _ = self.measure(evaluation, RAW, scorer)
-            values, samples = self.measure(evaluation, evaluation.weights, scorer)
+            raw, _ = self.measure(evaluation, RAW)
+            values, samples = self.measure(evaluation, evaluation.weights)
             grid = f"{self.store.folder(self.trial.id, self.attempt)}/samples-{self.learner.images}-{evaluation.id}.png"
             write_grid(samples, grid, columns=GRID_COLUMNS)
         return Scored(
@@ -305,18 +350,24 @@ class _Run:
             evaluation=evaluation.id,
             n=evaluation.n,
             values=values | {f"{name}_raw": value for name, value in raw.items()},
-            heldout=scorer.heldout_row(evaluation.n),
+            heldout=self.scorer.heldout_row(evaluation.n),
             grid=grid,
+            collapsed=values[RUNG_METRIC] >= self.heldout.mean_image_error,
         )
 
-    def measure(self, evaluation: EvaluationConfig, weights: str, scorer: Scorer) -> tuple[dict[str, float], Tensor]:
-        """Scores by metric name of the weights of this name, and samples to show; once for evaluations alike but for theirs."""
-        key = (weights, evaluation.model_copy(update={"weights": weights}).id)
+    @cached_property
+    def scorer(self) -> Scorer:
+        return Scorer(self.images, cache=self.assignment.storage)
+
+    def measure(self, evaluation: EvaluationConfig, weights: str) -> tuple[dict[str, float], Tensor]:
+        """Scores by metric name of the weights of this name as they are now, and samples to show; once for evaluations alike
+        but for theirs."""
+        key = (self.learner.images, weights, evaluation.model_copy(update={"weights": weights}).id)
         if key not in self.measured:
             network, labels = self.learner.network, sample_labels(self.images, evaluation)
             with self.learner.averages.swapped(weights):
                 samples = generate(network, self.trial, evaluation, labels, interrupted=self.interrupted)
-                found = scorer.score(samples) | {RUNG_METRIC: self.heldout.v_error(network, self.trial)}
+                found = self.scorer.score(samples) | {RUNG_METRIC: self.heldout.v_error(network, self.trial)}
             self.measured[key] = found, samples[:GRID_IMAGES].clone()
         return self.measured[key]
 

@@ -27,7 +27,6 @@ app = typer.Typer(
 File = Annotated[str, typer.Argument(help="A sweep file, or the bare name of a shipped one (quickstart).", metavar="FILE")]
 SweepName = Annotated[str, typer.Argument(help="A sweep's name.", metavar="SWEEP")]
 _MODEL = "A registered model: NAME, NAME@ALIAS or NAME/VERSION"
-Model = Annotated[str, typer.Argument(help=f"{_MODEL}.", metavar="MODEL")]
 ModelOrFolder = Annotated[
     str, typer.Argument(help=f"{_MODEL}, or the FOLDER/ of an exported or imported one.", metavar="MODEL")
 ]
@@ -60,11 +59,27 @@ def validate(file: File, as_json: AsJson = False) -> int:
 
 
 @app.command()
-def plan(file: File, as_json: AsJson = False) -> int:
-    """Show the trials a sweep file means, with their size and cost, and start nothing."""
+def plan(
+    file: File,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure each shape here, and say how long, how much memory and disk it takes.")
+    ] = False,
+    price: Annotated[
+        float | None, typer.Option(min=0.0, help="With --probe: of a GPU-hour, or of a CPU-hour without GPUs.")
+    ] = None,
+    no_compile: Annotated[
+        bool, typer.Option("--no-compile", help="With --probe: measure eager steps, which takes no compilation.")
+    ] = False,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    as_json: AsJson = False,
+) -> int:
+    """Show the trials a sweep file means, with their size and cost, and start nothing but measurements it is asked for."""
     from jit_sweep.cli import planning
 
-    return planning.show(file, as_json=as_json)
+    if not probe and (price is not None or no_compile):
+        raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
+    asked = planning.Probe(home(home_folder), compiled=not no_compile, price=price) if probe else None
+    return planning.show(file, as_json=as_json, probe=asked)
 
 
 @app.command()
@@ -99,14 +114,18 @@ def submit(
 @app.command()
 def status(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name; without it, all sweeps.")] = None,
+    cost: Annotated[bool, typer.Option("--cost", help="Show where the sweep's device-hours went.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show how sweeps stand, or the trials of one."""
-    from jit_sweep.cli import results
+    """Show how sweeps stand, or the trials of one, or what it cost."""
+    from jit_sweep.cli import costs, results
 
-    return results.status(sweep, _ledger(home(home_folder), ledger), as_json=as_json)
+    if cost and sweep is None:
+        raise UserError("`--cost` needs a sweep, got none; name one")
+    place = _ledger(home(home_folder), ledger)
+    return costs.show(sweep, place, as_json=as_json) if cost and sweep else results.status(sweep, place, as_json=as_json)
 
 
 @app.command()
@@ -151,6 +170,23 @@ def promote(
 
 
 @app.command()
+def gc(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name; without it, all sweeps.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    tracking: TrackingUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Remove checkpoints that no sweep, planned trial or registered model needs."""
+    from jit_sweep.cli import housekeeping
+
+    place = home(home_folder)
+    found = _ledger(place, ledger)
+    return housekeeping.gc(sweep, place, ledger=found, tracking=tracking, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
 def sample(
     model: ModelOrFolder,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
@@ -167,15 +203,28 @@ def sample(
 
 @app.command()
 def export(
-    model: Model,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet, or is empty.")],
+    what: Annotated[str, typer.Argument(help=f"{_MODEL}; with --optuna, a sweep.", metavar="MODEL|SWEEP")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A folder that does not exist yet, or is empty.")
+    ] = None,
+    optuna: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the sweep's trials as an Optuna journal, for optuna-dashboard.")
+    ] = None,
     home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
     tracking: TrackingUri = None,
 ) -> int:
-    """Write a registered model's weights, configuration, scores and lineage into a folder."""
-    from jit_sweep.cli import models
+    """Write a registered model's weights, configuration, scores and lineage into a folder, or a sweep into a journal."""
+    from jit_sweep.cli import journal, models
 
-    return models.export(model, home(home_folder), folder=folder, tracking=tracking)
+    place = home(home_folder)
+    if (folder is None) == (optuna is None):
+        got = "neither" if folder is None else f"{folder} and --optuna {optuna}"
+        raise UserError(f"`export` needs DIR for a model, or --optuna FILE for a sweep, got {got}; give one of them")
+    if optuna is not None:
+        return journal.export(what, _ledger(place, ledger), file=optuna, log=place.log("export.log"))
+    assert folder is not None
+    return models.export(what, place, folder=folder, tracking=tracking)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`status` and `leaderboard`, and the tables that `run` ends with."""
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console
@@ -12,8 +13,10 @@ from jit_sweep.contrasts import Contrast
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
+from jit_sweep.pareto import front_of
 from jit_sweep.plan import arm_label
 from jit_sweep.results import Results, read_results
+from jit_sweep.spec import SweepSpec
 from trainables.metrics import METRICS, RUNG_METRIC
 
 SHOWN_METRICS = ("fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", RUNG_METRIC)
@@ -48,17 +51,19 @@ def leaderboard(sweep: str, ledger: str, *, as_json: bool) -> int:
 
 def print_results(sweep: str, ledger: str, *, as_json: bool) -> int:
     """The results as they stand; the exit code of a run that ended so."""
-    results = read_results(LedgerReader(open_engine(ledger, create=False)), sweep)
+    reader = LedgerReader(open_engine(ledger, create=False))
+    results = read_results(reader, sweep)
+    front = front_of(results.searched, SweepSpec.model_validate(reader.sweep(sweep).spec).stages if results.searched else ())
     if as_json:
-        print_json("leaderboard", leaderboard_rows(results), **_leaderboard_facts(results))
+        print_json("leaderboard", leaderboard_rows(results, front), **_leaderboard_facts(results))
     else:
-        print_tables(results, console())
+        print_tables(results, console(), front)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
     return WITHOUT_SCORES if any(trial.entry.state in LOST for trial in trials) else DONE
 
 
-def print_tables(results: Results, screen: Console) -> None:
-    """Arms with mean, spread and n; the held-out row; searched trials apart; the verdicts."""
+def print_tables(results: Results, screen: Console, front: Collection[str] = ()) -> None:
+    """Arms with mean, spread and n; the held-out row; searched trials apart, those of the Pareto front marked; the verdicts."""
     n = results.heldout.n if results.heldout else None
     title = f"sweep {results.sweep}: mean ± standard deviation over seeds" + (f", {n} images a score" if n else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -72,7 +77,7 @@ def print_tables(results: Results, screen: Console) -> None:
         table.add_row("held-out real images", "", *real, "", "", style="dim", end_section=True)
     screen.print(table)
     if results.searched:
-        screen.print(_search_table(results))
+        screen.print(_search_table(results, front))
     if results.contrasts:
         screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
     for contrast in results.contrasts:
@@ -85,13 +90,16 @@ def verdict(contrast: Contrast) -> str:
     return ": ".join(part for part in (contrast.context, sides, contrast.verdict) if part and part != "baseline")
 
 
-def _search_table(results: Results) -> Table:
-    title = "\nsearch trials, one seed each: they show where to look and prove nothing"
+def _search_table(results: Results, front: Collection[str]) -> Table:
+    marked = "; * stands on the Pareto front" if front else ""
+    seeds = "one seed each" if len({trial.entry.seed for trial in results.searched}) == 1 else "a seed a row"
+    title = f"\nsearch trials, {seeds}: they show where to look and prove nothing{marked}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("trial", "values", *SHOWN_METRICS):
         table.add_column(heading, justify="left" if heading in ("trial", "values") else "right", no_wrap=True)
     for trial in results.searched:
-        table.add_row(trial.entry.trial_id, _values(trial.entry), *(_value(trial, metric) for metric in SHOWN_METRICS))
+        named = f"{trial.entry.trial_id}{'*' if trial.entry.key in front else ''}"
+        table.add_row(named, _values(trial.entry), *(_value(trial, metric) for metric in SHOWN_METRICS))
     return table
 
 
@@ -116,7 +124,7 @@ def _seeds(arm: Arm) -> str:
     return f"{whole} ({', '.join(lost)})" if lost else whole
 
 
-def leaderboard_rows(results: Results) -> list[dict[str, Any]]:
+def leaderboard_rows(results: Results, front: Collection[str] = ()) -> list[dict[str, Any]]:
     """Arms and searched trials as JSON rows."""
     arms = [
         {
@@ -134,7 +142,10 @@ def leaderboard_rows(results: Results) -> list[dict[str, Any]]:
         }
         for arm in results.arms
     ]
-    searched = [{"kind": "search", "cell": dict(trial.entry.arm), **_trial_json(trial)} for trial in results.searched]
+    searched = [
+        {"kind": "search", "cell": dict(trial.entry.arm), "pareto": trial.entry.key in front, **_trial_json(trial)}
+        for trial in results.searched
+    ]
     return arms + searched
 
 

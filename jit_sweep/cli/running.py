@@ -1,6 +1,7 @@
 """`run`: a sweep in the foreground, from the first check to the table at the end."""
 
 import secrets
+from typing import TYPE_CHECKING
 
 from jit_sweep.cli import results
 from jit_sweep.cli.output import console, noise_to
@@ -11,12 +12,15 @@ from jit_sweep.executor.environment import prepare_environment
 from jit_sweep.home import DEFAULT_HOME, Home, Places, home
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryState
-from jit_sweep.plan import Plan
+from jit_sweep.ledger.records import EntryState, SweepState
+from jit_sweep.plan import Plan, searches
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.results import LEAST_SEEDS, read_results
 from jit_sweep.sample_grids import write_sample_grids
 from trainables.storage import Folder
+
+if TYPE_CHECKING:
+    from jit_sweep.executor.run import Ran
 
 INTERRUPTED = 130
 
@@ -27,15 +31,18 @@ def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
     places = place.places(found.spec)
     prepare_environment(address=address)
     check_before(found.spec.name, places, place, address=address)
-    state, undelivered = _run(found, places, place, address=address, screen=2 if as_json else 1)
+    check_samplers(found)
+    ran = _run(found, places, place, address=address, screen=2 if as_json else 1)
     name = found.spec.name
-    if state == "interrupted":
+    if ran.state is SweepState.INTERRUPTED:
         console(stderr=as_json).print(f"interrupted; {_standing(name, places)}\nthe same command goes on")
         return INTERRUPTED
     code = results.print_results(name, places.ledger, as_json=as_json)
     if not as_json:
-        _print_next(name, places, place, undelivered=undelivered)
-    return code
+        _print_next(name, places, place, undelivered=ran.undelivered)
+    if ran.reason:
+        console(stderr=True).print(f"\n{ran.state}: {ran.reason}; {_standing(name, places)}", soft_wrap=True)
+    return results.WITHOUT_SCORES if ran.reason else code
 
 
 def check_before(name: str, places: Places, place: Home, *, address: str | None) -> None:
@@ -54,6 +61,15 @@ def check_before(name: str, places: Places, place: Home, *, address: str | None)
     if places.ledger != place.ledger:
         open_engine(places.ledger)
     place.make()
+
+
+def check_samplers(found: Plan) -> None:
+    """Build every search's sampler once. UserError: its options, or its package."""
+    if searches(found.spec):
+        from jit_sweep.search.samplers import check_sampler  # starts Optuna
+
+        for search in searches(found.spec).values():
+            check_sampler(search)
 
 
 def _is_known(name: str, places: Places) -> bool:
@@ -78,7 +94,7 @@ def check_writable(storage: str) -> None:
         ) from None
 
 
-def _run(found: Plan, places: Places, place: Home, *, address: str | None, screen: int) -> tuple[str, int]:
+def _run(found: Plan, places: Places, place: Home, *, address: str | None, screen: int) -> "Ran":
     """The run itself, with the noise of Ray and MLflow in a log file."""
     with noise_to(place.logs / f"{found.spec.name}.log", screen=screen) as real:
         from jit_sweep.cli.progress import view_of
@@ -86,10 +102,9 @@ def _run(found: Plan, places: Places, place: Home, *, address: str | None, scree
 
         view = view_of(found, real)
         try:
-            ran = run_sweep(found, places, address=address, watch=view)
+            return run_sweep(found, places, address=address, watch=view)
         finally:
             view.close()
-    return str(ran.state), ran.undelivered
 
 
 def _standing(name: str, places: Places) -> str:

@@ -1,218 +1,271 @@
 """The sweep's actor: the one writer of its ledger, and the letter box of its lanes.
 
 It is made by the driver, in a fixed namespace, so that no trial's placement group captures it. Nothing that matters lives
-only here: what it is told goes into the ledger before it answers.
+only here: what it is told goes into the ledger before it answers, and Ray may kill and start it again at any time. Every
+method may be called again with the same arguments and does nothing more.
 """
 
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import ray
 from pydantic import TypeAdapter
 
-from jit_sweep.executor.schedule import Work, work_of
-from jit_sweep.ledger.connect import DatabaseAway, open_engine
+from jit_sweep.executor.boxes import Box, Place, Work
+from jit_sweep.executor.source import Source, assignment_of
+from jit_sweep.ledger.attempts import Place as LanePlace
+from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
 from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import SETTLED, Cause, EntryRow, Owner, SweepState
-from jit_sweep.ledger.writer import LedgerWriter, TrialBusy
+from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState
+from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
 from jit_sweep.plan import Entry
-from trainables.assignment import Assignment
+from jit_sweep.schedulers.referee import Referee
 from trainables.report import Ended, Report
 
 _log = logging.getLogger(__name__)
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+T = TypeVar("T")
 LONG_POLL_S = 20.0
-RENEW_S = 5.0
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a sweep's trials find their images and keep their files."""
-
-    data: str
-    holdout: int | None
-    storage: str
-    checkpoint_interval_s: float
-    memory_bytes: int | None
-    micro_batch: int | None
-    activation_checkpointing: bool | None
-
-
-@dataclass
-class _Lane:
-    """A lane as the actor sees it: the work it has, and what became of it."""
-
-    number: int = 0
-    trial: str = ""
-    attempt: int = 0
-    assignment: str = ""
-    open: bool = False
-    outcome: dict[str, Any] | None = None
-    """With `images`, which Tune's searcher asks of every result."""
-    dismissed: bool = False
+TICK_S = 1.0
+RENEW_EVERY = 5
+"""Ticks from one renewal of the lease to the next."""
+SILENT_S = 45.0
+"""A worker that has not been heard of for this long is given up."""
+AWAY_S = 1.0
+"""How long to leave a database alone that cannot be reached."""
 
 
 class SweepActor:
     """Methods for the driver, for a lane's owner and for its workers."""
 
-    def __init__(self, ledger: str, *, sweep: str, epoch: int, owner: Owner, source: Source) -> None:
+    def __init__(
+        self, ledger: str, *, sweep: str, epoch: int, owner: Owner, source: Source, referee: Referee, silent_s: float = SILENT_S
+    ) -> None:
         engine = open_engine(ledger)
-        self._sweep, self._source = sweep, source
+        self._sweep, self._source, self._silent_s = sweep, source, silent_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, ttl_s=TTL_S, clock=time.time)
-        self._writer, self._reader = LedgerWriter(engine, self._lease), LedgerReader(engine)
-        self._lanes: dict[str, _Lane] = {}
+        self._writer, self._reader = LedgerWriter(engine, self._lease, referee=referee), LedgerReader(engine)
         self._stop = False
-        self._changed = asyncio.Condition()
-        self._renewal = asyncio.ensure_future(self._renew())
+        self._failure = ""
+        self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
+        self._boxes = self._found_open()
+        self._ticking = asyncio.ensure_future(self._tick())
 
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
+    def _found_open(self) -> dict[str, Box]:
+        """The lanes that were at work when this actor died."""
+        boxes: dict[str, Box] = {}
+        for attempt in self._reader.open_attempts(self._sweep):
+            boxes[attempt.lane] = Box()
+            boxes[attempt.lane].put(self._work(attempt))
+        return boxes
+
+    async def _tick(self) -> None:
+        """Once a second: keep the lease, hear of a stop that was asked for, and miss the workers that have fallen silent."""
+        for count in range(10**12):
+            await asyncio.sleep(TICK_S)
             try:
-                self._lease.renew()
+                if count % RENEW_EVERY == 0:
+                    await asyncio.to_thread(self._lease.renew)
+                if not self._stop and (by := await asyncio.to_thread(self._reader.stop_asked_by, self._sweep)):
+                    _log.info("%s asked this sweep to stop", by)
+                    self._stop = True
             except LeaseLost as error:
-                _log.error("%s; this run stops", error)
-                self._stop = True
+                self._lost_lease(error)
                 return
             except DatabaseAway as error:
                 _log.warning("the lease could not be renewed, trying again: %s", error)
+            for lane, box in self._boxes.items():
+                if box.open and (silence := box.silence(time.monotonic())) > self._silent_s:
+                    await self._lose(lane, f"no sign of life for {silence:.0f} s", Cause.WORKER_LOST)
 
     # --- the driver
 
     async def add_entries(self, entries: list[Entry]) -> None:
-        self._writer.add_entries(self._sweep, entries)
+        await self._patiently(lambda: self._writer.add_entries(self._sweep, entries))
 
-    async def stop(self) -> None:
-        """Ask every trial to save and pause."""
-        self._stop = True
+    async def searched(self, stage: int) -> None:
+        """A search has proposed all that it will."""
+        await self._patiently(lambda: self._writer.searched(self._sweep, stage))
+
+    async def stop(self, failure: str = "") -> None:
+        """Ask every trial to save and pause. `failure`: why the run counts as failed."""
+        self._stop, self._failure = True, failure or self._failure
+
+    async def stopping(self) -> bool:
+        return self._stop
+
+    async def failure(self) -> str:
+        """Why the sweep stopped by itself; empty where it has not."""
+        return self._failure
 
     async def give_up(self, trial: str) -> None:
-        """A trial whose lanes died too often."""
-        self._lose(trial, "its lanes died too often")
+        """A trial's lane died, and its owner with it."""
+        for lane, box in list(self._boxes.items()):
+            if box.trial == trial and box.open:
+                lost = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+                on_lost = any(place.node in lost for place in box.places.values())
+                await self._lose(lane, "its lane's owner died", Cause.NODE_LOST if on_lost else Cause.WORKER_LOST)
 
     async def settle(self) -> None:
         """Take over what other sweeps have scored meanwhile."""
-        self._writer.settle(self._sweep)
+        await self._patiently(lambda: self._writer.settle(self._sweep))
 
     async def finish(self, state: str) -> None:
         """Record how the run ended, and let the next one begin."""
-        self._renewal.cancel()
-        self._writer.finish(self._sweep, SweepState(state))
+        self._ticking.cancel()
+        await self._patiently(lambda: self._writer.finish(self._sweep, SweepState(state)))
         self._lease.release()
 
     # --- a lane's owner
 
-    async def offer(self, lane: str, *, trial: str, images: int, host: str, pid: int) -> int:
-        """Put a trial into a lane's letter box; the number of the work."""
-        box = self._lanes.setdefault(lane, _Lane())
-        self._lose(trial, "its lane's owner died")
-        box.number, box.trial = box.number + 1, trial
+    async def offer(self, lane: str, *, trial: str, images: int, host: str, pid: int) -> dict[str, Any]:
+        """Put a trial into a lane's letter box: `key` of the work, or the `outcome` where there is nothing to do."""
+        box = self._boxes.setdefault(lane, Box())
+        if box.open and box.work is not None and (box.trial, box.work.images) == (trial, images):
+            return {"key": box.work.key}
         if self._stop:
-            return self._nothing_to_do(box, "stopping")
+            return _nothing("stopping")
+        place = LanePlace(lane=lane, host=host, pid=pid)
         try:
-            attempt = self._writer.begin(self._sweep, trial, images, lane=lane, host=host, pid=pid)
+            attempt = await self._patiently(lambda: self._writer.begin(self._sweep, trial, images, **place._asdict()))
         except TrialBusy:
-            return self._nothing_to_do(box, "busy")
+            return _nothing("busy")
         if attempt is None:
-            return self._nothing_to_do(box, "known")
-        rows = [
-            row for row in self._reader.entries(self._sweep) if work_of(row) == Work(trial, images) and row.state not in SETTLED
-        ]
-        box.attempt, box.assignment = attempt.number, self._assignment(rows).model_dump_json()
-        box.open, box.outcome = True, None
+            return _nothing("known")
+        box.put(await self._patiently(lambda: self._work(attempt)))
         await self._tell()
-        return box.number
+        assert box.work is not None
+        return {"key": box.work.key}
 
-    async def outcome(self, lane: str, *, number: int) -> dict[str, Any] | None:
+    async def outcome(self, lane: str, *, key: str) -> dict[str, Any] | None:
         """What became of a piece of work; None: not over yet, ask again."""
-        box = self._lanes[lane]
-        await self._until(lambda: box.number == number and not box.open)
-        return box.outcome
+        box = self._boxes.setdefault(lane, Box())
+        await self._until(lambda: not (box.open and box.key == key))
+        if box.open and box.key == key:
+            return None
+        return box.outcome if box.key == key else {"outcome": "replaced", "images": 0}
 
-    async def lost(self, lane: str, *, detail: str) -> None:
+    async def lost(self, lane: str, *, detail: str, cause: str) -> None:
         """A lane's workers died."""
-        box = self._lanes.get(lane)
-        if box is not None and box.open:
-            self._lose(box.trial, detail)
+        if lane in self._boxes and self._boxes[lane].open:
+            await self._lose(lane, detail, Cause(cause))
 
     async def dismiss(self, lane: str) -> None:
         """Send a lane's workers home."""
-        self._lanes.setdefault(lane, _Lane()).dismissed = True
+        self._boxes.setdefault(lane, Box()).dismissed = True
         await self._tell()
 
     # --- a lane's workers
 
-    async def take(self, lane: str, *, rank: int, after: int) -> dict[str, Any] | None:
-        """The work after number `after`; {}: none yet, ask again; None: go home."""
-        box = self._lanes.setdefault(lane, _Lane())
-        await self._until(lambda: box.dismissed or (box.open and box.number > after))
-        if box.open and box.number > after:
-            return {"number": box.number, "assignment": box.assignment, "attempt": box.attempt}
+    async def take(self, lane: str, *, place: dict[str, Any], after: str) -> dict[str, Any] | None:
+        """The work after the one named; {}: none yet, ask again; None: go home."""
+        box = self._boxes.setdefault(lane, Box())
+        box.arrive(Place(**place), now=time.monotonic())
+        await self._until(lambda: box.dismissed or (box.open and box.key != after))
+        if box.open and box.key != after and box.work is not None:
+            return {"key": box.key, "assignment": box.work.assignment, "attempt": box.work.attempt}
         return None if box.dismissed else {}
 
-    async def report(self, lane: str, *, trial: str, attempt: int, sequence: int, report: str) -> str:
-        """Write a report into the ledger; the decision, as JSON."""
+    async def report(self, lane: str, *, trial: str, attempt: int, sequence: int, report: str) -> dict[str, str]:
+        """Write a report into the ledger: the `decision`, as JSON; or why nothing of this attempt is wanted, in `fenced`."""
         read = _REPORT.validate_json(report)
-        decision = self._writer.report(trial, attempt, sequence, read)
+        try:
+            decision = await self._patiently(lambda: self._writer.report(trial, attempt, sequence, read))
+        except (StaleAttempt, LeaseLost) as error:
+            return {"fenced": str(error), "decision": ""}
         if isinstance(read, Ended):
             await self._close(lane, trial, attempt, {"outcome": read.outcome, "images": read.images})
-        return decision.model_dump_json()
+        return {"fenced": "", "decision": decision.model_dump_json()}
 
     async def failed(self, lane: str, *, trial: str, attempt: int, cause: str, detail: str) -> None:
-        """A trial raised; its lane lives."""
-        self._writer.fail(trial, attempt, cause=Cause(cause), detail=detail)
-        await self._close(lane, trial, attempt, {"outcome": "failed", "cause": cause, "images": 0})
+        """A trial raised. Its lane lives, but for one that ran out of memory."""
+        over = cause == Cause.OUT_OF_MEMORY
+        await self._fail(trial, attempt, Cause(cause), detail)
+        await self._close(lane, trial, attempt, {"outcome": "failed", "cause": cause, "images": 0, "lane_over": over})
+
+    async def stalled(self, lane: str, *, trial: str, attempt: int, detail: str) -> None:
+        """A lane's worker made no step for too long, and ends itself."""
+        await self._fail(trial, attempt, Cause.STALLED, detail)
+        await self._close(lane, trial, attempt, self._over(lane, Cause.STALLED))
 
     async def beat(self, lane: str, *, rank: int) -> bool:
         """Whether to stop."""
+        self._boxes.setdefault(lane, Box()).hear(rank, now=time.monotonic())
         return self._stop
 
     # --- inside
 
-    def _nothing_to_do(self, box: _Lane, why: str) -> int:
-        box.open, box.outcome = False, {"outcome": why, "images": 0}
-        return box.number
+    def _work(self, attempt: AttemptRow) -> Work:
+        """What a lane is given for an attempt."""
+        rows = [row for row in self._reader.entries(self._sweep) if row.serves(attempt)]
+        most = self._reader.most_micro_batch(attempt.trial_id)
+        assignment = assignment_of(rows, self._source, most_micro_batch=most)
+        return Work(attempt.trial_id, attempt.number, attempt.target_images, assignment.model_dump_json())
+
+    async def _lose(self, lane: str, detail: str, cause: Cause) -> None:
+        """Close what is still open of a lane: whoever had it is gone."""
+        work = self._boxes[lane].work
+        assert work is not None
+        await self._fail(work.trial, work.attempt, cause, detail)
+        await self._close(lane, work.trial, work.attempt, self._over(lane, cause))
+
+    def _over(self, lane: str, cause: Cause) -> dict[str, Any]:
+        """The outcome of work whose lane must end with it."""
+        pids = [(place.host, place.pid) for place in self._boxes[lane].places.values()] if lane in self._boxes else []
+        return {"outcome": "failed", "cause": str(cause), "images": 0, "lane_over": True, "pids": pids}
+
+    async def _fail(self, trial: str, attempt: int, cause: Cause, detail: str) -> None:
+        try:
+            failure = await self._patiently(lambda: self._writer.fail(trial, attempt, cause=cause, detail=detail))
+        except (StaleAttempt, LeaseLost) as error:
+            _log.warning("a failure is no longer wanted: %s", error)
+            return
+        if failure:
+            _log.error("this run stops: %s", failure)
+            self._stop, self._failure = True, failure
 
     async def _close(self, lane: str, trial: str, attempt: int, outcome: dict[str, Any]) -> None:
-        box = self._lanes[lane]
-        if (box.trial, box.attempt) == (trial, attempt):
-            box.open, box.outcome = False, outcome
+        box = self._boxes.setdefault(lane, Box())
+        if box.work is not None and (box.trial, box.work.attempt) == (trial, attempt):
+            box.close(outcome)
             await self._tell()
 
-    def _lose(self, trial: str, detail: str) -> None:
-        """Close what is still open of a trial: whoever had it is gone."""
-        for box in self._lanes.values():
-            if box.trial == trial and box.open:
-                box.open = False
-                self._writer.fail(trial, box.attempt, cause=Cause.WORKER_LOST, detail=detail)
+    def _lost_lease(self, error: LeaseLost) -> None:
+        _log.error("%s; this run stops", error)
+        self._stop, self._failure = True, str(error)
 
-    def _assignment(self, rows: list[EntryRow]) -> Assignment:
-        first = rows[0]
-        return Assignment(
-            trial=first.trial,
-            images=first.images,
-            evaluations=tuple({row.evaluation_id: row.evaluation for row in rows}.values()),
-            rungs=first.rungs,
-            data=self._source.data,
-            holdout=self._source.holdout,
-            storage=self._source.storage,
-            checkpoint_interval_s=self._source.checkpoint_interval_s,
-            memory_bytes=self._source.memory_bytes,
-            micro_batch=self._source.micro_batch,
-            activation_checkpointing=self._source.activation_checkpointing,
-        )
+    async def _patiently(self, call: Callable[[], T]) -> T:
+        """Talk to the ledger from a thread, one call at a time. While its database is away, wait: whoever asked waits too."""
+        while True:
+            try:
+                async with self._one_at_a_time:
+                    return await asyncio.to_thread(call)
+            except DatabaseAway as error:
+                if not is_away(error):
+                    raise
+                _log.warning("the ledger cannot be reached, trying again: %s", error)
+            except LeaseLost as error:
+                self._lost_lease(error)
+                raise
+            await asyncio.sleep(AWAY_S)
 
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _until(self, condition: Any) -> None:
+    async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition, at most one long poll."""
         async with self._changed:
             try:
                 await asyncio.wait_for(self._changed.wait_for(condition), LONG_POLL_S)
             except TimeoutError:
                 return
+
+
+def _nothing(why: str) -> dict[str, Any]:
+    """An answer to `offer`; with `images`, which Tune's searcher asks of every result."""
+    return {"outcome": {"outcome": why, "images": 0}}

@@ -3,6 +3,7 @@
 import logging
 
 import ray
+from ray.core.generated import gcs_pb2
 from ray.util import placement_group_table
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
@@ -16,6 +17,21 @@ _JOB_ID_HEX = 8
 def live_groups() -> list[str]:
     """Ids of the groups that hold or wait for resources."""
     return [group for group, info in placement_group_table().items() if info["state"] != "REMOVED"]
+
+
+def remove_ownerless() -> list[str]:
+    """Remove this job's groups whose creator has died: Ray keeps them for as long as the job lives; their ids.
+
+    A lane's group is made by Train's controller, which dies with the lane's owner.
+    """
+    accessor = ray._private.state.state._connect_and_get_accessor()
+    tables = [gcs_pb2.PlacementGroupTableData.FromString(raw) for raw in accessor.get_placement_group_table()]
+    nobody = b"\xff"
+    ownerless = [
+        table.placement_group_id.hex() for table in tables if table.creator_actor_dead and table.creator_actor_id.strip(nobody)
+    ]
+    own = ray.get_runtime_context().get_job_id()
+    return remove([group for group in live_groups() if group in ownerless and group[-_JOB_ID_HEX:] == own])
 
 
 def remove_orphans() -> list[str]:

@@ -6,8 +6,10 @@ second instead of the ten that a group of its own would.
 
 import logging
 import os
+import signal
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -16,12 +18,15 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
+from jit_sweep.ledger.records import Cause
 from jit_sweep.spec import Resources
 from trainables.lane_worker import NAMESPACE, lane_loop
 
 _log = logging.getLogger(__name__)
 OWNER_CPU = 0.01
 """Tune refuses a trial that asks for nothing; a lane's workers leave this much of their CPUs to their owner."""
+LOOK_S = 0.5
+"""How often an owner looks whether its group still lives."""
 CLEANUP_S = 7.0
 """Tune kills an owner 10 s after it asked it to clean up."""
 
@@ -56,7 +61,12 @@ class LaneTrial(tune.Trainable):
         resources = Resources.model_validate(config["resources"])
         trainer = LaneTrainer(
             lane_loop,
-            train_loop_config={"actor": config["actor"], "lane": self.lane, "threads": max(1, int(resources.cpus))},
+            train_loop_config={
+                "actor": config["actor"],
+                "lane": self.lane,
+                "threads": max(1, int(resources.cpus)),
+                "stall_s": resources.stall_s,
+            },
             scaling_config=workers_of(resources),
             run_config=train.RunConfig(
                 name=self.lane,
@@ -76,11 +86,8 @@ class LaneTrial(tune.Trainable):
             self.failure = error
 
     def _offer(self, config: dict[str, Any]) -> None:
-        self.number = ray.get(
-            self.actor.offer.remote(
-                self.lane, trial=config["trial"], images=config["images"], host=socket.gethostname(), pid=os.getpid()
-            )
-        )
+        place = {"host": socket.gethostname(), "pid": os.getpid()}
+        self.offer = self._ask("offer", trial=config["trial"], images=config["images"], **place)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         if not self.thread.is_alive():
@@ -90,18 +97,39 @@ class LaneTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The whole trial: waits until its end was reported, or until the lane died."""
-        answer = self.actor.outcome.remote(self.lane, number=self.number)
+        outcome = self.offer.get("outcome") or self._outcome(self.offer["key"])
+        if outcome.get("lane_over"):
+            self._end(outcome)
+            raise RuntimeError(f"the lane ends with its trial: {outcome['cause']}")
+        return {**outcome, "done": True}
+
+    def _outcome(self, key: str) -> dict[str, Any]:
+        answer = self.actor.outcome.remote(self.lane, key=key)
         while True:
-            ready, _ = ray.wait([answer], timeout=0.5)
+            ready, _ = ray.wait([answer], timeout=LOOK_S)
             if ready:
-                outcome = ray.get(answer)
+                outcome = _got(answer)
                 if outcome is not None:
-                    return {**outcome, "done": True}
-                answer = self.actor.outcome.remote(self.lane, number=self.number)
+                    return outcome
+                answer = self.actor.outcome.remote(self.lane, key=key)
             elif not self.thread.is_alive():
-                detail = f"the lane died: {self.failure!r}"
-                ray.get(self.actor.lost.remote(self.lane, detail=detail))
-                raise RuntimeError(detail)
+                self._ask("lost", detail=f"the lane died: {self.failure!r}", cause=cause_of_loss(self.failure))
+                raise RuntimeError(f"the lane died: {self.failure!r}")
+
+    def _end(self, outcome: dict[str, Any]) -> None:
+        """Wait for the group to end, and end those of its workers that cannot: the hung ones, where they are on this host."""
+        self.thread.join(1.0)
+        for host, pid in outcome.get("pids", ()):
+            if host == socket.gethostname() and self.thread.is_alive():
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        self.thread.join(CLEANUP_S)
+
+    def _ask(self, method: str, **arguments: Any) -> Any:
+        """Call the sweep's actor, which may be restarted meanwhile."""
+        while True:
+            with suppress(ray.exceptions.ActorUnavailableError):
+                return ray.get(getattr(self.actor, method).remote(self.lane, **arguments))
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Tune saves at a trial's end and errors without this; a trial's own checkpoints are in the store."""
@@ -111,5 +139,26 @@ class LaneTrial(tune.Trainable):
         """See save_checkpoint."""
 
     def cleanup(self) -> None:
-        ray.get(self.actor.dismiss.remote(self.lane))
+        self._ask("dismiss")
         self.thread.join(CLEANUP_S)
+
+
+def cause_of_loss(failure: BaseException | None) -> str:
+    """Why a lane's workers died, from what Ray Train raised: their node was taken or lost, or they alone."""
+    failures = [failure, *getattr(failure, "worker_failures", {}).values()]
+    died = [each for each in failures if isinstance(each, ray.exceptions.ActorDiedError | ray.exceptions.NodeDiedError)]
+    if any(getattr(each, "preempted", False) for each in died):
+        return Cause.PREEMPTED
+    if any("running low on memory" in str(each) for each in died):
+        return Cause.OUT_OF_MEMORY
+    if any(isinstance(each, ray.exceptions.NodeDiedError) or "its node has died" in str(each) for each in died):
+        return Cause.NODE_LOST
+    return Cause.WORKER_LOST
+
+
+def _got(answer: Any) -> dict[str, Any] | None:
+    """The actor's answer; None where it was restarted before it gave one."""
+    try:
+        return ray.get(answer)
+    except ray.exceptions.ActorUnavailableError:
+        return None

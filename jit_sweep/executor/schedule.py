@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jit_sweep.ledger.records import EntryRow, EntryState
+from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState
+from jit_sweep.plan import arm_label
 from trainables.cost import training_flops
 
 
@@ -20,6 +21,7 @@ class Start:
     """Give this to a lane."""
 
     work: Work
+    row: EntryRow
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,15 @@ class Propose:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """The search of this stage has proposed all that it will."""
+
+    stage: int
+
+
+@dataclass(frozen=True)
 class Wait:
-    """Something must end first."""
+    """Something must end first, or some time pass."""
 
 
 @dataclass(frozen=True)
@@ -39,32 +48,73 @@ class Over:
     """Every stage has ended."""
 
 
-_UNDER_WAY = frozenset({EntryState.WAITING, EntryState.RUNNING, EntryState.PAUSED})
+Step = Start | Propose | Searched | Wait | Over
 
 
-def next_step(
-    rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], in_flight: Collection[Work]
-) -> Start | Propose | Wait | Over:
-    """A stage starts when the one before has ended; `proposals` says how many trials each search may propose.
+@dataclass(frozen=True)
+class Now:
+    """What is so besides the ledger's rows."""
 
-    Within a stage the longest trial goes first, so that the lanes end together; trials of one shape cost the same, and so
-    stand together too.
+    at: float
+    """Seconds since the epoch."""
+    in_flight: Collection[Work] = ()
+    alone: bool = False
+    """Whether what is in flight must have nothing beside it."""
+    shape: str = ""
+    """Of the trial that a lane has ended last: that lane need not build or compile anything for another one."""
+    searched: Collection[int] = ()
+    """Stages whose searches have proposed all that they will."""
+
+
+def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], now: Now) -> Step:
+    """A stage starts when the one before has ended; `proposals` says how many arms each search may propose.
+
+    Within a stage, trials of the shape that a lane stands ready for go first; then the longest, so that the lanes end
+    together.
     """
     for stage in range(stages):
-        here = [row for row in rows if row.stage == stage]
-        waiting = [row for row in here if row.state is EntryState.WAITING and work_of(row) not in in_flight]
-        if waiting:
-            return Start(work_of(min(waiting, key=_longest_first)))
-        if len(here) < proposals.get(stage, 0):
-            return Propose(stage)
-        if any(row.state in _UNDER_WAY or work_of(row) in in_flight for row in here):
-            return Wait()
+        step = _within(stage, [row for row in rows if row.stage == stage], proposals=proposals.get(stage, 0), now=now)
+        if step is not None:
+            return step
     return Over()
+
+
+def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -> Step | None:
+    """What a stage does next; None where it has ended."""
+    waiting = [row for row in rows if row.state is EntryState.WAITING and work_of(row) not in now.in_flight]
+    ready = [row for row in waiting if row.not_before <= now.at and not (row.alone and now.in_flight)]
+    if now.in_flight and now.alone:
+        ready = []
+    if ready:
+        first = min(ready, key=lambda row: _order(row, now.shape))
+        return Start(work_of(first), first)
+    if any(row.alone for row in waiting) and now.in_flight:
+        return Wait()  # what must run alone would never find the cluster empty
+    if not (now.in_flight and now.alone) and len({arm_label(row.arm) for row in rows}) < proposals:
+        return Propose(stage)
+    if any(row.origin == "search" for row in rows) and stage not in now.searched:
+        return Searched(stage)
+    if waiting or any(_under_way(row, now) for row in rows):
+        return Wait()
+    paused = any(row.state is EntryState.PAUSED for row in rows)
+    return Over() if paused else None  # what comes after would build on what is not there
 
 
 def work_of(row: EntryRow) -> Work:
     return Work(row.trial_id, row.images)
 
 
-def _longest_first(row: EntryRow) -> tuple[int, int, int]:
-    return -training_flops(row.trial, images=row.images), row.seed, row.position
+def shape_of(row: EntryRow) -> str:
+    """What two trials share that a lane can train without building or compiling anything anew."""
+    trial = row.trial
+    parts = (trial.model, trial.batch_size, trial.precision, trial.attention, trial.compile)
+    return "|".join(str(part) for part in parts)
+
+
+def _under_way(row: EntryRow, now: Now) -> bool:
+    return row.state is EntryState.RUNNING or (work_of(row) in now.in_flight and row.state not in SETTLED)
+
+
+def _order(row: EntryRow, shape: str) -> tuple[bool, int, int, int]:
+    other = bool(shape) and shape_of(row) != shape
+    return other, -training_flops(row.trial, images=row.images), row.seed, row.position

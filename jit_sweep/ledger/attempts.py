@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from jit_sweep.failures import sequel, signature
 from jit_sweep.ledger import entries, schema
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptOutcome, AttemptRow, Cause, EntryState, attempt_row
@@ -23,6 +24,11 @@ class Ending(NamedTuple):
     first_bad_step: int | None = None
     seconds: Mapping[str, float] | None = None
     """Cost by kind; None where the attempt could not say."""
+    wait_s: float = 0.0
+    """Before it may be tried again."""
+    alone: bool = False
+    why: str = ""
+    """Why its entries stand as they then do."""
 
 
 class Place(NamedTuple):
@@ -37,11 +43,17 @@ DRIVER_LOST = Ending("driver_lost", EntryState.WAITING, Cause.DRIVER_LOST, "the 
 REPLACED = Ending("failed", EntryState.WAITING, Cause.WORKER_LOST, "another attempt was begun while this one was open")
 
 
-def failed(cause: Cause, *, detail: str) -> Ending:
-    """The end of an attempt that could not end itself. A cancelled one can go on; the others need a new run."""
-    if cause is Cause.DIVERGED:
-        return Ending("diverged", EntryState.DIVERGED, cause, detail)
-    return Ending("failed", EntryState.PAUSED if cause is Cause.CANCELLED else EntryState.FAILED, cause, detail)
+def failed(connection: Connection, attempt: AttemptRow, cause: Cause, *, detail: str, since: float) -> Ending:
+    """The end of an attempt that could not end itself, by its cause's rule; failures before `since` do not count."""
+    outcome: AttemptOutcome = "diverged" if cause is Cause.DIVERGED else "failed"
+    if cause is Cause.OUT_OF_MEMORY and attempt.micro_batch == 1:
+        return Ending(outcome, EntryState.FAILED, cause, detail, why="out_of_memory with one image at a time: not tried again")
+    query = select(schema.attempt).where(
+        _ATTEMPT.trial_id == attempt.trial_id, _ATTEMPT.number < attempt.number, _ATTEMPT.started_at >= since
+    )
+    before = [attempt_row(row) for row in connection.execute(query.order_by(_ATTEMPT.number))]
+    then = sequel(cause, before, images=attempt.checkpoint_images or 0)
+    return Ending(outcome, then.leaves, cause, detail, wait_s=then.wait_s, alone=then.alone, why=then.why)
 
 
 def read(connection: Connection, trial_id: str, number: int) -> AttemptRow:
@@ -65,6 +77,15 @@ def open_next(
     connection.execute(insert(schema.attempt).values(**row, **place._asdict(), started_at=now, updated_at=now))
     connection.execute(update(schema.trial).where(schema.trial.c.id == trial_id).values(attempts=number))
     return read(connection, trial_id, number)
+
+
+def equal_bugs(connection: Connection, sweep: str, detail: str, *, since: float) -> list[str]:
+    """The trials that have ended in this very error since then."""
+    bugs = select(_ATTEMPT.trial_id, _ATTEMPT.detail).where(
+        _ATTEMPT.sweep == sweep, _ATTEMPT.cause == Cause.BUG, _ATTEMPT.started_at >= since
+    )
+    alike = [row.trial_id for row in connection.execute(bugs) if signature(row.detail) == signature(detail)]
+    return list(dict.fromkeys(alike))
 
 
 def set_values(connection: Connection, attempt: AttemptRow, **values: object) -> None:
@@ -96,7 +117,8 @@ def close(connection: Connection, attempt: AttemptRow, ending: Ending, *, now: f
     left = entries.of_sweep(attempt.sweep).where(
         entry.trial_id == attempt.trial_id, entry.attempt == attempt.number, entry.state == EntryState.RUNNING
     )
-    connection.execute(left.values(state=ending.leaves, updated_at=now))
+    then = {"state": ending.leaves, "not_before": now + ending.wait_s, "alone": ending.alone, "why": redact(ending.why)}
+    connection.execute(left.values(**then, updated_at=now))
 
 
 def close_lost(connection: Connection, sweep: str, *, now: float) -> int:

@@ -11,15 +11,17 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.sql.schema import Table
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
+from jit_sweep.ledger.file_systems import network_file_system
+from jit_sweep.ledger.migrations import migrate
 from jit_sweep.redact import redact, redact_all
 
 DatabaseAway = DBAPIError
-"""What a call raises while the database cannot be reached or is busy for too long."""
+"""What a call raises while the database cannot be reached, is busy for too long or has no space left."""
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 _WRITING = "ledger_writing"
@@ -54,6 +56,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
     # sqlite must ask for its write lock at the start: a reader that turns writer is refused without waiting.
     with engine.connect().execution_options(**{_WRITING: True}) as connection, connection.begin():
         yield connection
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the same call may succeed later: the database is at fault, and not what was asked of it."""
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -101,6 +108,9 @@ def _check_file(file: Path, *, create: bool, uri: str) -> None:
     except OSError as error:
         reason = f"{file.parent}: {error.strerror}"
         raise UserError(f"the ledger's folder must be writable, got {reason}; choose another home with --home") from None
+    if kind := network_file_system(file.parent):
+        rule = "a sqlite ledger must lie on a local disk, since its locks fail on network file systems"
+        raise UserError(f"{rule}, got {file.parent} ({kind}); choose another home with --home, or a postgresql:// ledger")
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -137,6 +147,12 @@ def _prepare(engine: Engine, *, create: bool, uri: str) -> None:
             raise UserError(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
         with writing(engine) as connection:
             version = _create(connection)
+    elif create and version < schema.SCHEMA_VERSION:
+        with writing(engine) as connection:
+            version = _upgrade(connection)
+    if version < schema.SCHEMA_VERSION:
+        have = f"schema {version}, this one needs {schema.SCHEMA_VERSION}"
+        raise UserError(f"the ledger {redact(uri)} was written by an older jit-sweep ({have}); `jit-sweep run` upgrades it")
     if version > schema.SCHEMA_VERSION:
         have = f"schema {version}, this one knows {schema.SCHEMA_VERSION}"
         raise UserError(f"the ledger {redact(uri)} was written by a newer jit-sweep ({have}); upgrade, or choose another home")
@@ -151,14 +167,27 @@ def _stored_version(connection: Connection) -> int | None:
 
 def _create(connection: Connection) -> int:
     """Make the tables unless another process was first; returns the version that stands."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})
+    _alone(connection)
     version = _stored_version(connection)
     if version is not None:
         return version
     schema.metadata.create_all(connection)
     connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION, created_at=time.time()))
     return schema.SCHEMA_VERSION
+
+
+def _upgrade(connection: Connection) -> int:
+    """Migrate the tables unless another process was first; returns the version that stands."""
+    _alone(connection)
+    version = _stored_version(connection)
+    assert version is not None
+    return migrate(connection, version)
+
+
+def _alone(connection: Connection) -> None:
+    """Keep others from making or migrating tables until this transaction ends; sqlite's write lock does so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})
 
 
 def _unusable(uri: str, error: SQLAlchemyError) -> str:

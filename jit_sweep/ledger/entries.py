@@ -12,7 +12,7 @@ from jit_sweep.plan import Entry
 
 _ENTRY = schema.entry.c
 _SCORE = schema.score.c
-_LOOSE = {"position", "arm", "rungs", "origin"}
+_LOOSE = {"position", "arm", "rungs", "origin", "gates", "race", "protected"}
 """What an entry's key does not fix."""
 
 SCORED: ColumnElement[bool] = and_(
@@ -36,6 +36,13 @@ def add(connection: Connection, sweep: str, entries: Sequence[Entry], *, now: fl
     return len(fresh)
 
 
+def shown(connection: Connection, sweep: str) -> dict[str, dict[str, Any]]:
+    """What is planned by now and not hidden, by key: all that planning again may change, and what places it in its race."""
+    columns = [_ENTRY.racer, _ENTRY.seed, *(_ENTRY[name] for name in sorted(_LOOSE))]
+    rows = connection.execute(select(_ENTRY.key, *columns).where(_ENTRY.sweep == sweep, ~_ENTRY.superseded))
+    return {row["key"]: dict(row) for row in rows.mappings()}
+
+
 def hide_grid(connection: Connection, sweep: str) -> None:
     """Hide all that grids have planned; what they plan still is to be added again."""
     connection.execute(of_sweep(sweep).where(_ENTRY.origin == "grid").values(superseded=True))
@@ -54,15 +61,18 @@ def supersede(connection: Connection, sweep: str, entries: Sequence[Entry]) -> N
 
 
 def settle(connection: Connection, sweep: str, *, now: float, trial_id: str | None = None) -> None:
-    """Close the entries whose score, or whose trial's divergence, is known; `trial_id` limits it to one trial's."""
-    limit = [_ENTRY.trial_id == trial_id] if trial_id is not None else []
+    """Close the entries whose score, or whose trial's divergence, is known: one trial's, or all that no attempt runs for."""
+    limit = [_ENTRY.trial_id == trial_id if trial_id is not None else _ENTRY.state != EntryState.RUNNING]
     _count_cache_hits(connection, sweep, limit, now=now)
     scored = of_sweep(sweep).where(*limit, _ENTRY.state != EntryState.DONE, exists().where(SCORED))
     connection.execute(scored.values(state=EntryState.DONE, updated_at=now))
     trial = schema.trial.c
     diverged = exists().where(trial.id == _ENTRY.trial_id, trial.diverged_images <= _ENTRY.images)
-    doomed = of_sweep(sweep).where(*limit, _ENTRY.state.not_in(SETTLED), diverged)
-    connection.execute(doomed.values(state=EntryState.DIVERGED, updated_at=now))
+    doomed = (_ENTRY.sweep == sweep, *limit, _ENTRY.state.not_in(SETTLED), diverged)
+    keys = list(connection.scalars(select(_ENTRY.key).where(*doomed).order_by(_ENTRY.key)))
+    if keys:
+        connection.execute(update(schema.entry).where(*doomed).values(state=EntryState.DIVERGED, updated_at=now))
+        events.append(connection, EventKind.DIVERGED, sweep=sweep, at=now, data={"keys": keys})
 
 
 def has_unsettled(connection: Connection, sweep: str, trial_id: str, images: int) -> bool:
@@ -79,7 +89,8 @@ def run(connection: Connection, attempt: AttemptRow, *, now: float) -> None:
     """Mark the entries that an attempt is opened for."""
     wanted = (_ENTRY.trial_id == attempt.trial_id, _ENTRY.images == attempt.target_images, _ENTRY.state.not_in(SETTLED))
     running = of_sweep(attempt.sweep).where(*wanted, ~_ENTRY.superseded)
-    connection.execute(running.values(state=EntryState.RUNNING, attempt=attempt.number, updated_at=now))
+    values = {"state": EntryState.RUNNING, "attempt": attempt.number, "why": "", "updated_at": now}
+    connection.execute(running.values(**values))
 
 
 def is_unscored(connection: Connection, attempt: AttemptRow) -> bool:
@@ -133,5 +144,9 @@ def _row(sweep: str, entry: Entry, *, now: float) -> dict[str, Any]:
         "state": EntryState.WAITING,
         "cached": False,
         "superseded": False,
+        "racer": entry.racer,
+        "not_before": 0.0,
+        "alone": False,
+        "why": "",
         "updated_at": now,
     }

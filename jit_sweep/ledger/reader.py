@@ -12,6 +12,7 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.entries import SCORED
 from jit_sweep.ledger.records import (
     AttemptRow,
+    Cause,
     CostRow,
     EntryRow,
     EntryState,
@@ -23,6 +24,7 @@ from jit_sweep.ledger.records import (
     ScoreRow,
     SweepRow,
     SweepState,
+    VerdictRow,
     attempt_row,
 )
 
@@ -75,6 +77,19 @@ class LedgerReader:
         query = select(schema.attempt).where(attempt.sweep == sweep)
         return [attempt_row(row) for row in self._rows(query.order_by(attempt.started_at, attempt.trial_id, attempt.number))]
 
+    def open_attempts(self, sweep: str) -> list[AttemptRow]:
+        """The attempts of this sweep that have not ended."""
+        attempt = schema.attempt.c
+        rows = self._rows(select(schema.attempt).where(attempt.sweep == sweep, attempt.outcome.is_(None)))
+        return [attempt_row(row) for row in rows]
+
+    def most_micro_batch(self, trial_id: str) -> int | None:
+        """Half of the smallest micro-batch that was too large for the trial; None where none was."""
+        attempt = schema.attempt.c
+        too_large = (attempt.trial_id == trial_id, attempt.cause == Cause.OUT_OF_MEMORY)
+        smallest = self._rows(select(func.min(attempt.micro_batch)).where(*too_large))[0][0]
+        return max(1, smallest // 2) if smallest is not None else None
+
     def scores(self, sweep: str) -> list[ScoreRow]:
         """The scores at the sweep's own budgets by its own evaluations, whichever sweep made them."""
         planned = exists().where(SCORED, _ENTRY.sweep == sweep, ~_ENTRY.superseded).correlate(schema.score)
@@ -87,6 +102,23 @@ class LedgerReader:
         mine = (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.trial_id == rung.trial_id, _ENTRY.images >= rung.images)
         query = columns.where(exists().where(*mine).correlate(schema.rung_value))
         return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric))]
+
+    def verdicts(self, sweep: str) -> list[VerdictRow]:
+        """The scheduler's verdicts, in the order of races, arms and gates."""
+        verdict = schema.verdict.c
+        columns = select(verdict.race, verdict.racer, verdict.gate, verdict.go_on, verdict.reason, verdict.created_at)
+        rows = self._rows(columns.where(verdict.sweep == sweep).order_by(verdict.race, verdict.racer, verdict.gate))
+        return [VerdictRow(*row) for row in rows]
+
+    def last_event(self, sweep: str) -> int:
+        """The number of the sweep's last event; 0 before the first. It rises with every change of the sweep's entries."""
+        event = schema.event.c
+        return self._rows(select(func.max(event.id)).where(event.sweep == sweep))[0][0] or 0
+
+    def stop_asked_by(self, sweep: str) -> str | None:
+        """Who has asked the sweep's run to stop."""
+        rows = self._rows(select(schema.sweep.c.stop_asked_by).where(schema.sweep.c.name == sweep))
+        return rows[0][0] if rows else None
 
     def events_since(self, sweep: str, after: int, *, limit: int) -> list[EventRow]:
         """The next events after the one numbered `after` (0 from the start), in order."""
@@ -105,18 +137,32 @@ class LedgerReader:
         rows = self._rows(query.order_by(real.n.desc()))
         return HeldoutRow(*rows[0]) if rows else None
 
+    def attempts_at_trials(self, sweep: str) -> list[AttemptRow]:
+        """All attempts at this sweep's trials, whichever sweep made them, by trial and number."""
+        attempt = schema.attempt.c
+        query = select(schema.attempt).where(attempt.trial_id.in_(_trials_of(sweep)))
+        return [attempt_row(row) for row in self._rows(query.order_by(attempt.trial_id, attempt.number))]
+
     def cost(self, sweep: str) -> list[CostRow]:
-        """Seconds spent by this sweep's attempts, by how they ended and on what."""
-        cost, attempt = schema.cost.c, schema.attempt.c
-        made = (attempt.trial_id == cost.trial_id) & (attempt.number == cost.attempt)
-        query = select(attempt.outcome, cost.kind, func.sum(cost.seconds), func.count())
-        query = query.join_from(schema.cost, schema.attempt, made).where(attempt.sweep == sweep)
-        rows = self._rows(query.group_by(attempt.outcome, cost.kind).order_by(attempt.outcome, cost.kind))
-        return [CostRow(*row) for row in rows]
+        """Seconds that attempts at this sweep's trials took, whichever sweep made them, by kind of work."""
+        cost = schema.cost.c
+        query = select(cost.trial_id, cost.attempt, cost.kind, cost.seconds).where(cost.trial_id.in_(_trials_of(sweep)))
+        return [CostRow(*row) for row in self._rows(query.order_by(cost.trial_id, cost.attempt, cost.kind))]
+
+    def being_trained(self, now: float) -> frozenset[str]:
+        """Trials with an open attempt of a sweep that somebody runs; `now` in seconds since the epoch."""
+        attempt, lease = schema.attempt.c, schema.lease.c
+        query = select(attempt.trial_id).join_from(schema.attempt, schema.lease, lease.sweep == attempt.sweep)
+        return frozenset(row.trial_id for row in self._rows(query.where(attempt.outcome.is_(None), lease.expires_at > now)))
 
     def _rows(self, query: Select[Any]) -> Sequence[Any]:
         with self._engine.connect() as connection:
             return connection.execute(query).all()
+
+
+def _trials_of(sweep: str) -> Select[tuple[str]]:
+    """Every trial that a sweep has ever planned."""
+    return select(_ENTRY.trial_id).where(_ENTRY.sweep == sweep)
 
 
 def _entry_row(row: Row[Any]) -> EntryRow:
@@ -137,6 +183,13 @@ def _entry_row(row: Row[Any]) -> EntryRow:
         state=EntryState(entry["state"]),
         cached=entry["cached"],
         updated_at=entry["updated_at"],
+        not_before=entry["not_before"],
+        alone=entry["alone"],
+        why=entry["why"],
+        race=entry["race"],
+        racer=entry["racer"],
+        gates=tuple(entry["gates"]),
+        protected=entry["protected"],
         attempt=attempt_row(row[: len(_ATTEMPT_COLUMNS)]) if entry["attempt"] is not None else None,
         trial_json=row[len(_ATTEMPT_COLUMNS)],
         evaluation_json=entry["evaluation"],
@@ -157,6 +210,7 @@ def _sweep_row(row: Row[Any], *, counts: dict[EntryState, int]) -> SweepRow:
         counts=counts,
         owner=owner,
         lease_expires_at=row.lease_expires_at if held else 0.0,
+        stop_asked_by=row.stop_asked_by,
     )
 
 

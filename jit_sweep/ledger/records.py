@@ -1,7 +1,7 @@
 """The ledger's rows as frozen records, and the closed lists their states come from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -34,12 +34,16 @@ class EntryState(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     PAUSED = "paused"
+    HELD = "held"
+    """Stands at a rung and waits for the scheduler's verdict."""
     DONE = "done"
+    PRUNED = "pruned"
+    """Stopped early by the scheduler."""
     DIVERGED = "diverged"
     FAILED = "failed"
 
 
-SETTLED = frozenset({EntryState.DONE, EntryState.DIVERGED})
+SETTLED = frozenset({EntryState.DONE, EntryState.PRUNED, EntryState.DIVERGED})
 """States that running the sweep again does not change."""
 LOST = frozenset({EntryState.DIVERGED, EntryState.FAILED})
 """Ended without a score."""
@@ -48,6 +52,8 @@ LOST = frozenset({EntryState.DIVERGED, EntryState.FAILED})
 class SweepState(StrEnum):
     RUNNING = "running"
     INTERRUPTED = "interrupted"
+    INCOMPLETE = "incomplete"
+    """Ended by itself before its trials did: its budget is spent, or its storage was away for too long."""
     DONE = "done"
     FAILED = "failed"
 
@@ -59,6 +65,12 @@ class EventKind(StrEnum):
     ENTRIES_ADDED = "entries_added"
     CACHE_HIT = "cache_hit"
     REOPENED = "reopened"
+    RESCHEDULED = "rescheduled"
+    """Another scheduler judges from here on: the verdicts so far are void."""
+    DIVERGED = "diverged"
+    """Entries that a trial's divergence has closed, be it this sweep's or another's."""
+    KNOWN_RUNGS = "known_rungs"
+    """Rung values that another sweep's attempts have measured, and that races here are judged by."""
     BEGUN = "begun"
     PHASE = "phase"
     PROGRESS = "progress"
@@ -67,6 +79,11 @@ class EventKind(StrEnum):
     SCORED = "scored"
     ENDED = "ended"
     FAILED = "failed"
+    JUDGED = "judged"
+    """An arm's verdict at a gate."""
+    SEARCHED = "searched"
+    """A search has proposed all that it will."""
+    STOP_ASKED = "stop_asked"
     FINISHED = "finished"
 
 
@@ -97,6 +114,8 @@ class SweepRow(NamedTuple):
     """Who holds the lease, or None."""
     lease_expires_at: float
     """0 where nobody holds it; in the past where the owner is gone."""
+    stop_asked_by: str | None = None
+    """Who has asked its run to stop."""
 
     @property
     def objective(self) -> str:
@@ -118,6 +137,8 @@ class AttemptRow(NamedTuple):
     step: int
     images_per_second: float | None
     loss: float | None
+    micro_batch: int | None
+    """Images that each worker held at once."""
     checkpoint: str | None
     """URI of the last committed checkpoint of this attempt."""
     checkpoint_images: int | None
@@ -158,6 +179,16 @@ class EntryRow:
     updated_at: float
     attempt: AttemptRow | None
     """The last attempt that this sweep made for it."""
+    not_before: float = field(default=0.0, kw_only=True)
+    """When it may be tried again."""
+    alone: bool = field(default=False, kw_only=True)
+    """With nothing beside it on the cluster."""
+    why: str = field(default="", kw_only=True)
+    """Why it stands as it does, in one sentence; empty where that goes without saying."""
+    race: str = field(default="", kw_only=True)
+    racer: str = field(default="", kw_only=True)
+    gates: tuple[int, ...] = field(default=(), kw_only=True)
+    protected: bool = field(default=False, kw_only=True)
     trial_json: str
     evaluation_json: str
 
@@ -168,6 +199,11 @@ class EntryRow:
     @cached_property
     def evaluation(self) -> EvaluationConfig:
         return EvaluationConfig.model_validate_json(self.evaluation_json)
+
+    def serves(self, attempt: AttemptRow) -> bool:
+        """Whether this attempt is made for it now."""
+        mine = self.attempt is not None and self.attempt.number == attempt.number
+        return mine and self.trial_id == attempt.trial_id and self.state is EntryState.RUNNING
 
     @property
     def cause(self) -> Cause | None:
@@ -197,6 +233,8 @@ class ScoreRow(NamedTuple):
     values: Mapping[str, float]
     grid: str
     """URI of the sample grid."""
+    collapsed: bool
+    """No better than a model that always predicts the mean image."""
     attempt: int
     code_version: str
     created_at: float
@@ -208,6 +246,17 @@ class RungRow(NamedTuple):
     metric: str
     value: float
     attempt: int
+    created_at: float
+
+
+class VerdictRow(NamedTuple):
+    """Whether an arm goes on past a gate."""
+
+    race: str
+    racer: str
+    gate: int
+    go_on: bool
+    reason: str
     created_at: float
 
 
@@ -232,11 +281,12 @@ class HeldoutRow(NamedTuple):
 
 
 class CostRow(NamedTuple):
-    outcome: AttemptOutcome | None
-    """None for attempts that still run."""
+    """What an attempt that has ended spent on one kind of work."""
+
+    trial_id: str
+    attempt: int
     kind: Literal["train", "evaluation", "checkpoint"]
     seconds: float
-    attempts: int
 
 
 def when(at: float) -> str:

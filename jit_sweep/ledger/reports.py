@@ -5,11 +5,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy import Connection, select
 
-from jit_sweep.ledger import attempts, entries, events, schema
+from jit_sweep.ledger import attempts, entries, events, races, schema
 from jit_sweep.ledger.attempts import Ending
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
-from trainables.report import Committed, Decision, Ended, Progress, Report, Rung, Scored
+from jit_sweep.schedulers.referee import Referee
+from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 
 
 @cache
@@ -21,41 +22,36 @@ def code_version() -> str:
         return "source"
 
 
-def apply(connection: Connection, attempt: AttemptRow, report: Report, *, sequence: int, now: float) -> Decision:
+def apply(
+    connection: Connection, attempt: AttemptRow, report: Report, *, sequence: int, referee: Referee, now: float
+) -> Decision:
     """Record a report of the trial's current attempt and answer it."""
     attempts.set_values(connection, attempt, images=max(attempt.images, report.images), updated_at=now)
-    data = report.model_dump(mode="json")
-    decision = Decision()
-    match report:
-        case Progress():
-            _progress(connection, attempt, report)
-        case Rung():
-            decision = decide(report)
-            _rung(connection, attempt, report, decision, sequence=sequence, now=now)
-            data |= {"decision": decision.model_dump(mode="json")}
-        case Committed():
-            attempts.set_values(connection, attempt, checkpoint=report.uri, checkpoint_images=report.images)
-        case Scored():
-            _scored(connection, attempt, report, now=now)
-        case Ended():
-            reached = attempt._replace(images=max(attempt.images, report.images))
-            attempts.close(connection, reached, _ending(connection, attempt, report), now=now)
     events.append(
         connection,
         EventKind(report.kind),
         sweep=attempt.sweep,
         at=now,
-        data=data,
+        data=report.model_dump(mode="json"),
         trial_id=attempt.trial_id,
         attempt=attempt.number,
         sequence=sequence,
     )
-    return decision
-
-
-def decide(rung: Rung) -> Decision:
-    """Whether a trial goes on past a rung. No scheduler stops trials early yet: all of them do."""
-    return Decision(verdict="go_on", reason=f"no scheduler: every trial goes on past {rung.images} images")
+    match report:
+        case Phase():
+            attempts.set_values(connection, attempt, micro_batch=report.micro_batch)
+        case Progress():
+            _progress(connection, attempt, report)
+        case Rung():
+            return _rung(connection, attempt, report, sequence=sequence, referee=referee, now=now)
+        case Committed():
+            attempts.set_values(connection, attempt, checkpoint=report.uri, checkpoint_images=report.images)
+        case Scored():
+            _scored(connection, attempt, report, now=now)
+        case Ended():
+            _ended(connection, attempt, report, referee=referee, now=now)
+            races.judge(connection, attempt.sweep, referee, now=now)
+    return Decision()
 
 
 def _progress(connection: Connection, attempt: AttemptRow, report: Progress) -> None:
@@ -65,12 +61,18 @@ def _progress(connection: Connection, attempt: AttemptRow, report: Progress) -> 
     attempts.set_values(connection, attempt, **now_known)
 
 
-def _rung(connection: Connection, attempt: AttemptRow, report: Rung, decision: Decision, *, sequence: int, now: float) -> None:
+def _rung(
+    connection: Connection, attempt: AttemptRow, report: Rung, *, sequence: int, referee: Referee, now: float
+) -> Decision:
+    """Record what a rung measured, judge what is due by it, and answer."""
     measured = {"trial_id": attempt.trial_id, "attempt": attempt.number, "images": report.images, "created_at": now}
     values = [{**measured, "metric": metric, "value": value} for metric, value in report.values.items()]
     insert_new(connection, schema.rung_value, values)
+    races.judge(connection, attempt.sweep, referee, now=now)
+    decision = races.answer(connection, attempt, report.images, referee=referee)
     answer = {"sequence": sequence, "verdict": decision.verdict, "reason": decision.reason}
     insert_new(connection, schema.decision, [{**measured, **answer}])
+    return decision
 
 
 def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now: float) -> None:
@@ -81,6 +83,7 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
         "n": report.n,
         "values": report.values,
         "grid": report.grid,
+        "collapsed": report.collapsed,
         "attempt": attempt.number,
         "code_version": code_version(),
         "created_at": now,
@@ -90,6 +93,13 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
         digest = connection.scalar(select(schema.trial.c.data_digest).where(schema.trial.c.id == attempt.trial_id))
         real = {"data_digest": digest, "n": report.n, "values": report.heldout, "created_at": now}
         insert_new(connection, schema.heldout, [real])
+
+
+def _ended(connection: Connection, attempt: AttemptRow, report: Ended, *, referee: Referee, now: float) -> None:
+    if report.outcome in ("paused", "stopped"):
+        races.leave(connection, attempt, report.images, referee=referee, now=now)
+    reached = attempt._replace(images=max(attempt.images, report.images))
+    attempts.close(connection, reached, _ending(connection, attempt, report), now=now)
 
 
 def _ending(connection: Connection, attempt: AttemptRow, report: Ended) -> Ending:

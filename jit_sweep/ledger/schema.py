@@ -22,8 +22,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
-"""Raised with every change of these tables, together with the migration that makes it."""
+SCHEMA_VERSION = 2
+"""Raised with every change of these tables, together with the migration that makes it (`ledger/migrations.py`)."""
 
 metadata = MetaData()
 
@@ -44,6 +44,8 @@ sweep = Table(
     Column("state", String, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    Column("stop_asked_by", String),
+    Column("searched", JSON, nullable=False),
 )
 
 # No foreign key to sweep: the lease is taken before the sweep is registered.
@@ -89,9 +91,17 @@ entry = Table(
     Column("attempt", Integer),
     Column("cached", Boolean, nullable=False),
     Column("superseded", Boolean, nullable=False),
+    Column("race", String, nullable=False),
+    Column("racer", String, nullable=False),
+    Column("gates", JSON, nullable=False),
+    Column("protected", Boolean, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("alone", Boolean, nullable=False),
+    Column("why", Text, nullable=False),
     Column("updated_at", Double, nullable=False),
     PrimaryKeyConstraint("sweep", "key"),
     Index("entry_score", "trial_id", "images", "evaluation_id"),
+    Index("entry_race", "sweep", "race"),
 )
 
 attempt = Table(
@@ -108,6 +118,7 @@ attempt = Table(
     Column("step", BigInteger, nullable=False),
     Column("images_per_second", Double),
     Column("loss", Double),
+    Column("micro_batch", BigInteger),
     Column("checkpoint", Text),
     Column("checkpoint_images", BigInteger),
     Column("outcome", String),
@@ -148,6 +159,7 @@ score = Table(
     Column("n", Integer, nullable=False),
     Column("values", JSON, nullable=False),
     Column("grid", Text, nullable=False),
+    Column("collapsed", Boolean, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("code_version", String, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -177,6 +189,19 @@ decision = Table(
     Column("created_at", Double, nullable=False),
     PrimaryKeyConstraint("trial_id", "attempt", "sequence"),
     _of_attempt(),
+)
+
+verdict = Table(
+    "verdict",
+    metadata,
+    Column("sweep", ForeignKey("sweep.name"), nullable=False),
+    Column("race", String, nullable=False),
+    Column("racer", String, nullable=False),
+    Column("gate", Integer, nullable=False),
+    Column("go_on", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("sweep", "race", "racer", "gate"),
 )
 
 cost = Table(

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger import attempts, entries, events, reports, schema
+from jit_sweep.failures import EQUAL_BUGS
+from jit_sweep.ledger import attempts, entries, events, races, reports, schema
 from jit_sweep.ledger.attempts import Place
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.facts import changes
@@ -17,6 +18,7 @@ from jit_sweep.ledger.lease import Clock, Lease, is_held
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, EventKind, SweepState
 from jit_sweep.plan import Entry
 from jit_sweep.redact import redact
+from jit_sweep.schedulers.referee import NOBODY, Referee
 from trainables.report import Decision, Report
 
 log = logging.getLogger(__name__)
@@ -35,9 +37,17 @@ class TrialBusy(RuntimeError):
 class LedgerWriter:
     """Writes about one sweep. Every method raises LeaseLost, and changes nothing, once another process took the sweep over."""
 
-    def __init__(self, engine: Engine, lease: Lease, *, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        lease: Lease,
+        *,
+        referee: Referee = NOBODY,
+        clock: Clock = time.time,
+    ) -> None:
         self._engine = engine
         self._lease = lease
+        self._referee = referee
         self._clock = clock
 
     def register(self, name: str, *, fingerprint: str, facts: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
@@ -48,11 +58,17 @@ class LedgerWriter:
             if row is not None:
                 if row.fingerprint != fingerprint:
                     raise UserError(_changed(name, old=row.facts, new=facts))
-                _set_sweep(connection, name, spec=spec, state=SweepState.RUNNING, updated_at=now)
+                if row.searched:  # searches may propose more
+                    events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
+                if row.spec.get("scheduler") != spec.get("scheduler"):
+                    races.forget(connection, name)
+                    events.append(
+                        connection, EventKind.RESCHEDULED, sweep=name, at=now, data={"scheduler": spec.get("scheduler")}
+                    )
+                _set_sweep(connection, name, spec=spec, **_running(now))
                 return
             fixed = {"name": name, "fingerprint": fingerprint, "facts": facts, "created_at": now}
-            first = {"spec": spec, "state": SweepState.RUNNING, "updated_at": now}
-            connection.execute(insert(schema.sweep).values(**fixed, **first))
+            connection.execute(insert(schema.sweep).values(**fixed, spec=spec, **_running(now)))
             events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
 
     def plan_entries(self, sweep: str, plan: Sequence[Entry]) -> None:
@@ -61,8 +77,9 @@ class LedgerWriter:
         What searches have proposed stays; the rest is as `add_entries` has it.
         """
         with self._transaction(sweep) as connection:
+            before = entries.shown(connection, sweep)
             entries.hide_grid(connection, sweep)
-            self._add(connection, sweep, plan)
+            self._add(connection, sweep, plan, before=before)
 
     def add_entries(self, sweep: str, planned: Sequence[Entry]) -> None:
         """Plan more work. What was planned before keeps its state; what is already scored or diverged is closed at once.
@@ -70,12 +87,24 @@ class LedgerWriter:
         An entry takes the place of what the same stage planned for its trial at another budget.
         """
         with self._transaction(sweep) as connection:
-            self._add(connection, sweep, planned)
+            self._add(connection, sweep, planned, before=entries.shown(connection, sweep))
 
     def settle(self, sweep: str) -> None:
         """Close the entries whose score or divergence another sweep has recorded since they were planned."""
         with self._transaction(sweep) as connection:
             entries.settle(connection, sweep, now=self._clock())
+            races.judge(connection, sweep, self._referee, now=self._clock())
+
+    def searched(self, sweep: str, stage: int) -> None:
+        """Record that a search has proposed all that it will: what waits for more of it is judged."""
+        now = self._clock()
+        with self._transaction(sweep) as connection:
+            known = connection.scalar(select(schema.sweep.c.searched).where(schema.sweep.c.name == sweep)) or []
+            if stage in known:
+                return
+            _set_sweep(connection, sweep, searched=sorted([*known, stage]))
+            events.append(connection, EventKind.SEARCHED, sweep=sweep, at=now, data={"stage": stage})
+            races.judge(connection, sweep, self._referee, now=now)
 
     def reopen(self, sweep: str) -> None:
         """Start again after an end of any kind: open attempts are lost with their driver, and what has no score waits."""
@@ -83,11 +112,16 @@ class LedgerWriter:
         with self._transaction(sweep) as connection:
             lost = attempts.close_lost(connection, sweep, now=now)
             entries.settle(connection, sweep, now=now)
-            unsettled = entries.of_sweep(sweep).where(schema.entry.c.state.not_in([*SETTLED, EntryState.WAITING]))
-            waiting = connection.execute(unsettled.values(state=EntryState.WAITING, updated_at=now)).rowcount
+            entry = schema.entry.c
+            delayed = (entry.state == EntryState.WAITING) & ((entry.not_before > 0) | entry.alone)
+            unsettled = entry.state.not_in([*SETTLED, EntryState.WAITING, EntryState.HELD])
+            again = entries.of_sweep(sweep).where(unsettled | delayed)
+            fresh = {"state": EntryState.WAITING, "not_before": 0.0, "alone": False, "why": "", "updated_at": now}
+            waiting = connection.execute(again.values(**fresh)).rowcount
             if lost or waiting:
                 data = {"lost_attempts": lost, "waiting": waiting}
                 events.append(connection, EventKind.REOPENED, sweep=sweep, at=now, data=data)
+            races.judge(connection, sweep, self._referee, now=now)
 
     def begin(self, sweep: str, trial_id: str, images: int, *, lane: str, host: str, pid: int) -> AttemptRow | None:
         """Open the trial's next attempt for this sweep's entries that want it at `images`; one still open is given up.
@@ -101,8 +135,9 @@ class LedgerWriter:
             if last is not None and last.outcome is None:
                 if last.sweep != sweep and is_held(connection, last.sweep, now=now):
                     raise TrialBusy(f"trial {trial_id} is being trained by the sweep {last.sweep!r}")
-                attempts.close(connection, last, attempts.REPLACED, now=now)
+                self._replace(connection, last, now=now)
             entries.settle(connection, sweep, now=now, trial_id=trial_id)
+            races.judge(connection, sweep, self._referee, now=now)
             if not entries.has_unsettled(connection, sweep, trial_id, images):
                 return None
             opened = attempts.open_next(connection, last, sweep=sweep, trial_id=trial_id, images=images, place=place, now=now)
@@ -122,20 +157,29 @@ class LedgerWriter:
             row = self._own_attempt(connection, trial_id, attempt)
             if row.outcome is not None:
                 raise StaleAttempt(f"attempt {attempt} of trial {trial_id} has ended as {row.outcome}")
-            return reports.apply(connection, row, report, sequence=sequence, now=self._clock())
+            return reports.apply(connection, row, report, sequence=sequence, referee=self._referee, now=self._clock())
 
-    def fail(self, trial_id: str, attempt: int, *, cause: Cause, detail: str) -> None:
-        """End an attempt that did not end itself; one that has ended stays as it ended."""
-        now = self._clock()
+    def fail(self, trial_id: str, attempt: int, *, cause: Cause, detail: str) -> str:
+        """End an attempt that did not end itself, by its cause's rule; one that has ended stays as it ended.
+
+        Returns why the whole sweep must stop; empty where it need not.
+        """
+        now, since = self._clock(), self._lease.owner.started_at
         why = redact(detail.strip()) or str(cause)
         with self._transaction(self._lease.sweep) as connection:
             row = self._own_attempt(connection, trial_id, attempt)
             if row.outcome is not None:
                 log.info("attempt %s of trial %s had already ended as %s", attempt, trial_id, row.outcome)
-                return
-            attempts.close(connection, row, attempts.failed(cause, detail=why), now=now)
-            data = {"cause": cause, "detail": why}
+                return ""
+            ending = attempts.failed(connection, row, cause, detail=why, since=since)
+            data = {"cause": cause, "detail": why, "leaves": ending.leaves, "then": ending.why}
             events.append(connection, EventKind.FAILED, sweep=row.sweep, at=now, trial_id=trial_id, attempt=attempt, data=data)
+            attempts.close(connection, row, ending, now=now)
+            races.judge(connection, row.sweep, self._referee, now=now)
+            alike = attempts.equal_bugs(connection, row.sweep, why, since=since) if cause is Cause.BUG else []
+        if len(alike) < EQUAL_BUGS:
+            return ""
+        return f"{len(alike)} trials ended in the same error ({', '.join(alike)}): {why.splitlines()[-1]}"
 
     def finish(self, sweep: str, state: SweepState) -> None:
         """Record how the sweep's run ended."""
@@ -151,13 +195,29 @@ class LedgerWriter:
             self._lease.check(connection)
             yield connection
 
-    def _add(self, connection: Connection, sweep: str, planned: Sequence[Entry]) -> None:
+    def _add(
+        self, connection: Connection, sweep: str, planned: Sequence[Entry], *, before: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Plan, and tell what differs from what was shown before."""
         now = self._clock()
         fresh = entries.add(connection, sweep, planned, now=now)
         entries.supersede(connection, sweep, planned)
-        if fresh:
-            events.append(connection, EventKind.ENTRIES_ADDED, sweep=sweep, at=now, data={"count": fresh})
+        after = entries.shown(connection, sweep)
+        different = [entry for key, entry in after.items() if before.get(key) != entry]
+        hidden = [key for key in before if key not in after]
+        if different or hidden:
+            data = {"count": fresh, "planned": different, "hidden": hidden}
+            events.append(connection, EventKind.ENTRIES_ADDED, sweep=sweep, at=now, data=data)
         entries.settle(connection, sweep, now=now)
+        races.judge(connection, sweep, self._referee, now=now)
+
+    def _replace(self, connection: Connection, attempt: AttemptRow, *, now: float) -> None:
+        """Give up an attempt that is still open, in its own sweep's diary."""
+        ending = attempts.REPLACED
+        data = {"cause": ending.cause, "detail": ending.detail, "leaves": ending.leaves, "then": ending.why}
+        place = {"trial_id": attempt.trial_id, "attempt": attempt.number}
+        events.append(connection, EventKind.FAILED, sweep=attempt.sweep, at=now, data=data, **place)
+        attempts.close(connection, attempt, ending, now=now)
 
     def _own_attempt(self, connection: Connection, trial_id: str, number: int) -> AttemptRow:
         row = attempts.read(connection, trial_id, number)
@@ -171,6 +231,11 @@ class LedgerWriter:
         if number is None:
             raise ValueError(f"`begin` needs a planned trial, got {trial_id}")
         return attempts.read(connection, trial_id, number) if number else None
+
+
+def _running(now: float) -> dict[str, Any]:
+    """What a sweep's row says at each start of a run."""
+    return {"state": SweepState.RUNNING, "updated_at": now, "stop_asked_by": None, "searched": []}
 
 
 def _set_sweep(connection: Connection, name: str, **values: object) -> None:

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import fsspec
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
@@ -14,12 +13,15 @@ from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, EventK
 from jit_sweep.redact import redact
 from jit_sweep.results import read_results
 from jit_sweep.tracking import summary, translation
-from jit_sweep.tracking.runs import CURSOR, MARK, SweepRuns, TrialRun
+from jit_sweep.tracking.runs import CURSOR, DESCRIBED, MARK, SweepRuns, TrialRun
 from jit_sweep.tracking.translation import Variant, milliseconds, variant
+from trainables.storage import open_file
 
 _log = logging.getLogger(__name__)
 MOST_METRICS = 800
 """In one request; MLflow takes 1000 things, parameters and tags among them."""
+MOST_PARAMS = 100
+"""In one request, by MLflow's own rule."""
 _MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.SCORED})
 STATES_STAY = frozenset({EventKind.PHASE, EventKind.PROGRESS, EventKind.RUNG, EventKind.COMMITTED})
 """Events after which every entry stands as before."""
@@ -41,9 +43,7 @@ class Delivery:
             return
         sweep = self._reader.sweep(self._runs.sweep)
         self._client.log_dict(parent.run_id, dict(sweep.spec), "sweep.json")
-        params = [Param(name, str(value)) for name, value in translation.flat(sweep.facts).items()]
-        self._client.log_batch(parent.run_id, params=params)
-        parent.described = True
+        self._describe(parent, [Param(name, str(value)) for name, value in translation.flat(sweep.facts).items()])
 
     def write_trials(self, events: Sequence[EventRow]) -> None:
         """What each trial measured."""
@@ -58,15 +58,15 @@ class Delivery:
     def _write_trial(self, entries: Sequence[EntryRow], events: Sequence[EventRow]) -> None:
         entry = entries[0]
         run = self._run(entry, at=events[0].at)
-        fresh = _fresh(
-            run, [event for event in events if event.data.get("evaluation", entry.evaluation_id) == entry.evaluation_id]
-        )
+        own = [event for event in events if event.data.get("evaluation", entry.evaluation_id) == entry.evaluation_id]
+        fresh = _fresh(run, own)
         for event in fresh:
             if event.kind is EventKind.SCORED:
                 self._upload_grid(run, event.data["grid"], images=event.data["images"])
         tags = {f"{MARK}{event.kind}": str(event.data["images"]) for event in fresh}
-        for event in events:
-            tags |= translation.phase_tags(event)
+        for event in own:
+            if event.kind not in _MEASURED or event in fresh:
+                tags |= translation.event_tags(event)
         self._log(run, [point for event in fresh for point in translation.points(event)], tags)
 
     def write_states(self) -> None:
@@ -111,9 +111,14 @@ class Delivery:
     def _run(self, entry: EntryRow, *, at: float) -> TrialRun:
         run = self._runs.trial(self._client, entry, at=at)
         if not run.described:
-            self._client.log_batch(run.run_id, params=translation.params(entry))
-            run.described = True
+            self._describe(run, translation.params(entry))
         return run
+
+    def _describe(self, run: TrialRun, params: Sequence[Param]) -> None:
+        """A run's parameters, and with the last of them the note that they are there: those that are, may be sent again."""
+        for first in range(0, len(params), MOST_PARAMS):
+            self._client.log_batch(run.run_id, params=list(params[first : first + MOST_PARAMS]))
+        self._log(run, [], {DESCRIBED: "true"})
 
     def _log(self, run: TrialRun, points: Sequence[Metric], tags: Mapping[str, str]) -> None:
         """Points first, so that a mark never stands for points that are not there."""
@@ -136,7 +141,7 @@ class Delivery:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"{images:012d}.png"
             try:
-                with fsspec.open(uri, "rb") as source:
+                with open_file(uri) as source:
                     file.write_bytes(source.read())
             except FileNotFoundError:
                 _log.warning("no sample grid at %s", redact(uri))

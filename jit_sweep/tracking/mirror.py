@@ -122,17 +122,19 @@ class MirrorThread:
         return self._mirror.undelivered()
 
     def _deliver_until_closed(self) -> None:
-        wait_s = self._interval_s
+        wait_s, failed = self._interval_s, 0
         while not self._given_up.is_set():
             closing = self._closing.is_set()
             try:
                 while self._mirror.deliver_page() and not self._given_up.is_set():
                     continue
+                if failed:
+                    _log.info("MLflow at %s: caught up after %d failed tries", redact(self._uri), failed)
                 if closing:
                     return
-                wait_s = self._interval_s
+                wait_s, failed = self._interval_s, 0
             except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the sweep goes on and the view catches up
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                wait_s, failed = min(2 * wait_s, LONGEST_WAIT_S), failed + 1
                 reason = redact_all(str(error), uri=self._uri)
                 _log.warning(
                     "MLflow at %s: %s: %s; next try in %.0f s", redact(self._uri), type(error).__name__, reason, wait_s

@@ -17,6 +17,8 @@ IDENTITY = "jit_sweep.identity"
 KIND = "jit_sweep.kind"
 CURSOR = "jit_sweep.cursor"
 """Id of the last ledger event that has reached MLflow."""
+DESCRIBED = "jit_sweep.described"
+"""Whether all of a run's parameters are there."""
 MARK = "jit_sweep.mark."
 """Before the name of a series: the image count up to which a run has it."""
 
@@ -28,8 +30,10 @@ class TrialRun:
     run_id: str
     status: str
     tags: dict[str, str] = field(default_factory=dict)
-    described: bool = False
-    """Its parameters are there."""
+
+    @property
+    def described(self) -> bool:
+        return DESCRIBED in self.tags
 
     def mark(self, series: str) -> int:
         """The image count up to which a series has been delivered; -1 where nothing has."""
@@ -73,7 +77,7 @@ def find(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> SweepRuns
     parents, trials = list[TrialRun](), dict[str, dict[Variant, TrialRun]]()
     for run in _tagged(client, experiment_id, identity(sweep)):
         tags = dict(run.data.tags)
-        found = TrialRun(run.info.run_id, run.info.status, tags, described=bool(run.data.params))
+        found = TrialRun(run.info.run_id, run.info.status, tags)
         if tags.get(KIND) == "sweep":
             parents.append(found)
         elif PARENT in tags:

@@ -7,10 +7,14 @@ from mlflow.entities import Metric, Param, RunStatus, RunTag
 
 from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow, ScoreRow, SweepState
 from jit_sweep.plan import arm_label
+from jit_sweep.redact import redact
 from trainables.cost import forward_flops, parameter_count
 
 FLOPS_PER_GFLOP = 1e9
 _PROGRESS = ("loss", "images_per_second", "flops", "mfu", "grad_norm")
+_PHASE = ("start", "parent", "device", "host", "cpus", "cuda", "workers", "micro_batch", "activation_checkpointing")
+SYSTEM_PREFIX = "system"
+"""MLflow's pages show what stands below it apart, as system metrics."""
 RUNG_PREFIX = "rung"
 """A rung's values stand apart from the scores of the same name, which are taken at the end."""
 
@@ -77,8 +81,9 @@ def points(event: EventRow) -> list[Metric]:
     match event.kind:
         case EventKind.PROGRESS:
             values = {name: event.data[name] for name in _PROGRESS if event.data.get(name) is not None}
+            values |= _below(SYSTEM_PREFIX, event.data.get("system", {}))
         case EventKind.RUNG:
-            values = {f"{RUNG_PREFIX}/{name}": value for name, value in event.data["values"].items()}
+            values = _below(RUNG_PREFIX, event.data["values"])
         case EventKind.SCORED:
             values = dict(event.data["values"])
         case _:
@@ -86,11 +91,22 @@ def points(event: EventRow) -> list[Metric]:
     return metrics(values, step=event.data["images"], at=event.at)
 
 
-def phase_tags(event: EventRow) -> dict[str, str]:
-    """What a trial is trained on, of the event that says so; the last phase's stay."""
-    told = ("start", "parent", "device", "workers", "micro_batch", "activation_checkpointing")
-    known = {name: event.data[name] for name in told if event.kind is EventKind.PHASE}
-    return {name: str(value) for name, value in known.items() if value is not None}
+def _below(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in values.items()}
+
+
+def event_tags(event: EventRow) -> dict[str, str]:
+    """What an event says of a trial besides numbers; the last one of its kind stands."""
+    data = event.data
+    match event.kind:
+        case EventKind.PHASE:
+            return {name: str(data[name]) for name in _PHASE if data.get(name) is not None}
+        case EventKind.COMMITTED:
+            return {"checkpoint": redact(data["uri"]), "checkpoint_images": str(data["images"])}
+        case EventKind.SCORED:
+            return {"collapsed": str(data.get("collapsed", False)).lower()}
+        case _:
+            return {}
 
 
 def score_points(score: ScoreRow) -> list[Metric]:
@@ -109,7 +125,9 @@ def trial_status(entries: Sequence[EntryRow]) -> str:
     by_urgency = (
         (EntryState.RUNNING, RunStatus.RUNNING),
         (EntryState.WAITING, RunStatus.SCHEDULED),
+        (EntryState.HELD, RunStatus.SCHEDULED),
         (EntryState.PAUSED, RunStatus.KILLED),
+        (EntryState.PRUNED, RunStatus.KILLED),
         (EntryState.FAILED, RunStatus.FAILED),
         (EntryState.DIVERGED, RunStatus.FAILED),
     )
@@ -125,14 +143,13 @@ def state_tags(entries: Sequence[EntryRow]) -> dict[str, str]:
 
 
 def sweep_status(state: SweepState) -> str:
-    """MLflow's status of a sweep's own run."""
+    """MLflow's status of a sweep's own run; one that ended before its work was done counts as killed."""
     status = {
         SweepState.RUNNING: RunStatus.RUNNING,
-        SweepState.INTERRUPTED: RunStatus.KILLED,
         SweepState.DONE: RunStatus.FINISHED,
         SweepState.FAILED: RunStatus.FAILED,
     }
-    return str(RunStatus.to_string(status[state]))
+    return str(RunStatus.to_string(status.get(state, RunStatus.KILLED)))
 
 
 def tags(values: Mapping[str, str]) -> list[RunTag]:

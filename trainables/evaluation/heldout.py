@@ -6,6 +6,7 @@ step on; a Frechet distance at that stage prefers a collapsed model's noise to b
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from trainables.evaluation.finite import require_finite
 MOST_IMAGES = 384
 """Held-out images on the grid at most, spread evenly over the held-out list."""
 
+_READ_AT_ONCE = 64
 _TIMES = 16
 _TIMES_PER_IMAGE = 2
 _T_SAMPLING = LogitNormal(mu=-0.8, sigma=0.8)
@@ -36,6 +38,7 @@ class HeldoutGrid:
     """
 
     def __init__(self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self._images = images
         count = min(len(images.heldout), MOST_IMAGES)
         chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
         self._x = to_unit(images.read(chosen).to(device))
@@ -59,6 +62,16 @@ class HeldoutGrid:
             squares = [self._squares(network, trial, slice(start, start + size)) for start in starts]
         return float(require_finite(torch.cat(squares), what="the held-out velocity errors").mean())
 
+    @cached_property
+    def mean_image_error(self) -> float:
+        """The v-error of an x-prediction that always answers the training images' mean: what no sound model exceeds.
+
+        v_hat - v = (m - x) / (1 - t): the noise drops out, and its scale with it.
+        """
+        mean = mean_image(self._images).to(self._x.device)
+        spread = (mean - self._x).double().square().mean((1, 2, 3))
+        return float((spread[self._image] / (1 - self._t.double()).square()).mean())
+
     def _squares(self, network: nn.Module, trial: TrialConfig, places: slice) -> Tensor:
         """Mean squared error of each place, float64 [B]."""
         image, t = self._image[places], self._t[places]
@@ -68,6 +81,13 @@ class HeldoutGrid:
         # No clamp: the grid lies within 0.09 < t < 0.67, and a clamp would favour one prediction over another.
         v = convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
         return (v - (x - e)).double().square().mean((1, 2, 3))
+
+
+def mean_image(images: ImageSet) -> Tensor:
+    """Mean of the training images as the network sees them, float32 [C, H, W]."""
+    chunks = (images.train[first : first + _READ_AT_ONCE] for first in range(0, len(images.train), _READ_AT_ONCE))
+    total = sum(images.read(chunk).sum(0, dtype=torch.int64) for chunk in chunks)
+    return to_unit(torch.as_tensor(total).double() / len(images.train))
 
 
 @contextmanager

@@ -1,0 +1,181 @@
+"""The part of a run that needs Ray: the sweep's actor, Tune in a thread, and a watch over both."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from jit_sweep.executor import groups
+from jit_sweep.executor.actor import SILENT_S, SweepActor
+from jit_sweep.executor.capacity import concurrent_lanes
+from jit_sweep.executor.interrupt import Interrupt
+from jit_sweep.executor.lane import OWNER_CPU, LaneTrial
+from jit_sweep.executor.purse import Purse
+from jit_sweep.executor.searcher import LedgerSearcher
+from jit_sweep.executor.source import source_of
+from jit_sweep.home import Places
+from jit_sweep.ledger.lease import Lease
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import SETTLED, SweepState
+from jit_sweep.plan import Plan
+from jit_sweep.schedulers.referee import Referee
+
+_log = logging.getLogger(__name__)
+FINISH_S = 10.0
+LOOK_S = 0.25
+"""How often the main thread looks for an interrupt and redraws."""
+ROUND_S = 2.0
+"""How often it looks for groups that nobody owns, and at the budget."""
+Watch = Callable[[LedgerReader, bool], None]
+"""Called now and then with the ledger's reader and whether the run is stopping."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How Tune's part of a run ended."""
+
+    state: SweepState
+    reason: str = ""
+    """Why it did not go to its end; empty where it did, and for an interrupt."""
+
+
+class Driver:
+    """Runs a sweep's trials on the cluster that this process is connected to."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        places: Places,
+        reader: LedgerReader,
+        lease: Lease,
+        *,
+        tune_storage: str,
+        lane: type[LaneTrial] = LaneTrial,
+        silent_s: float = SILENT_S,
+    ) -> None:
+        self.plan, self.places, self.reader, self.lease, self.tune_storage = plan, places, reader, lease, tune_storage
+        self.lane, self.silent_s = lane, silent_s
+        self.sweep = plan.spec.name
+        self.interrupt = Interrupt()
+        self.stopping = threading.Event()
+        self.reason = ""
+        self.crash: BaseException | None = None
+        self.purse = Purse(plan.spec, reader)
+
+    def to_end(self, watch: Watch) -> Ended:
+        """Run until nothing is left to do, or until something asks to stop."""
+        lanes = concurrent_lanes(self.plan.spec.resources)
+        groups.remove_orphans()
+        self.actor = self._actor()
+        ended = Ended(SweepState.FAILED)
+        with ExitStack() as ending:
+            ending.callback(groups.remove_own)
+            ending.callback(lambda: self._finish(ended.state))
+            with self.interrupt.listening():
+                self._tune_and_watch(lanes, watch)
+            ended = self._ended()
+        return ended
+
+    def _ended(self) -> Ended:
+        failure = ray.get(self.actor.failure.remote(), timeout=FINISH_S)
+        if failure:
+            return Ended(SweepState.FAILED, failure)
+        if self.stopping.is_set() and not self.reason:
+            return Ended(SweepState.INTERRUPTED)
+        reason = self.reason or self.searcher.refused
+        if reason or any(row.state not in SETTLED and row.cause is None for row in self.reader.entries(self.sweep)):
+            return Ended(SweepState.INCOMPLETE, reason or "some trials are paused, and the same command goes on with them")
+        return Ended(SweepState.DONE)
+
+    def _finish(self, state: SweepState) -> None:
+        """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
+        try:
+            ray.get(self.actor.finish.remote(state), timeout=FINISH_S)
+        except ray.exceptions.RayError as error:
+            _log.warning("the end of the run was not recorded: %s", error)
+
+    def _actor(self) -> Any:
+        # Killed, it starts again from the ledger, and what was asked of it is asked again.
+        again = {"max_restarts": -1, "max_task_retries": -1}
+        actor_class: Any = ray.remote(num_cpus=0, max_concurrency=1000, **again)(SweepActor)
+        # On this node: the ledger may be a file here.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        name = f"{self.sweep}-{self.lease.epoch}-{os.getpid()}"
+        actor = actor_class.options(name=name, scheduling_strategy=here).remote(
+            self.places.ledger,
+            sweep=self.sweep,
+            epoch=self.lease.epoch,
+            owner=self.lease.owner,
+            source=source_of(self.plan.spec, self.places),
+            referee=Referee(self.plan.spec.scheduler),
+            silent_s=self.silent_s,
+        )
+        self.lane_config = {
+            "actor": name,
+            "resources": self.plan.spec.resources.model_dump(),
+            "storage": f"{self.tune_storage}/lanes",
+        }
+        ray.get(actor.settle.remote())
+        return actor
+
+    def _tune_and_watch(self, lanes: int, watch: Watch) -> None:
+        """Tune in a thread of its own; this one redraws, hears interrupts, and clears up after what has died."""
+        thread = threading.Thread(target=self._tune, args=(lanes,), daemon=True)
+        thread.start()
+        round_at, asked = time.monotonic(), self.actor.stopping.remote()
+        while thread.is_alive():
+            if self.interrupt.asked.is_set():
+                self._stop()
+            if ray.wait([asked], timeout=0)[0]:
+                if ray.get(asked):
+                    self.stopping.set()
+                asked = self.actor.stopping.remote()
+            if time.monotonic() - round_at > ROUND_S:
+                self._go_round()
+                round_at = time.monotonic()
+            watch(self.reader, self.stopping.is_set())
+            thread.join(LOOK_S)
+        watch(self.reader, self.stopping.is_set())
+        if self.crash is not None:
+            raise self.crash
+
+    def _go_round(self) -> None:
+        groups.remove_ownerless()
+        if not self.stopping.is_set() and (over := self.purse.is_over()):
+            self.reason = over
+            self._stop()
+
+    def _stop(self) -> None:
+        """Ask every trial to save and pause; asked again, it is heard by an actor that was restarted."""
+        self.stopping.set()
+        self.actor.stop.remote()
+
+    def _tune(self, lanes: int) -> None:
+        try:
+            self._tuner(lanes).fit()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            self.crash = error
+
+    def _tuner(self, lanes: int) -> tune.Tuner:
+        self.searcher = LedgerSearcher(
+            self.plan,
+            self.reader,
+            self.actor,
+            lanes=lanes,
+            lane_config=self.lane_config,
+            purse=self.purse,
+            stopping=self.stopping.is_set,
+        )
+        return tune.Tuner(
+            tune.with_resources(self.lane, {"CPU": OWNER_CPU}),
+            tune_config=tune.TuneConfig(search_alg=self.searcher, num_samples=-1, reuse_actors=True),
+            run_config=tune.RunConfig(name=self.sweep, storage_path=self.tune_storage, verbose=0),
+        )

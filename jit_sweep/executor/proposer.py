@@ -1,0 +1,116 @@
+"""What a search plans next: its sampler is told what came of the trials before, and asked for one arm more."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jit_sweep.arms import with_scores
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryRow
+from jit_sweep.plan import Entry, Plan, entry_of, searches, trial_of
+from jit_sweep.results import best_cell
+from jit_sweep.stages import SearchSpec
+from search_spaces.axes import AxisValue, Cell, put
+from trainables.config import Recipe, TrialConfig
+
+if TYPE_CHECKING:
+    from jit_sweep.search.told import Told
+
+_log = logging.getLogger(__name__)
+MOST_REPETITIONS = 100
+"""Proposals in a row that bring nothing new before a search counts as exhausted."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a search varies, how far its trials go, and the settings of the evaluation of the cell it starts from."""
+
+    recipe: Recipe
+    images: int
+    evaluation: dict[str, AxisValue]
+
+
+class Proposer:
+    """Asks the samplers of a plan's searches."""
+
+    def __init__(self, plan: Plan, reader: LedgerReader) -> None:
+        self._plan, self._reader = plan, reader
+
+    def propose(self, rows: Sequence[EntryRow], stage: int) -> list[Entry]:
+        """The entries of one arm more; none where the space holds nothing new. A repetition is thrown away."""
+        from jit_sweep.search.proposals import NothingFits  # starts Optuna
+
+        known = {row.key for row in rows if row.stage == stage}
+        for again in range(MOST_REPETITIONS):
+            try:
+                proposed = self._proposed(rows, stage, again=again)
+            except NothingFits as error:
+                _log.warning("%s", error)
+                break
+            if fresh := [entry for entry in proposed if entry.key not in known]:
+                return fresh
+        _log.warning("the search of stage %s ends: nothing new is proposed", stage)
+        return []
+
+    def _proposed(self, rows: Sequence[EntryRow], stage: int, *, again: int) -> list[Entry]:
+        from jit_sweep.search.proposals import propose  # starts Optuna
+
+        spec, search = self._plan.spec, searches(self._plan.spec)[stage]
+        start = self._start(rows, stage)
+        values = propose(
+            search,
+            start.recipe,
+            self._told(rows, stage, start),
+            objective=spec.objective,
+            trial_of=lambda cell: self._trial(cell, search.seed, start.images),
+            images=start.images,
+            again=again,
+        )
+        cell = put(start.recipe, values)
+        cell = replace(cell, evaluation={**start.evaluation, **cell.evaluation})
+        return self._entries(cell, rows, stage, search, images=start.images)
+
+    def _entries(self, cell: Cell, rows: Sequence[EntryRow], stage: int, search: SearchSpec, *, images: int) -> list[Entry]:
+        """The trials of one arm, which differ in their seed."""
+        first = sum(row.stage == stage for row in rows)
+        return [
+            entry_of(
+                self._plan.spec,
+                self._plan.data,
+                cell,
+                stage=stage,
+                position=first + index,
+                seed=search.seed + index,
+                images=images,
+                origin="search",
+            )
+            for index in range(search.seeds)
+        ]
+
+    def _trial(self, cell: Cell, seed: int, images: int) -> TrialConfig:
+        return trial_of(self._plan.spec, self._plan.data, cell.recipe, seed=seed, images=images)
+
+    def _start(self, rows: Sequence[EntryRow], stage: int) -> _Start:
+        spec = self._plan.spec
+        if searches(spec)[stage].start == "best_cell":
+            earlier = [row for row in rows if row.stage < stage and row.origin == "grid"]
+            best = best_cell(earlier, self._reader.scores(spec.name), objective=spec.objective)
+            if best is not None:
+                cell = put(self._plan.baseline, best.arm)
+                return _Start(cell.recipe, best.images, cell.evaluation)
+            _log.warning("no cell has all its scores: the search starts from the baseline")
+        return _Start(self._plan.baseline, spec.budget.images_per_trial, {})
+
+    def _told(self, rows: Sequence[EntryRow], stage: int, start: _Start) -> "list[Told]":
+        from jit_sweep.search.told import told_of
+        from jit_sweep.search.warm_start import warm_told
+
+        spec, search = self._plan.spec, searches(self._plan.spec)[stage]
+        earlier = [
+            told
+            for sweep in search.warm_start
+            for told in warm_told(self._reader, sweep, search, start=start.recipe, images=start.images, facts=self._plan.facts)
+        ]
+        here = with_scores([row for row in rows if row.stage == stage], self._reader.scores(spec.name))
+        return earlier + told_of(here, self._reader.rung_values(spec.name), search, spec.objective)

@@ -1,0 +1,74 @@
+"""One comparison at one gate: places, the cutoff, and the fairness that every rule owes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jit_sweep.scheduler_spec import Early
+from jit_sweep.schedulers.race import Race, Racer, Verdict, allowance, measured_noise
+from trainables.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Arms at a gate, best first, of which the first `keep` go on."""
+
+    scheduler: Early
+    race: Race
+    gate: int
+    order: tuple[Racer, ...]
+    keep: int
+
+    def verdict(self, racer: Racer) -> Verdict:
+        """Whether an arm goes on. A planned contrast does, and what is no further behind the last kept than luck explains."""
+        place = self.order.index(racer) + 1
+        standing = f"place {place} of {len(self.order)} at {self._where(racer)}"
+        if place <= self.keep:
+            return self._verdict(racer, True, f"{standing}, {self.keep} go on")
+        if racer.protected:
+            return self._verdict(racer, True, f"{standing}: part of a planned contrast, which is never stopped early")
+        allowed = self.allowance()
+        if allowed is None:
+            return self._verdict(racer, True, f"{standing}: the spread over seeds is not known, so that nothing is stopped")
+        gap = abs(racer.value(self.gate) - self.order[self.keep - 1].value(self.gate))
+        if gap < allowed:
+            return self._verdict(
+                racer, True, f"{standing}, {gap:.4g} behind the last that goes on: luck explains {allowed:.4g}"
+            )
+        return self._verdict(racer, False, f"{standing}, {gap:.4g} behind the last that goes on; luck explains {allowed:.4g}")
+
+    def allowance(self) -> float | None:
+        """The gap that luck explains; None where the noise is neither declared nor measured."""
+        spread = self.scheduler.s_train
+        if spread is None:
+            spread = measured_noise(self.race, self.gate)
+        return None if spread is None else allowance(s_train=spread, s_eval=self.scheduler.s_eval)
+
+    def _where(self, racer: Racer) -> str:
+        within = f" of {self.race.label}" if self.race.label else ""
+        return f"{racer.gates[self.gate]} images{within}"
+
+    def _verdict(self, racer: Racer, go_on: bool, reason: str) -> Verdict:
+        return Verdict(racer.name, self.gate, go_on, reason)
+
+
+def cut(scheduler: Early, race: Race, gate: int, *, reduction: int) -> Cut:
+    """The arms that have arrived at a gate, of which a share of 1 / reduction goes on, and at least one."""
+    order = best_first(race, gate, metric=scheduler.metric)
+    return Cut(scheduler, race, gate, order, keep=max(1, len(order) // reduction))
+
+
+def best_first(race: Race, gate: int, *, metric: str) -> tuple[Racer, ...]:
+    """The arms that have arrived at a gate, by their mean; equals as planned."""
+    sign = 1 if METRICS[metric].direction == "minimize" else -1
+    arrived = [racer for racer in race.racers if racer.arrived(gate)]
+    return tuple(sorted(arrived, key=lambda racer: (sign * racer.value(gate), racer.position)))
+
+
+def awaiting(race: Race, gate: int) -> Sequence[Racer]:
+    """The arms that stand at a gate without a verdict, as planned."""
+    return sorted((racer for racer in race.racers if racer.awaits(gate)), key=lambda racer: racer.position)
+
+
+def all_here(race: Race, gate: int) -> bool:
+    """Whether nothing can still arrive at a gate."""
+    return not race.more_to_come and not any(racer.is_coming_to(gate) for racer in race.racers)

@@ -1,0 +1,77 @@
+"""Where rungs stand, and how Hyperband spreads arms over brackets."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jit_sweep.scheduler_spec import Early, FirstRung, Ladder, NoScheduler
+from trainables.config import TrialConfig
+from trainables.cost import training_flops
+
+
+class Rungs(NamedTuple):
+    """A trial's image counts where the rung metric is measured, and those among them where a verdict is asked for."""
+
+    measured: tuple[int, ...]
+    gates: tuple[int, ...]
+
+
+class Bracket(NamedTuple):
+    """A run of successive halving within Hyperband."""
+
+    arms: int
+    first_gate: int
+    """The gate at which it begins to decide."""
+
+
+def rungs_of(scheduler: Early | NoScheduler, trial: TrialConfig, *, images: int, count: int, unit: int) -> Rungs:
+    """A trial's rungs; all but the end are whole multiples of `unit`, which every batch size divides.
+
+    count: how many equally spaced ones, where the scheduler has no ladder of its own. The end is a rung, and never a gate.
+    """
+    if isinstance(scheduler, Ladder):
+        gates = _ladder(scheduler, trial, images=images, unit=unit)
+        return Rungs((*gates, images), gates)
+    points = {round(images * k / count / unit) * unit for k in range(1, count)}
+    spaced = tuple(sorted(point for point in points if 0 < point < images))
+    if isinstance(scheduler, NoScheduler):
+        return Rungs((*spaced, images), ())
+    first = _at(scheduler.first_rung, trial, times=1)
+    return Rungs((*spaced, images), tuple(point for point in spaced if point >= first))
+
+
+def _ladder(scheduler: Ladder, trial: TrialConfig, *, images: int, unit: int) -> tuple[int, ...]:
+    gates: list[int] = []
+    for power in range(64):
+        point = math.ceil(_at(scheduler.first_rung, trial, times=scheduler.reduction**power) / unit) * unit
+        if point >= images:
+            break
+        if not gates or point > gates[-1]:
+            gates.append(point)
+    return tuple(gates)
+
+
+def _at(first: FirstRung, trial: TrialConfig, *, times: int) -> float:
+    """Images at some multiple of the first rung."""
+    if first.images is not None:
+        return float(first.images * times)
+    assert first.flops is not None
+    return first.flops * times / training_flops(trial, images=1)
+
+
+def brackets(gates: int, *, reduction: int) -> list[Bracket]:
+    """Hyperband's brackets for a ladder of this many gates, the most eager first (JMLR 18:185, algorithm 1 and table 1)."""
+    return [
+        Bracket(arms=-(-(gates + 1) * reduction**s // (s + 1)), first_gate=gates - s)  # ceil((s_max + 1) / (s + 1) eta^s)
+        for s in range(gates, -1, -1)
+    ]
+
+
+def bracket_of(index: int, layout: Sequence[Bracket]) -> Bracket:
+    """The bracket of the arm with this place in the plan: each is filled in turn, and after the last the first again."""
+    place = index % sum(bracket.arms for bracket in layout)
+    for bracket in layout:
+        if place < bracket.arms:
+            return bracket
+        place -= bracket.arms
+    raise AssertionError("an index below the sum lies in some bracket")

@@ -1,0 +1,92 @@
+"""The next trial of a search: its sampler is asked until it proposes one that may be trained."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+from optuna.trial import TrialState
+
+from jit_sweep.objectives import direction_of, objectives_of
+from jit_sweep.search.samplers import KEEP_NOTES, sampler
+from jit_sweep.search.space import suggested
+from jit_sweep.search.study import rebuilt, refuse, take_notes, worst
+from jit_sweep.search.told import Told
+from jit_sweep.stages import SearchSpec
+from search_spaces.axes import AXES, AxisValue, Cell, in_order, put
+from search_spaces.constraints import excess
+from trainables.config import Recipe, TrialConfig
+
+MOST_REFUSED = 200
+"""Proposals in a row that may not be trained before a space counts as empty."""
+
+
+class NothingFits(ValueError):
+    """The sampler has found nothing that makes a valid trial within the limits."""
+
+
+def propose(
+    search: SearchSpec,
+    start: Recipe,
+    told: Sequence[Told],
+    *,
+    objective: str,
+    trial_of: Callable[[Cell], TrialConfig],
+    images: int,
+    again: int = 0,
+) -> dict[str, AxisValue]:
+    """The axis values of the next proposal. Conditional axes are asked for only where they exist; a running trial counts as
+    pending, so that the sampler looks elsewhere.
+
+    `trial_of` makes the trial of a cell, which trains on `images`; what makes none (ValueError), or is above a limit, is told
+    to the sampler and never returned. `again` counts proposals that were thrown away as repetitions.
+
+    NothingFits: the sampler was asked often enough.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    directions = [direction_of(name) for name in objectives_of(search, objective)]
+    study = rebuilt(search, told, directions=directions, sampler=sampler(search, draws=len(told) + again))
+    if search.sampler in KEEP_NOTES:
+        for _ in range(again):
+            thrown_away = study.ask()
+            take_notes(thrown_away)
+            study.tell(thrown_away, state=TrialState.FAIL)
+    stand_in = worst(told, directions=directions)
+    for _ in range(MOST_REFUSED):
+        trial = study.ask()
+        values = _asked(trial, search, start)
+        over = _over(search, start, values, trial_of, images=images)
+        if over == 0:
+            return values
+        refuse(study, search, trial, excess=over, worst=stand_in)
+    raise NothingFits(_nothing_fits(search))
+
+
+def _asked(trial: optuna.Trial, search: SearchSpec, start: Recipe) -> dict[str, AxisValue]:
+    """The sampler's values of the axes that exist, given those before."""
+    tree = {**start.model_dump(), "evaluation": {}}
+    values: dict[str, AxisValue] = {}
+    for name in in_order(search.axes):
+        if AXES[name].exists(tree):
+            values[name] = suggested(trial, name, search.axes[name])
+            AXES[name].place.put(tree, values[name])
+    return values
+
+
+def _over(
+    search: SearchSpec,
+    start: Recipe,
+    values: Mapping[str, AxisValue],
+    trial_of: Callable[[Cell], TrialConfig],
+    *,
+    images: int,
+) -> float:
+    """By how much a proposal is over its limits, as a share of them; 1 where it makes no valid trial."""
+    try:
+        return sum(excess(search.limits, trial_of(put(start, values)), images=images).values())
+    except ValueError:
+        return 1.0
+
+
+def _nothing_fits(search: SearchSpec) -> str:
+    limits = ", ".join(f"{name}={most:g}" for name, most in search.limits.items()) or "none"
+    rule = "a search must have valid trials within its limits"
+    return f"{rule}, got none in {MOST_REFUSED} proposals, limits: {limits}; raise a limit, or widen an axis"

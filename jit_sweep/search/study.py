@@ -1,0 +1,105 @@
+"""A study in memory, as it would be had the sampler seen every trial itself."""
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from jit_sweep.objectives import Direction
+from jit_sweep.search.samplers import KEEP_NOTES
+from jit_sweep.search.space import distribution, suggested
+from jit_sweep.search.told import Told
+from jit_sweep.stages import SearchSpec
+from search_spaces.axes import in_order
+
+CONSTRAINT = "can be trained"
+"""Above 0 for what diverged or is too large. TPE, GP, NSGA-II and NSGA-III read it, of trials that did not fail."""
+_MET = {"scored": -1.0, "pruned": -1.0, "diverged": 1.0, "infeasible": 1.0}
+"""The constraint's value by outcome."""
+_STATES = {
+    "running": TrialState.RUNNING,
+    "scored": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.COMPLETE,
+    "infeasible": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+}
+
+
+def rebuilt(search: SearchSpec, told: Sequence[Told], *, directions: Sequence[Direction], sampler: BaseSampler) -> optuna.Study:
+    """A study with the trials that were told, in their order."""
+    study = optuna.create_study(directions=directions, sampler=sampler)
+    stand_in = worst(told, directions=directions)
+    if search.sampler in KEEP_NOTES:
+        for one in told:
+            _replay(study, search, one, worst=stand_in)
+    else:
+        study.add_trials([_frozen(search, one, worst=stand_in) for one in told])
+    return study
+
+
+def worst(told: Sequence[Told], *, directions: Sequence[Direction]) -> list[float]:
+    """The worst value seen in each objective; 0 before any.
+
+    It stands in the study for what has no score but a broken constraint: samplers that know constraints do not look at it but
+    for GP's model of the objective, and CMA-ES, which knows none, ranks it last.
+    """
+    scored = [one.scores for one in told if one.outcome == "scored"]
+    if not scored:
+        return [0.0] * len(directions)
+    columns = zip(directions, zip(*scored, strict=True), strict=True)
+    return [max(column) if direction == "minimize" else min(column) for direction, column in columns]
+
+
+def refuse(study: optuna.Study, search: SearchSpec, trial: optuna.Trial, *, excess: float, worst: Sequence[float]) -> None:
+    """Tell the sampler that its proposal is above a limit, by this share of it."""
+    _constrain(trial, search, excess)
+    study.tell(trial, list(worst))
+
+
+def _frozen(search: SearchSpec, told: Told, *, worst: Sequence[float]) -> FrozenTrial:
+    params, met = {name: told.values[name] for name in in_order(told.values)}, _MET.get(told.outcome)
+    return create_trial(
+        state=_STATES[told.outcome],
+        values=_values(told, worst=worst),
+        params=params,
+        distributions={name: distribution(search.axes[name]) for name in params},
+        intermediate_values=_levels(told, objectives=len(worst)),
+        constraints=None if met is None else {CONSTRAINT: met},
+    )
+
+
+def _replay(study: optuna.Study, search: SearchSpec, told: Told, *, worst: Sequence[float]) -> None:
+    """Ask for a trial whose values are given and tell what came of it, so that the sampler takes its notes."""
+    study.enqueue_trial({name: told.values[name] for name in in_order(told.values)})
+    trial = study.ask()
+    take_notes(trial)
+    for name in in_order(told.values):
+        suggested(trial, name, search.axes[name])
+    _constrain(trial, search, _MET.get(told.outcome))
+    for images, value in _levels(told, objectives=len(worst)).items():
+        trial.report(value, images)
+    if told.outcome != "running":
+        study.tell(trial, _values(told, worst=worst), state=_STATES[told.outcome])
+
+
+def take_notes(trial: optuna.Trial) -> None:
+    """Let the sampler write into the study what it goes on from: it does so when its joint values are first looked at."""
+    assert trial.relative_params is not None
+
+
+def _values(told: Told, *, worst: Sequence[float]) -> list[float] | None:
+    if told.outcome == "scored":
+        return list(told.scores)
+    return list(worst) if told.outcome in ("diverged", "infeasible") else None
+
+
+def _constrain(trial: optuna.Trial, search: SearchSpec, value: float | None) -> None:
+    if value is not None and search.sampler != "cmaes":  # which warns of what it does not use
+        trial.set_constraint(CONSTRAINT, value)
+
+
+def _levels(told: Told, *, objectives: int) -> dict[int, float]:
+    """Optuna knows intermediate values of a single objective only."""
+    return dict(told.levels) if objectives == 1 else {}

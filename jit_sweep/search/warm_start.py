@@ -1,0 +1,64 @@
+"""What a search may be told of earlier sweeps: scored trials that answer the question it asks."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from jit_sweep.arms import TrialResult, with_scores
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.facts import changes
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.objectives import mean_values, objectives_of
+from jit_sweep.plan import recipe_id
+from jit_sweep.search.told import Told
+from jit_sweep.spec import EvaluationSpec
+from jit_sweep.stages import SearchSpec
+from search_spaces.axes import AXES, AxisValue, axis_values, in_order
+from trainables.config import Recipe
+
+_log = logging.getLogger(__name__)
+SHARED = ("data", "objective", "evaluation", "maths_version")
+"""What a score means: two sweeps must agree in these facts, or the scores of one say nothing in the other."""
+
+
+def warm_told(
+    reader: LedgerReader, sweep: str, search: SearchSpec, *, start: Recipe, images: int, facts: Mapping[str, Any]
+) -> list[Told]:
+    """An earlier sweep's scored trials inside the space of a search from `start`, at its `images` and by its evaluation, each
+    as the mean over its seeds. `facts` are those of the sweep that asks.
+
+    UserError: the ledger has no such sweep, or its scores mean something else.
+    """
+    theirs = reader.sweep(sweep).facts
+    if differing := changes({key: theirs.get(key) for key in SHARED}, {key: facts.get(key) for key in SHARED}):
+        rule = f"`warm_start` must name sweeps that share {', '.join(SHARED)}, got {sweep!r}"
+        raise UserError(f"{rule}, where {'; '.join(map(str, differing))}; leave it out, or make them equal")
+    names = objectives_of(search, str(facts["objective"]))
+    evaluation = EvaluationSpec.model_validate(facts["evaluation"])
+    groups: dict[tuple[str, str], list[TrialResult]] = {}
+    for trial in with_scores(reader.entries(sweep), reader.scores(sweep)):
+        if trial.entry.images == images and mean_values(names, [trial]) is not None:
+            groups.setdefault((recipe_id(trial.entry.trial), trial.entry.evaluation_id), []).append(trial)
+    found = [
+        Told(values, "scored", scores)
+        for seeds in groups.values()
+        if (values := _values(seeds[0], search, start, evaluation)) is not None and (scores := mean_values(names, seeds))
+    ]
+    if not found:
+        _log.warning("warm_start: %s has no scored trial inside the search's space at %s images", sweep, images)
+    return found
+
+
+def _values(trial: TrialResult, search: SearchSpec, start: Recipe, evaluation: EvaluationSpec) -> dict[str, AxisValue] | None:
+    """A trial as a proposal of this search, scored as this search would; None where it is none."""
+    config = trial.entry.trial
+    values = {name: value for name, value in axis_values(config, trial.entry.evaluation).items() if name in search.axes}
+    resolved = evaluation.resolved(t_eps_sample=config.diffusion.t_eps_train, weights=config.rung_weights)
+    tree = {**start.model_dump(), "evaluation": resolved.model_dump()}
+    for name in in_order(search.axes):
+        if AXES[name].exists(tree) != (name in values):
+            return None
+        if name in values:
+            AXES[name].place.put(tree, values[name])
+    same = tree["evaluation"] == trial.entry.evaluation.model_dump()
+    return values if same and search.holds(values) else None
