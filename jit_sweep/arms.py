@@ -71,14 +71,30 @@ class Arm:
         return self._unscored(EntryState.FAILED)
 
     @property
+    def pruned(self) -> int:
+        """Seeds that the scheduler stopped early."""
+        return self._unscored(EntryState.PRUNED)
+
+    @property
+    def collapsed(self) -> int:
+        """Seeds with a score, but no better than a model that always predicts the mean image."""
+        return sum(trial.score is not None and trial.score.collapsed for trial in self.trials)
+
+    @property
     def unfinished(self) -> int:
         """Seeds whose outcome is not known yet."""
-        return len(self.trials) - self.scored - self.diverged - self.failed
+        return len(self.trials) - self.scored - self.diverged - self.failed - self.pruned
 
     @property
     def lost(self) -> int:
-        """Seeds that ended without a score."""
+        """Seeds that ended without a score, and not by agreement."""
         return self.diverged + self.failed
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of its seeds besides how many are scored, such as `2 diverged`."""
+        counts = {"diverged": self.diverged, "failed": self.failed, "stopped early": self.pruned, "collapsed": self.collapsed}
+        return [f"{count} {word}" for word, count in counts.items() if count]
 
     @cached_property
     def training_flops(self) -> int:

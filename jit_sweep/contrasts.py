@@ -59,6 +59,8 @@ class Contrast:
             return f"they trained on {self.a.images} and {self.b.images} images"
         if self.a.unfinished or self.b.unfinished:
             return f"{self.a.unfinished + self.b.unfinished} trials have not ended"
+        if self.a.pruned or self.b.pruned:
+            return f"{self.value(self.a if self.a.pruned else self.b)} was stopped early"
         if self._agreed is None:
             return ", ".join(self._says(difference) for difference in self.differences)
         if self._agreed.lost:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from jit_sweep.arms import Arm, TrialResult, grid_arms, with_scores
-from jit_sweep.contrasts import Contrast, contrasts
+from jit_sweep.contrasts import PATCH_SIZE, Contrast, contrasts
 from jit_sweep.errors import UserError
+from jit_sweep.fidelity import Fidelity, fidelity
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow
-from trainables.metrics import METRICS
+from trainables.metrics import METRICS, RUNG_METRIC
 
 LEAST_SEEDS = 2
 """Fewer seeds than this are never chosen from without being asked: their difference may be luck."""
@@ -30,6 +32,8 @@ class Results:
     searched: tuple[TrialResult, ...]
     """A search's trials, best first: one seed each, and so no proof of anything."""
     heldout: HeldoutRow | None
+    fidelity: tuple[Fidelity, ...] = ()
+    """How well the rungs foretold the final order."""
 
     @cached_property
     def contrasts(self) -> tuple[Contrast, ...]:
@@ -39,13 +43,25 @@ class Results:
 
 def read_results(reader: LedgerReader, sweep: str) -> Results:
     """A sweep's results. UserError: the ledger has no such sweep."""
-    objective = reader.sweep(sweep).objective
+    row = reader.sweep(sweep)
+    objective = row.objective
     trials = with_scores(reader.entries(sweep), reader.scores(sweep))
     searched = [trial for trial in trials if trial.entry.origin == "search"]
+    arms = grid_arms(trials)
+    scheduler: dict[str, Any] = {"metric": RUNG_METRIC, "compare_within": [PATCH_SIZE], **(row.spec.get("scheduler") or {})}
     return Results(
         sweep=sweep,
         objective=objective,
-        arms=tuple(leaderboard(grid_arms(trials), objective=objective)),
+        arms=tuple(leaderboard(arms, objective=objective)),
+        fidelity=tuple(
+            fidelity(
+                arms,
+                reader.rung_values(sweep),
+                objective=objective,
+                metric=scheduler["metric"],
+                within=scheduler["compare_within"],
+            )
+        ),
         searched=tuple(sorted(searched, key=lambda trial: _rank(trial.value(objective), objective))),
         heldout=reader.heldout(sweep),
     )
@@ -111,5 +127,4 @@ def _no_best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int) -> st
 
 
 def _lost(arm: Arm) -> str:
-    words = [f"{count} {word}" for count, word in ((arm.diverged, "diverged"), (arm.failed, "failed")) if count]
-    return f", {' and '.join(words)}" if words else ""
+    return f", {' and '.join(arm.remarks)}" if arm.remarks else ""

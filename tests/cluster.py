@@ -57,8 +57,11 @@ class Head:
 
 
 @contextmanager
-def running_head(*, cpus: int = 2, token: bool = True) -> Iterator[Head]:
-    """A head until the end of the block, started in a folder where somebody else's package has the name of one of ours."""
+def running_head(*, cpus: int = 2, token: bool = True, **more: str) -> Iterator[Head]:
+    """A head until the end of the block, started in a folder where somebody else's package has the name of one of ours.
+
+    `more` is added to its environment.
+    """
     # Ray's sockets lie below its temporary folder, and a socket's path has at most 107 characters.
     with TemporaryDirectory(prefix="jsw-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -71,7 +74,7 @@ def running_head(*, cpus: int = 2, token: bool = True) -> Iterator[Head]:
         )
         head.home.mkdir()
         (folder / "trainables.py").write_text("raise ImportError('this is not the trainables you are looking for')")
-        process = _start(head, folder, ports=(gcs, dashboard, client), cpus=cpus)
+        process = _start(head, folder, ports=(gcs, dashboard, client), cpus=cpus, more=more)
         try:
             _wait_until_up(head, process, log=folder / "start.log")
             yield head
@@ -88,7 +91,9 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _start(head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int) -> subprocess.Popen[bytes]:
+def _start(
+    head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int, more: dict[str, str]
+) -> subprocess.Popen[bytes]:
     gcs, dashboard, client = ports
     options = {
         "node-ip-address": "127.0.0.1",
@@ -109,6 +114,7 @@ def _start(head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int) 
         "PATH": os.environ["PATH"],
         "OMP_NUM_THREADS": "1",
         **head.client_env,
+        **more,
     }
     with (folder / "start.log").open("wb") as log:
         return subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)

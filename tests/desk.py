@@ -12,6 +12,7 @@ from jit_sweep.ledger.records import AttemptRow, EntryRow, EventRow, Owner
 from jit_sweep.ledger.schema import metadata
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan import Entry
+from jit_sweep.schedulers.referee import NOBODY, Referee
 from trainables.assignment import EvaluationConfig
 from trainables.config import DataConfig, DiffusionConfig, OptimiserConfig, TrialConfig
 from trainables.model_config import ModelConfig
@@ -61,7 +62,11 @@ def planned(
     images: int = IMAGES,
     n: int = 64,
     origin: Literal["grid", "search"] = "grid",
+    gates: tuple[int, ...] = (),
+    race: str = "",
+    protected: bool = False,
 ) -> Entry:
+    """A planned entry; its rungs are its gates and its end, or half its budget and its end where it has no gates."""
     return Entry(
         stage=stage,
         position=position,
@@ -70,8 +75,11 @@ def planned(
         trial=trial(seed=seed, **(arm or {})),
         images=images,
         evaluation=EvaluationConfig(n=n, steps=10),
-        rungs=(images // 2, images),
+        rungs=(*(gates or (images // 2,)), images),
         origin=origin,
+        gates=gates,
+        race=race,
+        protected=protected,
     )
 
 
@@ -113,12 +121,19 @@ class Desk:
     name: str = "mine"
     owner: Owner = ALICE
     clock: HandClock = field(default_factory=HandClock)
+    referee: Referee = NOBODY
 
     def __post_init__(self) -> None:
         self.lease: Lease = acquire(self.engine, self.name, self.owner, clock=self.clock)
-        self.writer = LedgerWriter(self.engine, self.lease, clock=self.clock)
         self.reader = LedgerReader(self.engine)
-        self.writer.register(self.name, fingerprint="f1", facts=FACTS, spec={"name": self.name})
+        self.judged_by(self.referee)
+
+    def judged_by(self, referee: Referee) -> None:
+        """Register the sweep, or take it up again, with this scheduler."""
+        self.referee = referee
+        self.writer = LedgerWriter(self.engine, self.lease, referee=referee, clock=self.clock)
+        spec = {"name": self.name, "scheduler": referee.scheduler.model_dump(mode="json")}
+        self.writer.register(self.name, fingerprint="f1", facts=FACTS, spec=spec)
 
     def plan(self, *entries: Entry) -> None:
         self.writer.add_entries(self.name, entries)
@@ -148,4 +163,4 @@ class Desk:
         return next(row for row in self.reader.entries(self.name) if row.key == entry.key)
 
     def events(self) -> list[EventRow]:
-        return self.reader.events_since(self.name, 0, limit=1000)
+        return self.reader.events_since(self.name, 0, limit=100_000)

@@ -74,7 +74,8 @@ def test_seeds_and_predictions_share_a_speed_and_patch_sizes_and_precisions_do_n
 def test_running_trials_reserve_what_they_need_to_their_ends() -> None:
     running = [attempt("fast", images=240), attempt("slow", images=480), attempt("fast", 2, sweep="theirs")]
     known = {shape_of(FAST): 1.0, shape_of(SLOW): 0.5}
-    found = reserved("mine", [*running, done("fast", 3, ended_at=1.0)], trials=TRIALS, speeds=known, devices=2)
+    ended = [done("fast", 3, ended_at=1.0), attempt("slow", 2, images=96, outcome="failed", ended_at=1.0)]
+    found = reserved("mine", [*running, *ended], trials=TRIALS, speeds=known, devices=2)
     assert found == Need(720 + 480, 2 * (720 + 960) / 3600, 960 / 3600)
 
 

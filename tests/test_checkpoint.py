@@ -226,3 +226,55 @@ def test_marker_is_plain_json_with_size_and_hash_of_every_part(tmp_path: Path) -
     sizes = {part["file"]: part["size"] for part in marker["parts"]}
     folder = tmp_path / commit.folder
     assert sizes == {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+def test_all_that_is_stored_of_a_trial_is_listed_with_its_standing_and_size(uri: str) -> None:
+    store, folder = Store(uri), Folder(uri)
+    assert store.saved(TRIAL) == []
+    first, last = write(store, images=96), write(store, images=480, attempt=2)
+    for name in ("a0001/000000000480/model.safetensors", "a0003/000000000288/state.json", "a0003/samples-96-ab.png"):
+        folder.put(f"trials/{TRIAL}/{name}", bytes(7))
+    damaged = write(store, images=960)
+    folder.put(f"trials/{TRIAL}/commits/000000000960.json", b"{")
+    found = store.saved(TRIAL)
+    standings = [(saved.images, saved.attempt, saved.standing) for saved in found]
+    committed, rest = "committed", "uncommitted"
+    expected = [(96, 1, committed), (288, 3, rest), (480, 1, rest), (480, 2, committed), (960, 1, "unclear")]
+    assert standings == expected
+    marker = len(folder.read(f"trials/{TRIAL}/commits/000000000096.json"))
+    assert found[0].size == sum(part.size for part in first.parts) + marker
+    assert (found[1].size, found[2].size) == (7, 7)
+    assert found[4].size == sum(part.size for part in damaged.parts)
+    assert [store.address(saved) for saved in found] == [
+        f"{uri}/trials/{TRIAL}/a{attempt:04d}/{images:012d}" for images, attempt, _ in standings
+    ]
+    assert store.address(found[3]) == store.address(last)
+
+
+def test_what_is_discarded_is_gone_and_nothing_else(uri: str) -> None:
+    store, folder = Store(uri), Folder(uri)
+    write(store, images=96)
+    last = write(store, images=480, attempt=2)
+    folder.put(f"trials/{TRIAL}/a0001/000000000480/model.safetensors", b"lost")
+    folder.put(f"trials/{TRIAL}/a0001/samples-96-ab.png", b"png")
+    first, leftover, kept = store.saved(TRIAL)
+    for saved in (first, leftover, first, leftover):
+        store.discard(saved)
+    assert store.saved(TRIAL) == [kept]
+    assert store.latest(TRIAL, most_images=480) == last
+    assert store.read(last).state == {"images": 480}
+    assert folder.read(f"trials/{TRIAL}/a0001/samples-96-ab.png") == b"png"
+
+
+def test_what_was_committed_since_it_was_listed_is_not_discarded(uri: str) -> None:
+    store = Store(uri)
+    commit = write(store, images=96)
+    marker = f"trials/{TRIAL}/commits/000000000096.json"
+    content = Folder(uri).read(marker)
+    Folder(uri).remove(marker)
+    [leftover] = store.saved(TRIAL)
+    assert leftover.standing == "uncommitted"
+    assert Folder(uri).create(marker, content)
+    store.discard(leftover)
+    assert store.latest(TRIAL, most_images=96) == commit
+    assert store.read(commit).state == {"images": 96}

@@ -7,8 +7,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from jit_sweep.errors import UserError
+from jit_sweep.failures import sequel
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind, EventRow, RungRow, ScoreRow, SweepState
 from jit_sweep.ledger.writer import StaleAttempt, TrialBusy
 from jit_sweep.plan import Entry
@@ -109,11 +111,9 @@ def test_an_attempt_given_up_for_dead_changes_nothing_any_more(desk: Desk) -> No
     desk.plan(entry)
     attempt = desk.begin(entry)
     desk.writer.fail(entry.trial_id, attempt.number, cause=Cause.WORKER_LOST, detail="killed")
-    assert (desk.row(entry).state, desk.row(entry).cause, desk.row(entry).detail) == (
-        EntryState.FAILED,
-        Cause.WORKER_LOST,
-        "killed",
-    )
+    (closed,) = desk.reader.attempts("mine")
+    assert (closed.outcome, closed.cause, closed.detail) == ("failed", Cause.WORKER_LOST, "killed")
+    assert desk.row(entry).state is EntryState.WAITING
     desk.begin(entry)
     before = contents(desk.engine)
     for report in whole_life(entry):
@@ -148,21 +148,34 @@ def test_a_report_of_an_attempt_that_never_began_is_our_own_mistake(desk: Desk) 
 
 
 @pytest.mark.parametrize("cause", list(Cause))
-def test_every_cause_closes_its_entry(desk: Desk, cause: Cause) -> None:
+def test_a_failed_attempt_leaves_its_entry_as_its_causes_rule_says(desk: Desk, cause: Cause) -> None:
     entry = planned()
     desk.plan(entry)
-    desk.writer.fail(entry.trial_id, desk.begin(entry).number, cause=cause, detail="why")
-    kept = {Cause.DIVERGED: EntryState.DIVERGED, Cause.CANCELLED: EntryState.PAUSED}
-    assert desk.row(entry).state is kept.get(cause, EntryState.FAILED)
+    attempt = desk.begin(entry)
+    desk.clock.now += 10
+    desk.writer.fail(entry.trial_id, attempt.number, cause=cause, detail="why")
+    then = sequel(cause, [], images=0)
+    row = desk.row(entry)
+    assert (row.state, row.alone, row.why) == (then.leaves, then.alone, then.why)
+    if then.leaves is EntryState.WAITING:
+        assert row.not_before == 1010.0 + then.wait_s
+    (closed,) = desk.reader.attempts("mine")
+    assert (closed.cause, closed.ended_at) == (cause, 1010.0)
+    assert desk.events()[-1 - (cause is Cause.DIVERGED)].data == {
+        "cause": cause,
+        "detail": "why",
+        "leaves": then.leaves,
+        "then": then.why,
+    }
 
 
 def test_a_failure_is_told_in_words_without_passwords(desk: Desk) -> None:
     silent, talkative = planned(seed=0), planned(seed=1)
     desk.plan(silent, talkative)
-    desk.writer.fail(silent.trial_id, desk.begin(silent).number, cause=Cause.STALLED, detail=" ")
+    desk.writer.fail(silent.trial_id, desk.begin(silent).number, cause=Cause.INFEASIBLE, detail=" ")
     told = "OSError: s3://alice:hunter2@bucket is gone"
-    desk.writer.fail(talkative.trial_id, desk.begin(talkative).number, cause=Cause.STORAGE_ERROR, detail=told)
-    assert desk.row(silent).detail == "stalled"
+    desk.writer.fail(talkative.trial_id, desk.begin(talkative).number, cause=Cause.DATA_ERROR, detail=told)
+    assert desk.row(silent).detail == "infeasible"
     assert desk.row(talkative).detail == "OSError: s3://alice:***@bucket is gone"
     assert "hunter2" not in repr(contents(desk.engine))
 
@@ -301,7 +314,7 @@ def test_a_trial_that_another_sweep_trains_is_left_to_it_until_it_is_gone(desk: 
     with pytest.raises(TrialBusy, match="'mine'"):
         other.begin(entry)
     assert other.row(entry).state is EntryState.WAITING
-    desk.clock.now += 31
+    desk.clock.now += TTL_S + 1
     assert other.begin(entry).number == 2
     with pytest.raises(StaleAttempt):
         desk.writer.report(entry.trial_id, 1, 0, ended(entry))
@@ -340,8 +353,12 @@ def test_what_a_grid_plans_no_more_is_hidden_with_its_score_until_it_is_planned_
     assert desk.reader.scores("mine") == []
     assert desk.reader.sweep("mine").counts == {EntryState.WAITING: 1}
     assert contents(desk.engine)["score"] == whole["score"]
+    hidden = desk.events()[-1]
+    assert (hidden.kind, hidden.data["count"], hidden.data["planned"]) == (EventKind.ENTRIES_ADDED, 0, [])
+    assert sorted(hidden.data["hidden"]) == sorted([scored_once.key, waiting.key])
     desk.writer.plan_entries("mine", [kept, scored_once, waiting])
-    assert contents(desk.engine) == whole
+    assert {entry["key"] for entry in desk.events()[-1].data["planned"]} == {scored_once.key, waiting.key}
+    assert contents(desk.engine) | {"event": []} == whole | {"event": []}
 
 
 def test_what_a_grid_plans_no_more_is_not_trained(desk: Desk) -> None:
@@ -466,22 +483,21 @@ def test_the_heldout_row_is_stored_once_and_shared_by_sweeps_of_the_data(desk: D
         assert (row.n, row.values) == (64, {OBJECTIVE: 90.0})
 
 
-def test_cost_is_told_by_outcome_and_kind_and_covers_the_lost(desk: Desk) -> None:
-    desk.train(planned(seed=0), VALUES)
-    desk.train(planned(seed=1), VALUES)
-    lost = planned(seed=2)
+def test_cost_is_told_for_each_attempt_and_kind_and_covers_the_lost_and_other_sweeps(desk: Desk) -> None:
+    kept, lost = planned(seed=0), planned(seed=1)
+    desk.train(kept, VALUES)
+    other = Desk(desk.engine, name="other", owner=BOB, clock=desk.clock)
+    other.plan(lost)
+    attempt = other.begin(lost)
+    other.clock.now += 4
+    other.tell(attempt, Progress(images=48, step=1, loss=1.0, images_per_second=12.0))
+    other.clock.now += 100
+    other.writer.fail(lost.trial_id, 1, cause=Cause.NODE_LOST, detail="gone")
+    spent = {(kept.trial_id, 1, "train", 10.0), (kept.trial_id, 1, "evaluation", 2.0), (kept.trial_id, 1, "checkpoint", 1.0)}
+    assert set(desk.reader.cost("mine")) == spent
+    assert set(other.reader.cost("other")) == {(lost.trial_id, 1, "train", 4.0)}
     desk.plan(lost)
-    attempt = desk.begin(lost)
-    desk.clock.now += 4
-    desk.tell(attempt, Progress(images=48, step=1, loss=1.0, images_per_second=12.0))
-    desk.clock.now += 100
-    desk.writer.fail(lost.trial_id, 1, cause=Cause.NODE_LOST, detail="gone")
-    assert {(row.outcome, row.kind): (row.seconds, row.attempts) for row in desk.reader.cost("mine")} == {
-        ("done", "train"): (20.0, 2),
-        ("done", "evaluation"): (4.0, 2),
-        ("done", "checkpoint"): (2.0, 2),
-        ("failed", "train"): (4.0, 1),
-    }
+    assert set(desk.reader.cost("mine")) == spent | {(lost.trial_id, 1, "train", 4.0)}
 
 
 def test_events_tell_the_whole_story_in_order_and_in_pages(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import open_engine, writing
-from jit_sweep.ledger.lease import LeaseHeld, LeaseLost, acquire, this_process
+from jit_sweep.ledger.lease import TTL_S, LeaseHeld, LeaseLost, acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Owner
 from jit_sweep.ledger.writer import LedgerWriter
@@ -43,9 +43,10 @@ def test_processes_that_open_a_new_ledger_together_all_succeed(ledger_uri: str) 
 
 
 def test_a_newer_ledger_is_refused_by_its_version(ledger_uri: str) -> None:
+    newer = schema.SCHEMA_VERSION + 1
     with writing(open_engine(ledger_uri)) as connection:
-        connection.execute(update(schema.schema_version).values(version=schema.SCHEMA_VERSION + 1))
-    with pytest.raises(UserError, match=r"newer jit-sweep \(schema 2, this one knows 1\)"):
+        connection.execute(update(schema.schema_version).values(version=newer))
+    with pytest.raises(UserError, match=rf"newer jit-sweep \(schema {newer}, this one knows {newer - 1}\)"):
         open_engine(ledger_uri)
 
 
@@ -168,7 +169,7 @@ def test_a_second_command_is_told_who_runs_the_sweep_and_since_when(engine: Engi
     message = str(refusal.value)
     assert "alice@elsewhere (pid 7)" in message
     assert "since 1970-01-01 00:16:40 UTC" in message
-    assert "try again 18 s after it is gone" in message
+    assert f"try again {TTL_S - 12:g} s after it is gone" in message
 
 
 def test_other_sweeps_are_not_held_up_by_a_lease(engine: Engine) -> None:
@@ -178,7 +179,7 @@ def test_other_sweeps_are_not_held_up_by_a_lease(engine: Engine) -> None:
 
 def test_a_lease_that_is_not_renewed_runs_out_and_its_writer_changes_nothing_more(engine: Engine) -> None:
     desk = Desk(engine)
-    desk.clock.now += 30.1
+    desk.clock.now += TTL_S + 0.1
     taken = acquire(engine, "mine", BOB, clock=desk.clock)
     assert taken.epoch == desk.lease.epoch + 1
     before = contents(engine)
@@ -192,9 +193,9 @@ def test_a_lease_that_is_not_renewed_runs_out_and_its_writer_changes_nothing_mor
 
 def test_a_renewed_lease_stands(engine: Engine) -> None:
     desk = Desk(engine)
-    desk.clock.now += 29
+    desk.clock.now += TTL_S - 1
     desk.lease.renew()
-    desk.clock.now += 29
+    desk.clock.now += TTL_S - 1
     with pytest.raises(LeaseHeld):
         acquire(engine, "mine", BOB, clock=desk.clock)
 

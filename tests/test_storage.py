@@ -1,8 +1,9 @@
-"""Storage on disks that are full, or know no hard links."""
+"""Storage on disks that are full or know no hard links, and calls that do not return."""
 
 import errno
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from trainables.checkpoint import Store
+from trainables.remote import within
 from trainables.storage import Folder
 
 TRIAL = "0123456789ab"
@@ -134,3 +136,24 @@ def test_sizes_are_those_of_every_file_below(tmp_path: Path, scheme: str) -> Non
     for name, size in (("top/one", 1), ("top/deep/er/three", 3), ("beside", 7)):
         folder.put(name, bytes(size))
     assert folder.sizes("top") == {"deep/er/three": 3, "one": 1}
+
+
+HANGING = """
+from threading import Event
+from trainables.remote import within
+try:
+    within(0.2, Event().wait)
+except TimeoutError:
+    print("gave up")
+"""
+
+
+def test_a_call_that_never_returns_is_given_up_and_does_not_keep_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "gave up\n"
+
+
+def test_what_a_call_raises_is_raised_where_it_is_waited_for() -> None:
+    with pytest.raises(ZeroDivisionError):
+        within(30.0, lambda: 1 / 0)
+    assert within(30.0, lambda: "answer") == "answer"

@@ -55,6 +55,8 @@ class Assignment(Frozen):
     evaluations: tuple[EvaluationConfig, ...] = (EvaluationConfig(),)
     rungs: tuple[PositiveInt, ...] = ()
     """Image counts at which the held-out error is measured and the consumer asked whether to go on."""
+    resume_from: NonNegativeInt = 0
+    """Images that a checkpoint must have at least: a trial that was finished before is gone on with, never trained again."""
     rung_metric: str = RUNG_METRIC
     """What rungs compare. Where it is the score of samples, they are drawn at every rung as the first evaluation says."""
     data: str = "emoji32"

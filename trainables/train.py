@@ -157,6 +157,10 @@ class _Run:
         """Go on from the last committed checkpoint, else from the parent's weights, else from the seed's."""
         commit = self.store.latest(self.trial.id, most_images=self.assignment.images) if self.workers.lead else None
         commit = self.workers.agree(commit)
+        if (commit.images if commit is not None else 0) < self.assignment.resume_from:
+            rule = f"a longer budget must go on from the checkpoint at {self.assignment.resume_from} images"
+            got = f"one at {commit.images}" if commit is not None else "none"
+            raise ValueError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
         self.start: Start = "seed" if self.trial.parent is None else "parent"
         self.rung_due = False
         if commit is not None:

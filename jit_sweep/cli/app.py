@@ -115,27 +115,56 @@ def submit(
 def status(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name; without it, all sweeps.")] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Show where the sweep's device-hours went.")] = False,
+    trial: Annotated[str | None, typer.Option("--why", metavar="TRIAL", help="Say why this trial stands as it does.")] = None,
+    address: Annotated[str | None, typer.Option(help="With --why: the Ray cluster to ask for free resources.")] = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show how sweeps stand, or the trials of one, or what it cost."""
-    from jit_sweep.cli import costs, results
+    """Show how sweeps stand, or the trials of one, or why a trial stands as it does, or what the sweep cost."""
+    from jit_sweep.cli import costs, results, why
 
-    if cost and sweep is None:
-        raise UserError("`--cost` needs a sweep, got none; name one")
+    if (cost or trial) and sweep is None:
+        raise UserError(f"`{'--cost' if cost else '--why'}` needs a sweep, got none; name one before it")
     place = _ledger(home(home_folder), ledger)
+    if sweep and trial:
+        return why.show(sweep, trial, place, address=address, as_json=as_json)
     return costs.show(sweep, place, as_json=as_json) if cost and sweep else results.status(sweep, place, as_json=as_json)
 
 
 @app.command()
-def leaderboard(
-    sweep: SweepName, home_folder: HomeFolder = DEFAULT_HOME, ledger: LedgerUri = None, as_json: AsJson = False
+def stop(
+    sweep: SweepName,
+    address: Annotated[
+        str | None, typer.Option(help="Jobs address of the cluster that it was submitted to, where its run hears nothing else.")
+    ] = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=1, help="Seconds for its trials to save, before it is signalled.")
+    ] = 30,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
 ) -> int:
-    """Show a sweep's arms with mean, spread and number of seeds, and the verdicts."""
+    """Ask a sweep that runs elsewhere to save its trials and end. The same `run` or `submit` goes on with it."""
+    from jit_sweep.cli import stopping
+
+    return stopping.stop(sweep, _ledger(home(home_folder), ledger), address=address, wait_s=wait_s)
+
+
+@app.command()
+def leaderboard(
+    sweep: SweepName,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Only cells with this value; repeatable.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="AXIS", help="A table for each value of this axis.")] = None,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show a sweep's arms with mean, spread and number of seeds, the verdicts, and how well rungs foretold the end."""
     from jit_sweep.cli import results
 
-    return results.leaderboard(sweep, _ledger(home(home_folder), ledger), as_json=as_json)
+    return results.leaderboard(sweep, _ledger(home(home_folder), ledger), where=where or [], by=by, as_json=as_json)
 
 
 @app.command()

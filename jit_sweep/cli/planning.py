@@ -11,6 +11,7 @@ from jit_sweep.cli.output import console, print_json
 from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan import Entry, Plan, arm_label, plan, proposals, searches
 from jit_sweep.read_spec import read_spec
+from jit_sweep.schedulers.notes import notes
 from jit_sweep.stages import Range, SearchSpec
 from trainables.clamp import clamped_share
 from trainables.config import DiffusionConfig
@@ -67,7 +68,12 @@ def show(file: str, *, as_json: bool, probe: Probe | None = None) -> int:
         for _ in range(proposals(found)[stage])
     ]
     if as_json:
-        facts = {"name": found.spec.name, "fingerprint": found.fingerprint, "left_out": found.left_out}
+        facts = {
+            "name": found.spec.name,
+            "fingerprint": found.fingerprint,
+            "left_out": found.left_out,
+            "scheduler": notes(found),
+        }
         told = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
         print_json("plan", rows + later, **facts, **told)
         return 0
@@ -79,7 +85,7 @@ def show(file: str, *, as_json: bool, probe: Probe | None = None) -> int:
         screen.print(
             f"stage {stage}: {proposals(found)[stage]} trials proposed later by {search.sampler} from the {_words(search)}"
         )
-    for line in clamp_notes(found):
+    for line in (*notes(found), *clamp_notes(found)):
         screen.print(line)
     if probe is not None and estimate is not None:
         print_estimate(estimate, screen, price=probe.price)

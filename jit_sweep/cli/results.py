@@ -1,12 +1,13 @@
 """`status` and `leaderboard`, and the tables that `run` ends with."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from jit_sweep import selection
 from jit_sweep.arms import Arm, Spread, TrialResult
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.contrasts import Contrast
@@ -43,21 +44,26 @@ def status(sweep: str | None, ledger: str, *, as_json: bool) -> int:
     return DONE
 
 
-def leaderboard(sweep: str, ledger: str, *, as_json: bool) -> int:
-    """A sweep's arms, searched trials and verdicts."""
-    print_results(sweep, ledger, as_json=as_json)
+def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: str | None, as_json: bool) -> int:
+    """A sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of an axis."""
+    print_results(sweep, ledger, where=where, by=by, as_json=as_json)
     return DONE
 
 
-def print_results(sweep: str, ledger: str, *, as_json: bool) -> int:
+def print_results(sweep: str, ledger: str, *, where: Sequence[str] = (), by: str | None = None, as_json: bool) -> int:
     """The results as they stand; the exit code of a run that ended so."""
+    chosen = selection.conditions(where)
+    axis = selection.known_axis(by, option="--by") if by is not None else None
     reader = LedgerReader(open_engine(ledger, create=False))
-    results = read_results(reader, sweep)
+    results = selection.where(read_results(reader, sweep), chosen)
     front = front_of(results.searched, SweepSpec.model_validate(reader.sweep(sweep).spec).stages if results.searched else ())
     if as_json:
         print_json("leaderboard", leaderboard_rows(results, front), **_leaderboard_facts(results))
     else:
-        print_tables(results, console(), front)
+        screen = console()
+        for part in selection.by_axis(results, axis).values() if axis is not None else [results]:
+            print_tables(part, screen, front)
+        _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
     return WITHOUT_SCORES if any(trial.entry.state in LOST for trial in trials) else DONE
 
@@ -82,6 +88,13 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = ())
         screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
     for contrast in results.contrasts:
         screen.print(f"  {verdict(contrast)}", soft_wrap=True)
+
+
+def _print_fidelity(results: Results, screen: Console) -> None:
+    if results.fidelity:
+        screen.print(f"\nhow well rungs foretold the order by {results.objective}")
+    for rung in results.fidelity:
+        screen.print(f"  {rung}", soft_wrap=True, style="bold red" if rung.unsafe else None)
 
 
 def verdict(contrast: Contrast) -> str:
@@ -119,9 +132,8 @@ def _spread(spread: Spread | None) -> str:
 
 
 def _seeds(arm: Arm) -> str:
-    lost = [f"{count} {word}" for count, word in ((arm.diverged, "diverged"), (arm.failed, "failed")) if count]
     whole = f"{arm.scored}" if arm.scored == len(arm.trials) else f"{arm.scored} of {len(arm.trials)}"
-    return f"{whole} ({', '.join(lost)})" if lost else whole
+    return f"{whole} ({', '.join(arm.remarks)})" if arm.remarks else whole
 
 
 def leaderboard_rows(results: Results, front: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -135,6 +147,8 @@ def leaderboard_rows(results: Results, front: Collection[str] = ()) -> list[dict
             "scored": arm.scored,
             "diverged": arm.diverged,
             "failed": arm.failed,
+            "pruned": arm.pruned,
+            "collapsed": arm.collapsed,
             "images": arm.images,
             "training_flops": arm.training_flops,
             "metrics": {name: spread._asdict() for name, spread in arm.metrics.items()},
@@ -154,7 +168,8 @@ def _leaderboard_facts(results: Results) -> dict[str, Any]:
     verdicts = [verdict(contrast) for contrast in results.contrasts]
     direction = METRICS[results.objective].direction
     objective = {"objective": results.objective, "direction": direction}
-    return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts}
+    rungs = [{**rung._asdict(), "unsafe": rung.unsafe} for rung in results.fidelity]
+    return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts, "rung_fidelity": rungs}
 
 
 def _trial_json(trial: TrialResult) -> dict[str, Any]:

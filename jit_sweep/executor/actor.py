@@ -203,7 +203,8 @@ class SweepActor:
         """What a lane is given for an attempt."""
         rows = [row for row in self._reader.entries(self._sweep) if row.serves(attempt)]
         most = self._reader.most_micro_batch(attempt.trial_id)
-        assignment = assignment_of(rows, self._source, most_micro_batch=most)
+        finished = self._reader.finished_images(attempt.trial_id, most=attempt.target_images)
+        assignment = assignment_of(rows, self._source, most_micro_batch=most, finished_images=finished)
         return Work(attempt.trial_id, attempt.number, attempt.target_images, assignment.model_dump_json())
 
     async def _lose(self, lane: str, detail: str, cause: Cause) -> None:

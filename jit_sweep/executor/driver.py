@@ -22,6 +22,7 @@ from jit_sweep.executor.purse import Purse
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.executor.source import source_of
 from jit_sweep.home import Places
+from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
@@ -139,13 +140,22 @@ class Driver:
                     self.stopping.set()
                 asked = self.actor.stopping.remote()
             if time.monotonic() - round_at > ROUND_S:
-                self._go_round()
+                self._reading(self._go_round)
                 round_at = time.monotonic()
-            watch(self.reader, self.stopping.is_set())
+            self._reading(lambda: watch(self.reader, self.stopping.is_set()))
             thread.join(LOOK_S)
-        watch(self.reader, self.stopping.is_set())
+        self._reading(lambda: watch(self.reader, self.stopping.is_set()))
         if self.crash is not None:
             raise self.crash
+
+    def _reading(self, look: Callable[[], None]) -> None:
+        """Look into the ledger; one that is away for a while ends no run."""
+        try:
+            look()
+        except DatabaseAway as error:
+            if not is_away(error):
+                raise
+            _log.warning("the ledger cannot be read: %s", error)
 
     def _go_round(self) -> None:
         groups.remove_ownerless()

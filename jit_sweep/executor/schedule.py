@@ -69,8 +69,8 @@ class Now:
 def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], now: Now) -> Step:
     """A stage starts when the one before has ended; `proposals` says how many arms each search may propose.
 
-    Within a stage, trials of the shape that a lane stands ready for go first; then the longest, so that the lanes end
-    together.
+    Within a stage, what has been begun goes first, the furthest before the others; then trials of the shape that a lane
+    stands ready for; then the longest, so that the lanes end together.
     """
     for stage in range(stages):
         step = _within(stage, [row for row in rows if row.stage == stage], proposals=proposals.get(stage, 0), now=now)
@@ -115,6 +115,7 @@ def _under_way(row: EntryRow, now: Now) -> bool:
     return row.state is EntryState.RUNNING or (work_of(row) in now.in_flight and row.state not in SETTLED)
 
 
-def _order(row: EntryRow, shape: str) -> tuple[bool, int, int, int]:
+def _order(row: EntryRow, shape: str) -> tuple[int, bool, int, int, int]:
+    done = row.attempt.images if row.attempt is not None else 0
     other = bool(shape) and shape_of(row) != shape
-    return other, -training_flops(row.trial, images=row.images), row.seed, row.position
+    return -done, other, -training_flops(row.trial, images=row.images), row.seed, row.position

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from jit_sweep.executor.proposer import Proposer
 from jit_sweep.executor.purse import Purse
 from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Work, next_step, shape_of
+from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.plan import Plan, proposals
@@ -52,7 +53,16 @@ class LedgerSearcher(Searcher):
         """Why no further trial may begin; empty where one may."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A lane's next work; None where it must wait; FINISHED at the end."""
+        """A lane's next work; None where it must wait, be it for the ledger; FINISHED at the end."""
+        try:
+            return self._suggestion(trial_id)
+        except DatabaseAway as error:
+            if not is_away(error):
+                raise
+            _log.warning("the ledger cannot be read, trying again: %s", error)
+            return None
+
+    def _suggestion(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._stopping() or (self.refused and not self._in_flight):
             return Searcher.FINISHED
         if self.refused or len(self._in_flight) >= self._lanes:
@@ -61,11 +71,11 @@ class LedgerSearcher(Searcher):
         match step:
             case Propose(stage):
                 self._propose(stage)
-                return self.suggest(trial_id)
+                return self._suggestion(trial_id)
             case Searched(stage):
                 ray.get(self._actor.searched.remote(stage))
                 self._searched.add(stage)
-                return self.suggest(trial_id)
+                return self._suggestion(trial_id)
             case Start():
                 return self._start(trial_id, step)
             case Over():
@@ -140,7 +150,7 @@ class LedgerSearcher(Searcher):
 
     def _count_dead_lane(self) -> None:
         """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster."""
-        furthest = sum(row.attempt.images for row in self._entries() if row.attempt is not None)
+        furthest = sum(row.attempt.images for row in self._rows if row.attempt is not None)
         self._dead_lanes = self._dead_lanes + 1 if furthest <= self._furthest else 1
         self._furthest = furthest
         if self._dead_lanes >= MOST_DEAD_LANES:

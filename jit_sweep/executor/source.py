@@ -39,8 +39,15 @@ def source_of(spec: SweepSpec, places: Places) -> Source:
     )
 
 
-def assignment_of(rows: Sequence[EntryRow], source: Source, *, most_micro_batch: int | None) -> Assignment:
-    """The work that some entries of one trial want done. `most_micro_batch`: more than this has run out of memory."""
+def assignment_of(
+    rows: Sequence[EntryRow], source: Source, *, most_micro_batch: int | None, finished_images: int
+) -> Assignment:
+    """The work that some entries of one trial want done.
+
+    Args:
+        most_micro_batch: more than this has run out of memory; None: nothing has.
+        finished_images: up to here it was trained and scored before; 0: it was not.
+    """
     first = rows[0]
     caps = [cap for cap in (source.micro_batch, most_micro_batch) if cap is not None]
     return Assignment(
@@ -48,6 +55,7 @@ def assignment_of(rows: Sequence[EntryRow], source: Source, *, most_micro_batch:
         images=first.images,
         evaluations=tuple({row.evaluation_id: row.evaluation for row in rows}.values()),
         rungs=tuple(sorted({rung for row in rows for rung in row.rungs})),
+        resume_from=finished_images,
         rung_metric=source.rung_metric,
         data=source.data,
         holdout=source.holdout,

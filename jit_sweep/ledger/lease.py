@@ -16,8 +16,8 @@ from jit_sweep.ledger.connect import insert_new, writing
 from jit_sweep.ledger.records import Owner, when
 from jit_sweep.ledger.schema import lease as table
 
-TTL_S = 30.0
-"""A holder that has not renewed for this long counts as gone."""
+TTL_S = 60.0
+"""A holder that has not renewed for this long counts as gone; longer than a lane goes on without it."""
 
 Clock = Callable[[], float]
 
@@ -77,7 +77,7 @@ def acquire(engine: Engine, sweep: str, owner: Owner, *, ttl_s: float = TTL_S, c
         row = _locked(connection, sweep)
         assert row is not None
         now = clock()
-        if row.expires_at > now and not _is_dead(_holder(row), seen_from=owner.host):
+        if row.expires_at > now and not is_gone(_holder(row), seen_from=owner.host):
             raise LeaseHeld(_held(sweep, row, now=now))
         _set(connection, sweep, epoch=row.epoch + 1, expires_at=now + ttl_s, **_columns(owner))
         return Lease(engine=engine, sweep=sweep, epoch=row.epoch + 1, owner=owner, ttl_s=ttl_s, clock=clock)
@@ -105,7 +105,7 @@ def _holder(row: Row[tuple[object, ...]]) -> Owner:
     return Owner(host=row.host, pid=row.pid, user=row.user, started_at=row.started_at)
 
 
-def _is_dead(holder: Owner, *, seen_from: str) -> bool:
+def is_gone(holder: Owner, *, seen_from: str) -> bool:
     """Whether the holder ran on this host and its process is gone; False where that cannot be told."""
     if holder.host != seen_from:
         return False

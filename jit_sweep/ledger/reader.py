@@ -90,6 +90,11 @@ class LedgerReader:
         smallest = self._rows(select(func.min(attempt.micro_batch)).where(*too_large))[0][0]
         return max(1, smallest // 2) if smallest is not None else None
 
+    def finished_images(self, trial_id: str, *, most: int) -> int:
+        """The largest budget up to `most` images that the trial was scored at; 0 where there is none."""
+        score = schema.score.c
+        return self._rows(select(func.max(score.images)).where(score.trial_id == trial_id, score.images <= most))[0][0] or 0
+
     def scores(self, sweep: str) -> list[ScoreRow]:
         """The scores at the sweep's own budgets by its own evaluations, whichever sweep made them."""
         planned = exists().where(SCORED, _ENTRY.sweep == sweep, ~_ENTRY.superseded).correlate(schema.score)

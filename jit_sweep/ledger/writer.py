@@ -215,8 +215,8 @@ class LedgerWriter:
         """Give up an attempt that is still open, in its own sweep's diary."""
         ending = attempts.REPLACED
         data = {"cause": ending.cause, "detail": ending.detail, "leaves": ending.leaves, "then": ending.why}
-        place = {"trial_id": attempt.trial_id, "attempt": attempt.number}
-        events.append(connection, EventKind.FAILED, sweep=attempt.sweep, at=now, data=data, **place)
+        trial_id, number = attempt.trial_id, attempt.number
+        events.append(connection, EventKind.FAILED, sweep=attempt.sweep, at=now, trial_id=trial_id, attempt=number, data=data)
         attempts.close(connection, attempt, ending, now=now)
 
     def _own_attempt(self, connection: Connection, trial_id: str, number: int) -> AttemptRow:

@@ -17,10 +17,12 @@ class Cut:
     gate: int
     order: tuple[Racer, ...]
     keep: int
+    whole: Race
+    """What the noise is measured on: the race, of which this may be a part."""
 
     def verdict(self, racer: Racer) -> Verdict:
         """Whether an arm goes on. A planned contrast does, and what is no further behind the last kept than luck explains."""
-        place = self.order.index(racer) + 1
+        place = [each.name for each in self.order].index(racer.name) + 1
         standing = f"place {place} of {len(self.order)} at {self._where(racer)}"
         if place <= self.keep:
             return self._verdict(racer, True, f"{standing}, {self.keep} go on")
@@ -40,7 +42,7 @@ class Cut:
         """The gap that luck explains; None where the noise is neither declared nor measured."""
         spread = self.scheduler.s_train
         if spread is None:
-            spread = measured_noise(self.race, self.gate)
+            spread = measured_noise(self.whole, self.gate)
         return None if spread is None else allowance(s_train=spread, s_eval=self.scheduler.s_eval)
 
     def _where(self, racer: Racer) -> str:
@@ -51,10 +53,10 @@ class Cut:
         return Verdict(racer.name, self.gate, go_on, reason)
 
 
-def cut(scheduler: Early, race: Race, gate: int, *, reduction: int) -> Cut:
+def cut(scheduler: Early, race: Race, gate: int, *, reduction: int, whole: Race | None = None) -> Cut:
     """The arms that have arrived at a gate, of which a share of 1 / reduction goes on, and at least one."""
     order = best_first(race, gate, metric=scheduler.metric)
-    return Cut(scheduler, race, gate, order, keep=max(1, len(order) // reduction))
+    return Cut(scheduler, race, gate, order, keep=max(1, len(order) // reduction), whole=whole or race)
 
 
 def best_first(race: Race, gate: int, *, metric: str) -> tuple[Racer, ...]:

@@ -2,15 +2,16 @@
 
 from jit_sweep.scheduler_spec import Halving, Hyperband, Promotion
 from jit_sweep.schedulers.cutoff import all_here, awaiting, cut
-from jit_sweep.schedulers.ladder import Bracket, bracket_of, brackets
+from jit_sweep.schedulers.ladder import Bracket, brackets, dealt
 from jit_sweep.schedulers.race import Race, Racer, Verdict
 
 
-def halving(scheduler: Halving | Hyperband, race: Race) -> list[Verdict]:
-    """Verdicts that are due: on each arm as it arrives, or on all that reach a gate once nothing more can."""
+def halving(scheduler: Halving | Hyperband, race: Race, *, whole: Race | None = None) -> list[Verdict]:
+    """Verdicts that are due: on each arm as it arrives, or on all that reach a gate once nothing more can. The noise is that
+    of the `whole` race, of which this one may be a bracket."""
     verdicts: list[Verdict] = []
     for gate in range(race.gates):
-        here = cut(scheduler, race, gate, reduction=scheduler.reduction)
+        here = cut(scheduler, race, gate, reduction=scheduler.reduction, whole=whole)
         if scheduler.mode == "asynchronous" or all_here(race, gate):
             verdicts += [here.verdict(racer) for racer in awaiting(race, gate)]
     return verdicts
@@ -34,14 +35,17 @@ def hyperband(scheduler: Hyperband, race: Race) -> list[Verdict]:
     """Verdicts that are due: halving within each bracket, which begins to decide at its own gate."""
     layout = brackets(race.gates, reduction=scheduler.reduction)
     members: dict[Bracket, list[Racer]] = {}
-    for index, racer in enumerate(sorted(race.racers, key=lambda racer: racer.position)):
-        members.setdefault(bracket_of(index, layout), []).append(racer)
+    planned = sorted(race.racers, key=lambda racer: racer.position)
+    for racer, bracket in zip(planned, dealt(len(planned), layout), strict=True):
+        members.setdefault(bracket, []).append(racer)
     verdicts: list[Verdict] = []
     for bracket, racers in members.items():
         verdicts += [
             _passes(racer, gate, bracket) for racer in racers for gate in range(bracket.first_gate) if racer.awaits(gate)
         ]
-        due = halving(scheduler, race.among(racers))
+        # Synchronous verdicts must not depend on what has arrived in other brackets by then.
+        whole = race if scheduler.mode == "asynchronous" else None
+        due = halving(scheduler, race.among(racers), whole=whole)
         verdicts += [verdict for verdict in due if verdict.gate >= bracket.first_gate]
     return verdicts
 

@@ -67,11 +67,14 @@ def brackets(gates: int, *, reduction: int) -> list[Bracket]:
     ]
 
 
-def bracket_of(index: int, layout: Sequence[Bracket]) -> Bracket:
-    """The bracket of the arm with this place in the plan: each is filled in turn, and after the last the first again."""
-    place = index % sum(bracket.arms for bracket in layout)
-    for bracket in layout:
-        if place < bracket.arms:
-            return bracket
-        place -= bracket.arms
-    raise AssertionError("an index below the sum lies in some bracket")
+def dealt(arms: int, layout: Sequence[Bracket]) -> list[Bracket]:
+    """The bracket of each arm, in the order of the plan: dealt so that at any point the brackets are filled in proportion."""
+    total = sum(bracket.arms for bracket in layout)
+    given = dict.fromkeys(layout, 0)
+    hands = []
+    for place in range(1, arms + 1):
+        # In whole numbers: the bracket that is furthest behind its share of the arms so far.
+        bracket = max(layout, key=lambda each: each.arms * place - given[each] * total)
+        given[bracket] += 1
+        hands.append(bracket)
+    return hands

@@ -21,7 +21,7 @@ def stopping(scheduler: Median | Patient, race: Race) -> list[Verdict]:
 
 
 def _verdict(scheduler: Median | Patient, race: Race, racer: Racer, gate: int) -> Verdict:
-    here = Cut(scheduler, race, gate, best_first(race, gate, metric=scheduler.metric), keep=0)
+    here = Cut(scheduler, race, gate, best_first(race, gate, metric=scheduler.metric), keep=0, whole=race)
     allowed = here.allowance()
     where = f"at {racer.gates[gate]} images"
     if racer.protected:

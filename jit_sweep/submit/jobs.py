@@ -82,7 +82,7 @@ def submit(spec: SweepSpec, *, address: str, home: Home, wait: bool, echo: Echo)
     package_folders()
     submission = submission_of(spec, target=target, home=home)
     _quieten_ray()
-    with _explained(target):
+    with explained(target):
         check_answers(target)
         client = JobSubmissionClient(target.url)
         job_id = _current_job(client, submission, target=target, echo=echo)
@@ -137,7 +137,8 @@ def _check_no_override(target: Address) -> None:
 
 
 @contextmanager
-def _explained(target: Address) -> Iterator[None]:
+def explained(target: Address) -> Iterator[None]:
+    """Turns what Ray's client raises into a UserError with the address."""
     try:
         yield
     except AuthenticationError as error:

@@ -1,0 +1,59 @@
+"""What a scheduler can do for a plan, said before anything starts; above all where it can do nothing."""
+
+from collections.abc import Sequence
+
+from jit_sweep.plan import Entry, Plan, proposals, searches
+from jit_sweep.scheduler_spec import Early, Ladder, Median, NoScheduler
+from jit_sweep.schedulers.race import LEAST_FREEDOM
+
+
+def notes(plan: Plan) -> list[str]:
+    """A line for each race of the plan's grids and for each search."""
+    scheduler = plan.spec.scheduler
+    if isinstance(scheduler, NoScheduler):
+        return []
+    races: dict[str, list[Entry]] = {}
+    for entry in plan.entries:
+        races.setdefault(entry.race, []).append(entry)
+    grids = [_line(race, _gates(entries), _nothing(scheduler, entries), scheduler) for race, entries in races.items()]
+    return grids + [_search_line(plan, scheduler, stage) for stage in searches(plan.spec)]
+
+
+def _line(what: str, gates: tuple[int, ...], nothing: str, scheduler: Early) -> str:
+    if nothing:
+        return f"{what}: nothing can be stopped early: {nothing}"
+    kind = getattr(scheduler, "kind", "")
+    points = ", ".join(f"{gate:,}" for gate in gates)
+    return f"{what}: arms may stop at {points} images, by {kind} on {scheduler.metric}"
+
+
+def _search_line(plan: Plan, scheduler: Early, stage: int) -> str:
+    search = searches(plan.spec)[stage]
+    freedom = proposals(plan)[stage] * (search.seeds - 1)
+    nothing = _noise_unknown(scheduler, freedom)
+    return f"stage={stage} (search): " + (f"nothing can be stopped early: {nothing}" if nothing else f"by {scheduler.metric}")
+
+
+def _gates(entries: Sequence[Entry]) -> tuple[int, ...]:
+    return max((entry.gates for entry in entries), key=len)
+
+
+def _nothing(scheduler: Early, entries: Sequence[Entry]) -> str:
+    """Why no arm of a race can be stopped; empty where some can."""
+    arms: dict[str, list[Entry]] = {}
+    for entry in entries:
+        arms.setdefault(entry.racer, []).append(entry)
+    if not _gates(entries):
+        return f"no rung lies between `first_rung` and the end, {max(entry.images for entry in entries):,} images"
+    if all(entry.protected for entry in entries):
+        return "every arm is part of a planned contrast; name the grid's `contrasts`, or [] for none"
+    fewest = scheduler.startup_arms + 1 if isinstance(scheduler, Median) else 2
+    if len(arms) < fewest and isinstance(scheduler, Ladder | Median):
+        return f"it has {len(arms)} arms, and the first verdict takes {fewest}"
+    return _noise_unknown(scheduler, sum(len(seeds) - 1 for seeds in arms.values()))
+
+
+def _noise_unknown(scheduler: Early, freedom: int) -> str:
+    if scheduler.s_train is not None or freedom >= LEAST_FREEDOM:
+        return ""
+    return "the spread over seeds is not known; declare `s_train`, or give some arms several seeds"

@@ -1,0 +1,78 @@
+"""A second node of a head's cluster, on the same host."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from tests.cluster import Head
+
+JOIN_S = 60.0
+
+
+@dataclass
+class SecondNode:
+    """It joins, loses its raylet, and joins anew."""
+
+    head: Head
+    more: dict[str, str]
+    """Added to its environment."""
+    ip: str = "127.0.0.1"
+    within: Sequence[str] = ()
+    """What runs it, such as `ip netns exec NAME`."""
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start it, and do not wait. Its processes are known by the head's home, and end with the head."""
+        options = {
+            "address": self.head.address,
+            "node-ip-address": self.ip,
+            "dashboard-agent-listen-port": 0,
+            "min-worker-port": 0,
+            "max-worker-port": 0,
+            "num-cpus": 1,
+        }
+        command = [*self.within, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        environment = {"HOME": str(self.head.home), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+        with (self.head.home / "second_node.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command + [f"--{name}={value}" for name, value in options.items()],
+                env={**environment, **self.head.client_env, **self.more},
+                cwd=self.head.home,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Until the cluster counts two nodes."""
+        deadline = time.monotonic() + JOIN_S
+        while sum(node["raylet"].get("state") == "ALIVE" for node in self._nodes()) < 2:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the second node did not join:\n{(self.head.home / 'second_node.log').read_text()}")
+            time.sleep(0.1)
+
+    def raylets(self) -> list[psutil.Process]:
+        """Its raylet, once there is one."""
+        if self.process is None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            below = psutil.Process(self.process.pid).children(recursive=True)
+            return [process for process in below if process.name() == "raylet"]
+        return []
+
+    def end(self) -> None:
+        """What is left of a node whose raylet is dead, so that another can be started."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _nodes(self) -> list[dict[str, dict[str, str]]]:
+        nodes: list[dict[str, dict[str, str]]] = self.head.call("/nodes?view=summary")["data"]["summary"]
+        return nodes
