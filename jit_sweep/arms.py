@@ -10,7 +10,6 @@ from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow
 from jit_sweep.plan import arm_label
 from jit_sweep.statistics import mean, sample_sd
 from search_spaces.axes import AxisValue
-from trainables.cost import training_flops
 from trainables.metrics import METRICS
 
 
@@ -99,7 +98,7 @@ class Arm:
     @cached_property
     def training_flops(self) -> int:
         """FLOPs of training one of its trials to its budget."""
-        return training_flops(self.trials[0].entry.trial, images=self.images)
+        return self.trials[0].entry.training_flops
 
     @cached_property
     def metrics(self) -> dict[str, Spread]:

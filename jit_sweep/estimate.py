@@ -167,7 +167,7 @@ def _job(spec: SweepSpec, entries: Sequence[Entry], shape: str, measured: Measur
     first = entries[0]
     training_s = first.images / (measured.images_per_second * spec.resources.workers)
     rungs_s = len(first.rungs) * _rung_s(spec, measured)
-    scores_s = sum(measured.sampled_s * (2) for entry in entries)
+    scores_s = sum(measured.sampled_s * (1 if entry.evaluation.weights == RAW else 2) for entry in entries)
     return Job(first, shape, measured, TRIAL_START_S + training_s + rungs_s + scores_s)
 
 

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pydantic import ValidationError
-from yaml import YAMLError, safe_load
-
 from jit_sweep.errors import UserError
 from jit_sweep.plan import arm_label
 from jit_sweep.results import Results
 from search_spaces.axes import AXES, AxisValue
+from trainables.yaml_file import parsed
 
 
 def conditions(given: Sequence[str]) -> dict[str, AxisValue]:
@@ -19,7 +17,8 @@ def conditions(given: Sequence[str]) -> dict[str, AxisValue]:
         axis, equals, text = word.partition("=")
         if not equals:
             raise UserError(f"`--where` must be AXIS=VALUE, got {word!r}")
-        found[known_axis(axis, option="--where")] = _value(axis, text)
+        name = known_axis(axis, option="--where")
+        found[name] = _value(name, text)
     return found
 
 
@@ -60,8 +59,8 @@ def by_axis(results: Results, axis: str) -> dict[str, Results]:
 
 def _value(axis: str, text: str) -> AxisValue:
     try:
-        return AXES[axis].check(None if text == "none" else safe_load(text))
-    except (ValueError, ValidationError, YAMLError) as error:
+        return AXES[axis].check(None if text == "none" else parsed(text))
+    except ValueError as error:
         raise UserError(f"`--where`: {error}") from None
 
 

@@ -18,8 +18,8 @@ from jit_sweep.scheduler_spec import Early, NoScheduler, SchedulerSpec
 from jit_sweep.schedulers.race import Standing, Verdict
 from jit_sweep.schedulers.referee import Referee
 
-_MORE_FOLLOWS = frozenset({EventKind.CACHE_HIT, EventKind.DIVERGED, EventKind.KNOWN_RUNGS, EventKind.REOPENED, EventKind.BEGUN})
-"""Kinds that belong to the same change as the event before them, so that nothing is judged in between."""
+_MORE_FOLLOWS = frozenset({EventKind.CACHE_HIT, EventKind.DIVERGED, EventKind.KNOWN_RUNGS, EventKind.REOPENED})
+"""Kinds that may belong to the same change as the event before them, so that nothing is judged in between."""
 
 
 class Judged(NamedTuple):
@@ -51,13 +51,17 @@ def judged(reader: LedgerReader, sweep: str) -> list[Judged]:
 
 def replayed(reader: LedgerReader, sweep: str, scheduler: Early | NoScheduler) -> list[Judged]:
     """The verdicts that follow from all the other events. `scheduler`: the one that the sweep began with."""
-    told = [event for event in _events(reader, sweep) if event.kind is not EventKind.JUDGED]
+    told = _events(reader, sweep)
     diary = _Diary(Referee(scheduler))
     for event, following in zip(told, [*told[1:], None], strict=True):
         diary.read(event)
-        if following is None or following.kind not in _MORE_FOLLOWS:
+        if event.kind is not EventKind.JUDGED and not _is_one_change(event, following):
             diary.judge()
     return diary.verdicts
+
+
+def _is_one_change(event: EventRow, following: EventRow | None) -> bool:
+    return following is not None and following.kind in _MORE_FOLLOWS and following.at == event.at
 
 
 def _events(reader: LedgerReader, sweep: str) -> list[EventRow]:

@@ -42,6 +42,12 @@ TORCH_FREE = (
     "jit_sweep.spec",
     "jit_sweep.plan",
     "jit_sweep.pareto",
+    "jit_sweep.probe",
+    "jit_sweep.estimate",
+    "jit_sweep.budgets",
+    "jit_sweep.schedulers.notes",
+    "trainables.measurement",
+    "trainables.outbox",
     "jit_sweep.ledger.reader",
 )
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas")

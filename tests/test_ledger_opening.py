@@ -6,25 +6,32 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger import schema
+from jit_sweep.ledger import connect, migrations, schema
 from jit_sweep.ledger.connect import open_engine, writing
+from jit_sweep.ledger.file_systems import network_file_system
 from jit_sweep.ledger.lease import TTL_S, LeaseHeld, LeaseLost, acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import Owner
+from jit_sweep.ledger.records import EntryState, Owner
 from jit_sweep.ledger.writer import LedgerWriter
+from jit_sweep.plan import recipe_id
 from jit_sweep.redact import redact, redact_all
-from tests.desk import ALICE, BOB, FACTS, Desk, HandClock, contents, planned
+from tests.desk import ALICE, BOB, FACTS, OBJECTIVE, Desk, HandClock, contents, planned
+from trainables.report import Ended, Scored
 
 pytest_plugins = ("tests.ledger_databases",)
 
 HERE = Path(__file__).parent.parent
+VERSION_1 = Path(__file__).parent / "ledger_version_1.sql"
 
 
 def test_a_ledger_is_made_once_and_keeps_its_rows(ledger_uri: str) -> None:
@@ -48,6 +55,117 @@ def test_a_newer_ledger_is_refused_by_its_version(ledger_uri: str) -> None:
         connection.execute(update(schema.schema_version).values(version=newer))
     with pytest.raises(UserError, match=rf"newer jit-sweep \(schema {newer}, this one knows {newer - 1}\)"):
         open_engine(ledger_uri)
+
+
+@pytest.fixture
+def old_uri(ledger_uri: str) -> str:
+    """A ledger of version 1, with a sweep in it."""
+    script = VERSION_1.read_text()
+    if ledger_uri.startswith("sqlite"):
+        with closing(sqlite3.connect(ledger_uri.removeprefix("sqlite:///"))) as connection:
+            connection.executescript(script.replace("{counting}", "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT"))
+    else:
+        with psycopg.connect(ledger_uri) as connection:
+            connection.execute(script.replace("{counting}", "BIGSERIAL PRIMARY KEY").encode())
+    return ledger_uri
+
+
+def test_an_old_ledger_is_brought_up_to_date_and_its_rows_kept(old_uri: str) -> None:
+    engine = open_engine(old_uri)
+    with engine.connect() as connection:
+        versions = connection.scalars(select(schema.schema_version.c.version).order_by("version")).all()
+    assert versions == list(range(1, schema.SCHEMA_VERSION + 1))
+    reader = LedgerReader(engine)
+    rows = reader.entries("mine")
+    assert [(row.seed, row.state, row.why, row.race, row.gates, row.alone) for row in rows] == [
+        (0, EntryState.DONE, "", "", (), False),
+        (1, EntryState.PAUSED, "", "", (), False),
+        (0, EntryState.WAITING, "", "", (), False),
+    ]
+    assert [row.racer for row in rows] == [recipe_id(row.trial) for row in rows]
+    assert rows[0].racer == rows[1].racer != rows[2].racer
+    assert [(score.values, score.collapsed) for score in reader.scores("mine")] == [({OBJECTIVE: 1200.5}, False)]
+    assert [(row.outcome, row.checkpoint_images, row.micro_batch) for row in reader.attempts("mine")] == [
+        ("paused", 480, None),
+        ("done", 960, None),
+    ]
+    assert [row.value for row in reader.rung_values("mine")] == [0.5]
+    assert len(reader.events_since("mine", 0, limit=100)) == 10
+    assert reader.sweep("mine").stop_asked_by is None
+
+
+def test_an_upgraded_ledger_has_the_columns_and_indices_of_a_new_one(old_uri: str, tmp_path: Path) -> None:
+    upgraded, fresh = inspect(open_engine(old_uri)), inspect(open_engine(f"sqlite:///{tmp_path}/new.db"))
+    assert set(upgraded.get_table_names()) == set(fresh.get_table_names()) == set(schema.metadata.tables)
+    for name, table in schema.metadata.tables.items():
+        columns = {column["name"]: column["nullable"] for column in upgraded.get_columns(name)}
+        assert columns == {column.name: column.nullable for column in table.columns}, name
+        indices = {index["name"] for index in upgraded.get_indexes(name) if not index.get("duplicates_constraint")}
+        assert {index.name for index in table.indexes} <= indices, name
+        assert upgraded.get_pk_constraint(name)["constrained_columns"] == [column.name for column in table.primary_key], name
+
+
+def test_a_sweep_of_an_old_ledger_goes_on(old_uri: str) -> None:
+    desk = Desk(open_engine(old_uri), clock=HandClock(2000.0))
+    desk.writer.reopen("mine")
+    done, paused, waiting = desk.reader.entries("mine")
+    assert [row.state for row in (done, paused, waiting)] == [EntryState.DONE, EntryState.WAITING, EntryState.WAITING]
+    attempt = desk.writer.begin("mine", paused.trial_id, paused.images, lane="lane-0", host="node", pid=11)
+    assert attempt is not None
+    assert (attempt.number, attempt.images, attempt.checkpoint) == (2, 480, "file:///c/480")
+    value = Scored(images=960, evaluation=paused.evaluation_id, n=64, values={OBJECTIVE: 1.0}, grid="file:///g", collapsed=True)
+    end = Ended(images=960, outcome="done", train_s=1.0, evaluation_s=1.0, checkpoint_s=1.0)
+    desk.tell(attempt, value, end)
+    assert {(score.trial_id, score.collapsed) for score in desk.reader.scores("mine")} == {
+        (done.trial_id, False),
+        (paused.trial_id, True),
+    }
+    desk.plan(planned(seed=7))
+    assert len(desk.reader.entries("mine")) == 4
+
+
+def test_a_trial_in_a_form_that_is_read_no_more_does_not_stop_the_upgrade(old_uri: str) -> None:
+    raw = create_engine(_driver(old_uri))
+    with raw.begin() as connection:
+        connection.execute(text("UPDATE trial SET config = '{}'"))
+    raw.dispose()
+    with open_engine(old_uri).connect() as connection:
+        assert set(connection.scalars(select(schema.entry.c.racer))) == {""}
+
+
+def test_processes_that_upgrade_a_ledger_together_all_succeed(old_uri: str) -> None:
+    program = "import sys; from jit_sweep.ledger.connect import open_engine; open_engine(sys.argv[1])"
+    command = [sys.executable, "-c", program, old_uri]
+    processes = [subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, errors
+    with open_engine(old_uri).connect() as connection:
+        assert len(connection.execute(select(schema.schema_version)).all()) == schema.SCHEMA_VERSION
+
+
+def test_an_upgrade_that_fails_leaves_the_old_ledger_as_it_was(old_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(connection: Connection) -> None:
+        good(connection)
+        raise OSError("the power is out")
+
+    good = migrations._MIGRATIONS[1]
+    monkeypatch.setattr(migrations, "_MIGRATIONS", {1: failing})
+    with pytest.raises(OSError, match="power"):
+        open_engine(old_uri)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="schema 1"):
+        open_engine(old_uri, create=False)
+    assert len(LedgerReader(open_engine(old_uri)).entries("mine")) == 3
+
+
+def test_a_command_that_only_reads_leaves_an_old_ledger_alone_and_says_what_upgrades_it(old_uri: str) -> None:
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"older jit-sweep \(schema 1, this one needs \d+\); `jit-sweep run` upgrades it"):
+            open_engine(old_uri, create=False)
+
+
+def _driver(uri: str) -> str:
+    return uri.replace("postgresql:", "postgresql+psycopg:")
 
 
 def test_reading_where_no_ledger_is_says_so_and_makes_none(tmp_path: Path) -> None:
@@ -90,6 +208,67 @@ def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="folder must be writable"):
         open_engine(f"sqlite:///{tmp_path}/file/ledger.db")
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw,relatime 0 0
+tmpfs /dev/shm tmpfs rw 0 0
+filer:/export {folder}/home nfs4 rw,vers=4.2 0 0
+/dev/sdb1 {folder}/home/scratch xfs rw 0 0
+me@host:/ {folder}/with\\040blank\\134and\\011tab fuse.sshfs rw 0 0
+//server/share {folder}/büro cifs rw 0 0
+/dev/sdc1 {folder}/over nfs rw 0 0
+/dev/sdc2 {folder}/over ext4 rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("", ""),
+        ("homestead", ""),
+        ("home", "nfs4"),
+        ("home/alice/sweeps", "nfs4"),
+        ("home/scratch/alice", ""),
+        ("with blank\\and\ttab/deep", "fuse.sshfs"),
+        ("büro", "cifs"),
+        ("over/it", ""),
+    ],
+)
+def test_a_folder_lies_on_the_file_system_that_is_mounted_nearest_above_it(tmp_path: Path, folder: str, kind: str) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS.format(folder=tmp_path))
+    assert network_file_system(tmp_path / folder, mounts=mounts) == kind
+
+
+def test_a_link_lies_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "mounts").write_text(MOUNTS.format(folder=tmp_path))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    assert network_file_system(tmp_path / "link", mounts=tmp_path / "mounts") == "nfs4"
+
+
+def test_where_nothing_tells_the_mounts_a_folder_counts_as_local(tmp_path: Path) -> None:
+    assert network_file_system(tmp_path, mounts=tmp_path / "missing") == ""
+
+
+def test_a_mount_whose_name_is_no_text_hides_no_other(tmp_path: Path) -> None:
+    lines = MOUNTS.format(folder=tmp_path).encode() + b"/dev/sdd1 /\xff\xfe ext4 rw 0 0\n"
+    (tmp_path / "mounts").write_bytes(lines)
+    assert network_file_system(tmp_path / "home", mounts=tmp_path / "mounts") == "nfs4"
+
+
+def test_a_sqlite_ledger_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounts").write_text(MOUNTS.format(folder=tmp_path))
+    monkeypatch.setattr(connect, "network_file_system", partial(network_file_system, mounts=tmp_path / "mounts"))
+    with pytest.raises(UserError) as refusal:
+        open_engine(f"sqlite:///{tmp_path}/home/alice/ledger.db")
+    assert str(refusal.value) == (
+        "a sqlite ledger must lie on a local disk, since its locks fail on network file systems, got "
+        f"{tmp_path}/home/alice (nfs4); choose another home with --home, or a postgresql:// ledger"
+    )
+    assert not (tmp_path / "home/alice/ledger.db").exists()
+    open_engine(f"sqlite:///{tmp_path}/home/scratch/ledger.db")
 
 
 def test_a_file_that_is_no_database_is_the_users_mistake(tmp_path: Path) -> None:

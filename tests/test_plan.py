@@ -5,12 +5,17 @@ from typing import Any
 
 import pytest
 
+from jit_sweep.cli.planning import entry_row, show
 from jit_sweep.errors import UserError
-from jit_sweep.plan import Plan, plan, searches
+from jit_sweep.plan import Plan, plan, proposals, searches
 from jit_sweep.read_spec import read_spec
-from search_spaces.axes import AXES, put
+from search_spaces.axes import AXES, axis_values, put
+from search_spaces.constraints import QUANTITIES, excess
 from search_spaces.presets import PRESETS, preset
 from tests.sweeps import write_sweep
+from trainables.assignment import EvaluationConfig
+from trainables.config import TrialConfig, Uniform
+from trainables.model_config import ConvStemEmbedding
 
 
 def planned(folder: Path, **changes: Any) -> Plan:
@@ -149,6 +154,80 @@ def test_every_axis_changes_something(name: str) -> None:
     recipe = preset("jit-tiny")
     cell = put(recipe, {name: VALUES[name]})
     assert (cell.recipe != recipe) != (list(cell.evaluation.values()) == [VALUES[name]])
+
+
+def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
+    entry = planned(tmp_path).entries[0]
+    recipe, data = preset("jit-tiny"), entry.trial.data
+    for name, value in VALUES.items():
+        cell = put(recipe, {name: value})
+        trial = TrialConfig.model_validate({**cell.recipe.model_dump(), "data": data})
+        evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
+        assert axis_values(trial, evaluation)[name] == value
+
+
+def test_only_axes_that_exist_have_a_value(tmp_path: Path) -> None:
+    entry = planned(tmp_path).entries[0]
+    diffusion = entry.trial.diffusion.model_copy(update={"t_sampling": Uniform()})
+    values = axis_values(entry.trial.model_copy(update={"diffusion": diffusion}), entry.evaluation)
+    assert AXES.keys() - values.keys() == {"t_mu", "t_sigma"}
+
+
+def test_an_embedding_that_the_bottleneck_axis_cannot_write_is_no_value_of_it(tmp_path: Path) -> None:
+    entry = planned(tmp_path).entries[0]
+    model = entry.trial.model.model_copy(update={"embedding": ConvStemEmbedding()})
+    assert "bottleneck" not in axis_values(entry.trial.model_copy(update={"model": model}), entry.evaluation)
+
+
+def test_cells_above_a_limit_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = grid({"patch_size": [4, 8, 16], "prediction": ["x", "v"]}, seeds=2, limits={"tokens": 20})
+    found = planned(tmp_path, **changes)
+    assert {entry.arm["patch_size"] for entry in found.entries} == {8, 16}
+    assert len(found.entries) == 8
+    assert found.left_out == {0: 2}
+    show(write_sweep(tmp_path, **changes), as_json=False)
+    assert "stage 0: 2 cells left out, above the grid's limits" in capsys.readouterr().out
+
+
+def test_nothing_is_left_out_at_a_limit_itself(tmp_path: Path) -> None:
+    found = planned(tmp_path, **grid({"patch_size": [8, 16]}, limits={"tokens": 16}))
+    assert (len(found.entries), found.left_out) == (2, {})
+
+
+def test_a_grid_or_search_that_is_above_its_limits_everywhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`limits` must leave some trials, got none of 2 within tokens=3; raise a limit"):
+        planned(tmp_path, **grid({"patch_size": [8, 16]}, limits={"tokens": 3}))
+    search = {"trials": 2, "axes": {"depth": {"low": 2, "high": 9}}, "limits": {"parameters": 10}}
+    with pytest.raises(
+        UserError, match="`limits` must leave some trials, got none at the ends of the axes within parameters=10"
+    ):
+        planned(tmp_path, stages=[{"search": search}])
+
+
+@pytest.mark.parametrize(
+    ("more", "count"),
+    [({}, 3), ({"limits": {"tokens": 20}}, 2), ({"seeds": 4}, 12), ({"trials": 1, "seeds": 4}, 4)],
+)
+def test_a_search_of_choices_proposes_as_many_as_there_are_within_its_limits_with_every_seed(
+    tmp_path: Path, more: dict[str, Any], count: int
+) -> None:
+    search = {"trials": 9, "axes": {"patch_size": [4, 8, 16]}, **more}
+    assert proposals(planned(tmp_path, stages=[{"search": search}])) == {0: count}
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_every_quantity_that_can_be_limited_is_what_the_plan_shows_and_grows_with_the_model(tmp_path: Path, name: str) -> None:
+    small, large = planned(tmp_path, **grid({"patch_size": [16, 4]})).entries
+    values = [QUANTITIES[name].of(entry.trial, entry.images) for entry in (small, large)]
+    assert values == [entry_row(entry).get(name, value) for entry, value in zip((small, large), values, strict=True)]
+    assert values[0] < values[1] or name in ("parameters", "memory_gib")  # small patches make a small head
+    deeper = small.trial.model_copy(update={"model": small.trial.model.model_copy(update={"depth": 9})})
+    assert QUANTITIES[name].of(deeper, small.images) > values[0] or name == "tokens"
+
+
+def test_what_is_over_a_limit_is_over_it_by_a_share(tmp_path: Path) -> None:
+    trial = planned(tmp_path, **grid({"patch_size": [4]})).entries[0].trial
+    assert excess({"tokens": 16, "parameters": 1e9}, trial, images=16) == {"tokens": 3.0}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -499,6 +499,7 @@ def test_what_does_not_race_is_never_stopped(track: Track) -> None:
 
 
 LADDER = (192, 384, 576)
+MOST_PROPOSED = 9
 CAUSES = (Cause.WORKER_LOST, Cause.NODE_LOST, Cause.PREEMPTED, Cause.OUT_OF_MEMORY, Cause.BUG, Cause.STORAGE_ERROR)
 
 
@@ -522,7 +523,7 @@ class Weekend:
         self.desk.plan(*entries)
 
     def run(self, *, steps: int) -> None:
-        grid = [racing(arm, seed, gates=LADDER, protected=arm == 5) for arm in range(7) for seed in range(2)]
+        grid = [racing(arm, seed, gates=LADDER, protected=arm == 5) for arm in range(9) for seed in range(2)]
         self.plan(grid + [racing(arm, gates=LADDER, stage=1, race="stage=1") for arm in (1, 2, 11, 12)])
         deeds = (self.begin, self.arrive, self.fail, self.restart, self.propose, self.measure_elsewhere, self.settle)
         for _ in range(steps):
@@ -532,7 +533,7 @@ class Weekend:
 
     def end(self) -> None:
         """No more accidents: what can still run does."""
-        while self.proposed < 6:
+        while self.proposed < MOST_PROPOSED:
             self.propose()
         self.desk.writer.searched("mine", 2)
         self.restart()
@@ -584,7 +585,7 @@ class Weekend:
         self.desk.writer.plan_entries("mine", [entry for entry in self.entries.values() if entry.origin == "grid"])
 
     def propose(self) -> None:
-        if self.proposed < 6:
+        if self.proposed < MOST_PROPOSED:
             arm, self.proposed = 20 + self.proposed, self.proposed + 1
             self.plan([racing(arm, seed, gates=LADDER, stage=2, race="stage=2", origin="search") for seed in range(2)])
         else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Wait, next_step, shape_of, work_of
+from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Wait, next_step, work_of
 from jit_sweep.ledger.records import EntryRow, EntryState
 from search_spaces.presets import preset
 from trainables.assignment import EvaluationConfig
@@ -92,8 +92,8 @@ def test_a_proposal_with_several_seeds_counts_once() -> None:
 
 def test_a_trial_of_the_shape_that_a_lane_stands_ready_for_goes_before_a_longer_one() -> None:
     short, long = row(0), row(1, patch_size=4)
-    assert what([short, long], Now(at=0.0, shape=shape_of(row(7)))) == work_of(short)
-    assert what([short, long], Now(at=0.0, shape=shape_of(row(7, patch_size=8)))) == work_of(long)
+    assert what([short, long], Now(at=0.0, shape=row(7).shape)) == work_of(short)
+    assert what([short, long], Now(at=0.0, shape=row(7, patch_size=8).shape)) == work_of(long)
 
 
 def test_a_trial_is_not_tried_again_before_its_time() -> None:

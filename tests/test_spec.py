@@ -8,6 +8,7 @@ import pytest
 from jit_sweep.errors import UserError
 from jit_sweep.read_spec import read_spec, shipped_sweeps
 from jit_sweep.spec import SweepSpec
+from jit_sweep.stages import SearchStage
 from tests.sweeps import tiny_sweep, write_sweep
 
 
@@ -102,6 +103,77 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
 )
 def test_a_mistake_is_refused_with_its_rule(tmp_path: Path, changes: dict[str, Any], rule: str) -> None:
     assert rule in complaint(tmp_path, **changes)
+
+
+def search_of(**keys: Any) -> list[dict[str, Any]]:
+    return [{"search": {"trials": 2, "axes": {"depth": [1, 2]}, **keys}}]
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ({"sampler": "tpee"}, "`sampler` must be one of bruteforce, cmaes, gp, nsgaii, nsgaiii, qmc, random, tpe, got 'tpee'"),
+        ({"options": {"seed": 3}}, "`options` must not name the seed, got seed=3; write `seed` beside `sampler`"),
+        ({"axes": {"seed": [0, 1]}}, "an axis must change what is compared, got 'seed'; write `seeds` beside the axes"),
+        ({"seeds": 0}, "seeds: input should be greater than 0, got 0"),
+        ({"limits": {"parameter": 1.0}}, "must name registered quantities, got 'parameter'; did you mean 'parameters'?"),
+        ({"limits": {"tokens": 0}}, "limits.tokens: input should be greater than 0, got 0"),
+        ({"objectives": ["fd_efflite0_96"]}, "`objectives` must be two or more, each once, with a metric among them"),
+        ({"objectives": ["tokens", "parameters"]}, "`objectives` must be two or more, each once, with a metric among them"),
+        ({"objectives": ["fd_efflite0_96"] * 2}, "`objectives` must be two or more, each once"),
+        ({"objectives": ["fd_efflite0_96", "tflops"]}, "got 'tflops'; did you mean 'train_tflops'?"),
+        ({"objectives": ["fd_efflite0_96", "tokens"], "sampler": "cmaes"}, "`sampler` cmaes has one objective"),
+        (
+            {"axes": {"t_mu": {"low": 0, "high": 1}}, "sampler": "bruteforce"},
+            "`sampler` bruteforce needs axes of choices or whole numbers, got a range of t_mu",
+        ),
+        ({"warm_start": ["a", "a"]}, "`warm_start` must not repeat a sweep"),
+    ],
+)
+def test_a_search_that_no_sampler_can_make_is_refused_with_its_rule(tmp_path: Path, keys: dict[str, Any], rule: str) -> None:
+    assert rule in complaint(tmp_path, stages=search_of(**keys))
+
+
+def test_a_search_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    keys = {
+        "sampler": "nsgaii",
+        "options": {"population_size": 8},
+        "seeds": 2,
+        "limits": {"parameters": 5.0e6},
+        "objectives": ["fd_efflite0_96", "train_tflops"],
+        "warm_start": ["earlier"],
+    }
+    spec = read_spec(write_sweep(tmp_path, stages=search_of(**keys)))
+    assert SweepSpec.model_validate(spec.model_dump(mode="json", by_alias=True)) == spec
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [
+        ({"depth": 2}, True),
+        ({"depth": 3}, False),
+        ({"t_mu": 0.5}, True),
+        ({"t_mu": 1.5}, False),
+        ({"width": 32}, True),
+        ({"width": 32.0}, False),
+        ({"rope": True}, True),
+        ({"rope": 1}, False),
+        ({"grad_clip": None}, True),
+        ({"noise_scale": 1.0}, False),
+        ({}, True),
+    ],
+)
+def test_a_search_knows_what_lies_in_its_space(tmp_path: Path, values: dict[str, Any], inside: bool) -> None:
+    axes = {
+        "depth": [1, 2],
+        "t_mu": {"low": 0, "high": 1},
+        "width": {"low": 16, "high": 64},
+        "rope": [True],
+        "grad_clip": [None],
+    }
+    (stage,) = read_spec(write_sweep(tmp_path, stages=search_of(axes=axes))).stages
+    assert isinstance(stage, SearchStage)
+    assert stage.search.holds(values) is inside
 
 
 def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None:

@@ -141,10 +141,10 @@ def test_a_trial_that_goes_on_is_reopened_and_its_cause_forgotten(desk: Desk, st
     entry = planned(arm=X)
     desk.plan(entry)
     attempt = desk.begin(entry)
-    desk.writer.fail(entry.trial_id, attempt.number, cause=Cause.STALLED, detail="no step for a minute")
+    desk.writer.fail(entry.trial_id, attempt.number, cause=Cause.BUG, detail="it raised")
     mirror(desk, store).deliver()
     run = only(store.runs("trial"))
-    assert (run.info.status, run.data.tags["state"], run.data.tags["cause"]) == ("FAILED", "failed", "stalled")
+    assert (run.info.status, run.data.tags["state"], run.data.tags["cause"]) == ("FAILED", "failed", "bug")
     desk.writer.reopen(desk.name)
     again = desk.begin(entry)
     mirror(desk, store).deliver()
@@ -182,13 +182,14 @@ def test_arms_that_share_a_trial_but_not_its_evaluation_have_runs_of_their_own(d
 
 def test_a_score_that_another_sweep_made_stands_in_this_sweep_too(desk: Desk, store: MlflowStore) -> None:
     entry = planned(arm=X)
-    desk.train(entry, {OBJECTIVE: 3.0})
+    desk.plan(entry)
+    desk.tell(desk.begin(entry), scored(entry, {OBJECTIVE: 3.0}).model_copy(update={"collapsed": True}), ended(entry))
     theirs = Desk(desk.engine, name="theirs", owner=BOB)
     theirs.plan(entry)
     mirror(theirs, store).deliver()
     run = only(store.runs("trial"))
     assert run.data.tags["sweep"] == "theirs"
-    assert run.data.tags["cached"] == "true"
+    assert (run.data.tags["cached"], run.data.tags["collapsed"]) == ("true", "true")
     assert run.data.metrics[OBJECTIVE] == 3.0
     assert run.info.status == "FINISHED"
 

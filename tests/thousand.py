@@ -42,7 +42,7 @@ from trainables.lane_worker import NAMESPACE  # noqa: E402
 SEED = 20_260_726
 ARMS, SEEDS = 20, 50
 BEAT_S = 0.5
-SILENT_S = 8.0
+SILENT_S = 15.0
 FIRST_PART = 100
 """Trials after which memory is looked at for the first time: all that is loaded once is there by then."""
 Fate = Literal["scored", "diverged", "raises", "exits", "stalls"]

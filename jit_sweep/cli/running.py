@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from jit_sweep.cli import results
 from jit_sweep.cli.output import console, noise_to
 from jit_sweep.cli.planning import planned
+from jit_sweep.costs import cost_line
 from jit_sweep.errors import UserError
 from jit_sweep.executor.answers import check_answers
 from jit_sweep.executor.environment import prepare_environment
@@ -99,10 +100,11 @@ def _run(found: Plan, places: Places, place: Home, *, address: str | None, scree
     with noise_to(place.logs / f"{found.spec.name}.log", screen=screen) as real:
         from jit_sweep.cli.progress import view_of
         from jit_sweep.executor.run import run_sweep
+        from jit_sweep.probe import speeds_here
 
         view = view_of(found, real)
         try:
-            return run_sweep(found, places, address=address, watch=view)
+            return run_sweep(found, places, address=address, watch=view, probed=speeds_here(found.spec, place))
         finally:
             view.close()
 
@@ -115,7 +117,9 @@ def _standing(name: str, places: Places) -> str:
 
 def _print_next(name: str, places: Places, place: Home, *, undelivered: int) -> None:
     screen, options = console(), _options(place)
-    results = read_results(LedgerReader(open_engine(places.ledger, create=False)), name)
+    reader = LedgerReader(open_engine(places.ledger, create=False))
+    results = read_results(reader, name)
+    screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
     if grids := write_sample_grids(results, place.store):
         screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
     if undelivered:

@@ -201,7 +201,8 @@ class SweepActor:
 
     def _work(self, attempt: AttemptRow) -> Work:
         """What a lane is given for an attempt."""
-        rows = [row for row in self._reader.entries(self._sweep) if row.serves(attempt)]
+        entries = self._reader.entries(self._sweep, trials=[attempt.trial_id])
+        rows = [row for row in entries if row.serves(attempt)]
         most = self._reader.most_micro_batch(attempt.trial_id)
         finished = self._reader.finished_images(attempt.trial_id, most=attempt.target_images)
         assignment = assignment_of(rows, self._source, most_micro_batch=most, finished_images=finished)

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from jit_sweep.budgets import SpeedShape
 from jit_sweep.executor import groups
 from jit_sweep.executor.actor import SILENT_S, SweepActor
 from jit_sweep.executor.capacity import concurrent_lanes
@@ -59,6 +60,7 @@ class Driver:
         lease: Lease,
         *,
         tune_storage: str,
+        probed: Mapping[SpeedShape, float] | None = None,
         lane: type[LaneTrial] = LaneTrial,
         silent_s: float = SILENT_S,
     ) -> None:
@@ -69,7 +71,7 @@ class Driver:
         self.stopping = threading.Event()
         self.reason = ""
         self.crash: BaseException | None = None
-        self.purse = Purse(plan.spec, reader)
+        self.purse = Purse(plan.spec, reader, probed=probed)
 
     def to_end(self, watch: Watch) -> Ended:
         """Run until nothing is left to do, or until something asks to stop."""

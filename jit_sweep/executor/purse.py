@@ -1,9 +1,10 @@
 """A sweep's budget, read against its ledger before anything more is begun."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jit_sweep import budgets
+from jit_sweep.budgets import SpeedShape
 from jit_sweep.costs import devices_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
@@ -13,7 +14,9 @@ from jit_sweep.spec import SweepSpec
 class Purse:
     """What a sweep may still spend."""
 
-    def __init__(self, spec: SweepSpec, reader: LedgerReader) -> None:
+    def __init__(self, spec: SweepSpec, reader: LedgerReader, *, probed: Mapping[SpeedShape, float] | None = None) -> None:
+        """`probed`: images a second by shape, for trials of whose shape none has run yet."""
+        self._probed = dict(probed or {})
         self._sweep, self._budget, self._reader = spec.name, spec.budget, reader
         self._devices = devices_of(spec.resources)
         limits = (spec.budget.total_images, spec.budget.gpu_hours, spec.budget.wall_hours, spec.budget.trials)
@@ -25,7 +28,7 @@ class Purse:
             return ""
         attempts = self._reader.attempts_at_trials(self._sweep)
         trials = {each.trial_id: each.trial for each in rows}
-        speeds = budgets.speeds(attempts, trials=trials)
+        speeds = self._probed | budgets.speeds(attempts, trials=trials)
         done = max((attempt.images for attempt in attempts if attempt.trial_id == row.trial_id), default=0)
         need = budgets.need(row.trial, images=max(0, row.images - done), speeds=speeds, devices=self._devices)
         return budgets.refusal(

@@ -1,9 +1,10 @@
 """One run of a sweep: ledger, cluster, driver and tracking put together, and taken apart again whatever happens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from jit_sweep.budgets import SpeedShape
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.executor.local import local_cluster, running_cluster
 from jit_sweep.home import Places
@@ -32,8 +33,13 @@ class Ran:
     """Ledger events that MLflow has not got; the next run delivers them."""
 
 
-def run_sweep(plan: Plan, places: Places, *, address: str | None, watch: Watch) -> Ran:
-    """Run a sweep to its end, or until it is interrupted. UserError: a part cannot be reached, or somebody else runs it."""
+def run_sweep(
+    plan: Plan, places: Places, *, address: str | None, watch: Watch, probed: Mapping[SpeedShape, float] | None = None
+) -> Ran:
+    """Run a sweep to its end, or until it is interrupted. UserError: a part cannot be reached, or somebody else runs it.
+
+    `probed`: images a second by shape, where `plan --probe` has measured them.
+    """
     sweep = plan.spec.name
     engine = open_engine(places.ledger)
     reader = LedgerReader(engine)
@@ -50,7 +56,7 @@ def run_sweep(plan: Plan, places: Places, *, address: str | None, watch: Watch) 
             return Ran(SweepState.DONE, undelivered=_mirror(plan, places).close(MIRROR_CLOSE_S))
         with _cluster(address) as storage:
             mirror = _mirror(plan, places)
-            driver = Driver(plan, places, reader, lease, tune_storage=storage or f"{places.storage}/ray")
+            driver = Driver(plan, places, reader, lease, tune_storage=storage or f"{places.storage}/ray", probed=probed)
             ended = driver.to_end(watch)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         undelivered = mirror.close(patience_s)

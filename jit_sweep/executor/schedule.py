@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState
 from jit_sweep.plan import arm_label
-from trainables.cost import training_flops
 
 
 class Work(NamedTuple):
@@ -104,18 +103,11 @@ def work_of(row: EntryRow) -> Work:
     return Work(row.trial_id, row.images)
 
 
-def shape_of(row: EntryRow) -> str:
-    """What two trials share that a lane can train without building or compiling anything anew."""
-    trial = row.trial
-    parts = (trial.model, trial.batch_size, trial.precision, trial.attention, trial.compile)
-    return "|".join(str(part) for part in parts)
-
-
 def _under_way(row: EntryRow, now: Now) -> bool:
     return row.state is EntryState.RUNNING or (work_of(row) in now.in_flight and row.state not in SETTLED)
 
 
 def _order(row: EntryRow, shape: str) -> tuple[int, bool, int, int, int]:
     done = row.attempt.images if row.attempt is not None else 0
-    other = bool(shape) and shape_of(row) != shape
-    return -done, other, -training_flops(row.trial, images=row.images), row.seed, row.position
+    other = bool(shape) and row.shape != shape
+    return -done, other, -row.training_flops, row.seed, row.position

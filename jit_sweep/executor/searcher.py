@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -10,10 +10,10 @@ from ray.tune.search import Searcher
 
 from jit_sweep.executor.proposer import Proposer
 from jit_sweep.executor.purse import Purse
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Work, next_step, shape_of
+from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Work, next_step
 from jit_sweep.ledger.connect import DatabaseAway, is_away
+from jit_sweep.ledger.followed import FollowedEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow
 from jit_sweep.plan import Plan, proposals
 
 _log = logging.getLogger(__name__)
@@ -46,8 +46,7 @@ class LedgerSearcher(Searcher):
         self._proposals = proposals(plan)
         self._searched: set[int] = set()
         self._shape = ""
-        self._rows: Sequence[EntryRow] = ()
-        self._seen = -1
+        self._entries = FollowedEntries(reader, plan.spec.name)
         self._dead_lanes, self._furthest = 0, 0
         self.refused = ""
         """Why no further trial may begin; empty where one may."""
@@ -67,7 +66,7 @@ class LedgerSearcher(Searcher):
             return Searcher.FINISHED
         if self.refused or len(self._in_flight) >= self._lanes:
             return None
-        step = next_step(self._entries(), stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now())
+        step = next_step(self._entries.rows(), stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now())
         match step:
             case Propose(stage):
                 self._propose(stage)
@@ -88,7 +87,7 @@ class LedgerSearcher(Searcher):
         start = self._in_flight.pop(trial_id, None)
         if start is None:
             return
-        self._shape = shape_of(start.row)
+        self._shape = start.row.shape
         if error:
             ray.get(self._actor.give_up.remote(start.work.trial_id))
             self._count_dead_lane()
@@ -106,19 +105,12 @@ class LedgerSearcher(Searcher):
         """Nothing to restore: the ledger has it."""
 
     def _start(self, trial_id: str, step: Start) -> dict[str, Any] | str | None:
-        self.refused = self._purse.refusal(step.row, self._rows)
+        self.refused = self._purse.refusal(step.row, self._entries.rows())
         if self.refused:
             _log.warning("no further trial begins: %s", self.refused)
             return None if self._in_flight else Searcher.FINISHED
         self._in_flight[trial_id] = step
         return {**self._lane_config, "trial": step.work.trial_id, "images": step.work.images}
-
-    def _entries(self) -> Sequence[EntryRow]:
-        """The sweep's entries, read again only where the ledger has changed: Tune asks many times a second."""
-        last = self._reader.last_event(self._plan.spec.name)
-        if last != self._seen:
-            self._rows, self._seen = self._reader.entries(self._plan.spec.name), last
-        return self._rows
 
     def _now(self) -> Now:
         flying = [start.work for start in self._in_flight.values()]
@@ -135,14 +127,13 @@ class LedgerSearcher(Searcher):
         over = [work for work, until in self._busy.items() if time.monotonic() >= until]
         if over:
             ray.get(self._actor.settle.remote())
-            self._seen = -1
         for work in over:
             del self._busy[work]
         return list(self._busy)
 
     def _propose(self, stage: int) -> None:
         """Plan one arm more of a search; a space that yields nothing new has been searched."""
-        entries = self._proposer.propose(self._rows, stage)
+        entries = self._proposer.propose(self._entries.rows(), stage)
         if entries:
             ray.get(self._actor.add_entries.remote(entries))
         else:
@@ -150,7 +141,7 @@ class LedgerSearcher(Searcher):
 
     def _count_dead_lane(self) -> None:
         """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster."""
-        furthest = sum(row.attempt.images for row in self._rows if row.attempt is not None)
+        furthest = sum(row.attempt.images for row in self._entries.rows() if row.attempt is not None)
         self._dead_lanes = self._dead_lanes + 1 if furthest <= self._furthest else 1
         self._furthest = furthest
         if self._dead_lanes >= MOST_DEAD_LANES:

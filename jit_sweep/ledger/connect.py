@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -87,12 +88,12 @@ def _url(uri: str) -> URL:
 
 
 def _engine(url: URL, *, create: bool, uri: str) -> Engine:
-    to_json = partial(json.dumps, allow_nan=False)
+    texts = {"json_serializer": partial(json.dumps, allow_nan=False), "json_deserializer": from_json}
     if url.get_backend_name() == "postgresql":
         timeout = {"connect_timeout": CONNECT_TIMEOUT_S} if "connect_timeout" not in url.query else {}
-        return create_engine(url, json_serializer=to_json, connect_args=timeout, pool_pre_ping=True)
+        return create_engine(url, **texts, connect_args=timeout, pool_pre_ping=True)
     _check_file(Path(str(url.database)), create=create, uri=uri)
-    engine = create_engine(url, json_serializer=to_json, connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = create_engine(url, **texts, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -40,9 +40,17 @@ def _early_stopping(connection: Connection) -> None:
     ):
         connection.execute(text(statement))
     trials = connection.execute(text("SELECT id, config FROM trial")).all()
-    racers = [{"trial": row.id, "racer": recipe_id(TrialConfig.model_validate_json(row.config))} for row in trials]
+    racers = [{"trial": row.id, "racer": racer} for row in trials if (racer := _racer(row.config))]
     if racers:
         connection.execute(text("UPDATE entry SET racer = :racer WHERE trial_id = :trial"), racers)
+
+
+def _racer(config: str) -> str:
+    """Names a trial's arm; empty for a trial in a form that is read no more, which no sweep can plan again either."""
+    try:
+        return recipe_id(TrialConfig.model_validate_json(config))
+    except ValueError:
+        return ""
 
 
 _MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _early_stopping}

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, Row, Select, exists, func, select
@@ -29,7 +29,10 @@ from jit_sweep.ledger.records import (
 )
 
 _ENTRY = schema.entry.c
+_ENTRY_COLUMNS = tuple(_ENTRY.keys())
 _ATTEMPT_COLUMNS = list(schema.attempt.c)
+MOST_NAMED = 500
+"""Trials that a query may name: for more, reading all is quicker."""
 
 
 class LedgerReader:
@@ -57,8 +60,11 @@ class LedgerReader:
             raise UserError(_unknown(name, sorted(sweeps)))
         return sweeps[name]
 
-    def entries(self, sweep: str) -> list[EntryRow]:
-        """The sweep's entries but the superseded ones, by stage and position, each with the sweep's last attempt for it."""
+    def entries(self, sweep: str, *, trials: Collection[str] | None = None) -> list[EntryRow]:
+        """The sweep's entries but the superseded ones, by stage and position, each with the sweep's last attempt for it.
+
+        trials: only the entries of these.
+        """
         attempt, trial = schema.attempt.c, schema.trial.c
         last = (attempt.trial_id == _ENTRY.trial_id) & (attempt.number == _ENTRY.attempt)
         query = (
@@ -66,7 +72,7 @@ class LedgerReader:
             .select_from(schema.entry)
             .join(schema.trial, trial.id == _ENTRY.trial_id)
             .outerjoin(schema.attempt, last)
-            .where(_ENTRY.sweep == sweep, ~_ENTRY.superseded)
+            .where(_ENTRY.sweep == sweep, ~_ENTRY.superseded, *([_ENTRY.trial_id.in_(trials)] if trials is not None else []))
         )
         rows = self._rows(query.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key))
         return [_entry_row(row) for row in rows]
@@ -120,6 +126,16 @@ class LedgerReader:
         event = schema.event.c
         return self._rows(select(func.max(event.id)).where(event.sweep == sweep))[0][0] or 0
 
+    def trials_changed_since(self, sweep: str, after: int) -> frozenset[str] | None:
+        """The trials whose entries the events after the one numbered `after` may have changed; None: those of any trial.
+
+        An event that names a trial changes no other trial's entries.
+        """
+        event = schema.event.c
+        query = select(event.trial_id).where(event.sweep == sweep, event.id > after).distinct().limit(MOST_NAMED + 1)
+        named = frozenset(row.trial_id for row in self._rows(query))
+        return None if None in named or len(named) > MOST_NAMED else named
+
     def stop_asked_by(self, sweep: str) -> str | None:
         """Who has asked the sweep's run to stop."""
         rows = self._rows(select(schema.sweep.c.stop_asked_by).where(schema.sweep.c.name == sweep))
@@ -172,7 +188,7 @@ def _trials_of(sweep: str) -> Select[tuple[str]]:
 
 def _entry_row(row: Row[Any]) -> EntryRow:
     values = row[len(_ATTEMPT_COLUMNS) + 1 :]
-    entry = dict(zip(_ENTRY.keys(), values, strict=True))
+    entry = dict(zip(_ENTRY_COLUMNS, values, strict=True))
     return EntryRow(
         sweep=entry["sweep"],
         key=entry["key"],

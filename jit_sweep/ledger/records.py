@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from trainables.assignment import EvaluationConfig
 from trainables.config import TrialConfig
+from trainables.cost import training_flops
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
 
@@ -199,6 +200,18 @@ class EntryRow:
     @cached_property
     def evaluation(self) -> EvaluationConfig:
         return EvaluationConfig.model_validate_json(self.evaluation_json)
+
+    @cached_property
+    def training_flops(self) -> int:
+        """FLOPs of training its trial to its budget."""
+        return training_flops(self.trial, images=self.images)
+
+    @cached_property
+    def shape(self) -> str:
+        """What two trials share that a lane can train without building or compiling anything anew."""
+        trial = self.trial
+        parts = (trial.model, trial.batch_size, trial.precision, trial.attention, trial.compile)
+        return "|".join(str(part) for part in parts)
 
     def serves(self, attempt: AttemptRow) -> bool:
         """Whether this attempt is made for it now."""

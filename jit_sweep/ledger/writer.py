@@ -91,9 +91,10 @@ class LedgerWriter:
 
     def settle(self, sweep: str) -> None:
         """Close the entries whose score or divergence another sweep has recorded since they were planned."""
+        now = self._clock()
         with self._transaction(sweep) as connection:
-            entries.settle(connection, sweep, now=self._clock())
-            races.judge(connection, sweep, self._referee, now=self._clock())
+            entries.settle(connection, sweep, now=now)
+            races.judge(connection, sweep, self._referee, now=now)
 
     def searched(self, sweep: str, stage: int) -> None:
         """Record that a search has proposed all that it will: what waits for more of it is judged."""

@@ -1,5 +1,6 @@
 """A sweep as an Optuna journal file, for optuna-dashboard and for Optuna's own analyses."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -75,7 +77,9 @@ def _objectives(stage: Stage, objective: str) -> tuple[str, ...]:
 def _new_study(storage: JournalStorage, name: str, objectives: Sequence[str]) -> optuna.Study:
     directions = [direction_of(objective) for objective in objectives]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions)
-    study.set_metric_names(list(objectives))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(objectives))
     return study
 
 

@@ -91,7 +91,8 @@ class Delivery:
             mine = Variant(score.trial_id, score.evaluation_id) == variant(entries[0]) and score.images in wanted
             if mine and score.images > run.mark(EventKind.SCORED):
                 self._upload_grid(run, score.grid, images=score.images)
-                self._log(run, translation.score_points(score), {f"{MARK}{EventKind.SCORED}": str(score.images)})
+                tags = {f"{MARK}{EventKind.SCORED}": str(score.images), **translation.score_tags(collapsed=score.collapsed)}
+                self._log(run, translation.score_points(score), tags)
 
     def write_sweep(self, events: Sequence[EventRow]) -> None:
         """The sweep's state, its results once it has ended, and last the cursor."""

@@ -104,9 +104,14 @@ def event_tags(event: EventRow) -> dict[str, str]:
         case EventKind.COMMITTED:
             return {"checkpoint": redact(data["uri"]), "checkpoint_images": str(data["images"])}
         case EventKind.SCORED:
-            return {"collapsed": str(data.get("collapsed", False)).lower()}
+            return score_tags(collapsed=data.get("collapsed", False))
         case _:
             return {}
+
+
+def score_tags(*, collapsed: bool) -> dict[str, str]:
+    """What goes with a score."""
+    return {"collapsed": str(collapsed).lower()}
 
 
 def score_points(score: ScoreRow) -> list[Metric]:

@@ -48,6 +48,8 @@ class Disturbed:
 
     world: World
     folder: Path
+    seed: int = 0
+    """Of its trials."""
     way: str = "run"
     """`run`, or `submit`: then the command only follows a job of the cluster, whose driver is another process."""
     struck: list[Struck] = field(default_factory=list)
@@ -55,9 +57,7 @@ class Disturbed:
     """Of the commands that were not killed."""
 
     def __post_init__(self) -> None:
-        places = {"storage": f"s3://sweeps/{self.folder.name}", "tracking": self.world.mlflow.url}
-        self.file = write_disturbed(self.folder, **places)
-        self.storage = places["storage"]
+        self.file = write_disturbed(self.folder, seed=self.seed, storage=self.world.storage, tracking=self.world.mlflow.url)
         self.said = self.folder / "said.txt"
         self.runs = 0
 

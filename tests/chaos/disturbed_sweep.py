@@ -8,15 +8,18 @@ NAME = "disturbed"
 AXES = {"prediction": ["x", "v", "eps"], "t_sampling": ["logit_normal", "uniform"], "learning_rate": [1e-3, 3e-3]}
 SCHEDULER = {"kind": "halving", "mode": "synchronous", "reduction": 2, "first_rung": {"images": 240}, "s_train": 0.0}
 EVALUATION = {"n": 8, "sampler": "euler", "steps": 2, "t_eps_sample": 0.05}
-RESOURCES = {"cpus": 1, "concurrent": 2, "checkpoint_interval_s": 0.1}
+RESOURCES = {"cpus": 1, "concurrent": 2, "checkpoint_interval_s": 0.2}
 
 
-def write_disturbed(folder: Path, *, storage: str, tracking: str) -> str:
-    """Its file. A synchronous scheduler decides by what was measured and by nothing else, so that kills change no decision."""
+def write_disturbed(folder: Path, *, seed: int, storage: str, tracking: str) -> str:
+    """Its file. A synchronous scheduler decides by what was measured and by nothing else, so that kills change no decision.
+
+    seed: the trials' own; sweeps of other seeds share no trial, and so may share a storage.
+    """
     return write_sweep(
         folder,
         name=NAME,
-        stages=[{"grid": {"axes": AXES, "seeds": 1, "contrasts": []}}],
+        stages=[{"grid": {"axes": AXES, "seeds": [seed], "contrasts": []}}],
         evaluation=EVALUATION,
         budget={"images_per_trial": 960},
         scheduler=SCHEDULER,

@@ -10,7 +10,12 @@ from tests.chaos.world import World
 
 LANE_KINDS = frozenset({"owner", "worker", "raylet", "partition"})
 """They take a lane with its trial."""
-_TITLES = {"owner": "ray::LaneTrial", "worker": "ray::RayTrainWorker", "writer": "ray::SweepActor", "driver": "jit_sweep.submit"}
+_TITLES = {
+    "owner": "ray::LaneTrial",
+    "worker": "ray::RayTrainWorker",
+    "writer": "ray::SweepActor",
+    "driver": "jit_sweep.submit.entry",
+}
 KINDS = ("command", "owner", "worker", "writer", "raylet", "mlflow", "s3")
 """What `run --address` has; the command is the driver there."""
 

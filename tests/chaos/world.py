@@ -12,7 +12,9 @@ import s3fs
 from tests.chaos.mlflow_server import MlflowServer
 from tests.chaos.second_node import SecondNode
 from tests.cluster import Head, running_head
-from tests.s3_server import S3Server, s3_server
+from tests.s3_server import BUCKET, S3Server, s3_server
+from trainables.data import open_images
+from trainables.evaluation.reference import references
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class World:
     node: SecondNode
     s3: S3Server
     mlflow: MlflowServer
+
+    @property
+    def storage(self) -> str:
+        """Where every sweep keeps its files."""
+        return f"s3://{BUCKET}/store"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,6 +55,7 @@ def whole_world(folder: Path) -> Iterator[World]:
         try:
             world.mlflow.start()
             world.node.start()
+            references(open_images("emoji32"), cache=world.storage)  # else the first trial to end takes the time for it
             world.node.wait()
             world.mlflow.wait()
             yield world

@@ -1,0 +1,98 @@
+"""What the sweep comes to undisturbed: every trial trained in this process, from its seed and in one go.
+
+Not a second sweep through Ray: the trainer and the referee are pure, and this takes seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from jit_sweep.plan import Entry, Plan, plan
+from jit_sweep.read_spec import read_spec
+from jit_sweep.schedulers.race import Race, Racer, Seed
+from jit_sweep.schedulers.referee import Referee
+from trainables.assignment import Assignment
+from trainables.checkpoint import Store
+from trainables.report import Rung
+from trainables.train import train
+
+THREADS = 1
+"""As a lane of one CPU has."""
+
+
+class Said(NamedTuple):
+    """A verdict without its words."""
+
+    racer: str
+    gate: int
+    go_on: bool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Undisturbed trials, kept in a folder: each is trained once, however many sweeps are compared with it."""
+
+    folder: Path
+    plan: Plan
+
+    @classmethod
+    def of(cls, file: str, folder: Path) -> "Reference":
+        return cls(folder, plan(read_spec(file), source=file))
+
+    def weights(self, trial_id: str, images: int) -> Mapping[str, Mapping[str, Tensor]]:
+        """The tensors of a trial at an image count, part by part."""
+        entry = next(entry for entry in self.plan.entries if entry.trial_id == trial_id)
+        store = Store(str(self.folder / str(images)))
+        if store.latest(trial_id, most_images=images) is None:
+            self._train(entry, images=images)
+        commit = store.latest(trial_id, most_images=images)
+        assert commit is not None
+        return store.read(commit).tensors
+
+    @cached_property
+    def verdicts(self) -> frozenset[Said]:
+        """What a synchronous scheduler decides: every arm still in stands at a gate, and then all are judged."""
+        referee, values = Referee(self.plan.spec.scheduler), self.values
+        racers = [
+            Racer(entry.racer, entry.position, entry.gates, entry.protected, (Seed(entry.seed, "coming", {}),))
+            for entry in self.plan.entries
+        ]
+        race, said = Race("", tuple(racers)), set[Said]()
+        for gate in range(race.gates):
+            arrived = tuple(_arrived(racer, gate, values[racer.name]) for racer in race.racers)
+            race = Race("", arrived)
+            due = referee.verdicts(race)
+            race = race.judged(due)
+            said |= {Said(verdict.racer, verdict.gate, verdict.go_on) for verdict in due}
+        return frozenset(said)
+
+    @cached_property
+    def values(self) -> dict[str, dict[int, float]]:
+        """By arm and image count: what rungs compare."""
+        return {entry.racer: self._train(entry, images=entry.images) for entry in self.plan.entries}
+
+    def _train(self, entry: Entry, *, images: int) -> dict[int, float]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(THREADS)
+        rungs = tuple(rung for rung in entry.rungs if rung <= images)
+        assignment = Assignment(
+            trial=entry.trial, images=images, evaluations=(), rungs=rungs, storage=str(self.folder / str(images))
+        )
+        try:
+            told = [report for report in train(assignment) if isinstance(report, Rung)]
+        finally:
+            torch.set_num_threads(before)
+        return {rung.images: next(iter(rung.values.values())) for rung in told}
+
+
+def _arrived(racer: Racer, gate: int, values: Mapping[int, float]) -> Racer:
+    """The arm at a gate, where it is still in."""
+    if racer.stopped:
+        return racer
+    seeds: Sequence[Seed] = [replace(seed, values={**seed.values, gate: values[racer.gates[gate]]}) for seed in racer.seeds]
+    return replace(racer, seeds=tuple(seeds))
