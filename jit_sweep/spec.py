@@ -12,7 +12,7 @@ from search_spaces.presets import merged, preset
 from trainables.assignment import EvaluationConfig, Sampling
 from trainables.config import AttentionMode, Parent, Precision, Recipe
 from trainables.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
-from trainables.metrics import METRICS
+from trainables.metrics import METRICS, RUNG_METRIC
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
 
@@ -166,6 +166,11 @@ class SweepSpec(Frozen):
     """MLflow tracking URI; None: `mlflow.db` below the home."""
     ledger: Uri | None = None
     """Database URI of the ledger; None: `ledger.db` below the home."""
+
+    @property
+    def rung_metric(self) -> str:
+        """What rungs measure and compare."""
+        return RUNG_METRIC if isinstance(self.scheduler, NoScheduler) else self.scheduler.metric
 
     @field_validator("objective")
     @classmethod

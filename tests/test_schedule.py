@@ -85,9 +85,10 @@ def test_a_search_that_has_proposed_all_says_so_while_its_trials_wait_for_a_verd
     assert step(rows, _1=3) == Propose(1)
 
 
-def test_a_proposal_with_several_seeds_counts_once() -> None:
+def test_a_proposal_with_several_seeds_counts_as_that_many_trials() -> None:
     seeds = [replace(row(seed, stage=1), arm={"t_mu": 1.0}, state=EntryState.DONE) for seed in (0, 1)]
-    assert step([row(0, "done"), *seeds], _1=2) == Propose(1)
+    assert step([row(0, "done"), *seeds], _1=4) == Propose(1)
+    assert step([row(0, "done"), *seeds], _1=2) == Searched(1)
 
 
 def test_a_trial_of_the_shape_that_a_lane_stands_ready_for_goes_before_a_longer_one() -> None:

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import resource
-import signal
 import socket
 import sys
 import threading
@@ -37,7 +36,6 @@ import ray  # noqa: E402
 from jit_sweep.executor.driver import Driver  # noqa: E402
 from jit_sweep.executor.lane import LaneTrial  # noqa: E402
 from jit_sweep.executor.local import local_cluster  # noqa: E402
-from trainables.lane_worker import NAMESPACE  # noqa: E402
 
 SEED = 20_260_726
 ARMS, SEEDS = 20, 50
@@ -62,31 +60,22 @@ def fate_of(trial_id: str) -> Fate:
 class PlayedLane(LaneTrial):
     """A lane without a Train group: a thread of its owner speaks the worker's part."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        self.lane = f"{socket.gethostname()}-{os.getpid()}"
-        self.actor = ray.get_actor(config["actor"], namespace=NAMESPACE)
-        self.failure: BaseException | None = None
-        self.hushed, self.over = threading.Event(), threading.Event()
-        self.thread = threading.Thread(target=self._play, daemon=True)
-        self._offer(config)
-        self.thread.start()
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def _play(self) -> None:
-        place = {"rank": 0, "pid": os.getpid(), "host": self.lane, "node": ""}
+    def work(self, config: dict[str, Any]) -> None:
+        """Take trial after trial; returns when sent home."""
+        self.hushed, over = threading.Event(), threading.Event()
+        threading.Thread(target=self._beat, args=(over,), daemon=True).start()
+        place = {"rank": 0, "pid": os.getpid(), "host": socket.gethostname(), "node": ""}
         done = ""
         try:
             while (work := ray.get(self.actor.take.remote(self.lane, place=place, after=done))) is not None:
                 if work:
                     done = work["key"]
                     self._act(Assignment.model_validate_json(work["assignment"]), attempt=work["attempt"])
-        except RuntimeError as error:
-            self.failure = error
         finally:
-            self.over.set()
+            over.set()
 
-    def _beat(self) -> None:
-        while not self.over.wait(BEAT_S):
+    def _beat(self, over: threading.Event) -> None:
+        while not over.wait(BEAT_S):
             if not self.hushed.is_set():
                 ray.get(self.actor.beat.remote(self.lane, rank=0))
 
@@ -102,7 +91,7 @@ class PlayedLane(LaneTrial):
             os._exit(1)
         if fate == "stalls":
             self.hushed.set()
-            signal.pause() if threading.current_thread() is threading.main_thread() else threading.Event().wait()
+            threading.Event().wait()  # until its owner kills this process
 
 
 def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
@@ -125,10 +114,10 @@ def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
 
 
 def thousand(**changes: Any) -> Plan:
-    """A grid of 20 arms and 50 seeds on one shape, on lanes of a quarter CPU."""
+    """A grid of 20 arms and 50 seeds on one shape, on lanes of half a CPU."""
     axes = {"learning_rate": [1e-4 * (1 + arm) for arm in range(ARMS)]}
     stages = [{"grid": {"axes": axes, "seeds": SEEDS}}]
-    given = tiny_sweep(name="thousand", stages=stages, resources={"workers": 1, "cpus": 0.25}, **changes)
+    given = tiny_sweep(name="thousand", stages=stages, resources={"workers": 1, "cpus": 0.5}, **changes)
     return plan(SweepSpec.model_validate(given), source="a test")
 
 

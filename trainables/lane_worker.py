@@ -24,13 +24,13 @@ from ray.train import get_context
 from trainables.assignment import Assignment
 from trainables.checkpoint import CheckpointError
 from trainables.memory import Infeasible
+from trainables.namespace import NAMESPACE
 from trainables.outbox import Away, Letter, Outbox
 from trainables.report import Decision, Ended, Report, Rung
 from trainables.train import train
 from trainables.workers import Workers, global_settings
 
 _log = logging.getLogger(__name__)
-NAMESPACE = "jit-sweep"
 BEAT_S = 1.0
 BEAT_WAIT_S = 5.0
 LONGEST_SILENCE_S = 50.0

@@ -32,7 +32,7 @@ def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
     places = place.places(found.spec)
     prepare_environment(address=address)
     check_before(found.spec.name, places, place, address=address)
-    check_samplers(found)
+    check_searches(found, places)
     ran = _run(found, places, place, address=address, screen=2 if as_json else 1)
     name = found.spec.name
     if ran.state is SweepState.INTERRUPTED:
@@ -64,13 +64,17 @@ def check_before(name: str, places: Places, place: Home, *, address: str | None)
     place.make()
 
 
-def check_samplers(found: Plan) -> None:
-    """Build every search's sampler once. UserError: its options, or its package."""
+def check_searches(found: Plan, places: Places) -> None:
+    """Build every search's sampler once, and read what it starts warm from. UserError: its options, its package, or a sweep
+    whose scores mean something else."""
     if searches(found.spec):
         from jit_sweep.search.samplers import check_sampler  # starts Optuna
+        from jit_sweep.search.warm_start import check_warm_start
 
         for search in searches(found.spec).values():
             check_sampler(search)
+            if search.warm_start:
+                check_warm_start(LedgerReader(open_engine(places.ledger)), search, facts=found.facts)
 
 
 def _is_known(name: str, places: Places) -> bool:

@@ -5,6 +5,9 @@ import ray
 from jit_sweep.errors import UserError
 from jit_sweep.spec import Resources
 
+OWNER_CPU = 0.01
+"""Tune refuses a trial that asks for nothing; a lane's workers leave this much of their CPUs to their owner."""
+
 
 def concurrent_lanes(resources: Resources) -> int:
     """How many lanes to have at once: what the cluster holds, at most what the file asks for. UserError: not even one.

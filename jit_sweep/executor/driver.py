@@ -16,9 +16,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from jit_sweep.budgets import SpeedShape
 from jit_sweep.executor import groups
 from jit_sweep.executor.actor import SILENT_S, SweepActor
-from jit_sweep.executor.capacity import concurrent_lanes
+from jit_sweep.executor.capacity import OWNER_CPU, concurrent_lanes
 from jit_sweep.executor.interrupt import Interrupt
-from jit_sweep.executor.lane import OWNER_CPU, LaneTrial
+from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.purse import Purse
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.executor.source import source_of

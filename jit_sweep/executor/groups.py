@@ -7,7 +7,7 @@ from ray.core.generated import gcs_pb2
 from ray.util import placement_group_table
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from trainables.lane_worker import NAMESPACE
+from trainables.namespace import NAMESPACE
 
 _log = logging.getLogger(__name__)
 _JOB_ID_HEX = 8

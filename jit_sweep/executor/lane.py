@@ -13,42 +13,16 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray import train, tune
-from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray import tune
 
 from jit_sweep.ledger.records import Cause
-from jit_sweep.spec import Resources
-from trainables.lane_worker import NAMESPACE, lane_loop
+from trainables.namespace import NAMESPACE
 
 _log = logging.getLogger(__name__)
-OWNER_CPU = 0.01
-"""Tune refuses a trial that asks for nothing; a lane's workers leave this much of their CPUs to their owner."""
 LOOK_S = 0.5
 """How often an owner looks whether its group still lives."""
 CLEANUP_S = 7.0
 """Tune kills an owner 10 s after it asked it to clean up."""
-
-
-class LaneTrainer(TorchTrainer):
-    """A TorchTrainer without two helpers of Ray Train that a lane has no use for.
-
-    The placement group cleaner is a detached actor: it outlives a killed driver, and would be left behind; the executor
-    removes the groups itself. The data set manager serves Ray Data. Each is a process of 110 MB.
-    """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        left_out = (PlacementGroupCleanerCallback, DatasetsCallback)
-        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, left_out)]
-
-
-def workers_of(resources: Resources) -> train.ScalingConfig:
-    """The worker group of a lane; with its owner it asks for exactly what the sweep file says."""
-    per_worker: dict[str, float] = {"CPU": resources.cpus - OWNER_CPU / resources.workers}
-    if resources.gpus:
-        per_worker["GPU"] = resources.gpus
-    return train.ScalingConfig(num_workers=resources.workers, use_gpu=bool(resources.gpus), resources_per_worker=per_worker)
 
 
 class LaneTrial(tune.Trainable):
@@ -58,30 +32,19 @@ class LaneTrial(tune.Trainable):
         self.lane = f"{socket.gethostname()}-{os.getpid()}"
         self.actor = ray.get_actor(config["actor"], namespace=NAMESPACE)
         self.failure: BaseException | None = None
-        resources = Resources.model_validate(config["resources"])
-        trainer = LaneTrainer(
-            lane_loop,
-            train_loop_config={
-                "actor": config["actor"],
-                "lane": self.lane,
-                "threads": max(1, int(resources.cpus)),
-                "stall_s": resources.stall_s,
-            },
-            scaling_config=workers_of(resources),
-            run_config=train.RunConfig(
-                name=self.lane,
-                storage_path=config["storage"],
-                # Train must not restart the group by itself: the trial in flight would wait for ever.
-                failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=1),
-            ),
-        )
-        self.thread = threading.Thread(target=self._run, args=(trainer,), daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(config,), daemon=True)
         self._offer(config)
         self.thread.start()
 
-    def _run(self, trainer: TorchTrainer) -> None:
+    def work(self, config: dict[str, Any]) -> None:
+        """Run the lane's workers until they are sent home."""
+        from jit_sweep.executor.lane_group import trainer_of  # starts torch
+
+        trainer_of(config, lane=self.lane).fit()
+
+    def _run(self, config: dict[str, Any]) -> None:
         try:
-            trainer.fit()
+            self.work(config)
         except BaseException as error:  # noqa: BLE001 - handed to step(), which is in Tune's thread
             self.failure = error
 

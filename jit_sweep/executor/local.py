@@ -15,7 +15,7 @@ import ray
 
 from jit_sweep.executor.answers import check_answers, unreachable
 from jit_sweep.executor.environment import ENVIRONMENT
-from trainables.lane_worker import NAMESPACE
+from trainables.namespace import NAMESPACE
 
 _TEMPORARY = "jit-sweep-"
 _OBJECT_STORE_BYTES = 128 * 2**20

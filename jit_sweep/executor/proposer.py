@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from jit_sweep.arms import with_scores
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
-from jit_sweep.plan import Entry, Plan, entry_of, searches, trial_of
+from jit_sweep.plan import Entry, Plan, entry_of, searches
 from jit_sweep.results import best_cell
 from jit_sweep.stages import SearchSpec
 from search_spaces.axes import AxisValue, Cell, put
-from trainables.config import Recipe, TrialConfig
+from trainables.config import Recipe
 
 if TYPE_CHECKING:
     from jit_sweep.search.told import Told
@@ -36,6 +36,7 @@ class Proposer:
 
     def __init__(self, plan: Plan, reader: LedgerReader) -> None:
         self._plan, self._reader = plan, reader
+        self._earlier: dict[int, list[Told]] = {}
 
     def propose(self, rows: Sequence[EntryRow], stage: int) -> list[Entry]:
         """The entries of one arm more; none where the space holds nothing new. A repetition is thrown away."""
@@ -63,33 +64,26 @@ class Proposer:
             start.recipe,
             self._told(rows, stage, start),
             objective=spec.objective,
-            trial_of=lambda cell: self._trial(cell, search.seed, start.images),
+            trial_of=lambda cell: self._entry(cell, start, stage, search).trial,
             images=start.images,
             again=again,
         )
-        cell = put(start.recipe, values)
-        cell = replace(cell, evaluation={**start.evaluation, **cell.evaluation})
-        return self._entries(cell, rows, stage, search, images=start.images)
-
-    def _entries(self, cell: Cell, rows: Sequence[EntryRow], stage: int, search: SearchSpec, *, images: int) -> list[Entry]:
-        """The trials of one arm, which differ in their seed."""
         first = sum(row.stage == stage for row in rows)
-        return [
-            entry_of(
-                self._plan.spec,
-                self._plan.data,
-                cell,
-                stage=stage,
-                position=first + index,
-                seed=search.seed + index,
-                images=images,
-                origin="search",
-            )
-            for index in range(search.seeds)
-        ]
+        cell = put(start.recipe, values)
+        return [self._entry(cell, start, stage, search, index=index, position=first + index) for index in range(search.seeds)]
 
-    def _trial(self, cell: Cell, seed: int, images: int) -> TrialConfig:
-        return trial_of(self._plan.spec, self._plan.data, cell.recipe, seed=seed, images=images)
+    def _entry(self, cell: Cell, start: _Start, stage: int, search: SearchSpec, *, index: int = 0, position: int = 0) -> Entry:
+        """One trial of an arm; `index` counts its seeds. ValueError: the cell makes none."""
+        return entry_of(
+            self._plan.spec,
+            self._plan.data,
+            replace(cell, evaluation={**start.evaluation, **cell.evaluation}),
+            stage=stage,
+            position=position,
+            seed=search.seed + index,
+            images=start.images,
+            origin="search",
+        )
 
     def _start(self, rows: Sequence[EntryRow], stage: int) -> _Start:
         spec = self._plan.spec
@@ -104,13 +98,20 @@ class Proposer:
 
     def _told(self, rows: Sequence[EntryRow], stage: int, start: _Start) -> "list[Told]":
         from jit_sweep.search.told import told_of
-        from jit_sweep.search.warm_start import warm_told
 
         spec, search = self._plan.spec, searches(self._plan.spec)[stage]
-        earlier = [
+        if stage not in self._earlier:
+            self._earlier[stage] = self._of_earlier_sweeps(search, start)
+        here = with_scores([row for row in rows if row.stage == stage], self._reader.scores(spec.name))
+        rungs = self._reader.rung_values(spec.name)
+        return self._earlier[stage] + told_of(here, rungs, search, spec.objective, rung_metric=spec.rung_metric)
+
+    def _of_earlier_sweeps(self, search: SearchSpec, start: _Start) -> "list[Told]":
+        from jit_sweep.search.warm_start import warm_told
+
+        facts = self._plan.facts
+        return [
             told
             for sweep in search.warm_start
-            for told in warm_told(self._reader, sweep, search, start=start.recipe, images=start.images, facts=self._plan.facts)
+            for told in warm_told(self._reader, sweep, search, start=start.recipe, images=start.images, facts=facts)
         ]
-        here = with_scores([row for row in rows if row.stage == stage], self._reader.scores(spec.name))
-        return earlier + told_of(here, self._reader.rung_values(spec.name), search, spec.objective)

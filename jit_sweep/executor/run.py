@@ -13,7 +13,7 @@ from jit_sweep.ledger.lease import acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.plan import Plan, proposals, searches
+from jit_sweep.plan import Plan, proposals
 from jit_sweep.retention import apply_retention
 from jit_sweep.schedulers.referee import Referee
 from jit_sweep.tracking.mirror import MirrorThread
@@ -70,9 +70,7 @@ def run_sweep(
 def is_complete(plan: Plan, reader: LedgerReader) -> bool:
     """Whether nothing is left to train or to propose."""
     rows = reader.entries(plan.spec.name)
-    seeds = {stage: search.seeds for stage, search in searches(plan.spec).items()}
-    wanted = {stage: count * seeds[stage] for stage, count in proposals(plan).items()}
-    proposed = all(sum(row.stage == stage for row in rows) >= count for stage, count in wanted.items())
+    proposed = all(sum(row.stage == stage for row in rows) >= count for stage, count in proposals(plan).items())
     return proposed and all(row.state in SETTLED for row in rows)
 
 

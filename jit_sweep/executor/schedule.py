@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState
-from jit_sweep.plan import arm_label
 
 
 class Work(NamedTuple):
@@ -66,7 +65,7 @@ class Now:
 
 
 def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], now: Now) -> Step:
-    """A stage starts when the one before has ended; `proposals` says how many arms each search may propose.
+    """A stage starts when the one before has ended; `proposals` says how many trials each search brings.
 
     Within a stage, what has been begun goes first, the furthest before the others; then trials of the shape that a lane
     stands ready for; then the longest, so that the lanes end together.
@@ -89,7 +88,7 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
         return Start(work_of(first), first)
     if any(row.alone for row in waiting) and now.in_flight:
         return Wait()  # what must run alone would never find the cluster empty
-    if not (now.in_flight and now.alone) and len({arm_label(row.arm) for row in rows}) < proposals:
+    if not (now.in_flight and now.alone) and len(rows) < proposals:
         return Propose(stage)
     if any(row.origin == "search" for row in rows) and stage not in now.searched:
         return Searched(stage)

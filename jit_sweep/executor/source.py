@@ -7,7 +7,6 @@ from jit_sweep.home import Places
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.spec import FileData, SweepSpec
 from trainables.assignment import Assignment
-from trainables.metrics import RUNG_METRIC
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class Source:
 
 def source_of(spec: SweepSpec, places: Places) -> Source:
     """What a sweep file says to all of its trials."""
-    data, resources, scheduler = spec.data, spec.resources, spec.scheduler
+    data, resources = spec.data, spec.resources
     return Source(
         data=data.uri if isinstance(data, FileData) else data.name,
         holdout=data.holdout if isinstance(data, FileData) else None,
         storage=places.storage,
-        rung_metric=RUNG_METRIC if scheduler.kind == "none" else scheduler.metric,
+        rung_metric=spec.rung_metric,
         checkpoint_interval_s=resources.checkpoint_interval_s,
         memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
         micro_batch=resources.micro_batch,

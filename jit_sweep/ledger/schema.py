@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of these tables, together with the migration that makes it (`ledger/migrations.py`)."""
 
 metadata = MetaData()
@@ -102,6 +102,7 @@ entry = Table(
     PrimaryKeyConstraint("sweep", "key"),
     Index("entry_score", "trial_id", "images", "evaluation_id"),
     Index("entry_race", "sweep", "race"),
+    Index("entry_trial", "sweep", "trial_id"),
 )
 
 attempt = Table(

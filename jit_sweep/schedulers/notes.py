@@ -29,7 +29,7 @@ def _line(what: str, gates: tuple[int, ...], nothing: str, scheduler: Early) -> 
 
 def _search_line(plan: Plan, scheduler: Early, stage: int) -> str:
     search = searches(plan.spec)[stage]
-    freedom = proposals(plan)[stage] * (search.seeds - 1)
+    freedom = proposals(plan)[stage] * (search.seeds - 1) // search.seeds
     nothing = _noise_unknown(scheduler, freedom)
     return f"stage={stage} (search): " + (f"nothing can be stopped early: {nothing}" if nothing else f"by {scheduler.metric}")
 

@@ -29,10 +29,7 @@ def warm_told(
 
     UserError: the ledger has no such sweep, or its scores mean something else.
     """
-    theirs = reader.sweep(sweep).facts
-    if differing := changes({key: theirs.get(key) for key in SHARED}, {key: facts.get(key) for key in SHARED}):
-        rule = f"`warm_start` must name sweeps that share {', '.join(SHARED)}, got {sweep!r}"
-        raise UserError(f"{rule}, where {'; '.join(map(str, differing))}; leave it out, or make them equal")
+    _check(reader, sweep, facts=facts)
     names = objectives_of(search, str(facts["objective"]))
     evaluation = EvaluationSpec.model_validate(facts["evaluation"])
     groups: dict[tuple[str, str], list[TrialResult]] = {}
@@ -47,6 +44,19 @@ def warm_told(
     if not found:
         _log.warning("warm_start: %s has no scored trial inside the search's space at %s images", sweep, images)
     return found
+
+
+def check_warm_start(reader: LedgerReader, search: SearchSpec, *, facts: Mapping[str, Any]) -> None:
+    """UserError: the ledger has no such sweep, or the scores of one mean something else."""
+    for sweep in search.warm_start:
+        _check(reader, sweep, facts=facts)
+
+
+def _check(reader: LedgerReader, sweep: str, *, facts: Mapping[str, Any]) -> None:
+    theirs = reader.sweep(sweep).facts
+    if differing := changes({key: theirs.get(key) for key in SHARED}, {key: facts.get(key) for key in SHARED}):
+        rule = f"`warm_start` must name sweeps that share {', '.join(SHARED)}, got {sweep!r}"
+        raise UserError(f"{rule}, where {'; '.join(map(str, differing))}; leave it out, or make them equal")
 
 
 def _values(trial: TrialResult, search: SearchSpec, start: Recipe, evaluation: EvaluationSpec) -> dict[str, AxisValue] | None:

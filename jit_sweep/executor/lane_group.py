@@ -1,0 +1,53 @@
+"""The worker group of a lane, as Ray Train runs it. Starts torch, which a run's driver has no use for."""
+
+from typing import Any
+
+from ray import train
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+
+from jit_sweep.executor.capacity import OWNER_CPU
+from jit_sweep.spec import Resources
+from trainables.lane_worker import lane_loop
+
+
+class LaneTrainer(TorchTrainer):
+    """A TorchTrainer without two helpers of Ray Train that a lane has no use for.
+
+    The placement group cleaner is a detached actor: it outlives a killed driver, and would be left behind; the executor
+    removes the groups itself. The data set manager serves Ray Data. Each is a process of 110 MB.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        left_out = (PlacementGroupCleanerCallback, DatasetsCallback)
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, left_out)]
+
+
+def trainer_of(config: dict[str, Any], *, lane: str) -> LaneTrainer:
+    """What runs a lane's workers until they are sent home. `config`: that of the lane's first Tune trial."""
+    resources = Resources.model_validate(config["resources"])
+    return LaneTrainer(
+        lane_loop,
+        train_loop_config={
+            "actor": config["actor"],
+            "lane": lane,
+            "threads": max(1, int(resources.cpus)),
+            "stall_s": resources.stall_s,
+        },
+        scaling_config=workers_of(resources),
+        run_config=train.RunConfig(
+            name=lane,
+            storage_path=config["storage"],
+            # Train must not restart the group by itself: the trial in flight would wait for ever.
+            failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=1),
+        ),
+    )
+
+
+def workers_of(resources: Resources) -> train.ScalingConfig:
+    """The worker group of a lane; with its owner it asks for exactly what the sweep file says."""
+    per_worker: dict[str, float] = {"CPU": resources.cpus - OWNER_CPU / resources.workers}
+    if resources.gpus:
+        per_worker["GPU"] = resources.gpus
+    return train.ScalingConfig(num_workers=resources.workers, use_gpu=bool(resources.gpus), resources_per_worker=per_worker)
