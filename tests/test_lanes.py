@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -19,15 +18,16 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EventKind, EventRow, SweepState
+from tests.chaos.disturbed_sweep import few_images
 from tests.chaos.leftovers import left_behind
 from tests.cluster import Head, running_head
 from tests.command import DEADLINE_S, environment
 from tests.sweeps import write_sweep
 from trainables.checkpoint import Store
 from trainables.data import open_images
-from trainables.evaluation.reference import forget, references
+from trainables.evaluation.features import extractor_name
 
-IMAGES = 9600
+IMAGES, IMAGE_SIZE = 9600, 32
 SILENT_S = 8.0
 STALL_S = 15.0
 RUN = """
@@ -70,35 +70,22 @@ def head() -> Iterator[Head]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The features of the real images, which a home's first trial would take its time to compute."""
-    folder = tmp_path_factory.mktemp("features")
-    forget()
-    references(open_images("emoji32"), cache=str(folder))
-    [file] = (folder / "reference").iterdir()
-    return file
-
-
 @dataclass
 class Sweep:
     """One trial, run on the head by a command of its own."""
 
     head: Head
     folder: Path
-    features: Path
     resources: dict[str, Any]
 
     def __post_init__(self) -> None:
         self.file = write_sweep(
             self.folder,
+            data=few_images(self.folder),
             stages=[{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}],
             budget={"images_per_trial": IMAGES, "rungs": 4},
             resources={"cpus": 1, "checkpoint_interval_s": 0.3, **self.resources},
         )
-        self.reference = self.folder / ".jit-sweep" / "store" / "reference" / self.features.name
-        self.reference.parent.mkdir(parents=True)
-        shutil.copy(self.features, self.reference)
 
     @contextmanager
     def running(self, *, silent_s: float = 45.0) -> Iterator[subprocess.Popen[bytes]]:
@@ -119,6 +106,13 @@ class Sweep:
             with suppress(ProcessLookupError):
                 process.kill()
             process.wait()
+
+    @property
+    def features(self) -> Path:
+        """Where the real images' features are kept: scoring asks for them there first."""
+        data = few_images(self.folder)
+        digest = open_images(data["uri"], holdout=data["holdout"]).fingerprint
+        return self.folder / ".jit-sweep" / "store" / "reference" / f"{digest}-{extractor_name(IMAGE_SIZE)}.npz"
 
     @property
     def reader(self) -> LedgerReader:
@@ -154,8 +148,8 @@ class Sweep:
 
 
 @pytest.fixture
-def sweep(head: Head, features: Path, tmp_path: Path) -> Callable[..., Sweep]:
-    return lambda **resources: Sweep(head, tmp_path, features, resources)
+def sweep(head: Head, tmp_path: Path) -> Callable[..., Sweep]:
+    return lambda **resources: Sweep(head, tmp_path, resources)
 
 
 def test_a_trial_whose_owner_is_killed_goes_on_in_a_new_lane_once_the_old_one_s_place_is_taken_back(
@@ -255,12 +249,11 @@ def test_a_worker_that_freezes_is_replaced_and_changes_nothing_when_it_comes_bac
 
 def test_a_worker_that_hangs_is_ended_with_its_stacks_kept_and_its_trial_is_tried_again(sweep: Callable[..., Sweep]) -> None:
     lane = sweep(stall_s=STALL_S)
-    lane.reference.unlink()
-    os.mkfifo(lane.reference)  # whoever opens it waits for somebody to write, and beats go on meanwhile
+    lane.features.parent.mkdir(parents=True)
+    os.mkfifo(lane.features)  # whoever opens it waits for somebody to write, and beats go on meanwhile
     with lane.running() as command:
         lane.until(lambda: bool(lane.events(EventKind.FAILED)))
-        lane.reference.unlink()
-        shutil.copy(lane.features, lane.reference)
+        lane.features.unlink()
         lane.ends_well(command)
     first, second = lane.attempts()
     assert (str(first.cause), second.outcome) == ("stalled", "done")

@@ -143,6 +143,14 @@ def test_processes_that_upgrade_a_ledger_together_all_succeed(old_uri: str) -> N
         assert len(connection.execute(select(schema.schema_version)).all()) == schema.SCHEMA_VERSION
 
 
+def test_who_comes_second_with_an_upgrade_changes_nothing(old_uri: str) -> None:
+    engine = open_engine(old_uri)
+    before = contents(engine)
+    with writing(engine) as connection:
+        assert connect._upgrade(connection) == schema.SCHEMA_VERSION
+    assert contents(engine) == before
+
+
 def test_an_upgrade_that_fails_leaves_the_old_ledger_as_it_was(old_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(connection: Connection) -> None:
         good(connection)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Engine
 
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
-from jit_sweep.ledger.writer import StaleAttempt
+from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt
 from jit_sweep.plan import Entry
 from jit_sweep.scheduler_spec import Early, NoScheduler, SchedulerSpec
 from jit_sweep.schedulers.referee import NOBODY, Referee
@@ -170,7 +170,8 @@ def test_reopening_leaves_the_held_and_takes_up_the_promoted(track: Track) -> No
     track.arrive(entries[2], promoted, 0.4)
     assert track.arrive(entries[3], partner, 0.4).verdict == "go_on"
     track.desk.begin(entries[2])
-    track.desk.writer.reopen("mine")
+    # The command reopens before anything judges.
+    LedgerWriter(track.desk.engine, track.desk.lease, clock=track.desk.clock).reopen("mine")
     assert track.states() == [EntryState.HELD, EntryState.WAITING, EntryState.WAITING, EntryState.WAITING]
     with pytest.raises(StaleAttempt):
         track.rung(coming, 240, 0.5)
@@ -360,12 +361,13 @@ def test_a_race_of_a_search_is_judged_once_the_search_has_proposed_all(synchrono
 def test_a_search_may_propose_more_in_a_new_run(synchronous: Track) -> None:
     synchronous.desk.writer.searched("mine", 0)
     synchronous.desk.judged_by(synchronous.desk.referee)
-    entry = racing(0, origin="search")
-    (attempt,) = synchronous.begin(entry)
-    synchronous.arrive(entry, attempt, 0.5)
-    assert synchronous.states() == [EntryState.HELD]
+    for arm in range(2):
+        entry = racing(arm, origin="search")
+        (attempt,) = synchronous.begin(entry)
+        synchronous.arrive(entry, attempt, 0.9 - arm / 2)
+    assert synchronous.states() == [EntryState.HELD] * 2
     synchronous.desk.writer.searched("mine", 0)
-    assert synchronous.states() == [EntryState.WAITING]
+    assert synchronous.states() == [EntryState.PRUNED, EntryState.WAITING]
 
 
 def test_another_scheduler_takes_back_every_verdict_and_lets_the_pruned_go_on(engine: Engine) -> None:

@@ -117,6 +117,7 @@ def status(
     cost: Annotated[bool, typer.Option("--cost", help="Show where the sweep's device-hours went.")] = False,
     trial: Annotated[str | None, typer.Option("--why", metavar="TRIAL", help="Say why this trial stands as it does.")] = None,
     address: Annotated[str | None, typer.Option(help="With --why: the Ray cluster to ask for free resources.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every trial of a large sweep.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     as_json: AsJson = False,
@@ -129,7 +130,9 @@ def status(
     place = _ledger(home(home_folder), ledger)
     if sweep and trial:
         return why.show(sweep, trial, place, address=address, as_json=as_json)
-    return costs.show(sweep, place, as_json=as_json) if cost and sweep else results.status(sweep, place, as_json=as_json)
+    if sweep and cost:
+        return costs.show(sweep, place, as_json=as_json)
+    return results.status(sweep, place, every=every, as_json=as_json)
 
 
 @app.command()

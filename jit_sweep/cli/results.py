@@ -1,6 +1,7 @@
 """`status` and `leaderboard`, and the tables that `run` ends with."""
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -22,10 +23,14 @@ from trainables.metrics import METRICS, RUNG_METRIC
 
 SHOWN_METRICS = ("fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", RUNG_METRIC)
 DONE, WITHOUT_SCORES = 0, 1
+MOST_ROWS = 50
+"""Trials that `status` shows without being asked for all."""
+URGENT = (EntryState.RUNNING, EntryState.FAILED, EntryState.HELD, EntryState.PAUSED)
+"""States of the trials that are shown before all others."""
 
 
-def status(sweep: str | None, ledger: str, *, as_json: bool) -> int:
-    """All sweeps, or the trials of one."""
+def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool) -> int:
+    """All sweeps, or the trials of one: a large sweep's most interesting ones, or every one. As JSON it is always every one."""
     reader = LedgerReader(open_engine(ledger, create=False))
     if sweep is None:
         return _sweeps(reader.sweeps(), as_json=as_json)
@@ -37,11 +42,23 @@ def status(sweep: str | None, ledger: str, *, as_json: bool) -> int:
     held = found.owner is not None and found.lease_expires_at > time.time()
     owner = f", run by {found.owner}" if held else ", and nobody runs it" if found.state == "running" else ""
     screen.print(f"sweep {sweep}: {found.state}{owner}")
-    screen.print(_trial_table(rows))
-    for row in rows:
+    screen.print(_counts(rows))
+    shown = rows if every else most_interesting(rows)
+    screen.print(_trial_table(shown))
+    if len(shown) < len(rows):
+        screen.print(f"{len(shown)} of {len(rows):,} trials; --all shows every one")
+    for row in shown:
         if row.state in LOST:
             screen.print(f"{row.trial_id} {row.state}: {row.cause}: {row.detail.strip().splitlines()[-1]}", soft_wrap=True)
     return DONE
+
+
+def most_interesting(rows: Sequence[EntryRow], most: int = MOST_ROWS) -> list[EntryRow]:
+    """What a person looks for first, in the order of the plan: the urgent states in their order, then what changed last."""
+    urgency = {state: place for place, state in enumerate(URGENT)}
+    first = sorted(rows, key=lambda row: (urgency.get(row.state, len(urgency)), -row.updated_at))[:most]
+    keys = {row.key for row in first}
+    return [row for row in rows if row.key in keys]
 
 
 def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: str | None, as_json: bool) -> int:
@@ -214,7 +231,15 @@ def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
     return DONE
 
 
-def _trial_table(rows: list[EntryRow]) -> Table:
+def _counts(rows: Sequence[EntryRow]) -> str:
+    """How many trials stand how, and what the failed ones failed of, such as `7 done, 3 failed (2 bug, 1 data_error)`."""
+    states = Counter(row.state for row in rows)
+    causes = Counter(str(row.cause) for row in rows if row.state is EntryState.FAILED)
+    of = {EntryState.FAILED: f" ({', '.join(f'{count} {cause}' for cause, count in causes.most_common())})"}
+    return ", ".join(f"{states[state]:,} {state}{of.get(state, '')}" for state in EntryState if states[state])
+
+
+def _trial_table(rows: Sequence[EntryRow]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("stage", "trial", "cell", "seed", "state", "images", "attempt"):
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("trial", "cell", "state") else "right")

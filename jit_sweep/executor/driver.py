@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jit_sweep.budgets import SpeedShape
@@ -20,7 +21,7 @@ from jit_sweep.executor.capacity import OWNER_CPU, concurrent_lanes
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.purse import Purse
-from jit_sweep.executor.searcher import LedgerSearcher
+from jit_sweep.executor.searcher import LedgerSearcher, WarmLanesFirst
 from jit_sweep.executor.source import source_of
 from jit_sweep.home import Places
 from jit_sweep.ledger.connect import DatabaseAway, is_away
@@ -36,6 +37,8 @@ LOOK_S = 0.25
 """How often the main thread looks for an interrupt and redraws."""
 ROUND_S = 2.0
 """How often it looks for groups that nobody owns, and at the budget."""
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""What every machine of a cluster has in its own environment, or has not."""
 Watch = Callable[[LedgerReader, bool], None]
 """Called now and then with the ledger's reader and whether the run is stopping."""
 
@@ -171,6 +174,8 @@ class Driver:
         self.actor.stop.remote()
 
     def _tune(self, lanes: int) -> None:
+        # Tune would copy the driver's keys into its actors' runtime environment, which the dashboard and Ray's logs show.
+        class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
         try:
             self._tuner(lanes).fit()
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
@@ -188,6 +193,8 @@ class Driver:
         )
         return tune.Tuner(
             tune.with_resources(self.lane, {"CPU": OWNER_CPU}),
-            tune_config=tune.TuneConfig(search_alg=self.searcher, num_samples=-1, reuse_actors=True),
+            tune_config=tune.TuneConfig(
+                search_alg=self.searcher, scheduler=WarmLanesFirst(), num_samples=-1, reuse_actors=True
+            ),
             run_config=tune.RunConfig(name=self.sweep, storage_path=self.tune_storage, verbose=0),
         )

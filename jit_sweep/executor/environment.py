@@ -9,9 +9,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would force-kill lanes that are about to save
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # The searcher limits the trials. Tune's own limit is one that waits for its lane: each lane that ends its trial would be
-    # handed to that one, and the lane that is coming up thrown away, so that short trials would never get a second lane.
-    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # the searcher limits the trials; by itself Tune starts one lane after the other
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # nothing is ever restored but from the ledger
     "RAY_AIR_NEW_OUTPUT": "0",
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",  # a lane's shapes follow each other: fixed segments end in fragments

@@ -32,8 +32,8 @@ class LaneTrial(tune.Trainable):
         self.lane = f"{socket.gethostname()}-{os.getpid()}"
         self.actor = ray.get_actor(config["actor"], namespace=NAMESPACE)
         self.failure: BaseException | None = None
+        self.next = config
         self.thread = threading.Thread(target=self._run, args=(config,), daemon=True)
-        self._offer(config)
         self.thread.start()
 
     def work(self, config: dict[str, Any]) -> None:
@@ -48,19 +48,18 @@ class LaneTrial(tune.Trainable):
         except BaseException as error:  # noqa: BLE001 - handed to step(), which is in Tune's thread
             self.failure = error
 
-    def _offer(self, config: dict[str, Any]) -> None:
-        place = {"host": socket.gethostname(), "pid": os.getpid()}
-        self.offer = self._ask("offer", trial=config["trial"], images=config["images"], **place)
-
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         if not self.thread.is_alive():
             raise RuntimeError(f"the lane has ended: {self.failure!r}")
-        self._offer(new_config)
+        self.next = new_config
         return True
 
     def step(self) -> dict[str, Any]:
         """The whole trial: waits until its end was reported, or until the lane died."""
-        outcome = self.offer.get("outcome") or self._outcome(self.offer["key"])
+        # Not offered before Tune says so: it may hand the trial to another lane while this one comes up.
+        place = {"host": socket.gethostname(), "pid": os.getpid()}
+        offer = self._ask("offer", trial=self.next["trial"], images=self.next["images"], **place)
+        outcome = offer.get("outcome") or self._outcome(offer["key"])
         if outcome.get("lane_over"):
             self._end(outcome)
             raise RuntimeError(f"the lane ends with its trial: {outcome['cause']}")

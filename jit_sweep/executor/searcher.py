@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from jit_sweep.executor.proposer import Proposer
@@ -21,6 +22,17 @@ BUSY_S = 5.0
 """How long to leave a trial alone that another sweep is training."""
 MOST_DEAD_LANES = 6
 """Lanes that die one after the other without any trial getting further: more would be no news."""
+
+
+class WarmLanesFirst(FIFOScheduler):
+    """No trial is preferred, so that a lane that has ended its trial gets the next one.
+
+    The first that waits would be preferred otherwise, and the lane that comes up for it thrown away: with trials shorter than
+    that takes there would never be a second lane.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: those that wait get what there is, in their order."""
 
 
 class LedgerSearcher(Searcher):

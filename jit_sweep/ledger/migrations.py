@@ -54,7 +54,7 @@ def _racer(config: str) -> str:
 
 
 def _entries_by_trial(connection: Connection) -> None:
-    """Version 3: a trial's entries are found without going through those of its whole sweep, which takes long in a large one."""
+    """Version 3: a trial's entries are found without a walk through those of its whole sweep."""
     connection.execute(text("CREATE INDEX entry_trial ON entry (sweep, trial_id)"))
 
 

@@ -16,6 +16,7 @@ from jit_sweep.plan import Entry, Plan, plan
 from jit_sweep.read_spec import read_spec
 from jit_sweep.schedulers.race import Race, Racer, Seed
 from jit_sweep.schedulers.referee import Referee
+from jit_sweep.spec import FileData
 from trainables.assignment import Assignment
 from trainables.checkpoint import Store
 from trainables.report import Rung
@@ -80,8 +81,16 @@ class Reference:
         before = torch.get_num_threads()
         torch.set_num_threads(THREADS)
         rungs = tuple(rung for rung in entry.rungs if rung <= images)
+        data = self.plan.spec.data
+        assert isinstance(data, FileData)
         assignment = Assignment(
-            trial=entry.trial, images=images, evaluations=(), rungs=rungs, storage=str(self.folder / str(images))
+            trial=entry.trial,
+            images=images,
+            evaluations=(),
+            rungs=rungs,
+            data=data.uri,
+            holdout=data.holdout,
+            storage=str(self.folder / str(images)),
         )
         try:
             told = [report for report in train(assignment) if isinstance(report, Rung)]

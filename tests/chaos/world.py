@@ -13,8 +13,6 @@ from tests.chaos.mlflow_server import MlflowServer
 from tests.chaos.second_node import SecondNode
 from tests.cluster import Head, running_head
 from tests.s3_server import BUCKET, S3Server, s3_server
-from trainables.data import open_images
-from trainables.evaluation.reference import references
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ def whole_world(folder: Path) -> Iterator[World]:
         try:
             world.mlflow.start()
             world.node.start()
-            references(open_images("emoji32"), cache=world.storage)  # else the first trial to end takes the time for it
             world.node.wait()
             world.mlflow.wait()
             yield world
