@@ -1,10 +1,11 @@
 # make quickstart    sets up .venv and runs the quickstart sweep to its end
 # make test          the same set-up plus the test tools, then linters, types and the whole suite
 # make bench         the same set-up, then the measurements
+# make chaos         the same set-up, then sweeps under 100 kills; CHAOS='--kills 20 --seed 7' for another plan
 # PYTHON=python3.12 picks the interpreter; pip takes your own configuration (index, proxy, torch build).
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test bench
+.PHONY: quickstart test bench chaos
 
 in_range = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ifeq ($(strip $(PYTHON)),)
@@ -29,6 +30,9 @@ test: $(ready_to_test)
 
 bench: $(ready_to_test)
 	@$(bin)/python -m tests.bench
+
+chaos: $(ready_to_test)
+	@$(bin)/python -m tests.chaos $(CHAOS)
 
 $(ready): pyproject.toml $(wildcard $(constraints))
 	$(call install,.)

@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from jit_sweep.arms import Arm
@@ -15,6 +16,8 @@ from trainables.metrics import METRICS, VERDICT_METRICS
 PATCH_SIZE = "patch_size"
 """Never the axis of a verdict: arms of different patch sizes differ in cost and in how fast they converge."""
 LEAST_SHARED_SEEDS = 2
+MOST_ALIKE = 16
+"""Arms alike but for one axis that are contrasted pair by pair: of more, one in twenty pairs differs by luck alone."""
 
 Side = Literal["a", "b"]
 
@@ -44,8 +47,11 @@ class Contrast:
     axis: str
     a: Arm
     b: Arm
-    differences: tuple[Difference, ...]
-    """Of the metrics that can judge the axis."""
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """Of the metrics that can judge the axis."""
+        return tuple(paired_difference(self.a, self.b, metric=metric) for metric in judges(self.axis))
 
     @property
     def preferred(self) -> Arm | None:
@@ -129,9 +135,14 @@ def _of_stage(arms: Sequence[Arm]) -> Iterator[Contrast]:
         # Conditional axes come and go with the axis they hang on, and so do not count as a difference of their own.
         shared = everywhere if axis in everywhere else set(axes)
         for alike in _alike(arms, axis=axis, shared=shared - {axis}):
-            for a, b in itertools.combinations(alike, 2):
+            for a, b in _pairs(alike):
                 if a.arm[axis] != b.arm[axis] and _differ_only_in(axis, a, b):
-                    yield Contrast(axis, a, b, tuple(paired_difference(a, b, metric=metric) for metric in judges(axis)))
+                    yield Contrast(axis, a, b)
+
+
+def _pairs(alike: Sequence[Arm]) -> Iterator[tuple[Arm, Arm]]:
+    """Every pair; of many arms each with the next one only, since all pairs of thousands are millions."""
+    return itertools.combinations(alike, 2) if len(alike) <= MOST_ALIKE else itertools.pairwise(alike)
 
 
 def _alike(arms: Sequence[Arm], *, axis: str, shared: set[str]) -> list[list[Arm]]:

@@ -210,7 +210,7 @@ def race_of(spec: SweepSpec, cell: Cell, *, stage: int, images: int) -> str:
     if isinstance(spec.scheduler, NoScheduler):
         return ""
     within = {axis: cell.values[axis] for axis in spec.scheduler.compare_within if axis in cell.values}
-    budget = {} if isinstance(spec.scheduler, Ladder) else {"images": images}
+    budget = {} if isinstance(spec.scheduler, Ladder) else {"images": images, "rungs": spec.budget.rungs}
     return f"stage={stage} {arm_label({**within, **budget}) if within or budget else ''}".strip()
 
 

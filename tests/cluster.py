@@ -57,7 +57,7 @@ class Head:
 
 
 @contextmanager
-def running_head(*, cpus: int = 2, token: bool = True, **more: str) -> Iterator[Head]:
+def running_head(*, cpus: int = 2, token: bool = True, ip: str = "127.0.0.1", **more: str) -> Iterator[Head]:
     """A head until the end of the block, started in a folder where somebody else's package has the name of one of ours.
 
     `more` is added to its environment.
@@ -68,7 +68,7 @@ def running_head(*, cpus: int = 2, token: bool = True, **more: str) -> Iterator[
         gcs, dashboard, client = free_ports(3)
         head = Head(
             url=f"http://127.0.0.1:{dashboard}",
-            address=f"127.0.0.1:{gcs}",
+            address=f"{ip}:{gcs}",
             token=secrets.token_hex(16) if token else "",
             home=folder / "home",
         )
@@ -96,7 +96,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     gcs, dashboard, client = ports
     options = {
-        "node-ip-address": "127.0.0.1",
+        "node-ip-address": head.address.rpartition(":")[0],
         "port": gcs,
         "dashboard-host": "127.0.0.1",
         "dashboard-port": dashboard,

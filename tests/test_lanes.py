@@ -20,6 +20,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EventKind, EventRow, SweepState
 from tests.chaos.disturbed_sweep import few_images
 from tests.chaos.leftovers import left_behind
+from tests.chaos.victims import titled
 from tests.cluster import Head, running_head
 from tests.command import DEADLINE_S, environment
 from tests.sweeps import write_sweep
@@ -128,9 +129,6 @@ class Sweep:
     def attempts(self) -> list[AttemptRow]:
         return self.reader.attempts("tiny")
 
-    def processes(self, title: str) -> list[psutil.Process]:
-        return [process for process in self.head.processes() if title in " ".join(process.cmdline())]
-
     def until_committed(self) -> None:
         """Until there is something to go on from."""
         self.until(lambda: bool(self.events(EventKind.COMMITTED)))
@@ -158,7 +156,7 @@ def test_a_trial_whose_owner_is_killed_goes_on_in_a_new_lane_once_the_old_one_s_
     lane = sweep()
     with lane.running() as command:
         lane.until_committed()
-        [owner] = lane.processes("ray::LaneTrial")
+        [owner] = titled(lane.head, "owner")
         owner.kill()
         lane.ends_well(command)
     first, second = lane.attempts()
@@ -177,7 +175,7 @@ def test_a_lane_that_waited_for_its_place_when_its_driver_was_killed_takes_none_
             command.kill()
             command.wait()
         # Ray registers the group again for the dead job: without that there would be nothing to show here.
-        lane.until(lambda: not lane.processes("ray::LaneTrial"))
+        lane.until(lambda: not titled(lane.head, "owner"))
         assert "PENDING" in group_states()
     with lane.running() as command:
         lane.ends_well(command)
@@ -215,7 +213,7 @@ def test_a_ledger_s_writer_that_is_killed_costs_no_report_and_no_attempt(sweep: 
     lane = sweep()
     with lane.running() as command:
         lane.until_committed()
-        [writer] = lane.processes("ray::SweepActor")
+        [writer] = titled(lane.head, "writer")
         writer.kill()
         lane.ends_well(command)
     [attempt] = lane.attempts()
@@ -228,7 +226,7 @@ def test_a_worker_that_freezes_is_replaced_and_changes_nothing_when_it_comes_bac
     lane = sweep()
     with lane.running(silent_s=SILENT_S) as command:
         lane.until_committed()
-        [worker] = lane.processes("ray::RayTrainWorker")
+        [worker] = titled(lane.head, "worker")
         worker.suspend()
         lane.until(lambda: bool(lane.events(EventKind.FAILED)))
         lane.until(lambda: len(lane.attempts()) == 2)

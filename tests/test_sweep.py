@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EventKind
+from jit_sweep.ledger.records import EntryState, EventKind
+from jit_sweep.scheduler_spec import SchedulerSpec
 from tests.cluster import Head
 from tests.command import Running, environment, jit_sweep, rows_of
+from tests.replay import judged, replayed
 from tests.sweeps import tiny_sweep, write_sweep
 from trainables.assignment import Assignment
 from trainables.checkpoint import Store
@@ -182,19 +185,25 @@ def begun(said: str) -> int:
     return len({line.split()[1] for line in said.splitlines() if "heldout_v_error" in line})
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, "stop"])
 def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(
-    tmp_path: Path, kind: signal.Signals
+    tmp_path: Path, kind: signal.Signals | str
 ) -> None:
     file = write_sweep(tmp_path, **LONG)
     with Running("run", file, cwd=tmp_path) as command:
         command.until(lambda said: begun(said) == 2)
-        assert command.end(kind) == 130
+        if isinstance(kind, signal.Signals):
+            assert command.end(kind) == 130
+        else:
+            asked = jit_sweep("stop", "tiny", cwd=tmp_path)
+            assert "the same `jit-sweep run` goes on" in asked.stdout, asked.stdout + asked.stderr
+            assert command.wait() == 130
+            assert "nobody runs it" in jit_sweep("stop", "tiny", cwd=tmp_path).stdout
         assert "the same command goes on" in command.said
     stopped = rows_of("status", "tiny", cwd=tmp_path)
     assert {row["state"] for row in stopped} == {"paused"}
     assert all(0 < row["images_done"] < row["images"] for row in stopped)
-    if kind is signal.SIGTERM:
+    if kind is not signal.SIGINT:
         return
 
     resumed = jit_sweep("run", file, cwd=tmp_path)
@@ -203,6 +212,31 @@ def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_wei
     entry = reader.entries("tiny")[0]
     list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
+
+
+def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_waited(tmp_path: Path) -> None:
+    scheduler = {"kind": "promotion", "first_rung": {"images": 16}, "reduction": 2, "s_train": 0.0}
+    grid = {"axes": {"learning_rate": [1e-4, 1e-3, 2e-3, 1e30]}, "contrasts": []}
+    budget = {"images_per_trial": 64}
+    file = write_sweep(tmp_path, stages=[{"grid": grid}], scheduler=scheduler, budget=budget)
+    done = jit_sweep("run", file, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr  # one diverges
+    assert "stopped early" in done.stdout
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    entries = reader.entries("tiny")
+    assert sorted(str(row.state) for row in entries) == ["diverged", "done", "pruned", "pruned"]
+    (best,) = (row for row in entries if row.state is EntryState.DONE)
+    assert best.attempt is not None
+    assert best.attempt.number > 1, "on a cluster two trials wide somebody waits"
+    (tmp_path / "whole").mkdir()
+    list(train(Assignment(trial=best.trial, images=best.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", best.trial, best.images)
+    pruned = next(row for row in entries if row.state is EntryState.PRUNED)
+    assert (
+        f"was stopped early: place {pruned.why.split()[1]} of"
+        in jit_sweep("status", "tiny", "--why", pruned.trial_id, cwd=tmp_path).stdout
+    )
+    assert replayed(reader, "tiny", TypeAdapter(SchedulerSpec).validate_python(scheduler)) == judged(reader, "tiny")
 
 
 MISSING_PARENT = {"baseline": {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}}

@@ -16,6 +16,7 @@ from jit_sweep.ledger.records import AttemptRow, Cause, EntryRow, EntryState
 from tests.command import Running, environment
 from tests.sweeps import write_sweep
 
+pytestmark = pytest.mark.timeout(1200)
 REPOSITORY = Path(__file__).parent.parent
 MIB = 2**20
 MOST_GROWTH = 200 * MIB
@@ -72,7 +73,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Ledge
     return json.loads(done.stdout.splitlines()[-1]), LedgerReader(open_engine(f"sqlite:///{folder}/ledger.db"))
 
 
-@pytest.mark.timeout(1200)
 def test_each_of_a_thousand_trials_ends_as_its_fate_has_it_and_once(run: tuple[dict[str, Any], LedgerReader]) -> None:
     from tests.thousand import fate_of  # starts Ray's import
 
@@ -107,7 +107,6 @@ def workers(command: Running) -> list[psutil.Process]:
     return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
 
 
-@pytest.mark.timeout(600)
 def test_thirty_trials_in_real_lanes_lose_nothing_to_divergence_and_a_killed_worker(tmp_path: Path) -> None:
     grid = {"axes": {"learning_rate": [1e-3, 2e-3, 1e30], "prediction": ["x"]}, "seeds": 10}
     budget = {"images_per_trial": 800, "rungs": 2}

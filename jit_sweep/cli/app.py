@@ -160,6 +160,7 @@ def leaderboard(
         list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Only cells with this value; repeatable.")
     ] = None,
     by: Annotated[str | None, typer.Option(metavar="AXIS", help="A table for each value of this axis.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every row of a large sweep.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     as_json: AsJson = False,
@@ -167,7 +168,8 @@ def leaderboard(
     """Show a sweep's arms with mean, spread and number of seeds, the verdicts, and how well rungs foretold the end."""
     from jit_sweep.cli import results
 
-    return results.leaderboard(sweep, _ledger(home(home_folder), ledger), where=where or [], by=by, as_json=as_json)
+    place = _ledger(home(home_folder), ledger)
+    return results.leaderboard(sweep, place, where=where or [], by=by, every=every, as_json=as_json)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -24,7 +25,7 @@ from trainables.metrics import METRICS, RUNG_METRIC
 SHOWN_METRICS = ("fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", RUNG_METRIC)
 DONE, WITHOUT_SCORES = 0, 1
 MOST_ROWS = 50
-"""Trials that `status` shows without being asked for all."""
+"""Rows of a table, or verdicts, that are shown without being asked for all."""
 URGENT = (EntryState.RUNNING, EntryState.FAILED, EntryState.HELD, EntryState.PAUSED)
 """States of the trials that are shown before all others."""
 
@@ -61,13 +62,15 @@ def most_interesting(rows: Sequence[EntryRow], most: int = MOST_ROWS) -> list[En
     return [row for row in rows if row.key in keys]
 
 
-def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: str | None, as_json: bool) -> int:
+def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: str | None, every: bool = False, as_json: bool) -> int:
     """A sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of an axis."""
-    print_results(sweep, ledger, where=where, by=by, as_json=as_json)
+    print_results(sweep, ledger, where=where, by=by, every=every, as_json=as_json)
     return DONE
 
 
-def print_results(sweep: str, ledger: str, *, where: Sequence[str] = (), by: str | None = None, as_json: bool) -> int:
+def print_results(
+    sweep: str, ledger: str, *, where: Sequence[str] = (), by: str | None = None, every: bool = False, as_json: bool
+) -> int:
     """The results as they stand; the exit code of a run that ended so."""
     chosen = selection.conditions(where)
     axis = selection.known_axis(by, option="--by") if by is not None else None
@@ -79,20 +82,23 @@ def print_results(sweep: str, ledger: str, *, where: Sequence[str] = (), by: str
     else:
         screen = console()
         for part in selection.by_axis(results, axis).values() if axis is not None else [results]:
-            print_tables(part, screen, front)
+            print_tables(part, screen, front, most=None if every else MOST_ROWS)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
     return WITHOUT_SCORES if any(trial.entry.state in LOST for trial in trials) else DONE
 
 
-def print_tables(results: Results, screen: Console, front: Collection[str] = ()) -> None:
-    """Arms with mean, spread and n; the held-out row; searched trials apart, those of the Pareto front marked; the verdicts."""
+def print_tables(results: Results, screen: Console, front: Collection[str] = (), *, most: int | None = None) -> None:
+    """Arms with mean, spread and n; the held-out row; searched trials apart, those of the Pareto front marked; the verdicts.
+
+    most: of each, the first so many.
+    """
     n = results.heldout.n if results.heldout else None
     title = f"sweep {results.sweep}: mean ± standard deviation over seeds" + (f", {n} images a score" if n else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("cell", "seeds", *SHOWN_METRICS, "images", "training TFLOPs"):
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
-    for arm in results.arms:
+    for arm in results.arms[:most]:
         shown = (_spread(arm.metrics.get(metric)) for metric in SHOWN_METRICS)
         table.add_row(arm.label, _seeds(arm), *shown, f"{arm.images:,}", f"{arm.training_flops / 1e12:,.4g}")
     if results.heldout:
@@ -100,11 +106,14 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = ())
         table.add_row("held-out real images", "", *real, "", "", style="dim", end_section=True)
     screen.print(table)
     if results.searched:
-        screen.print(_search_table(results, front))
+        screen.print(_search_table(replace(results, searched=results.searched[:most]), front))
     if results.contrasts:
         screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
-    for contrast in results.contrasts:
+    for contrast in results.contrasts[:most]:
         screen.print(f"  {verdict(contrast)}", soft_wrap=True)
+    if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
+        counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"
+        screen.print(f"\nat most {most} each of {counts}; --all shows every one")
 
 
 def _print_fidelity(results: Results, screen: Console) -> None:

@@ -107,6 +107,8 @@ class LaneTrial(tune.Trainable):
 
 def cause_of_loss(failure: BaseException | None) -> str:
     """Why a lane's workers died, from what Ray Train raised: their node was taken or lost, or they alone."""
+    if _met_the_storage(failure):
+        return Cause.STORAGE_ERROR
     failures = [failure, *getattr(failure, "worker_failures", {}).values()]
     died = [each for each in failures if isinstance(each, ray.exceptions.ActorDiedError | ray.exceptions.NodeDiedError)]
     if any(getattr(each, "preempted", False) for each in died):
@@ -116,6 +118,12 @@ def cause_of_loss(failure: BaseException | None) -> str:
     if any(isinstance(each, ray.exceptions.NodeDiedError) or "its node has died" in str(each) for each in died):
         return Cause.NODE_LOST
     return Cause.WORKER_LOST
+
+
+def _met_the_storage(failure: BaseException | None) -> bool:
+    """Whether Ray Train's controller never came up, since it begins with a file in the storage."""
+    begun = failure.args[0] if isinstance(failure, ray.exceptions.ActorDiedError) and failure.args else None
+    return isinstance(begun, ray.exceptions.RayTaskError) and isinstance(begun.cause, OSError)
 
 
 def _got(answer: Any) -> dict[str, Any] | None:

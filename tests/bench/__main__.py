@@ -2,18 +2,17 @@
 
 import argparse
 
-from tests.bench import engine, trainer
+from tests.bench import engine, ledger, trainer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("table", nargs="?", choices=("engine", "trainer"), help="all of them where none is named")
+    parser.add_argument("table", nargs="?", choices=("engine", "ledger", "trainer"), help="all of them where none is named")
     parser.add_argument("--no-compile", dest="compiled", action="store_false", help="leave out the compiled steps")
     asked = parser.parse_args()
-    if asked.table != "trainer":
-        engine.table()
-    if asked.table != "engine":
-        trainer.table(compiled=asked.compiled)
+    tables = {"engine": engine.table, "ledger": ledger.table, "trainer": lambda: trainer.table(compiled=asked.compiled)}
+    for name in [asked.table] if asked.table else tables:
+        tables[name]()
 
 
 if __name__ == "__main__":

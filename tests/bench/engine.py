@@ -1,5 +1,6 @@
-"""The service: how long a command takes, and a warm lane between two trials."""
+"""The service: how long a command takes, a warm lane between two trials, and a thousand trials."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -25,8 +26,12 @@ def table() -> None:
     for command in (["--help"], ["validate", "quickstart"], ["plan", "quickstart"]):
         say(f"jit-sweep {' '.join(command)}", f"{median(seconds_of(command) for _ in range(REPEATS)):.2f} s", "about 0.5 s")
     gaps = trial_to_trial()
-    say(f"warm lane, end of one trial to first step of the next (median of {len(gaps)})", f"{median(gaps):.2f} s", "1 s")
+    say(f"warm lane, end of one trial to first step of the next (median of {len(gaps)})", f"{median(gaps):.2f} s", "0.2 s")
     say("warm lane, the slowest of them", f"{max(gaps):.2f} s")
+    said = thousand()
+    say("1,000 trials on played lanes, of which a hundred fail", f"{said['seconds']:.0f} s", "180 s")
+    say("driver's memory at their end", f"{said['memory_bytes'] / 2**20:.0f} MiB")
+    say("its growth from 100 to 1,000 trials", f"{said['growth_bytes'] / 2**20:.0f} MiB", "200 MiB")
 
 
 def seconds_of(command: list[str]) -> float:
@@ -36,6 +41,15 @@ def seconds_of(command: list[str]) -> float:
         [sys.executable, "-m", "jit_sweep", *command], env=environment(Path.home()), check=True, stdout=subprocess.DEVNULL
     )
     return time.perf_counter() - start
+
+
+def thousand() -> dict[str, float]:
+    """What a driver of a thousand trials says of itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "tests.thousand", folder]
+        done = subprocess.run(command, env=environment(Path(folder)), check=True, capture_output=True, text=True)
+        said: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return said
 
 
 def trial_to_trial() -> list[float]:

@@ -88,6 +88,7 @@ class Disturbed:
         self._until(lambda: self._done(), "the sweep does not end")
         self.world.mlflow.wait()
         self.last_event = self.reader.last_event(NAME)
+        self.way = "run"  # which also gives MLflow what it missed; `submit` would say that all is done
         self._command()
         self._until(lambda: self.process.poll() is not None, "the last command does not end")
         self.exits.append(self.process.returncode)

@@ -4,7 +4,7 @@ Not a second sweep through Ray: the trainer and the referee are pure, and this t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +40,8 @@ class Reference:
 
     folder: Path
     plan: Plan
+    trained: dict[tuple[str, int], dict[int, float]] = field(default_factory=dict)
+    """By trial and image count: what its rungs measured."""
 
     @classmethod
     def of(cls, file: str, folder: Path) -> "Reference":
@@ -48,9 +50,8 @@ class Reference:
     def weights(self, trial_id: str, images: int) -> Mapping[str, Mapping[str, Tensor]]:
         """The tensors of a trial at an image count, part by part."""
         entry = next(entry for entry in self.plan.entries if entry.trial_id == trial_id)
+        self._measured(entry, images=images)
         store = Store(str(self.folder / str(images)))
-        if store.latest(trial_id, most_images=images) is None:
-            self._train(entry, images=images)
         commit = store.latest(trial_id, most_images=images)
         assert commit is not None
         return store.read(commit).tensors
@@ -75,7 +76,12 @@ class Reference:
     @cached_property
     def values(self) -> dict[str, dict[int, float]]:
         """By arm and image count: what rungs compare."""
-        return {entry.racer: self._train(entry, images=entry.images) for entry in self.plan.entries}
+        return {entry.racer: self._measured(entry, images=entry.images) for entry in self.plan.entries}
+
+    def _measured(self, entry: Entry, *, images: int) -> dict[int, float]:
+        if (entry.trial_id, images) not in self.trained:
+            self.trained[entry.trial_id, images] = self._train(entry, images=images)
+        return self.trained[entry.trial_id, images]
 
     def _train(self, entry: Entry, *, images: int) -> dict[int, float]:
         before = torch.get_num_threads()

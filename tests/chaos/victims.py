@@ -7,17 +7,19 @@ from contextlib import suppress
 import psutil
 
 from tests.chaos.world import World
+from tests.cluster import Head
 
 LANE_KINDS = frozenset({"owner", "worker", "raylet", "partition"})
 """They take a lane with its trial."""
-_TITLES = {
-    "owner": "ray::LaneTrial",
-    "worker": "ray::RayTrainWorker",
-    "writer": "ray::SweepActor",
-    "driver": "jit_sweep.submit.entry",
+TITLES = {
+    "owner": ("ray::LaneTrial", "ray::ResourceTrainable"),
+    "worker": ("ray::RayTrainWorker",),
+    "writer": ("ray::SweepActor",),
+    "driver": ("jit_sweep.submit.entry",),
 }
+"""What is in their command lines; Tune wraps an owner's class, and the name of the wrap is seen once it runs."""
 KINDS = ("command", "owner", "worker", "writer", "raylet", "mlflow", "s3")
-"""What `run --address` has; the command is the driver there."""
+"""What `run --address` has; the command is the driver there. What `submit` starts has a `driver` besides."""
 
 
 def of_kind(kind: str, world: World, command: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -29,24 +31,27 @@ def of_kind(kind: str, world: World, command: subprocess.Popen[bytes]) -> list[p
             return _alive(world.mlflow.process)
         case "s3":
             return _alive(world.s3.process)
-        case "raylet":
+        case "raylet" | "partition":
             return world.node.raylets()
         case _:
-            return titled(world, _TITLES[kind])
+            return titled(world.head, kind)
 
 
 def strike(kind: str, victim: psutil.Process, world: World) -> None:
-    """kill -9; a server dies with all of its processes."""
-    servers: dict[str, Callable[[], None]] = {"mlflow": world.mlflow.kill, "s3": world.s3.kill}
-    servers.get(kind, victim.kill)()
+    """kill -9; a server dies with all of its processes. A partition kills nobody: the node lives on, and is not heard."""
+    others: dict[str, Callable[[], None]] = {"mlflow": world.mlflow.kill, "s3": world.s3.kill}
+    if world.namespace is not None:
+        others["partition"] = world.namespace.cut
+    others.get(kind, victim.kill)()
 
 
-def titled(world: World, title: str) -> list[psutil.Process]:
-    """The cluster's processes whose command line has this in it."""
+def titled(head: Head, kind: str) -> list[psutil.Process]:
+    """The cluster's processes of a kind, by their command lines."""
     found = []
-    for process in world.head.processes():
+    for process in head.processes():
         with suppress(psutil.Error):
-            if title in " ".join(process.cmdline()):
+            line = " ".join(process.cmdline())
+            if any(title in line for title in TITLES[kind]):
                 found.append(process)
     return sorted(found, key=lambda process: process.pid)
 

@@ -1,0 +1,81 @@
+"""The ledger and what reads it, at ten thousand trials: transactions in, rows out, whole commands."""
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.plan import Entry
+from tests.bench.table import say
+from tests.command import environment
+from tests.desk import Desk, ended, planned, scored
+from tests.postgres import postgres
+from trainables.metrics import VERDICT_METRICS
+from trainables.report import Progress
+
+ARMS, SEEDS = 2500, 4
+REPORTS, REPEATS = 500, 3
+PREDICTIONS = ("x", "v", "eps")
+
+
+def table() -> None:
+    """Wall times. Compare within one run."""
+    say("ten thousand trials", "figure", "bar")
+    entries = ten_thousand()
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"sqlite:///{folder}/ledger.db"
+        desk = in_and_out(uri, entries, on="sqlite")
+        fill(desk, entries[:: len(entries) // REPORTS])
+        for command in ("status", "leaderboard"):
+            seconds = median(seconds_of(command, uri) for _ in range(REPEATS))
+            say(f"jit-sweep {command}, the whole command", f"{seconds:.2f} s", "2 s")
+    with postgres() as uri:
+        in_and_out(uri, entries, on="PostgreSQL")
+
+
+def in_and_out(uri: str, entries: list[Entry], *, on: str) -> Desk:
+    """A new ledger with all entries in it, measured on the way."""
+    desk = Desk(open_engine(uri))
+    seconds = timed(lambda: desk.plan(*entries))
+    say(f"{on}: trials planned", f"{len(entries) / seconds:,.0f} / s", "1,000 / s")
+    reader = LedgerReader(desk.engine)
+    read = median(timed(lambda: reader.entries(desk.name)) for _ in range(REPEATS))
+    say(f"{on}: all entries read", f"{read:.2f} s", "0.5 s")
+    attempt = desk.begin(entries[0])
+    reports = [Progress(images=step, step=step, loss=0.1, images_per_second=1.0) for step in range(REPORTS)]
+    seconds = timed(lambda: desk.tell(attempt, *reports))
+    say(f"{on}: reports, each a transaction with its check of the lease", f"{REPORTS / seconds:,.0f} / s")
+    return desk
+
+
+def fill(desk: Desk, entries: list[Entry]) -> None:
+    """Score some trials."""
+    luck = random.Random(0)
+    for entry in entries[1:]:
+        desk.tell(desk.begin(entry), scored(entry, {metric: luck.random() for metric in VERDICT_METRICS}), ended(entry))
+
+
+def ten_thousand() -> list[Entry]:
+    """A grid of predictions and learning rates, each with four seeds."""
+    cells = [{"prediction": PREDICTIONS[arm % 3], "learning_rate": 1e-5 * (1 + arm // 3)} for arm in range(ARMS)]
+    return [
+        planned(arm=cell, seed=seed, position=arm * SEEDS + seed) for arm, cell in enumerate(cells) for seed in range(SEEDS)
+    ]
+
+
+def seconds_of(command: str, uri: str) -> float:
+    """Wall time of a whole command about the sweep."""
+    called = [sys.executable, "-m", "jit_sweep", command, "mine", "--ledger", uri]
+    return timed(lambda: subprocess.run(called, env=environment(Path.home()), check=True, stdout=subprocess.DEVNULL))
+
+
+def timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
