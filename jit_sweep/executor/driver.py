@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jit_sweep.budgets import SpeedShape
+from jit_sweep.errors import UserError
 from jit_sweep.executor import groups
 from jit_sweep.executor.actor import SILENT_S, SweepActor
 from jit_sweep.executor.capacity import OWNER_CPU, concurrent_lanes
@@ -78,7 +79,7 @@ class Driver:
 
     def to_end(self, watch: Watch) -> Ended:
         """Run until nothing is left to do, or until something asks to stop."""
-        lanes = concurrent_lanes(self.plan.spec.resources)
+        self.lanes = self.most_lanes = concurrent_lanes(self.plan.spec.resources)
         groups.remove_orphans()
         self.actor = self._actor()
         ended = Ended(SweepState.FAILED)
@@ -86,7 +87,7 @@ class Driver:
             ending.callback(groups.remove_own)
             ending.callback(lambda: self._finish(ended.state))
             with self.interrupt.listening():
-                self._tune_and_watch(lanes, watch)
+                self._tune_and_watch(watch)
             ended = self._ended()
         return ended
 
@@ -132,9 +133,9 @@ class Driver:
         ray.get(actor.settle.remote())
         return actor
 
-    def _tune_and_watch(self, lanes: int, watch: Watch) -> None:
+    def _tune_and_watch(self, watch: Watch) -> None:
         """Tune in a thread of its own; this one redraws, hears interrupts, and clears up after what has died."""
-        thread = threading.Thread(target=self._tune, args=(lanes,), daemon=True)
+        thread = threading.Thread(target=self._tune, daemon=True)
         thread.start()
         round_at, asked = time.monotonic(), self.actor.stopping.remote()
         while thread.is_alive():
@@ -164,6 +165,10 @@ class Driver:
 
     def _go_round(self) -> None:
         groups.remove_ownerless()
+        groups.remove_orphans()  # again and again: a killed driver's controllers may register a group after this run's start
+        # A lost node takes its lanes with it: a trial that were given to one more would wait there for its place.
+        with suppress(UserError):  # not even one is left: what comes back may hold them all
+            self.lanes = min(self.most_lanes, concurrent_lanes(self.plan.spec.resources))
         if not self.stopping.is_set() and (over := self.purse.is_over()):
             self.reason = over
             self._stop()
@@ -173,20 +178,20 @@ class Driver:
         self.stopping.set()
         self.actor.stop.remote()
 
-    def _tune(self, lanes: int) -> None:
+    def _tune(self) -> None:
         # Tune would copy the driver's keys into its actors' runtime environment, which the dashboard and Ray's logs show.
         class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
         try:
-            self._tuner(lanes).fit()
+            self._tuner().fit()
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self.crash = error
 
-    def _tuner(self, lanes: int) -> tune.Tuner:
+    def _tuner(self) -> tune.Tuner:
         self.searcher = LedgerSearcher(
             self.plan,
             self.reader,
             self.actor,
-            lanes=lanes,
+            lanes=lambda: self.lanes,
             lane_config=self.lane_config,
             purse=self.purse,
             stopping=self.stopping.is_set,

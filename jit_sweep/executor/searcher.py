@@ -44,7 +44,7 @@ class LedgerSearcher(Searcher):
         reader: LedgerReader,
         actor: Any,
         *,
-        lanes: int,
+        lanes: Callable[[], int],
         lane_config: dict[str, Any],
         purse: Purse,
         stopping: Callable[[], bool],
@@ -76,7 +76,7 @@ class LedgerSearcher(Searcher):
     def _suggestion(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._stopping() or (self.refused and not self._in_flight):
             return Searcher.FINISHED
-        if self.refused or len(self._in_flight) >= self._lanes:
+        if self.refused or len(self._in_flight) >= self._lanes():
             return None
         step = next_step(self._entries.rows(), stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now())
         match step:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,8 +84,7 @@ class Disturbed:
             self._await_point(kill)
             self.world.mend()
             self._strike(kill)
-        self.world.mend()
-        self._until(lambda: self._done(), "the sweep does not end")
+        self._until(self._done, "the sweep does not end")
         self.world.mlflow.wait()
         self.last_event = self.reader.last_event(NAME)
         self.way = "run"  # which also gives MLflow what it missed; `submit` would say that all is done
@@ -120,8 +119,7 @@ class Disturbed:
             self._command()
         return None
 
-    def _until(self, reached: "object", problem: str) -> None:
-        assert callable(reached)
+    def _until(self, reached: Callable[[], bool], problem: str) -> None:
         seen, since = self._last_event(), time.monotonic()
         while not reached():
             if (last := self._last_event()) != seen:
@@ -141,6 +139,7 @@ class Disturbed:
         self._command()
 
     def _done(self) -> bool:
+        self.world.mend()
         return self.process.poll() is not None and self.reader.sweep(NAME).state is SweepState.DONE
 
     def _last_event(self) -> int:

@@ -63,7 +63,7 @@ class SecondNode:
             return []
         with suppress(psutil.NoSuchProcess):
             below = psutil.Process(self.process.pid).children(recursive=True)
-            return [process for process in below if process.name() == "raylet"]
+            return [each for each in below if each.name() == "raylet" and each.status() != psutil.STATUS_ZOMBIE]
         return []
 
     def end(self) -> None:
