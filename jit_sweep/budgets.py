@@ -74,9 +74,13 @@ def reserved(
 ) -> Need:
     """What the sweep's running trials still need. `trials`: those under way by id; `speeds` as of `speeds`."""
     running = [attempt for attempt in attempts if attempt.sweep == sweep and attempt.outcome is None]
-    needs = [
-        need(trials[a.trial_id], images=max(0, a.target_images - a.images), speeds=speeds, devices=devices) for a in running
-    ]
+    return together(
+        [need(trials[a.trial_id], images=max(0, a.target_images - a.images), speeds=speeds, devices=devices) for a in running]
+    )
+
+
+def together(needs: Sequence[Need]) -> Need:
+    """What trials beside each other need."""
     return Need(
         images=sum(each.images for each in needs),
         device_hours=sum(each.device_hours for each in needs),

@@ -74,6 +74,14 @@ class Contrast:
         return ""
 
     @property
+    def hopeless(self) -> str:
+        """Why no seed to come could bring a verdict; empty where one could, or has."""
+        if self.a.pruned or self.b.pruned:
+            return "an arm was stopped early"
+        short = min(len(self.a.trials), len(self.b.trials)) < LEAST_SHARED_SEEDS
+        return f"an arm has fewer than {LEAST_SHARED_SEEDS} seeds" if short else ""
+
+    @property
     def verdict(self) -> str:
         """Such as `prediction=x better` or `undecided (...)`."""
         return f"{self.value(self.preferred)} better" if self.preferred is not None else f"undecided ({self.reason})"

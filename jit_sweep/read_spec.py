@@ -94,7 +94,8 @@ def _unwrapped(annotation: Any) -> Any:
 def _variants(union: Any) -> dict[str, Any]:
     """The members of a union by what pydantic calls them: their tag, or their `kind`."""
     found = {tag.tag: get_args(member)[0] for member in get_args(union) for tag in get_args(member) if isinstance(tag, Tag)}
-    kinds = {str(_fields(member)["kind"].default): member for member in get_args(union) if "kind" in _fields(member)}
+    models = [member for member in get_args(union) if "kind" in _fields(member)]
+    kinds = {str(kind): member for member in models for kind in get_args(_fields(member)["kind"].annotation)}
     return kinds | found
 
 

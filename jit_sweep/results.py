@@ -73,7 +73,7 @@ def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
     def order(arm: Arm) -> tuple[bool, bool, float, tuple[int, int]]:
         spread = arm.metrics.get(objective)
         missing, value = _rank(spread.mean if spread is not None else None, objective)
-        return missing, arm.lost > 0, value, arm.position
+        return missing, arm.lost > 0 or arm.pruned > 0, value, arm.position
 
     return sorted(arms, key=order)
 

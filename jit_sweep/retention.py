@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from jit_sweep.arms import TrialResult, with_scores
+from jit_sweep.arms import TrialResult, grid_arms, with_scores
 from jit_sweep.errors import UserError
 from jit_sweep.home import Places
 from jit_sweep.ledger.lease import Clock
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState, SweepRow, SweepState
 from jit_sweep.redact import redact, redact_all
+from jit_sweep.results import NoBestArm, best_arm, median_seed
 from jit_sweep.spec import SweepSpec
 from jit_sweep.tracking.promoted import promoted
 from trainables.metrics import METRICS
@@ -129,6 +130,7 @@ def needs_of(reader: LedgerReader, kept_for_models: Iterable[tuple[str, int]], *
         if over and spec is not None and spec.retention.best is not None:
             trials = with_scores(entries, reader.scores(sweep.name))
             best = best_trials(trials, objective=sweep.objective, count=spec.retention.best)
+            best |= to_promote(trials, objective=sweep.objective)
         for trial_id, images in (*needed(entries, best=best), *_parents(entries)):
             needs[trial_id].add(images)
     return {trial_id: frozenset(counts) for trial_id, counts in needs.items()}
@@ -148,6 +150,15 @@ def best_trials(trials: Sequence[TrialResult], *, objective: str, count: int) ->
     scored = [(sign * value, trial.entry.trial_id) for trial in trials if (value := trial.value(objective)) is not None]
     ordered = dict.fromkeys(trial_id for _, trial_id in sorted(scored, key=lambda pair: pair[0]))
     return frozenset(list(ordered)[:count])
+
+
+def to_promote(trials: Sequence[TrialResult], *, objective: str) -> frozenset[str]:
+    """The trial that `promote` would choose; none where it would refuse to."""
+    try:
+        chosen = median_seed(best_arm(grid_arms(trials), objective=objective), objective=objective)
+    except NoBestArm:
+        return frozenset()
+    return frozenset({chosen.entry.trial_id})
 
 
 def superfluous(saved: Sequence["Saved"], *, up_to: frozenset[int], lost: frozenset[int]) -> list["Saved"]:

@@ -15,8 +15,20 @@ class Free(NamedTuple):
     gpus: float
 
 
-def why(row: EntryRow, rows: Sequence[EntryRow], *, resources: Resources, running: bool, free: Free | None, now: float) -> str:
-    """The sentence. `rows`: the sweep's entries; `running`: somebody runs it; `free`: None where nobody asked the cluster."""
+def why(
+    row: EntryRow,
+    rows: Sequence[EntryRow],
+    *,
+    resources: Resources,
+    running: bool,
+    free: Free | None,
+    now: float,
+    ended: str = "",
+) -> str:
+    """The sentence. `rows`: the sweep's entries; `running`: somebody runs it; `free`: None where nobody asked the cluster;
+    `ended`: why its last run did not go to its end."""
+    if not running and ended and row.state in (EntryState.WAITING, EntryState.PAUSED):
+        return f"it waits: the last run ended, since {ended}"
     match row.state:
         case EntryState.WAITING:
             return _waits(row, rows, resources=resources, running=running, free=free, now=now)
@@ -88,8 +100,8 @@ def _runs(row: EntryRow, *, running: bool) -> str:
     assert attempt is not None, "an entry that runs has an attempt"
     if not running:
         return "it ran when its sweep's command was lost: `jit-sweep run` goes on from its last checkpoint"
-    retried = f", tried again after {attempt.number - 1} attempts" if attempt.number > 1 else ""
-    return f"it runs on {attempt.host}{retried}: {attempt.images:,} of {row.images:,} images"
+    which = f" as attempt {attempt.number}" if attempt.number > 1 else ""
+    return f"it runs on {attempt.host}{which}: {attempt.images:,} of {row.images:,} images"
 
 
 def _lost(row: EntryRow) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from jit_sweep.executor.actor import SweepActor
 from jit_sweep.executor.source import Source
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
 from jit_sweep.ledger.requests import ask_to_stop
 from jit_sweep.plan import Entry
@@ -19,6 +20,7 @@ from jit_sweep.schedulers.referee import NOBODY
 from tests.desk import BOB, IMAGES, Desk, ended, planned, scored
 from tests.postgres import postgres
 from trainables.assignment import Assignment
+from trainables.lane_worker import BEAT_WAIT_S, LONGEST_SILENCE_S
 from trainables.metrics import RUNG_METRIC
 from trainables.report import Decision, Phase, Progress, Rung
 
@@ -157,12 +159,13 @@ def test_what_an_attempt_says_after_it_was_replaced_is_fenced_off(office: Callab
 
 def test_a_run_that_was_taken_over_fences_its_lanes_off_and_stops(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        await office.offer()
+        key = (await office.offer())["key"]
         office.desk.lease.release()
         Desk(office.desk.engine, owner=BOB, clock=office.desk.clock)
         assert "was taken over" in (await office.tell(1, PHASE))["fenced"]
-        assert await office.actor.beat(LANE, rank=0) is True
-        assert "bob" in await office.actor.failure()
+        assert await office.actor.outcome(LANE, key=key) == {"outcome": "fenced", "images": 0}
+        assert await office.actor.beat(LANE, place=PLACE) is True
+        assert "bob" in (await office.actor.standing())[1]
 
     run(story, office)
 
@@ -178,6 +181,47 @@ def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office:
         assert office.desk.row(entry()).state is EntryState.WAITING
 
     run(story, office, silent_s=0.5)
+
+
+def test_a_worker_that_dies_while_the_actor_is_killed_is_missed_by_the_next(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = (await office.offer())["key"]
+        office.actor = office.hired()
+        outcome = await office.actor.outcome(LANE, key=key)
+        assert outcome is not None
+        assert outcome["cause"] == "worker_lost"
+
+    run(story, office, silent_s=0.5)
+
+
+def test_lanes_may_come_while_a_silent_one_is_given_up(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        keys = [(await office.offer(seed, lane=f"lane-{seed}"))["key"] for seed in (0, 1)]
+        for seed in (0, 1):
+            await office.actor.take(f"lane-{seed}", place=PLACE, after="")
+        waiting = [asyncio.ensure_future(office.actor.outcome(f"lane-{seed}", key=keys[seed])) for seed in (0, 1)]
+        number = 2
+        while not all(each.done() for each in waiting):
+            await office.actor.beat(f"lane-{number}", place=PLACE)
+            number += 1
+            await asyncio.sleep(0)
+        assert [each.result()["cause"] for each in waiting] == ["worker_lost"] * 2  # type: ignore[index]
+        assert not office.actor._ticking.done()
+
+    run(story, office, silent_s=0.5)
+
+
+def test_offers_that_overlap_open_one_attempt(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        first, second = await asyncio.gather(office.offer(), office.offer())
+        assert first == second
+        assert len(office.attempts()) == 1
+
+    run(story, office)
+
+
+def test_a_lane_that_hears_nothing_ends_before_another_run_may_begin() -> None:
+    assert LONGEST_SILENCE_S + BEAT_WAIT_S < TTL_S
 
 
 def test_a_stalled_worker_leaves_its_stacks_and_its_trial_waits(office: Callable[..., Office]) -> None:
@@ -196,10 +240,10 @@ def test_a_stalled_worker_leaves_its_stacks_and_its_trial_waits(office: Callable
 def test_a_stop_asked_for_in_the_ledger_is_heard(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
         ask_to_stop(office.desk.engine, office.desk.name, by="carol")
-        while not await office.actor.stopping():
+        while not (await office.actor.standing())[0]:
             await asyncio.sleep(0)
         assert (await office.offer())["outcome"]["outcome"] == "stopping"
-        assert await office.actor.failure() == ""
+        assert (await office.actor.standing())[1] == ""
 
     run(story, office)
 
@@ -211,8 +255,8 @@ def test_three_equal_bugs_stop_the_sweep(office: Callable[..., Office]) -> None:
             await office.offer(seed)
             bug = f'Traceback:\n  File "train.py", line 7, in f\nKeyError: {seed}'
             await office.actor.failed(LANE, trial=entry(seed).trial_id, attempt=1, cause="bug", detail=bug)
-            assert await office.actor.stopping() is (seed == 2)
-        assert "3 trials ended in the same error" in await office.actor.failure()
+            assert (await office.actor.standing())[0] is (seed == 2)
+        assert "3 trials ended in the same error" in (await office.actor.standing())[1]
         assert {office.desk.row(entry(seed)).cause for seed in range(3)} == {Cause.BUG}
 
     run(story, office)

@@ -15,7 +15,7 @@ from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind, E
 from jit_sweep.ledger.writer import StaleAttempt, TrialBusy
 from jit_sweep.plan import Entry
 from tests.desk import BOB, FACTS, IMAGES, OBJECTIVE, Desk, contents, ended, planned, scored
-from trainables.report import Committed, Decision, Ended, Outcome, Progress, Report, Rung
+from trainables.report import Committed, Decision, Ended, Outcome, Phase, Progress, Report, Rung
 
 pytest_plugins = ("tests.ledger_databases",)
 
@@ -554,3 +554,17 @@ def test_a_failed_write_leaves_nothing_behind(desk: Desk) -> None:
 )
 def test_records_name_their_columns_in_the_tables_order(record: Any, table: Any) -> None:
     assert list(record._fields) == list(table.c.keys())
+
+
+def test_a_trial_whose_checkpoint_is_gone_is_known_to_begin_anew(desk: Desk) -> None:
+    entry = planned()
+    desk.plan(entry)
+    desk.tell(desk.begin(entry), Committed(images=480, uri="file:///c/480"), ended(entry, "paused", images=480))
+    desk.writer.reopen("mine")
+    second = desk.begin(entry)
+    assert second.images == 480
+    phase = Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=48, activation_checkpointing=False)
+    desk.tell(second, phase)
+    row = desk.row(entry).attempt
+    assert row is not None
+    assert (row.number, row.images, row.checkpoint, row.checkpoint_images) == (2, 0, None, None)

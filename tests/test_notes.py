@@ -26,7 +26,9 @@ def test_without_a_scheduler_nothing_is_said() -> None:
 
 
 def test_the_gates_are_told() -> None:
-    assert notes(planned(scheduler=EARLY)) == ["stage=0: arms may stop at 16, 32 images, by halving on heldout_v_error"]
+    assert notes(planned(scheduler=EARLY)) == [
+        "stage=0: arms may stop at 16, 32 images, by asynchronous halving on heldout_v_error"
+    ]
 
 
 def test_each_patch_size_races_by_itself() -> None:

@@ -273,3 +273,12 @@ def test_without_a_score_nothing_is_chosen(desk: Desk) -> None:
 def test_the_median_seed_is_the_middle_one_and_of_two_the_worse(desk: Desk, values: list[float], middle: float) -> None:
     train_arm(desk, X, values)
     assert median_seed(arm_of(desk, X), objective=OBJECTIVE).value(OBJECTIVE) == middle
+
+
+def test_contrasts_that_no_seed_to_come_could_decide_are_known_as_such(desk: Desk) -> None:
+    train_arm(desk, X, [1.0])
+    train_arm(desk, V, [2.0])
+    assert only_contrast(desk).hopeless == "an arm has fewer than 2 seeds"
+    for arm in (X, V):
+        desk.plan(planned(arm=arm, seed=1, position=9))
+    assert only_contrast(desk).hopeless == ""

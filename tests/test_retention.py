@@ -364,3 +364,15 @@ def test_gc_on_the_command_line(desk: Desk, place: Home, checkpoints: Store, tmp
     unknown = jit_sweep("gc", "nine", "--home", str(place.path), cwd=tmp_path)
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no sweep 'nine'" in unknown.stderr
+
+
+def test_what_promote_would_take_is_kept_beside_the_best(desk: Desk, place: Home, checkpoints: Store) -> None:
+    describe(desk, best=1)
+    lucky = planned(arm={"prediction": "v"}, seed=7)
+    arm = [planned(arm={"prediction": "x"}, seed=seed, position=1 + seed) for seed in range(3)]
+    for entry, value in zip((lucky, *arm), (1.0, 2.0, 3.0, 4.0), strict=True):
+        save(checkpoints, entry, IMAGES)
+        desk.train(entry, {OBJECTIVE: value})
+    desk.writer.finish(desk.name, SweepState.DONE)
+    gc(desk, place)
+    assert left(place).keys() == {lucky.trial_id, arm[1].trial_id}, "the best trial, and the middle seed of the best arm"

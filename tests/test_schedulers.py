@@ -758,3 +758,15 @@ def test_a_verdict_by_optunas_pruners_logs_and_warns_of_nothing(kind: dict[str, 
         optuna.logging.disable_propagation()
     assert outcome.stopped == ([2, 3] if kind["kind"] == "median" else [])
     assert caplog.records == []
+
+
+def test_an_arm_of_which_a_seed_has_its_score_already_goes_on_whole() -> None:
+    """Its score came from another sweep: stopping the others would leave half an arm."""
+    here, gone = Seed(0, "coming", {0: 9.0}), Seed(1, "ended", {0: 9.0})
+    racers = [Racer(f"arm {place}", place, (1000,), False, (Seed(0, "coming", {0: float(place)}),)) for place in range(3)]
+    referee = Referee(scheduler_of({"kind": "halving", "mode": "synchronous"}))
+    alone, half = (
+        referee.verdicts(Race("", (*racers, Racer("late", 3, (1000,), False, seeds)))) for seeds in ((here,), (here, gone))
+    )
+    assert [verdict.go_on for verdict in alone if verdict.racer == "late"] == [False]
+    assert [verdict.go_on for verdict in half if verdict.racer == "late"] == [True]

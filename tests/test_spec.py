@@ -211,3 +211,16 @@ def test_a_whole_override_section_is_checked_against_the_configuration() -> None
     tree["baseline"]["model"]["norm"] = "batch"
     with pytest.raises(ValueError, match="rms"):
         SweepSpec.model_validate(tree).baseline.recipe()
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "valid"),
+    [("promotion", "patience", "reduction"), ("median", "reduction", "startup_arms"), ("patient", "mode", "min_delta")],
+)
+def test_an_unknown_key_of_a_scheduler_is_told_the_keys_of_its_own_kind(
+    tmp_path: Path, kind: str, key: str, valid: str
+) -> None:
+    said = complaint(tmp_path, scheduler={"kind": kind, "first_rung": {"images": 8}, key: 3})
+    assert f"unknown key '{key}'" in said
+    assert valid in said.split("valid keys:")[1]
+    assert key not in said.split("valid keys:")[1]

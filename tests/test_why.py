@@ -50,6 +50,12 @@ def test_nothing_happens_where_nobody_runs_the_sweep() -> None:
     assert "`jit-sweep run` goes on" in asked(plain(state="running", last=attempt()), running=False)
 
 
+def test_what_ended_the_last_run_is_told() -> None:
+    spent = "`budget.trials` is 2: 2 have begun"
+    said = why(plain(), [plain()], resources=Resources(), running=False, free=None, now=0.0, ended=spent)
+    assert said == f"it waits: the last run ended, since {spent}"
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -64,7 +70,7 @@ def test_nothing_happens_where_nobody_runs_the_sweep() -> None:
         ),
         (
             plain(state="running", last=attempt(number=2, images=96)),
-            "it runs on node, tried again after 1 attempts: 96 of 960 images",
+            "it runs on node as attempt 2: 96 of 960 images",
         ),
     ],
     ids=lambda value: str(value.state) if isinstance(value, EntryRow) else "",

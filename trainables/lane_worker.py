@@ -23,6 +23,7 @@ from ray.train import get_context
 
 from trainables.assignment import Assignment
 from trainables.checkpoint import CheckpointError
+from trainables.data import DataError
 from trainables.memory import Infeasible
 from trainables.namespace import NAMESPACE
 from trainables.outbox import Away, Letter, Outbox
@@ -88,15 +89,15 @@ class _LaneWorker:
         self.pulse = Pulse()
         self.decision = Decision()
         self.key: dict[str, Any] = {}
+        self.place = {"rank": workers.rank, "pid": os.getpid(), "host": socket.gethostname(), "node": _node()}
         spool = Path(tempfile.gettempdir()) / f"jit-sweep-spool-{os.getpid()}.jsonl"
         self.outbox = Outbox(self._deliver, spool)
 
     def run(self) -> None:
         threading.Thread(target=self._watch, daemon=True).start()
-        place = {"rank": self.workers.rank, "pid": os.getpid(), "host": socket.gethostname(), "node": _node()}
         done = ""
         try:
-            while (work := self._ask("take", place=place, after=done)) is not None:
+            while (work := self._ask("take", place=self.place, after=done)) is not None:
                 if work:
                     done = work["key"]
                     self._train(Assignment.model_validate_json(work["assignment"]), attempt=work["attempt"])
@@ -120,14 +121,24 @@ class _LaneWorker:
             cause = cause_of(error)
             # A mistake has a message of its own; anything else needs to be looked into.
             detail = str(error) if cause in MISTAKES else "".join(traceback.format_exception(error))
-            self.outbox.drop()
-            self._ask("failed", cause=cause, detail=detail, **self.key)
+            self.pulse.rest()
+            self._fail(cause, detail)
             if cause == "out_of_memory" or self.workers.size > 1:
                 raise  # memory may be in fragments; and the others wait for this one's gradients
         finally:
             self.pulse.rest()
         if global_settings() != before:
             raise RuntimeError(f"a trial must leave torch's settings as they were, got {global_settings()} from {before}")
+
+    def _fail(self, cause: str, detail: str) -> None:
+        """Tell how the trial ended, after all that it told before."""
+        try:
+            if self.workers.lead:
+                self.outbox.deliver_all()
+            self._ask("failed", cause=cause, detail=detail, **self.key)
+        except Fenced as error:
+            _log.warning("%s", error)
+            self.outbox.drop()
 
     def _consume(self, assignment: Assignment, *, attempt: int) -> None:
         def interrupted() -> bool:
@@ -145,11 +156,11 @@ class _LaneWorker:
 
     def _tell(self, report: Report, sequence: int) -> None:
         letter = Letter(sequence=sequence, report=report.model_dump_json(), **self.key)
-        if not isinstance(report, Rung | Ended):
+        self.pulse.rest()  # waiting for the writer is no stall
+        if isinstance(report, Rung | Ended):
+            self.decision = Decision.model_validate_json(self.outbox.ask(letter))
+        else:
             self.outbox.post(letter)
-            return
-        self.pulse.rest()  # waiting for an answer is no stall
-        self.decision = Decision.model_validate_json(self.outbox.ask(letter))
         self.pulse.beat()
 
     def _deliver(self, letter: Letter, patience_s: float) -> str:
@@ -172,7 +183,7 @@ class _LaneWorker:
             if self.workers.lead and self.pulse.age_s > self.stall_s:
                 self._stall()
             try:
-                beat = self.actor.beat.remote(self.lane, rank=self.workers.rank)
+                beat = self.actor.beat.remote(self.lane, place=self.place)
                 self.stop = ray.get(beat, timeout=BEAT_WAIT_S)
                 heard = time.monotonic()
             except ray.exceptions.ActorDiedError:
@@ -200,6 +211,7 @@ class _LaneWorker:
                 _gone()
             except ray.exceptions.RayActorError as error:  # it is being restarted
                 _log.warning("asking again for %s: %s", method, error)
+                time.sleep(BEAT_S)
 
 
 def stacks() -> str:
@@ -220,7 +232,7 @@ def cause_of(error: Exception) -> str:
         return "storage_error"
     if isinstance(error, Infeasible):
         return "infeasible"
-    if isinstance(error, ValueError):
+    if isinstance(error, DataError):
         return "data_error"
     return "bug"
 

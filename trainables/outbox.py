@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from trainables.fields import Frozen
 
@@ -28,6 +29,7 @@ class Letter(Frozen):
     """As JSON."""
 
 
+T = TypeVar("T")
 Deliver = Callable[[Letter, float], str]
 """Hand a letter over within some seconds; the answer. Away: nobody took it."""
 
@@ -37,12 +39,7 @@ class Outbox:
 
     def __init__(self, deliver: Deliver, spool: Path, *, patience_s: float = PATIENCE_S) -> None:
         self._deliver, self._spool, self._patience_s = deliver, spool, patience_s
-        self._waiting = 0
-
-    @property
-    def waiting(self) -> int:
-        """Letters in the spool."""
-        return self._waiting
+        self.drop()  # what a process of the same number has left behind
 
     def post(self, letter: Letter) -> None:
         """Deliver a letter, or keep it for later: its answer does not matter."""
@@ -59,18 +56,25 @@ class Outbox:
 
     def ask(self, letter: Letter) -> str:
         """Deliver all that waits, then this letter; its answer, however long that takes: it is never guessed."""
-        began = time.monotonic()
-        while True:
-            try:
-                self._empty(self._patience_s)
-                return self._deliver(letter, self._patience_s)
-            except Away as error:
-                _log.warning("waiting for the sweep's writer for %.0f s: %s", time.monotonic() - began, error)
+        self.deliver_all()
+        return self._persist(lambda: self._deliver(letter, self._patience_s))
+
+    def deliver_all(self) -> None:
+        """Deliver all that waits, however long that takes."""
+        self._persist(lambda: self._empty(self._patience_s))
 
     def drop(self) -> None:
         """Forget what waits: nobody wants it any more."""
         self._spool.unlink(missing_ok=True)
         self._waiting = 0
+
+    def _persist(self, attempt: Callable[[], T]) -> T:
+        began = time.monotonic()
+        while True:
+            try:
+                return attempt()
+            except Away as error:
+                _log.warning("waiting for the sweep's writer for %.0f s: %s", time.monotonic() - began, error)
 
     def _keep(self, letter: Letter) -> None:
         with self._spool.open("a") as file:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from trainables.fields import Frozen
 
+ASKED_TO_STOP = "asked to stop"
+"""Why a trial paused that could have gone on."""
 Outcome = Literal["done", "paused", "stopped", "diverged"]
 Start = Literal["seed", "parent", "checkpoint"]
 

@@ -14,7 +14,7 @@ from trainables.batches import resident_bytes
 from trainables.checkpoint import Commit, Store
 from trainables.config import RAW, Parent
 from trainables.cost import training_flops
-from trainables.data import ImageSet, open_images
+from trainables.data import DataError, ImageSet, open_images
 from trainables.ema import MODEL
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
@@ -26,7 +26,7 @@ from trainables.health import Divergence
 from trainables.learner import Learner, memory_of, share_of
 from trainables.memory import Fit, fit
 from trainables.metrics import METRICS, RUNG_METRIC, Metric
-from trainables.report import Committed, Decision, Ended, Outcome, Phase, Progress, Report, Rung, Scored, Start
+from trainables.report import ASKED_TO_STOP, Committed, Decision, Ended, Outcome, Phase, Progress, Report, Rung, Scored, Start
 from trainables.usage import Usage, cpus, cuda_version, host
 from trainables.workers import Ask, Workers
 
@@ -72,7 +72,7 @@ def train(
     update. Either can end the trial early, with a checkpoint. Every worker of a group consumes its own generator; all
     yield the same reports but for the scores, which are the lead's, and only the lead's `decide` is asked.
 
-    ValueError: the data is not the trial's. OSError: storage failed.
+    DataError: the data is not the trial's. OSError: storage failed.
     """
     return _Run(assignment, attempt=attempt, decide=decide, interrupted=interrupted, workers=workers).reports()
 
@@ -106,7 +106,7 @@ class _Run:
         self.images = _opened(assignment.data, holdout=assignment.holdout, digest=self.trial.data.digest)
         if self.images.fingerprint != self.trial.data.digest:
             rule = "the data must be what the trial was planned on"
-            raise ValueError(f"{rule}, got digest {self.images.fingerprint}, planned {self.trial.data.digest}; plan again")
+            raise DataError(f"{rule}, got digest {self.images.fingerprint}, planned {self.trial.data.digest}; plan again")
         for evaluation in assignment.evaluations:
             self.trial.check_weights(evaluation.weights)
         self.store = Store(assignment.storage)
@@ -138,7 +138,7 @@ class _Run:
         except NotFinite as error:
             yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)
         except Interrupted:
-            yield self.ended("paused", cause="asked to stop")
+            yield self.ended("paused", cause=ASKED_TO_STOP)
 
     def how(self) -> Fit:
         """How this worker goes through its share of a batch."""
@@ -160,7 +160,7 @@ class _Run:
         if (commit.images if commit is not None else 0) < self.assignment.resume_from:
             rule = f"a longer budget must go on from the checkpoint at {self.assignment.resume_from} images"
             got = f"one at {commit.images}" if commit is not None else "none"
-            raise ValueError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
+            raise DataError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
         self.start: Start = "seed" if self.trial.parent is None else "parent"
         self.rung_due = False
         if commit is not None:
@@ -175,14 +175,14 @@ class _Run:
         self.resumed_at = self.learner.images
 
     def parent_weights(self, parent: Parent) -> dict[str, Tensor]:
-        """A parent's weights, not averaged. ValueError where its checkpoint is not in the trial's own storage."""
+        """A parent's weights, not averaged. DataError where its checkpoint is not in the trial's own storage."""
         with self.watch.count("checkpoint"):
             found = self.store.latest(parent.trial, most_images=parent.images) if self.workers.lead else None
             commit = self.workers.agree(found)
             if commit is None or commit.images != parent.images:
                 rule = f"`parent` must have a checkpoint at {parent.images} images in the trial's storage"
                 got = f"{commit.images} images" if commit else "none"
-                raise ValueError(f"{rule}, got {got} of {parent.trial}; train it there first")
+                raise DataError(f"{rule}, got {got} of {parent.trial}; train it there first")
             return self.store.read(commit).tensors[MODEL]
 
     def phase(self) -> Phase:
@@ -229,7 +229,7 @@ class _Run:
             if asked & (Ask.SAVE | Ask.STOP):
                 yield self.commit(final=False)
             if asked & Ask.STOP:
-                return self.ended("paused", cause="asked to stop")
+                return self.ended("paused", cause=ASKED_TO_STOP)
         return None
 
     def asks(self) -> Ask:
@@ -251,7 +251,7 @@ class _Run:
             rung = self.rung()
         except Interrupted:
             yield self.commit(final=self.learner.images >= self.assignment.images, rung_due=True)
-            return self.ended("paused", cause="asked to stop")
+            return self.ended("paused", cause=ASKED_TO_STOP)
         yield rung
         decision = self.workers.agree(self.decide(rung) if self.workers.lead else Decision())
         if decision.verdict == "go_on" or self.learner.images >= self.assignment.images:

@@ -18,10 +18,14 @@ def print_json(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> N
     sys.stdout.write(text + "\n")
 
 
+WIDEST = 400
+"""Columns where nobody looks at a terminal: nothing is cut there."""
+
+
 def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
     """Wide enough for our tables where nobody looks at a terminal."""
     target = file or (sys.stderr if stderr else sys.stdout)
-    return Console(file=target, soft_wrap=not target.isatty(), width=None if target.isatty() else 160, highlight=False)
+    return Console(file=target, soft_wrap=not target.isatty(), width=None if target.isatty() else WIDEST, highlight=False)
 
 
 @contextmanager

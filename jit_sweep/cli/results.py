@@ -42,7 +42,8 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
     screen = console()
     held = found.owner is not None and found.lease_expires_at > time.time()
     owner = f", run by {found.owner}" if held else ", and nobody runs it" if found.state == "running" else ""
-    screen.print(f"sweep {sweep}: {found.state}{owner}")
+    reason = "" if held else reader.end_reason(sweep)
+    screen.print(f"sweep {sweep}: {found.state}{owner}" + (f": {reason}" if reason else ""), soft_wrap=True)
     screen.print(_counts(rows))
     shown = rows if every else most_interesting(rows)
     screen.print(_trial_table(shown))
@@ -109,8 +110,11 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
         screen.print(_search_table(replace(results, searched=results.searched[:most]), front))
     if results.contrasts:
         screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
-    for contrast in results.contrasts[:most]:
+    open_questions = [contrast for contrast in results.contrasts if not contrast.hopeless]
+    for contrast in open_questions[:most]:
         screen.print(f"  {verdict(contrast)}", soft_wrap=True)
+    for why, count in Counter(contrast.hopeless for contrast in results.contrasts if contrast.hopeless).items():
+        screen.print(f"  {count} more without a verdict: {why}")
     if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
         counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"
         screen.print(f"\nat most {most} each of {counts}; --all shows every one")

@@ -17,7 +17,8 @@ def show(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: b
     here = why.found(rows, trial)
     running = found.owner is not None and found.lease_expires_at > time.time()
     resources, free = resources_of(found.spec), _free(address) if address else None
-    said = [why.why(row, rows, resources=resources, running=running, free=free, now=time.time()) for row in here]
+    now, ended = time.time(), reader.end_reason(sweep)
+    said = [why.why(row, rows, resources=resources, running=running, free=free, now=now, ended=ended) for row in here]
     attempts = [attempt for attempt in reader.attempts_at_trials(sweep) if attempt.trial_id == here[0].trial_id]
     if as_json:
         facts = [{"trial": row.trial_id, "state": str(row.state), "why": words} for row, words in zip(here, said, strict=True)]

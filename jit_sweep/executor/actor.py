@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import ray
 from pydantic import TypeAdapter
 
+from jit_sweep.errors import UserError
 from jit_sweep.executor.boxes import Box, Place, Work
 from jit_sweep.executor.source import Source, assignment_of
 from jit_sweep.ledger.attempts import Place as LanePlace
@@ -45,7 +46,7 @@ class SweepActor:
     def __init__(
         self, ledger: str, *, sweep: str, epoch: int, owner: Owner, source: Source, referee: Referee, silent_s: float = SILENT_S
     ) -> None:
-        engine = open_engine(ledger)
+        engine = _opened(ledger)
         self._sweep, self._source, self._silent_s = sweep, source, silent_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, ttl_s=TTL_S, clock=time.time)
         self._writer, self._reader = LedgerWriter(engine, self._lease, referee=referee), LedgerReader(engine)
@@ -61,6 +62,7 @@ class SweepActor:
         for attempt in self._reader.open_attempts(self._sweep):
             boxes[attempt.lane] = Box()
             boxes[attempt.lane].put(self._work(attempt))
+            boxes[attempt.lane].hear(0, now=time.monotonic())  # or miss it, if it has died meanwhile
         return boxes
 
     async def _tick(self) -> None:
@@ -78,9 +80,12 @@ class SweepActor:
                 return
             except DatabaseAway as error:
                 _log.warning("the lease could not be renewed, trying again: %s", error)
-            for lane, box in self._boxes.items():
-                if box.open and (silence := box.silence(time.monotonic())) > self._silent_s:
-                    await self._lose(lane, f"no sign of life for {silence:.0f} s", Cause.WORKER_LOST)
+            await self._miss_the_silent()
+
+    async def _miss_the_silent(self) -> None:
+        for lane, box in list(self._boxes.items()):  # others come while one is being closed
+            if box.open and (silence := box.silence(time.monotonic())) > self._silent_s:
+                await self._lose(lane, f"no sign of life for {silence:.0f} s", Cause.WORKER_LOST)
 
     # --- the driver
 
@@ -95,12 +100,9 @@ class SweepActor:
         """Ask every trial to save and pause. `failure`: why the run counts as failed."""
         self._stop, self._failure = True, failure or self._failure
 
-    async def stopping(self) -> bool:
-        return self._stop
-
-    async def failure(self) -> str:
-        """Why the sweep stopped by itself; empty where it has not."""
-        return self._failure
+    async def standing(self) -> tuple[bool, str]:
+        """Whether it is stopping, and why by itself; empty where it is not by itself."""
+        return self._stop, self._failure
 
     async def give_up(self, trial: str) -> None:
         """A trial's lane died, and its owner with it."""
@@ -114,10 +116,10 @@ class SweepActor:
         """Take over what other sweeps have scored meanwhile."""
         await self._patiently(lambda: self._writer.settle(self._sweep))
 
-    async def finish(self, state: str) -> None:
+    async def finish(self, state: str, reason: str = "") -> None:
         """Record how the run ended, and let the next one begin."""
         self._ticking.cancel()
-        await self._patiently(lambda: self._writer.finish(self._sweep, SweepState(state)))
+        await self._patiently(lambda: self._writer.finish(self._sweep, SweepState(state), reason=reason))
         self._lease.release()
 
     # --- a lane's owner
@@ -125,11 +127,14 @@ class SweepActor:
     async def offer(self, lane: str, *, trial: str, images: int, host: str, pid: int) -> dict[str, Any]:
         """Put a trial into a lane's letter box: `key` of the work, or the `outcome` where there is nothing to do."""
         box = self._boxes.setdefault(lane, Box())
+        async with box.offering:
+            return await self._offered(box, trial=trial, images=images, place=LanePlace(lane=lane, host=host, pid=pid))
+
+    async def _offered(self, box: Box, *, trial: str, images: int, place: LanePlace) -> dict[str, Any]:
         if box.open and box.work is not None and (box.trial, box.work.images) == (trial, images):
             return {"key": box.work.key}
         if self._stop:
             return _nothing("stopping")
-        place = LanePlace(lane=lane, host=host, pid=pid)
         try:
             attempt = await self._patiently(lambda: self._writer.begin(self._sweep, trial, images, **place._asdict()))
         except TrialBusy:
@@ -176,6 +181,7 @@ class SweepActor:
         try:
             decision = await self._patiently(lambda: self._writer.report(trial, attempt, sequence, read))
         except (StaleAttempt, LeaseLost) as error:
+            await self._close(lane, trial, attempt, {"outcome": "fenced", "images": 0})
             return {"fenced": str(error), "decision": ""}
         if isinstance(read, Ended):
             await self._close(lane, trial, attempt, {"outcome": read.outcome, "images": read.images})
@@ -192,9 +198,9 @@ class SweepActor:
         await self._fail(trial, attempt, Cause.STALLED, detail)
         await self._close(lane, trial, attempt, self._over(lane, Cause.STALLED))
 
-    async def beat(self, lane: str, *, rank: int) -> bool:
+    async def beat(self, lane: str, *, place: dict[str, Any]) -> bool:
         """Whether to stop."""
-        self._boxes.setdefault(lane, Box()).hear(rank, now=time.monotonic())
+        self._boxes.setdefault(lane, Box()).arrive(Place(**place), now=time.monotonic())
         return self._stop
 
     # --- inside
@@ -266,6 +272,16 @@ class SweepActor:
                 await asyncio.wait_for(self._changed.wait_for(condition), LONG_POLL_S)
             except TimeoutError:
                 return
+
+
+def _opened(ledger: str) -> Any:
+    """The ledger, once it can be reached. The driver has had it open; and an actor that fails to start is not started again."""
+    while True:
+        try:
+            return open_engine(ledger)
+        except UserError as error:
+            _log.warning("waiting for the ledger: %s", error)
+        time.sleep(AWAY_S)
 
 
 def _nothing(why: str) -> dict[str, Any]:

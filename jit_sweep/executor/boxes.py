@@ -1,5 +1,6 @@
 """A lane as the sweep's actor sees it: the work it has, who works there, and what became of it."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,6 +42,8 @@ class Box:
     places: dict[int, Place] = field(default_factory=dict)
     heard: dict[int, float] = field(default_factory=dict)
     """By rank: when its last sign of life came."""
+    offering: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an offer is looked at: made twice, it opens one attempt."""
 
     @property
     def key(self) -> str:
@@ -57,7 +60,7 @@ class Box:
         self.open, self.outcome = False, outcome
 
     def arrive(self, place: Place, *, now: float) -> None:
-        """A worker asks for work."""
+        """A worker shows that it lives."""
         self.places[place.rank] = place
         self.hear(place.rank, now=now)
 

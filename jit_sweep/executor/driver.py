@@ -73,7 +73,7 @@ class Driver:
         self.sweep = plan.spec.name
         self.interrupt = Interrupt()
         self.stopping = threading.Event()
-        self.reason = ""
+        self.reason, self.failure = "", ""
         self.crash: BaseException | None = None
         self.purse = Purse(plan.spec, reader, probed=probed)
 
@@ -85,16 +85,15 @@ class Driver:
         ended = Ended(SweepState.FAILED)
         with ExitStack() as ending:
             ending.callback(groups.remove_own)
-            ending.callback(lambda: self._finish(ended.state))
+            ending.callback(lambda: self._finish(ended))
             with self.interrupt.listening():
                 self._tune_and_watch(watch)
             ended = self._ended()
         return ended
 
     def _ended(self) -> Ended:
-        failure = ray.get(self.actor.failure.remote(), timeout=FINISH_S)
-        if failure:
-            return Ended(SweepState.FAILED, failure)
+        if self.failure:
+            return Ended(SweepState.FAILED, self.failure)
         if self.stopping.is_set() and not self.reason:
             return Ended(SweepState.INTERRUPTED)
         reason = self.reason or self.searcher.refused
@@ -102,10 +101,10 @@ class Driver:
             return Ended(SweepState.INCOMPLETE, reason or "some trials are paused, and the same command goes on with them")
         return Ended(SweepState.DONE)
 
-    def _finish(self, state: SweepState) -> None:
+    def _finish(self, ended: Ended) -> None:
         """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
         try:
-            ray.get(self.actor.finish.remote(state), timeout=FINISH_S)
+            ray.get(self.actor.finish.remote(ended.state, ended.reason), timeout=FINISH_S)
         except ray.exceptions.RayError as error:
             _log.warning("the end of the run was not recorded: %s", error)
 
@@ -137,20 +136,24 @@ class Driver:
         """Tune in a thread of its own; this one redraws, hears interrupts, and clears up after what has died."""
         thread = threading.Thread(target=self._tune, daemon=True)
         thread.start()
-        round_at, asked = time.monotonic(), self.actor.stopping.remote()
+        round_at, asked = time.monotonic(), self.actor.standing.remote()
         while thread.is_alive():
             if self.interrupt.asked.is_set():
                 self._stop()
             if ray.wait([asked], timeout=0)[0]:
-                if ray.get(asked):
-                    self.stopping.set()
-                asked = self.actor.stopping.remote()
+                stops, failure = ray.get(asked)
+                self.failure = failure or self.failure
+                if stops or self.stopping.is_set():
+                    self._stop()
+                asked = self.actor.standing.remote()
             if time.monotonic() - round_at > ROUND_S:
                 self._reading(self._go_round)
                 round_at = time.monotonic()
             self._reading(lambda: watch(self.reader, self.stopping.is_set()))
             thread.join(LOOK_S)
         self._reading(lambda: watch(self.reader, self.stopping.is_set()))
+        with suppress(ray.exceptions.RayError):  # what stopped the sweep may have come with its last trial
+            self.failure = ray.get(self.actor.standing.remote(), timeout=FINISH_S)[1] or self.failure
         if self.crash is not None:
             raise self.crash
 
@@ -174,9 +177,9 @@ class Driver:
             self._stop()
 
     def _stop(self) -> None:
-        """Ask every trial to save and pause; asked again, it is heard by an actor that was restarted."""
+        """Ask every trial to save and pause; asked again and again, it is heard by an actor that was restarted."""
         self.stopping.set()
-        self.actor.stop.remote()
+        self.actor.stop.remote(self.failure)
 
     def _tune(self) -> None:
         # Tune would copy the driver's keys into its actors' runtime environment, which the dashboard and Ray's logs show.

@@ -29,7 +29,8 @@ class LaneTrial(tune.Trainable):
     """A Tune trial; its actor owns the lane."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.lane = f"{socket.gethostname()}-{os.getpid()}"
+        # With the actor's name, which no other run shares: pids come again where containers do.
+        self.lane = f"{config['actor']}-{socket.gethostname()}-{os.getpid()}"
         self.actor = ray.get_actor(config["actor"], namespace=NAMESPACE)
         self.failure: BaseException | None = None
         self.next = config

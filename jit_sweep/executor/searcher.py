@@ -11,15 +11,18 @@ from ray.tune.search import Searcher
 
 from jit_sweep.executor.proposer import Proposer
 from jit_sweep.executor.purse import Purse
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Work, next_step
+from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Step, Work, next_step
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.followed import FollowedEntries
 from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import Cause
 from jit_sweep.plan import Plan, proposals
 
 _log = logging.getLogger(__name__)
 BUSY_S = 5.0
 """How long to leave a trial alone that another sweep is training."""
+ENDS_WITH_ITS_TRIAL = frozenset({Cause.OUT_OF_MEMORY, Cause.STALLED, Cause.PREEMPTED, Cause.NODE_LOST})
+"""Causes that a lane does not outlive, and that say nothing about the next one."""
 MOST_DEAD_LANES = 6
 """Lanes that die one after the other without any trial getting further: more would be no news."""
 
@@ -78,21 +81,23 @@ class LedgerSearcher(Searcher):
             return Searcher.FINISHED
         if self.refused or len(self._in_flight) >= self._lanes():
             return None
-        step = next_step(self._entries.rows(), stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now())
-        match step:
-            case Propose(stage):
-                self._propose(stage)
-                return self._suggestion(trial_id)
-            case Searched(stage):
-                ray.get(self._actor.searched.remote(stage))
-                self._searched.add(stage)
-                return self._suggestion(trial_id)
-            case Start():
-                return self._start(trial_id, step)
-            case Over():
-                return Searcher.FINISHED
-            case _:
-                return None
+        while True:
+            match self._next():
+                case Propose(stage):
+                    self._propose(stage)
+                case Searched(stage):
+                    ray.get(self._actor.searched.remote(stage))
+                    self._searched.add(stage)
+                case Start() as step:
+                    return self._start(trial_id, step)
+                case Over():
+                    return Searcher.FINISHED
+                case _:
+                    return None
+
+    def _next(self) -> Step:
+        rows = self._entries.rows()
+        return next_step(rows, stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now())
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Free the trial's place. A trial whose lane died is handed out again by its cause's rule."""
@@ -102,7 +107,7 @@ class LedgerSearcher(Searcher):
         self._shape = start.row.shape
         if error:
             ray.get(self._actor.give_up.remote(start.work.trial_id))
-            self._count_dead_lane()
+            self._count_dead_lane(start.work.trial_id)
         if result and result.get("outcome") == "busy":
             self._busy[start.work] = time.monotonic() + BUSY_S
 
@@ -117,7 +122,8 @@ class LedgerSearcher(Searcher):
         """Nothing to restore: the ledger has it."""
 
     def _start(self, trial_id: str, step: Start) -> dict[str, Any] | str | None:
-        self.refused = self._purse.refusal(step.row, self._entries.rows())
+        flying = [start.row for start in self._in_flight.values()]
+        self.refused = self._purse.refusal(step.row, self._entries.rows(), handed_out=flying)
         if self.refused:
             _log.warning("no further trial begins: %s", self.refused)
             return None if self._in_flight else Searcher.FINISHED
@@ -151,8 +157,13 @@ class LedgerSearcher(Searcher):
         else:
             self._proposals[stage] = 0
 
-    def _count_dead_lane(self) -> None:
+    def _count_dead_lane(self, trial_id: str) -> None:
         """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster."""
+        if any(
+            row.trial_id == trial_id and row.attempt and row.attempt.cause in ENDS_WITH_ITS_TRIAL
+            for row in self._entries.rows()
+        ):
+            return
         furthest = sum(row.attempt.images for row in self._entries.rows() if row.attempt is not None)
         self._dead_lanes = self._dead_lanes + 1 if furthest <= self._furthest else 1
         self._furthest = furthest

@@ -43,6 +43,13 @@ def shown(connection: Connection, sweep: str) -> dict[str, dict[str, Any]]:
     return {row["key"]: dict(row) for row in rows.mappings()}
 
 
+def gates_differ(connection: Connection, sweep: str, entries: Sequence[Entry]) -> bool:
+    """Whether some of these were planned with other gates before: a verdict is about the gate of its number."""
+    racing = select(_ENTRY.key, _ENTRY.gates).where(_ENTRY.sweep == sweep, _ENTRY.race != "")
+    known = {row.key: tuple(row.gates) for row in connection.execute(racing)}
+    return any(known.get(entry.key, entry.gates) != entry.gates for entry in entries)
+
+
 def hide_grid(connection: Connection, sweep: str) -> None:
     """Hide all that grids have planned; what they plan still is to be added again."""
     connection.execute(of_sweep(sweep).where(_ENTRY.origin == "grid").values(superseded=True))

@@ -83,6 +83,12 @@ def acquire(engine: Engine, sweep: str, owner: Owner, *, ttl_s: float = TTL_S, c
         return Lease(engine=engine, sweep=sweep, epoch=row.epoch + 1, owner=owner, ttl_s=ttl_s, clock=clock)
 
 
+def lock(connection: Connection, sweep: str) -> None:
+    """Keep a sweep's writer out until this transaction ends: whoever reads its events in order must not miss one that was
+    numbered earlier and written later."""
+    _locked(connection, sweep)
+
+
 def is_held(connection: Connection, sweep: str, *, now: float) -> bool:
     """Whether somebody holds a sweep's lease and it has not run out."""
     expires_at = connection.scalar(select(table.c.expires_at).where(table.c.sweep == sweep))
@@ -127,5 +133,5 @@ def _is_zombie(pid: int) -> bool:
 
 def _held(sweep: str, row: Row[tuple[object, ...]], *, now: float) -> str:
     rule = f"one command at a time runs a sweep, and {_holder(row)} has been running {sweep!r} since {when(row.started_at)}"
-    status = f"follow it with `jit-sweep status {sweep}`"
-    return f"{rule}; {status}, stop it there, or try again {max(1, round(row.expires_at - now))} s after it is gone"
+    status = f"follow it with `jit-sweep status {sweep}`, end it with `jit-sweep stop {sweep}`"
+    return f"{rule}; {status}, or try again {max(1, round(row.expires_at - now))} s after it is gone"

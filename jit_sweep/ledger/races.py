@@ -44,13 +44,13 @@ class Member(NamedTuple):
     """Whether its stage may still grow."""
 
 
-def judge(connection: Connection, sweep: str, referee: Referee, *, now: float, race: str | None = None) -> None:
-    """Record every verdict that is due, in one race or in all, and let each entry stand as the verdicts say."""
+def judge(connection: Connection, sweep: str, referee: Referee, *, now: float) -> None:
+    """Record every verdict that is due, and let each entry stand as the verdicts say."""
     if referee.metric is None:
         return
-    rows = _rows(connection, sweep, race)
-    values = _values(connection, sweep, referee.metric, race, now=now)
-    known = _known(connection, sweep, race)
+    rows = _rows(connection, sweep)
+    values = _values(connection, sweep, referee.metric, now=now)
+    known = _known(connection, sweep)
     for label, racing in races(_members(connection, sweep, rows), values, known).items():
         for verdict in referee.verdicts(racing):
             _record(connection, sweep, label, verdict, now=now)
@@ -152,10 +152,10 @@ def _at_gates(trial_id: str, gates: Sequence[int], values: Values) -> dict[int, 
     return {gate: value for gate, value in found.items() if value is not None}
 
 
-def _rows(connection: Connection, sweep: str, race: str | None) -> Sequence[Any]:
+def _rows(connection: Connection, sweep: str) -> Sequence[Any]:
     """The entries that race, in the order of the plan."""
     names = ("key", "stage", "position", "race", "racer", "seed", "trial_id", "gates", "protected", "origin", "state")
-    query = select(*(_ENTRY[name] for name in names)).where(*_in_race(sweep, race))
+    query = select(*(_ENTRY[name] for name in names)).where(*_in_race(sweep))
     return connection.execute(query.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key)).all()
 
 
@@ -177,10 +177,10 @@ def _members(connection: Connection, sweep: str, rows: Sequence[Any]) -> list[Me
     ]
 
 
-def _values(connection: Connection, sweep: str, metric: str, race: str | None, *, now: float) -> dict[tuple[str, int], float]:
+def _values(connection: Connection, sweep: str, metric: str, *, now: float) -> dict[tuple[str, int], float]:
     """What the races are judged by. What other sweeps have measured is told once: this sweep's diary explains its verdicts."""
     rung, attempt = schema.rung_value.c, schema.attempt.c
-    trials = select(_ENTRY.trial_id).where(*_in_race(sweep, race))
+    trials = select(_ENTRY.trial_id).where(*_in_race(sweep))
     made = (attempt.trial_id == rung.trial_id) & (attempt.number == rung.attempt)
     query = select(rung.trial_id, rung.images, rung.value, attempt.sweep).join_from(schema.rung_value, schema.attempt, made)
     query = query.where(rung.metric == metric, rung.trial_id.in_(trials)).order_by(rung.trial_id, rung.images)
@@ -204,10 +204,9 @@ def _tell_known(
         events.append(connection, EventKind.KNOWN_RUNGS, sweep=sweep, at=now, data=data)
 
 
-def _known(connection: Connection, sweep: str, race: str | None) -> defaultdict[tuple[str, str], dict[int, Verdict]]:
-    limit = [_VERDICT.race == race] if race is not None else []
+def _known(connection: Connection, sweep: str) -> defaultdict[tuple[str, str], dict[int, Verdict]]:
     known: defaultdict[tuple[str, str], dict[int, Verdict]] = defaultdict(dict)
-    query = select(schema.verdict).where(_VERDICT.sweep == sweep, *limit).order_by(_VERDICT.gate)
+    query = select(schema.verdict).where(_VERDICT.sweep == sweep).order_by(_VERDICT.gate)
     for row in connection.execute(query):
         known[row.race, row.racer][row.gate] = Verdict(row.racer, row.gate, row.go_on, row.reason)
     return known
@@ -261,8 +260,8 @@ def _served(connection: Connection, attempt: AttemptRow) -> Sequence[Any]:
     return connection.execute(select(_ENTRY.key, _ENTRY.race, _ENTRY.racer, _ENTRY.gates).where(*mine, *running)).all()
 
 
-def _in_race(sweep: str, race: str | None) -> tuple[Any, ...]:
-    return (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.race == race if race is not None else _ENTRY.race != "")
+def _in_race(sweep: str) -> tuple[Any, ...]:
+    return (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.race != "")
 
 
 def _of(sweep: str) -> Any:

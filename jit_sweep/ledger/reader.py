@@ -136,6 +136,13 @@ class LedgerReader:
         named = frozenset(row.trial_id for row in self._rows(query))
         return None if None in named or len(named) > MOST_NAMED else named
 
+    def end_reason(self, sweep: str) -> str:
+        """Why the sweep's last run did not go to its end; empty where it did, or was interrupted."""
+        event = schema.event.c
+        query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.FINISHED)
+        rows = self._rows(query.order_by(event.id.desc()).limit(1))
+        return str(rows[0][0].get("reason", "")) if rows else ""
+
     def stop_asked_by(self, sweep: str) -> str | None:
         """Who has asked the sweep's run to stop."""
         rows = self._rows(select(schema.sweep.c.stop_asked_by).where(schema.sweep.c.name == sweep))

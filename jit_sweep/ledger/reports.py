@@ -10,7 +10,7 @@ from jit_sweep.ledger.attempts import Ending
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
 from jit_sweep.schedulers.referee import Referee
-from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
+from trainables.report import ASKED_TO_STOP, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 
 
 @cache
@@ -39,7 +39,9 @@ def apply(
     )
     match report:
         case Phase():
-            attempts.set_values(connection, attempt, micro_batch=report.micro_batch)
+            attempts.set_values(connection, attempt, micro_batch=report.micro_batch, images=report.images)
+            if report.images < (attempt.checkpoint_images or 0):  # its checkpoint is gone, and it begins anew
+                attempts.set_values(connection, attempt, checkpoint=None, checkpoint_images=None)
         case Progress():
             _progress(connection, attempt, report)
         case Rung():
@@ -112,4 +114,5 @@ def _ending(connection: Connection, attempt: AttemptRow, report: Ended) -> Endin
             cause, detail = (Cause.BUG, "the trainer ended as done without this score") if missing else (None, "")
             return Ending("done", EntryState.FAILED, cause, detail, seconds=seconds)
         case "paused" | "stopped":
-            return Ending(report.outcome, EntryState.PAUSED, None, report.cause, seconds=seconds)
+            cause = Cause.CANCELLED if report.cause == ASKED_TO_STOP else None
+            return Ending(report.outcome, EntryState.PAUSED, cause, report.cause, seconds=seconds)

@@ -6,12 +6,13 @@ from sqlalchemy import Engine, update
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.connect import writing
-from jit_sweep.ledger.lease import Clock
+from jit_sweep.ledger.lease import Clock, lock
 from jit_sweep.ledger.records import EventKind
 
 
 def ask_to_stop(engine: Engine, sweep: str, *, by: str, clock: Clock = time.time) -> None:
     """Ask a sweep's run to save and pause its trials; it looks once a second. The next run forgets it."""
     with writing(engine) as connection:
+        lock(connection, sweep)  # its writer's events and this one come one after the other
         connection.execute(update(schema.sweep).where(schema.sweep.c.name == sweep).values(stop_asked_by=by))
         events.append(connection, EventKind.STOP_ASKED, sweep=sweep, at=clock(), data={"by": by})

@@ -14,7 +14,7 @@ from jit_sweep.ledger import attempts, entries, events, races, reports, schema
 from jit_sweep.ledger.attempts import Place
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.facts import changes
-from jit_sweep.ledger.lease import Clock, Lease, is_held
+from jit_sweep.ledger.lease import Clock, Lease, is_held, lock
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, EventKind, SweepState
 from jit_sweep.plan import Entry
 from jit_sweep.redact import redact
@@ -61,10 +61,7 @@ class LedgerWriter:
                 if row.searched:  # searches may propose more
                     events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
                 if row.spec.get("scheduler") != spec.get("scheduler"):
-                    races.forget(connection, name)
-                    events.append(
-                        connection, EventKind.RESCHEDULED, sweep=name, at=now, data={"scheduler": spec.get("scheduler")}
-                    )
+                    self._forget(connection, name, spec)
                 _set_sweep(connection, name, spec=spec, **_running(now))
                 return
             fixed = {"name": name, "fingerprint": fingerprint, "facts": facts, "created_at": now}
@@ -77,6 +74,9 @@ class LedgerWriter:
         What searches have proposed stays; the rest is as `add_entries` has it.
         """
         with self._transaction(sweep) as connection:
+            if entries.gates_differ(connection, sweep, plan):
+                spec = connection.scalar(select(schema.sweep.c.spec).where(schema.sweep.c.name == sweep))
+                self._forget(connection, sweep, spec or {})
             before = entries.shown(connection, sweep)
             entries.hide_grid(connection, sweep)
             self._add(connection, sweep, plan, before=before)
@@ -182,12 +182,12 @@ class LedgerWriter:
             return ""
         return f"{len(alike)} trials ended in the same error ({', '.join(alike)}): {why.splitlines()[-1]}"
 
-    def finish(self, sweep: str, state: SweepState) -> None:
-        """Record how the sweep's run ended."""
+    def finish(self, sweep: str, state: SweepState, *, reason: str = "") -> None:
+        """Record how the sweep's run ended, and why where it did not go to its end."""
         now = self._clock()
         with self._transaction(sweep) as connection:
             _set_sweep(connection, sweep, state=state, updated_at=now)
-            events.append(connection, EventKind.FINISHED, sweep=sweep, at=now, data={"state": state})
+            events.append(connection, EventKind.FINISHED, sweep=sweep, at=now, data={"state": state, "reason": reason})
 
     @contextmanager
     def _transaction(self, sweep: str) -> Iterator[Connection]:
@@ -217,8 +217,15 @@ class LedgerWriter:
         ending = attempts.REPLACED
         data = {"cause": ending.cause, "detail": ending.detail, "leaves": ending.leaves, "then": ending.why}
         trial_id, number = attempt.trial_id, attempt.number
+        lock(connection, attempt.sweep)
         events.append(connection, EventKind.FAILED, sweep=attempt.sweep, at=now, trial_id=trial_id, attempt=number, data=data)
         attempts.close(connection, attempt, ending, now=now)
+
+    def _forget(self, connection: Connection, sweep: str, spec: Mapping[str, Any]) -> None:
+        """Void every verdict: another scheduler judges from here on, or the same one at other gates."""
+        races.forget(connection, sweep)
+        data = {"scheduler": spec.get("scheduler")}
+        events.append(connection, EventKind.RESCHEDULED, sweep=sweep, at=self._clock(), data=data)
 
     def _own_attempt(self, connection: Connection, trial_id: str, number: int) -> AttemptRow:
         row = attempts.read(connection, trial_id, number)

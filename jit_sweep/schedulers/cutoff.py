@@ -26,6 +26,8 @@ class Cut:
         standing = f"place {place} of {len(self.order)} at {self._where(racer)}"
         if place <= self.keep:
             return self._verdict(racer, True, f"{standing}, {self.keep} go on")
+        if any(seed.standing == "ended" for seed in racer.seeds):
+            return self._verdict(racer, True, f"{standing}: a seed of it has its score, and all its seeds go on or none")
         if racer.protected:
             return self._verdict(racer, True, f"{standing}: part of a planned contrast, which is never stopped early")
         allowed = self.allowance()

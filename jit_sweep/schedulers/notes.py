@@ -22,16 +22,23 @@ def notes(plan: Plan) -> list[str]:
 def _line(what: str, gates: tuple[int, ...], nothing: str, scheduler: Early) -> str:
     if nothing:
         return f"{what}: nothing can be stopped early: {nothing}"
-    kind = getattr(scheduler, "kind", "")
     points = ", ".join(f"{gate:,}" for gate in gates)
-    return f"{what}: arms may stop at {points} images, by {kind} on {scheduler.metric}"
+    return f"{what}: arms may stop at {points} images, by {_kind(scheduler)} on {scheduler.metric}"
+
+
+def _kind(scheduler: Early) -> str:
+    mode = getattr(scheduler, "mode", "")
+    return f"{mode} {type(scheduler).__name__.lower()}".strip()
 
 
 def _search_line(plan: Plan, scheduler: Early, stage: int) -> str:
     search = searches(plan.spec)[stage]
     freedom = proposals(plan)[stage] * (search.seeds - 1) // search.seeds
     nothing = _noise_unknown(scheduler, freedom)
-    return f"stage={stage} (search): " + (f"nothing can be stopped early: {nothing}" if nothing else f"by {scheduler.metric}")
+    how = (
+        f"nothing can be stopped early: {nothing}" if nothing else f"arms may stop, by {_kind(scheduler)} on {scheduler.metric}"
+    )
+    return f"stage={stage} (search): {how}"
 
 
 def _gates(entries: Sequence[Entry]) -> tuple[int, ...]:
