@@ -194,6 +194,13 @@ def test_a_score_that_another_sweep_made_stands_in_this_sweep_too(desk: Desk, st
     assert run.info.status == "FINISHED"
 
 
+def test_a_smaller_budget_scored_after_a_larger_one_arrives_too(desk: Desk, store: MlflowStore) -> None:
+    for images, value in ((960, 1.0), (480, 2.0)):
+        desk.train(planned(arm=X, images=images), {OBJECTIVE: value})
+        mirror(desk, store).deliver()
+    assert [(step, value) for step, value, _ in store.series(only(store.runs("trial")), OBJECTIVE)] == [(480, 2.0), (960, 1.0)]
+
+
 def test_the_sample_grid_is_an_artifact_of_its_trial(desk: Desk, store: MlflowStore, tmp_path: Path) -> None:
     (tmp_path / "grid.png").write_bytes(b"a picture")
     entry = planned(arm=X)

@@ -63,7 +63,9 @@ class Delivery:
         for event in fresh:
             if event.kind is EventKind.SCORED:
                 self._upload_grid(run, event.data["grid"], images=event.data["images"])
-        tags = {f"{MARK}{event.kind}": str(event.data["images"]) for event in fresh}
+        tags = {f"{MARK}{event.kind}": str(event.data["images"]) for event in fresh if event.kind is not EventKind.SCORED}
+        if scored := [event.data["images"] for event in fresh if event.kind is EventKind.SCORED]:
+            tags |= run.with_scored(scored)
         for event in own:
             if event.kind not in _MEASURED or event in fresh:
                 tags |= translation.event_tags(event)
@@ -85,13 +87,13 @@ class Delivery:
 
     def _write_cached(self, run: TrialRun, entries: Sequence[EntryRow]) -> None:
         wanted = {entry.images for entry in entries if entry.cached and entry.state is EntryState.DONE}
-        if not any(images > run.mark(EventKind.SCORED) for images in wanted):
+        wanted -= run.scored
+        if not wanted:
             return
         for score in sorted(self._reader.scores(self._runs.sweep), key=lambda score: score.images):
-            mine = Variant(score.trial_id, score.evaluation_id) == variant(entries[0]) and score.images in wanted
-            if mine and score.images > run.mark(EventKind.SCORED):
+            if Variant(score.trial_id, score.evaluation_id) == variant(entries[0]) and score.images in wanted:
                 self._upload_grid(run, score.grid, images=score.images)
-                tags = {f"{MARK}{EventKind.SCORED}": str(score.images), **translation.score_tags(collapsed=score.collapsed)}
+                tags = run.with_scored([score.images]) | translation.score_tags(collapsed=score.collapsed)
                 self._log(run, translation.score_points(score), tags)
 
     def write_sweep(self, events: Sequence[EventRow]) -> None:
@@ -152,10 +154,16 @@ class Delivery:
 
 def _fresh(run: TrialRun, events: Sequence[EventRow]) -> list[EventRow]:
     """The measurements beyond what the run has of their kind, in order: an attempt that starts again repeats some."""
-    marks = {kind: run.mark(kind) for kind in _MEASURED}
+    marks = {kind: run.mark(kind) for kind in _MEASURED - {EventKind.SCORED}}
+    scored = set(run.scored)
     fresh = []
-    for event in events:
-        if event.kind in _MEASURED and event.data["images"] > marks[event.kind]:
-            marks[event.kind] = event.data["images"]
-            fresh.append(event)
+    for event in (event for event in events if event.kind in _MEASURED):
+        images = event.data["images"]
+        if event.kind is EventKind.SCORED:
+            new = images not in scored
+            scored.add(images)
+        else:
+            new = images > marks[event.kind]
+            marks[event.kind] = max(images, marks[event.kind])
+        fresh += [event] if new else []
     return fresh

@@ -1,7 +1,7 @@
 """The runs of one sweep in MLflow: its own, which also holds the cursor, and below it one for each trial."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mlflow import MlflowClient
@@ -21,6 +21,7 @@ DESCRIBED = "jit_sweep.described"
 """Whether all of a run's parameters are there."""
 MARK = "jit_sweep.mark."
 """Before the name of a series: the image count up to which a run has it."""
+SCORED = "jit_sweep.scored"
 
 
 @dataclass
@@ -34,6 +35,16 @@ class TrialRun:
     @property
     def described(self) -> bool:
         return DESCRIBED in self.tags
+
+    @property
+    def scored(self) -> frozenset[int]:
+        """The image counts whose scores have been delivered: a smaller budget may be scored after a larger one."""
+        counts = self.tags.get(SCORED, "")
+        return frozenset(int(count) for count in counts.split(",") if count)
+
+    def with_scored(self, counts: Iterable[int]) -> dict[str, str]:
+        """The tag that says so of these counts too."""
+        return {SCORED: ",".join(map(str, sorted({*self.scored, *counts})))}
 
     def mark(self, series: str) -> int:
         """The image count up to which a series has been delivered; -1 where nothing has."""
