@@ -18,12 +18,11 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EventKind, EventRow, SweepState
-from tests.chaos.disturbed_sweep import few_images
 from tests.chaos.leftovers import left_behind
 from tests.chaos.victims import titled
 from tests.cluster import Head, running_head
 from tests.command import DEADLINE_S, environment
-from tests.sweeps import write_sweep
+from tests.sweeps import few_images, write_sweep
 from trainables.checkpoint import Store
 from trainables.data import open_images
 from trainables.evaluation.features import extractor_name

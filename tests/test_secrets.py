@@ -13,7 +13,7 @@ from tests.cluster import Head, running_head
 from tests.command import DEADLINE_S, environment
 from tests.desk import contents
 from tests.s3_server import BUCKET, SECRET_KEY, S3Server
-from tests.sweeps import write_sweep
+from tests.sweeps import few_images, write_sweep
 from trainables.storage import Folder
 
 pytest_plugins = ("tests.ledger_databases", "tests.s3_server")
@@ -44,7 +44,7 @@ def test_a_planted_password_is_found_nowhere_once_a_job_has_run(
     tmp_path: Path, head: Head, s3: S3Server, postgres_uri: str
 ) -> None:
     storage = f"s3://{BUCKET}/secrets"
-    file = write_sweep(tmp_path, stages=[{"grid": FAILS}], storage=storage, ledger=postgres_uri)
+    file = write_sweep(tmp_path, stages=[{"grid": FAILS}], storage=storage, ledger=postgres_uri, data=few_images(tmp_path))
     submit = [sys.executable, "-P", "-m", "jit_sweep", "submit", file, "--address", head.url]
     mine = environment(tmp_path, **head.client_env, **PLANTED, **s3.environment())
     done = subprocess.run(submit, cwd=tmp_path, env=mine, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
