@@ -13,8 +13,14 @@ from tests.command import environment
 
 WAIT_S = 20.0
 """Ray ends a dead job's actors a moment after it."""
-RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor", "ray::JobSupervisor")
-"""Waiting workers, and actors that Ray makes once for a cluster or a job and ends itself."""
+RAYS_OWN = (
+    "ray::IDLE",
+    "ray::_AutoscalingCoordinatorActor",
+    "ray::JobSupervisor",
+    "ray::DashboardAgent",
+    "ray::RuntimeEnvAgent",
+)
+"""Waiting workers, actors that Ray makes once for a cluster or a job and ends itself, and a joined node's agents."""
 _ASK = """
 import json, sys, ray
 from ray.util import placement_group_table
