@@ -760,13 +760,16 @@ def test_a_verdict_by_optunas_pruners_logs_and_warns_of_nothing(kind: dict[str, 
     assert caplog.records == []
 
 
-def test_an_arm_of_which_a_seed_has_its_score_already_goes_on_whole() -> None:
+@pytest.mark.parametrize("kind", [SYNCHRONOUS[0], {"kind": "median", "startup_arms": 1}, {"kind": "patient", "patience": 0}])
+def test_an_arm_of_which_a_seed_has_its_score_already_goes_on_whole(kind: dict[str, Any]) -> None:
     """Its score came from another sweep: stopping the others would leave half an arm."""
-    here, gone = Seed(0, "coming", {0: 9.0}), Seed(1, "ended", {0: 9.0})
-    racers = [Racer(f"arm {place}", place, (1000,), False, (Seed(0, "coming", {0: float(place)}),)) for place in range(3)]
-    referee = Referee(scheduler_of({"kind": "halving", "mode": "synchronous"}))
+    gates, worse = (1000, 2000), {0: 8.0, 1: 9.0}
+    other = Racer("other", 0, gates, False, (Seed(0, "ended", {0: 1.0, 1: 1.0}),), {0: True, 1: True})
+    here, gone = Seed(0, "coming", worse), Seed(1, "ended", worse)
     alone, half = (
-        referee.verdicts(Race("", (*racers, Racer("late", 3, (1000,), False, seeds)))) for seeds in ((here,), (here, gone))
+        Referee(scheduler_of(kind)).verdicts(Race("", (other, Racer("late", 1, gates, False, seeds, {0: True}))))
+        for seeds in ((here,), (here, gone))
     )
-    assert [verdict.go_on for verdict in alone if verdict.racer == "late"] == [False]
-    assert [verdict.go_on for verdict in half if verdict.racer == "late"] == [True]
+    assert [verdict.go_on for verdict in alone] == [False]
+    assert [verdict.go_on for verdict in half] == [True]
+    assert "all its seeds go on or none" in half[0].reason

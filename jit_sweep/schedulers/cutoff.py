@@ -26,19 +26,23 @@ class Cut:
         standing = f"place {place} of {len(self.order)} at {self._where(racer)}"
         if place <= self.keep:
             return self._verdict(racer, True, f"{standing}, {self.keep} go on")
-        if any(seed.standing == "ended" for seed in racer.seeds):
-            return self._verdict(racer, True, f"{standing}: a seed of it has its score, and all its seeds go on or none")
-        if racer.protected:
-            return self._verdict(racer, True, f"{standing}: part of a planned contrast, which is never stopped early")
-        allowed = self.allowance()
-        if allowed is None:
-            return self._verdict(racer, True, f"{standing}: the spread over seeds is not known, so that nothing is stopped")
+        allowed, spared = self.allowance(), self.spared(racer)
+        if allowed is None or spared:
+            return self._verdict(racer, True, f"{standing}: {spared}")
         gap = abs(racer.value(self.gate) - self.order[self.keep - 1].value(self.gate))
         if gap < allowed:
             return self._verdict(
                 racer, True, f"{standing}, {gap:.4g} behind the last that goes on: luck explains {allowed:.4g}"
             )
         return self._verdict(racer, False, f"{standing}, {gap:.4g} behind the last that goes on; luck explains {allowed:.4g}")
+
+    def spared(self, racer: Racer) -> str:
+        """Why an arm is not stopped, however bad it is; empty where it may be."""
+        if any(seed.standing == "ended" for seed in racer.seeds):
+            return "a seed of it has its score, and all its seeds go on or none"
+        if racer.protected:
+            return "part of a planned contrast, which is never stopped early"
+        return "" if self.allowance() is not None else "the spread over seeds is not known, so that nothing is stopped"
 
     def allowance(self) -> float | None:
         """The gap that luck explains; None where the noise is neither declared nor measured."""

@@ -22,12 +22,10 @@ def stopping(scheduler: Median | Patient, race: Race) -> list[Verdict]:
 
 def _verdict(scheduler: Median | Patient, race: Race, racer: Racer, gate: int) -> Verdict:
     here = Cut(scheduler, race, gate, best_first(race, gate, metric=scheduler.metric), keep=0, whole=race)
-    allowed = here.allowance()
+    allowed, spared = here.allowance(), here.spared(racer)
     where = f"at {racer.gates[gate]} images"
-    if racer.protected:
-        return Verdict(racer.name, gate, True, f"{where}: part of a planned contrast, which is never stopped early")
-    if allowed is None:
-        return Verdict(racer.name, gate, True, f"{where}: the spread over seeds is not known, so that nothing is stopped")
+    if allowed is None or spared:
+        return Verdict(racer.name, gate, True, f"{where}: {spared}")
     if isinstance(scheduler, Patient):
         return _patient(scheduler, racer, gate, allowed=allowed, where=where)
     return _median(scheduler, race, racer, gate, allowed=allowed, where=where)
