@@ -9,22 +9,18 @@ import ray
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from jit_sweep.executor.dead_lanes import DeadLanes
 from jit_sweep.executor.proposer import Proposer
 from jit_sweep.executor.purse import Purse
 from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Step, Work, next_step
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.followed import FollowedEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import Cause
 from jit_sweep.plan import Plan, proposals
 
 _log = logging.getLogger(__name__)
 BUSY_S = 5.0
 """How long to leave a trial alone that another sweep is training."""
-ENDS_WITH_ITS_TRIAL = frozenset({Cause.OUT_OF_MEMORY, Cause.STALLED, Cause.PREEMPTED, Cause.NODE_LOST})
-"""Causes that a lane does not outlive, and that say nothing about the next one."""
-MOST_DEAD_LANES = 6
-"""Lanes that die one after the other without any trial getting further: more would be no news."""
 
 
 class WarmLanesFirst(FIFOScheduler):
@@ -62,7 +58,7 @@ class LedgerSearcher(Searcher):
         self._searched: set[int] = set()
         self._shape = ""
         self._entries = FollowedEntries(reader, plan.spec.name)
-        self._dead_lanes, self._furthest = 0, 0
+        self._dead_lanes = DeadLanes()
         self.refused = ""
         """Why no further trial may begin; empty where one may."""
 
@@ -159,14 +155,7 @@ class LedgerSearcher(Searcher):
 
     def _count_dead_lane(self, trial_id: str) -> None:
         """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster."""
-        if any(
-            row.trial_id == trial_id and row.attempt and row.attempt.cause in ENDS_WITH_ITS_TRIAL
-            for row in self._entries.rows()
-        ):
-            return
-        furthest = sum(row.attempt.images for row in self._entries.rows() if row.attempt is not None)
-        self._dead_lanes = self._dead_lanes + 1 if furthest <= self._furthest else 1
-        self._furthest = furthest
-        if self._dead_lanes >= MOST_DEAD_LANES:
-            why = f"{self._dead_lanes} lanes died one after the other without any trial getting further; the log says why"
+        attempts = [row.attempt for row in self._entries.rows() if row.attempt is not None]
+        cause = next((attempt.cause for attempt in attempts if attempt.trial_id == trial_id), None)
+        if why := self._dead_lanes.count(cause, images=sum(attempt.images for attempt in attempts)):
             ray.get(self._actor.stop.remote(failure=why))
