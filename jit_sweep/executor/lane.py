@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -93,6 +94,7 @@ class LaneTrial(tune.Trainable):
         while True:
             with suppress(ray.exceptions.ActorUnavailableError):
                 return ray.get(getattr(self.actor, method).remote(self.lane, **arguments))
+            time.sleep(LOOK_S)
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Tune saves at a trial's end and errors without this; a trial's own checkpoints are in the store."""

@@ -43,9 +43,11 @@ class Proposer:
         from jit_sweep.search.proposals import NothingFits  # starts Optuna
 
         known = {row.key for row in rows if row.stage == stage}
+        start = self._start(rows, stage)
+        told = self._told(rows, stage, start)
         for again in range(MOST_REPETITIONS):
             try:
-                proposed = self._proposed(rows, stage, again=again)
+                proposed = self._proposed(stage, start, told, first=sum(row.stage == stage for row in rows), again=again)
             except NothingFits as error:
                 _log.warning("%s", error)
                 break
@@ -54,21 +56,20 @@ class Proposer:
         _log.warning("the search of stage %s ends: nothing new is proposed", stage)
         return []
 
-    def _proposed(self, rows: Sequence[EntryRow], stage: int, *, again: int) -> list[Entry]:
+    def _proposed(self, stage: int, start: _Start, told: "list[Told]", *, first: int, again: int) -> list[Entry]:
+        """The entries of a proposal, at the places from `first` on."""
         from jit_sweep.search.proposals import propose  # starts Optuna
 
         spec, search = self._plan.spec, searches(self._plan.spec)[stage]
-        start = self._start(rows, stage)
         values = propose(
             search,
             start.recipe,
-            self._told(rows, stage, start),
+            told,
             objective=spec.objective,
             trial_of=lambda cell: self._entry(cell, start, stage, search).trial,
             images=start.images,
             again=again,
         )
-        first = sum(row.stage == stage for row in rows)
         cell = put(start.recipe, values)
         return [self._entry(cell, start, stage, search, index=index, position=first + index) for index in range(search.seeds)]
 
