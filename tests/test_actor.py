@@ -20,7 +20,9 @@ from jit_sweep.schedulers.referee import NOBODY
 from tests.desk import BOB, IMAGES, Desk, ended, planned, scored
 from tests.postgres import postgres
 from trainables.assignment import Assignment
-from trainables.lane_worker import BEAT_WAIT_S, LONGEST_SILENCE_S
+from trainables.data import DataError
+from trainables.lane_worker import BEAT_WAIT_S, LONGEST_SILENCE_S, MISTAKES, cause_of
+from trainables.memory import Infeasible
 from trainables.metrics import RUNG_METRIC
 from trainables.report import Decision, Phase, Progress, Rung
 
@@ -218,6 +220,22 @@ def test_offers_that_overlap_open_one_attempt(office: Callable[..., Office]) -> 
         assert len(office.attempts()) == 1
 
     run(story, office)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (MemoryError(), Cause.OUT_OF_MEMORY),
+        (OSError(28, "No space left on device"), Cause.STORAGE_ERROR),
+        (Infeasible("one image must fit"), Cause.INFEASIBLE),
+        (DataError("the data must be"), Cause.DATA_ERROR),
+        (ValueError("shapes do not match"), Cause.BUG),
+        (KeyError("x"), Cause.BUG),
+    ],
+)
+def test_what_a_trial_raises_has_a_cause_of_the_closed_list(error: Exception, cause: Cause) -> None:
+    assert cause_of(error) == cause
+    assert set(MISTAKES) <= set(Cause)
 
 
 def test_a_lane_that_hears_nothing_ends_before_another_run_may_begin() -> None:

@@ -556,6 +556,13 @@ def test_records_name_their_columns_in_the_tables_order(record: Any, table: Any)
     assert list(record._fields) == list(table.c.keys())
 
 
+def test_how_far_a_trial_was_finished_is_known_up_to_any_budget(desk: Desk) -> None:
+    entry = planned(images=480)
+    assert desk.reader.finished_images(entry.trial_id, most=960) == 0
+    desk.train(entry, VALUES)
+    assert [desk.reader.finished_images(entry.trial_id, most=most) for most in (432, 480, 960)] == [0, 480, 480]
+
+
 def test_a_trial_whose_checkpoint_is_gone_is_known_to_begin_anew(desk: Desk) -> None:
     entry = planned()
     desk.plan(entry)

@@ -49,6 +49,13 @@ class Desk:
             check=False,
         )
 
+    def python(self, code: str) -> str:
+        """What a program prints that is let into the cluster."""
+        program = [sys.executable, "-P", "-c", code]
+        done = subprocess.run(program, env=self.environment(), cwd=self.folder, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def start(self, file: str, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.command(file, *options), env=self.environment(), cwd=self.folder, stdout=subprocess.PIPE, text=True
@@ -94,8 +101,7 @@ def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_r
     lines = iter(follower.stdout)
     assert "attached to stopped-" in next(lines)
     next(line for line in lines if " images, " in line)
-    (job_id,) = desk.head.jobs("stopped-")
-    desk.head.call(f"/api/jobs/{job_id}/stop", method="POST")
+    desk.python(f"from jit_sweep.submit import stop_jobs; stop_jobs('stopped', address={desk.head.url!r})")
     rest = "".join(lines)
     assert follower.wait(120) == 130
     assert states(desk.head, "stopped") == {"1": "STOPPED"}
@@ -105,6 +111,11 @@ def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_r
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert states(desk.head, "stopped") == {"1": "STOPPED", "2": "SUCCEEDED"}
     assert "attempt 2 begins" in resumed.stdout
+
+
+def test_what_a_cluster_has_free_can_be_asked(desk: Desk) -> None:
+    ask = f"from jit_sweep.executor.free import free_resources; print(free_resources({desk.head.address!r}))"
+    assert desk.python(ask).strip().splitlines()[-1] == "Free(cpus=2.0, gpus=0.0)"
 
 
 def test_a_failed_run_s_exit_code_is_mirrored(desk: Desk) -> None:

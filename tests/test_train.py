@@ -10,7 +10,7 @@ from trainables.assignment import Assignment, EvaluationConfig
 from trainables.checkpoint import Store
 from trainables.config import DataConfig, DecayEma, DiffusionConfig, HalfLifeEma, OptimiserConfig, TrialConfig
 from trainables.cost import training_flops
-from trainables.data import describe
+from trainables.data import DataError, describe
 from trainables.learner import Learner
 from trainables.metrics import RUNG_METRIC
 from trainables.model_config import LinearEmbedding, ModelConfig
@@ -285,6 +285,19 @@ def test_a_parent_that_was_never_trained_there_is_refused(tmp_path: Path) -> Non
     config = TrialConfig.model_validate({**trial().model_dump(), "parent": {"trial": "0" * 12, "images": 8}})
     with pytest.raises(ValueError, match="`parent` must have a checkpoint at 8 images in the trial's storage, got none"):
         run(assignment(tmp_path, steps=1, of=config))
+
+
+@pytest.mark.parametrize(("there", "said"), [(0, "got none"), (2, "got one at")])
+def test_a_longer_budget_goes_on_from_the_finished_checkpoint_or_says_why_not(tmp_path: Path, there: int, said: str) -> None:
+    finished, longer = assignment(tmp_path, steps=5), assignment(tmp_path, steps=10)
+    longer = longer.model_copy(update={"resume_from": finished.images})
+    if there:
+        run(assignment(tmp_path, steps=there))
+    with pytest.raises(DataError, match=f"must go on from the checkpoint at {finished.images} images, {said}"):
+        run(longer)
+    run(finished)
+    phases = [report for report in run(longer) if isinstance(report, Phase)]
+    assert [(phase.images, phase.start) for phase in phases] == [(finished.images, "checkpoint")]
 
 
 def rungs(reports: list[Report]) -> dict[int, dict[str, float]]:
