@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec import FileData, SweepSpec
+from jit_sweep.spec.sweep import FileData, SweepSpec
 
 DEFAULT_HOME = Path(".jit-sweep")
 PLACES = ("storage", "tracking", "ledger")
@@ -13,7 +13,7 @@ PLACES = ("storage", "tracking", "ledger")
 
 
 @dataclass(frozen=True)
-class Places:
+class Locations:
     """Where one sweep's ledger, tracking and files are, as URIs."""
 
     ledger: str
@@ -49,11 +49,11 @@ class Home:
         """A log file; nowhere for a home that does not exist, since reading makes nothing."""
         return self.logs / name if self.path.exists() else Path(os.devnull)
 
-    def places(self, spec: SweepSpec | None = None) -> Places:
+    def places(self, spec: SweepSpec | None = None) -> Locations:
         """A sweep's places: what its file says, and this home for the rest."""
         tracking = (spec.tracking if spec else None) or self.tracking
         storage = (spec.storage if spec else None) or str(self.store)
-        return Places(
+        return Locations(
             ledger=(spec.ledger if spec else None) or self.ledger,
             tracking=tracking,
             storage=storage,

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from trainables.assignment import EvaluationConfig
-from trainables.config import Recipe, Target, TrialConfig
-from trainables.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.trial import Recipe, Target, TrialConfig
 
 AxisValue = str | int | float | bool | None
 Tree = dict[str, Any]
 
 
-class Place(NamedTuple):
+class Slot(NamedTuple):
     """Where an axis sits in a recipe's nested mapping: `put` writes its value there, `get` reads it back.
 
     KeyError: what stands there is no value of the axis.
@@ -39,7 +39,7 @@ class Axis:
     name: str
     about: str
     values: TypeAdapter[Any]
-    place: Place
+    slot: Slot
     exists: Callable[[Tree], bool] = lambda _: True
 
     def check(self, value: AxisValue) -> AxisValue:
@@ -61,7 +61,7 @@ class Cell:
     """Settings of the evaluation that the axes replace, by field."""
 
 
-def _at(*path: str) -> Place:
+def _at(*path: str) -> Slot:
     *above, last = path
 
     def put(tree: Tree, value: Any) -> None:
@@ -71,7 +71,7 @@ def _at(*path: str) -> Place:
         value: AxisValue = _below(tree, above)[last]
         return value
 
-    return Place(put, get)
+    return Slot(put, get)
 
 
 def _below(tree: Tree, keys: list[str]) -> Tree:
@@ -112,7 +112,7 @@ _REGISTERED = (
         "t_sampling",
         "distribution of t in training: logit_normal or uniform",
         TypeAdapter(Literal["logit_normal", "uniform"]),
-        Place(_put_t_sampling, _at("diffusion", "t_sampling", "kind").get),
+        Slot(_put_t_sampling, _at("diffusion", "t_sampling", "kind").get),
     ),
     Axis(
         "t_mu",
@@ -142,7 +142,7 @@ _REGISTERED = (
         "bottleneck",
         "patch embedding's bottleneck; null is none",
         TypeAdapter(PositiveInt | None),
-        Place(_put_bottleneck, _get_bottleneck),
+        Slot(_put_bottleneck, _get_bottleneck),
     ),
     Axis("norm", "rms (JiT) or layer (DiT)", TypeAdapter(Literal["rms", "layer"]), _at("model", "norm")),
     Axis("mlp", "swiglu (JiT) or gelu (DiT)", TypeAdapter(Literal["swiglu", "gelu"]), _at("model", "mlp")),
@@ -187,7 +187,7 @@ def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
     for name, axis in AXES.items():
         if name in values and axis.exists(tree):
             taken[name] = values[name]
-            axis.place.put(tree, values[name])
+            axis.slot.put(tree, values[name])
     evaluation = tree.pop("evaluation")
     return Cell(Recipe.model_validate(tree), taken, evaluation)
 
@@ -199,5 +199,5 @@ def axis_values(trial: TrialConfig, evaluation: EvaluationConfig) -> dict[str, A
     for name, axis in AXES.items():
         if axis.exists(tree):
             with suppress(KeyError):
-                found[name] = axis.place.get(tree)
+                found[name] = axis.slot.get(tree)
     return found

@@ -5,14 +5,14 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 
 from typing import Any
 
-from trainables.config import (
+from trainables.config.network import LinearEmbedding, ModelConfig
+from trainables.config.trial import (
     DecayEma,
     DiffusionConfig,
     OptimiserConfig,
     Recipe,
     Uniform,
 )
-from trainables.model_config import LinearEmbedding, ModelConfig
 
 IMAGENET_EPOCH = 1_281_167
 _JIT_SIZES: dict[str, dict[str, Any]] = {

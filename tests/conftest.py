@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster import Head, running_head
+from tests.support.ray_head import Head, running_head
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
-from jit_sweep.plan import plan
-from jit_sweep.read_spec import read_spec
+from jit_sweep.plan.planner import plan
+from jit_sweep.spec.read import read_spec
+from tests.support.paths import TOP
 
-README = Path(__file__).parent.parent / "README.md"
+README = TOP / "README.md"
 
 
 def test_the_sweep_file_in_the_readme_can_be_planned(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainables.assignment import Assignment
-from trainables.report import Ended, Outcome
-from trainables.yaml_file import parsed
+from trainables.config.yaml import parsed
+from trainables.report import Ended, TrialOutcome
 
-EXIT_CODES: dict[Outcome, int] = {"done": 0, "diverged": 1, "stopped": 130, "paused": 130}
+EXIT_CODES: dict[TrialOutcome, int] = {"done": 0, "diverged": 1, "stopped": 130, "paused": 130}
 MISTAKE = 2
 
 

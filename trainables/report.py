@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainables.fields import Frozen
+from trainables.config.fields import Frozen
 
 ASKED_TO_STOP = "asked to stop"
 """Why a trial paused that could have gone on."""
-Outcome = Literal["done", "paused", "stopped", "diverged"]
-Start = Literal["seed", "parent", "checkpoint"]
+TrialOutcome = Literal["done", "paused", "stopped", "diverged"]
+WeightsFrom = Literal["seed", "parent", "checkpoint"]
 
 
 class Progress(Frozen):
@@ -30,7 +30,7 @@ class Progress(Frozen):
     grad_norm: float | None = None
     """Norm of the gradient of the last sound update."""
     system: dict[str, float] = {}
-    """What the reporting process takes from its machine since the last report, by name; see `trainables.usage`."""
+    """What the reporting process takes from its machine since the last report, by name; see `trainables.training.usage`."""
 
 
 class Phase(Frozen):
@@ -39,7 +39,7 @@ class Phase(Frozen):
     kind: Literal["phase"] = "phase"
     images: int
     """Images that the weights have seen."""
-    start: Start
+    start: WeightsFrom
     parent: str | None = None
     """Trial and image count of the parent whose weights the trial began with."""
     device: str
@@ -94,7 +94,7 @@ class Ended(Frozen):
 
     kind: Literal["ended"] = "ended"
     images: int
-    outcome: Outcome
+    outcome: TrialOutcome
     cause: str = ""
     """Why, in words, where the outcome is not `done`."""
     first_bad_step: int | None = None

@@ -9,26 +9,39 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from trainables.assignment import Assignment, EvaluationConfig
-from trainables.batches import resident_bytes
-from trainables.checkpoint import Commit, Store
-from trainables.config import RAW, Parent
-from trainables.cost import training_flops
+from trainables.assignment import Assignment
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import RAW, Parent
 from trainables.data import DataError, ImageSet, open_images
-from trainables.ema import MODEL
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
-from trainables.evaluation.heldout import HeldoutGrid
+from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Metric
 from trainables.evaluation.score import Scorer
-from trainables.hardware import peak_flops
-from trainables.health import Divergence
-from trainables.learner import Learner, memory_of, share_of
-from trainables.memory import Fit, fit
-from trainables.metrics import METRICS, RUNG_METRIC, Metric
-from trainables.report import ASKED_TO_STOP, Committed, Decision, Ended, Outcome, Phase, Progress, Report, Rung, Scored, Start
-from trainables.usage import Usage, cpus, cuda_version, host
-from trainables.workers import Ask, Workers
+from trainables.networks.cost import training_flops
+from trainables.networks.memory import Fit, fit
+from trainables.report import (
+    ASKED_TO_STOP,
+    Committed,
+    Decision,
+    Ended,
+    Phase,
+    Progress,
+    Report,
+    Rung,
+    Scored,
+    TrialOutcome,
+    WeightsFrom,
+)
+from trainables.storage.checkpoint import Commit, Store
+from trainables.training.batches import resident_bytes
+from trainables.training.ema import MODEL
+from trainables.training.hardware import peak_flops
+from trainables.training.health import Divergence
+from trainables.training.learner import Learner, memory_of, share_of
+from trainables.training.usage import Usage, cpus, cuda_version, host
+from trainables.training.workers import Ask, Workers
 
 REPORT_INTERVAL_S = 1.0
 GRID_IMAGES = 32
@@ -161,7 +174,7 @@ class _Run:
             rule = f"a longer budget must go on from the checkpoint at {self.assignment.resume_from} images"
             got = f"one at {commit.images}" if commit is not None else "none"
             raise DataError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
-        self.start: Start = "seed" if self.trial.parent is None else "parent"
+        self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
         self.rung_due = False
         if commit is not None:
             self.start = "checkpoint"
@@ -381,7 +394,7 @@ class _Run:
         end = self.ended("diverged", cause=str(found), first_bad_step=found.step)
         return end.model_copy(update={"images": images, "bad_t": found.bad_t, "grad_norm": found.grad_norm})
 
-    def ended(self, outcome: Outcome, *, cause: str = "", first_bad_step: int | None = None) -> Ended:
+    def ended(self, outcome: TrialOutcome, *, cause: str = "", first_bad_step: int | None = None) -> Ended:
         return Ended(
             images=self.learner.images,
             outcome=outcome,

@@ -53,9 +53,9 @@ def main() -> int:
 @app.command()
 def validate(file: File, as_json: AsJson = False) -> int:
     """Check a sweep file against its rules and its data."""
-    from jit_sweep.cli import planning
+    from jit_sweep.cli import plan
 
-    return planning.validate(file, as_json=as_json)
+    return plan.validate(file, as_json=as_json)
 
 
 @app.command()
@@ -74,12 +74,12 @@ def plan(
     as_json: AsJson = False,
 ) -> int:
     """Show the trials a sweep file means, with their size and cost, and start nothing but measurements it is asked for."""
-    from jit_sweep.cli import planning
+    from jit_sweep.cli import plan
 
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
-    asked = planning.Probe(home(home_folder), compiled=not no_compile, price=price) if probe else None
-    return planning.show(file, as_json=as_json, probe=asked)
+    asked = plan.ProbeOptions(home(home_folder), compiled=not no_compile, price=price) if probe else None
+    return plan.show(file, as_json=as_json, probe=asked)
 
 
 @app.command()
@@ -90,9 +90,9 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
-    from jit_sweep.cli import running
+    from jit_sweep.cli import run
 
-    return running.run(file, home(home_folder), address=address, as_json=as_json)
+    return run.run(file, home(home_folder), address=address, as_json=as_json)
 
 
 @app.command()
@@ -103,8 +103,8 @@ def submit(
     home_folder: HomeFolder = DEFAULT_HOME,
 ) -> int:
     """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
-    from jit_sweep.cli.planning import planned
-    from jit_sweep.read_spec import read_spec
+    from jit_sweep.cli.plan import planned
+    from jit_sweep.spec.read import read_spec
     from jit_sweep.submit import submit as submit_sweep
 
     planned(file)
@@ -123,7 +123,7 @@ def status(
     as_json: AsJson = False,
 ) -> int:
     """Show how sweeps stand, or the trials of one, or why a trial stands as it does, or what the sweep cost."""
-    from jit_sweep.cli import costs, results, why
+    from jit_sweep.cli import costs, leaderboard, why
 
     if (cost or trial) and sweep is None:
         raise UserError(f"`{'--cost' if cost else '--why'}` needs a sweep, got none; name one before it")
@@ -132,7 +132,7 @@ def status(
         return why.show(sweep, trial, place, address=address, as_json=as_json)
     if sweep and cost:
         return costs.show(sweep, place, as_json=as_json)
-    return results.status(sweep, place, every=every, as_json=as_json)
+    return leaderboard.status(sweep, place, every=every, as_json=as_json)
 
 
 @app.command()
@@ -148,9 +148,9 @@ def stop(
     ledger: LedgerUri = None,
 ) -> int:
     """Ask a sweep that runs elsewhere to save its trials and end. The same `run` or `submit` goes on with it."""
-    from jit_sweep.cli import stopping
+    from jit_sweep.cli import stop
 
-    return stopping.stop(sweep, _ledger(home(home_folder), ledger), address=address, wait_s=wait_s)
+    return stop.stop(sweep, _ledger(home(home_folder), ledger), address=address, wait_s=wait_s)
 
 
 @app.command()
@@ -166,10 +166,10 @@ def leaderboard(
     as_json: AsJson = False,
 ) -> int:
     """Show a sweep's arms with mean, spread and number of seeds, the verdicts, and how well rungs foretold the end."""
-    from jit_sweep.cli import results
+    from jit_sweep.cli import leaderboard
 
     place = _ledger(home(home_folder), ledger)
-    return results.leaderboard(sweep, place, where=where or [], by=by, every=every, as_json=as_json)
+    return leaderboard.leaderboard(sweep, place, where=where or [], by=by, every=every, as_json=as_json)
 
 
 @app.command()
@@ -213,11 +213,11 @@ def gc(
     as_json: AsJson = False,
 ) -> int:
     """Remove checkpoints that no sweep, planned trial or registered model needs."""
-    from jit_sweep.cli import housekeeping
+    from jit_sweep.cli import gc
 
     place = home(home_folder)
     found = _ledger(place, ledger)
-    return housekeeping.gc(sweep, place, ledger=found, tracking=tracking, dry_run=dry_run, as_json=as_json)
+    return gc.gc(sweep, place, ledger=found, tracking=tracking, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -271,9 +271,9 @@ def import_jit(
     as_json: AsJson = False,
 ) -> int:
     """Turn a checkpoint of the official JiT code into a folder of weights and configuration."""
-    from jit_sweep.cli import official
+    from jit_sweep.cli import convert
 
-    return official.import_checkpoint(checkpoint, folder, class_tokens_start=class_tokens_start, as_json=as_json)
+    return convert.import_checkpoint(checkpoint, folder, class_tokens_start=class_tokens_start, as_json=as_json)
 
 
 @app.command()
@@ -283,9 +283,9 @@ def export_jit(
     as_json: AsJson = False,
 ) -> int:
     """Turn such a folder, or an exported champion, into a checkpoint that the official JiT code loads."""
-    from jit_sweep.cli import official
+    from jit_sweep.cli import convert
 
-    return official.export_checkpoint(folder, checkpoint, as_json=as_json)
+    return convert.export_checkpoint(folder, checkpoint, as_json=as_json)
 
 
 def _ledger(place: Home, given: str | None) -> str:

@@ -2,9 +2,9 @@
 
 from rich.table import Table
 
+from jit_sweep.budget.costs import Cost, Costs, read_costs
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.progress import clock
-from jit_sweep.costs import Cost, Costs, read_costs
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 

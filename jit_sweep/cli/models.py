@@ -8,10 +8,10 @@ from typing import Any
 
 from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.errors import UserError
-from jit_sweep.home import Home, Places
+from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.spec import SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
 
 
 def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, tracking: str | None) -> int:
@@ -39,12 +39,12 @@ def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, trackin
 def promote(
     sweep: str, place: Home, *, name: str, trial: str | None, ledger: str | None, tracking: str | None, as_json: bool
 ) -> int:
-    """Register the champion."""
+    """Register the folder."""
     with noise_to(place.log("promote.log")):
-        from jit_sweep import promotion
+        from jit_sweep.models import promote
 
         places = _places(sweep, place, ledger=ledger)
-        promoted = promotion.promote(
+        promoted = promote.promote(
             LedgerReader(open_engine(places.ledger, create=False)),
             sweep,
             trial=trial,
@@ -66,7 +66,7 @@ def promote(
 def sample(model: str, place: Home, *, out: Path, n: int, seed: int, tracking: str | None) -> int:
     """Draw a grid of images."""
     with noise_to(place.log("sample.log")):
-        from jit_sweep.sampling import draw
+        from jit_sweep.models.sample import draw
 
         draw(model, tracking_uri=tracking or place.tracking, out=out, n=n, seed=seed)
     console().print(f"{out}: {n} images from {model}")
@@ -76,14 +76,14 @@ def sample(model: str, place: Home, *, out: Path, n: int, seed: int, tracking: s
 def export(model: str, place: Home, *, folder: Path, tracking: str | None) -> int:
     """Write the model's files."""
     with noise_to(place.log("export.log")):
-        from jit_sweep import champion
+        from jit_sweep.models import model_folder
 
-        files = champion.export(model, folder, tracking_uri=tracking or place.tracking)
+        files = model_folder.export(model, folder, tracking_uri=tracking or place.tracking)
     console().print(f"{folder}: {', '.join(files)}")
     return 0
 
 
-def _places(sweep: str | None, place: Home, *, ledger: str | None) -> Places:
+def _places(sweep: str | None, place: Home, *, ledger: str | None) -> Locations:
     """Where a sweep's parts lie, as its own file said; the home's where no sweep is named."""
     if sweep is None:
         return place.places()

@@ -13,8 +13,8 @@ from rich.text import Text
 from jit_sweep.cli.output import console
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow
-from jit_sweep.plan import Plan, arm_label, proposals
-from trainables.cost import forward_flops
+from jit_sweep.plan.planner import Plan, arm_label, proposals
+from trainables.networks.cost import forward_flops
 
 REDRAW_S = 1.0
 MOST_ROWS = 12

@@ -1,4 +1,4 @@
-"""The sweep's actor: the one writer of its ledger, and the letter box of its lanes.
+"""The sweep's actor: the one writer of its ledger, and the mailboxes of its lanes.
 
 It is made by the driver, in a fixed namespace, so that no trial's placement group captures it. Nothing that matters lives
 only here: what it is told goes into the ledger before it answers, and Ray may kill and start it again at any time. Every
@@ -15,16 +15,16 @@ import ray
 from pydantic import TypeAdapter
 
 from jit_sweep.errors import UserError
-from jit_sweep.executor.boxes import Box, Place, Work
-from jit_sweep.executor.source import Source, assignment_of
-from jit_sweep.ledger.attempts import Place as LanePlace
+from jit_sweep.executor.assignment import TrialSettings, assignment_of
+from jit_sweep.executor.mailbox import Mailbox, WorkerAddress, WorkItem
+from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
 from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
-from jit_sweep.plan import Entry
-from jit_sweep.schedulers.referee import Referee
+from jit_sweep.plan.planner import Entry
+from jit_sweep.schedulers.decide import Decider
 from trainables.report import Ended, Report
 
 _log = logging.getLogger(__name__)
@@ -44,26 +44,34 @@ class SweepActor:
     """Methods for the driver, for a lane's owner and for its workers."""
 
     def __init__(
-        self, ledger: str, *, sweep: str, epoch: int, owner: Owner, source: Source, referee: Referee, silent_s: float = SILENT_S
+        self,
+        ledger: str,
+        *,
+        sweep: str,
+        epoch: int,
+        owner: Owner,
+        settings: TrialSettings,
+        decider: Decider,
+        silent_s: float = SILENT_S,
     ) -> None:
         engine = _opened(ledger)
-        self._sweep, self._source, self._silent_s = sweep, source, silent_s
+        self._sweep, self._settings, self._silent_s = sweep, settings, silent_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, ttl_s=TTL_S, clock=time.time)
-        self._writer, self._reader = LedgerWriter(engine, self._lease, referee=referee), LedgerReader(engine)
+        self._writer, self._reader = LedgerWriter(engine, self._lease, decider=decider), LedgerReader(engine)
         self._stop = False
         self._failure = ""
         self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
-        self._boxes = self._found_open()
+        self._mailboxes = self._found_open()
         self._ticking = asyncio.ensure_future(self._tick())
 
-    def _found_open(self) -> dict[str, Box]:
+    def _found_open(self) -> dict[str, Mailbox]:
         """The lanes that were at work when this actor died."""
-        boxes: dict[str, Box] = {}
+        mailboxes: dict[str, Mailbox] = {}
         for attempt in self._reader.open_attempts(self._sweep):
-            boxes[attempt.lane] = Box()
-            boxes[attempt.lane].put(self._work(attempt))
-            boxes[attempt.lane].hear(0, now=time.monotonic())  # or miss it, if it has died meanwhile
-        return boxes
+            mailboxes[attempt.lane] = Mailbox()
+            mailboxes[attempt.lane].put(self._work(attempt))
+            mailboxes[attempt.lane].hear(0, now=time.monotonic())  # or miss it, if it has died meanwhile
+        return mailboxes
 
     async def _tick(self) -> None:
         """Once a second: keep the lease, hear of a stop that was asked for, and miss the workers that have fallen silent."""
@@ -83,8 +91,8 @@ class SweepActor:
             await self._miss_the_silent()
 
     async def _miss_the_silent(self) -> None:
-        for lane, box in list(self._boxes.items()):  # others come while one is being closed
-            if box.open and (silence := box.silence(time.monotonic())) > self._silent_s:
+        for lane, mailbox in list(self._mailboxes.items()):  # others come while one is being closed
+            if mailbox.open and (silence := mailbox.silence(time.monotonic())) > self._silent_s:
                 await self._lose(lane, f"no sign of life for {silence:.0f} s", Cause.WORKER_LOST)
 
     # --- the driver
@@ -106,10 +114,10 @@ class SweepActor:
 
     async def give_up(self, trial: str) -> None:
         """A trial's lane died, and its owner with it."""
-        for lane, box in list(self._boxes.items()):
-            if box.trial == trial and box.open:
+        for lane, mailbox in list(self._mailboxes.items()):
+            if mailbox.trial == trial and mailbox.open:
                 lost = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
-                on_lost = any(place.node in lost for place in box.places.values())
+                on_lost = any(place.node in lost for place in mailbox.places.values())
                 await self._lose(lane, "its lane's owner died", Cause.NODE_LOST if on_lost else Cause.WORKER_LOST)
 
     async def settle(self) -> None:
@@ -125,14 +133,14 @@ class SweepActor:
     # --- a lane's owner
 
     async def offer(self, lane: str, *, trial: str, images: int, host: str, pid: int) -> dict[str, Any]:
-        """Put a trial into a lane's letter box: `key` of the work, or the `outcome` where there is nothing to do."""
-        box = self._boxes.setdefault(lane, Box())
-        async with box.offering:
-            return await self._offered(box, trial=trial, images=images, place=LanePlace(lane=lane, host=host, pid=pid))
+        """Put a trial into a lane's mailbox: `key` of the work, or the `outcome` where there is nothing to do."""
+        mailbox = self._mailboxes.setdefault(lane, Mailbox())
+        async with mailbox.offering:
+            return await self._offered(mailbox, trial=trial, images=images, place=LaneAddress(lane=lane, host=host, pid=pid))
 
-    async def _offered(self, box: Box, *, trial: str, images: int, place: LanePlace) -> dict[str, Any]:
-        if box.open and box.work is not None and (box.trial, box.work.images) == (trial, images):
-            return {"key": box.work.key}
+    async def _offered(self, mailbox: Mailbox, *, trial: str, images: int, place: LaneAddress) -> dict[str, Any]:
+        if mailbox.open and mailbox.work is not None and (mailbox.trial, mailbox.work.images) == (trial, images):
+            return {"key": mailbox.work.key}
         if self._stop:
             return _nothing("stopping")
         try:
@@ -141,39 +149,39 @@ class SweepActor:
             return _nothing("busy")
         if attempt is None:
             return _nothing("known")
-        box.put(await self._patiently(lambda: self._work(attempt)))
+        mailbox.put(await self._patiently(lambda: self._work(attempt)))
         await self._tell()
-        assert box.work is not None
-        return {"key": box.work.key}
+        assert mailbox.work is not None
+        return {"key": mailbox.work.key}
 
     async def outcome(self, lane: str, *, key: str) -> dict[str, Any] | None:
         """What became of a piece of work; None: not over yet, ask again."""
-        box = self._boxes.setdefault(lane, Box())
-        await self._until(lambda: not (box.open and box.key == key))
-        if box.open and box.key == key:
+        mailbox = self._mailboxes.setdefault(lane, Mailbox())
+        await self._until(lambda: not (mailbox.open and mailbox.key == key))
+        if mailbox.open and mailbox.key == key:
             return None
-        return box.outcome if box.key == key else {"outcome": "replaced", "images": 0}
+        return mailbox.outcome if mailbox.key == key else {"outcome": "replaced", "images": 0}
 
     async def lost(self, lane: str, *, detail: str, cause: str) -> None:
         """A lane's workers died."""
-        if lane in self._boxes and self._boxes[lane].open:
+        if lane in self._mailboxes and self._mailboxes[lane].open:
             await self._lose(lane, detail, Cause(cause))
 
     async def dismiss(self, lane: str) -> None:
         """Send a lane's workers home."""
-        self._boxes.setdefault(lane, Box()).dismissed = True
+        self._mailboxes.setdefault(lane, Mailbox()).dismissed = True
         await self._tell()
 
     # --- a lane's workers
 
     async def take(self, lane: str, *, place: dict[str, Any], after: str) -> dict[str, Any] | None:
         """The work after the one named; {}: none yet, ask again; None: go home."""
-        box = self._boxes.setdefault(lane, Box())
-        box.arrive(Place(**place), now=time.monotonic())
-        await self._until(lambda: box.dismissed or (box.open and box.key != after))
-        if box.open and box.key != after and box.work is not None:
-            return {"key": box.key, "assignment": box.work.assignment, "attempt": box.work.attempt}
-        return None if box.dismissed else {}
+        mailbox = self._mailboxes.setdefault(lane, Mailbox())
+        mailbox.arrive(WorkerAddress(**place), now=time.monotonic())
+        await self._until(lambda: mailbox.dismissed or (mailbox.open and mailbox.key != after))
+        if mailbox.open and mailbox.key != after and mailbox.work is not None:
+            return {"key": mailbox.key, "assignment": mailbox.work.assignment, "attempt": mailbox.work.attempt}
+        return None if mailbox.dismissed else {}
 
     async def report(self, lane: str, *, trial: str, attempt: int, sequence: int, report: str) -> dict[str, str]:
         """Write a report into the ledger: the `decision`, as JSON; or why nothing of this attempt is wanted, in `fenced`."""
@@ -200,30 +208,30 @@ class SweepActor:
 
     async def beat(self, lane: str, *, place: dict[str, Any]) -> bool:
         """Whether to stop."""
-        self._boxes.setdefault(lane, Box()).arrive(Place(**place), now=time.monotonic())
+        self._mailboxes.setdefault(lane, Mailbox()).arrive(WorkerAddress(**place), now=time.monotonic())
         return self._stop
 
     # --- inside
 
-    def _work(self, attempt: AttemptRow) -> Work:
+    def _work(self, attempt: AttemptRow) -> WorkItem:
         """What a lane is given for an attempt."""
         entries = self._reader.entries(self._sweep, trials=[attempt.trial_id])
         rows = [row for row in entries if row.serves(attempt)]
         most = self._reader.most_micro_batch(attempt.trial_id)
         finished = self._reader.finished_images(attempt.trial_id, most=attempt.target_images)
-        assignment = assignment_of(rows, self._source, most_micro_batch=most, finished_images=finished)
-        return Work(attempt.trial_id, attempt.number, attempt.target_images, assignment.model_dump_json())
+        assignment = assignment_of(rows, self._settings, most_micro_batch=most, finished_images=finished)
+        return WorkItem(attempt.trial_id, attempt.number, attempt.target_images, assignment.model_dump_json())
 
     async def _lose(self, lane: str, detail: str, cause: Cause) -> None:
         """Close what is still open of a lane: whoever had it is gone."""
-        work = self._boxes[lane].work
+        work = self._mailboxes[lane].work
         assert work is not None
         await self._fail(work.trial, work.attempt, cause, detail)
         await self._close(lane, work.trial, work.attempt, self._over(lane, cause))
 
     def _over(self, lane: str, cause: Cause) -> dict[str, Any]:
         """The outcome of work whose lane must end with it."""
-        pids = [(place.host, place.pid) for place in self._boxes[lane].places.values()] if lane in self._boxes else []
+        pids = [(place.host, place.pid) for place in self._mailboxes[lane].places.values()] if lane in self._mailboxes else []
         return {"outcome": "failed", "cause": str(cause), "images": 0, "lane_over": True, "pids": pids}
 
     async def _fail(self, trial: str, attempt: int, cause: Cause, detail: str) -> None:
@@ -237,9 +245,9 @@ class SweepActor:
             self._stop, self._failure = True, failure
 
     async def _close(self, lane: str, trial: str, attempt: int, outcome: dict[str, Any]) -> None:
-        box = self._boxes.setdefault(lane, Box())
-        if box.work is not None and (box.trial, box.work.attempt) == (trial, attempt):
-            box.close(outcome)
+        mailbox = self._mailboxes.setdefault(lane, Mailbox())
+        if mailbox.work is not None and (mailbox.trial, mailbox.work.attempt) == (trial, attempt):
+            mailbox.close(outcome)
             await self._tell()
 
     def _lost_lease(self, error: LeaseLost) -> None:

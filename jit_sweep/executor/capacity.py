@@ -3,7 +3,7 @@
 import ray
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec import Resources
+from jit_sweep.spec.sweep import Resources
 
 OWNER_CPU = 0.01
 """Tune refuses a trial that asks for nothing; a lane's workers leave this much of their CPUs to their owner."""

@@ -14,23 +14,23 @@ from ray import tune
 from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jit_sweep.budgets import SpeedShape
+from jit_sweep.budget.guard import BudgetGuard
+from jit_sweep.budget.spending import SpeedShape
 from jit_sweep.errors import UserError
-from jit_sweep.executor import groups
+from jit_sweep.executor import placement_groups
 from jit_sweep.executor.actor import SILENT_S, SweepActor
+from jit_sweep.executor.assignment import settings_of
 from jit_sweep.executor.capacity import OWNER_CPU, concurrent_lanes
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
-from jit_sweep.executor.purse import Purse
 from jit_sweep.executor.searcher import LedgerSearcher, WarmLanesFirst
-from jit_sweep.executor.source import source_of
-from jit_sweep.home import Places
+from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
-from jit_sweep.plan import Plan
-from jit_sweep.schedulers.referee import Referee
+from jit_sweep.plan.planner import Plan
+from jit_sweep.schedulers.decide import Decider
 
 _log = logging.getLogger(__name__)
 FINISH_S = 10.0
@@ -45,7 +45,7 @@ Watch = Callable[[LedgerReader, bool], None]
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunEnd:
     """How Tune's part of a run ended."""
 
     state: SweepState
@@ -59,7 +59,7 @@ class Driver:
     def __init__(
         self,
         plan: Plan,
-        places: Places,
+        places: Locations,
         reader: LedgerReader,
         lease: Lease,
         *,
@@ -75,33 +75,33 @@ class Driver:
         self.stopping = threading.Event()
         self.reason, self.failure = "", ""
         self.crash: BaseException | None = None
-        self.purse = Purse(plan.spec, reader, probed=probed)
+        self.guard = BudgetGuard(plan.spec, reader, probed=probed)
 
-    def to_end(self, watch: Watch) -> Ended:
+    def to_end(self, watch: Watch) -> RunEnd:
         """Run until nothing is left to do, or until something asks to stop."""
         self.lanes = self.most_lanes = concurrent_lanes(self.plan.spec.resources)
-        groups.remove_orphans()
+        placement_groups.remove_orphans()
         self.actor = self._actor()
-        ended = Ended(SweepState.FAILED)
+        ended = RunEnd(SweepState.FAILED)
         with ExitStack() as ending:
-            ending.callback(groups.remove_own)
+            ending.callback(placement_groups.remove_own)
             ending.callback(lambda: self._finish(ended))
             with self.interrupt.listening():
                 self._tune_and_watch(watch)
             ended = self._ended()
         return ended
 
-    def _ended(self) -> Ended:
+    def _ended(self) -> RunEnd:
         if self.failure:
-            return Ended(SweepState.FAILED, self.failure)
+            return RunEnd(SweepState.FAILED, self.failure)
         if self.stopping.is_set() and not self.reason:
-            return Ended(SweepState.INTERRUPTED)
+            return RunEnd(SweepState.INTERRUPTED)
         reason = self.reason or self.searcher.refused
         if reason or any(row.state not in SETTLED and row.cause is None for row in self.reader.entries(self.sweep)):
-            return Ended(SweepState.INCOMPLETE, reason or "some trials are paused, and the same command goes on with them")
-        return Ended(SweepState.DONE)
+            return RunEnd(SweepState.INCOMPLETE, reason or "some trials are paused, and the same command goes on with them")
+        return RunEnd(SweepState.DONE)
 
-    def _finish(self, ended: Ended) -> None:
+    def _finish(self, ended: RunEnd) -> None:
         """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
         try:
             ray.get(self.actor.finish.remote(ended.state, ended.reason), timeout=FINISH_S)
@@ -120,8 +120,8 @@ class Driver:
             sweep=self.sweep,
             epoch=self.lease.epoch,
             owner=self.lease.owner,
-            source=source_of(self.plan.spec, self.places),
-            referee=Referee(self.plan.spec.scheduler),
+            settings=settings_of(self.plan.spec, self.places),
+            decider=Decider(self.plan.spec.scheduler),
             silent_s=self.silent_s,
         )
         self.lane_config = {
@@ -167,12 +167,13 @@ class Driver:
             _log.warning("the ledger cannot be read: %s", error)
 
     def _go_round(self) -> None:
-        groups.remove_ownerless()
-        groups.remove_orphans()  # again and again: a killed driver's controllers may register a group after this run's start
+        placement_groups.remove_ownerless()
+        # Again and again: a killed driver's controllers may register a group after this run's start.
+        placement_groups.remove_orphans()
         # A lost node takes its lanes with it: a trial that were given to one more would wait there for its place.
         with suppress(UserError):  # not even one is left: what comes back may hold them all
             self.lanes = min(self.most_lanes, concurrent_lanes(self.plan.spec.resources))
-        if not self.stopping.is_set() and (over := self.purse.is_over()):
+        if not self.stopping.is_set() and (over := self.guard.is_over()):
             self.reason = over
             self._stop()
 
@@ -196,7 +197,7 @@ class Driver:
             self.actor,
             lanes=lambda: self.lanes,
             lane_config=self.lane_config,
-            purse=self.purse,
+            guard=self.guard,
             stopping=self.stopping.is_set,
         )
         return tune.Tuner(

@@ -2,8 +2,8 @@
 
 import ray
 
-from jit_sweep.executor.local import running_cluster
-from jit_sweep.why import Free
+from jit_sweep.executor.cluster import running_cluster
+from jit_sweep.results.why import Free
 
 
 def free_resources(address: str) -> Free:

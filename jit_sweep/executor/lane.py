@@ -17,7 +17,7 @@ import ray
 from ray import tune
 
 from jit_sweep.ledger.records import Cause
-from trainables.namespace import NAMESPACE
+from trainables.lane.namespace import NAMESPACE
 
 _log = logging.getLogger(__name__)
 LOOK_S = 0.5

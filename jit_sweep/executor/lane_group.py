@@ -8,8 +8,8 @@ from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from jit_sweep.executor.capacity import OWNER_CPU
-from jit_sweep.spec import Resources
-from trainables.lane_worker import lane_loop
+from jit_sweep.spec.sweep import Resources
+from trainables.lane.worker import lane_loop
 
 
 class LaneTrainer(TorchTrainer):

@@ -4,18 +4,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jit_sweep.budgets import SpeedShape
+from jit_sweep.budget.spending import SpeedShape
+from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
-from jit_sweep.executor.local import local_cluster, running_cluster
-from jit_sweep.home import Places
+from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.lease import acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.plan import Plan, proposals
-from jit_sweep.retention import apply_retention
-from jit_sweep.schedulers.referee import Referee
+from jit_sweep.models.retention import apply_retention
+from jit_sweep.plan.planner import Plan, proposals
+from jit_sweep.schedulers.decide import Decider
 from jit_sweep.tracking.mirror import MirrorThread
 
 MIRROR_CLOSE_S = 60.0
@@ -23,7 +23,7 @@ INTERRUPTED_CLOSE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunResult:
     """How a run ended."""
 
     state: SweepState
@@ -34,8 +34,8 @@ class Ran:
 
 
 def run_sweep(
-    plan: Plan, places: Places, *, address: str | None, watch: Watch, probed: Mapping[SpeedShape, float] | None = None
-) -> Ran:
+    plan: Plan, places: Locations, *, address: str | None, watch: Watch, probed: Mapping[SpeedShape, float] | None = None
+) -> RunResult:
     """Run a sweep to its end, or until it is interrupted. UserError: a part cannot be reached, or somebody else runs it.
 
     `probed`: images a second by shape, where `plan --probe` has measured them.
@@ -45,7 +45,7 @@ def run_sweep(
     reader = LedgerReader(engine)
     lease = acquire(engine, sweep, this_process())
     try:
-        writer = LedgerWriter(engine, lease, referee=Referee(plan.spec.scheduler))
+        writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
         writer.register(
             sweep, fingerprint=plan.fingerprint, facts=plan.facts, spec=plan.spec.model_dump(mode="json", by_alias=True)
         )
@@ -53,7 +53,7 @@ def run_sweep(
         writer.plan_entries(sweep, plan.entries)
         if is_complete(plan, reader):
             writer.finish(sweep, SweepState.DONE)
-            return Ran(SweepState.DONE, undelivered=_mirror(plan, places).close(MIRROR_CLOSE_S))
+            return RunResult(SweepState.DONE, undelivered=_mirror(plan, places).close(MIRROR_CLOSE_S))
         with _cluster(address) as storage:
             mirror = _mirror(plan, places)
             driver = Driver(plan, places, reader, lease, tune_storage=storage or f"{places.storage}/ray", probed=probed)
@@ -64,7 +64,7 @@ def run_sweep(
         lease.release()
     if ended.state is SweepState.DONE:
         apply_retention(reader, places, sweep)
-    return Ran(ended.state, ended.reason, undelivered)
+    return RunResult(ended.state, ended.reason, undelivered)
 
 
 def is_complete(plan: Plan, reader: LedgerReader) -> bool:
@@ -74,7 +74,7 @@ def is_complete(plan: Plan, reader: LedgerReader) -> bool:
     return proposed and all(row.state in SETTLED for row in rows)
 
 
-def _mirror(plan: Plan, places: Places) -> MirrorThread:
+def _mirror(plan: Plan, places: Locations) -> MirrorThread:
     """Brings MLflow up to date from here on."""
     reader = LedgerReader(open_engine(places.ledger))
     mirror = MirrorThread(places.tracking, reader, plan.spec.name, artifacts=places.artifacts)

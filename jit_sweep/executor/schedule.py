@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState
 
 
-class Work(NamedTuple):
+class Target(NamedTuple):
     """A trial to bring to an image count; all entries of a sweep that need it share it."""
 
     trial_id: str
@@ -18,7 +18,7 @@ class Work(NamedTuple):
 class Start:
     """Give this to a lane."""
 
-    work: Work
+    target: Target
     row: EntryRow
 
 
@@ -55,7 +55,7 @@ class Now:
 
     at: float
     """Seconds since the epoch."""
-    in_flight: Collection[Work] = ()
+    in_flight: Collection[Target] = ()
     alone: bool = False
     """Whether what is in flight must have nothing beside it."""
     shape: str = ""
@@ -79,13 +79,13 @@ def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, 
 
 def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -> Step | None:
     """What a stage does next; None where it has ended."""
-    waiting = [row for row in rows if row.state is EntryState.WAITING and work_of(row) not in now.in_flight]
+    waiting = [row for row in rows if row.state is EntryState.WAITING and target_of(row) not in now.in_flight]
     ready = [row for row in waiting if row.not_before <= now.at and not (row.alone and now.in_flight)]
     if now.in_flight and now.alone:
         ready = []
     if ready:
         first = min(ready, key=lambda row: _order(row, now.shape))
-        return Start(work_of(first), first)
+        return Start(target_of(first), first)
     if any(row.alone for row in waiting) and now.in_flight:
         return Wait()  # what must run alone would never find the cluster empty
     if not (now.in_flight and now.alone) and len(rows) < proposals:
@@ -98,12 +98,12 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
     return Over() if paused else None  # what comes after would build on what is not there
 
 
-def work_of(row: EntryRow) -> Work:
-    return Work(row.trial_id, row.images)
+def target_of(row: EntryRow) -> Target:
+    return Target(row.trial_id, row.images)
 
 
 def _under_way(row: EntryRow, now: Now) -> bool:
-    return row.state is EntryState.RUNNING or (work_of(row) in now.in_flight and row.state not in SETTLED)
+    return row.state is EntryState.RUNNING or (target_of(row) in now.in_flight and row.state not in SETTLED)
 
 
 def _order(row: EntryRow, shape: str) -> tuple[int, bool, int, int, int]:

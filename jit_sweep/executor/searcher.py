@@ -9,14 +9,14 @@ import ray
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.dead_lanes import DeadLanes
-from jit_sweep.executor.proposer import Proposer
-from jit_sweep.executor.purse import Purse
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Step, Work, next_step
+from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Step, Target, next_step
 from jit_sweep.ledger.connect import DatabaseAway, is_away
-from jit_sweep.ledger.followed import FollowedEntries
+from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.plan import Plan, proposals
+from jit_sweep.plan.planner import Plan, proposals
+from jit_sweep.search.proposer import Proposer
 
 _log = logging.getLogger(__name__)
 BUSY_S = 5.0
@@ -45,19 +45,19 @@ class LedgerSearcher(Searcher):
         *,
         lanes: Callable[[], int],
         lane_config: dict[str, Any],
-        purse: Purse,
+        guard: BudgetGuard,
         stopping: Callable[[], bool],
     ) -> None:
         super().__init__(metric="images", mode="max")
         self._plan, self._reader, self._actor = plan, reader, actor
         self._lanes, self._lane_config, self._stopping = lanes, lane_config, stopping
-        self._proposer, self._purse = Proposer(plan, reader), purse
+        self._proposer, self._purse = Proposer(plan, reader), guard
         self._in_flight: dict[str, Start] = {}
-        self._busy: dict[Work, float] = {}
+        self._busy: dict[Target, float] = {}
         self._proposals = proposals(plan)
         self._searched: set[int] = set()
         self._shape = ""
-        self._entries = FollowedEntries(reader, plan.spec.name)
+        self._entries = LiveEntries(reader, plan.spec.name)
         self._dead_lanes = DeadLanes()
         self.refused = ""
         """Why no further trial may begin; empty where one may."""
@@ -102,10 +102,10 @@ class LedgerSearcher(Searcher):
             return
         self._shape = start.row.shape
         if error:
-            ray.get(self._actor.give_up.remote(start.work.trial_id))
-            self._count_dead_lane(start.work.trial_id)
+            ray.get(self._actor.give_up.remote(start.target.trial_id))
+            self._count_dead_lane(start.target.trial_id)
         if result and result.get("outcome") == "busy":
-            self._busy[start.work] = time.monotonic() + BUSY_S
+            self._busy[start.target] = time.monotonic() + BUSY_S
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its parts so as to restore them; nothing is ever restored but from the ledger."""
@@ -124,10 +124,10 @@ class LedgerSearcher(Searcher):
             _log.warning("no further trial begins: %s", self.refused)
             return None if self._in_flight else Searcher.FINISHED
         self._in_flight[trial_id] = step
-        return {**self._lane_config, "trial": step.work.trial_id, "images": step.work.images}
+        return {**self._lane_config, "trial": step.target.trial_id, "images": step.target.images}
 
     def _now(self) -> Now:
-        flying = [start.work for start in self._in_flight.values()]
+        flying = [start.target for start in self._in_flight.values()]
         return Now(
             at=time.time(),
             in_flight={*flying, *self._still_busy()},
@@ -136,13 +136,13 @@ class LedgerSearcher(Searcher):
             searched=self._searched,
         )
 
-    def _still_busy(self) -> list[Work]:
+    def _still_busy(self) -> list[Target]:
         """Trials that another sweep is training: its score will serve here too, so ask again later."""
-        over = [work for work, until in self._busy.items() if time.monotonic() >= until]
+        over = [target for target, until in self._busy.items() if time.monotonic() >= until]
         if over:
             ray.get(self._actor.settle.remote())
-        for work in over:
-            del self._busy[work]
+        for target in over:
+            del self._busy[target]
         return list(self._busy)
 
     def _propose(self, stage: int) -> None:

@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from jit_sweep.failures import sequel, signature
 from jit_sweep.ledger import entries, schema
 from jit_sweep.ledger.connect import insert_new
+from jit_sweep.ledger.failures import follow_up, signature
 from jit_sweep.ledger.records import AttemptOutcome, AttemptRow, Cause, EntryState, attempt_row
 from jit_sweep.redact import redact
 
 _ATTEMPT = schema.attempt.c
 
 
-class Ending(NamedTuple):
+class AttemptEnd(NamedTuple):
     """How an attempt ended and what becomes of the entries that it leaves without a score."""
 
     outcome: AttemptOutcome
@@ -31,7 +31,7 @@ class Ending(NamedTuple):
     """Why its entries stand as they then do."""
 
 
-class Place(NamedTuple):
+class LaneAddress(NamedTuple):
     """Where an attempt runs."""
 
     lane: str
@@ -39,21 +39,23 @@ class Place(NamedTuple):
     pid: int
 
 
-DRIVER_LOST = Ending("driver_lost", EntryState.WAITING, Cause.DRIVER_LOST, "the sweep's command or driver ended without it")
-REPLACED = Ending("failed", EntryState.WAITING, Cause.WORKER_LOST, "another attempt was begun while this one was open")
+DRIVER_LOST = AttemptEnd("driver_lost", EntryState.WAITING, Cause.DRIVER_LOST, "the sweep's command or driver ended without it")
+REPLACED = AttemptEnd("failed", EntryState.WAITING, Cause.WORKER_LOST, "another attempt was begun while this one was open")
 
 
-def failed(connection: Connection, attempt: AttemptRow, cause: Cause, *, detail: str, since: float) -> Ending:
+def failed(connection: Connection, attempt: AttemptRow, cause: Cause, *, detail: str, since: float) -> AttemptEnd:
     """The end of an attempt that could not end itself, by its cause's rule; failures before `since` do not count."""
     outcome: AttemptOutcome = "diverged" if cause is Cause.DIVERGED else "failed"
     if cause is Cause.OUT_OF_MEMORY and attempt.micro_batch == 1:
-        return Ending(outcome, EntryState.FAILED, cause, detail, why="out_of_memory with one image at a time: not tried again")
+        return AttemptEnd(
+            outcome, EntryState.FAILED, cause, detail, why="out_of_memory with one image at a time: not tried again"
+        )
     query = select(schema.attempt).where(
         _ATTEMPT.trial_id == attempt.trial_id, _ATTEMPT.number < attempt.number, _ATTEMPT.started_at >= since
     )
     before = [attempt_row(row) for row in connection.execute(query.order_by(_ATTEMPT.number))]
-    then = sequel(cause, before, images=attempt.checkpoint_images or 0)
-    return Ending(outcome, then.leaves, cause, detail, wait_s=then.wait_s, alone=then.alone, why=then.why)
+    then = follow_up(cause, before, images=attempt.checkpoint_images or 0)
+    return AttemptEnd(outcome, then.leaves, cause, detail, wait_s=then.wait_s, alone=then.alone, why=then.why)
 
 
 def read(connection: Connection, trial_id: str, number: int) -> AttemptRow:
@@ -66,7 +68,7 @@ def read(connection: Connection, trial_id: str, number: int) -> AttemptRow:
 
 
 def open_next(
-    connection: Connection, last: AttemptRow | None, *, sweep: str, trial_id: str, images: int, place: Place, now: float
+    connection: Connection, last: AttemptRow | None, *, sweep: str, trial_id: str, images: int, place: LaneAddress, now: float
 ) -> AttemptRow:
     """Open the attempt after `last`, which it goes on from where that committed a checkpoint within the new target."""
     number = last.number + 1 if last is not None else 1
@@ -93,7 +95,7 @@ def set_values(connection: Connection, attempt: AttemptRow, **values: object) ->
     connection.execute(update(schema.attempt).where(*key).values(**values))
 
 
-def close(connection: Connection, attempt: AttemptRow, ending: Ending, *, now: float) -> None:
+def close(connection: Connection, attempt: AttemptRow, ending: AttemptEnd, *, now: float) -> None:
     """End an attempt, record its cost and divergence, and move its entries on."""
     set_values(
         connection,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, insert, text
 
 from jit_sweep.ledger import schema
-from jit_sweep.plan import recipe_id
-from trainables.config import TrialConfig
+from jit_sweep.plan.planner import recipe_id
+from trainables.config.trial import TrialConfig
 
 
 def migrate(connection: Connection, version: int) -> int:

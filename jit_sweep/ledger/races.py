@@ -8,8 +8,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.records import AttemptRow, EntryState, EventKind
+from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Race, Racer, Seed, Standing, Verdict
-from jit_sweep.schedulers.referee import Referee
 from trainables.report import Decision
 
 _ENTRY = schema.entry.c
@@ -44,15 +44,15 @@ class Member(NamedTuple):
     """Whether its stage may still grow."""
 
 
-def judge(connection: Connection, sweep: str, referee: Referee, *, now: float) -> None:
+def judge(connection: Connection, sweep: str, decider: Decider, *, now: float) -> None:
     """Record every verdict that is due, and let each entry stand as the verdicts say."""
-    if referee.metric is None:
+    if decider.metric is None:
         return
     rows = _rows(connection, sweep)
-    values = _values(connection, sweep, referee.metric, now=now)
+    values = _values(connection, sweep, decider.metric, now=now)
     known = _known(connection, sweep)
     for label, racing in races(_members(connection, sweep, rows), values, known).items():
-        for verdict in referee.verdicts(racing):
+        for verdict in decider.verdicts(racing):
             _record(connection, sweep, label, verdict, now=now)
             known[label, verdict.racer][verdict.gate] = verdict
     _move_on(connection, sweep, rows, values, known, now=now)
@@ -91,11 +91,11 @@ def stands(state: EntryState, gates: Mapping[int, int], said: Mapping[int, Verdi
     return EntryState.WAITING, f"goes on: {said[max(said)].reason}" if said else ""
 
 
-def answer(connection: Connection, attempt: AttemptRow, images: int, *, referee: Referee) -> Decision:
+def answer(connection: Connection, attempt: AttemptRow, images: int, *, decider: Decider) -> Decision:
     """Whether a trial goes on past a rung: where one of the entries that it serves says so, or has nothing to decide there."""
     found = [_verdict_on(connection, attempt.sweep, row, images) for row in _served(connection, attempt)]
     here = [verdict for verdict in found if verdict is not None]
-    if len(here) < len(found) or not here or referee.metric is None:
+    if len(here) < len(found) or not here or decider.metric is None:
         return Decision(verdict="go_on", reason=f"nothing is decided at {images} images")
     for wanted in ("go_on", "pause"):
         for decision in here:
@@ -104,10 +104,10 @@ def answer(connection: Connection, attempt: AttemptRow, images: int, *, referee:
     return here[0]
 
 
-def leave(connection: Connection, attempt: AttemptRow, images: int, *, referee: Referee, now: float) -> None:
+def leave(connection: Connection, attempt: AttemptRow, images: int, *, decider: Decider, now: float) -> None:
     """Move on the entries of an attempt that ended early, where it has a value at a gate of theirs."""
     states = {"go_on": EntryState.WAITING, "pause": EntryState.HELD, "stop": EntryState.PRUNED}
-    if not _is_measured(connection, attempt.trial_id, images, referee):
+    if not _is_measured(connection, attempt.trial_id, images, decider):
         return
     for row in _served(connection, attempt):
         decision = _verdict_on(connection, attempt.sweep, row, images)
@@ -234,9 +234,9 @@ def _waits(images: int) -> str:
     return f"waits at {images} images for what it is compared with"
 
 
-def _is_measured(connection: Connection, trial_id: str, images: int, referee: Referee) -> bool:
+def _is_measured(connection: Connection, trial_id: str, images: int, decider: Decider) -> bool:
     rung = schema.rung_value.c
-    here = (rung.trial_id == trial_id, rung.images == images, rung.metric == referee.metric)
+    here = (rung.trial_id == trial_id, rung.images == images, rung.metric == decider.metric)
     return connection.scalar(select(rung.images).where(*here)) is not None
 
 

@@ -7,9 +7,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from trainables.assignment import EvaluationConfig
-from trainables.config import TrialConfig
-from trainables.cost import training_flops
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import TrialConfig
+from trainables.networks.cost import training_flops
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
 

@@ -6,10 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 from sqlalchemy import Connection, select
 
 from jit_sweep.ledger import attempts, entries, events, races, schema
-from jit_sweep.ledger.attempts import Ending
+from jit_sweep.ledger.attempts import AttemptEnd
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
-from jit_sweep.schedulers.referee import Referee
+from jit_sweep.schedulers.decide import Decider
 from trainables.report import ASKED_TO_STOP, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 
 
@@ -23,7 +23,7 @@ def code_version() -> str:
 
 
 def apply(
-    connection: Connection, attempt: AttemptRow, report: Report, *, sequence: int, referee: Referee, now: float
+    connection: Connection, attempt: AttemptRow, report: Report, *, sequence: int, decider: Decider, now: float
 ) -> Decision:
     """Record a report of the trial's current attempt and answer it."""
     attempts.set_values(connection, attempt, images=max(attempt.images, report.images), updated_at=now)
@@ -45,14 +45,14 @@ def apply(
         case Progress():
             _progress(connection, attempt, report)
         case Rung():
-            return _rung(connection, attempt, report, sequence=sequence, referee=referee, now=now)
+            return _rung(connection, attempt, report, sequence=sequence, decider=decider, now=now)
         case Committed():
             attempts.set_values(connection, attempt, checkpoint=report.uri, checkpoint_images=report.images)
         case Scored():
             _scored(connection, attempt, report, now=now)
         case Ended():
-            _ended(connection, attempt, report, referee=referee, now=now)
-            races.judge(connection, attempt.sweep, referee, now=now)
+            _ended(connection, attempt, report, decider=decider, now=now)
+            races.judge(connection, attempt.sweep, decider, now=now)
     return Decision()
 
 
@@ -64,14 +64,14 @@ def _progress(connection: Connection, attempt: AttemptRow, report: Progress) -> 
 
 
 def _rung(
-    connection: Connection, attempt: AttemptRow, report: Rung, *, sequence: int, referee: Referee, now: float
+    connection: Connection, attempt: AttemptRow, report: Rung, *, sequence: int, decider: Decider, now: float
 ) -> Decision:
     """Record what a rung measured, judge what is due by it, and answer."""
     measured = {"trial_id": attempt.trial_id, "attempt": attempt.number, "images": report.images, "created_at": now}
     values = [{**measured, "metric": metric, "value": value} for metric, value in report.values.items()]
     insert_new(connection, schema.rung_value, values)
-    races.judge(connection, attempt.sweep, referee, now=now)
-    decision = races.answer(connection, attempt, report.images, referee=referee)
+    races.judge(connection, attempt.sweep, decider, now=now)
+    decision = races.answer(connection, attempt, report.images, decider=decider)
     answer = {"sequence": sequence, "verdict": decision.verdict, "reason": decision.reason}
     insert_new(connection, schema.decision, [{**measured, **answer}])
     return decision
@@ -97,22 +97,22 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
         insert_new(connection, schema.heldout, [real])
 
 
-def _ended(connection: Connection, attempt: AttemptRow, report: Ended, *, referee: Referee, now: float) -> None:
+def _ended(connection: Connection, attempt: AttemptRow, report: Ended, *, decider: Decider, now: float) -> None:
     if report.outcome in ("paused", "stopped"):
-        races.leave(connection, attempt, report.images, referee=referee, now=now)
+        races.leave(connection, attempt, report.images, decider=decider, now=now)
     reached = attempt._replace(images=max(attempt.images, report.images))
     attempts.close(connection, reached, _ending(connection, attempt, report), now=now)
 
 
-def _ending(connection: Connection, attempt: AttemptRow, report: Ended) -> Ending:
+def _ending(connection: Connection, attempt: AttemptRow, report: Ended) -> AttemptEnd:
     seconds = {"train": report.train_s, "evaluation": report.evaluation_s, "checkpoint": report.checkpoint_s}
     match report.outcome:
         case "diverged":
-            return Ending("diverged", EntryState.DIVERGED, Cause.DIVERGED, report.cause, report.first_bad_step, seconds)
+            return AttemptEnd("diverged", EntryState.DIVERGED, Cause.DIVERGED, report.cause, report.first_bad_step, seconds)
         case "done":
             missing = entries.is_unscored(connection, attempt)
             cause, detail = (Cause.BUG, "the trainer ended as done without this score") if missing else (None, "")
-            return Ending("done", EntryState.FAILED, cause, detail, seconds=seconds)
+            return AttemptEnd("done", EntryState.FAILED, cause, detail, seconds=seconds)
         case "paused" | "stopped":
             cause = Cause.CANCELLED if report.cause == ASKED_TO_STOP else None
-            return Ending(report.outcome, EntryState.PAUSED, cause, report.cause, seconds=seconds)
+            return AttemptEnd(report.outcome, EntryState.PAUSED, cause, report.cause, seconds=seconds)

@@ -9,16 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from jit_sweep.errors import UserError
-from jit_sweep.failures import EQUAL_BUGS
 from jit_sweep.ledger import attempts, entries, events, races, reports, schema
-from jit_sweep.ledger.attempts import Place
+from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import writing
-from jit_sweep.ledger.facts import changes
+from jit_sweep.ledger.differences import changes
+from jit_sweep.ledger.failures import EQUAL_BUGS
 from jit_sweep.ledger.lease import Clock, Lease, is_held, lock
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, EventKind, SweepState
-from jit_sweep.plan import Entry
+from jit_sweep.plan.planner import Entry
 from jit_sweep.redact import redact
-from jit_sweep.schedulers.referee import NOBODY, Referee
+from jit_sweep.schedulers.decide import NEVER_STOP, Decider
 from trainables.report import Decision, Report
 
 log = logging.getLogger(__name__)
@@ -42,12 +42,12 @@ class LedgerWriter:
         engine: Engine,
         lease: Lease,
         *,
-        referee: Referee = NOBODY,
+        decider: Decider = NEVER_STOP,
         clock: Clock = time.time,
     ) -> None:
         self._engine = engine
         self._lease = lease
-        self._referee = referee
+        self._referee = decider
         self._clock = clock
 
     def register(self, name: str, *, fingerprint: str, facts: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ class LedgerWriter:
         None where nothing is left to do: its score or divergence is known by now. TrialBusy: another sweep trains it.
         """
         now = self._clock()
-        place = Place(lane=lane, host=host, pid=pid)
+        place = LaneAddress(lane=lane, host=host, pid=pid)
         with self._transaction(sweep) as connection:
             last = self._last_attempt(connection, trial_id)
             if last is not None and last.outcome is None:
@@ -158,7 +158,7 @@ class LedgerWriter:
             row = self._own_attempt(connection, trial_id, attempt)
             if row.outcome is not None:
                 raise StaleAttempt(f"attempt {attempt} of trial {trial_id} has ended as {row.outcome}")
-            return reports.apply(connection, row, report, sequence=sequence, referee=self._referee, now=self._clock())
+            return reports.apply(connection, row, report, sequence=sequence, decider=self._referee, now=self._clock())
 
     def fail(self, trial_id: str, attempt: int, *, cause: Cause, detail: str) -> str:
         """End an attempt that did not end itself, by its cause's rule; one that has ended stays as it ended.

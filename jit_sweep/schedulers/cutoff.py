@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jit_sweep.scheduler_spec import Early
 from jit_sweep.schedulers.race import Race, Racer, Verdict, allowance, measured_noise
-from trainables.metrics import METRICS
+from jit_sweep.spec.schedulers import Early
+from trainables.evaluation.metrics.registry import METRICS
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""Successive halving: stopping at once, by the whole cohort, with pause and promotion, and in Hyperband's brackets."""
+"""Successive halving: stopping at once, by the whole cohort, and with pause and promotion."""
 
-from jit_sweep.scheduler_spec import Halving, Hyperband, Promotion
 from jit_sweep.schedulers.cutoff import all_here, awaiting, cut
-from jit_sweep.schedulers.ladder import Bracket, brackets, dealt
-from jit_sweep.schedulers.race import Race, Racer, Verdict
+from jit_sweep.schedulers.race import Race, Verdict
+from jit_sweep.spec.schedulers import Halving, Hyperband, PauseAndPromote
 
 
 def halving(scheduler: Halving | Hyperband, race: Race, *, whole: Race | None = None) -> list[Verdict]:
@@ -17,7 +16,7 @@ def halving(scheduler: Halving | Hyperband, race: Race, *, whole: Race | None = 
     return verdicts
 
 
-def promotion(scheduler: Promotion, race: Race) -> list[Verdict]:
+def promotion(scheduler: PauseAndPromote, race: Race) -> list[Verdict]:
     """Verdicts that are due: the best share of each gate goes on, from the highest gate down; the others wait to be promoted
     once more arms have come. What waits when nothing more can come is judged by the whole of its gate."""
     verdicts: list[Verdict] = []
@@ -29,27 +28,3 @@ def promotion(scheduler: Promotion, race: Race) -> list[Verdict]:
             if whole or racer in promoted or racer.protected:
                 verdicts.append(here.verdict(racer))
     return verdicts
-
-
-def hyperband(scheduler: Hyperband, race: Race) -> list[Verdict]:
-    """Verdicts that are due: halving within each bracket, which begins to decide at its own gate."""
-    layout = brackets(race.gates, reduction=scheduler.reduction)
-    members: dict[Bracket, list[Racer]] = {}
-    planned = sorted(race.racers, key=lambda racer: racer.position)
-    for racer, bracket in zip(planned, dealt(len(planned), layout), strict=True):
-        members.setdefault(bracket, []).append(racer)
-    verdicts: list[Verdict] = []
-    for bracket, racers in members.items():
-        verdicts += [
-            _passes(racer, gate, bracket) for racer in racers for gate in range(bracket.first_gate) if racer.awaits(gate)
-        ]
-        # Synchronous verdicts must not depend on what has arrived in other brackets by then.
-        whole = race if scheduler.mode == "asynchronous" else None
-        due = halving(scheduler, race.among(racers), whole=whole)
-        verdicts += [verdict for verdict in due if verdict.gate >= bracket.first_gate]
-    return verdicts
-
-
-def _passes(racer: Racer, gate: int, bracket: Bracket) -> Verdict:
-    begins = f"at gate {bracket.first_gate + 1}" if bracket.first_gate < len(racer.gates) else "nowhere"
-    return Verdict(racer.name, gate, True, f"its bracket begins to decide {begins}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from jit_sweep.statistics import mean
+from jit_sweep.statistics.student_t import mean
 
 Standing = Literal["coming", "ended", "lost"]
 """Of one seed: it can still bring values, it has its score, or it will bring none."""

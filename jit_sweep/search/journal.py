@@ -13,18 +13,18 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from jit_sweep.arms import TrialResult, with_scores
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
-from jit_sweep.objectives import direction_of, objectives_of, values_of
+from jit_sweep.results.arms import TrialResult, with_scores
+from jit_sweep.results.objectives import direction_of, objectives_of, values_of
+from jit_sweep.search.history import outcome_of
 from jit_sweep.search.space import distribution
 from jit_sweep.search.study import CONSTRAINT
-from jit_sweep.search.told import outcome_of
-from jit_sweep.spec import SweepSpec
-from jit_sweep.stages import Range, SearchStage, Stage
+from jit_sweep.spec.stages import Range, SearchStage, Stage
+from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import AxisValue, in_order
-from trainables.metrics import RUNG_METRIC
+from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 _STATES = {"running": TrialState.RUNNING, "scored": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 """Of outcomes; all others are failures here, since they have no value."""

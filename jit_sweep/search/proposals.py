@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import optuna
 from optuna.trial import TrialState
 
-from jit_sweep.objectives import direction_of, objectives_of
-from jit_sweep.search.samplers import KEEP_NOTES, sampler
+from jit_sweep.results.objectives import direction_of, objectives_of
+from jit_sweep.search.history import Observation
+from jit_sweep.search.samplers import REPLAYED, sampler
 from jit_sweep.search.space import suggested
 from jit_sweep.search.study import rebuilt, refuse, take_notes, worst
-from jit_sweep.search.told import Told
-from jit_sweep.stages import SearchSpec
+from jit_sweep.spec.stages import SearchSpec
 from search_spaces.axes import AXES, AxisValue, Cell, in_order, put
-from search_spaces.constraints import excess
-from trainables.config import Recipe, TrialConfig
+from search_spaces.quantities import excess
+from trainables.config.trial import Recipe, TrialConfig
 
 MOST_REFUSED = 200
 """Proposals in a row that may not be trained before a space counts as empty."""
@@ -26,7 +26,7 @@ class NothingFits(ValueError):
 def propose(
     search: SearchSpec,
     start: Recipe,
-    told: Sequence[Told],
+    told: Sequence[Observation],
     *,
     objective: str,
     trial_of: Callable[[Cell], TrialConfig],
@@ -44,7 +44,7 @@ def propose(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     directions = [direction_of(name) for name in objectives_of(search, objective)]
     study = rebuilt(search, told, directions=directions, sampler=sampler(search, draws=len(told) + again))
-    if search.sampler in KEEP_NOTES:
+    if search.sampler in REPLAYED:
         for _ in range(again):
             thrown_away = study.ask()
             take_notes(thrown_away)
@@ -67,7 +67,7 @@ def _asked(trial: optuna.Trial, search: SearchSpec, start: Recipe) -> dict[str, 
     for name in in_order(search.axes):
         if AXES[name].exists(tree):
             values[name] = suggested(trial, name, search.axes[name])
-            AXES[name].place.put(tree, values[name])
+            AXES[name].slot.put(tree, values[name])
     return values
 
 

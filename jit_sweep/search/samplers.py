@@ -12,9 +12,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from jit_sweep.errors import UserError
-from jit_sweep.stages import SearchSpec
+from jit_sweep.spec.stages import SearchSpec
 
-KEEP_NOTES = frozenset({"cmaes", "nsgaii", "nsgaiii", "qmc"})
+REPLAYED = frozenset({"cmaes", "nsgaii", "nsgaiii", "qmc"})
 """Samplers that go on from notes which they keep in the study beside the trials (a generation, a place in a sequence)."""
 _TOO_MANY_NOTES = frozenset({"with_margin"})
 """Options for which a sampler notes more of a trial than its values, which are all that the ledger has."""

@@ -6,11 +6,11 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from jit_sweep.objectives import Direction
-from jit_sweep.search.samplers import KEEP_NOTES
+from jit_sweep.results.objectives import Direction
+from jit_sweep.search.history import Observation
+from jit_sweep.search.samplers import REPLAYED
 from jit_sweep.search.space import distribution, suggested
-from jit_sweep.search.told import Told
-from jit_sweep.stages import SearchSpec
+from jit_sweep.spec.stages import SearchSpec
 from search_spaces.axes import in_order
 
 CONSTRAINT = "can be trained"
@@ -27,11 +27,13 @@ _STATES = {
 }
 
 
-def rebuilt(search: SearchSpec, told: Sequence[Told], *, directions: Sequence[Direction], sampler: BaseSampler) -> optuna.Study:
+def rebuilt(
+    search: SearchSpec, told: Sequence[Observation], *, directions: Sequence[Direction], sampler: BaseSampler
+) -> optuna.Study:
     """A study with the trials that were told, in their order."""
     study = optuna.create_study(directions=directions, sampler=sampler)
     stand_in = worst(told, directions=directions)
-    if search.sampler in KEEP_NOTES:
+    if search.sampler in REPLAYED:
         for one in told:
             _replay(study, search, one, worst=stand_in)
     else:
@@ -39,7 +41,7 @@ def rebuilt(search: SearchSpec, told: Sequence[Told], *, directions: Sequence[Di
     return study
 
 
-def worst(told: Sequence[Told], *, directions: Sequence[Direction]) -> list[float]:
+def worst(told: Sequence[Observation], *, directions: Sequence[Direction]) -> list[float]:
     """The worst value seen in each objective; 0 before any.
 
     It stands in the study for what has no score but a broken constraint: samplers that know constraints do not look at it but
@@ -58,7 +60,7 @@ def refuse(study: optuna.Study, search: SearchSpec, trial: optuna.Trial, *, exce
     study.tell(trial, list(worst))
 
 
-def _frozen(search: SearchSpec, told: Told, *, worst: Sequence[float]) -> FrozenTrial:
+def _frozen(search: SearchSpec, told: Observation, *, worst: Sequence[float]) -> FrozenTrial:
     params, met = {name: told.values[name] for name in in_order(told.values)}, _MET.get(told.outcome)
     return create_trial(
         state=_STATES[told.outcome],
@@ -70,7 +72,7 @@ def _frozen(search: SearchSpec, told: Told, *, worst: Sequence[float]) -> Frozen
     )
 
 
-def _replay(study: optuna.Study, search: SearchSpec, told: Told, *, worst: Sequence[float]) -> None:
+def _replay(study: optuna.Study, search: SearchSpec, told: Observation, *, worst: Sequence[float]) -> None:
     """Ask for a trial whose values are given and tell what came of it, so that the sampler takes its notes."""
     study.enqueue_trial({name: told.values[name] for name in in_order(told.values)})
     trial = study.ask()
@@ -89,7 +91,7 @@ def take_notes(trial: optuna.Trial) -> None:
     assert trial.relative_params is not None
 
 
-def _values(told: Told, *, worst: Sequence[float]) -> list[float] | None:
+def _values(told: Observation, *, worst: Sequence[float]) -> list[float] | None:
     if told.outcome == "scored":
         return list(told.scores)
     return list(worst) if told.outcome in ("diverged", "infeasible") else None
@@ -100,6 +102,6 @@ def _constrain(trial: optuna.Trial, search: SearchSpec, value: float | None) -> 
         trial.set_constraint(CONSTRAINT, value)
 
 
-def _levels(told: Told, *, objectives: int) -> dict[int, float]:
+def _levels(told: Observation, *, objectives: int) -> dict[int, float]:
     """Optuna knows intermediate values of a single objective only."""
     return dict(told.levels) if objectives == 1 else {}

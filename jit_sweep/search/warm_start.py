@@ -4,26 +4,26 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from jit_sweep.arms import TrialResult, with_scores
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.facts import changes
+from jit_sweep.ledger.differences import changes
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.objectives import mean_values, objectives_of
-from jit_sweep.plan import recipe_id
-from jit_sweep.search.told import Told
-from jit_sweep.spec import EvaluationSpec
-from jit_sweep.stages import SearchSpec
+from jit_sweep.plan.planner import recipe_id
+from jit_sweep.results.arms import TrialResult, with_scores
+from jit_sweep.results.objectives import mean_values, objectives_of
+from jit_sweep.search.history import Observation
+from jit_sweep.spec.stages import SearchSpec
+from jit_sweep.spec.sweep import EvaluationSpec
 from search_spaces.axes import AXES, AxisValue, axis_values, in_order
-from trainables.config import Recipe
+from trainables.config.trial import Recipe
 
 _log = logging.getLogger(__name__)
 SHARED = ("data", "objective", "evaluation", "maths_version")
 """What a score means: two sweeps must agree in these facts, or the scores of one say nothing in the other."""
 
 
-def warm_told(
+def warm_observations(
     reader: LedgerReader, sweep: str, search: SearchSpec, *, start: Recipe, images: int, facts: Mapping[str, Any]
-) -> list[Told]:
+) -> list[Observation]:
     """An earlier sweep's scored trials inside the space of a search from `start`, at its `images` and by its evaluation, each
     as the mean over its seeds. `facts` are those of the sweep that asks.
 
@@ -37,7 +37,7 @@ def warm_told(
         if trial.entry.images == images and mean_values(names, [trial]) is not None:
             groups.setdefault((recipe_id(trial.entry.trial), trial.entry.evaluation_id), []).append(trial)
     found = [
-        Told(values, "scored", scores)
+        Observation(values, "scored", scores)
         for seeds in groups.values()
         if (values := _values(seeds[0], search, start, evaluation)) is not None and (scores := mean_values(names, seeds))
     ]
@@ -69,6 +69,6 @@ def _values(trial: TrialResult, search: SearchSpec, start: Recipe, evaluation: E
         if AXES[name].exists(tree) != (name in values):
             return None
         if name in values:
-            AXES[name].place.put(tree, values[name])
+            AXES[name].slot.put(tree, values[name])
     same = tree["evaluation"] == trial.entry.evaluation.model_dump()
     return values if same and search.holds(values) else None

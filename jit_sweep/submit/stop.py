@@ -3,8 +3,8 @@
 from ray.job_submission import JobSubmissionClient
 
 from jit_sweep.errors import UserError
-from jit_sweep.submit.jobs import check_answers, explained
-from jit_sweep.submit.reach import parsed_address
+from jit_sweep.submit.address import parsed_address
+from jit_sweep.submit.ray_jobs import check_answers, explained
 
 
 def stop_jobs(sweep: str, *, address: str) -> None:

@@ -11,11 +11,11 @@ from mlflow.entities import Metric, Param
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, EventKind, EventRow, SweepState
 from jit_sweep.redact import redact
-from jit_sweep.results import read_results
+from jit_sweep.results.leaderboard import read_results
 from jit_sweep.tracking import summary, translation
 from jit_sweep.tracking.runs import CURSOR, DESCRIBED, MARK, SweepRuns, TrialRun
 from jit_sweep.tracking.translation import Variant, milliseconds, variant
-from trainables.storage import open_file
+from trainables.storage.folder import open_file
 
 _log = logging.getLogger(__name__)
 MOST_METRICS = 800

@@ -37,7 +37,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class TrialFacts:
+class TrackedTrial:
     """A trial's run in MLflow, and what its sweep's run says of the code that trained it."""
 
     run_id: str
@@ -54,7 +54,7 @@ class Registry:
         with answering(tracking_uri):
             self._client = open_client(tracking_uri, create=False)
 
-    def trial(self, sweep: SweepRow, wanted: Variant) -> TrialFacts | None:
+    def trial(self, sweep: SweepRow, wanted: Variant) -> TrackedTrial | None:
         """A trial's run; None where the sweep's diary has not reached MLflow so far."""
         with answering(self._uri):
             experiment_id = mlflow_client.experiment_id(self._client)
@@ -64,7 +64,7 @@ class Registry:
         named = {"mlflow.source.git.commit": "git_commit"}
         tags = found.parent.tags
         code = {named.get(name, name.removeprefix("version.")): value for name, value in tags.items() if _tells_code(name)}
-        return TrialFacts(found.trials[wanted].run_id, code)
+        return TrackedTrial(found.trials[wanted].run_id, code)
 
     def champion(self, model: str) -> Version | None:
         """The version with the alias `champion`."""

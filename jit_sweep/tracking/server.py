@@ -15,7 +15,7 @@ from typing import Self
 from jit_sweep.errors import UserError
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import links
-from trainables.metrics import METRICS
+from trainables.evaluation.metrics.registry import METRICS
 
 HOST = "127.0.0.1"
 READY_S = 90.0

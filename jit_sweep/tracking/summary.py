@@ -7,11 +7,11 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from jit_sweep.arms import Arm, Spread
-from jit_sweep.plan import arm_label
-from jit_sweep.results import Results
+from jit_sweep.plan.planner import arm_label
+from jit_sweep.results.arms import Arm, Spread
+from jit_sweep.results.leaderboard import Results
 from jit_sweep.tracking import translation
-from trainables.metrics import METRICS, VERDICT_METRICS
+from trainables.evaluation.metrics.registry import METRICS, VERDICT_METRICS
 
 
 def metrics_shown(objective: str) -> list[str]:

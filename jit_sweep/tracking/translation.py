@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
 from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow, ScoreRow, SweepState
-from jit_sweep.plan import arm_label
+from jit_sweep.plan.planner import arm_label
 from jit_sweep.redact import redact
-from trainables.cost import forward_flops, parameter_count
+from trainables.networks.cost import forward_flops, parameter_count
 
 FLOPS_PER_GFLOP = 1e9
 _PROGRESS = ("loss", "images_per_second", "flops", "mfu", "grad_norm")

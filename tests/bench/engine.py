@@ -13,8 +13,8 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EventKind
 from tests.bench.table import say
-from tests.command import environment, jit_sweep
-from tests.sweeps import write_sweep
+from tests.support.cli import environment, jit_sweep
+from tests.support.sweep_files import write_sweep
 
 REPEATS = 5
 SEEDS = 12
@@ -46,7 +46,7 @@ def seconds_of(command: list[str]) -> float:
 def thousand() -> dict[str, float]:
     """What a driver of a thousand trials says of itself."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.thousand", folder]
+        command = [sys.executable, "-m", "tests.support.sham_lanes", folder]
         done = subprocess.run(command, env=environment(Path(folder)), check=True, capture_output=True, text=True)
         said: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return said

@@ -13,15 +13,15 @@ from statistics import median
 import torch
 
 from search_spaces.presets import preset
-from tests.noise_images import NoiseImages
-from trainables.config import DataConfig, TrialConfig
-from trainables.cost import training_flops
-from trainables.draws import Purpose
-from trainables.hardware import peak_flops
-from trainables.learner import Learner, memory_of
-from trainables.memory import Fit, fit, peak_bytes
-from trainables.step import CompiledStep, _steps, image_losses
-from trainables.workers import Workers
+from tests.support.images import NoiseImages
+from trainables.config.trial import DataConfig, TrialConfig
+from trainables.draws.philox import Purpose
+from trainables.networks.cost import training_flops
+from trainables.networks.memory import Fit, fit, peak_bytes
+from trainables.training.hardware import peak_flops
+from trainables.training.learner import Learner, memory_of
+from trainables.training.step import CompiledStep, _steps, image_losses
+from trainables.training.workers import Workers
 
 CLASSES = 1000
 REPEATS = 5

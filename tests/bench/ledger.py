@@ -11,12 +11,12 @@ from statistics import median
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.plan import Entry
+from jit_sweep.plan.planner import Entry
 from tests.bench.table import say
-from tests.command import environment
-from tests.desk import Desk, ended, planned, scored
-from tests.postgres import postgres
-from trainables.metrics import VERDICT_METRICS
+from tests.support.cli import environment
+from tests.support.ledger import Desk, ended, planned, scored
+from tests.support.postgres import postgres
+from trainables.evaluation.metrics.registry import VERDICT_METRICS
 from trainables.report import Progress
 
 ARMS, SEEDS = 2500, 4

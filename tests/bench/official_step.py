@@ -2,7 +2,8 @@
 
 Attention writes out an N x N matrix in fp32, rotary tables are fp32, RMSNorm is a chain of elementwise operations, every block
 has an adaLN projection of its own, AdamW and two averages go through the parameters one by one, the loss is read back at every
-step, and guidance takes two passes at every t. Parameters carry the official names, so that `trainables.official` loads them.
+step, and guidance takes two passes at every t. Parameters carry the official names, so that
+`trainables.official.names` loads them.
 """
 
 import math
@@ -13,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.assignment import EvaluationConfig
-from trainables.config import TrialConfig
-from trainables.cost import TIME_FEATURES, mlp_hidden
-from trainables.embedding import MAX_PERIOD, images_of
-from trainables.model_config import BottleneckEmbedding, ModelConfig
-from trainables.norm import EPS
-from trainables.positions import rotation_table, sincos_table
-from trainables.sampler import guidance_at
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.network import BottleneckEmbedding, ModelConfig
+from trainables.config.trial import TrialConfig
+from trainables.diffusion.sampler import guidance_at
+from trainables.networks.cost import TIME_FEATURES, mlp_hidden
+from trainables.networks.embedding import MAX_PERIOD, images_of
+from trainables.networks.norm import EPS
+from trainables.networks.positions import rotation_table, sincos_table
 
 
 class RmsNorm(nn.Module):

@@ -17,18 +17,18 @@ from torch import Tensor
 
 from tests.bench.official_step import OfficialNetwork, OfficialStep, two_pass_heun
 from tests.bench.table import say
-from trainables.assignment import EvaluationConfig
-from trainables.config import DataConfig, DecayEma, DiffusionConfig, Precision, TrialConfig
-from trainables.diffusion import times
-from trainables.draws import PhiloxDraws, Purpose
-from trainables.ema import Averages
-from trainables.health import Health
-from trainables.model_config import ModelConfig
-from trainables.network import JiT, build
-from trainables.official import to_official
-from trainables.optimiser import adamw
-from trainables.sampler import sample
-from trainables.step import image_losses
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.network import ModelConfig
+from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, Precision, TrialConfig
+from trainables.diffusion.maths import times
+from trainables.diffusion.sampler import sample
+from trainables.draws.philox import PhiloxDraws, Purpose
+from trainables.networks.jit import JiT, build
+from trainables.official.names import to_official
+from trainables.training.ema import Averages
+from trainables.training.health import Health
+from trainables.training.optimiser import adamw
+from trainables.training.step import image_losses
 
 BATCH_OF_PATCH = {2: 2, 4: 8, 8: 32, 16: 64}
 """Images of a step, so that it takes about half a second to a second."""

@@ -11,8 +11,8 @@ from jit_sweep.tracking.client import EXPERIMENT, open_client
 from tests.chaos.disturb import Disturbed
 from tests.chaos.disturbed_sweep import NAME
 from tests.chaos.reference import Reference, Said
-from tests.replay import judged, replayed
-from trainables.checkpoint import Store
+from tests.support.replay import judged, replayed
+from trainables.storage.checkpoint import Store
 
 MOST_RUNS = 1000
 DONE_EXITS = frozenset({0, 1})

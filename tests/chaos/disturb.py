@@ -16,7 +16,7 @@ from tests.chaos.disturbed_sweep import NAME, write_disturbed
 from tests.chaos.kills import Kill
 from tests.chaos.victims import LANE_KINDS, of_kind, strike
 from tests.chaos.world import World
-from tests.command import environment
+from tests.support.cli import environment
 
 POLL_S = 0.05
 STUCK_S = 150.0

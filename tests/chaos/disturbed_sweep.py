@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.sweeps import few_images, write_sweep
+from tests.support.sweep_files import few_images, write_sweep
 
 NAME = "disturbed"
 AXES = {"prediction": ["x", "v", "eps"], "t_sampling": ["logit_normal", "uniform"], "learning_rate": [1e-3, 3e-3]}

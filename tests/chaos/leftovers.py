@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import psutil
 
-from tests.cluster import Head
-from tests.command import environment
+from tests.support.cli import environment
+from tests.support.ray_head import Head
 
 WAIT_S = 20.0
 """Ray ends a dead job's actors a moment after it."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.cluster import free_ports
-from tests.command import environment
+from tests.support.cli import environment
+from tests.support.ray_head import free_ports
 
 READY_S = 90.0
 

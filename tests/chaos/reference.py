@@ -1,6 +1,6 @@
 """What the sweep comes to undisturbed: every trial trained in this process, from its seed and in one go.
 
-Not a second sweep through Ray: the trainer and the referee are pure, and this takes seconds.
+Not a second sweep through Ray: the trainer and the decider are pure, and this takes seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from jit_sweep.plan import Entry, Plan, plan
-from jit_sweep.read_spec import read_spec
+from jit_sweep.plan.planner import Entry, Plan, plan
+from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Race, Racer, Seed
-from jit_sweep.schedulers.referee import Referee
-from jit_sweep.spec import FileData
+from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.sweep import FileData
 from trainables.assignment import Assignment
-from trainables.checkpoint import Store
 from trainables.report import Rung
+from trainables.storage.checkpoint import Store
 from trainables.train import train
 
 THREADS = 1
@@ -59,7 +59,7 @@ class Reference:
     @cached_property
     def verdicts(self) -> frozenset[Said]:
         """What a synchronous scheduler decides: every arm still in stands at a gate, and then all are judged."""
-        referee, values = Referee(self.plan.spec.scheduler), self.values
+        decider, values = Decider(self.plan.spec.scheduler), self.values
         racers = [
             Racer(entry.racer, entry.position, entry.gates, entry.protected, (Seed(entry.seed, "coming", {}),))
             for entry in self.plan.entries
@@ -68,7 +68,7 @@ class Reference:
         for gate in range(race.gates):
             arrived = tuple(_arrived(racer, gate, values[racer.name]) for racer in race.racers)
             race = Race("", arrived)
-            due = referee.verdicts(race)
+            due = decider.verdicts(race)
             race = race.judged(due)
             said |= {Said(verdict.racer, verdict.gate, verdict.go_on) for verdict in due}
         return frozenset(said)

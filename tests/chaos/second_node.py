@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from tests.cluster import Head
+from tests.support.ray_head import Head
 
 JOIN_S = 60.0
 

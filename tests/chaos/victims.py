@@ -7,7 +7,7 @@ from contextlib import suppress
 import psutil
 
 from tests.chaos.world import World
-from tests.cluster import Head
+from tests.support.ray_head import Head
 
 LANE_KINDS = frozenset({"owner", "worker", "raylet", "partition"})
 """They take a lane with its trial."""
@@ -15,7 +15,7 @@ TITLES = {
     "owner": ("ray::LaneTrial", "ray::ResourceTrainable"),
     "worker": ("ray::RayTrainWorker",),
     "writer": ("ray::SweepActor",),
-    "driver": ("jit_sweep.submit.entry",),
+    "driver": ("jit_sweep.cli.job",),
 }
 """What is in their command lines; Tune wraps an owner's class, and the name of the wrap is seen once it runs."""
 KINDS = ("command", "owner", "worker", "writer", "raylet", "mlflow", "s3")

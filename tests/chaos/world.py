@@ -12,8 +12,8 @@ import s3fs
 from tests.chaos.mlflow_server import MlflowServer
 from tests.chaos.partition import Namespace, forwarded, namespace
 from tests.chaos.second_node import SecondNode
-from tests.cluster import Head, running_head
-from tests.s3_server import BUCKET, S3Server, s3_server
+from tests.support.ray_head import Head, running_head
+from tests.support.s3 import BUCKET, S3Server, s3_server
 
 SOON_MISSED = {"period_ms": "1000", "timeout_ms": "3000", "failure_threshold": "5"}
 """Ray's health checks: a node that cannot be reached is given up within a quarter of a minute."""

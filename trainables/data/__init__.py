@@ -10,7 +10,7 @@ __all__ = ["DataDescription", "DataError", "ImageSet", "describe", "open_images"
 def open_images(uri: str, *, holdout: int | None = None) -> ImageSet:
     """The set that `describe` describes, with its pixels in memory. Raises DataError where `describe` raises ValueError."""
     # Here and not at the top: it starts torch, and planning a sweep must not.
-    from trainables.data.images import ArrayImages
+    from trainables.data.in_memory import ArrayImages
 
     try:
         return ArrayImages.opened(uri, holdout=holdout)

@@ -1,7 +1,7 @@
 """What an image set is, without its pixels and without torch."""
 
+from trainables.config.fields import Frozen
 from trainables.data import packaged
-from trainables.fields import Frozen
 
 
 class DataDescription(Frozen):
@@ -30,7 +30,7 @@ def describe(uri: str, *, holdout: int | None = None) -> DataDescription:
     record = packaged.record(uri)
     if record is None:
         # Here and not at the top: it starts numpy, which a packaged set does without.
-        from trainables.data.npz import read_arrays
+        from trainables.data.readers.npz import read_arrays
 
         return read_arrays(uri, holdout=holdout).description(uri)
     refuse_other_holdout(uri, listed=record.heldout_count, holdout=holdout)

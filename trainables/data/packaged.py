@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from trainables.fields import Frozen
+from trainables.config.fields import Frozen
 
 _FOLDER = Path(__file__).parent
 

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.assignment import EvaluationConfig
-from trainables.config import TrialConfig
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
-from trainables.draws import PhiloxDraws, Purpose
-from trainables.evaluation.at_once import images_at_once
+from trainables.diffusion.sampler import sample
+from trainables.draws.philox import PhiloxDraws, Purpose
+from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
-from trainables.sampler import sample
 
 
 class Interrupted(Exception):

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.storage import Folder
+from trainables.storage.folder import Folder
 
 _GAP = 2
 _SEEN_SIZE = 96

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data import ImageSet
-from trainables.evaluation.features import DIMENSIONS, extractor_name, features
-from trainables.evaluation.frechet import Moments, moments
-from trainables.evaluation.kernel import KernelReference
-from trainables.storage import Folder
+from trainables.evaluation.features.efficientnet import DIMENSIONS, extractor_name, features
+from trainables.evaluation.metrics.frechet import Moments, moments
+from trainables.evaluation.metrics.kernel import KernelReference
+from trainables.storage.folder import Folder
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The scores of generated images: one function a metric name, the names registered in `trainables.metrics`.
+"""The scores of generated images: one function a metric name, the names registered in `trainables.evaluation.metrics.registry`.
 
 Every score is biased by its number of images, so it is compared only with scores at the same n, and with the held-out row:
 real images at that n.
@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from trainables.data import ImageSet
-from trainables.evaluation.features import features
+from trainables.evaluation.features.efficientnet import features
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.frechet import frechet_distance
-from trainables.evaluation.kernel import kernel_distance
+from trainables.evaluation.metrics.frechet import frechet_distance
+from trainables.evaluation.metrics.kernel import kernel_distance
 from trainables.evaluation.reference import references
 
 

@@ -1,0 +1,50 @@
+"""`import-jit` and `export-jit`: models of the official JiT code."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from jit_sweep.cli.output import console, print_json
+
+
+def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int | None, as_json: bool) -> int:
+    """Write a checkpoint as a folder of ours."""
+    from jit_sweep.models import official
+
+    imported = official.import_checkpoint(checkpoint, folder, class_tokens_start=class_tokens_start)
+    if as_json:
+        print_json("import-jit", [asdict(imported)])
+        return 0
+    lines = [f"{folder}: {imported.model or 'a JiT'} of {imported.parameters:,} parameters, from {checkpoint}"]
+    lines += [f"  {name:22} {size:>15,} bytes" for name, size in imported.files.items()]
+    lines += [f"not kept: {name} ({why})" for name, why in imported.left_out.items()]
+    lines += [
+        "",
+        "next:",
+        f"  jit-sweep sample {folder}/ --out samples.png",
+        f"  jit-sweep export-jit {folder} back.pth",
+    ]
+    console().print("\n".join(lines), markup=False)
+    return 0
+
+
+def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
+    """Write a folder of ours as a checkpoint."""
+    from jit_sweep.models import official
+
+    exported = official.export_checkpoint(folder, checkpoint)
+    if as_json:
+        print_json("export-jit", [asdict(exported)])
+        return 0
+    names = ("model", "model_ema1", "model_ema2")
+    lines = [f"{checkpoint}: {exported.bytes:,} bytes"]
+    lines += [f"  {name:10} from {file}" for name, file in zip(names, exported.weights, strict=True)]
+    flags = ("model", "img_size", "class_num", "noise_scale", "t_eps", "cfg", "interval_min", "interval_max")
+    known = " ".join(f"--{name} {exported.args[name]}" for name in flags if name in exported.args)
+    if "model" not in exported.args:
+        lines += [
+            "The official code has no name for a network of this size: its class must be built with the same sizes there."
+        ]
+    lines += [f"The official code takes its settings from its command line: {known}"]
+    lines += ["and the folder of a file named checkpoint-last.pth as --resume."]
+    console().print("\n".join(lines), markup=False)
+    return 0

@@ -1,0 +1,65 @@
+"""`gc`: checkpoints that nobody needs any more."""
+
+from dataclasses import asdict
+
+from rich.filesize import decimal
+from rich.table import Table
+
+from jit_sweep.cli.output import console, noise_to, print_json
+from jit_sweep.errors import UserError
+from jit_sweep.home import Home, Locations
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import SweepRow
+from jit_sweep.models.retention import Collected, Removal, collect, spec_of
+
+
+def gc(sweep: str | None, place: Home, *, ledger: str, tracking: str | None, dry_run: bool, as_json: bool) -> int:
+    """Remove what a sweep, or any sweep of the ledger, has stored and nobody needs. UserError: a part is out of reach."""
+    reader = LedgerReader(open_engine(ledger, create=False))
+    places, unreadable = _places(reader, sweep, place)
+    with noise_to(place.log("gc.log")):
+        registries = frozenset({tracking}) if tracking is not None else frozenset()
+        found = collect(reader, places, dry_run=dry_run, registries=registries)
+    if as_json:
+        rows = [asdict(removal) for removal in found.removed]
+        more = {"in_training": list(found.in_training), "unreadable_sweeps": unreadable}
+        print_json("gc", rows, dry_run=dry_run, size=found.size, **more)
+    else:
+        _print(found, unreadable, dry_run=dry_run)
+    return 0
+
+
+def _places(reader: LedgerReader, sweep: str | None, place: Home) -> tuple[dict[str, Locations], list[str]]:
+    """Where the sweeps lie, and the names of those whose stored file cannot be read."""
+    rows: list[SweepRow] = reader.sweeps() if sweep is None else [reader.sweep(sweep)]
+    specs = {row.name: spec_of(row) for row in rows}
+    unreadable = [name for name, spec in specs.items() if spec is None]
+    if sweep is not None and unreadable:
+        rule = f"the ledger's file of the sweep {sweep!r} must be one that this version reads"
+        raise UserError(f"{rule}, and it is not; use the jit-sweep that ran it")
+    return {name: place.places(spec) for name, spec in specs.items() if spec is not None}, unreadable
+
+
+def _print(found: Collected, unreadable: list[str], *, dry_run: bool) -> None:
+    screen = console()
+    if found.removed:
+        screen.print(_table(found.removed))
+    would = "would remove" if dry_run else "removed"
+    counts = [(sum(removal.kind == kind for removal in found.removed), kind) for kind in ("checkpoint", "leftover")]
+    said = " and ".join(f"{count} {kind}{'' if count == 1 else 's'}" for count, kind in counts if count)
+    screen.print(f"{would} {said}, {decimal(found.size)}" if said else "nothing to remove", soft_wrap=True)
+    if found.in_training:
+        screen.print(f"left alone, since they are being trained: {', '.join(found.in_training)}", soft_wrap=True)
+    if unreadable:
+        screen.print(f"left alone, since another version ran them: {', '.join(unreadable)}", soft_wrap=True)
+
+
+def _table(removed: tuple[Removal, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("trial", "attempt", "images", "what", "size", "where"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("attempt", "images", "size") else "left")
+    for removal in removed:
+        numbers = (str(removal.attempt), f"{removal.images:,}", removal.kind, decimal(removal.size))
+        table.add_row(removal.trial_id, *numbers, removal.address)
+    return table

@@ -1,0 +1,218 @@
+"""`validate` and `plan`: everything that can be known before anything is started."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jit_sweep.cli.output import console, print_json
+from jit_sweep.home import Home, on_this_machine
+from jit_sweep.plan.planner import Entry, Plan, arm_label, plan, proposals, searches
+from jit_sweep.plan.scheduler_remarks import notes
+from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.stages import Range, SearchSpec
+from trainables.config.trial import DiffusionConfig
+from trainables.diffusion.clamp import clamped_share
+from trainables.networks.cost import forward_flops, parameter_count, training_flops
+
+if TYPE_CHECKING:
+    from jit_sweep.estimate.simulate import Estimate, Job
+
+GIB, MIB = 2**30, 2**20
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """How `plan` estimates what a sweep takes."""
+
+    place: Home
+    """Where measurements are remembered."""
+    compiled: bool = True
+    """Measure compiled steps where the sweep has them."""
+    price: float | None = None
+    """Of a device-hour, in any currency."""
+
+    def estimate(self, found: Plan) -> "Estimate":
+        """UserError: a shape of the sweep cannot be measured here."""
+        from jit_sweep.estimate.measure import probe  # it needs the ledger's records, which a plain plan does without
+
+        return probe(found, self.place, compiled=self.compiled, tell=console(stderr=True).print)
+
+
+def planned(file: str) -> Plan:
+    """A sweep file, resolved. UserError: whatever is wrong with it."""
+    return plan(on_this_machine(read_spec(file)), source=file)
+
+
+def validate(file: str, *, as_json: bool) -> int:
+    found = planned(file)
+    proposed = sum(proposals(found).values())
+    if as_json:
+        row = {"name": found.spec.name, "fingerprint": found.fingerprint, "trials": len(found.entries), "proposed": proposed}
+        print_json("validate", [row])
+    else:
+        later = f" and {proposed} proposed later" if proposed else ""
+        console().print(f"{file}: valid; sweep {found.spec.name!r} has {len(found.entries)} trials{later}")
+    return 0
+
+
+def show(file: str, *, as_json: bool, probe: ProbeOptions | None = None) -> int:
+    found = planned(file)
+    estimate = probe.estimate(found) if probe is not None else None
+    rows = [entry_row(entry) for entry in found.entries]
+    later = [
+        {"stage": stage, "origin": "search", "state": "proposed later", "from": search.start, "sampler": search.sampler}
+        for stage, search in searches(found.spec).items()
+        for _ in range(proposals(found)[stage])
+    ]
+    if as_json:
+        facts = {
+            "name": found.spec.name,
+            "fingerprint": found.fingerprint,
+            "left_out": found.left_out,
+            "scheduler": notes(found),
+        }
+        told = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
+        print_json("plan", rows + later, **facts, **told)
+        return 0
+    screen = console()
+    screen.print(_table(found, rows))
+    for stage, count in found.left_out.items():
+        screen.print(f"stage {stage}: {count} cells left out, above the grid's limits")
+    for stage, search in searches(found.spec).items():
+        screen.print(
+            f"stage {stage}: {proposals(found)[stage]} trials proposed later by {search.sampler} from the {_words(search)}"
+        )
+    for line in (*notes(found), *clamp_notes(found)):
+        screen.print(line)
+    if probe is not None and estimate is not None:
+        print_estimate(estimate, screen, price=probe.price)
+    return 0
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """A planned trial with what it costs."""
+    trial = entry.trial
+    return {
+        "stage": entry.stage,
+        "trial": entry.trial_id,
+        "origin": entry.origin,
+        **entry.arm,
+        "seed": entry.seed,
+        "parameters": parameter_count(trial),
+        "tokens": trial.grid**2,
+        "class_tokens": trial.model.class_tokens,
+        "token_dim": trial.token_dim,
+        "forward_gflops": forward_flops(trial) / 1e9,
+        "images": entry.images,
+        "train_tflops": training_flops(trial, images=entry.images) / 1e12,
+        "evaluation": entry.evaluation.id,
+    }
+
+
+def _table(found: Plan, rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, title=f"sweep {found.spec.name}", title_justify="left")
+    for heading in (
+        "stage",
+        "trial",
+        "cell",
+        "seed",
+        "parameters",
+        "tokens",
+        "forward GFLOPs/image",
+        "images",
+        "training TFLOPs",
+    ):
+        table.add_column(heading, justify="left" if heading in ("trial", "cell") else "right", no_wrap=True)
+    for entry, row in zip(found.entries, rows, strict=True):
+        tokens = f"{row['tokens']}+{row['class_tokens']}" if row["class_tokens"] else str(row["tokens"])
+        costs = (f"{row['forward_gflops']:.4g}", f"{row['images']:,}", f"{row['train_tflops']:,.4g}")
+        table.add_row(str(entry.stage), entry.trial_id, entry.label, str(entry.seed), f"{row['parameters']:,}", tokens, *costs)
+    return table
+
+
+def _words(search: SearchSpec) -> str:
+    return "best cell" if search.start == "best_cell" else "baseline"
+
+
+def clamp_notes(found: Plan) -> list[str]:
+    """For a clamp axis: what share of the training samples each value touches, in each kind of cell of the plan."""
+    touched = [entry.trial.diffusion for entry in found.entries if "t_eps_train" in entry.arm]
+    for search in searches(found.spec).values():
+        space = search.axes.get("t_eps_train", ())
+        values = (space.low, space.high) if isinstance(space, Range) else space
+        touched += [found.baseline.diffusion.model_copy(update={"t_eps_train": value}) for value in values]
+    return list(dict.fromkeys(_clamp_note(diffusion) for diffusion in touched))
+
+
+def _clamp_note(diffusion: DiffusionConfig) -> str:
+    sampling = ", ".join(f"{key}={value}" for key, value in diffusion.t_sampling.model_dump().items() if key != "kind")
+    where = f"{diffusion.prediction}-prediction, {diffusion.loss}-loss, {diffusion.t_sampling.kind}({sampling})"
+    return f"t_eps_train={diffusion.t_eps_train:g} touches {clamped_share(diffusion):.2g} of the samples under {where}"
+
+
+def estimate_json(found: "Estimate", *, price: float | None) -> dict[str, Any]:
+    """An estimate in all, and by trial in the order of the plan. An entry that shares another's training has no row, and what
+    is still to be proposed has no name."""
+    priced = {"price": found.device_hours * price} if price is not None else {}
+    return {
+        "unit": f"{found.unit}-hours",
+        "device_hours": found.device_hours,
+        "wall_s": found.wall_s,
+        "at_most": found.is_at_most,
+        "lanes": found.lanes,
+        "disk_bytes": found.disk_bytes,
+        "kept_bytes": found.kept_bytes,
+        **priced,
+        "trials": [_job_json(job) for job in found.jobs],
+    }
+
+
+def _job_json(job: "Job") -> dict[str, Any]:
+    from jit_sweep.estimate.simulate import checkpoint_bytes
+
+    entry = job.entry
+    trial = entry.trial_id if entry.origin == "grid" else None
+    own = {"seconds": job.seconds, "checkpoint_bytes": checkpoint_bytes(entry.trial), **job.measured.model_dump()}
+    return {"stage": entry.stage, "trial": trial, "origin": entry.origin, "shape": job.shape, **own}
+
+
+def print_estimate(found: "Estimate", screen: Console, *, price: float | None) -> None:
+    """A line a shape, and what the sweep takes in all."""
+    from jit_sweep.cli.progress import clock
+
+    screen.print(_shapes_table(found))
+    most = "at most " if found.is_at_most else ""
+    at_once = f"{found.lanes} {'trial' if found.lanes == 1 else 'trials'} at once"
+    screen.print(f"in all {most}{found.device_hours:.4g} {found.unit}-hours; {most}{clock(found.wall_s)} with {at_once}")
+    screen.print(f"checkpoints: {most}{_size(found.disk_bytes)} while it runs, {_size(found.kept_bytes)} after it")
+    if price is not None:
+        screen.print(f"price: {most}{found.device_hours * price:,.2f} at {price:g} a {found.unit}-hour")
+
+
+def _shapes_table(found: "Estimate") -> Table:
+    from jit_sweep.cli.progress import clock
+    from jit_sweep.estimate.simulate import checkpoint_bytes
+
+    table = Table(box=None, pad_edge=False, title="\nmeasured here, one worker a trial", title_justify="left")
+    for heading in ("cell", "trials", "images/s", "warm-up s", "a trial", "evaluation s", "peak memory (model)", "checkpoint"):
+        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+    shapes = {job.shape: [other for other in found.jobs if other.shape == job.shape] for job in found.jobs}
+    for jobs in shapes.values():
+        job, seen = jobs[0], jobs[0].measured
+        speed, memory = f"{seen.images_per_second:.4g}", f"{_size(seen.peak_bytes)} ({_size(seen.modelled_bytes)})"
+        times = (f"{seen.warmup_s:.3g}", clock(max(job.seconds for job in jobs)), f"{seen.sampled_s:.3g}")
+        table.add_row(_in_common(jobs), str(len(jobs)), speed, *times, memory, _size(checkpoint_bytes(job.entry.trial)))
+    return table
+
+
+def _in_common(jobs: "Sequence[Job]") -> str:
+    """The axis values that all trials of a shape share."""
+    first = jobs[0].entry.arm
+    return arm_label({axis: value for axis, value in first.items() if all(job.entry.arm.get(axis) == value for job in jobs)})
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.3g} GiB" if count >= GIB / 10 else f"{count / MIB:.3g} MiB"

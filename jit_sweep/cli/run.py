@@ -1,0 +1,137 @@
+"""`run`: a sweep in the foreground, from the first check to the table at the end."""
+
+import secrets
+from typing import TYPE_CHECKING
+
+from jit_sweep.budget.costs import cost_line
+from jit_sweep.cli import leaderboard
+from jit_sweep.cli.output import console, noise_to
+from jit_sweep.cli.plan import planned
+from jit_sweep.errors import UserError
+from jit_sweep.executor.answers import check_answers
+from jit_sweep.executor.before_ray import prepare_environment
+from jit_sweep.home import DEFAULT_HOME, Home, Locations, home
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryState, SweepState
+from jit_sweep.plan.planner import Plan, searches
+from jit_sweep.redact import redact, redact_all
+from jit_sweep.results.leaderboard import LEAST_SEEDS, read_results
+from jit_sweep.results.sample_grids import write_sample_grids
+from trainables.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from jit_sweep.executor.run import RunResult
+
+INTERRUPTED = 130
+
+
+def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
+    """Run a sweep file. UserError: anything the user can mend, before a trial has begun."""
+    found = planned(file)
+    places = place.places(found.spec)
+    prepare_environment(address=address)
+    check_before(found.spec.name, places, place, address=address)
+    check_searches(found, places)
+    ran = _run(found, places, place, address=address, screen=2 if as_json else 1)
+    name = found.spec.name
+    if ran.state is SweepState.INTERRUPTED:
+        console(stderr=as_json).print(f"interrupted; {_standing(name, places)}\nthe same command goes on")
+        return INTERRUPTED
+    code = leaderboard.print_results(name, places.ledger, as_json=as_json)
+    if not as_json:
+        _print_next(name, places, place, undelivered=ran.undelivered)
+    if ran.reason:
+        console(stderr=True).print(f"\n{ran.state}: {ran.reason}; {_standing(name, places)}", soft_wrap=True)
+    return leaderboard.WITHOUT_SCORES if ran.reason else code
+
+
+def check_before(name: str, places: Locations, place: Home, *, address: str | None) -> None:
+    """Everything that a sweep needs, asked before anything of it is made. UserError: a part is out of reach.
+
+    MLflow must answer for a new sweep only: later it may be away, and get what it missed.
+    """
+    if address is not None:
+        check_answers(address)
+    if places.tracking.startswith("http") and not _is_known(name, places):
+        from jit_sweep.tracking import check
+
+        check.check(places.tracking)
+    if places.storage != str(place.store):
+        check_writable(places.storage)
+    if places.ledger != place.ledger:
+        open_engine(places.ledger)
+    place.make()
+
+
+def check_searches(found: Plan, places: Locations) -> None:
+    """Build every search's sampler once, and read what it starts warm from. UserError: its options, its package, or a sweep
+    whose scores mean something else."""
+    if searches(found.spec):
+        from jit_sweep.search.samplers import check_sampler  # starts Optuna
+        from jit_sweep.search.warm_start import check_warm_start
+
+        for search in searches(found.spec).values():
+            check_sampler(search)
+            if search.warm_start:
+                check_warm_start(LedgerReader(open_engine(places.ledger)), search, facts=found.facts)
+
+
+def _is_known(name: str, places: Locations) -> bool:
+    try:
+        return name in [sweep.name for sweep in LedgerReader(open_engine(places.ledger, create=False)).sweeps()]
+    except UserError:
+        return False
+
+
+def check_writable(storage: str) -> None:
+    """Write and remove a small file. UserError: the storage refuses it."""
+    probe = f".writable-{secrets.token_hex(4)}"
+    try:
+        folder = Folder(storage)
+        folder.put(probe, b"")
+        folder.remove(probe)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        rule = f"`storage` must be a folder or URI that can be written, got {redact(storage)}"
+        raise UserError(
+            f"{rule} ({redact_all(reason, uri=storage)}); check its name and the credentials in the environment"
+        ) from None
+
+
+def _run(found: Plan, places: Locations, place: Home, *, address: str | None, screen: int) -> "RunResult":
+    """The run itself, with the noise of Ray and MLflow in a log file."""
+    with noise_to(place.logs / f"{found.spec.name}.log", screen=screen) as real:
+        from jit_sweep.cli.progress import view_of
+        from jit_sweep.estimate.measure import speeds_here
+        from jit_sweep.executor.run import run_sweep
+
+        view = view_of(found, real)
+        try:
+            return run_sweep(found, places, address=address, watch=view, probed=speeds_here(found.spec, place))
+        finally:
+            view.close()
+
+
+def _standing(name: str, places: Locations) -> str:
+    rows = LedgerReader(open_engine(places.ledger, create=False)).entries(name)
+    counts = {state: sum(row.state is state for row in rows) for state in EntryState}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+
+def _print_next(name: str, places: Locations, place: Home, *, undelivered: int) -> None:
+    screen, options = console(), _options(place)
+    reader = LedgerReader(open_engine(places.ledger, create=False))
+    results = read_results(reader, name)
+    screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
+    if grids := write_sample_grids(results, place.store):
+        screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
+    if undelivered:
+        screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")
+    which = "" if any(arm.scored >= LEAST_SEEDS for arm in results.arms) else " --trial ID"
+    screen.print(f"\nnext:\n  jit-sweep ui {name}{options}\n  jit-sweep promote {name} --name {name}-model{which}{options}")
+
+
+def _options(place: Home) -> str:
+    """What a further command needs to find this home."""
+    return "" if place == home(DEFAULT_HOME) else f" --home {place.path}"

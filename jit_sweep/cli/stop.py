@@ -1,0 +1,63 @@
+"""`stop`: a sweep that runs elsewhere saves its trials and ends."""
+
+import os
+import signal
+import socket
+import time
+
+from jit_sweep.cli.output import console
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.lease import is_gone, this_process
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import Owner
+from jit_sweep.ledger.stop_requests import ask_to_stop
+
+LOOK_S = 0.5
+
+
+def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float) -> int:
+    """Ask through the ledger, and where nobody hears that, by a signal to the process or the job. UserError: neither helped."""
+    engine = open_engine(ledger, create=False)
+    reader, screen = LedgerReader(engine), console()
+    owner = _owner(reader, sweep)
+    if owner is None:
+        screen.print(f"sweep {sweep}: nobody runs it")
+        return 0
+    ask_to_stop(engine, sweep, by=str(this_process()))
+    screen.print(f"asked {owner} to stop {sweep}; its trials save and pause")
+    if not _ended(reader, sweep, owner, wait_s=wait_s):
+        _signal(sweep, owner, address=address)
+        if not _ended(reader, sweep, owner, wait_s=wait_s):
+            raise UserError(f"{owner} must end within {wait_s:g} s of being signalled, and runs {sweep!r} still; look there")
+    screen.print(f"sweep {sweep} has stopped; the same `jit-sweep run` goes on")
+    return 0
+
+
+def _owner(reader: LedgerReader, sweep: str) -> Owner | None:
+    found = reader.sweep(sweep)
+    if found.owner is None or found.lease_expires_at <= time.time():
+        return None
+    return None if is_gone(found.owner, seen_from=socket.gethostname()) else found.owner
+
+
+def _ended(reader: LedgerReader, sweep: str, owner: Owner, *, wait_s: float) -> bool:
+    deadline = time.monotonic() + wait_s
+    while _owner(reader, sweep) == owner:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_S)
+    return True
+
+
+def _signal(sweep: str, owner: Owner, *, address: str | None) -> None:
+    """The run does not hear the ledger: SIGTERM where it is on this machine, else through the cluster's Jobs API."""
+    if address is not None:
+        from jit_sweep.submit import stop_jobs  # starts Ray's client
+
+        stop_jobs(sweep, address=address)
+    elif owner.host == socket.gethostname():
+        os.kill(owner.pid, signal.SIGTERM)
+    else:
+        rule = f"{owner} does not hear the ledger, and is on another machine"
+        raise UserError(f"{rule}; give the cluster's Jobs address with --address, or end it there")

@@ -1,0 +1,1 @@
+"""What a planned sweep will take, from measurements on this machine."""

@@ -1,0 +1,236 @@
+"""How fast the shapes of a planned sweep are on this machine. Free of torch: each shape is measured in a process of its own,
+once, and remembered in the home's `probes.json`."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from jit_sweep.budget.spending import SpeedShape, shape_of
+from jit_sweep.errors import UserError
+from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
+from jit_sweep.home import Home
+from jit_sweep.plan.planner import Entry, Plan
+from jit_sweep.spec.sweep import FileData, Resources, SweepSpec
+from trainables.config.fields import Frozen, content_hash
+from trainables.config.trial import RAW, DiffusionConfig, OptimiserConfig
+from trainables.training.measurement import Measured, ProbeRequest
+
+MEASURE = (sys.executable, "-m", "trainables.training.probe")
+TIMEOUT_S = 600.0
+"""For one shape: compiling a large model takes two minutes."""
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+class NotMeasured(Exception):
+    """Why a shape could not be measured, in one line."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where probes are measured."""
+
+    device: str
+    """The name of what trials are trained on, such as `NVIDIA H100 80GB HBM3`."""
+    cpus: int
+    gpus: int
+
+
+class CachedMeasurement(Frozen):
+    """A measurement of before."""
+
+    request: ProbeRequest
+    device: str
+    measured: Measured
+
+
+class MeasurementCache:
+    """The measurements in a home, by shape, device and version of torch. What cannot be read of it is made anew."""
+
+    def __init__(self, place: Home) -> None:
+        self._place = place
+        self._file = place.path / "probes.json"
+
+    def all(self) -> dict[str, CachedMeasurement]:
+        try:
+            found = json.loads(self._file.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        rows = {key: _remembered(row) for key, row in found.items()} if isinstance(found, dict) else {}
+        return {key: row for key, row in rows.items() if row is not None}
+
+    def put(self, key: str, found: CachedMeasurement) -> None:
+        """Remember at once: the next shape may take minutes, or an interrupt. UserError: the home cannot be written."""
+        self._place.make()
+        rows = {name: row.model_dump(mode="json") for name, row in {**self.all(), key: found}.items()}
+        draft = self._file.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(rows, indent=1))
+        draft.replace(self._file)
+
+
+@dataclass(frozen=True)
+class Prober:
+    """Measures what a memory does not have."""
+
+    memory: MeasurementCache
+    machine: Machine
+    tell: Callable[[str], None]
+    """Is told what is about to be measured."""
+    command: Sequence[str] = MEASURE
+    timeout_s: float = TIMEOUT_S
+
+    def measured(self, wanted: Mapping[str, tuple[str, ProbeRequest]]) -> dict[str, Measured]:
+        """Measurements by key; a request comes with words for its shape.
+
+        UserError: shapes that cannot be measured here; the others are remembered.
+        """
+        known = {key: row.measured for key, row in self.memory.all().items() if key in wanted}
+        missing = {key: asked for key, asked in wanted.items() if key not in known}
+        faults: list[str] = []
+        for count, (key, (label, request)) in enumerate(missing.items(), start=1):
+            self.tell(f"measuring shape {count} of {len(missing)}: {label}")
+            try:
+                known[key] = measured_by(self.command, request, timeout_s=self.timeout_s)
+            except NotMeasured as error:
+                faults.append(f"  {label}: {error}")
+            else:
+                self.memory.put(key, CachedMeasurement(request=request, device=self.machine.device, measured=known[key]))
+        if faults:
+            raise UserError("\n".join(["every shape of the sweep must be measured, and these were not:", *faults]))
+        return known
+
+
+def probe(found: Plan, place: Home, *, compiled: bool, tell: Callable[[str], None]) -> Estimate:
+    """What a plan will take by the speed of its shapes here; those not yet known are measured.
+
+    `compiled`: measure compiled steps where the sweep has them; else eager ones, which are slower. UserError: a shape cannot be
+    measured here.
+    """
+    machine = machine_of(found.spec)
+    return probed(found, Prober(MeasurementCache(place), machine, tell), compiled=compiled)
+
+
+def probed(found: Plan, prober: Prober, *, compiled: bool) -> Estimate:
+    """As `probe`, by a given prober."""
+    entries = [*found.entries, *largest_proposals(found).values()]
+    requests = [(entry, request_of(found.spec, entry, compiled=compiled)) for entry in entries]
+    keys = {entry.key: key_of(request, prober.machine) for entry, request in requests}
+    wanted: dict[str, tuple[str, ProbeRequest]] = {}
+    for entry, request in requests:
+        wanted.setdefault(keys[entry.key], (entry.label, request))
+    measured = prober.measured(wanted)
+    lanes = lanes_of(found.spec.resources, prober.machine)
+    return estimate(found, lambda entry: keys[entry.key], lambda entry: measured[keys[entry.key]], lanes=lanes)
+
+
+def measured_by(command: Sequence[str], request: ProbeRequest, *, timeout_s: float) -> Measured:
+    """What a process measures. NotMeasured: it says why not, answers nonsense, or does not answer."""
+    try:
+        done = subprocess.run(
+            command, input=request.model_dump_json(), capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NotMeasured(f"a probe must answer within {timeout_s:g} s, and did not; try fewer images a batch") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing"]
+        raise NotMeasured(f"the probe ended with {done.returncode} and said: {said[-1]}")
+    try:
+        return Measured.model_validate_json((done.stdout.strip().splitlines() or [""])[-1])
+    except ValidationError:
+        raise NotMeasured(f"a probe must print its measurement, got {done.stdout.strip()[-200:]!r}") from None
+
+
+def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> ProbeRequest:
+    """What to measure for an entry: one worker's part, without what its speed does not depend on."""
+    trial, resources = entry.trial, spec.resources
+    clipped = OptimiserConfig(grad_clip=1.0 if trial.optimiser.grad_clip else None)
+    plain = {"seed": 0, "parent": None, "diffusion": DiffusionConfig(), "optimiser": clipped}
+    own = {"batch_size": trial.batch_size // resources.workers, "compile": trial.compile and compiled}
+    same = {"seed": 0, "weights": RAW, "t_eps_sample": DiffusionConfig().t_eps_train}
+    return ProbeRequest(
+        trial=trial.model_copy(update={**plain, **own}),
+        evaluation=entry.evaluation.model_copy(update=same),
+        data=spec.data.uri if isinstance(spec.data, FileData) else spec.data.name,
+        holdout=spec.data.holdout if isinstance(spec.data, FileData) else None,
+        workers=resources.workers,
+        threads=max(1, int(resources.cpus)),
+        memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
+        micro_batch=resources.micro_batch,
+        activation_checkpointing=resources.activation_checkpointing,
+    )
+
+
+def key_of(request: ProbeRequest, machine: Machine) -> str:
+    """Names a measurement; where the data lies is not part of it, its content is."""
+    shape = request.model_dump(mode="json", exclude={"data", "holdout"})
+    return content_hash({"shape": shape, "device": machine.device, "torch": version("torch")})
+
+
+def speeds_here(spec: SweepSpec, place: Home) -> dict[SpeedShape, float]:
+    """Images a second of training by a trial's shape, as probes have found on this machine; nothing where it has no GPU for the
+    sweep."""
+    try:
+        device = machine_of(spec).device
+    except UserError:
+        return {}
+    return dict(_speed(row) for row in MeasurementCache(place).all().values() if row.device == device)
+
+
+def machine_of(spec: SweepSpec) -> Machine:
+    """This machine. UserError: the sweep wants a GPU, and there is none."""
+    names = _gpu_names()
+    if spec.resources.gpus and not names:
+        rule = f"`--probe` must run where the sweep's GPUs are, got gpus={spec.resources.gpus:g} on a machine without one"
+        raise UserError(f"{rule}; run it there, or plan without --probe")
+    return Machine(names[0] if spec.resources.gpus else _cpu_name(), cpus=os.cpu_count() or 1, gpus=len(names))
+
+
+def lanes_of(resources: Resources, machine: Machine) -> int:
+    """Trials at once: what the file says, else what this machine holds; at least one."""
+    if resources.concurrent is not None:
+        return resources.concurrent
+    fits = [machine.cpus / resources.cpus]
+    fits += [machine.gpus / resources.gpus] if resources.gpus else []
+    return max(1, int(min(fits) + 1e-6) // resources.workers)
+
+
+def _speed(found: CachedMeasurement) -> tuple[SpeedShape, float]:
+    """A probe measures one worker; all of them train a trial together."""
+    workers, trial = found.request.workers, found.request.trial
+    whole = trial.model_copy(update={"batch_size": trial.batch_size * workers})
+    return shape_of(whole), found.measured.images_per_second * workers
+
+
+def _remembered(row: Any) -> CachedMeasurement | None:
+    try:
+        return CachedMeasurement.model_validate(row)
+    except ValidationError:
+        return None
+
+
+def _gpu_names() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    asked = [program, "--query-gpu=name", "--format=csv,noheader"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    return _lines(done.stdout.splitlines()) if done.returncode == 0 else []
+
+
+def _cpu_name() -> str:
+    lines = _CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else []
+    named = _lines(line.partition(":")[2] for line in lines if line.startswith("model name"))
+    return f"{named[0] if named else platform.machine()}, {os.cpu_count()} cores"
+
+
+def _lines(found: Iterable[str]) -> list[str]:
+    return [line.strip() for line in found if line.strip()]

@@ -1,0 +1,187 @@
+"""What a planned sweep will take, from how fast its shapes are: a pure simulation of its schedule.
+
+It takes the gradients' way between a trial's workers for nothing, and trials that run at once for undisturbed.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from jit_sweep.budget.costs import HOUR_S, devices_of
+from jit_sweep.plan.planner import Entry, Plan, combinations, entry_of, proposals, searches
+from jit_sweep.spec.schedulers import NoScheduler
+from jit_sweep.spec.sweep import Resources, SweepSpec
+from search_spaces.axes import put
+from trainables.config.trial import RAW, TrialConfig
+from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.networks.cost import parameter_count, training_flops
+from trainables.training.measurement import Measured
+
+LANE_START_S = 12.0
+"""From the command to the first trial: Ray, and a lane's worker group."""
+TRIAL_START_S = 0.15
+"""In a warm lane, from the end of one trial to the first step of the next, as `make bench` finds it."""
+FP32_BYTES = 4
+MOMENTS = 2
+"""Numbers that AdamW keeps of each weight."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to be brought to an image count, for all entries that want it."""
+
+    entry: Entry
+    """The first of them."""
+    shape: str
+    """What trials share that a lane warms up for once."""
+    measured: Measured
+    seconds: float
+    """In a lane that is warm."""
+
+
+class Simulated(NamedTuple):
+    """How the lanes spent a sweep."""
+
+    wall_s: float
+    busy_s: float
+    """Over all lanes, warm-ups included."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep will take."""
+
+    planned: tuple[Job, ...]
+    proposed: tuple[Job, ...]
+    """What searches will propose, each as large as its space allows."""
+    resources: Resources
+    lanes: int
+    may_end_early: bool
+    """A scheduler may stop trials."""
+    most_kept: int | None
+    """Trials whose checkpoints stay; None: all."""
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        return self.planned + self.proposed
+
+    @property
+    def is_at_most(self) -> bool:
+        """Whether the sweep may take less, as its file says itself."""
+        return self.may_end_early or bool(self.proposed)
+
+    @property
+    def unit(self) -> Literal["GPU", "CPU"]:
+        return "GPU" if self.resources.gpus else "CPU"
+
+    @cached_property
+    def simulated(self) -> Simulated:
+        return simulated(self.jobs, lanes=self.lanes)
+
+    @property
+    def device_hours(self) -> float:
+        return self.simulated.busy_s * devices_of(self.resources) / HOUR_S
+
+    @property
+    def wall_s(self) -> float:
+        return LANE_START_S + self.simulated.wall_s
+
+    @property
+    def disk_bytes(self) -> int:
+        """Checkpoints while it runs: each trial's last, and one on the way in every lane."""
+        sizes = self._sizes()
+        return sum(sizes) + self.lanes * max(sizes, default=0)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Checkpoints after its end."""
+        return sum(self._sizes()[: self.most_kept])
+
+    def _sizes(self) -> list[int]:
+        return sorted((checkpoint_bytes(job.entry.trial) for job in self.jobs), reverse=True)
+
+
+def estimate(found: Plan, shape_of: Callable[[Entry], str], measured: Callable[[Entry], Measured], *, lanes: int) -> Estimate:
+    """The estimate of a plan; `shape_of` and `measured` tell of an entry's shape."""
+    spec = found.spec
+    jobs = [_job(spec, entries, shape_of(entries[0]), measured(entries[0])) for entries in shared(found.entries)]
+    later = [
+        _job(spec, [entry], shape_of(entry), measured(entry))
+        for stage, entry in largest_proposals(found).items()
+        for _ in range(proposals(found)[stage])
+    ]
+    return Estimate(
+        planned=tuple(jobs),
+        proposed=tuple(later),
+        resources=spec.resources,
+        lanes=lanes,
+        may_end_early=not isinstance(spec.scheduler, NoScheduler),
+        most_kept=spec.retention.best,
+    )
+
+
+def simulated(jobs: Sequence[Job], *, lanes: int) -> Simulated:
+    """Each stage's longest trial first, each to the lane that is free first; the next stage starts when all have ended."""
+    warm: list[set[str]] = [set() for _ in range(lanes)]
+    start = busy = 0.0
+    for stage in sorted({job.entry.stage for job in jobs}):
+        free = [(start, lane) for lane in range(lanes)]
+        for job in sorted((job for job in jobs if job.entry.stage == stage), key=_longest_first):
+            at, lane = heapq.heappop(free)
+            took = job.seconds + (0.0 if job.shape in warm[lane] else job.measured.warmup_s)
+            warm[lane].add(job.shape)
+            heapq.heappush(free, (at + took, lane))
+            busy += took
+        start = max(at for at, _ in free)
+    return Simulated(start, busy)
+
+
+def largest_proposals(found: Plan) -> dict[int, Entry]:
+    """By stage of a search: the costliest trial that it can propose from the baseline."""
+    return {stage: max(_corners(found, stage), key=_flops) for stage in searches(found.spec)}
+
+
+def shared(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries by the training that they share, in the plan's order."""
+    groups: dict[tuple[str, int], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.trial_id, entry.images), []).append(entry)
+    return list(groups.values())
+
+
+def checkpoint_bytes(trial: TrialConfig) -> int:
+    """Weights, averages and moments, in fp32."""
+    return FP32_BYTES * parameter_count(trial) * (1 + len(trial.ema) + MOMENTS)
+
+
+def _corners(found: Plan, stage: int) -> Iterator[Entry]:
+    spec, search = found.spec, searches(found.spec)[stage]
+    for values in combinations(search.axes):
+        cell, images = put(found.baseline, values), spec.budget.images_per_trial
+        yield entry_of(spec, found.data, cell, stage=stage, position=0, seed=search.seed, images=images, origin="search")
+
+
+def _job(spec: SweepSpec, entries: Sequence[Entry], shape: str, measured: Measured) -> Job:
+    first = entries[0]
+    training_s = first.images / (measured.images_per_second * spec.resources.workers)
+    rungs_s = len(first.rungs) * _rung_s(spec, measured)
+    scores_s = sum(measured.sampled_s * (1 if entry.evaluation.weights == RAW else 2) for entry in entries)
+    return Job(first, shape, measured, TRIAL_START_S + training_s + rungs_s + scores_s)
+
+
+def _rung_s(spec: SweepSpec, measured: Measured) -> float:
+    """A rung measures the held-out error, and what the scheduler compares where that is something else."""
+    if isinstance(spec.scheduler, NoScheduler) or spec.scheduler.metric == RUNG_METRIC:
+        return measured.rung_s
+    is_held_out = spec.scheduler.metric.startswith(RUNG_METRIC)
+    return measured.rung_s + (measured.rung_s if is_held_out else measured.sampled_s)
+
+
+def _flops(entry: Entry) -> int:
+    return training_flops(entry.trial, images=entry.images)
+
+
+def _longest_first(job: Job) -> tuple[int, int, int]:
+    return -_flops(job.entry), job.entry.seed, job.entry.position

@@ -1,0 +1,66 @@
+"""What a sweep's trials are given besides themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jit_sweep.home import Locations
+from jit_sweep.ledger.records import EntryRow
+from jit_sweep.spec.sweep import FileData, SweepSpec
+from trainables.assignment import Assignment
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """Where a sweep's trials find their images and keep their files, and how they go through them."""
+
+    data: str
+    holdout: int | None
+    storage: str
+    rung_metric: str
+    checkpoint_interval_s: float
+    memory_bytes: int | None
+    micro_batch: int | None
+    activation_checkpointing: bool | None
+
+
+def settings_of(spec: SweepSpec, places: Locations) -> TrialSettings:
+    """What a sweep file says to all of its trials."""
+    data, resources = spec.data, spec.resources
+    return TrialSettings(
+        data=data.uri if isinstance(data, FileData) else data.name,
+        holdout=data.holdout if isinstance(data, FileData) else None,
+        storage=places.storage,
+        rung_metric=spec.rung_metric,
+        checkpoint_interval_s=resources.checkpoint_interval_s,
+        memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
+        micro_batch=resources.micro_batch,
+        activation_checkpointing=resources.activation_checkpointing,
+    )
+
+
+def assignment_of(
+    rows: Sequence[EntryRow], settings: TrialSettings, *, most_micro_batch: int | None, finished_images: int
+) -> Assignment:
+    """The work that some entries of one trial want done.
+
+    Args:
+        most_micro_batch: more than this has run out of memory; None: nothing has.
+        finished_images: up to here it was trained and scored before; 0: it was not.
+    """
+    first = rows[0]
+    caps = [cap for cap in (settings.micro_batch, most_micro_batch) if cap is not None]
+    return Assignment(
+        trial=first.trial,
+        images=first.images,
+        evaluations=tuple({row.evaluation_id: row.evaluation for row in rows}.values()),
+        rungs=tuple(sorted({rung for row in rows for rung in row.rungs})),
+        resume_from=finished_images,
+        rung_metric=settings.rung_metric,
+        data=settings.data,
+        holdout=settings.holdout,
+        storage=settings.storage,
+        checkpoint_interval_s=settings.checkpoint_interval_s,
+        memory_bytes=settings.memory_bytes,
+        micro_batch=min(caps, default=None),
+        activation_checkpointing=settings.activation_checkpointing,
+    )

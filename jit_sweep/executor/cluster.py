@@ -1,0 +1,71 @@
+"""A Ray cluster of this command's own, or a connection to one that runs.
+
+Both start Ray from an empty folder: it puts the driver's folder first on its workers' path, and a user's own `trainables`
+there would be run instead of ours.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+import ray
+
+from jit_sweep.executor.answers import check_answers, unreachable
+from jit_sweep.executor.before_ray import ENVIRONMENT
+from trainables.lane.namespace import NAMESPACE
+
+_TEMPORARY = "jit-sweep-"
+_OBJECT_STORE_BYTES = 128 * 2**20
+"""Nothing large goes through Ray's object store: images and checkpoints take their own way."""
+
+
+@contextmanager
+def local_cluster() -> Iterator[Path]:
+    """A Ray cluster on the loopback interface, gone at the end. Yields its folder."""
+    _remove_stale()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir="/tmp"))
+    try:
+        with chdir(folder):
+            ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
+        yield folder
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_cluster(address: str) -> Iterator[None]:
+    """A connection to a cluster. UserError: nobody answers there, or it does not let us in."""
+    check_answers(address)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        _connect(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, runtime_env={"env_vars": ENVIRONMENT})
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise unreachable(address, str(error).strip().splitlines()[0]) from None
+
+
+def _remove_stale() -> None:
+    """Folders of commands that were killed."""
+    for folder in Path("/tmp").glob(f"{_TEMPORARY}*-*"):
+        pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and folder.stat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)

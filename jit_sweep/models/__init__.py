@@ -1,0 +1,1 @@
+"""Trained models: promoted, kept, exported, sampled and converted."""

@@ -1,0 +1,75 @@
+"""The files of a registered model: copied out of the registry, and read back into a network."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jit_sweep.errors import UserError
+from jit_sweep.tracking.registry import load
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.fields import Frozen
+from trainables.config.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from trainables.networks.jit import JiT
+
+WEIGHTS = "model.safetensors"
+"""The weights that the scores are of: an average, or the trained ones."""
+CONFIG = "config.json"
+SCORES = "scores.json"
+LINEAGE = "lineage.json"
+
+
+class ModelFolderConfig(Frozen):
+    """What `config.json` holds: how to build the network, and how its scored samples were drawn."""
+
+    trial: TrialConfig
+    evaluation: EvaluationConfig
+
+
+def export(model: str, folder: Path, *, tracking_uri: str) -> list[str]:
+    """Copy the champion's files into an empty or new folder; returns their names. UserError: no champion, or not empty."""
+    require_new(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            files = sorted(load(model, tracking_uri=tracking_uri, folder=Path(temporary)).iterdir())
+            folder.mkdir(exist_ok=True)
+            for file in files:
+                os.replace(file, folder / file.name)
+    except OSError as error:
+        raise UserError(f"the folder to export to must be writable, got {folder} ({error.strerror}); give another") from None
+    return [file.name for file in files]
+
+
+def require_new(folder: Path) -> None:
+    """UserError where something is there already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"the folder to export to must be new or empty, got {folder}; give another")
+
+
+def read_config(folder: Path) -> ModelFolderConfig:
+    """How a champion's network is built and was evaluated. UserError: the folder holds no champion."""
+    try:
+        return ModelFolderConfig.model_validate_json((folder / CONFIG).read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"its {CONFIG} is damaged"
+        rule = f"a model's folder must hold a {CONFIG}, as `export` and `import-jit` write it"
+        raise UserError(f"{rule}, got {folder} ({reason})") from error
+
+
+def load_network(folder: Path) -> "JiT":
+    """A champion's network with the weights that were scored, on the CPU, ready to sample from. UserError: no such files."""
+    # Here and not at the top: torch takes seconds to start, and `export` does without.
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from trainables.networks.jit import JiT
+
+    network = JiT(read_config(folder).trial)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"a champion's {WEIGHTS} must fit its {CONFIG}, got {folder}: {error}") from error
+    return network.eval()

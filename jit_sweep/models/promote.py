@@ -1,0 +1,257 @@
+"""From a sweep's results to a registered model: which trial is chosen, and what is kept of it."""
+
+import difflib
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryState, SweepRow
+from jit_sweep.models.model_folder import CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
+from jit_sweep.plan.planner import arm_label
+from jit_sweep.redact import redact
+from jit_sweep.results.arms import Arm, TrialResult
+from jit_sweep.results.leaderboard import LEAST_SEEDS, Results, best_arm, median_seed, read_results
+from jit_sweep.tracking.client import answering
+from jit_sweep.tracking.mirror import Mirror
+from jit_sweep.tracking.registry import Registry, TrackedTrial, check_name, source_of
+from jit_sweep.tracking.translation import variant
+from trainables.config.trial import MATHS_VERSION
+
+if TYPE_CHECKING:
+    from trainables.storage.checkpoint import Commit
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A trial to be registered, and why it is this one."""
+
+    result: TrialResult
+    arm: Arm | None
+    """The trials that differ from it in their seed only; None of a searched trial."""
+    reason: str
+
+    @property
+    def unreplicated(self) -> bool:
+        """Whether too few seeds stand behind it."""
+        return self.arm is None or self.arm.scored < LEAST_SEEDS
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A model's champion after `promote`."""
+
+    model: str
+    version: int
+    previous: int | None
+    """The former champion's version."""
+    changed: bool
+    """False where this trial was the champion already."""
+    sweep: str
+    trial: str
+    cell: str
+    seed: int
+    images: int
+    objective: str
+    score: float
+    unreplicated: bool
+    reason: str
+
+    def __str__(self) -> str:
+        which = f"trial {self.trial} of {self.sweep} ({self.cell} seed={self.seed}, {self.objective} {self.score:.5g})"
+        if not self.changed:
+            return f"{which} is the champion of {self.model} already, as version {self.version}; nothing changed"
+        former = f"; version {self.previous} is now the previous champion" if self.previous is not None else ""
+        doubt = "\nUnreplicated: one seed may be luck" if self.unreplicated else ""
+        return f"{self.model} version {self.version} is the champion: {which}, {self.reason}{former}{doubt}"
+
+
+def promote(
+    reader: LedgerReader,
+    sweep: str,
+    *,
+    trial: str | None,
+    name: str,
+    store: str,
+    tracking_uri: str,
+    artifacts: str | None = None,
+) -> Promotion:
+    """Register the best arm's median seed, or the named trial, as the champion of a model.
+
+    `store` is where the sweep's checkpoints are; `artifacts` where a store without a server keeps MLflow's files.
+    UserError: the name is no model's name, there is no such trial, it has no score, or its parts are out of reach.
+    """
+    check_name(name)
+    row, results = reader.sweep(sweep), read_results(reader, sweep)
+    chosen = choose(results, trial)
+    home = artifacts or (None if tracking_uri.startswith("http") else f"{store}/mlflow")
+    facts = _tracked(reader, row, chosen, tracking_uri=tracking_uri, artifacts=home)
+    registry = Registry(tracking_uri)
+    path = f"champion/{name}/{chosen.result.entry.images:012d}"
+    former = registry.champion(name)
+    if former is not None and former.source == source_of(facts.run_id, path):
+        return _promotion(chosen, results, name, version=former.number, previous=None, changed=False)
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(Path(folder), chosen, row, facts, store=store)
+        tags = version_tags(chosen, results)
+        made = registry.make_champion(name, run_id=facts.run_id, path=path, files=Path(folder), tags=tags)
+    previous = former.number if former is not None else None
+    return _promotion(chosen, results, name, version=made.number, previous=previous, changed=True)
+
+
+def choose(results: Results, trial: str | None) -> Chosen:
+    """The trial to register. UserError: none can be chosen, or the named one cannot be registered."""
+    if trial is None:
+        arm = best_arm(results.arms, objective=results.objective)
+        return Chosen(median_seed(arm, objective=results.objective), arm, f"the median of {arm.scored} seeds of the best arm")
+    owned: list[tuple[TrialResult, Arm | None]] = [(result, arm) for arm in results.arms for result in arm.trials]
+    owned += [(result, None) for result in results.searched]
+    found = [(result, arm) for result, arm in owned if result.entry.trial_id == trial]
+    if not found:
+        raise UserError(_unknown_trial(results.sweep, trial, [result.entry.trial_id for result, _ in owned]))
+    scored = [(result, arm) for result, arm in found if result.value(results.objective) is not None]
+    if not scored:
+        raise UserError(_without_score(found[0][0], results.objective))
+    picked, siblings = scored[0]
+    return Chosen(picked, siblings, "chosen by name")
+
+
+def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, facts: TrackedTrial, *, store: str) -> None:
+    """Weights, configuration, scores and lineage of a trial. UserError: its checkpoint is missing or damaged."""
+    # Here and not at the top: torch takes seconds to start, and `export` does without.
+    from safetensors.torch import save_file
+
+    from trainables.storage.checkpoint import Store
+    from trainables.training.ema import part_of
+
+    entry = chosen.result.entry
+    checkpoints = Store(store)
+    try:
+        commit = checkpoints.latest(entry.trial_id, most_images=entry.images)
+        if commit is None or commit.images != entry.images:
+            rule = f"trial {entry.trial_id} must have its checkpoint at {entry.images} images in {redact(store)}"
+            raise UserError(f"{rule}, got {commit.images if commit else 'none'}; give the storage it was trained with")
+        weights = checkpoints.read(commit).tensors[part_of(entry.evaluation.weights)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"the checkpoint of trial {entry.trial_id} must be readable: {error}") from error
+    save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
+    config = ModelFolderConfig(trial=entry.trial, evaluation=entry.evaluation)
+    address = redact(checkpoints.address(commit))
+    _write_json(folder / CONFIG, config.model_dump(mode="json"))
+    _write_json(folder / SCORES, scores_of(chosen, sweep.objective))
+    _write_json(folder / LINEAGE, lineage_of(chosen, sweep, facts, commit=commit, checkpoint=address))
+
+
+def scores_of(chosen: Chosen, objective: str) -> dict[str, Any]:
+    """The trial's scores with how many samples and which settings they rest on, and its arm's over the seeds."""
+    entry, score, arm = chosen.result.entry, chosen.result.score, chosen.arm
+    assert score is not None, "only a scored trial is chosen"
+    over_seeds = {name: spread._asdict() for name, spread in arm.metrics.items()} if arm is not None else {}
+    return {
+        "objective": objective,
+        "images": score.images,
+        "n": score.n,
+        "evaluation": entry.evaluation.model_dump(mode="json"),
+        "values": dict(score.values),
+        "arm": {
+            "values": dict(entry.arm),
+            "seeds": list(arm.seeds) if arm is not None else [entry.seed],
+            "metrics": over_seeds,
+        },
+        "unreplicated": chosen.unreplicated,
+    }
+
+
+def lineage_of(chosen: Chosen, sweep: SweepRow, facts: TrackedTrial, *, commit: "Commit", checkpoint: str) -> dict[str, Any]:
+    """Where the weights come from."""
+    entry, score = chosen.result.entry, chosen.result.score
+    return {
+        "sweep": sweep.name,
+        "fingerprint": sweep.fingerprint,
+        "trial": entry.trial_id,
+        "attempt": commit.attempt,
+        "images": commit.images,
+        "seed": entry.seed,
+        "data": entry.trial.data.digest,
+        "checkpoint": checkpoint,
+        "run": facts.run_id,
+        "code": dict(facts.code),
+        "code_version": score.code_version if score is not None else None,
+        "maths_version": MATHS_VERSION,
+        "chosen": chosen.reason,
+    }
+
+
+def version_tags(chosen: Chosen, results: Results) -> dict[str, str]:
+    """What the registry shows beside a version."""
+    entry = chosen.result.entry
+    return {
+        "sweep": entry.sweep,
+        "trial": entry.trial_id,
+        "arm": arm_label(entry.arm),
+        "seed": str(entry.seed),
+        "images": str(entry.images),
+        "objective": results.objective,
+        results.objective: str(chosen.result.value(results.objective)),
+        "unreplicated": str(chosen.unreplicated).lower(),
+    }
+
+
+def _tracked(
+    reader: LedgerReader, sweep: SweepRow, chosen: Chosen, *, tracking_uri: str, artifacts: str | None
+) -> TrackedTrial:
+    """The trial's run in MLflow; where nobody runs the sweep, what is left of its diary is delivered first."""
+    running = sweep.owner is not None and sweep.lease_expires_at > time.time()
+    if not running:
+        with answering(tracking_uri):
+            Mirror(tracking_uri, reader, sweep.name, artifacts=artifacts).deliver()
+    facts = Registry(tracking_uri).trial(sweep, variant(chosen.result.entry))
+    if facts is None:
+        who = f"; {sweep.owner} runs the sweep and delivers it within seconds" if running else ""
+        raise UserError(
+            f"trial {chosen.result.entry.trial_id} must be in MLflow at {redact(tracking_uri)} first{who}; try again"
+        )
+    return facts
+
+
+def _promotion(chosen: Chosen, results: Results, model: str, *, version: int, previous: int | None, changed: bool) -> Promotion:
+    entry, score = chosen.result.entry, chosen.result.value(results.objective)
+    assert score is not None, "only a scored trial is chosen"
+    return Promotion(
+        model=model,
+        version=version,
+        previous=previous,
+        changed=changed,
+        sweep=results.sweep,
+        trial=entry.trial_id,
+        cell=arm_label(entry.arm),
+        seed=entry.seed,
+        images=entry.images,
+        objective=results.objective,
+        score=score,
+        unreplicated=chosen.unreplicated,
+        reason=chosen.reason,
+    )
+
+
+def _unknown_trial(sweep: str, trial: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(trial, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"`jit-sweep status {sweep}` lists them"
+    return f"the sweep {sweep} has no trial {trial!r}; {hint}"
+
+
+def _without_score(result: TrialResult, objective: str) -> str:
+    entry = result.entry
+    rule = f"a champion must have {objective}, and trial {entry.trial_id} has none"
+    if entry.state is EntryState.DIVERGED:
+        return f"{rule}: it diverged ({entry.detail}); choose another"
+    return f"{rule}: it is {entry.state}; run the sweep to its end, or choose another"
+
+
+def _write_json(file: Path, value: dict[str, Any]) -> None:
+    file.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,246 @@
+"""Which checkpoints are still needed, and the removal of the others.
+
+Kept are: the last of every trial that is not finished; the last of every finished one, or of a sweep's best where its file
+says how many; what a registered model was made of; what a planned trial starts from. Each sweep of the ledger has its say
+about a trial that several share. Sample grids stay, and so does all of a trial that is being trained.
+"""
+
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from jit_sweep.errors import UserError
+from jit_sweep.home import Locations
+from jit_sweep.ledger.lease import Clock
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState, SweepRow, SweepState
+from jit_sweep.redact import redact, redact_all
+from jit_sweep.results.arms import TrialResult, grid_arms, with_scores
+from jit_sweep.results.leaderboard import NoBestArm, best_arm, median_seed
+from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.tracking.promoted import promoted
+from trainables.evaluation.metrics.registry import METRICS
+
+if TYPE_CHECKING:
+    from trainables.storage.checkpoint import Saved, Store
+
+_log = logging.getLogger(__name__)
+QUIET_S = 3600.0
+"""A worker that was given up may go on writing: its files count as left behind only this long after it was last heard of."""
+
+Needs = Mapping[str, frozenset[int]]
+"""By trial: image counts up to which its last checkpoint is needed."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Files that are removed, or would be."""
+
+    trial_id: str
+    attempt: int
+    images: int
+    kind: Literal["checkpoint", "leftover"]
+    """Committed, or what a lost attempt left behind."""
+    size: int
+    """Bytes."""
+    address: str
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was removed, or would be, and what was left alone."""
+
+    removed: tuple[Removal, ...] = ()
+    in_training: tuple[str, ...] = ()
+    """Trials that are being trained, of which nothing was looked at."""
+    problem: str = ""
+    """Why not all was done, in one line; empty where it was."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(removal.size for removal in self.removed)
+
+
+def apply_retention(reader: LedgerReader, places: Locations, sweep: str, *, clock: Clock = time.time) -> Collected:
+    """At a sweep's end: remove what its `retention.best` does not keep; nothing where it is not set.
+
+    Nothing that goes wrong here is raised: the sweep has its results, and `jit-sweep gc` does the rest another day.
+    """
+    spec = spec_of(reader.sweep(sweep))
+    if spec is None or spec.retention.best is None:
+        return Collected()
+    try:
+        return collect(reader, {sweep: places}, clock=clock, ended=frozenset({sweep}))
+    except UserError as error:
+        _log.warning("checkpoints that %s does not keep are still there: %s", sweep, error)
+        return Collected(problem=str(error))
+
+
+def collect(
+    reader: LedgerReader,
+    places: Mapping[str, Locations],
+    *,
+    dry_run: bool = False,
+    clock: Clock = time.time,
+    ended: frozenset[str] = frozenset(),
+    registries: frozenset[str] = frozenset(),
+) -> Collected:
+    """Remove what no sweep of the ledger needs of the trials of these sweeps, which lie where `places` says.
+
+    `ended`: sweeps that count as ended whatever the ledger says so far; `registries`: where models are registered besides the
+    sweeps' own tracking. UserError: a registry does not answer, or files cannot be listed or removed; what was removed
+    before that stays so.
+    """
+    stored = {storage: _attempts(reader, sweeps) for storage, sweeps in _by_storage(places).items()}
+    trials = frozenset(trial_id for attempts in stored.values() for trial_id in attempts)
+    asked = registries | {place.tracking for place in places.values()}
+    asked |= _registries_of_others(reader, asked, trials=trials)
+    needs = needs_of(reader, frozenset().union(*(promoted(registry) for registry in asked)), ended=ended)
+    removed: list[Removal] = []
+    in_training: set[str] = set()
+    for storage, attempts_by_trial in stored.items():
+        try:
+            for trial_id, attempts in attempts_by_trial.items():
+                if trial_id in reader.being_trained(clock()):
+                    in_training.add(trial_id)
+                else:
+                    removed += _collect_trial(storage, trial_id, attempts, needs, dry_run=dry_run, now=clock())
+        except (OSError, ValueError, ImportError) as error:
+            rule = f"checkpoints in {redact(storage)} must be there to be listed and removed"
+            raise UserError(f"{rule}, got: {redact_all(str(error), uri=storage)}; the same command goes on") from error
+    return Collected(tuple(removed), tuple(sorted(in_training)))
+
+
+def needs_of(reader: LedgerReader, kept_for_models: Iterable[tuple[str, int]], *, ended: frozenset[str]) -> Needs:
+    """What all sweeps of the ledger and the registered models need."""
+    needs: defaultdict[str, set[int]] = defaultdict(set)
+    for trial_id, images in kept_for_models:
+        needs[trial_id].add(images)
+    for sweep in reader.sweeps():
+        entries = reader.entries(sweep.name)
+        spec, over = spec_of(sweep), sweep.name in ended or sweep.state is SweepState.DONE
+        best: frozenset[str] | None = None
+        if over and spec is not None and spec.retention.best is not None:
+            trials = with_scores(entries, reader.scores(sweep.name))
+            best = best_trials(trials, objective=sweep.objective, count=spec.retention.best)
+            best |= to_promote(trials, objective=sweep.objective)
+        for trial_id, images in (*needed(entries, best=best), *_parents(entries)):
+            needs[trial_id].add(images)
+    return {trial_id: frozenset(counts) for trial_id, counts in needs.items()}
+
+
+def needed(entries: Sequence[EntryRow], *, best: frozenset[str] | None) -> Iterator[tuple[str, int]]:
+    """The trials, and up to which image count, whose last checkpoint a sweep needs; `best`: of those that are finished."""
+    for entry in entries:
+        finished = entry.state in (EntryState.DONE, EntryState.PRUNED)
+        if entry.state is not EntryState.DIVERGED and (not finished or best is None or entry.trial_id in best):
+            yield entry.trial_id, entry.images
+
+
+def best_trials(trials: Sequence[TrialResult], *, objective: str, count: int) -> frozenset[str]:
+    """The `count` trials with the best objective; of equal ones those that were planned first."""
+    sign = 1 if METRICS[objective].direction == "minimize" else -1
+    scored = [(sign * value, trial.entry.trial_id) for trial in trials if (value := trial.value(objective)) is not None]
+    ordered = dict.fromkeys(trial_id for _, trial_id in sorted(scored, key=lambda pair: pair[0]))
+    return frozenset(list(ordered)[:count])
+
+
+def to_promote(trials: Sequence[TrialResult], *, objective: str) -> frozenset[str]:
+    """The trial that `promote` would choose; none where it would refuse to."""
+    try:
+        chosen = median_seed(best_arm(grid_arms(trials), objective=objective), objective=objective)
+    except NoBestArm:
+        return frozenset()
+    return frozenset({chosen.entry.trial_id})
+
+
+def superfluous(saved: Sequence["Saved"], *, up_to: frozenset[int], lost: frozenset[int]) -> list["Saved"]:
+    """What of a trial's files nobody needs.
+
+    `up_to`: image counts up to which the last checkpoint is kept; `lost`: attempts that write no more.
+    """
+    committed = [found.images for found in saved if found.standing == "committed"]
+    kept = {max((images for images in committed if images <= limit), default=None) for limit in up_to}
+    return [
+        found
+        for found in saved
+        if (found.standing == "committed" and found.images not in kept)
+        or (found.standing == "uncommitted" and found.attempt in lost)
+    ]
+
+
+def spec_of(sweep: SweepRow) -> SweepSpec | None:
+    """A sweep's file as the ledger has it; None where another version has written what this one cannot read."""
+    try:
+        return SweepSpec.model_validate(sweep.spec)
+    except ValidationError:
+        return None
+
+
+def _registries_of_others(reader: LedgerReader, asked: frozenset[str], *, trials: frozenset[str]) -> frozenset[str]:
+    """Where the other sweeps that planned one of these trials may have registered it."""
+    found: set[str] = set()
+    for sweep in reader.sweeps():
+        spec = spec_of(sweep)
+        if spec is None or spec.tracking is None or spec.tracking in asked | found:
+            continue
+        if any(entry.trial_id in trials for entry in reader.entries(sweep.name)):
+            found.add(spec.tracking)
+    return frozenset(found)
+
+
+def _by_storage(places: Mapping[str, Locations]) -> dict[str, list[str]]:
+    sweeps: defaultdict[str, list[str]] = defaultdict(list)
+    for sweep, place in places.items():
+        sweeps[place.storage].append(sweep)
+    return sweeps
+
+
+def _attempts(reader: LedgerReader, sweeps: Sequence[str]) -> dict[str, list[AttemptRow]]:
+    """All attempts at the trials that these sweeps have ever planned, by trial."""
+    found: dict[str, dict[int, AttemptRow]] = {}
+    for sweep in sweeps:
+        for attempt in reader.attempts_at_trials(sweep):
+            found.setdefault(attempt.trial_id, {})[attempt.number] = attempt
+    return {trial_id: list(of_trial.values()) for trial_id, of_trial in sorted(found.items())}
+
+
+def _parents(entries: Sequence[EntryRow]) -> Iterator[tuple[str, int]]:
+    """Where planned trials start from. A trial of another version need not be a valid configuration any more."""
+    for entry in entries:
+        parent = json.loads(entry.trial_json).get("parent")
+        if parent is not None:
+            yield parent["trial"], parent["images"]
+
+
+def _collect_trial(
+    storage: str, trial_id: str, attempts: Sequence[AttemptRow], needs: Needs, *, dry_run: bool, now: float
+) -> list[Removal]:
+    # Here and not at the top: torch takes seconds to start, and the decisions do without.
+    from trainables.storage.checkpoint import Store
+
+    store = Store(storage)
+    lost = frozenset(attempt.number for attempt in attempts if now - (attempt.ended_at or attempt.updated_at) > QUIET_S)
+    found = superfluous(store.saved(trial_id), up_to=needs.get(trial_id, frozenset()), lost=lost)
+    if not dry_run:
+        for saved in found:
+            store.discard(saved)
+    return [_removal(saved, store) for saved in found]
+
+
+def _removal(saved: "Saved", store: "Store") -> Removal:
+    return Removal(
+        trial_id=saved.trial_id,
+        attempt=saved.attempt,
+        images=saved.images,
+        kind="checkpoint" if saved.standing == "committed" else "leftover",
+        size=saved.size,
+        address=redact(store.address(saved)),
+    )

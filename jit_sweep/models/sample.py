@@ -1,0 +1,36 @@
+"""Images from a registered model, or from a model's folder."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from jit_sweep.errors import UserError
+from jit_sweep.models.model_folder import load_network, read_config
+from jit_sweep.tracking import registry
+from trainables.evaluation.generate import generate
+from trainables.evaluation.grid import write_grid
+
+COLUMNS = 8
+
+
+def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None:
+    """Write a grid of n images as PNG, drawn as the model's scores were, with its classes in turn.
+
+    `model` is a registered name, or the folder of an exported or imported model, which begins with a dot or a slash or ends
+    with a slash. UserError: there is no such model, its files are gone, or `out` cannot be written.
+    """
+    if out.is_dir():
+        raise UserError(f"`--out` must be a PNG file to write, got the folder {out}")
+    with tempfile.TemporaryDirectory() as temporary:
+        if model.startswith((".", "/")) or model.endswith("/"):
+            folder = Path(model)
+        else:
+            folder = registry.load(model, tracking_uri=tracking_uri, folder=Path(temporary))
+        config, network = read_config(folder), load_network(folder)
+    evaluation = config.evaluation.model_copy(update={"n": n, "seed": seed})
+    labels = torch.arange(n) % config.trial.data.num_classes
+    try:
+        write_grid(generate(network, config.trial, evaluation, labels), str(out.absolute()), columns=min(n, COLUMNS))
+    except OSError as error:
+        raise UserError(f"`--out` must be a PNG file that can be written, got {out} ({error.strerror})") from None

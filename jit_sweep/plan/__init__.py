@@ -1,0 +1,1 @@
+"""From a sweep file to the trials it means, before anything starts."""

@@ -1,0 +1,1 @@
+"""What came of a sweep: arms, leaderboard, verdicts. Pure functions of the ledger's rows."""

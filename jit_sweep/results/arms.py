@@ -1,0 +1,134 @@
+"""A sweep's trials with their scores, and its arms: the trials of one cell over its seeds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow
+from jit_sweep.plan.planner import arm_label
+from jit_sweep.statistics.student_t import mean, sample_sd
+from search_spaces.axes import AxisValue
+from trainables.evaluation.metrics.registry import METRICS
+
+
+class Spread(NamedTuple):
+    """A metric over an arm's scored seeds."""
+
+    mean: float
+    sd: float | None
+    """Sample standard deviation; None of one seed."""
+    n: int
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial as the sweep planned it, with its score where it has one."""
+
+    entry: EntryRow
+    score: ScoreRow | None
+
+    def value(self, metric: str) -> float | None:
+        """A score, or None where it is missing; never NaN."""
+        return self.score.values.get(metric) if self.score is not None else None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The trials of one grid cell, which differ in their seed only."""
+
+    stage: int
+    arm: Mapping[str, AxisValue]
+    images: int
+    trials: tuple[TrialResult, ...]
+    """By seed."""
+
+    @property
+    def label(self) -> str:
+        return arm_label(self.arm)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where the plan has it."""
+        return self.stage, min(trial.entry.position for trial in self.trials)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(trial.entry.seed for trial in self.trials)
+
+    @property
+    def scored(self) -> int:
+        return sum(trial.score is not None for trial in self.trials)
+
+    @property
+    def diverged(self) -> int:
+        return self._unscored(EntryState.DIVERGED)
+
+    @property
+    def failed(self) -> int:
+        return self._unscored(EntryState.FAILED)
+
+    @property
+    def pruned(self) -> int:
+        """Seeds that the scheduler stopped early."""
+        return self._unscored(EntryState.PRUNED)
+
+    @property
+    def collapsed(self) -> int:
+        """Seeds with a score, but no better than a model that always predicts the mean image."""
+        return sum(trial.score is not None and trial.score.collapsed for trial in self.trials)
+
+    @property
+    def unfinished(self) -> int:
+        """Seeds whose outcome is not known yet."""
+        return len(self.trials) - self.scored - self.diverged - self.failed - self.pruned
+
+    @property
+    def lost(self) -> int:
+        """Seeds that ended without a score, and not by agreement."""
+        return self.diverged + self.failed
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of its seeds besides how many are scored, such as `2 diverged`."""
+        counts = {"diverged": self.diverged, "failed": self.failed, "stopped early": self.pruned, "collapsed": self.collapsed}
+        return [f"{count} {word}" for word, count in counts.items() if count]
+
+    @cached_property
+    def training_flops(self) -> int:
+        """FLOPs of training one of its trials to its budget."""
+        return self.trials[0].entry.training_flops
+
+    @cached_property
+    def metrics(self) -> dict[str, Spread]:
+        """Every metric that a seed has, in registered order; a missing metric is missing here too."""
+        found = {name: list(self.by_seed(name).values()) for name in METRICS}
+        return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in found.items() if values}
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """The metric of the seeds that have it."""
+        values = {trial.entry.seed: trial.value(metric) for trial in self.trials}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+    def _unscored(self, state: EntryState) -> int:
+        return sum(trial.score is None and trial.entry.state is state for trial in self.trials)
+
+
+def with_scores(entries: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list[TrialResult]:
+    """Each entry with the score at its own budget by its own evaluation."""
+    found = {(score.trial_id, score.images, score.evaluation_id): score for score in scores}
+    return [TrialResult(entry, found.get((entry.trial_id, entry.images, entry.evaluation_id))) for entry in entries]
+
+
+def grid_arms(trials: Sequence[TrialResult]) -> list[Arm]:
+    """A grid's trials grouped by stage, cell and budget, in the order they were planned."""
+    cells: dict[tuple[int, str, int], list[TrialResult]] = {}
+    for trial in trials:
+        if trial.entry.origin == "grid":
+            key = (trial.entry.stage, json.dumps(dict(trial.entry.arm), sort_keys=True), trial.entry.images)
+            cells.setdefault(key, []).append(trial)
+    return [
+        Arm(stage=stage, arm=cell[0].entry.arm, images=images, trials=tuple(sorted(cell, key=lambda trial: trial.entry.seed)))
+        for (stage, _, images), cell in cells.items()
+    ]

@@ -1,0 +1,130 @@
+"""What a sweep found, best first, and which of it can be chosen. Pure functions of the ledger's rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow
+from jit_sweep.results.arms import Arm, TrialResult, grid_arms, with_scores
+from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
+from jit_sweep.results.verdicts import PATCH_SIZE, Contrast, contrasts
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
+
+LEAST_SEEDS = 2
+"""Fewer seeds than this are never chosen from without being asked: their difference may be luck."""
+
+
+class NoBestArm(UserError):
+    """No arm is well enough founded to be chosen automatically."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A sweep's results as they stand."""
+
+    sweep: str
+    objective: str
+    arms: tuple[Arm, ...]
+    """Grid cells, best first."""
+    searched: tuple[TrialResult, ...]
+    """A search's trials, best first: one seed each, and so no proof of anything."""
+    heldout: HeldoutRow | None
+    fidelity: tuple[RungFidelity, ...] = ()
+    """How well the rungs foretold the final order."""
+
+    @cached_property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """A verdict for every pair of arms that differ in one axis, within a patch size."""
+        return contrasts(sorted(self.arms, key=lambda arm: arm.position))
+
+
+def read_results(reader: LedgerReader, sweep: str) -> Results:
+    """A sweep's results. UserError: the ledger has no such sweep."""
+    row = reader.sweep(sweep)
+    objective = row.objective
+    trials = with_scores(reader.entries(sweep), reader.scores(sweep))
+    searched = [trial for trial in trials if trial.entry.origin == "search"]
+    arms = grid_arms(trials)
+    scheduler: dict[str, Any] = {"metric": RUNG_METRIC, "compare_within": [PATCH_SIZE], **(row.spec.get("scheduler") or {})}
+    return Results(
+        sweep=sweep,
+        objective=objective,
+        arms=tuple(leaderboard(arms, objective=objective)),
+        fidelity=tuple(
+            fidelity(
+                arms,
+                reader.rung_values(sweep),
+                objective=objective,
+                metric=scheduler["metric"],
+                within=scheduler["compare_within"],
+            )
+        ),
+        searched=tuple(sorted(searched, key=lambda trial: _rank(trial.value(objective), objective))),
+        heldout=reader.heldout(sweep),
+    )
+
+
+def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
+    """Arms by their mean objective, the best first; then those that lost seeds, since their mean is of the survivors."""
+
+    def order(arm: Arm) -> tuple[bool, bool, float, tuple[int, int]]:
+        spread = arm.metrics.get(objective)
+        missing, value = _rank(spread.mean if spread is not None else None, objective)
+        return missing, arm.lost > 0 or arm.pruned > 0, value, arm.position
+
+    return sorted(arms, key=order)
+
+
+def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SEEDS) -> Arm:
+    """The best mean among the arms with the most seeds, all of them scored.
+
+    NoBestArm: no arm has `least_seeds` of them.
+    """
+    whole = [arm for arm in arms if len(arm.by_seed(objective)) == len(arm.trials)]
+    most = max((len(arm.trials) for arm in whole), default=0)
+    if most < least_seeds:
+        raise NoBestArm(_no_best_arm(arms, objective=objective, least_seeds=least_seeds))
+    return leaderboard([arm for arm in whole if len(arm.trials) == most], objective=objective)[0]
+
+
+def best_cell(entries: Sequence[EntryRow], scores: Sequence[ScoreRow], *, objective: str) -> Arm | None:
+    """The arm that a search starts from: the best one, be it of one seed; None where no arm has all its scores."""
+    try:
+        return best_arm(grid_arms(with_scores(entries, scores)), objective=objective, least_seeds=1)
+    except NoBestArm:
+        return None
+
+
+def median_seed(arm: Arm, *, objective: str) -> TrialResult:
+    """The seed in the middle by the objective, the worse of the two middle ones where their number is even.
+
+    ValueError: no seed has the objective.
+    """
+    scored = [trial for trial in arm.trials if trial.value(objective) is not None]
+    if not scored:
+        raise ValueError(f"`median_seed` needs a seed with {objective}, got none in {arm.label}")
+    ordered = sorted(scored, key=lambda trial: (_rank(trial.value(objective), objective), trial.entry.seed))
+    return ordered[len(ordered) // 2]
+
+
+def _rank(value: float | None, metric: str) -> tuple[bool, float]:
+    """Sorts the better value first, and a missing one last."""
+    if value is None:
+        return True, 0.0
+    return False, value if METRICS[metric].direction == "minimize" else -value
+
+
+def _no_best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int) -> str:
+    if not any(objective in arm.metrics for arm in arms):
+        rule = f"the best arm needs scores, and no grid trial has {objective} yet"
+        return f"{rule}; run the sweep to its end, or name a trial with --trial"
+    rule = f"the best arm is chosen among those with {least_seeds} or more seeds, all with {objective}, and there is none"
+    counts = (f"{arm.label}: {arm.scored} of {len(arm.trials)} scored{_lost(arm)}" for arm in arms)
+    return f"{rule} ({'; '.join(counts)}); name a trial with --trial"
+
+
+def _lost(arm: Arm) -> str:
+    return f", {' and '.join(arm.remarks)}" if arm.remarks else ""

@@ -1,0 +1,99 @@
+"""Whether rungs told the truth: how well the order of arms on the way agrees with that of their final scores."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jit_sweep.ledger.records import RungRow
+from jit_sweep.plan.planner import arm_label
+from jit_sweep.results.arms import Arm
+from jit_sweep.statistics.student_t import mean
+from trainables.evaluation.metrics.registry import METRICS
+
+LEAST_ARMS = 4
+"""Fewer have no order to speak of."""
+UNSAFE_BELOW = 0.5
+
+
+class RungFidelity(NamedTuple):
+    """One rung of the arms that are compared with each other."""
+
+    group: str
+    """What they share, such as `patch_size=16`."""
+    images: int
+    metric: str
+    arms: int
+    correlation: float
+    """Spearman's, of the rung's order with the final one: 1 is the same order."""
+    stopped: int
+    """Arms of the group that were stopped at this rung or before."""
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether arms were stopped by a rung whose order says little about the end."""
+        return self.stopped > 0 and self.correlation < UNSAFE_BELOW
+
+    def __str__(self) -> str:
+        where = f"{self.group}: " if self.group != "baseline" else ""
+        said = f"{where}{self.metric} at {self.images:,} images ranks {self.arms} arms with correlation {self.correlation:.2f}"
+        if self.unsafe:
+            return f"{said}: UNSAFE, {self.stopped} arms were stopped by then; set `first_rung` later"
+        return said
+
+
+def fidelity(
+    arms: Sequence[Arm], rungs: Sequence[RungRow], *, objective: str, metric: str, within: Sequence[str] = ("patch_size",)
+) -> list[RungFidelity]:
+    """Every rung at which enough arms with a final score stood, by group and images. Pruned arms have none, so that what is
+    left shows the order among those that went on."""
+    values = {(row.trial_id, row.images): row.value for row in rungs if row.metric == metric}
+    groups: defaultdict[str, list[Arm]] = defaultdict(list)
+    for arm in arms:
+        groups[arm_label({axis: arm.arm[axis] for axis in within if axis in arm.arm})].append(arm)
+    found = []
+    for group, members in groups.items():
+        ends = {arm.images for arm in members}
+        for images in sorted({images for _, images in values} - ends):
+            pairs = [pair for arm in members if (pair := _pair(arm, values, images, objective)) is not None]
+            correlation = spearman([_signed(at, metric) for at, _ in pairs], [_signed(end, objective) for _, end in pairs])
+            if len(pairs) >= LEAST_ARMS and correlation is not None:
+                stopped = sum(arm.pruned > 0 and _furthest(arm, values) <= images for arm in members)
+                found.append(RungFidelity(group, images, metric, len(pairs), correlation, stopped))
+    return found
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Spearman's rank correlation, ties sharing their mean rank; None where one side has no order."""
+    if len(a) < 2:
+        return None
+    ranks = _ranks(a), _ranks(b)
+    centre = (len(a) + 1) / 2
+    xs, ys = ([rank - centre for rank in side] for side in ranks)
+    scale = math.sqrt(math.fsum(x * x for x in xs) * math.fsum(y * y for y in ys))
+    return math.fsum(x * y for x, y in zip(xs, ys, strict=True)) / scale if scale else None
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    ordered = sorted(values)
+    first = {value: ordered.index(value) for value in set(values)}
+    return [first[value] + (ordered.count(value) + 1) / 2 for value in values]
+
+
+def _pair(arm: Arm, values: Mapping[tuple[str, int], float], images: int, objective: str) -> tuple[float, float] | None:
+    """An arm's mean at a rung and at the end, over the seeds that have both."""
+    both = [
+        (values[trial.entry.trial_id, images], end)
+        for trial in arm.trials
+        if (trial.entry.trial_id, images) in values and (end := trial.value(objective)) is not None
+    ]
+    return (mean([at for at, _ in both]), mean([end for _, end in both])) if both else None
+
+
+def _furthest(arm: Arm, values: Mapping[tuple[str, int], float]) -> int:
+    trials = {trial.entry.trial_id for trial in arm.trials}
+    return max((images for trial, images in values if trial in trials), default=0)
+
+
+def _signed(value: float, metric: str) -> float:
+    return value if METRICS[metric].direction == "minimize" else -value

@@ -1,0 +1,69 @@
+"""A part of a sweep's results: the cells with certain axis values, and the groups that an axis makes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from jit_sweep.errors import UserError
+from jit_sweep.plan.planner import arm_label
+from jit_sweep.results.leaderboard import Results
+from search_spaces.axes import AXES, AxisValue
+from trainables.config.yaml import parsed
+
+
+def conditions(given: Sequence[str]) -> dict[str, AxisValue]:
+    """Axis values from `axis=value` words, values as a sweep file has them. UserError: no such axis, or not a value of it."""
+    found: dict[str, AxisValue] = {}
+    for word in given:
+        axis, equals, text = word.partition("=")
+        if not equals:
+            raise UserError(f"`--where` must be AXIS=VALUE, got {word!r}")
+        name = known_axis(axis, option="--where")
+        found[name] = _value(name, text)
+    return found
+
+
+def known_axis(name: str, *, option: str) -> str:
+    """A registered axis. UserError: there is none of this name."""
+    if name not in AXES:
+        raise UserError(f"`{option}` must name an axis, got {name!r}; there are {', '.join(AXES)}")
+    return name
+
+
+def where(results: Results, values: Mapping[str, AxisValue]) -> Results:
+    """The arms and searched trials that have these axis values. UserError: there are none."""
+    if not values:
+        return results
+
+    def fits(arm: Mapping[str, AxisValue]) -> bool:
+        return all(axis in arm and arm[axis] == value for axis, value in values.items())
+
+    arms = tuple(arm for arm in results.arms if fits(arm.arm))
+    searched = tuple(trial for trial in results.searched if fits(trial.entry.arm))
+    if not arms and not searched:
+        raise UserError(f"`--where` must leave some cells, got none with {arm_label(values)} in the sweep {results.sweep!r}")
+    return replace(results, arms=arms, searched=searched)
+
+
+def by_axis(results: Results, axis: str) -> dict[str, Results]:
+    """The results of each value of an axis, in order of appearance; what does not have the axis comes last."""
+    cells = [*(arm.arm for arm in results.arms), *(trial.entry.arm for trial in results.searched)]
+    values = list(dict.fromkeys(cell[axis] for cell in cells if axis in cell))
+    groups = {arm_label({axis: value}): where(results, {axis: value}) for value in sorted(values, key=_order)}
+    rest = replace(
+        results,
+        arms=tuple(arm for arm in results.arms if axis not in arm.arm),
+        searched=tuple(trial for trial in results.searched if axis not in trial.entry.arm),
+    )
+    return groups | ({f"without {axis}": rest} if rest.arms or rest.searched else {})
+
+
+def _value(axis: str, text: str) -> AxisValue:
+    try:
+        return AXES[axis].check(None if text == "none" else parsed(text))
+    except ValueError as error:
+        raise UserError(f"`--where`: {error}") from None
+
+
+def _order(value: AxisValue) -> tuple[bool, float, str]:
+    number = isinstance(value, int | float)
+    return not number, float(value) if isinstance(value, int | float) else 0.0, str(value)

@@ -1,0 +1,167 @@
+"""Which of two arms is better, where they differ in one axis only, and whether that is more than luck."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from jit_sweep.plan.planner import arm_label
+from jit_sweep.results.arms import Arm
+from jit_sweep.statistics.student_t import Interval, mean, t_interval
+from search_spaces.axes import AxisValue
+from trainables.evaluation.metrics.registry import METRICS, VERDICT_METRICS
+
+PATCH_SIZE = "patch_size"
+"""Never the axis of a verdict: arms of different patch sizes differ in cost and in how fast they converge."""
+LEAST_SHARED_SEEDS = 2
+MOST_ALIKE = 16
+"""Arms alike but for one axis that are contrasted pair by pair: of more, one in twenty pairs differs by luck alone."""
+
+Side = Literal["a", "b"]
+
+
+class Difference(NamedTuple):
+    """A metric of arm a minus that of arm b, paired by the seeds that both have."""
+
+    metric: str
+    n: int
+    """Shared seeds."""
+    mean: float | None
+    interval: Interval | None
+    """95 %, by Student's t over the pairs; None of fewer than two."""
+
+    @property
+    def prefers(self) -> Side | None:
+        """The arm that is better beyond chance."""
+        if self.n < LEAST_SHARED_SEEDS or self.interval is None or not self.interval.excludes_zero:
+            return None
+        return "a" if METRICS[self.metric].better(self.interval.low, 0.0) else "b"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two arms that differ in one axis, and what each metric says of them."""
+
+    axis: str
+    a: Arm
+    b: Arm
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """Of the metrics that can judge the axis."""
+        return tuple(paired_difference(self.a, self.b, metric=metric) for metric in judges(self.axis))
+
+    @property
+    def preferred(self) -> Arm | None:
+        """The better arm, where every metric that can judge the axis prefers it and nothing speaks against a verdict."""
+        return None if self.reason else self._agreed
+
+    @property
+    def reason(self) -> str:
+        """Why there is no verdict; empty where there is one."""
+        if self.a.images != self.b.images:
+            return f"they trained on {self.a.images} and {self.b.images} images"
+        if self.a.unfinished or self.b.unfinished:
+            return f"{self.a.unfinished + self.b.unfinished} trials have not ended"
+        if self.a.pruned or self.b.pruned:
+            return f"{self.value(self.a if self.a.pruned else self.b)} was stopped early"
+        if self._agreed is None:
+            return ", ".join(self._says(difference) for difference in self.differences)
+        if self._agreed.lost:
+            return f"{self.value(self._agreed)} lost {self._agreed.lost} of its {len(self._agreed.trials)} seeds"
+        return ""
+
+    @property
+    def hopeless(self) -> str:
+        """Why no seed to come could bring a verdict; empty where one could, or has."""
+        if self.a.pruned or self.b.pruned:
+            return "an arm was stopped early"
+        short = min(len(self.a.trials), len(self.b.trials)) < LEAST_SHARED_SEEDS
+        return f"an arm has fewer than {LEAST_SHARED_SEEDS} seeds" if short else ""
+
+    @property
+    def verdict(self) -> str:
+        """Such as `prediction=x better` or `undecided (...)`."""
+        return f"{self.value(self.preferred)} better" if self.preferred is not None else f"undecided ({self.reason})"
+
+    @property
+    def context(self) -> str:
+        """What the two arms share, in words."""
+        return arm_label({axis: value for axis, value in self.a.arm.items() if self.b.arm.get(axis, _ABSENT) == value})
+
+    def value(self, arm: Arm) -> str:
+        """The arm's side of the contrast in words."""
+        return arm_label({self.axis: arm.arm[self.axis]})
+
+    @property
+    def _agreed(self) -> Arm | None:
+        sides = {difference.prefers for difference in self.differences}
+        if len(sides) != 1 or None in sides:
+            return None
+        return self.a if sides == {"a"} else self.b
+
+    def _says(self, difference: Difference) -> str:
+        if difference.n < LEAST_SHARED_SEEDS:
+            return f"{difference.metric} has too few seeds in both ({difference.n})"
+        if difference.prefers is None:
+            return f"{difference.metric} says neither"
+        return f"{difference.metric} says {self.value(self.a if difference.prefers == 'a' else self.b)}"
+
+
+_ABSENT = object()
+
+
+def contrasts(arms: Sequence[Arm]) -> tuple[Contrast, ...]:
+    """Every pair of a stage's arms that differ in exactly one axis, other than the patch size, in the given order."""
+    stages: defaultdict[int, list[Arm]] = defaultdict(list)
+    for arm in arms:
+        stages[arm.stage].append(arm)
+    return tuple(contrast for stage in stages.values() for contrast in _of_stage(stage))
+
+
+def judges(axis: str) -> list[str]:
+    """The metrics that a verdict along an axis needs to agree."""
+    return [metric for metric in VERDICT_METRICS if axis not in METRICS[metric].blind_to]
+
+
+def paired_difference(a: Arm, b: Arm, *, metric: str) -> Difference:
+    """One metric over the seeds that both arms have."""
+    of_a, of_b = a.by_seed(metric), b.by_seed(metric)
+    differences = [of_a[seed] - of_b[seed] for seed in sorted(of_a.keys() & of_b.keys())]
+    centre = mean(differences) if differences else None
+    return Difference(metric=metric, n=len(differences), mean=centre, interval=t_interval(differences))
+
+
+def _of_stage(arms: Sequence[Arm]) -> Iterator[Contrast]:
+    axes = list(dict.fromkeys(axis for arm in arms for axis in arm.arm))
+    everywhere = {axis for axis in axes if all(axis in arm.arm for arm in arms)}
+    for axis in axes:
+        if axis == PATCH_SIZE:
+            continue
+        # Conditional axes come and go with the axis they hang on, and so do not count as a difference of their own.
+        shared = everywhere if axis in everywhere else set(axes)
+        for alike in _alike(arms, axis=axis, shared=shared - {axis}):
+            for a, b in _pairs(alike):
+                if a.arm[axis] != b.arm[axis] and _differ_only_in(axis, a, b):
+                    yield Contrast(axis, a, b)
+
+
+def _pairs(alike: Sequence[Arm]) -> Iterator[tuple[Arm, Arm]]:
+    """Every pair; of many arms each with the next one only, since all pairs of thousands are millions."""
+    return itertools.combinations(alike, 2) if len(alike) <= MOST_ALIKE else itertools.pairwise(alike)
+
+
+def _alike(arms: Sequence[Arm], *, axis: str, shared: set[str]) -> list[list[Arm]]:
+    """The arms that have an axis, grouped by the values of those they must share."""
+    groups: defaultdict[frozenset[tuple[str, AxisValue]], list[Arm]] = defaultdict(list)
+    for arm in arms:
+        if axis in arm.arm:
+            groups[frozenset((name, value) for name, value in arm.arm.items() if name in shared)].append(arm)
+    return list(groups.values())
+
+
+def _differ_only_in(axis: str, a: Arm, b: Arm) -> bool:
+    both = a.arm.keys() & b.arm.keys()
+    return all(a.arm[name] == b.arm[name] for name in both if name != axis)

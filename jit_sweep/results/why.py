@@ -1,0 +1,113 @@
+"""Why a trial stands as it does, in one sentence. Pure, from the ledger's rows and what the cluster has free."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.records import LOST, AttemptRow, EntryRow, EntryState, when
+from jit_sweep.spec.sweep import Resources
+
+
+class Free(NamedTuple):
+    """What a cluster could give a trial now."""
+
+    cpus: float
+    gpus: float
+
+
+def why(
+    row: EntryRow,
+    rows: Sequence[EntryRow],
+    *,
+    resources: Resources,
+    running: bool,
+    free: Free | None,
+    now: float,
+    ended: str = "",
+) -> str:
+    """The sentence. `rows`: the sweep's entries; `running`: somebody runs it; `free`: None where nobody asked the cluster;
+    `ended`: why its last run did not go to its end."""
+    if not running and ended and row.state in (EntryState.WAITING, EntryState.PAUSED):
+        return f"it waits: the last run ended, since {ended}"
+    match row.state:
+        case EntryState.WAITING:
+            return _waits(row, rows, resources=resources, running=running, free=free, now=now)
+        case EntryState.RUNNING:
+            return _runs(row, running=running)
+        case EntryState.HELD:
+            return f"it is paused: {row.why}"
+        case EntryState.PRUNED:
+            return f"it was stopped early: {row.why}"
+        case EntryState.PAUSED:
+            return f"it is paused: {row.why or 'the run was asked to stop'}; the same `jit-sweep run` goes on with it"
+        case EntryState.DONE:
+            return "it is done: its score was there before, from another sweep or stage" if row.cached else "it is done"
+        case _:
+            return _lost(row)
+
+
+def history(attempts: Sequence[AttemptRow]) -> list[str]:
+    """One line for each attempt at a trial."""
+    return [
+        f"attempt {a.number} on {a.host}: {a.outcome or 'runs'}{f', {a.cause}' if a.cause else ''} at {a.images:,} images,"
+        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "")
+        for a in attempts
+    ]
+
+
+def found(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:
+    """The entries of a trial, whose id may be cut short. UserError: none, or several trials begin so."""
+    here = [row for row in rows if row.trial_id.startswith(trial)]
+    if not here:
+        raise UserError(f"`--why` must name a trial of the sweep, got {trial!r}; `jit-sweep status SWEEP` lists them")
+    if len({row.trial_id for row in here}) > 1:
+        names = ", ".join(sorted({row.trial_id for row in here})[:4])
+        raise UserError(f"`--why` must name one trial, got {trial!r}, with which several begin ({names}); give more of it")
+    return here
+
+
+def _waits(
+    row: EntryRow, rows: Sequence[EntryRow], *, resources: Resources, running: bool, free: Free | None, now: float
+) -> str:
+    again = f" ({row.why})" if row.why else ""
+    if not running:
+        return f"it waits{again}: nobody runs the sweep now, and `jit-sweep run` goes on with it"
+    if row.not_before > now:
+        return f"it is tried again in {row.not_before - now:.0f} s ({row.why})"
+    earlier = [other for other in rows if other.stage < row.stage and other.state in _UNDER_WAY]
+    if earlier:
+        return f"it waits{again} for stage {earlier[0].stage} to end, of which {len(earlier)} trials are under way"
+    if row.alone:
+        return f"it waits{again} until nothing else runs"
+    beside = [other for other in rows if other.state is EntryState.RUNNING]
+    if any(other.alone for other in beside):
+        return f"it waits{again}: {beside[0].trial_id} must run alone, since it ran out of memory"
+    return f"it waits{again} for a lane: {len(beside)} trials run now, and {_room(resources, free)}"
+
+
+def _room(resources: Resources, free: Free | None) -> str:
+    needs = f"{resources.workers * resources.cpus:g} CPU" + (
+        f" and {resources.workers * resources.gpus:g} GPU" if resources.gpus else ""
+    )
+    if free is None:
+        most = f", and at most {resources.concurrent} run at once" if resources.concurrent else ""
+        return f"it needs {needs}{most}"
+    return f"it needs {needs} where {free.cpus:g} CPU and {free.gpus:g} GPU are free"
+
+
+def _runs(row: EntryRow, *, running: bool) -> str:
+    attempt = row.attempt
+    assert attempt is not None, "an entry that runs has an attempt"
+    if not running:
+        return "it ran when its sweep's command was lost: `jit-sweep run` goes on from its last checkpoint"
+    which = f" as attempt {attempt.number}" if attempt.number > 1 else ""
+    return f"it runs on {attempt.host}{which}: {attempt.images:,} of {row.images:,} images"
+
+
+def _lost(row: EntryRow) -> str:
+    assert row.state in LOST
+    last = row.detail.strip().splitlines()[-1]
+    return f"it {row.state}: {row.cause}: {last}" + (f"; {row.why}" if row.why else "")
+
+
+_UNDER_WAY = frozenset({EntryState.WAITING, EntryState.RUNNING, EntryState.HELD, EntryState.PAUSED})

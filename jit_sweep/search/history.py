@@ -1,0 +1,87 @@
+"""What a sampler is told of the trials before: pure functions of the ledger's rows."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jit_sweep.ledger.records import Cause, EntryState, RungRow
+from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.objectives import mean_values, objectives_of
+from jit_sweep.spec.stages import SearchSpec
+from jit_sweep.statistics.student_t import mean
+from search_spaces.axes import AxisValue
+from trainables.evaluation.metrics.registry import RUNG_METRIC
+
+ObservedOutcome = Literal["running", "scored", "pruned", "diverged", "infeasible", "failed"]
+_OUTCOMES: tuple[ObservedOutcome, ...] = ("running", "diverged", "infeasible", "pruned", "scored", "failed")
+"""What becomes of a proposal with several seeds: the first of these that one of them has."""
+_DOES_NOT_FIT = frozenset({Cause.INFEASIBLE, Cause.OUT_OF_MEMORY})
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A proposal seen before, and what came of it."""
+
+    values: Mapping[str, AxisValue]
+    outcome: ObservedOutcome
+    scores: tuple[float, ...] = ()
+    """One an objective; empty unless it was scored."""
+    levels: Mapping[int, float] = field(default_factory=dict)
+    """The rung metric by images, as far as it came."""
+
+
+def observations_of(
+    trials: Sequence[TrialResult],
+    rungs: Sequence[RungRow],
+    search: SearchSpec,
+    objective: str,
+    *,
+    rung_metric: str = RUNG_METRIC,
+) -> list[Observation]:
+    """A stage's proposals in the order they were made, each as the mean over its seeds. What lies outside the search's space,
+    since the file has changed, is left out."""
+    levels: dict[str, dict[int, float]] = {}
+    for row in rungs:
+        if row.metric == rung_metric:
+            levels.setdefault(row.trial_id, {})[row.images] = row.value
+    names = objectives_of(search, objective)
+    return [_told(arm, levels, names) for arm in by_arm(trials) if search.holds(arm[0].entry.arm)]
+
+
+def by_arm(trials: Iterable[TrialResult]) -> list[list[TrialResult]]:
+    """Trials that differ in their seed only, the arm that was planned first coming first."""
+    arms: dict[tuple[int, str], list[TrialResult]] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.entry.stage, trial.entry.position)):
+        arms.setdefault((trial.entry.stage, json.dumps(dict(trial.entry.arm), sort_keys=True)), []).append(trial)
+    return list(arms.values())
+
+
+def _told(arm: Sequence[TrialResult], levels: Mapping[str, Mapping[int, float]], objectives: Sequence[str]) -> Observation:
+    outcomes = {outcome_of(trial, objectives) for trial in arm}
+    outcome = next(outcome for outcome in _OUTCOMES if outcome in outcomes)
+    scores = mean_values(objectives, arm) if outcome == "scored" else None
+    return Observation(
+        arm[0].entry.arm, outcome, scores or (), _mean_levels([levels.get(trial.entry.trial_id, {}) for trial in arm])
+    )
+
+
+def outcome_of(trial: TrialResult, objectives: Sequence[str]) -> ObservedOutcome:
+    """What became of one trial; one whose score lacks an objective has failed."""
+    match trial.entry.state:
+        case EntryState.DONE:
+            return "failed" if mean_values(objectives, [trial]) is None else "scored"
+        case EntryState.PRUNED:
+            return "pruned"
+        case EntryState.DIVERGED:
+            return "diverged"
+        case EntryState.FAILED:
+            return "infeasible" if trial.entry.cause in _DOES_NOT_FIT else "failed"
+        case _:
+            return "running"
+
+
+def _mean_levels(seeds: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """At each rung the mean over the seeds that stand there."""
+    rungs = sorted({images for levels in seeds for images in levels})
+    return {images: mean([levels[images] for levels in seeds if images in levels]) for images in rungs}

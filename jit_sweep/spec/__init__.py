@@ -1,0 +1,1 @@
+"""The sweep file: its keys and rules, and reading it."""

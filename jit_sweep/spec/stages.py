@@ -1,0 +1,270 @@
+"""The stages of a sweep file: grids, and searches. Free of torch and Ray."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from search_spaces.axes import AXES, AxisValue
+from search_spaces.quantities import QUANTITIES
+from trainables.config.fields import FiniteFloat, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.evaluation.metrics.registry import METRICS
+
+SAMPLERS = ("bruteforce", "cmaes", "gp", "nsgaii", "nsgaiii", "qmc", "random", "tpe")
+"""Optuna's samplers that need nothing but options, by their classes' names in lower case without `Sampler`."""
+
+
+def _sound_axes(axes: dict[str, Any]) -> dict[str, Any]:
+    """The axes with their values checked; every fault of every axis in one ValueError."""
+    sound, faults = dict[str, Any](), list[str]()
+    for name, values in axes.items():
+        try:
+            sound[name] = _space(name, values)
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("; ".join(faults))
+    return sound
+
+
+def _space(name: str, values: Any) -> Any:
+    if name not in AXES:
+        if name == "seed":
+            raise ValueError("an axis must change what is compared, got 'seed'; write `seeds` beside the axes")
+        raise ValueError(f"an axis must be a registered one, got {name!r}; {_near(name, AXES)}")
+    if isinstance(values, Range):
+        return values.model_copy(update={end: AXES[name].check(getattr(values, end)) for end in ("low", "high")})
+    if not values:
+        raise ValueError(f"axis `{name}` must have at least one value, got none")
+    checked = tuple(AXES[name].check(value) for value in values)
+    if len(set(checked)) < len(checked):
+        raise ValueError(f"axis `{name}` must not repeat a value, got {list(values)}")
+    return checked
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """What was probably meant, or all there is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+def _known_quantities(limits: dict[str, float]) -> dict[str, float]:
+    for name in limits:
+        if name not in QUANTITIES:
+            raise ValueError(f"`limits` must name registered quantities, got {name!r}; {_near(name, QUANTITIES)}")
+    return limits
+
+
+def _seed_list(seeds: Any) -> Any:
+    return tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+
+
+def _distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds:
+        raise ValueError("`seeds` must be a positive count or a list of seeds, got none")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"`seeds` must not repeat, got {list(seeds)}")
+    return seeds
+
+
+def key_of(*keys: str) -> Discriminator:
+    """Tells variants apart by the one key each must have."""
+
+    def which(value: Any) -> str | None:
+        for key in keys:
+            if (isinstance(value, dict) and key in value) or hasattr(value, key):
+                return key
+        return None
+
+    return Discriminator(
+        which,
+        custom_error_type="variant_key",
+        custom_error_message="must be a mapping with one of the keys {keys}",
+        custom_error_context={"keys": ", ".join(keys)},
+    )
+
+
+def _shape_of_axis(value: Any) -> str:
+    return "range" if isinstance(value, dict | Range) else "choices"
+
+
+Number = Annotated[int, Field(strict=True)] | FiniteFloat
+Choices = tuple[Any, ...]
+"""Values of an axis; `_sound_axes` checks each by the axis's own rule and leaves `AxisValue`s."""
+Seeds = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_seed_list), AfterValidator(_distinct_seeds)]
+
+Limits = Annotated[dict[str, PositiveFloat], AfterValidator(_known_quantities)]
+"""The most that a trial may cost, by `search_spaces.quantities`."""
+
+
+class CellRule(Frozen):
+    """Other seeds or another budget for the cells where the axes have these values."""
+
+    where: Annotated[dict[str, AxisValue], Field(min_length=1)]
+    seeds: Seeds | None = None
+    images_per_trial: PositiveInt | None = None
+
+
+class PlannedContrast(Frozen):
+    """A question that the sweep is there to answer: arms that differ in this axis alone are never stopped early."""
+
+    axis: str
+    where: dict[str, AxisValue] = {}
+    """Only among the cells where the axes have these values."""
+
+
+class Grid(Frozen):
+    """Every combination of the axes' values, each with every seed."""
+
+    axes: Annotated[dict[str, Choices], Field(min_length=1), AfterValidator(_sound_axes)]
+    seeds: Seeds = (0,)
+    cells: tuple[CellRule, ...] = ()
+    contrasts: tuple[PlannedContrast, ...] | None = None
+    """None: every axis but the patch size where there are several seeds, which are there for a verdict; else none."""
+    limits: Limits = {}
+    """Cells above one of them are left out."""
+
+    def planned_contrasts(self) -> tuple[PlannedContrast, ...]:
+        """The contrasts whose arms are never stopped early."""
+        if self.contrasts is not None:
+            return self.contrasts
+        several = len(self.seeds) > 1 or any(len(rule.seeds or ()) > 1 for rule in self.cells)
+        return tuple(PlannedContrast(axis=axis) for axis in self.axes if axis != "patch_size") if several else ()
+
+    @model_validator(mode="after")
+    def cells_name_grid_values(self) -> Self:
+        for rule in self.cells:
+            for axis, value in rule.where.items():
+                if axis not in self.axes or value not in self.axes[axis]:
+                    given = {name: list(values) for name, values in self.axes.items()}
+                    raise ValueError(f"`where` must name a value of this grid's axes {given}, got {axis}={value!r}")
+        return self
+
+    @model_validator(mode="after")
+    def contrasts_name_grid_axes(self) -> Self:
+        for contrast in self.contrasts or ():
+            for axis in (contrast.axis, *contrast.where):
+                if axis not in self.axes:
+                    raise ValueError(f"`contrasts` must name axes of this grid, {', '.join(self.axes)}, got {axis!r}")
+        return self
+
+
+class Range(Frozen):
+    """A continuous or integer interval to search, both ends included."""
+
+    low: Number
+    high: Number
+    log: bool = False
+    """Sample uniformly in the logarithm."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds whole numbers only."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def holds(self, value: AxisValue) -> bool:
+        """Whether a value lies in it."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        return self.low <= value <= self.high
+
+    @model_validator(mode="after")
+    def range_is_ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"`low` must be below high, got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"`low` must be positive on a logarithmic range, got low={self.low}")
+        return self
+
+
+def _holds(space: Any, value: AxisValue) -> bool:
+    if isinstance(space, Range):
+        return space.holds(value)
+    # True is not 1 here.
+    return any(choice == value and isinstance(choice, bool) == isinstance(value, bool) for choice in space)
+
+
+AxisSpace = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_shape_of_axis)]
+
+
+class SearchSpec(Frozen):
+    """Trials that a sampler proposes, one after the other, from what it has seen."""
+
+    start: Annotated[Literal["baseline", "best_cell"], Field(alias="from")] = "baseline"
+    """What a proposal changes: the sweep's baseline, or the best cell of the stages before."""
+    sampler: str = "tpe"
+    """A sampler of Optuna's by its short name."""
+    options: dict[str, Any] = {}
+    """Of the sampler, as Optuna names them."""
+    trials: PositiveInt
+    """Proposals."""
+    axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(_sound_axes)]
+    seed: NonNegativeInt = 0
+    """Of the sampler, and the first of every proposal's trials."""
+    seeds: PositiveInt = 1
+    """Trials of each proposal, with the seeds from `seed` on; the sampler is told their mean."""
+    limits: Limits = {}
+    """What is above one of them is never proposed."""
+    objectives: tuple[str, ...] | None = None
+    """Registered metrics, and quantities that can be limited, to improve together; None: the sweep's objective alone."""
+    warm_start: tuple[str, ...] = ()
+    """Earlier sweeps in the same ledger whose scored trials the sampler is told first."""
+
+    @field_validator("sampler")
+    @classmethod
+    def sampler_is_known(cls, name: str) -> str:
+        if name not in SAMPLERS:
+            raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}")
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def the_seed_is_no_option(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if "seed" in options:
+            raise ValueError(f"`options` must not name the seed, got seed={options['seed']}; write `seed` beside `sampler`")
+        return options
+
+    @field_validator("objectives")
+    @classmethod
+    def objectives_are_several_and_registered(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        known = [*METRICS, *QUANTITIES]
+        for name in names or ():
+            if name not in known:
+                raise ValueError(f"`objectives` must be registered metrics or quantities, got {name!r}; {_near(name, known)}")
+        if names is not None and (len(set(names)) < max(2, len(names)) or not set(names) & METRICS.keys()):
+            rule = "`objectives` must be two or more, each once, with a metric among them"
+            raise ValueError(f"{rule}, got {list(names)}; a single one is the sweep's `objective`")
+        return names
+
+    @field_validator("warm_start")
+    @classmethod
+    def earlier_sweeps_do_not_repeat(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"`warm_start` must not repeat a sweep, got {list(names)}")
+        return names
+
+    @model_validator(mode="after")
+    def the_sampler_suits_the_search(self) -> Self:
+        endless = [name for name, space in self.axes.items() if isinstance(space, Range) and not space.whole]
+        if self.sampler == "bruteforce" and endless:
+            rule = "`sampler` bruteforce needs axes of choices or whole numbers"
+            raise ValueError(f"{rule}, got a range of {endless[0]}; list its values, or try sampler=tpe")
+        if self.sampler == "cmaes" and self.objectives:
+            raise ValueError("`sampler` cmaes has one objective, got `objectives`; try sampler=tpe, gp or nsgaii")
+        return self
+
+    def holds(self, values: Mapping[str, AxisValue]) -> bool:
+        """Whether all values are of these axes, and in their ranges or among their choices."""
+        return all(name in self.axes and _holds(self.axes[name], value) for name, value in values.items())
+
+
+class GridStage(Frozen):
+    grid: Grid
+
+
+class SearchStage(Frozen):
+    search: SearchSpec
+
+
+Stage = Annotated[Annotated[GridStage, Tag("grid")] | Annotated[SearchStage, Tag("search")], key_of("grid", "search")]

@@ -1,0 +1,188 @@
+"""The sweep file: what a user asks for. Frozen, unknown keys forbidden, free of torch and Ray."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, Tag, field_validator, model_validator
+
+from jit_sweep.redact import redact
+from jit_sweep.spec.schedulers import NoScheduler, SchedulerSpec
+from jit_sweep.spec.stages import GridStage, SearchStage, Stage, key_of
+from search_spaces.presets import merged, preset
+from trainables.config.evaluation import EvaluationConfig, Sampling
+from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
+from trainables.config.trial import AttentionMode, Parent, Precision, Recipe
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
+
+NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
+
+
+def _sweep_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+        raise ValueError(f"`name` must be {NAME_RULE}, got {name!r}")
+    return name
+
+
+def _without_password(uri: str) -> str:
+    if redact(uri) != uri:
+        raise ValueError(
+            "a URI must not carry a password; put credentials into the environment (PGPASSWORD, AWS_SECRET_ACCESS_KEY)"
+        )
+    return uri
+
+
+Uri = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
+
+
+class PackagedData(Frozen):
+    """A data set that comes with the program."""
+
+    name: Literal["emoji32"]
+    flip: bool = True
+
+
+class FileData(Frozen):
+    """An .npz file: `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
+
+    uri: Uri
+    holdout: PositiveInt | None = None
+    """Images to hold out where the file brings no `heldout` list."""
+    flip: bool = True
+
+
+DataSpec = Annotated[Annotated[PackagedData, Tag("name")] | Annotated[FileData, Tag("uri")], key_of("name", "uri")]
+
+
+class Baseline(Frozen):
+    """A preset, and what differs from it, written like the sections of a trial's configuration."""
+
+    preset: str
+    model: dict[str, Any] = {}
+    diffusion: dict[str, Any] = {}
+    optimiser: dict[str, Any] = {}
+    ema: tuple[dict[str, Any], ...] | None = None
+    """All averages anew; an empty list keeps none."""
+    batch_size: PositiveInt | None = None
+    precision: Precision | None = None
+    attention: AttentionMode | None = None
+    compile: bool | None = None
+    parent: Parent | None = None
+
+    @field_validator("preset")
+    @classmethod
+    def preset_is_known(cls, name: str) -> str:
+        preset(name)
+        return name
+
+    def recipe(self) -> Recipe:
+        """The preset with its overrides. pydantic.ValidationError: an override does not fit."""
+        over = self.model_dump(exclude={"preset"}, exclude_none=True)
+        return Recipe.model_validate(merged(preset(self.preset).model_dump(), over))
+
+
+class EvaluationSpec(Sampling):
+    """How every trial's samples are drawn and counted, before its clamp and its weights are known."""
+
+    t_eps_sample: Fraction | None = None
+    """None: the trial's own t_eps_train."""
+    weights: str | None = None
+    """None: the trial's first average, or its raw weights where it keeps none."""
+
+    def resolved(self, **missing: float | str) -> EvaluationConfig:
+        """The evaluation with `t_eps_sample` and `weights` where none were given."""
+        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True))
+
+
+class Budget(Frozen):
+    """When a trial is done, and when the sweep is: it ends cleanly before anything of this is overspent."""
+
+    images_per_trial: PositiveInt
+    rungs: PositiveInt = 4
+    """Equally spaced points, the last at the end, where the rung metric is measured and the ledger asked. Schedulers with a
+    `reduction` set their own."""
+    total_images: PositiveInt | None = None
+    """Images that all trials together may train on."""
+    gpu_hours: PositiveFloat | None = None
+    """GPU-hours of all attempts together; CPU-hours where a trial has no GPU."""
+    wall_hours: PositiveFloat | None = None
+    """Hours from the sweep's first start, in which it ran."""
+    trials: PositiveInt | None = None
+    """Trials that may begin."""
+
+
+class Resources(Frozen):
+    """What one trial gets, and how many run at once."""
+
+    workers: PositiveInt = 1
+    cpus: PositiveFloat = 1.0
+    """CPUs of each worker, and its torch threads."""
+    gpus: NonNegativeFloat = 0.0
+    """GPUs of each worker."""
+    concurrent: PositiveInt | None = None
+    """Most trials at once; None: as many as the cluster holds when the sweep starts."""
+    memory_gib: PositiveFloat | None = None
+    """Memory of each worker, which its micro-batch is chosen by; None: its GPU's own, and no limit on a CPU."""
+    micro_batch: PositiveInt | None = None
+    """Images a worker holds at once; None: as many of its share as memory holds."""
+    activation_checkpointing: bool | None = None
+    """Recompute activations in the backward pass; None: only where memory asks for it."""
+    checkpoint_interval_s: PositiveFloat = 60.0
+    """Most seconds of training that a lost worker costs."""
+    stall_s: PositiveFloat = 900.0
+    """A trial without an update, or a step of its evaluation, for this long counts as stalled."""
+
+    @model_validator(mode="after")
+    def a_part_of_a_gpu_has_its_memory_named(self) -> Self:
+        if 0 < self.gpus < 1 and self.memory_gib is None:
+            rule = "`memory_gib` must be given where workers share a GPU"
+            raise ValueError(f"{rule}, got gpus={self.gpus}; try its memory times {self.gpus}")
+        return self
+
+
+class Retention(Frozen):
+    """Which trained checkpoints are kept once a sweep has ended; those of registered models always are."""
+
+    best: PositiveInt | None = None
+    """Trials, the best by the objective, whose last checkpoint is kept; None keeps every trial's."""
+
+
+class SweepSpec(Frozen):
+    """A sweep file."""
+
+    name: Annotated[str, AfterValidator(_sweep_name)]
+    data: DataSpec
+    baseline: Baseline
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    objective: str
+    """A registered metric; its direction is the metric's own."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    budget: Budget
+    scheduler: SchedulerSpec = NoScheduler()
+    resources: Resources = Resources()
+    retention: Retention = Retention()
+    storage: Uri | None = None
+    """Checkpoints and sample grids; None: `store/` below the home."""
+    tracking: Uri | None = None
+    """MLflow tracking URI; None: `mlflow.db` below the home."""
+    ledger: Uri | None = None
+    """Database URI of the ledger; None: `ledger.db` below the home."""
+
+    @property
+    def rung_metric(self) -> str:
+        """What rungs measure and compare."""
+        return RUNG_METRIC if isinstance(self.scheduler, NoScheduler) else self.scheduler.metric
+
+    @field_validator("objective")
+    @classmethod
+    def objective_is_registered(cls, name: str) -> str:
+        if name not in METRICS:
+            raise ValueError(f"`objective` must be a registered metric: {', '.join(METRICS)}, got {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def first_search_needs_cells(self) -> Self:
+        for index, stage in enumerate(self.stages):
+            needs_cells = isinstance(stage, SearchStage) and stage.search.start == "best_cell"
+            if needs_cells and not any(isinstance(before, GridStage) for before in self.stages[:index]):
+                raise ValueError("`from: best_cell` needs a grid stage before it; write `from: baseline`")
+        return self

@@ -1,0 +1,1 @@
+"""Statistics that verdicts rest on. Imports nothing of the program."""

@@ -1,0 +1,89 @@
+"""What a cluster can reach: the form of its address, and which places of a sweep must not be local to the submitter."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from jit_sweep.errors import UserError
+from jit_sweep.home import PLACES
+from jit_sweep.redact import redact
+from jit_sweep.spec.sweep import FileData, SweepSpec
+
+
+@dataclass(frozen=True)
+class Address:
+    """A cluster's dashboard, where its Jobs API answers."""
+
+    url: str
+    loopback: bool
+    """The host is this machine's loopback interface. (A port forwarded from elsewhere looks the same.)"""
+
+
+def parsed_address(text: str) -> Address:
+    """The address of a cluster as the user gave it. UserError: not http(s)://HOST:PORT."""
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise UserError(
+            f"`--address` must be http://HOST:PORT of the cluster's dashboard (port 8265 by default), got {redact(text)!r}"
+        )
+    return Address(url=text.rstrip("/"), loopback=is_loopback(parts.hostname))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or literal address means this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
+    """Refuse every place that workers on other machines cannot reach. UserError: all of them, each by name."""
+    faults = [fault for key in PLACES if (fault := _fault(key, getattr(spec, key)))]
+    if isinstance(spec.data, FileData) and (fault := _fault("data.uri", spec.data.uri)):
+        faults.append(fault)
+    if faults:
+        lead = f"{cluster} is not this machine, so its workers must be able to reach every place the sweep names:"
+        raise UserError("\n".join([lead, *(f"  {fault}" for fault in faults)]))
+
+
+_VALID = {
+    "storage": "a URI such as s3://BUCKET/PREFIX, or an absolute path on a file system that all nodes share",
+    "tracking": "the URI of an MLflow server, such as http://HOST:5000",
+    "ledger": "the URI of a PostgreSQL database, such as postgresql://USER@HOST/DATABASE",
+    "data.uri": "a URI such as s3://BUCKET/images.npz, or an absolute path on a file system that all nodes share",
+}
+
+
+def _fault(key: str, uri: str | None) -> str | None:
+    if uri is None:
+        return f"`{key}` must be {_VALID[key]}, got none (its default lies in the submitter's home)"
+    reason = _why_local(uri) or ("a file" if key in ("tracking", "ledger") and _is_path(uri) else None)
+    return f"`{key}` must be {_VALID[key]}, got {redact(uri)!r} ({reason})" if reason else None
+
+
+def _why_local(uri: str) -> str | None:
+    parts = _split(uri)
+    if parts is not None and parts.scheme.startswith("sqlite"):
+        return "a sqlite file"
+    if parts is not None and parts.hostname and is_loopback(parts.hostname):
+        return "the loopback interface"
+    if _is_path(uri) and not Path(uri.removeprefix("file:")).is_absolute():
+        return "a relative path"
+    return None
+
+
+def _is_path(uri: str) -> bool:
+    return uri.startswith("file:") or "://" not in uri
+
+
+def _split(uri: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # raises on a port that is no number
+    except ValueError:
+        return None
+    return parts

@@ -1,0 +1,1 @@
+"""Ray: lanes, sweeps, submitted jobs."""

@@ -1,0 +1,308 @@
+"""The sweep's actor without Ray: what it answers to lanes, also after it was killed, and while its database is away."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from jit_sweep.executor.actor import SweepActor
+from jit_sweep.executor.assignment import TrialSettings
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.lease import TTL_S
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
+from jit_sweep.ledger.stop_requests import ask_to_stop
+from jit_sweep.plan.planner import Entry
+from jit_sweep.schedulers.decide import NEVER_STOP
+from tests.support.ledger import BOB, IMAGES, Desk, ended, planned, scored
+from tests.support.postgres import postgres
+from trainables.assignment import Assignment
+from trainables.data import DataError
+from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.lane.worker import BEAT_WAIT_S, LONGEST_SILENCE_S, MISTAKES, cause_of
+from trainables.networks.memory import Infeasible
+from trainables.report import Decision, Phase, Progress, Rung
+
+LANE = "lane-0"
+PLACE = {"rank": 0, "host": "node", "pid": 11, "node": "n0"}
+SOURCE = TrialSettings(
+    data="emoji32",
+    holdout=None,
+    storage="store",
+    rung_metric=RUNG_METRIC,
+    checkpoint_interval_s=60.0,
+    memory_bytes=None,
+    micro_batch=None,
+    activation_checkpointing=None,
+)
+PHASE = Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=48, activation_checkpointing=False)
+
+
+def entry(seed: int = 0) -> Entry:
+    return planned(arm={"prediction": "x"}, seed=seed)
+
+
+class Office:
+    """A desk and an actor that works for it, which can be killed and made again."""
+
+    def __init__(self, uri: str, *, silent_s: float = 45.0) -> None:
+        self.uri, self.silent_s = uri, silent_s
+        # The actor reads the real clock, and so must the lease.
+        self.desk = Desk(open_engine(uri), clock=_Real())
+        self.desk.plan(entry(0), entry(1))
+        self.actor = self.hired()
+
+    def hired(self) -> SweepActor:
+        lease = self.desk.lease
+        return SweepActor(
+            self.uri,
+            sweep=self.desk.name,
+            epoch=lease.epoch,
+            owner=Owner(*lease.owner),
+            settings=SOURCE,
+            decider=NEVER_STOP,
+            silent_s=self.silent_s,
+        )
+
+    async def offer(self, seed: int = 0, lane: str = LANE) -> dict[str, Any]:
+        return await self.actor.offer(lane, trial=entry(seed).trial_id, images=IMAGES, host="node", pid=7)
+
+    async def tell(self, sequence: int, report: Any, *, seed: int = 0, attempt: int = 1) -> dict[str, str]:
+        answer = self.actor.report(
+            LANE, trial=entry(seed).trial_id, attempt=attempt, sequence=sequence, report=report.model_dump_json()
+        )
+        return await answer
+
+    def attempts(self) -> list[AttemptRow]:
+        return self.desk.reader.attempts(self.desk.name)
+
+
+class _Real:
+    """The clock on the wall, where a desk has one that is set by hand."""
+
+    def __call__(self) -> float:
+        import time
+
+        return time.time()
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Callable[..., Office]:
+    return lambda **options: Office(f"sqlite:///{tmp_path}/ledger.db", **options)
+
+
+def run(story: Callable[[Office], Coroutine[Any, Any, None]], office: Callable[..., Office], **options: float) -> None:
+    async def told() -> None:
+        await story(office(**options))
+
+    asyncio.run(told())
+
+
+def test_a_trial_goes_through_the_letter_box_from_offer_to_outcome(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = (await office.offer())["key"]
+        work = await office.actor.take(LANE, place=PLACE, after="")
+        assert work is not None
+        assert (work["key"], work["attempt"]) == (key, 1)
+        assert Assignment.model_validate_json(work["assignment"]).trial == entry().trial
+        assert Decision.model_validate_json((await office.tell(1, PHASE))["decision"]).verdict == "go_on"
+        await office.tell(2, scored(entry(), {"heldout_v_error": 0.5}))
+        await office.tell(3, ended(entry()))
+        assert await office.actor.outcome(LANE, key=key) == {"outcome": "done", "images": IMAGES}
+        assert office.desk.row(entry()).state is EntryState.DONE
+
+    run(story, office)
+
+
+def test_an_offer_made_twice_opens_one_attempt(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        assert await office.offer() == await office.offer()
+        assert len(office.attempts()) == 1
+
+    run(story, office)
+
+
+def test_killed_in_the_middle_it_goes_on_with_the_same_attempt(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = (await office.offer())["key"]
+        await office.tell(1, PHASE)
+        office.actor = office.hired()
+        assert await office.offer() == {"key": key}
+        again = await office.actor.take(LANE, place=PLACE, after="")
+        assert again is not None
+        assert again["key"] == key
+        await office.tell(1, PHASE)  # its answer was lost
+        await office.tell(2, Progress(images=48, step=1, loss=1.0, images_per_second=1.0))
+        await office.tell(3, scored(entry(), {"heldout_v_error": 0.5}))
+        await office.tell(4, ended(entry()))
+        assert (await office.actor.outcome(LANE, key=key))["outcome"] == "done"  # type: ignore[index]
+        kinds = [str(event.kind) for event in office.desk.events()]
+        assert kinds.count("phase") == 1
+        assert [row.number for row in office.attempts()] == [1]
+
+    run(story, office)
+
+
+def test_what_an_attempt_says_after_it_was_replaced_is_fenced_off(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        await office.offer()
+        await office.actor.lost(LANE, detail="gone", cause="worker_lost")
+        assert (await office.offer(lane="lane-1"))["key"].endswith(":2")
+        before = office.desk.events()
+        answer = await office.tell(1, Rung(images=480, values={"heldout_v_error": 0.1}))
+        assert "has ended as failed" in answer["fenced"]
+        assert office.desk.events() == before
+
+    run(story, office)
+
+
+def test_a_run_that_was_taken_over_fences_its_lanes_off_and_stops(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = (await office.offer())["key"]
+        office.desk.lease.release()
+        Desk(office.desk.engine, owner=BOB, clock=office.desk.clock)
+        assert "was taken over" in (await office.tell(1, PHASE))["fenced"]
+        assert await office.actor.outcome(LANE, key=key) == {"outcome": "fenced", "images": 0}
+        assert await office.actor.beat(LANE, place=PLACE) is True
+        assert "bob" in (await office.actor.standing())[1]
+
+    run(story, office)
+
+
+def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = (await office.offer())["key"]
+        await office.actor.take(LANE, place=PLACE, after="")
+        outcome = await office.actor.outcome(LANE, key=key)  # waits for the watch
+        assert outcome is not None
+        assert (outcome["cause"], outcome["lane_over"], outcome["pids"]) == ("worker_lost", True, [("node", 11)])
+        assert "no sign of life" in str(office.attempts()[0].detail)
+        assert office.desk.row(entry()).state is EntryState.WAITING
+
+    run(story, office, silent_s=0.5)
+
+
+def test_a_worker_that_dies_while_the_actor_is_killed_is_missed_by_the_next(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = (await office.offer())["key"]
+        office.actor = office.hired()
+        outcome = await office.actor.outcome(LANE, key=key)
+        assert outcome is not None
+        assert outcome["cause"] == "worker_lost"
+
+    run(story, office, silent_s=0.5)
+
+
+def test_lanes_may_come_while_a_silent_one_is_given_up(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        keys = [(await office.offer(seed, lane=f"lane-{seed}"))["key"] for seed in (0, 1)]
+        for seed in (0, 1):
+            await office.actor.take(f"lane-{seed}", place=PLACE, after="")
+        waiting = [asyncio.ensure_future(office.actor.outcome(f"lane-{seed}", key=keys[seed])) for seed in (0, 1)]
+        number = 2
+        while not all(each.done() for each in waiting):
+            await office.actor.beat(f"lane-{number}", place=PLACE)
+            number += 1
+            await asyncio.sleep(0)
+        assert [each.result()["cause"] for each in waiting] == ["worker_lost"] * 2  # type: ignore[index]
+        assert not office.actor._ticking.done()
+
+    run(story, office, silent_s=0.5)
+
+
+def test_offers_that_overlap_open_one_attempt(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        first, second = await asyncio.gather(office.offer(), office.offer())
+        assert first == second
+        assert len(office.attempts()) == 1
+
+    run(story, office)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (MemoryError(), Cause.OUT_OF_MEMORY),
+        (OSError(28, "No space left on device"), Cause.STORAGE_ERROR),
+        (Infeasible("one image must fit"), Cause.INFEASIBLE),
+        (DataError("the data must be"), Cause.DATA_ERROR),
+        (ValueError("shapes do not match"), Cause.BUG),
+        (KeyError("x"), Cause.BUG),
+    ],
+)
+def test_what_a_trial_raises_has_a_cause_of_the_closed_list(error: Exception, cause: Cause) -> None:
+    assert cause_of(error) == cause
+    assert set(MISTAKES) <= set(Cause)
+
+
+def test_a_lane_that_hears_nothing_ends_before_another_run_may_begin() -> None:
+    assert LONGEST_SILENCE_S + BEAT_WAIT_S < TTL_S
+
+
+def test_a_stalled_worker_leaves_its_stacks_and_its_trial_waits(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = (await office.offer())["key"]
+        await office.actor.stalled(LANE, trial=entry().trial_id, attempt=1, detail="no step for 9 s\nthread main: ...")
+        outcome = await office.actor.outcome(LANE, key=key)
+        assert outcome is not None
+        assert (outcome["cause"], outcome["lane_over"]) == ("stalled", True)
+        assert "thread main" in str(office.attempts()[0].detail)
+        assert office.desk.row(entry()).state is EntryState.WAITING
+
+    run(story, office)
+
+
+def test_a_stop_asked_for_in_the_ledger_is_heard(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        ask_to_stop(office.desk.engine, office.desk.name, by="carol")
+        while not (await office.actor.standing())[0]:
+            await asyncio.sleep(0)
+        assert (await office.offer())["outcome"]["outcome"] == "stopping"
+        assert (await office.actor.standing())[1] == ""
+
+    run(story, office)
+
+
+def test_three_equal_bugs_stop_the_sweep(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        office.desk.plan(entry(2))
+        for seed in range(3):
+            await office.offer(seed)
+            bug = f'Traceback:\n  File "train.py", line 7, in f\nKeyError: {seed}'
+            await office.actor.failed(LANE, trial=entry(seed).trial_id, attempt=1, cause="bug", detail=bug)
+            assert (await office.actor.standing())[0] is (seed == 2)
+        assert "3 trials ended in the same error" in (await office.actor.standing())[1]
+        assert {office.desk.row(entry(seed)).cause for seed in range(3)} == {Cause.BUG}
+
+    run(story, office)
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    with postgres() as uri:
+        yield uri
+
+
+def test_a_report_waits_for_a_database_that_is_away() -> None:
+    with database() as uri:
+
+        async def story() -> None:
+            office = Office(uri)
+            await office.offer()
+            engine: Engine = office.desk.engine
+            with engine.connect() as blocker, blocker.begin():
+                blocker.exec_driver_sql("LOCK TABLE event IN ACCESS EXCLUSIVE MODE")
+                telling = asyncio.ensure_future(office.tell(1, PHASE))
+                backends = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                while not blocker.exec_driver_sql(backends).scalar():
+                    await asyncio.sleep(0)
+                killed = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                assert blocker.exec_driver_sql(killed).all()
+                assert not telling.done()
+            assert (await telling)["fenced"] == ""
+            assert [str(event.kind) for event in office.desk.events()][-1] == "phase"
+
+        asyncio.run(story())

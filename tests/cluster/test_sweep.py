@@ -1,0 +1,317 @@
+"""A real sweep through Ray, MLflow and the ledger, as a user runs it."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryState, EventKind
+from jit_sweep.spec.schedulers import SchedulerSpec
+from tests.support.cli import Running, environment, jit_sweep, rows_of
+from tests.support.ray_head import Head
+from tests.support.replay import judged, replayed
+from tests.support.sweep_files import tiny_sweep, write_sweep
+from trainables.assignment import Assignment
+from trainables.config.trial import TrialConfig
+from trainables.storage.checkpoint import Store
+from trainables.train import train
+
+LEARNING_RATES = [1e-3, 1e30]
+RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
+"""Waiting workers, and an actor that Ray makes once for all jobs of a cluster and keeps."""
+LONG = {"budget": {"images_per_trial": 24_000, "rungs": 12}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a sweep of two stages has run: a grid with two seeds and one arm that diverges, then a search."""
+    folder = tmp_path_factory.mktemp("finished")
+    grid = {"axes": {"learning_rate": LEARNING_RATES, "prediction": ["x"]}, "seeds": 2}
+    search = {
+        "from": "best_cell",
+        "trials": 2,
+        "axes": {"t_sampling": ["logit_normal", "uniform"], "t_mu": {"low": -1.0, "high": 0.0}},
+    }
+    file = write_sweep(folder, stages=[{"grid": grid}, {"search": search}], budget={"images_per_trial": 64, "rungs": 2})
+    done = jit_sweep("run", file, cwd=folder)
+    (folder / "said.txt").write_text(done.stdout)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return folder
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return rows_of("leaderboard", "tiny", cwd=folder)
+
+
+def test_a_sweep_scores_every_trial_that_can_be_scored_and_names_the_others(finished: Path) -> None:
+    arms = {row["cell"]["learning_rate"]: row for row in rows(finished) if row["kind"] == "arm"}
+    assert arms[1e-3]["scored"] == 2
+    assert arms[1e-3]["metrics"]["fd_efflite0_96"]["n"] == 2
+    assert arms[1e30]["diverged"] == 2
+    assert arms[1e30]["metrics"] == {}
+    assert all(trial["first_bad_step"] >= 1 for trial in arms[1e30]["trials"])
+
+
+def test_a_search_proposes_its_trials_from_the_best_cell_and_stands_in_a_table_of_its_own(finished: Path) -> None:
+    searched = [row for row in rows(finished) if row["kind"] == "search"]
+    assert len(searched) == 2
+    assert all(("t_mu" in row["cell"]) == (row["cell"]["t_sampling"] == "logit_normal") for row in searched)
+    reader = LedgerReader(open_engine(f"sqlite:///{finished}/.jit-sweep/ledger.db"))
+    assert {row.trial.optimiser.learning_rate for row in reader.entries("tiny") if row.origin == "search"} == {1e-3}
+
+
+def test_the_end_shows_tables_pictures_and_the_next_commands(finished: Path) -> None:
+    said = (finished / "said.txt").read_text()
+    for part in (
+        "held-out real images",
+        "search trials",
+        "2 diverged",
+        "tiny-samples.png",
+        "jit-sweep ui tiny",
+        "jit-sweep promote tiny",
+    ):
+        assert part in said
+    assert (finished / ".jit-sweep" / "store" / "tiny-samples.png").read_bytes().startswith(b"\x89PNG")
+    assert "Traceback" not in said
+
+
+def test_a_second_run_prints_the_same_result_and_starts_nothing(finished: Path) -> None:
+    before = rows(finished)
+    done = jit_sweep("run", "sweep.yaml", cwd=finished)
+    assert done.returncode == 1
+    assert "attempt" not in done.stdout
+    assert rows(finished) == before
+
+
+def test_a_changed_baseline_under_the_same_name_is_refused_with_what_changed(finished: Path, tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, evaluation={"n": 16})
+    done = jit_sweep("run", file, "--home", str(finished / ".jit-sweep"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "evaluation.n" in done.stderr
+    assert "rename the sweep" in done.stderr
+
+
+def test_a_trial_in_a_warm_lane_equals_the_same_trial_in_this_process_bit_for_bit(finished: Path, tmp_path: Path) -> None:
+    reader = LedgerReader(open_engine(f"sqlite:///{finished}/.jit-sweep/ledger.db"))
+    entry = [row for row in reader.entries("tiny") if row.arm.get("learning_rate") == 1e-3][-1]
+    lane = next(row.lane for row in reader.attempts("tiny") if row.trial_id == entry.trial_id)
+    assert sum(row.lane == lane for row in reader.attempts("tiny")) > 1
+    cold = Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path))
+    torch.set_num_threads(1)
+    list(train(cold))
+    assert_same_weights(finished / ".jit-sweep" / "store", tmp_path, entry.trial, entry.images)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_lane_of_several_workers_trains_what_a_lane_of_one_does_but_for_rounding(
+    finished: Path, tmp_path: Path, workers: int
+) -> None:
+    grid = {"axes": {"learning_rate": LEARNING_RATES[:1], "prediction": ["x"]}, "seeds": 1}
+    resources = {"workers": workers, "cpus": 0.5, "memory_gib": 1.0, "micro_batch": 1, "activation_checkpointing": True}
+    file = write_sweep(tmp_path, stages=[{"grid": grid}], budget={"images_per_trial": 64, "rungs": 2}, resources=resources)
+    done = jit_sweep("run", file, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    trial = reader.entries("tiny")[0].trial
+    phases = [event.data for event in reader.events_since("tiny", 0, limit=1000) if event.kind is EventKind.PHASE]
+    told = [(phase["workers"], phase["micro_batch"], phase["activation_checkpointing"]) for phase in phases]
+    assert told == [(workers, 1, True)]
+    one, several = (Store(str(folder / ".jit-sweep" / "store")) for folder in (finished, tmp_path))
+    commits = [store.latest(trial.id, most_images=64) for store in (one, several)]
+    assert commits[0] is not None
+    assert commits[1] is not None
+    alone, together = one.read(commits[0]).tensors["model"], several.read(commits[1]).tensors["model"]
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def assert_same_weights(a: Path, b: Path, trial: TrialConfig, images: int) -> None:
+    both = []
+    for store in (Store(str(a)), Store(str(b))):
+        commit = store.latest(trial.id, most_images=images)
+        assert commit is not None
+        assert commit.images == images
+        both.append(store.read(commit).tensors)
+    for part in ("model", "ema", "optimiser"):
+        assert both[0][part].keys() == both[1][part].keys()
+        assert all(torch.equal(tensor, both[1][part][name]) for name, tensor in both[0][part].items())
+
+
+def test_status_tells_how_every_trial_stands(finished: Path) -> None:
+    states = [row["state"] for row in rows_of("status", "tiny", cwd=finished)]
+    assert sorted(states) == ["diverged"] * 2 + ["done"] * 4
+    assert [row["name"] for row in rows_of("status", cwd=finished)] == ["tiny"]
+
+
+def test_promote_registers_the_median_seed_once_and_its_files_can_be_sampled_and_exported(finished: Path) -> None:
+    promoted = rows_of("promote", "tiny", "--name", "faces", cwd=finished)[0]
+    assert promoted["changed"] is True
+    assert rows_of("promote", "tiny", "--name", "faces", cwd=finished)[0]["changed"] is False
+    assert jit_sweep("sample", "faces", "--out", "faces.png", "--n", "4", cwd=finished).returncode == 0
+    assert (finished / "faces.png").read_bytes().startswith(b"\x89PNG")
+    assert jit_sweep("export", "faces", "faces", cwd=finished).returncode == 0
+    files = {path.name for path in (finished / "faces").iterdir()}
+    assert files == {"model.safetensors", "config.json", "scores.json", "lineage.json"}
+    assert json.loads((finished / "faces" / "lineage.json").read_text())["sweep"] == "tiny"
+
+
+def test_a_searched_trial_is_promoted_by_name_only_and_marked(finished: Path) -> None:
+    trial = next(row["trial"] for row in rows(finished) if row["kind"] == "search")
+    promoted = rows_of("promote", "tiny", "--trial", trial, "--name", "searched", cwd=finished)[0]
+    assert (promoted["trial"], promoted["unreplicated"]) == (trial, True)
+
+
+def test_ui_serves_mlflow_with_a_link_that_opens_on_the_sweep_and_ends_when_interrupted(finished: Path) -> None:
+    with Running("ui", "tiny", "--port", "0", cwd=finished) as command:
+        command.until(lambda said: "Ctrl-C ends it" in said)
+        assert "tags.sweep%20%3D%20%22tiny%22" in command.said
+        address = command.said.split("MLflow: ")[1].split()[0]
+        with urllib.request.urlopen(f"{address}/health", timeout=10) as answer:
+            assert answer.read() == b"OK"
+        assert command.end(signal.SIGINT) == 0
+
+
+def begun(said: str) -> int:
+    """How many trials have reached a rung."""
+    return len({line.split()[1] for line in said.splitlines() if "heldout_v_error" in line})
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, "stop"])
+def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(
+    tmp_path: Path, kind: signal.Signals | str
+) -> None:
+    file = write_sweep(tmp_path, **LONG)
+    with Running("run", file, cwd=tmp_path) as command:
+        command.until(lambda said: begun(said) == 2)
+        if isinstance(kind, signal.Signals):
+            assert command.end(kind) == 130
+        else:
+            asked = jit_sweep("stop", "tiny", cwd=tmp_path)
+            assert "the same `jit-sweep run` goes on" in asked.stdout, asked.stdout + asked.stderr
+            assert command.wait() == 130
+            assert "nobody runs it" in jit_sweep("stop", "tiny", cwd=tmp_path).stdout
+        assert "the same command goes on" in command.said
+    stopped = rows_of("status", "tiny", cwd=tmp_path)
+    assert {row["state"] for row in stopped} == {"paused"}
+    assert all(0 < row["images_done"] < row["images"] for row in stopped)
+    if kind is not signal.SIGINT:
+        return
+
+    resumed = jit_sweep("run", file, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    entry = reader.entries("tiny")[0]
+    list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
+
+
+def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_waited(tmp_path: Path) -> None:
+    scheduler = {"kind": "promotion", "first_rung": {"images": 16}, "reduction": 2, "s_train": 0.0}
+    grid = {"axes": {"learning_rate": [2e-3, 1e-4, 1e-3, 1e30]}, "contrasts": []}
+    budget = {"images_per_trial": 64}
+    resources = {"cpus": 1, "concurrent": 1}
+    file = write_sweep(tmp_path, stages=[{"grid": grid}], scheduler=scheduler, budget=budget, resources=resources)
+    done = jit_sweep("run", file, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr  # one diverges
+    assert "stopped early" in done.stdout
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    entries = reader.entries("tiny")
+    assert sorted(str(row.state) for row in entries) == ["diverged", "done", "pruned", "pruned"]
+    (best,) = (row for row in entries if row.state is EntryState.DONE)
+    assert best.attempt is not None
+    assert best.attempt.number > 1, "the first to come waits for others to be compared with"
+    (tmp_path / "whole").mkdir()
+    list(train(Assignment(trial=best.trial, images=best.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", best.trial, best.images)
+    pruned = next(row for row in entries if row.state is EntryState.PRUNED)
+    assert (
+        f"was stopped early: place {pruned.why.split()[1]} of"
+        in jit_sweep("status", "tiny", "--why", pruned.trial_id, cwd=tmp_path).stdout
+    )
+    assert replayed(reader, "tiny", TypeAdapter(SchedulerSpec).validate_python(scheduler)) == judged(reader, "tiny")
+
+
+MISSING_PARENT = {"baseline": {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}}
+NO_MEMORY = {"resources": {"workers": 1, "cpus": 1, "memory_gib": 1e-4}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause", "begins"),
+    [
+        (MISSING_PARENT, "data_error", "`parent` must have a checkpoint at 8 images"),
+        (NO_MEMORY, "infeasible", "one image must fit a worker's memory"),
+    ],
+    ids=["missing parent", "no memory"],
+)
+def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(
+    tmp_path: Path, changes: dict[str, Any], cause: str, begins: str
+) -> None:
+    done = jit_sweep("run", write_sweep(tmp_path, **changes), cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "0 of 1 (1 failed)" in done.stdout
+    assert {row["cause"] for row in rows_of("status", "tiny", cwd=tmp_path)} == {cause}
+    [detail] = {row["detail"] for row in rows_of("status", "tiny", cwd=tmp_path)}
+    assert detail.startswith(begins)
+
+
+def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
+    with Running("run", write_sweep(tmp_path, **LONG), cwd=tmp_path) as command:
+        command.until(lambda said: begun(said) == 2)
+        command.process.send_signal(signal.SIGINT)
+        command.until(lambda said: "interrupt again to end at once" in said)
+        assert command.end(signal.SIGINT) == 130
+        assert "the same command goes on" not in command.said
+
+
+def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persistent_head(tmp_path: Path, head: Head) -> None:
+    file = write_sweep(tmp_path, **LONG, resources={"cpus": 1, "checkpoint_interval_s": 0.5})
+    arguments = ("run", file, "--address", head.address)
+    before = {process.pid for process in head.processes()}
+    with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
+        command.until(lambda said: begun(said) == 2)
+        command.end(signal.SIGKILL)
+    with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
+        command.until(lambda said: begun(said) >= 1)
+        workers = [process for process in head.processes() if "RayTrainWorker" in " ".join(process.cmdline())]
+        workers[0].kill()
+        assert command.wait() == 0, command.said
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    attempts = reader.attempts("tiny")
+    assert sorted(row.outcome or "" for row in attempts) == ["done", "done", "driver_lost", "driver_lost", "failed"]
+    assert [str(row.cause) for row in attempts if row.outcome == "failed"] == ["worker_lost"]
+    first_reports = {
+        (event.trial_id, event.attempt): event.data["images"]
+        for event in reversed(reader.events_since("tiny", 0, limit=100_000))
+        if event.kind is EventKind.PROGRESS
+    }
+    resumed = [images for (_, attempt), images in first_reports.items() if attempt == 2]
+    assert all(images > 1000 for images in resumed)
+    entry = reader.entries("tiny")[0]
+    list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
+    assert left_behind(head, before) == []
+
+
+def left_behind(head: Head, before: set[int]) -> list[str]:
+    """Placement groups and actors' processes that are still there."""
+    ask = (
+        "import ray, json; from ray.util import placement_group_table\n"
+        f"ray.init(address={head.address!r}, log_to_driver=False)\n"
+        "print(json.dumps([g['state'] for g in placement_group_table().values() if g['state'] != 'REMOVED']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env=environment(head.home, **head.client_env), capture_output=True, text=True, check=True
+    )
+    groups: list[str] = json.loads(done.stdout.strip().splitlines()[-1])
+    titles = [" ".join(process.cmdline()).strip() for process in head.processes() if process.pid not in before]
+    return groups + [title for title in titles if title.startswith("ray::") and not title.startswith(RAYS_OWN)]

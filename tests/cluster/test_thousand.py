@@ -1,0 +1,124 @@
+"""Many trials with failures in between: each ends as it should, once, and the ledger adds up."""
+
+import json
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryRow, EntryState
+from tests.support.cli import Running, environment
+from tests.support.paths import TOP
+from tests.support.sweep_files import write_sweep
+
+pytestmark = pytest.mark.timeout(1200)
+
+MIB = 2**20
+MOST_GROWTH = 200 * MIB
+"""A driver's memory over 900 trials."""
+
+
+class Fates(NamedTuple):
+    """What a trial's attempts and its entry must say."""
+
+    attempts: list[tuple[str | None, str | None]]
+    """Outcome and cause of each."""
+    state: EntryState
+
+
+LOST, DONE = ("failed", Cause.WORKER_LOST), ("done", None)
+ENDS = {
+    "scored": Fates([DONE], EntryState.DONE),
+    "diverged": Fates([("diverged", Cause.DIVERGED)], EntryState.DIVERGED),
+    "raises": Fates([LOST, DONE], EntryState.DONE),
+    "exits": Fates([LOST, DONE], EntryState.DONE),
+    "stalls": Fates([LOST, DONE], EntryState.DONE),
+}
+
+
+def by_trial(reader: LedgerReader, sweep: str) -> dict[str, list[AttemptRow]]:
+    found: defaultdict[str, list[AttemptRow]] = defaultdict(list)
+    for attempt in reader.attempts(sweep):
+        found[attempt.trial_id].append(attempt)
+    return dict(found)
+
+
+def check_books(reader: LedgerReader, sweep: str, rows: list[EntryRow]) -> None:
+    """Every attempt is closed and has its cost; what has no score has a cause; nothing is trained after its end."""
+    attempts = by_trial(reader, sweep)
+    assert reader.open_attempts(sweep) == []
+    costs = {(cost.trial_id, cost.attempt) for cost in reader.cost(sweep)}
+    assert costs == {(attempt.trial_id, attempt.number) for each in attempts.values() for attempt in each}
+    scores = Counter(score.trial_id for score in reader.scores(sweep))
+    for row in rows:
+        assert (scores[row.trial_id], row.cause is None) in ((1, True), (0, False)), row
+    for each in attempts.values():
+        assert [attempt.number for attempt in each] == list(range(1, len(each) + 1))
+        assert all(attempt.outcome == "failed" for attempt in each[:-1])
+        assert each[-1].outcome in ("done", "diverged")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], LedgerReader]:
+    """What a process says that has driven the thousand trials, and their ledger."""
+    folder = tmp_path_factory.mktemp("thousand")
+    command = [sys.executable, "-m", "tests.support.sham_lanes", str(folder)]
+    done = subprocess.run(command, cwd=TOP, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return json.loads(done.stdout.splitlines()[-1]), LedgerReader(open_engine(f"sqlite:///{folder}/ledger.db"))
+
+
+def test_each_of_a_thousand_trials_ends_as_its_fate_has_it_and_once(run: tuple[dict[str, Any], LedgerReader]) -> None:
+    from tests.support.sham_lanes import fate_of  # starts Ray's import
+
+    said, reader = run
+    assert (said["state"], said["reason"]) == ("done", "")
+    rows, attempts = reader.entries("thousand"), by_trial(reader, "thousand")
+    assert len(rows) == len(attempts) == 1000
+    assert Counter(fate_of(row.trial_id) for row in rows).keys() == ENDS.keys()
+    for row in rows:
+        expected = ENDS[fate_of(row.trial_id)]
+        assert [(attempt.outcome, attempt.cause) for attempt in attempts[row.trial_id]] == expected.attempts, row
+        assert row.state is expected.state
+    check_books(reader, "thousand", rows)
+
+
+def test_a_thousand_trials_go_over_few_lanes_but_for_those_that_died(run: tuple[dict[str, Any], LedgerReader]) -> None:
+    attempts = run[1].attempts("thousand")
+    died = {attempt.lane for attempt in attempts if attempt.outcome == "failed"}
+    assert len({attempt.lane for attempt in attempts} - died) <= 8
+
+
+def test_a_driver_holds_little_more_after_a_thousand_trials_than_after_a_hundred(
+    run: tuple[dict[str, Any], LedgerReader],
+) -> None:
+    said = run[0]
+    assert 0 < said["growth_bytes"] < MOST_GROWTH, f"{said['growth_bytes'] / MIB:.0f} MiB"
+
+
+def workers(command: Running) -> list[psutil.Process]:
+    """The Train workers of a command's own cluster."""
+    below = psutil.Process(command.process.pid).children(recursive=True)
+    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+
+
+def test_thirty_trials_in_real_lanes_lose_nothing_to_divergence_and_a_killed_worker(tmp_path: Path) -> None:
+    grid = {"axes": {"learning_rate": [1e-3, 2e-3, 1e30], "prediction": ["x"]}, "seeds": 10}
+    budget = {"images_per_trial": 800, "rungs": 2}
+    with Running("run", write_sweep(tmp_path, stages=[{"grid": grid}], budget=budget), cwd=tmp_path) as command:
+        command.until(lambda said: said.count("heldout_v_error") >= 6)
+        workers(command)[0].kill()
+        assert command.wait() == 1, command.said
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db", create=False))
+    rows = reader.entries("tiny")
+    states = Counter((row.arm["learning_rate"], row.state) for row in rows)
+    assert states == {(1e-3, EntryState.DONE): 10, (2e-3, EntryState.DONE): 10, (1e30, EntryState.DIVERGED): 10}
+    lost = [attempt for attempt in reader.attempts("tiny") if attempt.outcome == "failed"]
+    assert [attempt.cause for attempt in lost] == [Cause.WORKER_LOST]
+    check_books(reader, "tiny", rows)

@@ -1,0 +1,192 @@
+"""What only a GPU can show: draws made there, no waiting for the device, flash attention, and memory as the model has it."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from torch import Tensor
+
+from search_spaces.presets import preset
+from tests.support.images import NoiseImages
+from tests.support.trials import batch, lively, small_model, small_trial
+from trainables.config.trial import DataConfig, TrialConfig
+from trainables.draws.philox import PhiloxDraws, Purpose, philox, signed
+from trainables.networks.cost import mlp_hidden
+from trainables.networks.memory import Fit, peak_bytes
+from trainables.training.batches import draws_on
+from trainables.training.learner import HEARD_AFTER, Learner
+from trainables.training.workers import Ask, Workers
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+GPU = torch.device("cuda")
+
+
+IMAGES = NoiseImages(64, size=16, classes=5)
+
+
+@pytest.fixture
+def _no_waiting() -> Iterator[None]:
+    """Any call that makes the host wait for the device raises."""
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+def learner(*, micro_batch: int = 8, **changes: object) -> Learner:
+    trial = small_trial(device="cuda", batch_size=8, **changes)
+    return Learner(trial, IMAGES, workers=Workers(), how=Fit(micro_batch, activation_checkpointing=False))
+
+
+@pytest.mark.parametrize(("seed", "purpose", "first"), [(0, 0, 0), (12345, 3, 7), (2**53, 8, 2**40)])
+def test_the_integers_drawn_on_the_device_are_numpys(seed: int, purpose: int, first: int) -> None:
+    from trainables.draws.device import DeviceDraws
+
+    words = DeviceDraws(seed, GPU).words((seed, purpose), first=first, blocks=1000)
+    assert torch.equal(words.cpu(), signed(philox((seed, purpose), first=first, blocks=1000)))
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (3, 5, 7)])
+def test_the_numbers_drawn_on_the_device_are_the_hosts(shape: tuple[int, ...]) -> None:
+    device, host = draws_on(GPU, seed=5), PhiloxDraws(5)
+    found = device.normal(Purpose.NOISE, first=3, count=9, shape=shape)
+    torch.testing.assert_close(found.cpu(), host.normal(Purpose.NOISE, first=3, count=9, shape=shape), rtol=1e-5, atol=2e-6)
+    times = device.uniform(Purpose.TIME, first=3, count=99)
+    assert torch.equal(times.cpu(), host.uniform(Purpose.TIME, first=3, count=99))
+
+
+@pytest.mark.usefixtures("_no_waiting")
+@pytest.mark.parametrize(
+    "changes", [{}, {"precision": "bf16"}, {"optimiser": {"grad_clip": 0.1}}], ids=["fp32", "bf16", "clip"]
+)
+def test_no_update_waits_for_the_device(changes: dict[str, object]) -> None:
+    trained = learner(micro_batch=4, **changes)
+    trained.update()
+    torch.cuda.set_sync_debug_mode("error")
+    for _ in range(3):
+        trained.update()
+
+
+def test_the_check_for_waiting_can_fail() -> None:
+    torch.cuda.set_sync_debug_mode("error")
+    with pytest.raises(RuntimeError, match="synchroniz"):
+        torch.ones((), device=GPU).item()
+    torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_gpu_trains_what_a_cpu_does() -> None:
+    on_gpu = learner()
+    on_cpu = Learner(small_trial(batch_size=8), IMAGES, workers=Workers())
+    for _ in range(4):
+        on_gpu.update()
+        on_cpu.update()
+    assert on_gpu.health.mean_loss() == pytest.approx(on_cpu.health.mean_loss(), rel=1e-4)
+
+
+def test_the_same_trial_on_one_gpu_gives_the_same_weights_bit_for_bit() -> None:
+    first, second = learner(precision="bf16"), learner(precision="bf16")
+    for trained in (first, second):
+        for _ in range(5):
+            trained.update()
+    pairs = zip(first.network.parameters(), second.network.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_compiled_step_serves_the_next_trials_and_gives_their_weights_again() -> None:
+    def weights(seed: int, mu: float) -> list[Tensor]:
+        changes = {"t_sampling": {"kind": "logit_normal", "mu": mu}}
+        trained = learner(compile=True, seed=seed, precision="bf16", diffusion=changes)
+        for _ in range(3):
+            trained.update()
+        return [parameter.detach().clone() for parameter in trained.network.parameters()]
+
+    first = weights(0, -0.8)
+    for seed in range(1, 12):
+        weights(seed, -0.8 + 0.1 * seed)
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(0, -0.8), strict=True))
+
+
+def test_flash_attention_is_used_where_it_is_asked_for_and_demanded_loudly() -> None:
+    flash, plain = (learner(attention=mode, precision="bf16") for mode in ("flash", "fp32"))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        flash.update()
+    assert any("flash" in event.key for event in profile.key_averages())
+    for trained in (flash, plain):
+        for _ in range(3):
+            trained.update()
+    assert flash.step == plain.step + 1
+    odd = learner(model=small_model(width=4 * 260, heads=4), attention="flash", precision="bf16")
+    with pytest.raises(RuntimeError, match="No available kernel"):
+        odd.update()
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    """A worker's process: update until the lead's wish to stop is heard; leave the weights."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    trained = Learner(small_trial(device="cuda", batch_size=8), IMAGES, workers=Workers(rank=rank, size=2))
+    asked = iter([Ask.NOTHING, Ask.STOP])
+    while not trained.update(ask=next(asked, Ask.NOTHING) if rank == 0 else Ask.NOTHING):
+        assert trained.step < 50
+    weights = [parameter.detach().cpu() for parameter in trained.network.parameters()]
+    torch.save(weights, f"{folder}/weights-{trained.step}-{rank}")
+    dist.destroy_process_group()
+
+
+def test_workers_hear_the_lead_two_updates_later_and_together_and_train_what_one_does(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    steps = 2 + HEARD_AFTER
+    together = [torch.load(tmp_path / f"weights-{steps}-{rank}", weights_only=True) for rank in range(2)]
+    alone = learner()
+    for _ in range(steps):
+        alone.update()
+    for a, b, c in zip(*together, alone.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c.detach().cpu(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_hidden_width_that_is_no_multiple_of_eight_computes_what_a_cpu_does(precision: str) -> None:
+    model = small_model(width=40, heads=2)
+    assert mlp_hidden(model) % 8
+    z, t, y = batch()
+    network = lively(small_trial(model, precision=precision))
+    with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+        found = copy.deepcopy(network).to(GPU)(z.to(GPU), t.to(GPU), y.to(GPU))
+    tolerance = 1e-4 if precision == "fp32" else 5e-2
+    expected = network(z, t, y)
+    assert float((found.cpu() - expected).norm() / expected.norm()) < tolerance
+
+
+def of_preset(name: str, *, image_size: int, **changes: object) -> TrialConfig:
+    data = DataConfig(digest="none", image_size=image_size, num_classes=1000)
+    recipe = preset(name).model_dump()
+    return TrialConfig.model_validate({**recipe, "data": data, "device": "cuda", "batch_size": 64, **changes})
+
+
+PEAKS = [
+    ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {}),
+    ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {}),
+    ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {}),
+    ("jit-b/2", 128, Fit(4, activation_checkpointing=True), {}),
+    ("jit-b/4", 64, Fit(8, activation_checkpointing=False), {"attention": "fp32"}),
+    ("jit-l/16", 256, Fit(8, activation_checkpointing=False), {}),
+    ("jit-s/8", 64, Fit(64, activation_checkpointing=False), {"precision": "fp32"}),
+    ("dit-s/4", 64, Fit(32, activation_checkpointing=False), {}),
+]
+
+
+@pytest.mark.parametrize(("name", "image_size", "how", "changes"), PEAKS, ids=lambda value: str(value))
+def test_the_memory_model_follows_the_measured_peak(name: str, image_size: int, how: Fit, changes: dict[str, object]) -> None:
+    trial = of_preset(name, image_size=image_size, **{"batch_size": how.micro_batch, **changes})
+    images = NoiseImages(64, size=image_size, classes=1000)
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    trained = Learner(trial, images, workers=Workers(), how=how)
+    trained.update()
+    torch.cuda.reset_peak_memory_stats()
+    trained.update()
+    measured = torch.cuda.max_memory_allocated() - before
+    ratio = peak_bytes(trial, how) / measured
+    assert 0.95 < ratio < 1.3, f"modelled {peak_bytes(trial, how) / 2**30:.2f} GiB, measured {measured / 2**30:.2f}"

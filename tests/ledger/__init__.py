@@ -1,0 +1,1 @@
+"""The ledger on sqlite and on PostgreSQL."""

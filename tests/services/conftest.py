@@ -1,0 +1,6 @@
+"""Real services: an S3 server, an MLflow store and server, processes of the program's own."""
+
+from tests.support.mlflow import empty_mlflow, store
+from tests.support.s3 import running_s3, s3
+
+__all__ = ["empty_mlflow", "running_s3", "s3", "store"]

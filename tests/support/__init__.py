@@ -1,0 +1,1 @@
+"""What tests share: factories, ledgers, servers, clusters and the command line."""

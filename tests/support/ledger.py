@@ -1,0 +1,168 @@
+"""A ledger with one sweep on the desk: planned entries, a clock that is set by hand, and trials told in a few words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Engine, select
+
+from jit_sweep.ledger.lease import Lease, acquire
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import AttemptRow, EntryRow, EventRow, Owner
+from jit_sweep.ledger.schema import metadata
+from jit_sweep.ledger.writer import LedgerWriter
+from jit_sweep.plan.planner import Entry
+from jit_sweep.schedulers.decide import NEVER_STOP, Decider
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.network import ModelConfig
+from trainables.config.trial import DataConfig, DiffusionConfig, OptimiserConfig, TrialConfig
+from trainables.report import Ended, Report, Scored, TrialOutcome
+
+OBJECTIVE = "fd_efflite0_96"
+IMAGES = 960
+FACTS = {
+    "baseline": {"model": {"width": 32, "depth": 2}, "batch_size": 48},
+    "data": {"digest": "d" * 12, "flip": True},
+    "objective": OBJECTIVE,
+    "evaluation": {"n": 64, "steps": 10},
+}
+ALICE = Owner(host="elsewhere", pid=7, user="alice", started_at=1000.0)
+BOB = Owner(host="nowhere", pid=8, user="bob", started_at=1001.0)
+
+
+@dataclass
+class HandClock:
+    """Time that passes only when a test says so."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def trial(*, seed: int = 0, digest: str = "d" * 12, **axes: Any) -> TrialConfig:
+    prediction = {"prediction": axes["prediction"]} if "prediction" in axes else {}
+    rate = {"learning_rate": axes["learning_rate"]} if "learning_rate" in axes else {}
+    return TrialConfig(
+        data=DataConfig(digest=digest, image_size=32, num_classes=4),
+        model=ModelConfig(patch_size=axes.get("patch_size", 16), width=32, depth=2, heads=2, class_tokens=0),
+        diffusion=DiffusionConfig(**prediction),
+        optimiser=OptimiserConfig(**rate),
+        batch_size=48,
+        seed=seed,
+    )
+
+
+def planned(
+    *,
+    arm: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    stage: int = 0,
+    position: int = 0,
+    images: int = IMAGES,
+    n: int = 64,
+    origin: Literal["grid", "search"] = "grid",
+    gates: tuple[int, ...] = (),
+    race: str = "",
+    protected: bool = False,
+) -> Entry:
+    """A planned entry; its rungs are its gates and its end, or half its budget and its end where it has no gates."""
+    return Entry(
+        stage=stage,
+        position=position,
+        arm=dict(arm or {}),
+        seed=seed,
+        trial=trial(seed=seed, **(arm or {})),
+        images=images,
+        evaluation=EvaluationConfig(n=n, steps=10),
+        rungs=(*(gates or (images // 2,)), images),
+        origin=origin,
+        gates=gates,
+        race=race,
+        protected=protected,
+    )
+
+
+def scored(entry: Entry, values: Mapping[str, float], *, heldout: Mapping[str, float] | None = None) -> Scored:
+    return Scored(
+        images=entry.images,
+        evaluation=entry.evaluation.id,
+        n=entry.evaluation.n,
+        values=dict(values),
+        heldout=dict(heldout or {}),
+        grid="file:///grid.png",
+    )
+
+
+def ended(
+    entry: Entry, outcome: TrialOutcome = "done", *, images: int | None = None, first_bad_step: int | None = None
+) -> Ended:
+    return Ended(
+        images=entry.images if images is None else images,
+        outcome=outcome,
+        cause="" if outcome == "done" else f"it {outcome}",
+        first_bad_step=first_bad_step,
+        train_s=10.0,
+        evaluation_s=2.0,
+        checkpoint_s=1.0,
+    )
+
+
+def contents(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    """All that a ledger holds."""
+    with engine.connect() as connection:
+        rows = {table.name: connection.execute(select(table)).all() for table in metadata.sorted_tables}
+    return {name: sorted(map(tuple, found), key=repr) for name, found in rows.items()}
+
+
+@dataclass
+class Desk:
+    """One sweep in a ledger."""
+
+    engine: Engine
+    name: str = "mine"
+    owner: Owner = ALICE
+    clock: HandClock = field(default_factory=HandClock)
+    decider: Decider = NEVER_STOP
+
+    def __post_init__(self) -> None:
+        self.lease: Lease = acquire(self.engine, self.name, self.owner, clock=self.clock)
+        self.reader = LedgerReader(self.engine)
+        self.judged_by(self.decider)
+
+    def judged_by(self, decider: Decider) -> None:
+        """Register the sweep, or take it up again, with this scheduler."""
+        self.decider = decider
+        self.writer = LedgerWriter(self.engine, self.lease, decider=decider, clock=self.clock)
+        spec = {"name": self.name, "scheduler": decider.scheduler.model_dump(mode="json")}
+        self.writer.register(self.name, fingerprint="f1", facts=FACTS, spec=spec)
+
+    def plan(self, *entries: Entry) -> None:
+        self.writer.add_entries(self.name, entries)
+
+    def begin(self, entry: Entry) -> AttemptRow:
+        opened = self.writer.begin(self.name, entry.trial_id, entry.images, lane="lane-0", host="node", pid=11)
+        assert opened is not None
+        return opened
+
+    def tell(self, attempt: AttemptRow, *reports: Report, first: int = 0) -> None:
+        for sequence, report in enumerate(reports, start=first):
+            self.writer.report(attempt.trial_id, attempt.number, sequence, report)
+
+    def train(self, entry: Entry, values: Mapping[str, float]) -> AttemptRow:
+        """Plan a trial and see it through to its score."""
+        self.plan(entry)
+        attempt = self.begin(entry)
+        self.tell(attempt, scored(entry, values), ended(entry))
+        return attempt
+
+    def diverge(self, entry: Entry, *, images: int) -> None:
+        """Plan a trial and see it diverge."""
+        self.plan(entry)
+        self.tell(self.begin(entry), ended(entry, "diverged", images=images, first_bad_step=7))
+
+    def row(self, entry: Entry) -> EntryRow:
+        return next(row for row in self.reader.entries(self.name) if row.key == entry.key)
+
+    def events(self) -> list[EventRow]:
+        return self.reader.events_since(self.name, 0, limit=100_000)

@@ -1,0 +1,175 @@
+"""A thousand trials through the real ledger, actor, searcher and Tune, on lanes whose owners play the worker.
+
+`python -m tests.support.sham_lanes FOLDER` runs them in a process of its own and prints what became of this process
+as JSON: its memory is that of a driver, and nothing else is in it. What becomes of a trial is drawn from its id.
+"""
+
+import json
+import os
+import random
+import resource
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from jit_sweep.executor.before_ray import prepare_environment
+from jit_sweep.home import Locations
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.lease import acquire, this_process
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryState
+from jit_sweep.ledger.writer import LedgerWriter
+from jit_sweep.plan.planner import Plan, plan
+from jit_sweep.spec.sweep import SweepSpec
+from tests.support.sweep_files import tiny_sweep
+from trainables.assignment import Assignment
+from trainables.evaluation.metrics.registry import VERDICT_METRICS
+from trainables.report import Committed, Ended, Phase, Progress, Report, Rung, Scored
+
+prepare_environment(address=None)  # before Ray is imported
+
+import ray  # noqa: E402
+
+from jit_sweep.executor.cluster import local_cluster  # noqa: E402
+from jit_sweep.executor.driver import Driver  # noqa: E402
+from jit_sweep.executor.lane import LaneTrial  # noqa: E402
+
+SEED = 20_260_726
+ARMS, SEEDS = 20, 50
+BEAT_S = 0.5
+SILENT_S = 15.0
+FIRST_PART = 100
+"""Trials after which memory is looked at for the first time: all that is loaded once is there by then."""
+Fate = Literal["scored", "diverged", "raises", "exits", "stalls"]
+SHARES: dict[Fate, float] = {"diverged": 0.05, "raises": 0.025, "exits": 0.025, "stalls": 0.02}
+
+
+def fate_of(trial_id: str) -> Fate:
+    """What happens to a trial's first attempt; the crashed and the stalled are scored in their second."""
+    drawn = random.Random(f"{SEED}:{trial_id}").random()
+    for fate, share in SHARES.items():
+        if drawn < share:
+            return fate
+        drawn -= share
+    return "scored"
+
+
+class PlayedLane(LaneTrial):
+    """A lane without a Train group: a thread of its owner speaks the worker's part."""
+
+    def work(self, config: dict[str, Any]) -> None:
+        """Take trial after trial; returns when sent home."""
+        self.hushed, over = threading.Event(), threading.Event()
+        threading.Thread(target=self._beat, args=(over,), daemon=True).start()
+        place = {"rank": 0, "pid": os.getpid(), "host": socket.gethostname(), "node": ""}
+        done = ""
+        try:
+            while (work := ray.get(self.actor.take.remote(self.lane, place=place, after=done))) is not None:
+                if work:
+                    done = work["key"]
+                    self._act(Assignment.model_validate_json(work["assignment"]), attempt=work["attempt"])
+        finally:
+            over.set()
+
+    def _beat(self, over: threading.Event) -> None:
+        while not over.wait(BEAT_S):
+            if not self.hushed.is_set():
+                ray.get(self.actor.beat.remote(self.lane, rank=0))
+
+    def _act(self, assignment: Assignment, *, attempt: int) -> None:
+        """One trial by its fate, told to the ledger as a trainer would."""
+        fate = fate_of(assignment.trial.id) if attempt == 1 else "scored"
+        for sequence, report in enumerate(reports_of(assignment, fate), start=1):
+            letter = {"trial": assignment.trial.id, "attempt": attempt, "sequence": sequence}
+            ray.get(self.actor.report.remote(self.lane, report=report.model_dump_json(), **letter))
+        if fate == "raises":
+            raise RuntimeError("this lane's worker dies")
+        if fate == "exits":
+            os._exit(1)
+        if fate == "stalls":
+            self.hushed.set()
+            threading.Event().wait()  # until its owner kills this process
+
+
+def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
+    """What a trial says until its end, or until its worker is gone."""
+    images, value = assignment.images, random.Random(assignment.trial.id).random()
+    start = Phase(images=0, start="seed", device="none", workers=1, micro_batch=8, activation_checkpointing=False)
+    half = Progress(images=images // 2, step=1, loss=value, images_per_second=1000.0)
+    said: list[Report] = [start, half, Committed(images=images // 2, uri="memory://checkpoint")]
+    spent = {"train_s": 1.0, "evaluation_s": 0.5, "checkpoint_s": 0.25}
+    if fate == "diverged":
+        return [*said, Ended(images=images, outcome="diverged", cause="loss is NaN", first_bad_step=2, **spent)]
+    if fate != "scored":
+        return said
+    scores = [
+        Scored(images=images, evaluation=each.id, n=each.n, values=dict.fromkeys(VERDICT_METRICS, value), grid="memory://grid")
+        for each in assignment.evaluations
+    ]
+    rung = Rung(images=images, values={assignment.rung_metric: value})
+    return [*said, rung, Committed(images=images, uri="memory://end"), *scores, Ended(images=images, outcome="done", **spent)]
+
+
+def thousand(**changes: Any) -> Plan:
+    """A grid of 20 arms and 50 seeds on one shape, on lanes of half a CPU."""
+    axes = {"learning_rate": [1e-4 * (1 + arm) for arm in range(ARMS)]}
+    stages = [{"grid": {"axes": axes, "seeds": SEEDS}}]
+    given = tiny_sweep(name="thousand", stages=stages, resources={"workers": 1, "cpus": 0.5}, **changes)
+    return plan(SweepSpec.model_validate(given), source="a test")
+
+
+class Scale:
+    """Watches a run: how many of its trials have ended, and what memory its driver takes, in bytes."""
+
+    def __init__(self, sweep: str) -> None:
+        self.sweep, self.first, self.last = sweep, 0, 0
+        self.ended = 0
+
+    def __call__(self, reader: LedgerReader, stopping: bool) -> None:
+        counts = reader.sweep(self.sweep).counts
+        self.ended = sum(counts.get(state, 0) for state in (EntryState.DONE, EntryState.DIVERGED))
+        self.last = memory_bytes()
+        if not self.first and self.ended >= FIRST_PART:
+            self.first = self.last
+
+
+def memory_bytes() -> int:
+    """What this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """All of it, in a ledger and on a cluster of its own."""
+    found = thousand()
+    name = found.spec.name
+    places = Locations(ledger=ledger_of(folder), tracking="", storage=str(folder / "store"), artifacts=None)
+    engine = open_engine(places.ledger)
+    lease = acquire(engine, name, this_process())
+    writer = LedgerWriter(engine, lease)
+    writer.register(name, fingerprint=found.fingerprint, facts=found.facts, spec=found.spec.model_dump(mode="json"))
+    writer.plan_entries(name, found.entries)
+    scale = Scale(name)
+    with local_cluster() as temporary:
+        driver = Driver(
+            found, places, LedgerReader(engine), lease, tune_storage=str(temporary / "tune"), lane=PlayedLane, silent_s=SILENT_S
+        )
+        began = time.monotonic()
+        ended = driver.to_end(scale)
+    return {
+        "state": str(ended.state),
+        "reason": ended.reason,
+        "seconds": time.monotonic() - began,
+        "memory_bytes": scale.last,
+        "growth_bytes": scale.last - scale.first,
+    }
+
+
+def ledger_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/ledger.db"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(run(Path(sys.argv[1]))) + "\n")

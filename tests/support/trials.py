@@ -1,0 +1,39 @@
+"""A tiny trial and a network of it that computes something: a fresh one is zero at the output and open at no gate."""
+
+import torch
+
+from trainables.config.network import BottleneckEmbedding, ModelConfig
+from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
+from trainables.networks.jit import JiT, build
+
+CLASSES = 5
+SIZE = 16
+
+
+def small_model(**changes: object) -> ModelConfig:
+    """Every JiT component, on 16 tokens of width 48."""
+    values: dict[str, object] = {"patch_size": 4, "width": 48, "depth": 4, "heads": 4, "embedding": BottleneckEmbedding(dim=16)}
+    return ModelConfig.model_validate({**values, "class_tokens": 3, "class_tokens_start": 2, **changes})
+
+
+def small_trial(model: ModelConfig | None = None, **changes: object) -> TrialConfig:
+    values: dict[str, object] = {"precision": "fp32", "batch_size": 4, **changes}
+    data = DataConfig(digest="none", image_size=SIZE, num_classes=CLASSES)
+    return TrialConfig.model_validate({"data": data, "model": model or small_model(), "diffusion": DiffusionConfig(), **values})
+
+
+@torch.no_grad()
+def lively(trial: TrialConfig) -> JiT:
+    """The trial's network in evaluation form, moved off its zeros by fixed noise."""
+    network = build(trial).eval()
+    generator = torch.Generator().manual_seed(7)
+    for parameter in network.parameters():
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def batch(count: int = 4, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """z [count, 3, 16, 16], t [count], y [count]."""
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(count, 3, SIZE, SIZE, generator=generator)
+    return z, torch.rand(count, generator=generator), torch.randint(0, CLASSES, (count,), generator=generator)

@@ -1,0 +1,126 @@
+"""What a sweep does next follows from its rows alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Wait, next_step, target_of
+from jit_sweep.ledger.records import EntryRow, EntryState
+from search_spaces.presets import preset
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import DataConfig, TrialConfig
+
+DATA = DataConfig(digest="0", image_size=32, num_classes=9)
+
+
+def row(seed: int, state: str = "waiting", *, stage: int = 0, patch_size: int = 16, **more: Any) -> EntryRow:
+    trial = TrialConfig.model_validate({**preset(f"jit-tiny/{patch_size}").model_dump(), "data": DATA, "seed": seed})
+    return EntryRow(
+        sweep="s",
+        key=f"{stage}:{trial.id}",
+        stage=stage,
+        position=seed,
+        arm={"t_mu": float(seed)},
+        seed=seed,
+        trial_id=trial.id,
+        images=320,
+        evaluation_id="e",
+        rungs=(),
+        origin="search" if stage else "grid",
+        state=EntryState(state),
+        cached=False,
+        updated_at=0.0,
+        attempt=None,
+        trial_json=trial.model_dump_json(),
+        evaluation_json=EvaluationConfig().model_dump_json(),
+        **more,
+    )
+
+
+def step(rows: Sequence[EntryRow], *, in_flight: Sequence[EntryRow] = (), **proposals: int) -> object:
+    return what(rows, Now(at=0.0, in_flight={target_of(one) for one in in_flight}), **proposals)
+
+
+def what(rows: Sequence[EntryRow], now: Now, **proposals: int) -> object:
+    found = next_step(rows, stages=2, proposals={int(k[1:]): v for k, v in proposals.items()}, now=now)
+    return found.target if isinstance(found, Start) else found
+
+
+def test_the_longest_trial_goes_first() -> None:
+    short, long = row(0), row(1, patch_size=4)
+    assert step([short, long]) == target_of(long)
+
+
+def test_what_is_in_flight_is_not_started_again() -> None:
+    first, second = row(0), row(1)
+    assert step([first, second], in_flight=[first]) == target_of(second)
+
+
+@pytest.mark.parametrize("state", ["running", "waiting"])
+def test_a_stage_waits_for_the_one_before(state: str) -> None:
+    unfinished, later = row(0, state), row(1, stage=1)
+    assert step([unfinished, later], in_flight=[unfinished]) == Wait()
+
+
+@pytest.mark.parametrize("state", ["done", "diverged", "failed"])
+def test_a_stage_starts_once_the_one_before_has_ended_however_it_ended(state: str) -> None:
+    assert step([row(0, state)], _1=2) == Propose(1)
+
+
+def test_a_failed_trial_that_is_being_tried_again_has_not_ended() -> None:
+    again = row(0, "failed")
+    assert step([again], in_flight=[again], _1=2) == Wait()
+
+
+def test_a_search_is_over_when_all_its_proposals_have_ended() -> None:
+    rows = [row(0, "done"), row(1, "done", stage=1), row(2, "diverged", stage=1)]
+    assert what(rows, Now(at=0.0, searched={1}), _1=2) == Over()
+
+
+def test_a_search_that_has_proposed_all_says_so_while_its_trials_wait_for_a_verdict() -> None:
+    rows = [row(0, "done"), row(1, "held", stage=1), row(2, "held", stage=1)]
+    assert step(rows, _1=2) == Searched(1)
+    assert step(rows, _1=3) == Propose(1)
+
+
+def test_a_proposal_with_several_seeds_counts_as_that_many_trials() -> None:
+    seeds = [replace(row(seed, stage=1), arm={"t_mu": 1.0}, state=EntryState.DONE) for seed in (0, 1)]
+    assert step([row(0, "done"), *seeds], _1=4) == Propose(1)
+    assert step([row(0, "done"), *seeds], _1=2) == Searched(1)
+
+
+def test_a_trial_of_the_shape_that_a_lane_stands_ready_for_goes_before_a_longer_one() -> None:
+    short, long = row(0), row(1, patch_size=4)
+    assert what([short, long], Now(at=0.0, shape=row(7).shape)) == target_of(short)
+    assert what([short, long], Now(at=0.0, shape=row(7, patch_size=8).shape)) == target_of(long)
+
+
+def test_a_trial_is_not_tried_again_before_its_time() -> None:
+    later = row(0, not_before=10.0)
+    assert what([later], Now(at=9.0)) == Wait()
+    assert what([later], Now(at=10.0)) == target_of(later)
+
+
+def test_what_must_run_alone_waits_for_an_empty_cluster_which_then_stays_empty() -> None:
+    alone, other, third = row(0, alone=True), row(1), row(2)
+    assert step([alone, other], in_flight=[other]) == Wait()
+    assert step([alone]) == target_of(alone)
+    assert what([alone, third], Now(at=0.0, in_flight={target_of(alone)}, alone=True)) == Wait()
+    assert what([row(0, "running"), row(1, stage=1)], Now(at=0.0, in_flight={target_of(alone)}, alone=True), _1=2) == Wait()
+
+
+def test_what_cannot_run_beside_others_does_not_keep_others_from_ending_first() -> None:
+    alone, other, flying = row(0, alone=True), row(1), row(2, "running")
+    assert step([alone, other, flying], in_flight=[flying]) == target_of(other)
+
+
+def test_a_stage_with_paused_trials_ends_the_run_and_not_the_stage() -> None:
+    assert step([row(0, "paused")], _1=2) == Over()
+    assert step([row(0, "paused"), row(1, "running")], in_flight=[row(1)], _1=2) == Wait()
+
+
+@pytest.mark.parametrize("state", ["pruned", "diverged"])
+def test_what_was_stopped_early_has_ended(state: str) -> None:
+    assert step([row(0, state), row(1, "done")]) == Over()

@@ -1,0 +1,316 @@
+"""A plan resolves every cell before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jit_sweep.cli.plan import entry_row, show
+from jit_sweep.errors import UserError
+from jit_sweep.plan.planner import Plan, plan, proposals, searches
+from jit_sweep.spec.read import read_spec
+from search_spaces.axes import AXES, axis_values, put
+from search_spaces.presets import PRESETS, preset
+from search_spaces.quantities import QUANTITIES, excess
+from tests.support.sweep_files import write_sweep
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.network import ConvStemEmbedding
+from trainables.config.trial import TrialConfig, Uniform
+
+
+def planned(folder: Path, **changes: Any) -> Plan:
+    return plan(read_spec(write_sweep(folder, **changes)), source="sweep.yaml")
+
+
+def grid(axes: dict[str, list[Any]], **more: Any) -> dict[str, Any]:
+    return {"stages": [{"grid": {"axes": axes, **more}}]}
+
+
+def test_a_grid_is_every_combination_with_every_seed(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"patch_size": [16, 4], "prediction": ["x", "v"]}, seeds=3)).entries
+    assert len({entry.trial_id for entry in entries}) == 12
+    assert entries[0].label == "patch_size=16 prediction=x"
+
+
+def test_a_cell_rule_changes_seeds_and_images_of_its_cells_only(tmp_path: Path) -> None:
+    rule = {"where": {"patch_size": 4}, "seeds": 2, "images_per_trial": 8}
+    entries = planned(tmp_path, **grid({"patch_size": [16, 4]}, seeds=1, cells=[rule])).entries
+    assert [(e.arm["patch_size"], e.seed, e.images) for e in entries] == [(16, 0, 16), (4, 0, 8), (4, 1, 8)]
+
+
+def test_an_axis_that_does_not_exist_in_a_cell_is_left_out_and_its_copies_are_one_trial(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"t_sampling": ["uniform", "logit_normal"], "t_mu": [-0.8, 0.0]})).entries
+    assert [entry.arm for entry in entries] == [
+        {"t_sampling": "uniform"},
+        {"t_sampling": "logit_normal", "t_mu": -0.8},
+        {"t_sampling": "logit_normal", "t_mu": 0.0},
+    ]
+
+
+def test_the_sampling_clamp_changes_the_evaluation_and_not_the_trial(tmp_path: Path) -> None:
+    a, b = planned(tmp_path, **grid({"t_eps_sample": [0.05, 0.0]})).entries
+    assert a.trial_id == b.trial_id
+    assert (a.evaluation.t_eps_sample, b.evaluation.t_eps_sample) == (0.05, 0.0)
+    assert a.key != b.key
+
+
+def test_the_sampling_clamp_follows_the_training_clamp_where_none_is_given(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"t_eps_train": [0.05, 0.1]})).entries
+    assert [entry.evaluation.t_eps_sample for entry in entries] == [0.05, 0.1]
+
+
+def test_every_impossible_cell_is_named_with_the_rule_and_valid_choices(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, **grid({"patch_size": [16, 7, 5]}))
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "stages[0].grid: patch_size=7: `patch_size` must divide image_size, got patch_size=7, image_size=32; try" in lines[0]
+
+
+def test_a_search_with_an_impossible_choice_is_refused_before_it_samples(tmp_path: Path) -> None:
+    search = {"search": {"trials": 2, "axes": {"width": [16, 17], "learning_rate": {"low": 1e-4, "high": 1e-3}}}}
+    with pytest.raises(UserError, match="width=17"):
+        planned(tmp_path, stages=[search])
+
+
+def test_a_budget_that_is_no_whole_number_of_batches_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="must be a multiple of batch_size=8, got 20; try 16"):
+        planned(tmp_path, budget={"images_per_trial": 20})
+
+
+def test_more_scored_images_than_held_out_ones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="evaluation.n: must be at most 384, the held-out images.*got 385"):
+        planned(tmp_path, evaluation={"n": 385})
+
+
+def test_a_sampling_clamp_that_would_divide_by_zero_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`t_eps_sample` must be above 0 for eps-prediction"):
+        planned(tmp_path, **grid({"prediction": ["eps"], "t_eps_sample": [0.0]}))
+
+
+def test_a_grid_too_large_to_plan_is_refused_and_never_cut(tmp_path: Path) -> None:
+    axes = {"t_mu": [i / 100 for i in range(100)], "noise_scale": [1 + i / 100 for i in range(50)]}
+    with pytest.raises(UserError, match="at most 4096 combinations, got 5000"):
+        planned(tmp_path, **grid(axes))
+
+
+def test_whole_numbers_as_the_ends_of_a_continuous_axis_stay_continuous(tmp_path: Path) -> None:
+    search = {"search": {"trials": 2, "axes": {"t_mu": {"low": -2, "high": 1}, "depth": {"low": 2, "high": 4}}}}
+    axes = searches(planned(tmp_path, stages=[search]).spec)[0].axes
+    assert [type(axes[name].low) for name in ("t_mu", "depth")] == [float, int]  # type: ignore[union-attr]
+
+
+def test_rungs_are_equally_spaced_whole_batches_and_the_last_is_the_end(tmp_path: Path) -> None:
+    assert planned(tmp_path, budget={"images_per_trial": 80, "rungs": 4}).entries[0].rungs == (16, 40, 64, 80)
+
+
+def test_the_fingerprint_knows_baseline_data_objective_and_evaluation_and_nothing_else(tmp_path: Path) -> None:
+    base = planned(tmp_path).fingerprint
+    same = [{"budget": {"images_per_trial": 32}}, {"resources": {"cpus": 2}}, grid({"depth": [2]})]
+    other = [{"objective": "heldout_v_error"}, {"evaluation": {"n": 16}}, {"data": {"name": "emoji32"}}]
+    assert [planned(tmp_path, **changes).fingerprint == base for changes in same] == [True] * 3
+    assert [planned(tmp_path, **changes).fingerprint == base for changes in other] == [False] * 3
+
+
+def test_a_trials_id_ignores_budget_and_evaluation_and_feels_everything_else(tmp_path: Path) -> None:
+    trial = planned(tmp_path).entries[0].trial
+    assert planned(tmp_path, budget={"images_per_trial": 32}, evaluation={"n": 4}).entries[0].trial.id == trial.id
+    assert trial.model_copy(update={"seed": 1}).id != trial.id
+    assert trial.model_copy(update={"precision": "bf16"}).id != trial.id
+
+
+VALUES: dict[str, Any] = {
+    "patch_size": 8,
+    "prediction": "eps",
+    "loss": "x",
+    "t_sampling": "uniform",
+    "t_mu": 0.3,
+    "t_sigma": 1.5,
+    "t_eps_train": 0.2,
+    "t_eps_sample": 0.2,
+    "noise_scale": 2.0,
+    "learning_rate": 0.5,
+    "width": 192,
+    "depth": 7,
+    "bottleneck": 5,
+    "norm": "layer",
+    "mlp": "gelu",
+    "rope": False,
+    "qk_norm": False,
+    "class_tokens": 3,
+    "dropout": 0.1,
+    "output_skip": "edm",
+    "grad_clip": 0.5,
+    "batch_size": 8,
+    "weights": "raw",
+    "sampling_steps": 3,
+    "sampling_shift": 2.0,
+    "guidance": 2.0,
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_every_axis_changes_something(name: str) -> None:
+    recipe = preset("jit-tiny")
+    cell = put(recipe, {name: VALUES[name]})
+    assert (cell.recipe != recipe) != (list(cell.evaluation.values()) == [VALUES[name]])
+
+
+def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
+    entry = planned(tmp_path).entries[0]
+    recipe, data = preset("jit-tiny"), entry.trial.data
+    for name, value in VALUES.items():
+        cell = put(recipe, {name: value})
+        trial = TrialConfig.model_validate({**cell.recipe.model_dump(), "data": data})
+        evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
+        assert axis_values(trial, evaluation)[name] == value
+
+
+def test_only_axes_that_exist_have_a_value(tmp_path: Path) -> None:
+    entry = planned(tmp_path).entries[0]
+    diffusion = entry.trial.diffusion.model_copy(update={"t_sampling": Uniform()})
+    values = axis_values(entry.trial.model_copy(update={"diffusion": diffusion}), entry.evaluation)
+    assert AXES.keys() - values.keys() == {"t_mu", "t_sigma"}
+
+
+def test_an_embedding_that_the_bottleneck_axis_cannot_write_is_no_value_of_it(tmp_path: Path) -> None:
+    entry = planned(tmp_path).entries[0]
+    model = entry.trial.model.model_copy(update={"embedding": ConvStemEmbedding()})
+    assert "bottleneck" not in axis_values(entry.trial.model_copy(update={"model": model}), entry.evaluation)
+
+
+def test_cells_above_a_limit_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = grid({"patch_size": [4, 8, 16], "prediction": ["x", "v"]}, seeds=2, limits={"tokens": 20})
+    found = planned(tmp_path, **changes)
+    assert {entry.arm["patch_size"] for entry in found.entries} == {8, 16}
+    assert len(found.entries) == 8
+    assert found.left_out == {0: 2}
+    show(write_sweep(tmp_path, **changes), as_json=False)
+    assert "stage 0: 2 cells left out, above the grid's limits" in capsys.readouterr().out
+
+
+def test_nothing_is_left_out_at_a_limit_itself(tmp_path: Path) -> None:
+    found = planned(tmp_path, **grid({"patch_size": [8, 16]}, limits={"tokens": 16}))
+    assert (len(found.entries), found.left_out) == (2, {})
+
+
+def test_a_grid_or_search_that_is_above_its_limits_everywhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`limits` must leave some trials, got none of 2 within tokens=3; raise a limit"):
+        planned(tmp_path, **grid({"patch_size": [8, 16]}, limits={"tokens": 3}))
+    search = {"trials": 2, "axes": {"depth": {"low": 2, "high": 9}}, "limits": {"parameters": 10}}
+    with pytest.raises(
+        UserError, match="`limits` must leave some trials, got none at the ends of the axes within parameters=10"
+    ):
+        planned(tmp_path, stages=[{"search": search}])
+
+
+@pytest.mark.parametrize(
+    ("more", "count"),
+    [({}, 3), ({"limits": {"tokens": 20}}, 2), ({"seeds": 4}, 12), ({"trials": 1, "seeds": 4}, 4)],
+)
+def test_a_search_of_choices_proposes_as_many_as_there_are_within_its_limits_with_every_seed(
+    tmp_path: Path, more: dict[str, Any], count: int
+) -> None:
+    search = {"trials": 9, "axes": {"patch_size": [4, 8, 16]}, **more}
+    assert proposals(planned(tmp_path, stages=[{"search": search}])) == {0: count}
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_every_quantity_that_can_be_limited_is_what_the_plan_shows_and_grows_with_the_model(tmp_path: Path, name: str) -> None:
+    small, large = planned(tmp_path, **grid({"patch_size": [16, 4]})).entries
+    values = [QUANTITIES[name].of(entry.trial, entry.images) for entry in (small, large)]
+    assert values == [entry_row(entry).get(name, value) for entry, value in zip((small, large), values, strict=True)]
+    assert values[0] < values[1] or name in ("parameters", "memory_gib")  # small patches make a small head
+    deeper = small.trial.model_copy(update={"model": small.trial.model.model_copy(update={"depth": 9})})
+    assert QUANTITIES[name].of(deeper, small.images) > values[0] or name == "tokens"
+
+
+def test_what_is_over_a_limit_is_over_it_by_a_share(tmp_path: Path) -> None:
+    trial = planned(tmp_path, **grid({"patch_size": [4]})).entries[0].trial
+    assert excess({"tokens": 16, "parameters": 1e9}, trial, images=16) == {"tokens": 3.0}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_takes_another_patch_size(name: str) -> None:
+    assert preset(f"{name}/8").model.patch_size == 8
+
+
+def test_a_cosine_ends_with_each_trials_own_budget_and_then_the_budget_is_part_of_the_trial(tmp_path: Path) -> None:
+    baseline = {"preset": "jit-tiny", "optimiser": {"schedule": {"kind": "cosine"}, "warmup_images": 0}, "batch_size": 8}
+    short, long = (planned(tmp_path, baseline=baseline, budget={"images_per_trial": images}).entries[0] for images in (16, 32))
+    assert [entry.trial.optimiser.schedule.total_images for entry in (short, long)] == [16, 32]  # type: ignore[union-attr]
+    assert short.trial_id != long.trial_id
+
+
+def test_evaluation_axes_score_one_trial_several_ways(tmp_path: Path) -> None:
+    axes = {"weights": ["ema", "raw"], "guidance": [1.0, 2.0], "sampling_steps": [2, 3], "sampling_shift": [1.0, 2.0]}
+    entries = planned(tmp_path, **grid(axes)).entries
+    assert len({entry.trial_id for entry in entries}) == 1
+    assert len({entry.evaluation.id for entry in entries}) == 16
+
+
+def test_an_axis_of_weights_that_the_trial_does_not_keep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`weights` must be one of raw, ema, got 'slow'"):
+        planned(tmp_path, **grid({"weights": ["slow"]}))
+
+
+def test_a_trial_without_averages_is_scored_by_its_own_weights(tmp_path: Path) -> None:
+    entry = planned(tmp_path, baseline={"preset": "jit-tiny", "ema": [], "batch_size": 8}).entries[0]
+    assert (entry.trial.ema, entry.evaluation.weights) == ((), "raw")
+
+
+def test_every_batch_size_of_an_axis_must_divide_the_budget_and_be_divided_by_the_workers(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="batch_size=12: `images_per_trial` must be a multiple of batch_size, got 16, batch_size=12; try 24"
+    ):
+        planned(tmp_path, **grid({"batch_size": [8, 12]}))
+    with pytest.raises(UserError, match="batch_size=1: `workers` must divide batch_size, got workers=2, batch_size=1"):
+        planned(tmp_path, **grid({"batch_size": [8, 1]}), resources={"workers": 2})
+
+
+def test_arms_of_different_batch_sizes_stand_at_the_same_rungs(tmp_path: Path) -> None:
+    entries = planned(tmp_path, **grid({"batch_size": [8, 12]}), budget={"images_per_trial": 96, "rungs": 4}).entries
+    assert [entry.rungs for entry in entries] == [(24, 48, 72, 96)] * 2
+
+
+def test_a_parent_is_part_of_a_trial_and_of_its_id(tmp_path: Path) -> None:
+    parent = {"trial": "0123456789ab", "images": 16}
+    entry = planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8, "parent": parent}).entries[0]
+    plain = planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8}).entries[0]
+    assert entry.trial.parent is not None
+    assert entry.trial.parent.model_dump() == parent
+    assert entry.trial_id != plain.trial_id
+
+
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ({"attention": "flash"}, "`attention` flash needs a GPU and precision bf16, got device=cpu, precision=fp32"),
+        (
+            {"ema": [{"kind": "decay", "name": "raw"}]},
+            "`ema` must name each average once, and none of them model, optimiser, raw",
+        ),
+        ({"ema": [{"kind": "decay", "decy": 0.9}]}, "baseline.ema[0].decy: unknown key 'decy'; did you mean 'decay'?"),
+        ({"ema": [{"decay": 0.9}]}, "baseline.ema[0]: must be a mapping with a `kind`"),
+        (
+            {"optimiser": {"schedule": {"kind": "cosin"}}},
+            "baseline.optimiser.schedule: `kind` must be one of 'constant', 'cosine'",
+        ),
+        ({"optimiser": {"schedule": {"kind": "constant", "final": 0.1}}}, "unknown key 'final'; valid keys: kind"),
+        (
+            {"optimiser": {"schedule": {"kind": "cosine"}}},
+            "(and 1 more cells): `schedule.total_images` must be above warmup_images",
+        ),
+        ({"ema": [{"kind": "decay"}, {"kind": "half_life", "images": 8}]}, "`ema` must name each average once"),
+    ],
+)
+def test_an_override_that_no_trial_can_have_is_refused(tmp_path: Path, override: dict[str, Any], rule: str) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8, **override})
+    assert rule in str(error.value)
+
+
+def test_how_a_step_is_computed_is_part_of_a_trial(tmp_path: Path) -> None:
+    changed = {"compile": True, "attention": "fp32", "precision": "bf16"}
+    trial = planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8, **changed}).entries[0].trial
+    assert trial.model_dump(include=set(changed)) == changed

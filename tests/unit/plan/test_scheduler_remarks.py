@@ -1,0 +1,76 @@
+"""What `plan` says of a scheduler: where arms may stop, and where nothing can."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jit_sweep.plan.planner import Plan, plan
+from jit_sweep.plan.scheduler_remarks import notes
+from jit_sweep.spec.sweep import SweepSpec
+from tests.support.sweep_files import tiny_sweep
+
+EARLY = {"kind": "halving", "first_rung": {"images": 16}, "reduction": 2, "s_train": 0.01}
+RATES = {"learning_rate": [1e-3, 2e-3, 3e-3]}
+
+
+def planned(*, scheduler: dict[str, Any] | None = None, **grid: Any) -> Plan:
+    stages = [{"grid": {"axes": RATES, **grid}}]
+    budget = {"images_per_trial": 64}
+    tree = tiny_sweep(stages=stages, budget=budget, **({"scheduler": scheduler} if scheduler else {}))
+    return plan(SweepSpec.model_validate(tree), source="sweep.yaml")
+
+
+def test_without_a_scheduler_nothing_is_said() -> None:
+    assert notes(planned()) == []
+
+
+def test_the_gates_are_told() -> None:
+    assert notes(planned(scheduler=EARLY)) == [
+        "stage=0: arms may stop at 16, 32 images, by asynchronous halving on heldout_v_error"
+    ]
+
+
+def test_each_patch_size_races_by_itself() -> None:
+    found = planned(scheduler=EARLY, axes={"patch_size": [16, 8], **RATES})
+    assert [line.split(":")[0] for line in notes(found)] == ["stage=0 patch_size=16", "stage=0 patch_size=8"]
+    assert len({entry.race for entry in found.entries}) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "grid", "why"),
+    [
+        ({"s_train": None}, {}, "the spread over seeds is not known; declare `s_train`"),
+        ({}, {"seeds": 2}, "every arm is part of a planned contrast"),
+        ({"first_rung": {"images": 64}}, {}, "no rung lies between `first_rung` and the end, 64 images"),
+        ({"kind": "median", "reduction": None}, {}, "it has 3 arms, and the first verdict takes 6"),
+        ({}, {"axes": {"learning_rate": [1e-3]}}, "it has 1 arms, and the first verdict takes 2"),
+    ],
+)
+def test_where_nothing_can_be_stopped_plan_says_so(changes: dict[str, Any], grid: dict[str, Any], why: str) -> None:
+    scheduler = {name: value for name, value in {**EARLY, **changes}.items() if value is not None or name == "s_train"}
+    (line,) = notes(planned(scheduler=scheduler, **grid))
+    assert "nothing can be stopped early: " in line
+    assert why in line
+
+
+def test_seeds_measure_the_spread_and_no_contrasts_leave_arms_to_be_stopped() -> None:
+    found = planned(scheduler={**EARLY, "s_train": None}, seeds=2, contrasts=[])
+    assert "arms may stop" in notes(found)[0]
+    assert not any(entry.protected for entry in found.entries)
+
+
+def test_a_contrast_planned_among_some_cells_protects_those_alone() -> None:
+    axes = {"patch_size": [16, 8], "prediction": ["x", "v"]}
+    found = planned(scheduler=EARLY, axes=axes, contrasts=[{"axis": "prediction", "where": {"patch_size": 16}}])
+    assert {entry.arm["patch_size"]: entry.protected for entry in found.entries} == {16: True, 8: False}
+
+
+def test_a_rung_in_flops_stands_at_equal_cost(tmp_path: Path) -> None:
+    from trainables.networks.cost import training_flops
+
+    flops = 2e7
+    found = planned(scheduler={**EARLY, "first_rung": {"flops": flops}}, axes={"patch_size": [16, 8], **RATES})
+    spent = {training_flops(entry.trial, images=entry.gates[0]) for entry in found.entries}
+    assert len({entry.gates[0] for entry in found.entries}) == 2
+    assert all(flops <= each < 2 * flops for each in spent)

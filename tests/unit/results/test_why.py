@@ -1,0 +1,94 @@
+"""Why a trial stands as it does: one sentence for each state, with the reason that the ledger has."""
+
+from typing import Any
+
+import pytest
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.records import Cause, EntryRow
+from jit_sweep.results.why import Free, found, history, why
+from jit_sweep.spec.sweep import Resources
+from tests.support.attempts import attempt, done, entry
+
+LOST = {"outcome": "failed", "cause": Cause.WORKER_LOST, "ended_at": 5.0, "images": 480, "host": "node"}
+
+
+def plain(trial_id: str = "t", state: str = "waiting", **told: Any) -> EntryRow:
+    return entry(trial_id, state, **{"stage": 0, "why": "", "not_before": 0.0, "alone": False, **told})
+
+
+def asked(row: EntryRow, *others: EntryRow, running: bool = True, free: Free | None = None, **resources: Any) -> str:
+    return why(row, [row, *others], resources=Resources(**resources), running=running, free=free, now=100.0)
+
+
+def test_a_trial_waits_for_a_lane_and_for_what_the_cluster_lacks() -> None:
+    busy = [plain(name, "running", last=attempt(name)) for name in ("u", "v")]
+    assert asked(plain(), *busy) == "it waits for a lane: 2 trials run now, and it needs 1 CPU"
+    said = asked(plain(), *busy, free=Free(cpus=3, gpus=1), workers=2, cpus=4.0, gpus=1.0)
+    assert said == "it waits for a lane: 2 trials run now, and it needs 8 CPU and 2 GPU where 3 CPU and 1 GPU are free"
+
+
+def test_a_trial_waits_for_the_stage_before() -> None:
+    assert asked(plain(stage=1), plain("u", "held")) == "it waits for stage 0 to end, of which 1 trials are under way"
+    assert "stage" not in asked(plain(stage=1), plain("u", "pruned"))
+
+
+def test_a_trial_waits_for_its_time_and_says_why() -> None:
+    said = asked(plain(not_before=112.0, why="worker_lost: goes on from its last checkpoint (try 1 of 3)"))
+    assert said == "it is tried again in 12 s (worker_lost: goes on from its last checkpoint (try 1 of 3))"
+
+
+def test_a_trial_that_must_run_alone_waits_for_the_others_and_they_for_it() -> None:
+    alone = plain(alone=True, why="out_of_memory: goes on")
+    assert asked(alone).endswith("until nothing else runs")
+    flying = plain("u", "running", alone=True, last=attempt("u"))
+    assert "u must run alone" in asked(plain(), flying)
+
+
+def test_nothing_happens_where_nobody_runs_the_sweep() -> None:
+    assert "nobody runs the sweep now" in asked(plain(), running=False)
+    assert "`jit-sweep run` goes on" in asked(plain(state="running", last=attempt()), running=False)
+
+
+def test_what_ended_the_last_run_is_told() -> None:
+    spent = "`budget.trials` is 2: 2 have begun"
+    said = why(plain(), [plain()], resources=Resources(), running=False, free=None, now=0.0, ended=spent)
+    assert said == f"it waits: the last run ended, since {spent}"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (plain(state="held", why="waits at 480 images"), "it is paused: waits at 480 images"),
+        (plain(state="pruned", why="place 3 of 3"), "it was stopped early: place 3 of 3"),
+        (plain(state="paused"), "it is paused: the run was asked to stop; the same `jit-sweep run` goes on with it"),
+        (plain(state="done", last=done(ended_at=1.0)), "it is done"),
+        (plain(state="done", cached=True), "it is done: its score was there before, from another sweep or stage"),
+        (
+            plain(state="failed", last=attempt(**LOST, detail="a\nthe end"), why="not again"),
+            "it failed: worker_lost: the end; not again",
+        ),
+        (
+            plain(state="running", last=attempt(number=2, images=96)),
+            "it runs on node as attempt 2: 96 of 960 images",
+        ),
+    ],
+    ids=lambda value: str(value.state) if isinstance(value, EntryRow) else "",
+)
+def test_every_state_has_its_sentence(row: EntryRow, said: str) -> None:
+    assert asked(row) == said
+
+
+def test_the_history_has_a_line_for_each_attempt() -> None:
+    lines = history([attempt(**LOST), attempt(number=2)])
+    assert lines[0].startswith("attempt 1 on node: failed, worker_lost at 480 images, 1970-01-01 00:00:00 UTC to ")
+    assert lines[1].startswith("attempt 2 on node: runs at 0 images")
+
+
+def test_a_trial_is_found_by_the_beginning_of_its_id() -> None:
+    rows = [plain("abc1"), plain("abc2"), plain("xyz")]
+    assert found(rows, "x") == [rows[2]]
+    with pytest.raises(UserError, match="several begin"):
+        found(rows, "abc")
+    with pytest.raises(UserError, match="must name a trial"):
+        found(rows, "q")

@@ -1,0 +1,226 @@
+"""A sweep file says what a user means, or one message says everything that is wrong with it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jit_sweep.errors import UserError
+from jit_sweep.spec.read import read_spec, shipped_sweeps
+from jit_sweep.spec.stages import SearchStage
+from jit_sweep.spec.sweep import SweepSpec
+from tests.support.sweep_files import tiny_sweep, write_sweep
+
+
+def complaint(folder: Path, **changes: Any) -> str:
+    with pytest.raises(UserError) as error:
+        read_spec(write_sweep(folder, **changes))
+    return str(error.value)
+
+
+def test_a_sound_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    spec = read_spec(write_sweep(tmp_path))
+    assert SweepSpec.model_validate(spec.model_dump(mode="json", by_alias=True)) == spec
+
+
+@pytest.mark.parametrize("name", shipped_sweeps())
+def test_every_shipped_sweep_file_is_valid(name: str) -> None:
+    assert read_spec(name).name
+
+
+def test_a_number_may_be_written_with_an_exponent_and_no_point(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    text = Path(write_sweep(tmp_path)).read_text()
+    path.write_text(text.replace("learning_rate: 0.001", "learning_rate: 1e-3"))
+    assert read_spec(str(path)).baseline.recipe().optimiser.learning_rate == 1e-3
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_key_path(tmp_path: Path) -> None:
+    said = complaint(tmp_path, objective="fid", budget={"images_per_trial": -1}, evaluation={"stepz": 3})
+    assert len(said.splitlines()) == 3
+    assert "objective: `objective` must be a registered metric: fd_efflite0_96" in said
+    assert "budget.images_per_trial: input should be greater than 0, got -1" in said
+    assert "evaluation.stepz: unknown key 'stepz'; did you mean 'steps'?" in said
+
+
+def test_a_misspelt_key_deep_inside_a_stage_is_named_as_the_user_wrote_it(tmp_path: Path) -> None:
+    grid = {"axes": {"patch_size": [16]}, "cells": [{"where": {"patch_size": 16}, "seds": 2}]}
+    assert "stages[0].grid.cells[0].seds: unknown key 'seds'; did you mean 'seeds'?" in complaint(
+        tmp_path, stages=[{"grid": grid}]
+    )
+
+
+@pytest.mark.parametrize(
+    ("axes", "rule"),
+    [
+        ({}, "at least 1 item"),
+        ({"patch_size": []}, "axis `patch_size` must have at least one value"),
+        ({"patch_size": [4, 4]}, "axis `patch_size` must not repeat a value, got [4, 4]"),
+        ({"patchsize": [4]}, "an axis must be a registered one, got"),
+        ({"prediction": ["x", "w"]}, "`prediction`: Input should be 'x', 'eps' or 'v', got 'w'"),
+        ({"learning_rate": [-1.0]}, "`learning_rate`: Input should be greater than 0, got -1.0"),
+        ({"learning_rate": [float("nan")]}, "`learning_rate`"),
+        ({"learning_rate": [float("inf")]}, "`learning_rate`"),
+        ({"width": [True]}, "`width`: Input should be a valid integer, got True"),
+    ],
+)
+def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str, Any], rule: str) -> None:
+    assert rule in complaint(tmp_path, stages=[{"grid": {"axes": axes}}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"name": "Has Spaces"}, "lower-case letters"),
+        ({"data": {"name": "emoji33"}}, "data.name: input should be 'emoji32', got 'emoji33'"),
+        ({"data": {}}, "data: must be a mapping with one of the keys name, uri"),
+        ({"baseline": {"preset": "jit-x"}}, "`preset` must be one of jit-tiny"),
+        ({"stages": [{"grids": {}}]}, "stages[0]: must be a mapping with one of the keys grid, search"),
+        ({"stages": []}, "stages: tuple should have at least 1 item"),
+        ({"resources": {"gpus": 0.5}}, "`memory_gib` must be given where workers share a GPU, got gpus=0.5"),
+        (
+            {"stages": [{"grid": {"axes": {"patchsize": [1]}}}]},
+            "an axis must be a registered one, got 'patchsize'; did you mean 'patch_size'?",
+        ),
+        ({"baseline": {"preset": "jit-tiny", "ema": {"kind": "decay"}}}, "baseline.ema: must be a list, got 'dict'"),
+        ({"baseline": {"preset": "jit-tiny", "parent": "x"}}, "baseline.parent: must be a mapping, got 'x'"),
+        (
+            {"baseline": {"preset": "jit-tiny", "parent": {"trial": "0" * 12, "image": 8}}},
+            "baseline.parent.image: unknown key 'image'; did you mean 'images'?",
+        ),
+        ({"evaluation": {"shift": 0.0}}, "evaluation.shift: input should be greater than or equal to 0.001, got 0.0"),
+        ({"baseline": {"preset": "jit-tiny", "parent": {"trial": "x", "images": 8}}}, "baseline.parent.trial"),
+        ({"budget": {"images_per_trial": 16.5}}, "budget.images_per_trial: input should be a valid integer, got 16.5"),
+        ({"evaluation": {"interval": [0.9, 0.1]}}, "`interval` must be (low, high) with low < high"),
+        (
+            {"stages": [{"search": {"from": "best_cell", "trials": 2, "axes": {"depth": [1, 2]}}}]},
+            "needs a grid stage before it",
+        ),
+        ({"stages": [{"search": {"trials": 2, "axes": {"noise_scale": {"low": 2, "high": 1}}}}]}, "`low` must be below high"),
+        ({"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": [0, 0]}}]}, "`seeds` must not repeat"),
+        ({"stages": [{"grid": {"axes": {"depth": [1]}, "cells": [{"where": {"depth": 3}}]}}]}, "`where` must name a value"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_rule(tmp_path: Path, changes: dict[str, Any], rule: str) -> None:
+    assert rule in complaint(tmp_path, **changes)
+
+
+def search_of(**keys: Any) -> list[dict[str, Any]]:
+    return [{"search": {"trials": 2, "axes": {"depth": [1, 2]}, **keys}}]
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ({"sampler": "tpee"}, "`sampler` must be one of bruteforce, cmaes, gp, nsgaii, nsgaiii, qmc, random, tpe, got 'tpee'"),
+        ({"options": {"seed": 3}}, "`options` must not name the seed, got seed=3; write `seed` beside `sampler`"),
+        ({"axes": {"seed": [0, 1]}}, "an axis must change what is compared, got 'seed'; write `seeds` beside the axes"),
+        ({"seeds": 0}, "seeds: input should be greater than 0, got 0"),
+        ({"limits": {"parameter": 1.0}}, "must name registered quantities, got 'parameter'; did you mean 'parameters'?"),
+        ({"limits": {"tokens": 0}}, "limits.tokens: input should be greater than 0, got 0"),
+        ({"objectives": ["fd_efflite0_96"]}, "`objectives` must be two or more, each once, with a metric among them"),
+        ({"objectives": ["tokens", "parameters"]}, "`objectives` must be two or more, each once, with a metric among them"),
+        ({"objectives": ["fd_efflite0_96"] * 2}, "`objectives` must be two or more, each once"),
+        ({"objectives": ["fd_efflite0_96", "tflops"]}, "got 'tflops'; did you mean 'train_tflops'?"),
+        ({"objectives": ["fd_efflite0_96", "tokens"], "sampler": "cmaes"}, "`sampler` cmaes has one objective"),
+        (
+            {"axes": {"t_mu": {"low": 0, "high": 1}}, "sampler": "bruteforce"},
+            "`sampler` bruteforce needs axes of choices or whole numbers, got a range of t_mu",
+        ),
+        ({"warm_start": ["a", "a"]}, "`warm_start` must not repeat a sweep"),
+    ],
+)
+def test_a_search_that_no_sampler_can_make_is_refused_with_its_rule(tmp_path: Path, keys: dict[str, Any], rule: str) -> None:
+    assert rule in complaint(tmp_path, stages=search_of(**keys))
+
+
+def test_a_search_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    keys = {
+        "sampler": "nsgaii",
+        "options": {"population_size": 8},
+        "seeds": 2,
+        "limits": {"parameters": 5.0e6},
+        "objectives": ["fd_efflite0_96", "train_tflops"],
+        "warm_start": ["earlier"],
+    }
+    spec = read_spec(write_sweep(tmp_path, stages=search_of(**keys)))
+    assert SweepSpec.model_validate(spec.model_dump(mode="json", by_alias=True)) == spec
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [
+        ({"depth": 2}, True),
+        ({"depth": 3}, False),
+        ({"t_mu": 0.5}, True),
+        ({"t_mu": 1.5}, False),
+        ({"width": 32}, True),
+        ({"width": 32.0}, False),
+        ({"rope": True}, True),
+        ({"rope": 1}, False),
+        ({"grad_clip": None}, True),
+        ({"noise_scale": 1.0}, False),
+        ({}, True),
+    ],
+)
+def test_a_search_knows_what_lies_in_its_space(tmp_path: Path, values: dict[str, Any], inside: bool) -> None:
+    axes = {
+        "depth": [1, 2],
+        "t_mu": {"low": 0, "high": 1},
+        "width": {"low": 16, "high": 64},
+        "rope": [True],
+        "grad_clip": [None],
+    }
+    (stage,) = read_spec(write_sweep(tmp_path, stages=search_of(axes=axes))).stages
+    assert isinstance(stage, SearchStage)
+    assert stage.search.holds(values) is inside
+
+
+def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    said = complaint(tmp_path, ledger="postgresql://me:hunter2@db/ledger", storage="s3://key:hunter2@bucket/x")
+    assert "must not carry a password" in said
+    assert "hunter2" not in said
+    assert "must not carry a password" in complaint(tmp_path, ledger="postgresql://db/ledger?password=hunter2")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("a: [1", "not YAML"),
+        ("- 1", "must be a YAML mapping, got list"),
+        ("name: a\nname: b", "line 2: a key must not repeat, got 'name' twice"),
+        ("name: {{ x }}", "a key must be a word"),
+        ("name: 2024-13-45", "month must be in 1..12"),
+    ],
+)
+def test_what_is_no_sweep_file_is_refused_with_the_reason(tmp_path: Path, text: str, rule: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="sweep.yaml") as error:
+        read_spec(str(path))
+    assert rule in str(error.value)
+
+
+def test_a_missing_file_names_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file or directory.*quickstart"):
+        read_spec(str(tmp_path / "none.yaml"))
+
+
+def test_a_whole_override_section_is_checked_against_the_configuration() -> None:
+    tree = tiny_sweep()
+    tree["baseline"]["model"]["norm"] = "batch"
+    with pytest.raises(ValueError, match="rms"):
+        SweepSpec.model_validate(tree).baseline.recipe()
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "valid"),
+    [("promotion", "patience", "reduction"), ("median", "reduction", "startup_arms"), ("patient", "mode", "min_delta")],
+)
+def test_an_unknown_key_of_a_scheduler_is_told_the_keys_of_its_own_kind(
+    tmp_path: Path, kind: str, key: str, valid: str
+) -> None:
+    said = complaint(tmp_path, scheduler={"kind": kind, "first_rung": {"images": 8}, key: 3})
+    assert f"unknown key '{key}'" in said
+    assert valid in said.split("valid keys:")[1]
+    assert key not in said.split("valid keys:")[1]

@@ -1,0 +1,234 @@
+"""The image sets: what a set is, how it is split, and what a bad file gets."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+
+from trainables import data
+from trainables.data import packaged
+from trainables.data.pixels import to_pixels, to_unit
+from trainables.data.readers.npz import Arrays, read_arrays
+from trainables.data.split import NEAR_DUPLICATE_RMSE, heldout_indices, near_duplicate_groups
+
+
+@pytest.fixture(scope="module")
+def emoji() -> Arrays:
+    return read_arrays("emoji32")
+
+
+def distances(images: np.ndarray) -> np.ndarray:
+    """RMSE of all pairs of images in [0, 1], the plain way."""
+    flat = images.reshape(len(images), -1) / 255
+    return np.sqrt(np.stack([((flat - row) ** 2).mean(1) for row in flat]))
+
+
+def drawn(count: int, *, size: int = 8, channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, channels), dtype=np.uint8)
+
+
+def saved(folder: Path, **arrays: np.ndarray) -> str:
+    path = folder / "set.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_packaged_record_says_what_the_arrays_hold(emoji: Arrays) -> None:
+    record = packaged.record("emoji32")
+    assert record.digest == emoji.digest
+    assert (record.image_size, record.image_size, record.channels) == emoji.images.shape[1:]
+    assert record.class_names == emoji.class_names
+    assert list(record.class_counts) == np.bincount(emoji.labels).tolist()
+    assert (record.train_count, record.heldout_count) == (1867 - 384, 384)
+    assert len(record.heldout) == 384
+
+
+def test_packaged_heldout_list_is_the_frozen_answer_of_the_split(emoji: Arrays) -> None:
+    chosen = heldout_indices(emoji.images, emoji.labels, count=384)
+    assert chosen.tolist() == list(packaged.record("emoji32").heldout)
+
+
+def test_no_heldout_image_has_a_near_duplicate_in_training(emoji: Arrays) -> None:
+    apart = np.setdiff1d(np.arange(len(emoji.images)), emoji.heldout)
+    flat = (emoji.images.reshape(len(emoji.images), -1) / 255).astype(np.float32)
+    nearest = min(float(((flat[apart] - flat[i]) ** 2).mean(1).min()) for i in emoji.heldout)
+    assert nearest**0.5 >= NEAR_DUPLICATE_RMSE
+
+
+def test_heldout_labels_keep_the_proportions_to_one_image(emoji: Arrays) -> None:
+    expected = np.bincount(emoji.labels) * 384 / len(emoji.labels)
+    assert np.abs(np.bincount(emoji.labels[emoji.heldout]) - expected).max() < 1
+
+
+def test_groups_are_the_connected_components_of_near_duplicates() -> None:
+    base = drawn(40, size=9)
+    chain = np.stack([np.clip(base[0].astype(int) + 11 * step, 0, 255) for step in range(4)]).astype(np.uint8)
+    images = np.concatenate([base, chain, base[7:9]])
+    near = distances(images) < NEAR_DUPLICATE_RMSE
+    reach = np.linalg.matrix_power(near.astype(np.int64), 8) > 0
+    expected = {frozenset(np.flatnonzero(row).tolist()) for row in reach}
+    assert {frozenset(group.tolist()) for group in near_duplicate_groups(images)} == expected
+    assert not near[0, 43]
+    assert frozenset({0, 40, 41, 42, 43}) in expected
+
+
+def test_split_follows_the_images_and_not_their_order_in_the_file() -> None:
+    images, labels = drawn(60), np.arange(60) % 3
+    images[30:33] = images[0:3]
+    shuffled = np.random.default_rng(1).permutation(60)
+    straight = heldout_indices(images, labels, count=15)
+    mixed = heldout_indices(images[shuffled], labels[shuffled], count=15)
+    as_set = {images[i].tobytes() for i in straight}
+    assert as_set == {images[shuffled][i].tobytes() for i in mixed}
+
+
+def test_split_fills_up_where_quotas_cannot_be_met() -> None:
+    images, labels = drawn(20), np.array([0] * 10 + [1] * 10)
+    images[1:10] = images[0]
+    chosen = heldout_indices(images, labels, count=8)
+    assert len(chosen) == 8
+    assert set(labels[chosen]) == {1}
+
+
+def test_describing_a_packaged_set_loads_neither_numpy_nor_torch() -> None:
+    code = "import sys; from trainables import data; print(data.describe('emoji32').digest, *sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert answer[0] == packaged.record("emoji32").digest
+    assert not {"numpy", "torch", "fsspec"} & set(answer)
+
+
+def test_opened_packaged_set_is_the_one_described(emoji: Arrays) -> None:
+    description, images = data.describe("emoji32", holdout=384), data.open_images("emoji32")
+    assert images.fingerprint == description.digest
+    assert (len(images.train), len(images.heldout)) == (description.train_count, description.heldout_count)
+    assert not set(images.train) & set(images.heldout)
+    order = np.array([5, 3, 1500])
+    assert images.read(order).equal(torch.from_numpy(emoji.images[order].transpose(0, 3, 1, 2)))
+    assert images.labels(order).tolist() == emoji.labels[order].tolist()
+
+
+def test_own_file_with_the_same_content_has_the_same_digest(tmp_path: Path, emoji: Arrays) -> None:
+    uri = saved(tmp_path, images=emoji.images, labels=emoji.labels.astype(np.uint8), heldout=emoji.heldout[::-1])
+    assert data.describe(uri).digest == data.describe("emoji32").digest
+
+
+@pytest.mark.parametrize("changed", ["images", "labels", "heldout"])
+def test_digest_notices_one_changed_number(tmp_path: Path, changed: str) -> None:
+    arrays = {"images": drawn(12), "labels": np.arange(12) % 2, "heldout": np.array([0, 5])}
+    before = data.describe(saved(tmp_path, **arrays)).digest
+    arrays[changed].flat[-1] ^= 1
+    assert data.describe(saved(tmp_path, **arrays)).digest != before
+
+
+def test_file_without_labels_is_one_class(tmp_path: Path) -> None:
+    uri = saved(tmp_path, images=drawn(10, channels=1))
+    description, images = data.describe(uri, holdout=4), data.open_images(uri, holdout=4)
+    assert (description.num_classes, description.channels, description.heldout_count) == (1, 1, 4)
+    assert images.read(images.train).shape == (6, 1, 8, 8)
+    assert images.labels(images.train).tolist() == [0] * 6
+
+
+def test_class_names_may_name_a_class_without_images(tmp_path: Path) -> None:
+    uri = saved(tmp_path, images=drawn(10), labels=np.arange(10) % 2, class_names=np.array(["cat", "dog", "yak"]))
+    assert data.describe(uri, holdout=2).class_names == ("cat", "dog", "yak")
+
+
+def test_a_set_is_read_through_fsspec(tmp_path: Path) -> None:
+    path = saved(tmp_path, images=drawn(10))
+    with fsspec.open("memory://sets/own.npz", "wb") as file:
+        file.write(Path(path).read_bytes())
+    assert data.describe("memory://sets/own.npz", holdout=3).digest == data.describe(path, holdout=3).digest
+
+
+IMAGES = drawn(10)
+BAD = {
+    "no images": ({"labels": np.zeros(3, int)}, "must hold an array `images`"),
+    "float": ({"images": IMAGES / 255}, "`images` must be uint8 of shape .* got float64"),
+    "channels first": ({"images": IMAGES.transpose(0, 3, 1, 2)}, r"`images` must be .* got uint8 \[10, 3, 8, 8\]"),
+    "not square": ({"images": IMAGES[:, :4]}, "crop to squares"),
+    "empty": ({"images": IMAGES[:0]}, "`images` must be"),
+    "few labels": ({"images": IMAGES, "labels": np.zeros(9, int)}, r"`labels` must be integers of shape \[10\]"),
+    "float labels": ({"images": IMAGES, "labels": np.zeros(10)}, "`labels` must be integers"),
+    "gap": ({"images": IMAGES, "labels": np.array([1] * 5 + [2] * 5)}, r"`labels` must lie in 0..1, got 1..2"),
+    "negative": ({"images": IMAGES, "labels": np.array([-1] * 5 + [0] * 5)}, r"`labels` must lie in 0..1, got -1..0"),
+    "unnamed": ({"images": IMAGES, "labels": np.arange(10), "class_names": np.array(["a"])}, r"must lie in 0..0, got 0..9"),
+    "list range": ({"images": IMAGES, "heldout": np.array([3, 10])}, r"`heldout` must list .* got 3..10"),
+    "list repeats": ({"images": IMAGES, "heldout": np.array([3, 3, 4])}, "got 1 repeated"),
+    "list too long": ({"images": IMAGES, "heldout": np.arange(9)}, "got 9 of 10"),
+    "list type": ({"images": IMAGES, "heldout": np.array([0.5, 1])}, "write integers"),
+    "list length": ({"images": IMAGES, "heldout": np.arange(3)}, "`holdout` must be left out or equal .* 3, got holdout=4"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_bad_arrays_are_refused_with_the_rule_and_the_value(tmp_path: Path, fault: str) -> None:
+    arrays, message = BAD[fault]
+    with pytest.raises(ValueError, match=message):
+        data.describe(saved(tmp_path, **arrays), holdout=4)
+
+
+@pytest.mark.parametrize(
+    ("holdout", "message"),
+    [(None, "needs `holdout`"), (6, "at most half .* got holdout=6 of 10; try 2 to 5"), (1, "at least 2"), (-3, "at least 2")],
+)
+def test_holdout_that_does_not_fit_is_refused(tmp_path: Path, holdout: int | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.describe(saved(tmp_path, images=IMAGES), holdout=holdout)
+
+
+def test_holdout_that_would_part_near_duplicates_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without parting near-duplicates, got holdout=3 of 10 images in 1 groups"):
+        data.describe(saved(tmp_path, images=np.repeat(IMAGES[:1], 10, 0)), holdout=3)
+
+
+def test_packaged_set_refuses_another_holdout() -> None:
+    with pytest.raises(ValueError, match="held-out list, 384, got holdout=100 for emoji32"):
+        data.describe("emoji32", holdout=100)
+
+
+def test_missing_file_names_the_packaged_sets() -> None:
+    with pytest.raises(ValueError, match=r"packaged set \(emoji32\) or the path .* got emojy32, where there is no file"):
+        data.describe("emojy32", holdout=4)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 broken"])
+def test_unreadable_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "set.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"must be a readable .npz file"):
+        data.describe(str(path), holdout=4)
+
+
+def test_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = Path(saved(tmp_path, images=drawn(50)))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"must be a readable .npz file"):
+        data.describe(str(path), holdout=4)
+
+
+def test_a_single_array_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", IMAGES)
+    with pytest.raises(ValueError, match=r"must be a readable .npz file"):
+        data.describe(str(tmp_path / "set.npy"), holdout=4)
+
+
+def test_unknown_protocol_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"must be a readable .npz file.*nowhere"):
+        data.describe("nowhere://bucket/set.npz", holdout=4)
+
+
+def test_pixels_survive_the_way_to_the_unit_interval_and_back() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert to_pixels(to_unit(levels)).equal(levels)
+    assert to_unit(levels)[[0, 255]].tolist() == [-1, 1]
+    assert to_pixels(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
+
+
+def test_notices_travel_with_the_images() -> None:
+    text = (Path(packaged.__file__).parent / "LICENSES.md").read_text()
+    for needed in ("Microsoft Corporation", "LobeHub", "Cal Henderson", "Permission is hereby granted", 'PROVIDED "AS IS"'):
+        assert needed in text

@@ -1,0 +1,118 @@
+"""Reports on their way: in order, never lost, and never holding training up twice for one outage."""
+
+from pathlib import Path
+
+import pytest
+
+from trainables.lane.outbox import GLANCE_S, Away, Letter, Outbox
+
+PATIENCE_S = 30.0
+
+
+class Writer:
+    """Takes letters, or is away for the next few calls."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.away = 0
+        self.waited: list[float] = []
+
+    def __call__(self, letter: Letter, patience_s: float) -> str:
+        self.waited.append(patience_s)
+        if self.away:
+            self.away -= 1
+            raise Away("it is being started")
+        self.taken.append(letter.sequence)
+        return f"answer {letter.sequence}"
+
+
+def letter(sequence: int) -> Letter:
+    return Letter(trial="t", attempt=1, sequence=sequence, report='{"text": "line one\\nline two"}')
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+@pytest.fixture
+def outbox(writer: Writer, tmp_path: Path) -> Outbox:
+    return Outbox(writer, tmp_path / "spool.jsonl", patience_s=PATIENCE_S)
+
+
+def test_letters_go_straight_to_a_writer_that_is_there(writer: Writer, outbox: Outbox, tmp_path: Path) -> None:
+    outbox.post(letter(1))
+    assert outbox.ask(letter(2)) == "answer 2"
+    assert writer.taken == [1, 2]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_outage_holds_training_up_once_and_then_letters_wait_on_disk(writer: Writer, outbox: Outbox, tmp_path: Path) -> None:
+    writer.away = 3
+    for sequence in (1, 2, 3):
+        outbox.post(letter(sequence))
+    assert writer.waited == [PATIENCE_S, GLANCE_S, GLANCE_S]
+    kept = [Letter.model_validate_json(line) for line in (tmp_path / "spool.jsonl").read_text().splitlines()]
+    assert kept == [letter(1), letter(2), letter(3)]
+
+
+def test_what_waited_is_delivered_in_order_once_the_writer_is_back(writer: Writer, outbox: Outbox, tmp_path: Path) -> None:
+    writer.away = 2
+    for sequence in (1, 2, 3):
+        outbox.post(letter(sequence))
+    outbox.post(letter(4))
+    assert writer.taken == [1, 2, 3, 4]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_is_waited_for_however_long_that_takes_and_comes_after_all_that_waited(
+    writer: Writer, outbox: Outbox
+) -> None:
+    writer.away = 1
+    outbox.post(letter(1))
+    writer.away = 5
+    assert outbox.ask(letter(2)) == "answer 2"
+    assert writer.taken == [1, 2]
+
+
+def test_an_outage_in_the_middle_of_the_spool_repeats_letters_and_loses_none(writer: Writer, outbox: Outbox) -> None:
+    writer.away = 2
+    outbox.post(letter(1))
+    outbox.post(letter(2))
+    interrupted = iter((False, True))
+
+    def once_more(one: Letter, patience_s: float) -> str:
+        if next(interrupted, False):
+            raise Away("again")
+        return writer(one, patience_s)
+
+    outbox._deliver = once_more  # type: ignore[method-assign]
+    outbox.post(letter(3))
+    assert writer.taken == [1]
+    assert outbox.ask(letter(4)) == "answer 4"
+    assert writer.taken == [1, 1, 2, 3, 4]
+
+
+def test_what_nobody_wants_any_more_is_dropped(writer: Writer, outbox: Outbox, tmp_path: Path) -> None:
+    writer.away = 1
+    outbox.post(letter(1))
+    outbox.drop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_dead_process_of_the_same_number_has_left_is_not_sent(writer: Writer, tmp_path: Path) -> None:
+    spool = tmp_path / "spool.jsonl"
+    spool.write_text(letter(7).model_dump_json() + "\n")
+    outbox = Outbox(writer, spool, patience_s=PATIENCE_S)
+    writer.away = 1
+    outbox.post(letter(1))
+    outbox.post(letter(2))
+    assert writer.taken == [1, 2]
+
+
+def test_a_failure_is_told_after_all_that_was_told_before(writer: Writer, outbox: Outbox) -> None:
+    writer.away = 4
+    outbox.post(letter(1))
+    outbox.post(letter(2))
+    outbox.deliver_all()
+    assert writer.taken == [1, 2]

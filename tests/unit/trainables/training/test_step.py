@@ -1,0 +1,95 @@
+"""The compiled step: one compilation for every trial of a shape, the same weights again, and no silent return to eager mode."""
+
+import shutil
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from tests.support.trials import small_model, small_trial
+from tests.unit.trainables.training.test_learner import IMAGES, same, weights
+from trainables.config.trial import TrialConfig
+from trainables.training import step
+from trainables.training.batches import Batches
+from trainables.training.learner import Learner
+from trainables.training.step import CompiledStep, shape_of, step_of
+from trainables.training.workers import Workers
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
+]
+MORE_THAN_TORCHS_OWN_LIMIT = 9
+
+
+def trial(**changes: object) -> TrialConfig:
+    model = small_model(width=16, depth=2, heads=2, class_tokens=2, class_tokens_start=1, output_skip="edm")
+    return small_trial(**{"model": model, "compile": True, **changes})
+
+
+def trained(config: TrialConfig) -> Learner:
+    learner = Learner(config, IMAGES, workers=Workers())
+    for _ in range(3):
+        learner.update()
+    return learner
+
+
+def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bit_for_bit() -> None:
+    first = weights(trained(trial()))
+    compiled = counters["stats"]["unique_graphs"]
+    for seed in range(1, MORE_THAN_TORCHS_OWN_LIMIT + 1):
+        scalars = {"t_eps_train": seed / 100, "noise_scale": 1.0 + seed, "t_sampling": {"kind": "uniform"}}
+        other = trial(seed=seed, diffusion=scalars)
+        learner = trained(other)
+        eager = trained(trial(compile=False, seed=seed, diffusion=scalars))
+        assert learner.health.mean_loss() == pytest.approx(eager.health.mean_loss(), rel=1e-4)
+    assert counters["stats"]["unique_graphs"] == compiled
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
+
+
+def test_another_process_of_the_machine_finds_what_this_one_compiled_on_the_disk() -> None:
+    first = weights(trained(trial()))
+    torch._dynamo.reset()
+    step._steps.clear()
+    counters["inductor"].clear()
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
+    assert counters["inductor"]["fxgraph_cache_hit"] > 0
+    assert counters["inductor"]["fxgraph_cache_miss"] == 0
+
+
+def test_a_step_that_would_be_compiled_again_raises_instead_of_going_on_in_eager_mode() -> None:
+    learner = trained(trial())
+    assert isinstance(learner.image_losses, CompiledStep)
+    learner.image_losses._sizes.add((3, False))
+    with pytest.raises(RuntimeError, match="recompile"):
+        learner.image_losses(Batches(learner.trial, IMAGES, device=torch.device("cpu")).take(0, 3))
+    learner.image_losses._sizes.discard((3, False))
+
+
+def test_what_a_compiled_step_depends_on_is_the_shape_the_cell_and_how_it_is_computed() -> None:
+    alike = [trial(seed=4), trial(ema=()), trial(diffusion={"noise_scale": 2.0, "t_eps_train": 0.0, "label_drop": 0.5})]
+    other = [trial(precision="bf16"), trial(attention="fp32"), trial(diffusion={"prediction": "x", "loss": "x"})]
+    assert {shape_of(each) for each in alike} == {shape_of(trial())}
+    assert len({shape_of(each) for each in [trial(), *other]}) == 4
+
+
+def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:
+    models = [small_model(depth=2, class_tokens_start=1, embedding={"kind": "bottleneck", "dim": dim}) for dim in range(1, 6)]
+    shapes = [trial(model=model) for model in models]
+    assert len(shapes) > step.MOST_SHAPES
+    networks = [step_of(shape).network for shape in shapes]
+    assert step_of(shapes[-1]).network is networks[-1]
+    assert len(step._steps) == step.MOST_SHAPES
+    assert step_of(shapes[0]).network is not networks[0]
+
+
+def test_without_a_compiler_the_reason_is_told_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler on a CPU, got none on PATH; install g\+\+"):
+        step_of(trial())
+
+
+def test_an_eager_trial_gets_a_network_of_its_own() -> None:
+    assert step_of(trial(compile=False)).network is not step_of(trial(compile=False)).network
+    assert step_of(trial()).network is step_of(trial(seed=1)).network
+    assert same(trained(trial(compile=False)), trained(trial(compile=False)))

@@ -1,0 +1,1 @@
+"""What a trial and its evaluation are: frozen pydantic models without torch."""

@@ -1,0 +1,44 @@
+"""How a trial is scored: how samples are drawn, from which weights, and how many."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveInt, content_hash
+
+
+class Sampling(Frozen):
+    """How samples are drawn and counted."""
+
+    n: Annotated[int, Field(ge=2, strict=True)] = 384
+    """Generated images a score is computed from."""
+    sampler: Literal["euler", "heun"] = "heun"
+    steps: PositiveInt = 50
+    guidance: NonNegativeFloat = 1.0
+    """Classifier-free guidance scale; 1 is off."""
+    interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)
+    """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
+    shift: Annotated[float, Field(ge=1e-3, le=1e3, strict=True)] = 1.0
+    """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""
+    seed: NonNegativeInt = 0
+    """Of the starting noise and labels."""
+
+    @model_validator(mode="after")
+    def interval_is_ordered(self) -> Self:
+        low, high = self.interval
+        if low >= high:
+            raise ValueError(f"`interval` must be (low, high) with low < high, got {low}, {high}")
+        return self
+
+
+class EvaluationConfig(Sampling):
+    """How a trial is scored; equal for all trials of a comparison."""
+
+    t_eps_sample: Fraction = 0.05
+    """The clamp on 1 - t (and t) while sampling; 0 is off."""
+    weights: str = "ema"
+    """An average of the trial by its name, or `raw`."""
+
+    @property
+    def id(self) -> str:
+        return content_hash(self.model_dump(mode="json"))

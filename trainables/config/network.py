@@ -1,0 +1,97 @@
+"""The network of a trial: its sizes and components."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainables.config.fields import Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class LinearEmbedding(Frozen):
+    """One linear map from a patch to a token, with bias (ViT, DiT)."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class BottleneckEmbedding(Frozen):
+    """Two linear maps, patch -> dim -> width, with no activation between (JiT, section 3)."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    dim: PositiveInt = 128
+
+
+class ConvStemEmbedding(Frozen):
+    """Stride-2 3x3 convolutions with SiLU down to one token a patch (arXiv 2106.14881); the patch is a power of two."""
+
+    kind: Literal["conv_stem"] = "conv_stem"
+
+
+Embedding = Annotated[LinearEmbedding | BottleneckEmbedding | ConvStemEmbedding, Field(discriminator="kind")]
+
+
+class ModelConfig(Frozen):
+    """A plain transformer over patches whose components are configuration; the defaults are JiT's."""
+
+    patch_size: PositiveInt
+    """Side of a square patch, in pixels."""
+    width: PositiveInt
+    """Token width D."""
+    depth: PositiveInt
+    """Number of blocks."""
+    heads: PositiveInt
+    embedding: Embedding = BottleneckEmbedding()
+    norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm with a learned weight (JiT) or LayerNorm without one (DiT)."""
+    mlp: Literal["swiglu", "gelu"] = "swiglu"
+    mlp_ratio: PositiveFloat = 4.0
+    """Hidden width over D, before SwiGLU's factor 2/3."""
+    rope: bool = True
+    """Axial 2-D rotary positions on q and k."""
+    qk_norm: bool = True
+    position: Literal["sincos", "none"] = "sincos"
+    """A fixed 2-D sine-cosine table added once to the tokens."""
+    class_tokens: NonNegativeInt = 32
+    """In-context copies of the class embedding put before the image tokens; 0 is none."""
+    class_tokens_start: NonNegativeInt = 4
+    """The block before which the class tokens are prepended."""
+    dropout: Fraction = 0.0
+    """Dropout of attention and projections, in the middle half of the blocks. Its masks are drawn by the micro-batch: another
+    number of workers or micro-batch drops other values."""
+    output_skip: Literal["none", "edm", "linear"] = "none"
+    """Pre-conditioner around the network: JiT's appendix, table 10."""
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"`heads` must divide width, got heads={self.heads}, width={self.width}")
+        return self
+
+    @model_validator(mode="after")
+    def positions_need_quarters(self) -> Self:
+        if self.position == "sincos" and self.width % 4:
+            raise ValueError(f"`width` must be a multiple of 4 for sine-cosine positions, got width={self.width}")
+        if self.rope and (self.width // self.heads) % 4:
+            rule = "`width / heads` must be a multiple of 4 for 2-D rotary positions"
+            raise ValueError(f"{rule}, got width={self.width}, heads={self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def class_tokens_start_inside(self) -> Self:
+        if self.class_tokens and self.class_tokens_start >= self.depth:
+            rule = "`class_tokens_start` must be below depth"
+            raise ValueError(f"{rule}, got class_tokens_start={self.class_tokens_start}, depth={self.depth}")
+        return self
+
+    @model_validator(mode="after")
+    def dropout_needs_a_middle(self) -> Self:
+        if self.dropout and self.depth < 4:
+            rule = "`dropout` acts in the middle half of at least 4 blocks"
+            raise ValueError(f"{rule}, got dropout={self.dropout}, depth={self.depth}; try dropout=0.0")
+        return self
+
+    @model_validator(mode="after")
+    def conv_stem_halves(self) -> Self:
+        if self.embedding.kind == "conv_stem" and (self.patch_size & (self.patch_size - 1) or self.patch_size < 2):
+            rule = "`patch_size` must be a power of two, at least 2, for the conv stem"
+            raise ValueError(f"{rule}, got patch_size={self.patch_size}")
+        return self

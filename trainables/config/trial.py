@@ -1,0 +1,250 @@
+"""What a trial is: a frozen, torch-free description from which the same weights come bit for bit.
+
+`TrialConfig` holds everything that changes the numbers and nothing else; its id is a hash of its content. How long it trains
+(the budget), how it is scored and where its files lie are kept outside it, in `trainables.assignment`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainables.config.fields import (
+    FiniteFloat,
+    Fraction,
+    Frozen,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    choices,
+    content_hash,
+    nearest,
+)
+from trainables.config.network import ModelConfig
+
+MATHS_VERSION = 2
+"""Part of every trial's identity: raised in the commit that changes what a configuration trains to."""
+
+Target = Literal["x", "eps", "v"]
+Precision = Literal["fp32", "bf16"]
+AttentionMode = Literal["sdpa", "flash", "fp32"]
+
+
+class DataConfig(Frozen):
+    """The training images, by content."""
+
+    digest: str
+    """Fingerprint of the images, labels and held-out list."""
+    image_size: PositiveInt
+    """Height and width in pixels."""
+    channels: PositiveInt = 3
+    num_classes: PositiveInt
+    """1 means an unconditional model."""
+    flip: bool = True
+    """Mirror each image left to right with probability one half, as the official JiT trainer does."""
+
+
+class LogitNormal(Frozen):
+    """t = sigmoid(s) with s ~ N(mu, sigma^2); t = 1 is data. JiT: mu = -0.8, sigma = 0.8."""
+
+    kind: Literal["logit_normal"] = "logit_normal"
+    mu: FiniteFloat = -0.8
+    sigma: PositiveFloat = 0.8
+
+
+class Uniform(Frozen):
+    """t ~ U(0, 1)."""
+
+    kind: Literal["uniform"] = "uniform"
+
+
+TSampling = Annotated[LogitNormal | Uniform, Field(discriminator="kind")]
+
+
+class DiffusionConfig(Frozen):
+    """What the network predicts, in which space the loss is taken, and how the noisy input is drawn."""
+
+    prediction: Target = "x"
+    """What the network's output means."""
+    loss: Target = "v"
+    """The space in which the squared error is taken."""
+    t_sampling: TSampling = LogitNormal()
+    t_eps_train: Fraction = 0.05
+    """Smallest 1 - t (and t) that a conversion divides by in training; 0 is off."""
+    noise_scale: PositiveFloat = 1.0
+    """Standard deviation of the noise e."""
+    label_drop: Fraction = 0.1
+    """Share of labels replaced by the null label; unused by unconditional models."""
+
+
+class Constant(Frozen):
+    """The learning rate stays as it is after the warm-up (JiT)."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class Cosine(Frozen):
+    """After the warm-up, half a cosine from the full rate down to `final` of it."""
+
+    kind: Literal["cosine"] = "cosine"
+    total_images: PositiveInt | None = None
+    """Images at which it ends; None in a sweep file: the trial's own budget."""
+    final: Fraction = 0.0
+    """Share of the rate that is left at the end."""
+
+
+Schedule = Annotated[Constant | Cosine, Field(discriminator="kind")]
+
+
+class OptimiserConfig(Frozen):
+    """AdamW; biases and one-dimensional parameters are not decayed."""
+
+    learning_rate: PositiveFloat = 2e-4
+    """After the warm-up; of 256 images where `scale_with_batch` is set."""
+    scale_with_batch: bool = False
+    """The rate is learning_rate x batch_size / 256, as JiT's `blr`."""
+    schedule: Schedule = Constant()
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.95
+    weight_decay: NonNegativeFloat = 0.0
+    warmup_images: NonNegativeInt = 0
+    """Images over which the learning rate grows linearly from zero."""
+    grad_clip: PositiveFloat | None = None
+    """Largest norm of an update's whole gradient; a longer one is scaled down to it."""
+
+
+RAW = "raw"
+"""The name of the weights themselves where an average of them could stand."""
+RESERVED = frozenset({RAW, "model", "optimiser"})
+"""Names that no average may have."""
+
+
+class _Average(Frozen):
+    """A running average of the weights."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "ema"
+    """What an evaluation calls it."""
+    warmup: bool = True
+    """Update k keeps min(b, (1 + k) / (10 + k)) of the average, so that a short trial is not scored on its initial weights."""
+
+
+class DecayEma(_Average):
+    """Each update keeps `decay` of the average."""
+
+    kind: Literal["decay"] = "decay"
+    decay: Fraction = 0.9999
+
+
+class HalfLifeEma(_Average):
+    """An update's share in the average halves every `images`, whatever the batch size."""
+
+    kind: Literal["half_life"] = "half_life"
+    images: PositiveInt
+
+
+EmaConfig = Annotated[DecayEma | HalfLifeEma, Field(discriminator="kind")]
+
+
+class Parent(Frozen):
+    """The checkpoint that a trial's weights start from; optimiser, averages and image count begin anew."""
+
+    trial: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    images: PositiveInt
+
+
+class Recipe(Frozen):
+    """How to train, whatever the images: what a preset names and a sweep's baseline overrides."""
+
+    model: ModelConfig
+    diffusion: DiffusionConfig = DiffusionConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    ema: tuple[EmaConfig, ...] = (DecayEma(),)
+    """Averages kept side by side. The first, or the weights themselves where there is none, stands at the rungs."""
+    batch_size: PositiveInt = 1024
+    """Images of one update, over all workers."""
+    precision: Precision = "bf16"
+    """bf16: autocast around the network; weights and optimiser stay fp32."""
+    attention: AttentionMode = "sdpa"
+    """torch's choice of a fused kernel, flash attention or an error, or QK^T and softmax written out in fp32 as the official
+    code has it."""
+    compile: bool = False
+    """Compile the step with torch.compile; sums are rounded in another order than without."""
+    parent: Parent | None = None
+    """None: the weights start from the seed."""
+
+
+class TrialConfig(Recipe):
+    """Everything that decides a trial's numbers."""
+
+    data: DataConfig
+    seed: NonNegativeInt = 0
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def patch_divides_image(self) -> Self:
+        patch, size = self.model.patch_size, self.data.image_size
+        if size % patch:
+            valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
+            rule = "`patch_size` must divide image_size"
+            raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
+        return self
+
+    @model_validator(mode="after")
+    def output_skip_needs_x_prediction(self) -> Self:
+        skip, prediction = self.model.output_skip, self.diffusion.prediction
+        if skip != "none" and prediction != "x":
+            rule = "`output_skip` pre-conditions an x-prediction"
+            raise ValueError(f"{rule}, got output_skip={skip}, prediction={prediction}; try output_skip=none")
+        return self
+
+    @model_validator(mode="after")
+    def averages_have_names_of_their_own(self) -> Self:
+        names = [average.name for average in self.ema]
+        if RESERVED & set(names) or len(set(names)) < len(names):
+            rule = f"`ema` must name each average once, and none of them {', '.join(sorted(RESERVED))}"
+            raise ValueError(f"{rule}, got {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def flash_needs_bf16_on_a_gpu(self) -> Self:
+        if self.attention == "flash" and (self.device, self.precision) != ("cuda", "bf16"):
+            got = f"device={self.device}, precision={self.precision}"
+            raise ValueError(
+                f"`attention` flash needs a GPU and precision bf16, got {got}; try attention=sdpa or precision=bf16"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def cosine_ends_after_the_warmup(self) -> Self:
+        schedule, warmup = self.optimiser.schedule, self.optimiser.warmup_images
+        if schedule.kind == "cosine" and (schedule.total_images or 0) <= warmup:
+            rule = "`schedule.total_images` must be above warmup_images"
+            got = f"total_images={schedule.total_images}, warmup_images={warmup}"
+            raise ValueError(f"{rule}, got {got}; lower warmup_images, or train on more images")
+        return self
+
+    @property
+    def rung_weights(self) -> str:
+        """The weights that stand at the rungs: the first average, or the weights themselves."""
+        return self.ema[0].name if self.ema else RAW
+
+    def check_weights(self, name: str) -> None:
+        """ValueError where `name` is neither an average of this trial nor the weights themselves."""
+        known = [RAW, *(average.name for average in self.ema)]
+        if name not in known:
+            raise ValueError(f"`weights` must be one of {', '.join(known)}, got {name!r}")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.data.image_size // self.model.patch_size
+
+    @property
+    def token_dim(self) -> int:
+        """Numbers in one patch: channels x patch_size^2."""
+        return self.data.channels * self.model.patch_size**2
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the hash of everything that decides the numbers."""
+        return content_hash({"maths_version": MATHS_VERSION, **self.model_dump(mode="json")})

@@ -1,0 +1,49 @@
+"""Pixels in memory: what a trainer and a scorer read from."""
+
+import functools
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.data.readers.npz import read_arrays
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """A whole set in memory."""
+
+    pixels: Tensor
+    """uint8 [N, C, H, W]."""
+    classes: Tensor
+    """int64 [N]."""
+    heldout: Indices
+    fingerprint: str
+
+    @classmethod
+    def opened(cls, uri: str, *, holdout: int | None = None) -> Self:
+        """Read a packaged set by name, or an .npz file by path or URI; ValueError where it does not fit."""
+        arrays = read_arrays(uri, holdout=holdout)
+        pixels = torch.from_numpy(arrays.images).permute(0, 3, 1, 2).contiguous()
+        return cls(pixels=pixels, classes=torch.from_numpy(arrays.labels), heldout=arrays.heldout, fingerprint=arrays.digest)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @functools.cached_property
+    def train(self) -> Indices:
+        """Everything that is not held out."""
+        return np.setdiff1d(np.arange(len(self.pixels)), self.heldout)
+
+    def read(self, indices: Indices) -> Tensor:
+        """Images as uint8 [B, C, H, W] in the given order."""
+        return self.pixels[torch.from_numpy(indices)]
+
+    def labels(self, indices: Indices) -> Tensor:
+        """Class labels as int64 [B]."""
+        return self.classes[torch.from_numpy(indices)]

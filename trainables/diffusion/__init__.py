@@ -1,0 +1,1 @@
+"""The diffusion maths: noise, targets, losses and samplers."""

@@ -1,0 +1,114 @@
+"""From noise to images: Euler and Heun on dz/dt = v with classifier-free guidance, as JiT samples."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import DiffusionConfig
+from trainables.diffusion.maths import convert
+
+Velocity = Callable[[Tensor, float], Tensor]
+
+
+@torch.no_grad()
+def sample(
+    network: nn.Module,
+    z0: Tensor,
+    labels: Tensor,
+    *,
+    diffusion: DiffusionConfig,
+    evaluation: EvaluationConfig,
+    num_classes: int,
+) -> Tensor:
+    """Integrate from t = 0 to 1 over `time_grid`; the last step is always Euler's, so that t = 1 is never evaluated.
+
+    Args:
+        network: o(z, t, y); evaluated without dropout, and under whatever autocast the caller has set.
+        z0: the start, noise_scale times a standard normal, float32 [B, C, H, W].
+        labels: int64 [B] in 0..num_classes-1; `num_classes` itself is the null label.
+
+    Returns:
+        float32 [B, C, H, W], not clipped.
+
+    Raises:
+        ValueError: for a label out of range, guidance of an unconditional model, or an unclamped eps-prediction.
+    """
+    _check(labels, diffusion, evaluation, num_classes)
+    velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)
+    z = z0
+    with _evaluating(network):
+        for i, (t, after) in enumerate(pairwise(time_grid(evaluation))):
+            last = i == evaluation.steps - 1
+            z = _euler(velocity, z, t, after) if last or evaluation.sampler == "euler" else _heun(velocity, z, t, after)
+    return z
+
+
+def time_grid(evaluation: EvaluationConfig) -> list[float]:
+    """The steps + 1 times t = s / (s + (1 - s) k) of s = i / steps under shift k, from 0 to 1, both exact.
+
+    In sigma = 1 - t this is SD3's sigma' = k sigma / (1 + (k - 1) sigma) (arXiv 2403.03206, equation 23): its alpha is k.
+    """
+    steps = evaluation.steps
+    # Multiplied through by steps, so that k = 1 gives i / steps to the last bit.
+    return [i / (i + (steps - i) * evaluation.shift) for i in range(steps + 1)]
+
+
+def guidance_at(t: float, evaluation: EvaluationConfig) -> float:
+    """The guidance scale at t: 1 outside the interval, whose lower end 0 includes t = 0 (arXiv 2404.07724)."""
+    low, high = evaluation.interval
+    return evaluation.guidance if t < high and (low == 0 or t > low) else 1.0
+
+
+def _euler(velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
+    return z + (after - t) * velocity(z, t)
+
+
+def _heun(velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
+    first = velocity(z, t)
+    second = velocity(z + (after - t) * first, after)
+    return z + (after - t) * 0.5 * (first + second)
+
+
+def _velocity(
+    network: nn.Module, labels: Tensor, *, diffusion: DiffusionConfig, evaluation: EvaluationConfig, null: int
+) -> Velocity:
+    """v_u + w(t) (v_c - v_u), from one pass over both halves; from the conditional half alone where w is 1."""
+    nulls = torch.full_like(labels, null)
+
+    def one(z: Tensor, t: float, y: Tensor) -> Tensor:
+        times = torch.full((len(z),), t, dtype=torch.float32, device=z.device)
+        output = network(z, times, y)
+        return convert(output, z, times, source=diffusion.prediction, target="v", t_eps=evaluation.t_eps_sample)
+
+    def guided(z: Tensor, t: float) -> Tensor:
+        scale = guidance_at(t, evaluation)
+        if scale == 1.0:
+            return one(z, t, labels)
+        conditional, unconditional = one(torch.cat((z, z)), t, torch.cat((labels, nulls))).chunk(2)
+        return unconditional + scale * (conditional - unconditional)
+
+    return guided
+
+
+def _check(labels: Tensor, diffusion: DiffusionConfig, evaluation: EvaluationConfig, num_classes: int) -> None:
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        got = f"{int(labels.min())}..{int(labels.max())}"
+        raise ValueError(f"`labels` must be in 0..{num_classes - 1}, got {got}; the model knows num_classes={num_classes}")
+    if num_classes == 1 and evaluation.guidance != 1.0:
+        raise ValueError(f"`guidance` must be 1 for an unconditional model (num_classes=1), got {evaluation.guidance}; try 1.0")
+    if diffusion.prediction == "eps" and evaluation.t_eps_sample == 0:
+        raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t from t = 0 on, got 0; try 0.05")
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)

@@ -1,0 +1,102 @@
+"""The error of the predicted velocity on images that were never trained on, at fixed noise and times.
+
+Every trial meets the same (image, noise, t), whatever it predicts and whatever its loss, so the errors compare from the first
+step on; a Frechet distance at that stage prefers a collapsed model's noise to blurred pictures.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.config.trial import LogitNormal, TrialConfig
+from trainables.data import ImageSet
+from trainables.data.pixels import to_unit
+from trainables.diffusion.maths import convert, noisy, times
+from trainables.draws.philox import PhiloxDraws, Purpose
+from trainables.evaluation.batch_size import images_at_once
+from trainables.evaluation.finite import require_finite
+
+MOST_IMAGES = 384
+"""Held-out images on the grid at most, spread evenly over the held-out list."""
+
+_READ_AT_ONCE = 64
+_TIMES = 16
+_TIMES_PER_IMAGE = 2
+_T_SAMPLING = LogitNormal(mu=-0.8, sigma=0.8)
+"""Where the grid's times lie, whatever a trial was trained on: JiT's own. Evenly spaced times would say next to nothing but
+how a model does close to t = 1, where 1 / (1 - t)^2 multiplies the error of an x-prediction a thousandfold."""
+
+
+class HeldoutGrid:
+    """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
+
+    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid.
+    """
+
+    def __init__(self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self._images = images
+        count = min(len(images.heldout), MOST_IMAGES)
+        chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
+        self._x = to_unit(images.read(chosen).to(device))
+        self._y = images.labels(chosen).to(device)
+        places = torch.arange(count * _TIMES_PER_IMAGE, device=device)
+        self._image = places // _TIMES_PER_IMAGE
+        stride = _TIMES // _TIMES_PER_IMAGE
+        quantile = (self._image % stride + stride * (places % _TIMES_PER_IMAGE) + 0.5) / _TIMES
+        self._t = times(quantile, _T_SAMPLING)
+        shape = tuple(self._x.shape[1:])
+        self._n = PhiloxDraws(seed).normal(Purpose.HELDOUT_NOISE, first=0, count=len(places), shape=shape).to(device)
+
+    def v_error(self, network: nn.Module, trial: TrialConfig) -> float:
+        """Mean over the grid and the pixels of (v_hat - v)^2, v = x - e, in fp32 and without dropout.
+
+        NotFinite where the network's output is not a number any more.
+        """
+        size = images_at_once(trial, device=self._x.device.type)
+        starts = range(0, len(self._t), size)
+        with _evaluating(network), torch.autocast(self._x.device.type, enabled=False):
+            squares = [self._squares(network, trial, slice(start, start + size)) for start in starts]
+        return float(require_finite(torch.cat(squares), what="the held-out velocity errors").mean())
+
+    @cached_property
+    def mean_image_error(self) -> float:
+        """The v-error of an x-prediction that always answers the training images' mean: what no sound model exceeds.
+
+        v_hat - v = (m - x) / (1 - t): the noise drops out, and its scale with it.
+        """
+        mean = mean_image(self._images).to(self._x.device)
+        spread = (mean - self._x).double().square().mean((1, 2, 3))
+        return float((spread[self._image] / (1 - self._t.double()).square()).mean())
+
+    def _squares(self, network: nn.Module, trial: TrialConfig, places: slice) -> Tensor:
+        """Mean squared error of each place, float64 [B]."""
+        image, t = self._image[places], self._t[places]
+        x, e = self._x[image], trial.diffusion.noise_scale * self._n[places]
+        z = noisy(x, e, t)
+        output = network(z, t, self._y[image])
+        # No clamp: the grid lies within 0.09 < t < 0.67, and a clamp would favour one prediction over another.
+        v = convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
+        return (v - (x - e)).double().square().mean((1, 2, 3))
+
+
+def mean_image(images: ImageSet) -> Tensor:
+    """Mean of the training images as the network sees them, float32 [C, H, W]."""
+    chunks = (images.train[first : first + _READ_AT_ONCE] for first in range(0, len(images.train), _READ_AT_ONCE))
+    total = sum(images.read(chunk).sum(0, dtype=torch.int64) for chunk in chunks)
+    return to_unit(torch.as_tensor(total).double() / len(images.train))
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Inference mode and no dropout; the network's own mode comes back afterwards."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(training)

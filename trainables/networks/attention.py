@@ -1,0 +1,66 @@
+"""Multi-head self-attention with the recorded ways to compute it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from trainables.config.network import ModelConfig
+from trainables.config.trial import AttentionMode
+from trainables.networks.norm import HeadNorm
+from trainables.networks.positions import rotate
+
+
+class Attention(nn.Module):
+    """Attention of JiT: one biased projection to q, k and v, RMSNorm on q and k, rotary positions, a biased output projection.
+
+    `mode` "sdpa" is the fused kernel that torch chooses; "flash" is flash attention, or a RuntimeError that says why it cannot
+    be (in the fp32 held-out error, which flash cannot compute, torch's choice); "fp32" writes QK^T and the softmax out in fp32
+    as the official code does, which some eps- and v-prediction runs need against loss spikes.
+    """
+
+    def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float) -> None:
+        super().__init__()
+        head_dim = model.width // model.heads
+        self.heads, self.mode, self.dropout = model.heads, mode, dropout
+        self.qkv = nn.Linear(model.width, 3 * model.width)
+        self.q_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
+        self.k_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
+        self.proj = nn.Linear(model.width, model.width)
+
+    def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+        """x [B, T, D]; rotation [T, 1, d / 2, 2] or none -> [B, T, D]."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in split_linear(self.qkv, x, parts=3))  # [B, T, heads, d]
+        if self.mode == "fp32" or not x.is_cuda:
+            q, k = q.float(), k.float()
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one; its forward is the faster.
+        wide = self.mode == "fp32" or (not x.is_cuda and torch.is_grad_enabled())
+        dtype = torch.float32 if wide else v.dtype
+        with torch.autocast(x.device.type, enabled=False):
+            out = self.attend(*(part.transpose(1, 2).to(dtype) for part in (q, k, v)))
+        return F.dropout(self.proj(out.transpose(1, 2).flatten(2)), self.dropout, self.training)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
+        dropout = self.dropout if self.training else 0.0
+        if self.mode == "fp32":
+            weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+            return F.dropout(weights, dropout, self.training) @ v
+        if self.mode == "flash" and q.dtype is not torch.float32:
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+
+
+def split_linear(layer: nn.Linear, x: Tensor, *, parts: int) -> tuple[Tensor, ...]:
+    """The output of a linear layer cut into equal parts along the last dimension, [..., out / parts] each.
+
+    One product. In training on a CPU one a part, because the elementwise kernels before and after take longer on slices.
+    """
+    if x.is_cuda or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        out: Tensor = layer(x)
+        return out.chunk(parts, dim=-1)
+    return tuple(F.linear(x, w, b) for w, b in zip(layer.weight.chunk(parts), layer.bias.chunk(parts), strict=True))

@@ -1,0 +1,106 @@
+"""From images to tokens and back, and the two conditions: time and class."""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.config.network import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding
+from trainables.config.trial import TrialConfig
+from trainables.networks.cost import TIME_FEATURES, conv_stem_channels
+
+MAX_PERIOD = 10000.0
+
+
+def patches_of(images: Tensor, patch: int) -> Tensor:
+    """[B, C, H, W] -> [B, N, C patch^2]: row-major patches, each ordered channel, row, column."""
+    b, c, h, w = images.shape
+    cut = images.view(b, c, h // patch, patch, w // patch, patch)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(b, (h // patch) * (w // patch), c * patch * patch)
+
+
+def images_of(patches: Tensor, patch: int, channels: int) -> Tensor:
+    """[B, N, patch^2 C] -> [B, C, H, W]: each patch ordered row, column, channel, as the official final layer has it."""
+    b, n, _ = patches.shape
+    grid = math.isqrt(n)
+    cut = patches.view(b, grid, grid, patch, patch, channels)
+    return cut.permute(0, 5, 1, 3, 2, 4).reshape(b, channels, grid * patch, grid * patch)
+
+
+class LinearPatches(nn.Module):
+    """One linear map from a patch to a token."""
+
+    def __init__(self, trial: TrialConfig) -> None:
+        super().__init__()
+        self.patch = trial.model.patch_size
+        self.expand = nn.Linear(trial.token_dim, trial.model.width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, N, D]."""
+        tokens: Tensor = self.expand(patches_of(images, self.patch))
+        return tokens
+
+
+class BottleneckPatches(nn.Module):
+    """Two linear maps, patch -> dim -> D, the first without bias (JiT, section 3)."""
+
+    def __init__(self, trial: TrialConfig, dim: int) -> None:
+        super().__init__()
+        self.patch = trial.model.patch_size
+        self.reduce = nn.Linear(trial.token_dim, dim, bias=False)
+        self.expand = nn.Linear(dim, trial.model.width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, N, D]."""
+        tokens: Tensor = self.expand(self.reduce(patches_of(images, self.patch)))
+        return tokens
+
+
+class ConvStem(nn.Module):
+    """3x3 convolutions of stride 2 with SiLU until a pixel is a patch, then one linear map (arXiv 2106.14881)."""
+
+    def __init__(self, trial: TrialConfig) -> None:
+        super().__init__()
+        channels = (trial.data.channels, *conv_stem_channels(trial.model))
+        self.stem = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
+        self.expand = nn.Linear(channels[-1], trial.model.width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, N, D]."""
+        for conv in self.stem:
+            images = F.silu(conv(images))
+        tokens: Tensor = self.expand(images.flatten(2).transpose(1, 2))
+        return tokens
+
+
+def patch_embedding(trial: TrialConfig) -> LinearPatches | BottleneckPatches | ConvStem:
+    """The embedding that a trial asks for."""
+    match trial.model.embedding:
+        case LinearEmbedding():
+            return LinearPatches(trial)
+        case BottleneckEmbedding(dim=dim):
+            return BottleneckPatches(trial, dim)
+        case ConvStemEmbedding():
+            return ConvStem(trial)
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of t, fed raw in [0, 1], through a two-layer MLP (DiT's, with t not multiplied by 1000: as JiT)."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        count = TIME_FEATURES // 2
+        exponent = -math.log(MAX_PERIOD) * torch.arange(count, dtype=torch.float32) / count
+        self.register_buffer("frequencies", exponent.exp(), persistent=False)
+        self.first = nn.Linear(TIME_FEATURES, width)
+        self.second = nn.Linear(width, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """float32 [B] -> [B, D]."""
+        angle = t.float()[:, None] * self.frequencies
+        embedded: Tensor = self.second(F.silu(self.first(torch.cat((angle.cos(), angle.sin()), dim=-1))))
+        return embedded

@@ -1,0 +1,190 @@
+"""The network of a trial: a plain transformer over patches (JiT, arXiv 2511.13720) whose components are configuration."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from trainables.config.network import ModelConfig
+from trainables.config.trial import TrialConfig
+from trainables.networks.attention import Attention, split_linear
+from trainables.networks.cost import mlp_hidden, modulation_chunks
+from trainables.networks.embedding import TimeEmbedding, images_of, patch_embedding
+from trainables.networks.initial import initialise
+from trainables.networks.norm import ModulatedNorm
+from trainables.networks.positions import rotation_table, sincos_table
+
+ALIGNMENT = 8
+"""Rows of a bf16 matrix must be a multiple of this long for a GPU's fast kernels."""
+SIGMA_DATA = 0.5
+"""Standard deviation of the data that the EDM pre-conditioner assumes."""
+
+
+class SwiGlu(nn.Module):
+    """silu(a) b of one wide projection, dropout, and back (SwiGLU; hidden width `cost.mlp_hidden`)."""
+
+    def __init__(self, model: ModelConfig, *, dropout: float) -> None:
+        super().__init__()
+        hidden = mlp_hidden(model)
+        self.dropout = dropout
+        self.w12 = nn.Linear(model.width, 2 * hidden)
+        self.w3 = nn.Linear(hidden, model.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        if x.is_cuda and self.w3.in_features % ALIGNMENT:
+            return self._aligned(x)
+        a, b = split_linear(self.w12, x, parts=2)
+        out: Tensor = self.w3(F.dropout(F.silu(a) * b, self.dropout, self.training))
+        return out
+
+    def _aligned(self, x: Tensor) -> Tensor:
+        """The same with zeros that fill up the hidden width: JiT-L's 2730 and H's 3413 are no width for tensor cores."""
+        hidden = self.w3.in_features
+        pad = -hidden % ALIGNMENT
+        wide = F.pad(self.w12.weight.unflatten(0, (2, hidden)), (0, 0, 0, pad)).flatten(0, 1)
+        bias = F.pad(self.w12.bias.unflatten(0, (2, hidden)), (0, pad)).flatten()
+        a, b = F.linear(x, wide, bias).chunk(2, dim=-1)
+        kept = F.dropout(F.silu(a) * b, self.dropout, self.training)
+        return F.linear(kept, F.pad(self.w3.weight, (0, pad)), self.w3.bias)
+
+
+class GeluMlp(nn.Module):
+    """DiT's MLP: one hidden layer with tanh-approximated GELU, dropout after it."""
+
+    def __init__(self, model: ModelConfig, *, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.first = nn.Linear(model.width, mlp_hidden(model))
+        self.second = nn.Linear(mlp_hidden(model), model.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        hidden = F.gelu(self.first(x), approximate="tanh")
+        out: Tensor = self.second(F.dropout(hidden, self.dropout, self.training))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and MLP, each normalised and modulated before and gated after (adaLN-Zero)."""
+
+    def __init__(self, trial: TrialConfig, *, dropout: float) -> None:
+        super().__init__()
+        model = trial.model
+        self.norm1 = ModulatedNorm(model.norm, model.width)
+        self.attention = Attention(model, mode=trial.attention, dropout=dropout)
+        self.norm2 = ModulatedNorm(model.norm, model.width)
+        mlp = SwiGlu if model.mlp == "swiglu" else GeluMlp
+        self.mlp = mlp(model, dropout=dropout)
+
+    def forward(self, x: Tensor, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Tensor:
+        """x float32 [B, T, D]; modulation six times [B, 1, D]: shift, scale and gate of attention, then of the MLP."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation
+        x = torch.addcmul(x, gate1, self.attention(self.norm1(x, shift1, scale1), rotation))
+        return torch.addcmul(x, gate2, self.mlp(self.norm2(x, shift2, scale2)))
+
+
+class JiT(nn.Module):
+    """The network o(z, t, y). Parameters as torch's modules leave them: `build` gives an initialised one.
+
+    `position` is the fixed table added to the tokens, or none. No table is part of the state dict.
+    """
+
+    position: Tensor | None
+    rotation: Tensor | None
+    noise_scale: Tensor
+
+    def __init__(self, trial: TrialConfig) -> None:
+        super().__init__()
+        model, self.trial = trial.model, trial
+        self.embedding = patch_embedding(trial)
+        self.time = TimeEmbedding(model.width)
+        self.label = nn.Embedding(trial.data.num_classes + 1, model.width)
+        if model.class_tokens:
+            self.class_positions = nn.Parameter(torch.zeros(model.class_tokens, model.width))
+        self.modulation = nn.Linear(model.width, modulation_chunks(model) * model.width)
+        self.blocks = nn.ModuleList([Block(trial, dropout=dropout_of(model, i)) for i in range(model.depth)])
+        self.final_norm = ModulatedNorm(model.norm, model.width)
+        self.head = nn.Linear(model.width, trial.token_dim)
+        self.activation_checkpointing = False
+        """Recompute each block in the backward pass instead of keeping what it needs."""
+        self._register_tables()
+
+    def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """z float32 [B, C, H, W], t float32 [B] in [0, 1], y int64 [B] in 0..num_classes (the last is null) -> [B, C, H, W]."""
+        model = self.trial.model
+        label = self.label(y)
+        chunks = self._chunks(self.time(t) + label)
+        tokens = self._tokens(z)
+        for i, block in enumerate(self.blocks):
+            if model.class_tokens and i == model.class_tokens_start:
+                tokens = torch.cat((label[:, None] + self.class_positions, tokens), dim=1)
+            tokens = self._through(block, tokens, chunks[6 * i : 6 * i + 6])
+        image_tokens = tokens[:, model.class_tokens :]
+        patches = self.head(self.final_norm(image_tokens, *chunks[-2:]))
+        return self._skip(images_of(patches, model.patch_size, z.shape[1]).float(), z, t)
+
+    def _through(self, block: nn.Module, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        rotation = self._rotation(tokens.shape[1])
+        if self.activation_checkpointing and self.training:
+            dropping = self.trial.model.dropout > 0
+            through = checkpoint(block, tokens, modulation, rotation, use_reentrant=False, preserve_rng_state=dropping)
+        else:
+            through = block(tokens, modulation, rotation)
+        out: Tensor = through
+        return out
+
+    def _register_tables(self) -> None:
+        model, grid = self.trial.model, self.trial.grid
+        position = sincos_table(grid, model.width) if model.position == "sincos" else None
+        head_dim = model.width // model.heads
+        rotation = rotation_table(grid, head_dim, class_tokens=model.class_tokens) if model.rope else None
+        self.register_buffer("position", position, persistent=False)
+        self.register_buffer("rotation", rotation, persistent=False)
+        self.register_buffer("noise_scale", torch.tensor(self.trial.diffusion.noise_scale), persistent=False)
+
+    def _chunks(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """Every shift, scale and gate from one matrix product: 6 depth + 2 times float32 [B, 1, D]."""
+        stacked: Tensor = self.modulation(F.silu(condition)).float()
+        return stacked.view(len(stacked), -1, 1, self.trial.model.width).unbind(1)
+
+    def _tokens(self, z: Tensor) -> Tensor:
+        tokens: Tensor = self.embedding(z)
+        return tokens.float() if self.position is None else tokens + self.position
+
+    def _rotation(self, tokens: int) -> Tensor | None:
+        return None if self.rotation is None else self.rotation[-tokens:]
+
+    def _skip(self, output: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """c_skip z + c_out o (JiT, table 10)."""
+        kind = self.trial.model.output_skip
+        if kind == "none":
+            return output
+        t = t.view(-1, 1, 1, 1)
+        if kind == "linear":
+            return t * z + (1 - t) * output
+        return edm_skip(output, z, t, noise_scale=self.noise_scale)
+
+
+def edm_skip(output: Tensor, z: Tensor, t: Tensor, *, noise_scale: float | Tensor) -> Tensor:
+    """EDM's pre-conditioner (arXiv 2206.00364, table 1) in z = t x + (1 - t) e; t [B, 1, 1, 1].
+
+    With sigma = noise_scale (1 - t) / t: c_skip = sd^2 / (t (sd^2 + sigma^2)) and c_out = sd sigma / sqrt(sd^2 + sigma^2), both
+    multiplied through by t so that they are finite at t = 0.
+    """
+    noise, data = noise_scale * (1 - t), SIGMA_DATA * t
+    variance = data.square() + noise.square()
+    return SIGMA_DATA * data / variance * z + SIGMA_DATA * noise / variance.sqrt() * output
+
+
+def dropout_of(model: ModelConfig, block: int) -> float:
+    """Dropout of a block: the configured one in the middle half of the depth, as the official code counts it."""
+    quarter = model.depth // 4
+    return model.dropout if quarter <= block < 3 * quarter else 0.0
+
+
+def build(trial: TrialConfig) -> JiT:
+    """The trial's network on the CPU with the initial weights of its seed."""
+    network = JiT(trial)
+    initialise(network, trial.seed)
+    return network

@@ -1,0 +1,142 @@
+"""The training batches of a trial: which images, mirrored or not, with which noise, times and labels.
+
+Every draw is a function of (seed, purpose, global image index), so neither the number of workers nor the micro-batch changes
+what an update sees. On a GPU the draws are made there, and a small image set lives there too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.config.trial import TrialConfig
+from trainables.data import ImageSet
+from trainables.data.pixels import to_unit
+from trainables.diffusion.maths import times
+from trainables.draws.philox import Draws, PhiloxDraws, Purpose
+
+RESIDENT_SHARE = 0.25
+"""An image set lives on a GPU where it takes at most this share of its memory."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped."""
+
+    x: Tensor
+    e: Tensor
+    t: Tensor
+    y: Tensor
+
+
+class Batches:
+    """The batches of one trial on one device.
+
+    Raises:
+        ValueError: for a label that the trial's network does not know.
+    """
+
+    def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device) -> None:
+        self._trial = trial
+        self._draws = draws_on(device, seed=trial.seed)
+        self._pixels: _Resident | _Hosted = (
+            _Resident(images, device) if resident_bytes(images, device) else _Hosted(images, device)
+        )
+        self._count = len(images.train)
+        self._epochs: dict[int, NDArray[np.int64]] = {}
+        _check_labels(images, num_classes=trial.data.num_classes)
+
+    def take(self, first: int, count: int) -> Batch:
+        """Images first..first+count-1 of the trial's endless sequence."""
+        data, diffusion, draws = self._trial.data, self._trial.diffusion, self._draws
+        pixels, y = self._pixels.read(self._order(first, count))
+        if data.flip:
+            mirrored = draws.uniform(Purpose.FLIP, first=first, count=count) < 0.5
+            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        if data.num_classes > 1:
+            dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < diffusion.label_drop
+            y = torch.where(dropped, data.num_classes, y)
+        t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
+        noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=tuple(pixels.shape[1:]))
+        return Batch(x=to_unit(pixels), e=diffusion.noise_scale * noise, t=t, y=y)
+
+    def dropout_seed(self, first: int) -> int:
+        """The seed of dropout in a micro-batch that begins with this image."""
+        return int(PhiloxDraws(self._trial.seed).uniform(Purpose.DROPOUT, first=first, count=1) * 2**53)
+
+    def _order(self, first: int, count: int) -> NDArray[np.int64]:
+        """Positions in the training split, int64 [count]: a fresh permutation each epoch."""
+        position = np.arange(first, first + count)
+        epochs = position // self._count
+        self._epochs = {epoch: self._epoch(epoch) for epoch in np.unique(epochs).tolist()}
+        return np.concatenate([order[position[epochs == epoch] % self._count] for epoch, order in self._epochs.items()])
+
+    def _epoch(self, epoch: int) -> NDArray[np.int64]:
+        known = self._epochs.get(epoch)
+        return self._draws.permutation(Purpose.ORDER, epoch, self._count) if known is None else known
+
+
+def draws_on(device: torch.device, *, seed: int) -> Draws:
+    """The draws of a seed, made on a device."""
+    if device.type == "cpu":
+        return PhiloxDraws(seed)
+    # Here and not at the top: it needs Triton, which a CPU's torch comes without.
+    from trainables.draws.device import DeviceDraws
+
+    return DeviceDraws(seed, device)
+
+
+class _Hosted:
+    """Images in the host's memory; a batch is copied to the device without waiting for it."""
+
+    def __init__(self, images: ImageSet, device: torch.device) -> None:
+        self._images, self._device = images, device
+
+    def read(self, order: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        indices = self._images.train[order]
+        return _sent(self._images.read(indices), self._device), _sent(self._images.labels(indices), self._device)
+
+
+class _Resident:
+    """The whole training split on the device."""
+
+    def __init__(self, images: ImageSet, device: torch.device) -> None:
+        self._device = device
+        self._pixels, self._labels = _uploaded(images, device)
+
+    def read(self, order: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        places = _sent(torch.from_numpy(order), self._device)
+        return self._pixels[places], self._labels[places]
+
+
+_resident: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
+"""The one set that this process keeps on a device, by its fingerprint: the next trial finds it there."""
+
+
+def _uploaded(images: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
+    key = (images.fingerprint, device)
+    if key not in _resident:
+        _resident.clear()
+        _resident[key] = images.read(images.train).to(device), images.labels(images.train).to(device)
+    return _resident[key]
+
+
+def resident_bytes(images: ImageSet, device: torch.device) -> int:
+    """What a training split takes of a GPU; 0 where it stays with the host."""
+    if device.type == "cpu":
+        return 0
+    size: int = len(images.train) * images.read(images.train[:1]).nbytes
+    return size if size <= RESIDENT_SHARE * torch.cuda.get_device_properties(device).total_memory else 0
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _check_labels(images: ImageSet, *, num_classes: int) -> None:
+    labels = images.labels(images.train)
+    low, high = int(labels.min()), int(labels.max())
+    if not 0 <= low <= high < num_classes:
+        raise ValueError(f"labels must be in 0..{num_classes - 1}, got {low}..{high}; the trial has num_classes={num_classes}")

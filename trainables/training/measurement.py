@@ -1,0 +1,43 @@
+"""What a probe is asked and what it answers: how fast trials of one shape are here. Free of torch."""
+
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.fields import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
+from trainables.config.trial import TrialConfig
+
+
+class ProbeRequest(Frozen):
+    """One worker's part of a trial, and how its samples are drawn."""
+
+    trial: TrialConfig
+    """With the worker's share of the batch as its batch."""
+    evaluation: EvaluationConfig
+    data: str
+    """A packaged set's name, or the URI of an .npz file."""
+    holdout: PositiveInt | None = None
+    workers: PositiveInt = 1
+    """That share a batch: each then holds its gradients once more."""
+    threads: PositiveInt = 1
+    """torch's, on the CPU."""
+    memory_bytes: PositiveInt | None = None
+    """Memory of a worker; None: its GPU's own, and no limit on a CPU."""
+    micro_batch: PositiveInt | None = None
+    activation_checkpointing: bool | None = None
+
+
+class Measured(Frozen):
+    """What was seen of one worker. The gradients' way between workers is not in it."""
+
+    images_per_second: PositiveFloat
+    """Of training, once warm."""
+    warmup_s: NonNegativeFloat
+    """What the first update takes longer, its compilation included."""
+    rung_s: NonNegativeFloat
+    """The held-out error of one set of weights."""
+    sampled_s: NonNegativeFloat
+    """Drawing and scoring the evaluation's images for one set of weights, the held-out error included."""
+    peak_bytes: PositiveInt
+    """Most memory at once: of the GPU, or of the whole process where there is none."""
+    modelled_bytes: PositiveInt
+    """What `trainables.networks.memory` says of training."""
+    micro_batch: PositiveInt
+    activation_checkpointing: bool

@@ -1,0 +1,210 @@
+"""`python -m trainables.training.probe`: measures trials of one shape, in a process of its own.
+
+Reads a `ProbeRequest` as JSON on standard input and prints a `Measured` as one line of JSON. One shape a process: the most
+memory that a process ever held never falls again.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from trainables.config.evaluation import EvaluationConfig
+from trainables.data import ImageSet, open_images
+from trainables.diffusion.sampler import guidance_at, time_grid
+from trainables.evaluation.batch_size import images_at_once
+from trainables.evaluation.features.efficientnet import DIMENSIONS, features
+from trainables.evaluation.generate import generate, sample_labels
+from trainables.evaluation.metrics.frechet import frechet_distance, moments
+from trainables.evaluation.metrics.heldout import MOST_IMAGES, HeldoutGrid
+from trainables.evaluation.metrics.kernel import KernelReference, kernel_distance
+from trainables.networks.memory import Fit, fit, peak_bytes
+from trainables.training.batches import resident_bytes
+from trainables.training.learner import Learner, memory_of
+from trainables.training.measurement import Measured, ProbeRequest
+from trainables.training.workers import Workers
+
+LEAST_UPDATES = 3
+MOST_UPDATES = 100
+LEAST_S = 1.0
+"""Updates are measured for this long, within those numbers."""
+MOST_REFERENCE = 4096
+"""Made-up features of real images that the distances are timed on."""
+MISTAKE = 2
+_STATUS = Path("/proc/self/status")
+
+
+def main() -> int:
+    """Exit codes: 0 measured, 2 this shape cannot be trained here; the last line of standard error says why."""
+    try:
+        request = ProbeRequest.model_validate_json(sys.stdin.read())
+        measured = measure(request)
+    except (ValidationError, ValueError, OSError, RuntimeError) as error:  # CUDA's errors are RuntimeErrors
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(reason, file=sys.stderr)  # noqa: T201
+        return MISTAKE
+    print(measured.model_dump_json(), flush=True)  # noqa: T201
+    return 0
+
+
+def measure(request: ProbeRequest) -> Measured:
+    """Train a few updates and evaluate a little.
+
+    ValueError: the data is not the trial's, there is no GPU for it, or it does not fit its memory.
+    """
+    torch.set_num_threads(request.threads)
+    if request.trial.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("a trial on a GPU can only be measured where torch finds one, got none")
+    images = open_images(request.data, holdout=request.holdout)
+    how = _how(request, images)
+    learner = Learner(request.trial, images, workers=Workers(), how=how)
+    first_s = _timed(learner, learner.update)
+    update_s = _update_s(learner)
+    rung_s = _rung_s(learner, images)
+    return Measured(
+        images_per_second=request.trial.batch_size / update_s,
+        warmup_s=max(0.0, first_s - update_s),
+        rung_s=rung_s,
+        sampled_s=_sampled_s(learner, images, request.evaluation) + rung_s,
+        peak_bytes=_most_memory(learner.device),
+        modelled_bytes=peak_bytes(request.trial, how, workers=request.workers),
+        micro_batch=how.micro_batch,
+        activation_checkpointing=how.activation_checkpointing,
+    )
+
+
+def passes(evaluation: EvaluationConfig) -> int:
+    """How often the network sees each image while it is drawn: twice at a time t where guidance acts."""
+    times = time_grid(evaluation)
+    visited = times[:-1] + (times[1:-1] if evaluation.sampler == "heun" else [])
+    return sum(1 if guidance_at(t, evaluation) == 1.0 else 2 for t in visited)
+
+
+@dataclass(frozen=True)
+class _FewHeldOut:
+    """An image set of which only the first few held-out images are looked at."""
+
+    images: ImageSet
+    count: int
+
+    @property
+    def fingerprint(self) -> str:
+        return self.images.fingerprint
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        return self.images.train
+
+    @property
+    def heldout(self) -> NDArray[np.int64]:
+        return self.images.heldout[: self.count]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, indices: NDArray[np.int64]) -> torch.Tensor:
+        return self.images.read(indices)
+
+    def labels(self, indices: NDArray[np.int64]) -> torch.Tensor:
+        return self.images.labels(indices)
+
+
+def _how(request: ProbeRequest, images: ImageSet) -> Fit:
+    device = torch.device(request.trial.device)
+    memory = request.memory_bytes or memory_of(device)
+    return fit(
+        request.trial,
+        share=request.trial.batch_size,
+        memory_bytes=None if memory is None else memory - resident_bytes(images, device),
+        workers=request.workers,
+        micro_batch=request.micro_batch,
+        activation_checkpointing=request.activation_checkpointing,
+    )
+
+
+def _timed(learner: Learner, work: Callable[[], object]) -> float:
+    """Seconds until the device has done it."""
+    _wait(learner.device)
+    start = time.perf_counter()
+    work()
+    _wait(learner.device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _update_s(learner: Learner) -> float:
+    """The median update. ValueError: the trial's numbers run away at once."""
+    seconds = sorted(_updates(learner))
+    if not math.isfinite(learner.health.mean_loss()):
+        raise ValueError("a probe must train on finite losses, got others; is the data sound?")
+    return seconds[len(seconds) // 2]
+
+
+def _updates(learner: Learner) -> Iterator[float]:
+    end = time.perf_counter() + LEAST_S
+    for count in range(MOST_UPDATES):
+        if count >= LEAST_UPDATES and time.perf_counter() >= end:
+            return
+        yield _timed(learner, learner.update)
+
+
+def _rung_s(learner: Learner, images: ImageSet) -> float:
+    """The held-out error, scaled up from one batch of it."""
+    whole = min(len(images.heldout), MOST_IMAGES)
+    few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
+    grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device)
+    grid.v_error(learner.network, learner.trial)  # warms up
+    return _timed(learner, lambda: grid.v_error(learner.network, learner.trial)) * whole / few
+
+
+def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
+    """Drawing and scoring n images, scaled up from two steps of one batch; the distances at their real n."""
+    few = min(evaluation.n, images_at_once(learner.trial, device=learner.device.type))
+    short = evaluation.model_copy(update={"n": few, "steps": 2, "sampler": "euler", "guidance": 1.0})
+    labels = sample_labels(images, short)
+
+    def drawn() -> torch.Tensor:
+        return generate(learner.network, learner.trial, short, labels)
+
+    samples = drawn()  # warms up
+    features(samples)
+    image_s = _timed(learner, drawn) / few * passes(evaluation) / passes(short)
+    return evaluation.n * (image_s + _timed(learner, lambda: features(samples)) / few) + _distances_s(
+        learner, images, evaluation
+    )
+
+
+def _distances_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
+    """Two Frechet distances and a kernel distance, on made-up features."""
+    generator = torch.Generator().manual_seed(0)
+    count = max(2, min(len(images.train), MOST_REFERENCE))
+    real, found = (torch.randn(rows, DIMENSIONS, generator=generator) for rows in (count, evaluation.n))
+    reference, kernel = moments(real), KernelReference(real, self_term=0.0)
+    frechet_distance(found, reference)  # warms up
+    frechet_s = _timed(learner, lambda: frechet_distance(found, reference))
+    return 2 * frechet_s + _timed(learner, lambda: kernel_distance(found, kernel)) * len(images.train) / count
+
+
+def _most_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if _STATUS.exists():  # where getrusage counts what the parent held, too
+        told = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return int(told["VmHWM"].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The differentiated part of an update: forward pass and loss of a micro-batch, eager or compiled."""
+
+import shutil
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trainables.config.fields import content_hash
+from trainables.config.trial import TrialConfig
+from trainables.diffusion.maths import loss, noisy
+from trainables.networks.initial import initialise
+from trainables.networks.jit import JiT
+from trainables.training.batches import Batch
+
+MOST_SHAPES = 2
+"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache."""
+MOST_COMPILATIONS = 256
+"""Of one process; torch's own limit of 8 would end a long sweep in eager mode."""
+
+
+class EagerStep:
+    """A step of a network of its own."""
+
+    def __init__(self, trial: TrialConfig) -> None:
+        self.network = JiT(trial).to(trial.device)
+        initialise(self.network, trial.seed)
+        self._trial = trial
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss of each image, float32 [B]."""
+        return image_losses(self.network, batch.x, batch.e, batch.t, batch.y, self._trial.diffusion.t_eps_train)
+
+
+class CompiledStep:
+    """A step compiled once for every trial of a shape in this process, which train the same network object one by one.
+
+    What differs between them enters as tensors, so nothing is compiled again: where torch would, or would give up and go on
+    in eager mode, it raises. `begin` makes it a trial's own.
+    """
+
+    def __init__(self, trial: TrialConfig) -> None:
+        self.network = JiT(trial).to(trial.device)
+        self._t_eps = torch.zeros((), device=trial.device)
+        self._compiled: Callable[..., Tensor] = torch.compile(image_losses, fullgraph=True, dynamic=False)
+        self._sizes: set[tuple[int, bool]] = set()
+
+    def begin(self, trial: TrialConfig) -> None:
+        """Start from the trial's own weights and scalars."""
+        initialise(self.network, trial.seed)
+        self.network.zero_grad()
+        self.network.noise_scale.fill_(trial.diffusion.noise_scale)
+        self._t_eps.fill_(trial.diffusion.t_eps_train)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss of each image, float32 [B]. RuntimeError where torch cannot use what it has compiled."""
+        size = (len(batch.x), self.network.activation_checkpointing)
+        with torch.compiler.set_stance("fail_on_recompile" if size in self._sizes else "default"):
+            losses = self._compiled(self.network, batch.x, batch.e, batch.t, batch.y, self._t_eps)
+        self._sizes.add(size)
+        return losses
+
+
+_steps: dict[str, CompiledStep] = {}
+
+
+def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
+    """The step of a trial, whose network has its initial weights. A compiled one is taken from the trial before it.
+
+    Raises:
+        ValueError: where there is nothing to compile with.
+    """
+    if not trial.compile:
+        return EagerStep(trial)
+    _check_compiler(trial.device)
+    torch._dynamo.config.recompile_limit = MOST_COMPILATIONS
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    shape = shape_of(trial)
+    step = _steps.pop(shape, None) or CompiledStep(trial)
+    _steps[shape] = step  # the latest stands last
+    while len(_steps) > MOST_SHAPES:
+        del _steps[next(iter(_steps))]
+    step.begin(trial)
+    return step
+
+
+def _check_compiler(device: str) -> None:
+    if device == "cpu" and not any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++")):
+        raise ValueError("`compile` needs a C++ compiler on a CPU, got none on PATH; install g++, or set compile: false")
+
+
+def shape_of(trial: TrialConfig) -> str:
+    """Hash of what a compiled step depends on: everything but numbers that enter as tensors or not at all."""
+    inputs = {"digest", "flip", "t_sampling", "t_eps_train", "noise_scale", "label_drop"}
+    parts = {
+        "data": trial.data.model_dump(exclude=inputs),
+        "model": trial.model.model_dump(),
+        "diffusion": trial.diffusion.model_dump(exclude=inputs),
+        "run": trial.model_dump(include={"precision", "attention", "device"}),
+    }
+    return content_hash(parts)
+
+
+def image_losses(network: JiT, x: Tensor, e: Tensor, t: Tensor, y: Tensor, t_eps: float | Tensor) -> Tensor:
+    """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B]."""
+    trial = network.trial
+    z = noisy(x, e, t)
+    with torch.autocast(z.device.type, torch.bfloat16, enabled=trial.precision == "bf16"):
+        output = network(z, t, y)
+    return loss(output.float(), x, e, z, t, trial.diffusion, t_eps=t_eps)
