@@ -8,7 +8,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.spec.sweep import FileData, SweepSpec
 
 DEFAULT_HOME = Path(".jit-sweep")
-PLACES = ("storage", "tracking", "ledger")
+LOCATIONS = ("storage", "tracking", "ledger")
 """The keys of a sweep file that say where its parts lie."""
 
 
@@ -49,8 +49,8 @@ class Home:
         """A log file; nowhere for a home that does not exist, since reading makes nothing."""
         return self.logs / name if self.path.exists() else Path(os.devnull)
 
-    def places(self, spec: SweepSpec | None = None) -> Locations:
-        """A sweep's places: what its file says, and this home for the rest."""
+    def locations(self, spec: SweepSpec | None = None) -> Locations:
+        """A sweep's locations: what its file says, and this home for the rest."""
         tracking = (spec.tracking if spec else None) or self.tracking
         storage = (spec.storage if spec else None) or str(self.store)
         return Locations(
@@ -73,17 +73,17 @@ class Home:
             raise UserError(f"{rule}; give another with --home or JIT_SWEEP_HOME") from None
 
 
-def home(path: Path) -> Home:
+def home_at(path: Path) -> Home:
     return Home(path.expanduser().absolute())
 
 
 def on_this_machine(spec: SweepSpec) -> SweepSpec:
     """The sweep with its relative paths made absolute, since its processes start in other folders."""
-    places = {key: _absolute(uri) for key in PLACES if (uri := getattr(spec, key)) is not None}
+    locations = {key: _absolute(uri) for key in LOCATIONS if (uri := getattr(spec, key)) is not None}
     data = spec.data
     if isinstance(data, FileData):
         data = data.model_copy(update={"uri": _absolute(data.uri)})
-    return spec.model_copy(update={**places, "data": data})
+    return spec.model_copy(update={**locations, "data": data})
 
 
 def _absolute(uri: str) -> str:

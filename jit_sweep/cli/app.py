@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jit_sweep.errors import UserError
-from jit_sweep.home import DEFAULT_HOME, Home, home
+from jit_sweep.home import DEFAULT_HOME, Home, home_at
 
 
 def _exit_with(code: int) -> None:
@@ -78,7 +78,7 @@ def plan(
 
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
-    asked = plan.ProbeOptions(home(home_folder), compiled=not no_compile, price=price) if probe else None
+    asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
     return plan.show(file, as_json=as_json, probe=asked)
 
 
@@ -92,7 +92,7 @@ def run(
     """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
     from jit_sweep.cli import run
 
-    return run.run(file, home(home_folder), address=address, as_json=as_json)
+    return run.run(file, home_at(home_folder), address=address, as_json=as_json)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def submit(
     from jit_sweep.submit import submit as submit_sweep
 
     planned(file)
-    return submit_sweep(read_spec(file), address=address, home=home(home_folder), wait=wait, echo=typer.echo)
+    return submit_sweep(read_spec(file), address=address, home=home_at(home_folder), wait=wait, echo=typer.echo)
 
 
 @app.command()
@@ -127,12 +127,12 @@ def status(
 
     if (cost or trial) and sweep is None:
         raise UserError(f"`{'--cost' if cost else '--why'}` needs a sweep, got none; name one before it")
-    place = _ledger(home(home_folder), ledger)
+    uri = _ledger(home_at(home_folder), ledger)
     if sweep and trial:
-        return why.show(sweep, trial, place, address=address, as_json=as_json)
+        return why.show(sweep, trial, uri, address=address, as_json=as_json)
     if sweep and cost:
-        return costs.show(sweep, place, as_json=as_json)
-    return leaderboard.status(sweep, place, every=every, as_json=as_json)
+        return costs.show(sweep, uri, as_json=as_json)
+    return leaderboard.status(sweep, uri, every=every, as_json=as_json)
 
 
 @app.command()
@@ -150,7 +150,7 @@ def stop(
     """Ask a sweep that runs elsewhere to save its trials and end. The same `run` or `submit` goes on with it."""
     from jit_sweep.cli import stop
 
-    return stop.stop(sweep, _ledger(home(home_folder), ledger), address=address, wait_s=wait_s)
+    return stop.stop(sweep, _ledger(home_at(home_folder), ledger), address=address, wait_s=wait_s)
 
 
 @app.command()
@@ -168,8 +168,8 @@ def leaderboard(
     """Show a sweep's arms with mean, spread and number of seeds, the verdicts, and how well rungs foretold the end."""
     from jit_sweep.cli import leaderboard
 
-    place = _ledger(home(home_folder), ledger)
-    return leaderboard.leaderboard(sweep, place, where=where or [], by=by, every=every, as_json=as_json)
+    uri = _ledger(home_at(home_folder), ledger)
+    return leaderboard.leaderboard(sweep, uri, where=where or [], by=by, every=every, as_json=as_json)
 
 
 @app.command()
@@ -183,7 +183,7 @@ def ui(
     """Serve MLflow on this machine until interrupted, and print links that open on the sweep."""
     from jit_sweep.cli import models
 
-    return models.ui(sweep, home(home_folder), port=port, ledger=ledger, tracking=tracking)
+    return models.ui(sweep, home_at(home_folder), port=port, ledger=ledger, tracking=tracking)
 
 
 @app.command()
@@ -199,8 +199,8 @@ def promote(
     """Register a sweep's best configuration as the champion."""
     from jit_sweep.cli import models
 
-    place = home(home_folder)
-    return models.promote(sweep, place, name=name, trial=trial, ledger=ledger, tracking=tracking, as_json=as_json)
+    home = home_at(home_folder)
+    return models.promote(sweep, home, name=name, trial=trial, ledger=ledger, tracking=tracking, as_json=as_json)
 
 
 @app.command()
@@ -215,9 +215,9 @@ def gc(
     """Remove checkpoints that no sweep, planned trial or registered model needs."""
     from jit_sweep.cli import gc
 
-    place = home(home_folder)
-    found = _ledger(place, ledger)
-    return gc.gc(sweep, place, ledger=found, tracking=tracking, dry_run=dry_run, as_json=as_json)
+    home = home_at(home_folder)
+    found = _ledger(home, ledger)
+    return gc.gc(sweep, home, ledger=found, tracking=tracking, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -232,7 +232,7 @@ def sample(
     """Draw images from a registered model, or from the folder of an exported or imported one."""
     from jit_sweep.cli import models
 
-    return models.sample(model, home(home_folder), out=out, n=n, seed=seed, tracking=tracking)
+    return models.sample(model, home_at(home_folder), out=out, n=n, seed=seed, tracking=tracking)
 
 
 @app.command()
@@ -251,14 +251,14 @@ def export(
     """Write a registered model's weights, configuration, scores and lineage into a folder, or a sweep into a journal."""
     from jit_sweep.cli import journal, models
 
-    place = home(home_folder)
+    home = home_at(home_folder)
     if (folder is None) == (optuna is None):
         got = "neither" if folder is None else f"{folder} and --optuna {optuna}"
         raise UserError(f"`export` needs DIR for a model, or --optuna FILE for a sweep, got {got}; give one of them")
     if optuna is not None:
-        return journal.export(what, _ledger(place, ledger), file=optuna, log=place.log("export.log"))
+        return journal.export(what, _ledger(home, ledger), file=optuna, log=home.log("export.log"))
     assert folder is not None
-    return models.export(what, place, folder=folder, tracking=tracking)
+    return models.export(what, home, folder=folder, tracking=tracking)
 
 
 @app.command()
@@ -288,8 +288,8 @@ def export_jit(
     return convert.export_checkpoint(folder, checkpoint, as_json=as_json)
 
 
-def _ledger(place: Home, given: str | None) -> str:
+def _ledger(home: Home, given: str | None) -> str:
     """The ledger to read. UserError: the home has none."""
-    if given is None and not (place.path / "ledger.db").exists():
-        raise UserError(f"there is no ledger in {place.path}; run a sweep first, or give its home with --home")
-    return given or place.ledger
+    if given is None and not (home.path / "ledger.db").exists():
+        raise UserError(f"there is no ledger in {home.path}; run a sweep first, or give its home with --home")
+    return given or home.ledger

@@ -14,13 +14,13 @@ from jit_sweep.ledger.records import SweepRow
 from jit_sweep.models.retention import Collected, Removal, collect, spec_of
 
 
-def gc(sweep: str | None, place: Home, *, ledger: str, tracking: str | None, dry_run: bool, as_json: bool) -> int:
+def gc(sweep: str | None, home: Home, *, ledger: str, tracking: str | None, dry_run: bool, as_json: bool) -> int:
     """Remove what a sweep, or any sweep of the ledger, has stored and nobody needs. UserError: a part is out of reach."""
     reader = LedgerReader(open_engine(ledger, create=False))
-    places, unreadable = _places(reader, sweep, place)
-    with noise_to(place.log("gc.log")):
+    locations, unreadable = _locations(reader, sweep, home)
+    with noise_to(home.log("gc.log")):
         registries = frozenset({tracking}) if tracking is not None else frozenset()
-        found = collect(reader, places, dry_run=dry_run, registries=registries)
+        found = collect(reader, locations, dry_run=dry_run, registries=registries)
     if as_json:
         rows = [asdict(removal) for removal in found.removed]
         more = {"in_training": list(found.in_training), "unreadable_sweeps": unreadable}
@@ -30,7 +30,7 @@ def gc(sweep: str | None, place: Home, *, ledger: str, tracking: str | None, dry
     return 0
 
 
-def _places(reader: LedgerReader, sweep: str | None, place: Home) -> tuple[dict[str, Locations], list[str]]:
+def _locations(reader: LedgerReader, sweep: str | None, home: Home) -> tuple[dict[str, Locations], list[str]]:
     """Where the sweeps lie, and the names of those whose stored file cannot be read."""
     rows: list[SweepRow] = reader.sweeps() if sweep is None else [reader.sweep(sweep)]
     specs = {row.name: spec_of(row) for row in rows}
@@ -38,7 +38,7 @@ def _places(reader: LedgerReader, sweep: str | None, place: Home) -> tuple[dict[
     if sweep is not None and unreadable:
         rule = f"the ledger's file of the sweep {sweep!r} must be one that this version reads"
         raise UserError(f"{rule}, and it is not; use the jit-sweep that ran it")
-    return {name: place.places(spec) for name, spec in specs.items() if spec is not None}, unreadable
+    return {name: home.locations(spec) for name, spec in specs.items() if spec is not None}, unreadable
 
 
 def _print(found: Collected, unreadable: list[str], *, dry_run: bool) -> None:

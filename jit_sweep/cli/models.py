@@ -14,13 +14,13 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.sweep import SweepSpec
 
 
-def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, tracking: str | None) -> int:
+def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking: str | None) -> int:
     """Serve MLflow on the loopback interface until interrupted."""
-    with noise_to(place.log("mlflow-server.log")) as screen:
+    with noise_to(home.log("mlflow-server.log")) as screen:
         from jit_sweep.tracking import server
 
-        places = _places(sweep, place, ledger=ledger)
-        serving = server.serve(tracking or places.tracking, artifacts=places.artifacts or places.storage, port=port)
+        locations = _locations(sweep, home, ledger=ledger)
+        serving = server.serve(tracking or locations.tracking, artifacts=locations.artifacts or locations.storage, port=port)
         show = console(screen)
         show.print(f"MLflow: {serving.url}")
         for link in serving.links(sweep):
@@ -31,27 +31,27 @@ def ui(sweep: str | None, place: Home, *, port: int, ledger: str | None, trackin
             signal.signal(kind, lambda *_: ended.set())
         while not ended.wait(1.0):
             if serving.process.poll() is not None:
-                raise UserError(f"the MLflow server ended by itself; see {place.log('mlflow-server.log')}")
+                raise UserError(f"the MLflow server ended by itself; see {home.log('mlflow-server.log')}")
         serving.close()
     return 0
 
 
 def promote(
-    sweep: str, place: Home, *, name: str, trial: str | None, ledger: str | None, tracking: str | None, as_json: bool
+    sweep: str, home: Home, *, name: str, trial: str | None, ledger: str | None, tracking: str | None, as_json: bool
 ) -> int:
     """Register the folder."""
-    with noise_to(place.log("promote.log")):
+    with noise_to(home.log("promote.log")):
         from jit_sweep.models import promote
 
-        places = _places(sweep, place, ledger=ledger)
+        locations = _locations(sweep, home, ledger=ledger)
         promoted = promote.promote(
-            LedgerReader(open_engine(places.ledger, create=False)),
+            LedgerReader(open_engine(locations.ledger, create=False)),
             sweep,
             trial=trial,
             name=name,
-            store=places.storage,
-            tracking_uri=tracking or places.tracking,
-            artifacts=places.artifacts,
+            store=locations.storage,
+            tracking_uri=tracking or locations.tracking,
+            artifacts=locations.artifacts,
         )
     row: dict[str, Any] = asdict(promoted)
     if as_json:
@@ -63,31 +63,31 @@ def promote(
     return 0
 
 
-def sample(model: str, place: Home, *, out: Path, n: int, seed: int, tracking: str | None) -> int:
+def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: str | None) -> int:
     """Draw a grid of images."""
-    with noise_to(place.log("sample.log")):
+    with noise_to(home.log("sample.log")):
         from jit_sweep.models.sample import draw
 
-        draw(model, tracking_uri=tracking or place.tracking, out=out, n=n, seed=seed)
+        draw(model, tracking_uri=tracking or home.tracking, out=out, n=n, seed=seed)
     console().print(f"{out}: {n} images from {model}")
     return 0
 
 
-def export(model: str, place: Home, *, folder: Path, tracking: str | None) -> int:
+def export(model: str, home: Home, *, folder: Path, tracking: str | None) -> int:
     """Write the model's files."""
-    with noise_to(place.log("export.log")):
+    with noise_to(home.log("export.log")):
         from jit_sweep.models import model_folder
 
-        files = model_folder.export(model, folder, tracking_uri=tracking or place.tracking)
+        files = model_folder.export(model, folder, tracking_uri=tracking or home.tracking)
     console().print(f"{folder}: {', '.join(files)}")
     return 0
 
 
-def _places(sweep: str | None, place: Home, *, ledger: str | None) -> Locations:
+def _locations(sweep: str | None, home: Home, *, ledger: str | None) -> Locations:
     """Where a sweep's parts lie, as its own file said; the home's where no sweep is named."""
     if sweep is None:
-        return place.places()
-    if ledger is None and not (place.path / "ledger.db").exists():
-        raise UserError(f"there is no ledger in {place.path}; run a sweep first, or give its home with --home")
-    row = LedgerReader(open_engine(ledger or place.ledger, create=False)).sweep(sweep)
-    return place.places(SweepSpec.model_validate(row.spec))
+        return home.locations()
+    if ledger is None and not (home.path / "ledger.db").exists():
+        raise UserError(f"there is no ledger in {home.path}; run a sweep first, or give its home with --home")
+    row = LedgerReader(open_engine(ledger or home.ledger, create=False)).sweep(sweep)
+    return home.locations(SweepSpec.model_validate(row.spec))

@@ -27,7 +27,7 @@ GIB, MIB = 2**30, 2**20
 class ProbeOptions:
     """How `plan` estimates what a sweep takes."""
 
-    place: Home
+    home: Home
     """Where measurements are remembered."""
     compiled: bool = True
     """Measure compiled steps where the sweep has them."""
@@ -38,7 +38,7 @@ class ProbeOptions:
         """UserError: a shape of the sweep cannot be measured here."""
         from jit_sweep.estimate.measure import probe  # it needs the ledger's records, which a plain plan does without
 
-        return probe(found, self.place, compiled=self.compiled, tell=console(stderr=True).print)
+        return probe(found, self.home, compiled=self.compiled, tell=console(stderr=True).print)
 
 
 def planned(file: str) -> Plan:

@@ -10,7 +10,7 @@ from jit_sweep.cli.plan import planned
 from jit_sweep.errors import UserError
 from jit_sweep.executor.answers import check_answers
 from jit_sweep.executor.before_ray import prepare_environment
-from jit_sweep.home import DEFAULT_HOME, Home, Locations, home
+from jit_sweep.home import DEFAULT_HOME, Home, Locations, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepState
@@ -26,45 +26,45 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def run(file: str, place: Home, *, address: str | None, as_json: bool) -> int:
+def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
     """Run a sweep file. UserError: anything the user can mend, before a trial has begun."""
     found = planned(file)
-    places = place.places(found.spec)
+    locations = home.locations(found.spec)
     prepare_environment(address=address)
-    check_before(found.spec.name, places, place, address=address)
-    check_searches(found, places)
-    ran = _run(found, places, place, address=address, screen=2 if as_json else 1)
+    check_before(found.spec.name, locations, home, address=address)
+    check_searches(found, locations)
+    ran = _run(found, locations, home, address=address, screen=2 if as_json else 1)
     name = found.spec.name
     if ran.state is SweepState.INTERRUPTED:
-        console(stderr=as_json).print(f"interrupted; {_standing(name, places)}\nthe same command goes on")
+        console(stderr=as_json).print(f"interrupted; {_standing(name, locations)}\nthe same command goes on")
         return INTERRUPTED
-    code = leaderboard.print_results(name, places.ledger, as_json=as_json)
+    code = leaderboard.print_results(name, locations.ledger, as_json=as_json)
     if not as_json:
-        _print_next(name, places, place, undelivered=ran.undelivered)
+        _print_next(name, locations, home, undelivered=ran.undelivered)
     if ran.reason:
-        console(stderr=True).print(f"\n{ran.state}: {ran.reason}; {_standing(name, places)}", soft_wrap=True)
+        console(stderr=True).print(f"\n{ran.state}: {ran.reason}; {_standing(name, locations)}", soft_wrap=True)
     return leaderboard.WITHOUT_SCORES if ran.reason else code
 
 
-def check_before(name: str, places: Locations, place: Home, *, address: str | None) -> None:
+def check_before(name: str, locations: Locations, home: Home, *, address: str | None) -> None:
     """Everything that a sweep needs, asked before anything of it is made. UserError: a part is out of reach.
 
     MLflow must answer for a new sweep only: later it may be away, and get what it missed.
     """
     if address is not None:
         check_answers(address)
-    if places.tracking.startswith("http") and not _is_known(name, places):
+    if locations.tracking.startswith("http") and not _is_known(name, locations):
         from jit_sweep.tracking import check
 
-        check.check(places.tracking)
-    if places.storage != str(place.store):
-        check_writable(places.storage)
-    if places.ledger != place.ledger:
-        open_engine(places.ledger)
-    place.make()
+        check.check(locations.tracking)
+    if locations.storage != str(home.store):
+        check_writable(locations.storage)
+    if locations.ledger != home.ledger:
+        open_engine(locations.ledger)
+    home.make()
 
 
-def check_searches(found: Plan, places: Locations) -> None:
+def check_searches(found: Plan, locations: Locations) -> None:
     """Build every search's sampler once, and read what it starts warm from. UserError: its options, its package, or a sweep
     whose scores mean something else."""
     if searches(found.spec):
@@ -74,12 +74,12 @@ def check_searches(found: Plan, places: Locations) -> None:
         for search in searches(found.spec).values():
             check_sampler(search)
             if search.warm_start:
-                check_warm_start(LedgerReader(open_engine(places.ledger)), search, facts=found.facts)
+                check_warm_start(LedgerReader(open_engine(locations.ledger)), search, facts=found.facts)
 
 
-def _is_known(name: str, places: Locations) -> bool:
+def _is_known(name: str, locations: Locations) -> bool:
     try:
-        return name in [sweep.name for sweep in LedgerReader(open_engine(places.ledger, create=False)).sweeps()]
+        return name in [sweep.name for sweep in LedgerReader(open_engine(locations.ledger, create=False)).sweeps()]
     except UserError:
         return False
 
@@ -99,32 +99,32 @@ def check_writable(storage: str) -> None:
         ) from None
 
 
-def _run(found: Plan, places: Locations, place: Home, *, address: str | None, screen: int) -> "RunResult":
+def _run(found: Plan, locations: Locations, home: Home, *, address: str | None, screen: int) -> "RunResult":
     """The run itself, with the noise of Ray and MLflow in a log file."""
-    with noise_to(place.logs / f"{found.spec.name}.log", screen=screen) as real:
+    with noise_to(home.logs / f"{found.spec.name}.log", screen=screen) as real:
         from jit_sweep.cli.progress import view_of
         from jit_sweep.estimate.measure import speeds_here
         from jit_sweep.executor.run import run_sweep
 
         view = view_of(found, real)
         try:
-            return run_sweep(found, places, address=address, watch=view, probed=speeds_here(found.spec, place))
+            return run_sweep(found, locations, address=address, watch=view, probed=speeds_here(found.spec, home))
         finally:
             view.close()
 
 
-def _standing(name: str, places: Locations) -> str:
-    rows = LedgerReader(open_engine(places.ledger, create=False)).entries(name)
+def _standing(name: str, locations: Locations) -> str:
+    rows = LedgerReader(open_engine(locations.ledger, create=False)).entries(name)
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _print_next(name: str, places: Locations, place: Home, *, undelivered: int) -> None:
-    screen, options = console(), _options(place)
-    reader = LedgerReader(open_engine(places.ledger, create=False))
+def _print_next(name: str, locations: Locations, home: Home, *, undelivered: int) -> None:
+    screen, options = console(), _options(home)
+    reader = LedgerReader(open_engine(locations.ledger, create=False))
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
-    if grids := write_sample_grids(results, place.store):
+    if grids := write_sample_grids(results, home.store):
         screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")
@@ -132,6 +132,6 @@ def _print_next(name: str, places: Locations, place: Home, *, undelivered: int) 
     screen.print(f"\nnext:\n  jit-sweep ui {name}{options}\n  jit-sweep promote {name} --name {name}-model{which}{options}")
 
 
-def _options(place: Home) -> str:
+def _options(home: Home) -> str:
     """What a further command needs to find this home."""
-    return "" if place == home(DEFAULT_HOME) else f" --home {place.path}"
+    return "" if home == home_at(DEFAULT_HOME) else f" --home {home.path}"

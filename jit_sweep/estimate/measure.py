@@ -56,9 +56,9 @@ class CachedMeasurement(Frozen):
 class MeasurementCache:
     """The measurements in a home, by shape, device and version of torch. What cannot be read of it is made anew."""
 
-    def __init__(self, place: Home) -> None:
-        self._place = place
-        self._file = place.path / "probes.json"
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._file = home.path / "probes.json"
 
     def all(self) -> dict[str, CachedMeasurement]:
         try:
@@ -70,7 +70,7 @@ class MeasurementCache:
 
     def put(self, key: str, found: CachedMeasurement) -> None:
         """Remember at once: the next shape may take minutes, or an interrupt. UserError: the home cannot be written."""
-        self._place.make()
+        self._home.make()
         rows = {name: row.model_dump(mode="json") for name, row in {**self.all(), key: found}.items()}
         draft = self._file.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps(rows, indent=1))
@@ -109,14 +109,14 @@ class Prober:
         return known
 
 
-def probe(found: Plan, place: Home, *, compiled: bool, tell: Callable[[str], None]) -> Estimate:
+def probe(found: Plan, home: Home, *, compiled: bool, tell: Callable[[str], None]) -> Estimate:
     """What a plan will take by the speed of its shapes here; those not yet known are measured.
 
     `compiled`: measure compiled steps where the sweep has them; else eager ones, which are slower. UserError: a shape cannot be
     measured here.
     """
     machine = machine_of(found.spec)
-    return probed(found, Prober(MeasurementCache(place), machine, tell), compiled=compiled)
+    return probed(found, Prober(MeasurementCache(home), machine, tell), compiled=compiled)
 
 
 def probed(found: Plan, prober: Prober, *, compiled: bool) -> Estimate:
@@ -175,14 +175,14 @@ def key_of(request: ProbeRequest, machine: Machine) -> str:
     return content_hash({"shape": shape, "device": machine.device, "torch": version("torch")})
 
 
-def speeds_here(spec: SweepSpec, place: Home) -> dict[SpeedShape, float]:
+def speeds_here(spec: SweepSpec, home: Home) -> dict[SpeedShape, float]:
     """Images a second of training by a trial's shape, as probes have found on this machine; nothing where it has no GPU for the
     sweep."""
     try:
         device = machine_of(spec).device
     except UserError:
         return {}
-    return dict(_speed(row) for row in MeasurementCache(place).all().values() if row.device == device)
+    return dict(_speed(row) for row in MeasurementCache(home).all().values() if row.device == device)
 
 
 def machine_of(spec: SweepSpec) -> Machine:

@@ -23,13 +23,13 @@ class TrialSettings:
     activation_checkpointing: bool | None
 
 
-def settings_of(spec: SweepSpec, places: Locations) -> TrialSettings:
+def settings_of(spec: SweepSpec, locations: Locations) -> TrialSettings:
     """What a sweep file says to all of its trials."""
     data, resources = spec.data, spec.resources
     return TrialSettings(
         data=data.uri if isinstance(data, FileData) else data.name,
         holdout=data.holdout if isinstance(data, FileData) else None,
-        storage=places.storage,
+        storage=locations.storage,
         rung_metric=spec.rung_metric,
         checkpoint_interval_s=resources.checkpoint_interval_s,
         memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,

@@ -59,7 +59,7 @@ class Driver:
     def __init__(
         self,
         plan: Plan,
-        places: Locations,
+        locations: Locations,
         reader: LedgerReader,
         lease: Lease,
         *,
@@ -68,7 +68,7 @@ class Driver:
         lane: type[LaneTrial] = LaneTrial,
         silent_s: float = SILENT_S,
     ) -> None:
-        self.plan, self.places, self.reader, self.lease, self.tune_storage = plan, places, reader, lease, tune_storage
+        self.plan, self.locations, self.reader, self.lease, self.tune_storage = plan, locations, reader, lease, tune_storage
         self.lane, self.silent_s = lane, silent_s
         self.sweep = plan.spec.name
         self.interrupt = Interrupt()
@@ -116,11 +116,11 @@ class Driver:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         name = f"{self.sweep}-{self.lease.epoch}-{os.getpid()}"
         actor = actor_class.options(name=name, scheduling_strategy=here).remote(
-            self.places.ledger,
+            self.locations.ledger,
             sweep=self.sweep,
             epoch=self.lease.epoch,
             owner=self.lease.owner,
-            settings=settings_of(self.plan.spec, self.places),
+            settings=settings_of(self.plan.spec, self.locations),
             decider=Decider(self.plan.spec.scheduler),
             silent_s=self.silent_s,
         )

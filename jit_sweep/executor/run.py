@@ -34,14 +34,14 @@ class RunResult:
 
 
 def run_sweep(
-    plan: Plan, places: Locations, *, address: str | None, watch: Watch, probed: Mapping[SpeedShape, float] | None = None
+    plan: Plan, locations: Locations, *, address: str | None, watch: Watch, probed: Mapping[SpeedShape, float] | None = None
 ) -> RunResult:
     """Run a sweep to its end, or until it is interrupted. UserError: a part cannot be reached, or somebody else runs it.
 
     `probed`: images a second by shape, where `plan --probe` has measured them.
     """
     sweep = plan.spec.name
-    engine = open_engine(places.ledger)
+    engine = open_engine(locations.ledger)
     reader = LedgerReader(engine)
     lease = acquire(engine, sweep, this_process())
     try:
@@ -53,17 +53,17 @@ def run_sweep(
         writer.plan_entries(sweep, plan.entries)
         if is_complete(plan, reader):
             writer.finish(sweep, SweepState.DONE)
-            return RunResult(SweepState.DONE, undelivered=_mirror(plan, places).close(MIRROR_CLOSE_S))
+            return RunResult(SweepState.DONE, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
         with _cluster(address) as storage:
-            mirror = _mirror(plan, places)
-            driver = Driver(plan, places, reader, lease, tune_storage=storage or f"{places.storage}/ray", probed=probed)
+            mirror = _mirror(plan, locations)
+            driver = Driver(plan, locations, reader, lease, tune_storage=storage or f"{locations.storage}/ray", probed=probed)
             ended = driver.to_end(watch)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         undelivered = mirror.close(patience_s)
     finally:
         lease.release()
     if ended.state is SweepState.DONE:
-        apply_retention(reader, places, sweep)
+        apply_retention(reader, locations, sweep)
     return RunResult(ended.state, ended.reason, undelivered)
 
 
@@ -74,10 +74,10 @@ def is_complete(plan: Plan, reader: LedgerReader) -> bool:
     return proposed and all(row.state in SETTLED for row in rows)
 
 
-def _mirror(plan: Plan, places: Locations) -> MirrorThread:
+def _mirror(plan: Plan, locations: Locations) -> MirrorThread:
     """Brings MLflow up to date from here on."""
-    reader = LedgerReader(open_engine(places.ledger))
-    mirror = MirrorThread(places.tracking, reader, plan.spec.name, artifacts=places.artifacts)
+    reader = LedgerReader(open_engine(locations.ledger))
+    mirror = MirrorThread(locations.tracking, reader, plan.spec.name, artifacts=locations.artifacts)
     mirror.start()
     return mirror
 

@@ -68,7 +68,7 @@ class Collected:
         return sum(removal.size for removal in self.removed)
 
 
-def apply_retention(reader: LedgerReader, places: Locations, sweep: str, *, clock: Clock = time.time) -> Collected:
+def apply_retention(reader: LedgerReader, locations: Locations, sweep: str, *, clock: Clock = time.time) -> Collected:
     """At a sweep's end: remove what its `retention.best` does not keep; nothing where it is not set.
 
     Nothing that goes wrong here is raised: the sweep has its results, and `jit-sweep gc` does the rest another day.
@@ -77,7 +77,7 @@ def apply_retention(reader: LedgerReader, places: Locations, sweep: str, *, cloc
     if spec is None or spec.retention.best is None:
         return Collected()
     try:
-        return collect(reader, {sweep: places}, clock=clock, ended=frozenset({sweep}))
+        return collect(reader, {sweep: locations}, clock=clock, ended=frozenset({sweep}))
     except UserError as error:
         _log.warning("checkpoints that %s does not keep are still there: %s", sweep, error)
         return Collected(problem=str(error))
@@ -85,22 +85,22 @@ def apply_retention(reader: LedgerReader, places: Locations, sweep: str, *, cloc
 
 def collect(
     reader: LedgerReader,
-    places: Mapping[str, Locations],
+    locations: Mapping[str, Locations],
     *,
     dry_run: bool = False,
     clock: Clock = time.time,
     ended: frozenset[str] = frozenset(),
     registries: frozenset[str] = frozenset(),
 ) -> Collected:
-    """Remove what no sweep of the ledger needs of the trials of these sweeps, which lie where `places` says.
+    """Remove what no sweep of the ledger needs of the trials of these sweeps, which lie where `locations` says.
 
     `ended`: sweeps that count as ended whatever the ledger says so far; `registries`: where models are registered besides the
     sweeps' own tracking. UserError: a registry does not answer, or files cannot be listed or removed; what was removed
     before that stays so.
     """
-    stored = {storage: _attempts(reader, sweeps) for storage, sweeps in _by_storage(places).items()}
+    stored = {storage: _attempts(reader, sweeps) for storage, sweeps in _by_storage(locations).items()}
     trials = frozenset(trial_id for attempts in stored.values() for trial_id in attempts)
-    asked = registries | {place.tracking for place in places.values()}
+    asked = registries | {place.tracking for place in locations.values()}
     asked |= _registries_of_others(reader, asked, trials=trials)
     needs = needs_of(reader, frozenset().union(*(promoted(registry) for registry in asked)), ended=ended)
     removed: list[Removal] = []
@@ -196,9 +196,9 @@ def _registries_of_others(reader: LedgerReader, asked: frozenset[str], *, trials
     return frozenset(found)
 
 
-def _by_storage(places: Mapping[str, Locations]) -> dict[str, list[str]]:
+def _by_storage(locations: Mapping[str, Locations]) -> dict[str, list[str]]:
     sweeps: defaultdict[str, list[str]] = defaultdict(list)
-    for sweep, place in places.items():
+    for sweep, place in locations.items():
         sweeps[place.storage].append(sweep)
     return sweeps
 

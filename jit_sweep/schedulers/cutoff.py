@@ -1,4 +1,4 @@
-"""One comparison at one gate: places, the cutoff, and the fairness that every rule owes."""
+"""One comparison at one gate: locations, the cutoff, and the fairness that every rule owes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

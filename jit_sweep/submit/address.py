@@ -1,4 +1,4 @@
-"""What a cluster can reach: the form of its address, and which places of a sweep must not be local to the submitter."""
+"""What a cluster can reach: the form of its address, and which locations of a sweep must not be local to the submitter."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from jit_sweep.errors import UserError
-from jit_sweep.home import PLACES
+from jit_sweep.home import LOCATIONS
 from jit_sweep.redact import redact
 from jit_sweep.spec.sweep import FileData, SweepSpec
 
@@ -42,7 +42,7 @@ def is_loopback(host: str) -> bool:
 
 def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
     """Refuse every place that workers on other machines cannot reach. UserError: all of them, each by name."""
-    faults = [fault for key in PLACES if (fault := _fault(key, getattr(spec, key)))]
+    faults = [fault for key in LOCATIONS if (fault := _fault(key, getattr(spec, key)))]
     if isinstance(spec.data, FileData) and (fault := _fault("data.uri", spec.data.uri)):
         faults.append(fault)
     if faults:

@@ -24,7 +24,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from jit_sweep.errors import UserError
-from jit_sweep.home import PLACES, Home, on_this_machine
+from jit_sweep.home import LOCATIONS, Home, on_this_machine
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.submit import cluster_versions
 from jit_sweep.submit.address import Address, check_reachable, parsed_address
@@ -73,7 +73,7 @@ class Standing:
 def submit(spec: SweepSpec, *, address: str, home: Home, wait: bool, echo: Echo) -> int:
     """Run a sweep as a job of a cluster, and follow it to its end unless `wait` is False; the exit code of the run.
 
-    `home` serves the places that the sweep leaves open, on a cluster on this machine only.
+    `home` serves the locations that the sweep leaves open, on a cluster on this machine only.
     UserError: the cluster cannot be reached or used, or cannot reach what the sweep names; nothing has been started.
     """
     target = parsed_address(address)
@@ -96,7 +96,7 @@ def submission_of(spec: SweepSpec, *, target: Address, home: Home) -> Submission
     options: tuple[str, ...] = ()
     if target.loopback:
         spec = on_this_machine(spec)
-        if any(getattr(spec, place) is None for place in PLACES):
+        if any(getattr(spec, place) is None for place in LOCATIONS):
             options = ("--home", str(home.path))
     text = spec.model_dump_json(by_alias=True)
     if len(text.encode()) > MOST_SPEC_BYTES:
@@ -219,7 +219,7 @@ def check_same(cluster: dict[str, str | None], *, url: str) -> None:
 
 
 def check_host(cluster: dict[str, str | None], spec: SweepSpec, *, url: str) -> None:
-    """Refuse local places on another host, however local its address looks: ports are forwarded. UserError."""
+    """Refuse local locations on another host, however local its address looks: ports are forwarded. UserError."""
     if cluster["host"] != socket.gethostname():
         check_reachable(spec, cluster=f"{url} leads to {cluster['host']}, which")
 

@@ -36,12 +36,12 @@ from functools import partial
 from pathlib import Path
 from jit_sweep.cli.plan import planned
 from jit_sweep.executor.before_ray import prepare_environment
-from jit_sweep.home import home
+from jit_sweep.home import home_at
 prepare_environment(address=sys.argv[2])
 from jit_sweep.executor import run
 run.Driver = partial(run.Driver, silent_s=float(sys.argv[3]))
 found = planned(sys.argv[1])
-run.run_sweep(found, home(Path(".jit-sweep")).places(found.spec), address=sys.argv[2], watch=lambda *_: None)
+run.run_sweep(found, home_at(Path(".jit-sweep")).locations(found.spec), address=sys.argv[2], watch=lambda *_: None)
 """
 """A run, which may miss its workers sooner than the command does."""
 HOLD = """

@@ -33,7 +33,7 @@ from jit_sweep.estimate.simulate import (
     largest_proposals,
     simulated,
 )
-from jit_sweep.home import home
+from jit_sweep.home import home_at
 from jit_sweep.plan.planner import Entry, Plan, plan
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from tests.support.cli import jit_sweep
@@ -72,7 +72,7 @@ def grid(**axes: Sequence[Any]) -> dict[str, Any]:
 
 
 def prober(place: Path, command: Sequence[str] = MEASURE, *, timeout_s: float = 120.0) -> Prober:
-    return Prober(MeasurementCache(home(place)), HERE, lambda _: None, command=command, timeout_s=timeout_s)
+    return Prober(MeasurementCache(home_at(place)), HERE, lambda _: None, command=command, timeout_s=timeout_s)
 
 
 def key(entry: Entry, found: Plan, *, machine: Machine = HERE, compiled: bool = True) -> str:
@@ -89,14 +89,14 @@ def measured_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("measured")
     told: list[str] = []
     spec = of(stages=X).spec
-    asked = Prober(MeasurementCache(home(folder)), machine_of(spec), told.append)
+    asked = Prober(MeasurementCache(home_at(folder)), machine_of(spec), told.append)
     probed(of(stages=X), asked, compiled=True)
     assert told == ["measuring shape 1 of 1: prediction=x"]
     return folder
 
 
 def test_a_real_probe_trains_evaluates_and_tells_its_memory(measured_home: Path) -> None:
-    [found] = MeasurementCache(home(measured_home)).all().values()
+    [found] = MeasurementCache(home_at(measured_home)).all().values()
     seen = found.measured
     assert seen.images_per_second > 1
     assert seen.sampled_s > seen.rung_s > 0
@@ -107,7 +107,7 @@ def test_a_real_probe_trains_evaluates_and_tells_its_memory(measured_home: Path)
 def test_a_shape_that_is_known_is_not_measured_again(measured_home: Path) -> None:
     found = of()
     again = Prober(
-        MeasurementCache(home(measured_home)), machine_of(found.spec), lambda told: pytest.fail(told), command=NOBODY
+        MeasurementCache(home_at(measured_home)), machine_of(found.spec), lambda told: pytest.fail(told), command=NOBODY
     )
     first, second = probed(found, again, compiled=True), probed(found, again, compiled=True)
     assert len(first.planned) == 2
@@ -123,7 +123,7 @@ def test_a_memory_that_cannot_be_read_is_made_anew(tmp_path: Path) -> None:
     name = key(of().entries[0], of())
     for broken in ("", "[]", '{"x": 1}', json.dumps({name: {"measured": {}}})):
         (tmp_path / "probes.json").write_text(broken)
-        assert MeasurementCache(home(tmp_path)).all() == {}
+        assert MeasurementCache(home_at(tmp_path)).all() == {}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_shape_that_does_not_fit_says_so_and_the_others_are_remembered(tmp_pat
     with pytest.raises(UserError, match=r"  patch_size=4: the probe ended with 2 and said: 8 images at once must fit") as error:
         probed(found, prober(tmp_path), compiled=True)
     assert "patch_size=16" not in str(error.value)
-    assert list(MeasurementCache(home(tmp_path)).all()) == [key(found.entries[1], found)]
+    assert list(MeasurementCache(home_at(tmp_path)).all()) == [key(found.entries[1], found)]
 
 
 def test_trials_that_differ_in_no_cost_share_a_shape() -> None:
@@ -307,12 +307,12 @@ def test_as_many_trials_run_at_once_as_the_file_says_or_the_machine_holds(resour
 
 def test_probes_tell_budgets_the_speed_of_a_whole_trial(measured_home: Path) -> None:
     found = of()
-    [row] = MeasurementCache(home(measured_home)).all().values()
-    known = speeds_here(found.spec, home(measured_home))
+    [row] = MeasurementCache(home_at(measured_home)).all().values()
+    known = speeds_here(found.spec, home_at(measured_home))
     assert known == {shape_of(found.entries[0].trial): row.measured.images_per_second}
     gpu = of(resources={"gpus": 1}).spec
     if machine_has_no_gpu():
-        assert speeds_here(gpu, home(measured_home)) == {}
+        assert speeds_here(gpu, home_at(measured_home)) == {}
 
 
 def machine_has_no_gpu() -> bool:
@@ -348,7 +348,7 @@ def test_no_compile_measures_eager_steps(tmp_path: Path) -> None:
     file = write_sweep(tmp_path, baseline={**tiny_sweep()["baseline"], "compile": True})
     done = jit_sweep("plan", file, "--probe", "--no-compile", "--home", "other", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    [row] = MeasurementCache(home(tmp_path / "other")).all().values()
+    [row] = MeasurementCache(home_at(tmp_path / "other")).all().values()
     assert not row.request.trial.compile
 
 

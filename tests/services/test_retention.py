@@ -11,7 +11,7 @@ import torch
 
 from jit_sweep.cli import gc as gc_command
 from jit_sweep.errors import UserError
-from jit_sweep.home import Home, Locations, home
+from jit_sweep.home import Home, Locations, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause, EntryState, SweepState
 from jit_sweep.models import promote
@@ -29,15 +29,15 @@ __all__ = ["empty_mlflow", "store"]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Home:
-    made = home(tmp_path / "home")
+def home(tmp_path: Path) -> Home:
+    made = home_at(tmp_path / "home")
     made.make()
     return made
 
 
 @pytest.fixture
-def desk(place: Home) -> Iterator[Desk]:
-    engine = open_engine(place.ledger)
+def desk(home: Home) -> Iterator[Desk]:
+    engine = open_engine(home.ledger)
     made = Desk(engine)
     describe(made)
     yield made
@@ -45,8 +45,8 @@ def desk(place: Home) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def checkpoints(place: Home) -> Store:
-    return Store(str(place.store))
+def checkpoints(home: Home) -> Store:
+    return Store(str(home.store))
 
 
 def describe(desk: Desk, *, best: int | None = None, **more: Any) -> None:
@@ -70,48 +70,48 @@ def save(checkpoints: Store, entry: Entry, *images: int, attempt: int = 1) -> li
     ]
 
 
-def leave(checkpoints: Store, place: Home, entry: Entry, *, images: int, attempt: int) -> Path:
+def leave(checkpoints: Store, home: Home, entry: Entry, *, images: int, attempt: int) -> Path:
     """Files of an attempt that ended before it committed them."""
-    folder = place.store / f"trials/{entry.trial_id}/a{attempt:04d}/{images:012d}"
+    folder = home.store / f"trials/{entry.trial_id}/a{attempt:04d}/{images:012d}"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(bytes(100))
     return folder
 
 
-def gc(desk: Desk, place: Home, **how: Any) -> Collected:
-    return collect(desk.reader, {desk.name: place.places()}, clock=desk.clock, **how)
+def gc(desk: Desk, home: Home, **how: Any) -> Collected:
+    return collect(desk.reader, {desk.name: home.locations()}, clock=desk.clock, **how)
 
 
-def left(place: Home) -> dict[str, set[int]]:
+def left(home: Home) -> dict[str, set[int]]:
     """Image counts that are committed, by trial."""
     found: dict[str, set[int]] = {}
-    for marker in place.store.glob("trials/*/commits/*.json"):
+    for marker in home.store.glob("trials/*/commits/*.json"):
         found.setdefault(marker.parts[-3], set()).add(int(marker.stem))
     return found
 
 
-def files(place: Home) -> dict[Path, int]:
-    return {path: path.stat().st_size for path in place.store.rglob("*") if path.is_file()}
+def files(home: Home) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in home.store.rglob("*") if path.is_file()}
 
 
 def test_of_a_finished_trial_the_last_checkpoint_stays_and_a_dry_run_says_what_goes_to_the_byte(
-    desk: Desk, place: Home, checkpoints: Store
+    desk: Desk, home: Home, checkpoints: Store
 ) -> None:
     entry = planned()
     save(checkpoints, entry, 96, 480, IMAGES)
     desk.train(entry, {OBJECTIVE: 1.0})
-    before = files(place)
-    would = gc(desk, place, dry_run=True)
-    assert files(place) == before
+    before = files(home)
+    would = gc(desk, home, dry_run=True)
+    assert files(home) == before
     assert [(removal.images, removal.kind) for removal in would.removed] == [(96, "checkpoint"), (480, "checkpoint")]
-    assert gc(desk, place) == would
-    assert would.size == sum(before.values()) - sum(files(place).values()) > 0
-    assert left(place) == {entry.trial_id: {IMAGES}}
+    assert gc(desk, home) == would
+    assert would.size == sum(before.values()) - sum(files(home).values()) > 0
+    assert left(home) == {entry.trial_id: {IMAGES}}
     assert checkpoints.latest(entry.trial_id, most_images=IMAGES) is not None
-    assert gc(desk, place) == Collected()
+    assert gc(desk, home) == Collected()
 
 
-def test_of_an_unfinished_trial_the_checkpoint_that_it_goes_on_from_stays(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_of_an_unfinished_trial_the_checkpoint_that_it_goes_on_from_stays(desk: Desk, home: Home, checkpoints: Store) -> None:
     paused, lost, beyond = (planned(seed=seed) for seed in range(3))
     desk.plan(paused, lost, beyond)
     desk.tell(desk.begin(paused), ended(paused, "paused", images=480))
@@ -121,8 +121,8 @@ def test_of_an_unfinished_trial_the_checkpoint_that_it_goes_on_from_stays(desk: 
     save(checkpoints, paused, 96, 480)
     save(checkpoints, lost, 96)
     save(checkpoints, beyond, 96, 480, IMAGES + 96)
-    gc(desk, place)
-    assert left(place) == {paused.trial_id: {480}, lost.trial_id: {96}, beyond.trial_id: {480}}
+    gc(desk, home)
+    assert left(home) == {paused.trial_id: {480}, lost.trial_id: {96}, beyond.trial_id: {480}}
 
 
 @pytest.mark.parametrize("state", EntryState)
@@ -137,21 +137,21 @@ def test_only_divergence_and_the_limit_to_the_best_end_the_need_of_a_checkpoint(
     assert list(needed([row], best=frozenset({entry.trial_id}))) == ([] if state is EntryState.DIVERGED else needs)
 
 
-def test_a_diverged_trial_keeps_nothing(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_a_diverged_trial_keeps_nothing(desk: Desk, home: Home, checkpoints: Store) -> None:
     entry = planned()
     save(checkpoints, entry, 96)
     desk.diverge(entry, images=192)
-    gc(desk, place)
-    assert left(place) == {}
+    gc(desk, home)
+    assert left(home) == {}
 
 
-def test_each_budget_of_a_trial_keeps_its_own(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_each_budget_of_a_trial_keeps_its_own(desk: Desk, home: Home, checkpoints: Store) -> None:
     short, long = planned(), planned(stage=1, images=2 * IMAGES)
     save(checkpoints, short, 96, IMAGES, IMAGES + 96, 2 * IMAGES)
     desk.train(short, {OBJECTIVE: 1.0})
     desk.train(long, {OBJECTIVE: 0.5})
-    gc(desk, place)
-    assert left(place) == {short.trial_id: {IMAGES, 2 * IMAGES}}
+    gc(desk, home)
+    assert left(home) == {short.trial_id: {IMAGES, 2 * IMAGES}}
 
 
 def train_four(desk: Desk, checkpoints: Store) -> list[Entry]:
@@ -165,208 +165,208 @@ def train_four(desk: Desk, checkpoints: Store) -> list[Entry]:
     return entries
 
 
-def test_a_sweep_that_has_ended_keeps_its_best_trials_only(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_a_sweep_that_has_ended_keeps_its_best_trials_only(desk: Desk, home: Home, checkpoints: Store) -> None:
     describe(desk, best=2)
     entries = train_four(desk, checkpoints)
-    assert gc(desk, place) == Collected()
+    assert gc(desk, home) == Collected()
     desk.writer.finish(desk.name, SweepState.DONE)
-    assert [removal.trial_id for removal in gc(desk, place).removed] == [entries[1].trial_id]
+    assert [removal.trial_id for removal in gc(desk, home).removed] == [entries[1].trial_id]
     kept = {entries[0].trial_id: {IMAGES}, entries[2].trial_id: {IMAGES}, entries[3].trial_id: {480}}
-    assert left(place) == kept
+    assert left(home) == kept
 
 
-def places_of(place: Home, **other: str) -> Locations:
-    return replace(place.places(), **other)
+def places_of(home: Home, **other: str) -> Locations:
+    return replace(home.locations(), **other)
 
 
-def test_a_sweep_s_end_removes_only_what_its_file_limits(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_a_sweep_s_end_removes_only_what_its_file_limits(desk: Desk, home: Home, checkpoints: Store) -> None:
     entries = train_four(desk, checkpoints)
     save(checkpoints, entries[0], 96)
-    assert apply_retention(desk.reader, place.places(), desk.name, clock=desk.clock) == Collected()
+    assert apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock) == Collected()
     describe(desk, best=1)
-    found = apply_retention(desk.reader, place.places(), desk.name, clock=desk.clock)
+    found = apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock)
     assert {removal.trial_id for removal in found.removed} == {entries[0].trial_id, entries[1].trial_id}
-    assert left(place) == {entries[2].trial_id: {IMAGES}, entries[3].trial_id: {480}}
+    assert left(home) == {entries[2].trial_id: {IMAGES}, entries[3].trial_id: {480}}
 
 
 def test_a_registry_or_a_storage_that_is_away_removes_nothing_and_fails_no_sweep(
-    desk: Desk, place: Home, checkpoints: Store, tmp_path: Path
+    desk: Desk, home: Home, checkpoints: Store, tmp_path: Path
 ) -> None:
     describe(desk, best=1)
     train_four(desk, checkpoints)
-    before = files(place)
-    no_registry = places_of(place, tracking="http://127.0.0.1:9")
+    before = files(home)
+    no_registry = places_of(home, tracking="http://127.0.0.1:9")
     assert "MLflow at http://127.0.0.1:9" in apply_retention(desk.reader, no_registry, desk.name, clock=desk.clock).problem
     with pytest.raises(UserError, match="MLflow at http://127.0.0.1:9"):
         collect(desk.reader, {desk.name: no_registry}, clock=desk.clock)
-    no_storage = places_of(place, storage="nonsense://x")
+    no_storage = places_of(home, storage="nonsense://x")
     assert "nonsense://x" in apply_retention(desk.reader, no_storage, desk.name, clock=desk.clock).problem
-    assert files(place) == before
+    assert files(home) == before
 
 
-def test_a_trial_that_sweeps_share_stays_while_one_of_them_wants_it(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_a_trial_that_sweeps_share_stays_while_one_of_them_wants_it(desk: Desk, home: Home, checkpoints: Store) -> None:
     describe(desk, best=1)
     entries = train_four(desk, checkpoints)
     other = Desk(desk.engine, name="other", owner=BOB, clock=desk.clock)
     other.plan(planned(seed=1), planned(seed=0, images=480))
     other.writer.settle(other.name)
     save(checkpoints, entries[0], 96, 288)
-    apply_retention(desk.reader, place.places(), desk.name, clock=desk.clock)
-    assert left(place)[entries[1].trial_id] == {IMAGES}
-    assert left(place)[entries[0].trial_id] == {288}
+    apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock)
+    assert left(home)[entries[1].trial_id] == {IMAGES}
+    assert left(home)[entries[0].trial_id] == {288}
 
 
-def test_what_a_planned_trial_starts_from_stays(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_what_a_planned_trial_starts_from_stays(desk: Desk, home: Home, checkpoints: Store) -> None:
     describe(desk, best=1)
     entries = train_four(desk, checkpoints)
     save(checkpoints, entries[1], 96, 480)
     child = planned(seed=7)
     trial = child.trial.model_copy(update={"parent": Parent(trial=entries[1].trial_id, images=480)})
     desk.plan(child.model_copy(update={"trial": trial}))
-    apply_retention(desk.reader, place.places(), desk.name, clock=desk.clock)
-    assert left(place)[entries[1].trial_id] == {480}
+    apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock)
+    assert left(home)[entries[1].trial_id] == {480}
 
 
 def test_what_a_registered_model_was_made_of_stays_for_ever(
-    desk: Desk, place: Home, checkpoints: Store, store: MlflowStore
+    desk: Desk, home: Home, checkpoints: Store, store: MlflowStore
 ) -> None:
     entry = planned(seed=5)
     averages = Averages(build(entry.trial), entry.trial.ema, batch_size=entry.trial.batch_size).tensors
     checkpoints.write(entry.trial_id, attempt=1, images=IMAGES, tensors=averages, state={})
     desk.train(entry, {OBJECTIVE: 99.0})
-    where = {"store": str(place.store), "tracking_uri": store.uri, "artifacts": store.artifacts}
+    where = {"store": str(home.store), "tracking_uri": store.uri, "artifacts": store.artifacts}
     promote.promote(desk.reader, desk.name, trial=entry.trial_id, name="demo", **where)
     describe(desk, best=1)
     entries = train_four(desk, checkpoints)
-    places = places_of(place, tracking=store.uri)
-    removed = apply_retention(desk.reader, places, desk.name, clock=desk.clock).removed
+    locations = places_of(home, tracking=store.uri)
+    removed = apply_retention(desk.reader, locations, desk.name, clock=desk.clock).removed
     assert {removal.trial_id for removal in removed} == {entries[0].trial_id, entries[1].trial_id}
-    assert left(place)[entry.trial_id] == {IMAGES}
-    assert [r.trial_id for r in gc(desk, place, ended=frozenset({desk.name})).removed] == [entry.trial_id], (
+    assert left(home)[entry.trial_id] == {IMAGES}
+    assert [r.trial_id for r in gc(desk, home, ended=frozenset({desk.name})).removed] == [entry.trial_id], (
         "elsewhere it is not known"
     )
 
 
-def lost_and_done(desk: Desk, place: Home, checkpoints: Store) -> tuple[Entry, Path]:
+def lost_and_done(desk: Desk, home: Home, checkpoints: Store) -> tuple[Entry, Path]:
     """A trial whose first attempt was lost in mid-write, and whose second one reached the end."""
     entry = planned()
     desk.plan(entry)
     desk.writer.fail(entry.trial_id, desk.begin(entry).number, cause=Cause.WORKER_LOST, detail="gone")
-    leftover = leave(checkpoints, place, entry, images=480, attempt=1)
+    leftover = leave(checkpoints, home, entry, images=480, attempt=1)
     desk.train(entry, {OBJECTIVE: 1.0})
     save(checkpoints, entry, IMAGES, attempt=2)
     return entry, leftover
 
 
-def test_what_a_lost_attempt_left_behind_goes_once_it_is_surely_dead(desk: Desk, place: Home, checkpoints: Store) -> None:
-    entry, leftover = lost_and_done(desk, place, checkpoints)
-    assert gc(desk, place) == Collected()
+def test_what_a_lost_attempt_left_behind_goes_once_it_is_surely_dead(desk: Desk, home: Home, checkpoints: Store) -> None:
+    entry, leftover = lost_and_done(desk, home, checkpoints)
+    assert gc(desk, home) == Collected()
     desk.clock.now += QUIET_S + 1
-    [removal] = gc(desk, place).removed
+    [removal] = gc(desk, home).removed
     assert (removal.kind, removal.attempt, removal.images, removal.size) == ("leftover", 1, 480, 100)
     assert removal.address == str(leftover)
     assert not leftover.parent.exists()
-    assert left(place) == {entry.trial_id: {IMAGES}}
+    assert left(home) == {entry.trial_id: {IMAGES}}
 
 
 def test_sample_grids_and_files_of_unknown_attempts_and_of_damaged_markers_stay(
-    desk: Desk, place: Home, checkpoints: Store
+    desk: Desk, home: Home, checkpoints: Store
 ) -> None:
-    entry, leftover = lost_and_done(desk, place, checkpoints)
+    entry, leftover = lost_and_done(desk, home, checkpoints)
     grid = leftover.parent / f"samples-{IMAGES}-0123.png"
     grid.write_bytes(b"png")
-    unknown = leave(checkpoints, place, entry, images=480, attempt=7)
+    unknown = leave(checkpoints, home, entry, images=480, attempt=7)
     [unclear] = save(checkpoints, entry, 288, attempt=2)
-    marker = place.store / f"trials/{entry.trial_id}/commits/{288:012d}.json"
+    marker = home.store / f"trials/{entry.trial_id}/commits/{288:012d}.json"
     marker.write_text("{")
     desk.clock.now += QUIET_S + 1
-    assert [removal.attempt for removal in gc(desk, place).removed] == [1]
+    assert [removal.attempt for removal in gc(desk, home).removed] == [1]
     assert grid.exists()
     assert unknown.exists()
     assert marker.exists()
     assert Path(checkpoints.address(unclear)).exists()
 
 
-def test_nothing_of_a_trial_in_training_is_touched(desk: Desk, place: Home, checkpoints: Store) -> None:
-    entry, leftover = lost_and_done(desk, place, checkpoints)
+def test_nothing_of_a_trial_in_training_is_touched(desk: Desk, home: Home, checkpoints: Store) -> None:
+    entry, leftover = lost_and_done(desk, home, checkpoints)
     save(checkpoints, entry, 96, attempt=1)
     desk.clock.now += QUIET_S + 1
     desk.lease.renew()
     longer = planned(stage=1, images=2 * IMAGES)
     desk.plan(longer)
     desk.begin(longer)
-    assert gc(desk, place) == Collected(in_training=(entry.trial_id,))
+    assert gc(desk, home) == Collected(in_training=(entry.trial_id,))
     assert leftover.exists()
     desk.lease.release()
-    assert {removal.images for removal in gc(desk, place).removed} == {96, 480}
+    assert {removal.images for removal in gc(desk, home).removed} == {96, 480}
 
 
-def test_another_ledger_s_trials_in_the_same_storage_stay(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_another_ledger_s_trials_in_the_same_storage_stay(desk: Desk, home: Home, checkpoints: Store) -> None:
     entry, stranger = planned(), planned(seed=9)
     save(checkpoints, stranger, 96, 480)
     desk.train(entry, {OBJECTIVE: 1.0})
-    assert gc(desk, place) == Collected()
-    assert left(place) == {stranger.trial_id: {96, 480}}
+    assert gc(desk, home) == Collected()
+    assert left(home) == {stranger.trial_id: {96, 480}}
 
 
-def test_a_trial_that_no_sweep_plans_any_more_keeps_nothing(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_a_trial_that_no_sweep_plans_any_more_keeps_nothing(desk: Desk, home: Home, checkpoints: Store) -> None:
     dropped, entry = planned(seed=1), planned()
     desk.train(dropped, {OBJECTIVE: 1.0})
     save(checkpoints, dropped, IMAGES)
     desk.writer.plan_entries(desk.name, [entry])
-    gc(desk, place)
-    assert left(place) == {}
+    gc(desk, home)
+    assert left(home) == {}
 
 
-def said(place: Home, sweep: str | None, capfd: pytest.CaptureFixture[str], **how: bool) -> str:
+def said(home: Home, sweep: str | None, capfd: pytest.CaptureFixture[str], **how: bool) -> str:
     options: Mapping[str, bool] = {"dry_run": False, "as_json": False, **how}
-    assert gc_command.gc(sweep, place, ledger=place.ledger, tracking=None, **options) == 0
+    assert gc_command.gc(sweep, home, ledger=home.ledger, tracking=None, **options) == 0
     return capfd.readouterr().out
 
 
 def test_gc_lists_what_it_would_remove_and_then_removes_it(
-    desk: Desk, place: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
+    desk: Desk, home: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     entry = planned()
     save(checkpoints, entry, 96, 480, IMAGES)
     desk.train(entry, {OBJECTIVE: 1.0})
-    would = json.loads(said(place, desk.name, capfd, dry_run=True, as_json=True))
+    would = json.loads(said(home, desk.name, capfd, dry_run=True, as_json=True))
     assert (would["schema"], would["dry_run"], [row["images"] for row in would["rows"]]) == ("jit-sweep/gc/1", True, [96, 480])
-    assert "would remove 2 checkpoints, " in said(place, None, capfd, dry_run=True)
-    assert left(place) == {entry.trial_id: {96, 480, IMAGES}}
-    done = json.loads(said(place, desk.name, capfd, as_json=True))
+    assert "would remove 2 checkpoints, " in said(home, None, capfd, dry_run=True)
+    assert left(home) == {entry.trial_id: {96, 480, IMAGES}}
+    done = json.loads(said(home, desk.name, capfd, as_json=True))
     assert done == would | {"dry_run": False}
-    assert left(place) == {entry.trial_id: {IMAGES}}
-    assert said(place, None, capfd) == "nothing to remove\n"
+    assert left(home) == {entry.trial_id: {IMAGES}}
+    assert said(home, None, capfd) == "nothing to remove\n"
 
 
 def test_gc_leaves_a_sweep_alone_whose_file_it_cannot_read(
-    desk: Desk, place: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
+    desk: Desk, home: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     describe(desk, unheard_of=1)
     entry = planned()
     save(checkpoints, entry, 96, IMAGES)
     desk.train(entry, {OBJECTIVE: 1.0})
-    assert f"left alone, since another version ran them: {desk.name}" in said(place, None, capfd)
+    assert f"left alone, since another version ran them: {desk.name}" in said(home, None, capfd)
     with pytest.raises(UserError, match="must be one that this version reads"):
-        said(place, desk.name, capfd)
-    assert left(place) == {entry.trial_id: {96, IMAGES}}
+        said(home, desk.name, capfd)
+    assert left(home) == {entry.trial_id: {96, IMAGES}}
 
 
-def test_gc_on_the_command_line(desk: Desk, place: Home, checkpoints: Store, tmp_path: Path) -> None:
+def test_gc_on_the_command_line(desk: Desk, home: Home, checkpoints: Store, tmp_path: Path) -> None:
     entry = planned()
     save(checkpoints, entry, 96, IMAGES)
     desk.train(entry, {OBJECTIVE: 1.0})
     for flag, count in (("--dry-run", 2), ("--json", 1)):
-        done = jit_sweep("gc", desk.name, flag, "--home", str(place.path), cwd=tmp_path)
+        done = jit_sweep("gc", desk.name, flag, "--home", str(home.path), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert len(left(place)[entry.trial_id]) == count
-    unknown = jit_sweep("gc", "nine", "--home", str(place.path), cwd=tmp_path)
+        assert len(left(home)[entry.trial_id]) == count
+    unknown = jit_sweep("gc", "nine", "--home", str(home.path), cwd=tmp_path)
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no sweep 'nine'" in unknown.stderr
 
 
-def test_what_promote_would_take_is_kept_beside_the_best(desk: Desk, place: Home, checkpoints: Store) -> None:
+def test_what_promote_would_take_is_kept_beside_the_best(desk: Desk, home: Home, checkpoints: Store) -> None:
     describe(desk, best=1)
     lucky = planned(arm={"prediction": "v"}, seed=7)
     arm = [planned(arm={"prediction": "x"}, seed=seed, position=1 + seed) for seed in range(3)]
@@ -374,5 +374,5 @@ def test_what_promote_would_take_is_kept_beside_the_best(desk: Desk, place: Home
         save(checkpoints, entry, IMAGES)
         desk.train(entry, {OBJECTIVE: value})
     desk.writer.finish(desk.name, SweepState.DONE)
-    gc(desk, place)
-    assert left(place).keys() == {lucky.trial_id, arm[1].trial_id}, "the best trial, and the middle seed of the best arm"
+    gc(desk, home)
+    assert left(home).keys() == {lucky.trial_id, arm[1].trial_id}, "the best trial, and the middle seed of the best arm"

@@ -145,8 +145,8 @@ def run(folder: Path) -> dict[str, Any]:
     """All of it, in a ledger and on a cluster of its own."""
     found = thousand()
     name = found.spec.name
-    places = Locations(ledger=ledger_of(folder), tracking="", storage=str(folder / "store"), artifacts=None)
-    engine = open_engine(places.ledger)
+    locations = Locations(ledger=ledger_of(folder), tracking="", storage=str(folder / "store"), artifacts=None)
+    engine = open_engine(locations.ledger)
     lease = acquire(engine, name, this_process())
     writer = LedgerWriter(engine, lease)
     writer.register(name, fingerprint=found.fingerprint, facts=found.facts, spec=found.spec.model_dump(mode="json"))
@@ -154,7 +154,13 @@ def run(folder: Path) -> dict[str, Any]:
     scale = Scale(name)
     with local_cluster() as temporary:
         driver = Driver(
-            found, places, LedgerReader(engine), lease, tune_storage=str(temporary / "tune"), lane=PlayedLane, silent_s=SILENT_S
+            found,
+            locations,
+            LedgerReader(engine),
+            lease,
+            tune_storage=str(temporary / "tune"),
+            lane=PlayedLane,
+            silent_s=SILENT_S,
         )
         began = time.monotonic()
         ended = driver.to_end(scale)

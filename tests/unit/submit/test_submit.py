@@ -18,7 +18,7 @@ import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
 from jit_sweep.errors import UserError
-from jit_sweep.home import home, on_this_machine
+from jit_sweep.home import home_at, on_this_machine
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.submit import cluster_versions, follow, ray_jobs, submit
 from jit_sweep.submit.address import Address, check_reachable, parsed_address
@@ -104,7 +104,7 @@ def test_reachable_places_are_accepted_off_loopback(storage: str) -> None:
 
 def test_local_places_are_refused_before_a_cluster_off_loopback_is_asked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ray\.example:8265 is not this machine"):
-        submit(spec_of(), address=AWAY.url, home=home(tmp_path), wait=True, echo=print)
+        submit(spec_of(), address=AWAY.url, home=home_at(tmp_path), wait=True, echo=print)
 
 
 def test_a_port_forwarded_to_another_host_is_no_loopback() -> None:
@@ -136,7 +136,7 @@ def test_another_build_of_the_same_torch_is_accepted() -> None:
 def test_a_dead_address_is_refused_with_its_remedy(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with pytest.raises(UserError, match=rf"no Ray cluster answers at http://127\.0\.0\.1:{port} .*refused.*check that"):
-        submit(spec_of(), address=f"http://127.0.0.1:{port}", home=home(tmp_path), wait=True, echo=print)
+        submit(spec_of(), address=f"http://127.0.0.1:{port}", home=home_at(tmp_path), wait=True, echo=print)
 
 
 def test_an_address_that_never_answers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_an_address_that_never_answers_is_refused(tmp_path: Path, monkeypatch: p
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UserError, match=f"no Ray cluster answers at {address} .*timed out"):
-            submit(spec_of(), address=address, home=home(tmp_path), wait=True, echo=print)
+            submit(spec_of(), address=address, home=home_at(tmp_path), wait=True, echo=print)
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def web_server() -> Iterator[str]:
 
 def test_a_server_that_is_no_dashboard_is_refused(tmp_path: Path) -> None:
     with web_server() as address, pytest.raises(UserError, match="not as a Ray dashboard"):
-        submit(spec_of(), address=address, home=home(tmp_path), wait=True, echo=print)
+        submit(spec_of(), address=address, home=home_at(tmp_path), wait=True, echo=print)
 
 
 @pytest.mark.parametrize("name", ["RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"])
@@ -186,7 +186,7 @@ def test_somebody_else_s_package_of_our_name_is_refused(package: str, tmp_path: 
 
 
 def submission(target: Address = HERE, place: str = "here", **changes: Any) -> ray_jobs.Submission:
-    return ray_jobs.submission_of(spec_of(**changes), target=target, home=home(Path(place)))
+    return ray_jobs.submission_of(spec_of(**changes), target=target, home=home_at(Path(place)))
 
 
 def test_a_submission_is_named_by_sweep_hash_and_attempt() -> None:
@@ -230,7 +230,7 @@ def test_a_sweep_survives_the_journey(tmp_path: Path) -> None:
         {"search": {"from": "best_cell", "trials": 2, "axes": {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}}},
     ]
     spec = spec_of(stages=stages, **REACHABLE)
-    named = ray_jobs.submission_of(spec, target=AWAY, home=home(tmp_path))
+    named = ray_jobs.submission_of(spec, target=AWAY, home=home_at(tmp_path))
     assert SweepSpec.model_validate_json(named.arguments[0]) == spec
 
 
