@@ -40,7 +40,7 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         print_json("status", [_entry_json(row) for row in rows], sweep=sweep, state=str(found.state))
         return DONE
     screen = console()
-    held = found.owner is not None and found.lease_expires_at > time.time()
+    held = found.is_run(time.time())
     owner = f", run by {found.owner}" if held else ", and nobody runs it" if found.state == "running" else ""
     reason = "" if held else reader.end_reason(sweep)
     screen.print(f"sweep {sweep}: {found.state}{owner}" + (f": {reason}" if reason else ""), soft_wrap=True)

@@ -206,7 +206,7 @@ def _tracked(
     reader: LedgerReader, sweep: SweepRow, chosen: Chosen, *, tracking_uri: str, artifacts: str | None
 ) -> TrackedTrial:
     """The trial's run in MLflow; where nobody runs the sweep, what is left of its diary is delivered first."""
-    running = sweep.owner is not None and sweep.lease_expires_at > time.time()
+    running = sweep.is_run(time.time())
     if not running:
         with answering(tracking_uri):
             Mirror(tracking_uri, reader, sweep.name, artifacts=artifacts).deliver()
