@@ -13,13 +13,13 @@ from jit_sweep.cli.output import console, print_json
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results import selection
 from jit_sweep.results.arms import Arm, Spread, TrialResult
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_of
 from jit_sweep.results.verdicts import Contrast
 from jit_sweep.spec.sweep import SweepSpec
+from search_spaces.axes import arm_label
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 
 SHOWN_METRICS = ("fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", RUNG_METRIC)

@@ -6,8 +6,8 @@ from jit_sweep.budget.costs import resources_of
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results import why
+from search_spaces.axes import arm_label
 
 
 def show(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: bool) -> int:

@@ -12,7 +12,6 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepRow
 from jit_sweep.models.model_folder import CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.leaderboard import LEAST_SEEDS, Results, best_arm, median_seed, read_results
@@ -20,6 +19,7 @@ from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import Registry, TrackedTrial, check_name, source_of
 from jit_sweep.tracking.translation import variant
+from search_spaces.axes import arm_label
 from trainables.config.trial import MATHS_VERSION
 
 if TYPE_CHECKING:
