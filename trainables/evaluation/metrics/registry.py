@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo
 
+from trainables.config.spelling import did_you_mean
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -182,7 +184,7 @@ def loss(value: float, *, direction: Direction) -> float:
 def _registered(name: str, info: ValidationInfo) -> str:
     if name not in score_names():
         rule = f"`{info.field_name}` must be a registered metric: {', '.join(score_names())}"
-        raise ValueError(f"{rule}, got {name!r}")
+        raise ValueError(f"{rule}, got {name!r}; {did_you_mean(name, score_names(), otherwise='try one of them')}")
     return name
 
 
