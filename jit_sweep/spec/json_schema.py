@@ -113,7 +113,9 @@ def _registered() -> dict[str, Schema]:
         },
         "Cells": _mapping({axis.name: _about(axis, _value(axis)) for axis in axes}, title="axes, each with one value"),
         "GridAxes": _mapping(
-            {axis.name: _about(axis, _choices(axis)) for axis in axes}, title="axes, each with a list of values", minProperties=1
+            {axis.name: _about(axis, _choices(axis)) for axis in axes},
+            title="axes, each with a list of values",
+            minProperties=1,
         ),
         "SearchAxes": _mapping(
             {axis.name: _about(axis, _space(axis)) for axis in axes},

@@ -39,7 +39,7 @@ class Page:
         self._collect(self.schema, sections, path="")
         return list(sections.values())
 
-    def keys(self) -> Iterator[tuple[Section, str, Schema]]:
+    def fields(self) -> Iterator[tuple[Section, str, Schema]]:
         """Every key, with the section that it belongs to and its schema."""
         for section in self.sections():
             for key, field in section.schema["properties"].items():
@@ -73,7 +73,14 @@ class Page:
     def _rendered(self, section: Section, *, shared: bool) -> str:
         title = f"`{section.path}`{f' with `{section.variant}`' if shared else ''}" if section.path else "The file"
         required = section.schema.get("required", [])
-        lines = [f"## {title}", "", section.schema["description"], "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        lines = [
+            f"## {title}",
+            "",
+            section.schema["description"],
+            "",
+            "| key | type | default | meaning |",
+            "|---|---|---|---|",
+        ]
         for key, field in section.schema["properties"].items():
             cells = (f"`{key}`", self._type(field), _default(field, required=key in required), self.meaning(field))
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")

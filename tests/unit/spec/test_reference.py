@@ -13,7 +13,7 @@ PAGE = Page(sweep_schema())
 
 
 def test_every_key_has_a_meaning_and_every_section_says_what_it_is() -> None:
-    assert [f"{section.path}: {key}" for section, key, field in PAGE.keys() if not PAGE.meaning(field)] == []
+    assert [f"{section.path}: {key}" for section, key, field in PAGE.fields() if not PAGE.meaning(field)] == []
     assert [section.path for section in PAGE.sections() if not section.schema.get("description")] == []
 
 
@@ -30,7 +30,7 @@ def test_every_key_has_a_meaning_and_every_section_says_what_it_is() -> None:
     ],
 )
 def test_the_page_has_every_key_of_a_model_where_the_file_has_it(path: str, model: type[Frozen]) -> None:
-    keys = {key for section, key, _ in PAGE.keys() if section.path == path}
+    keys = {key for section, key, _ in PAGE.fields() if section.path == path}
     assert keys == {field.alias or name for name, field in model.model_fields.items()}
 
 
