@@ -13,7 +13,9 @@ class PackagedData(Frozen):
     """A data set that comes with the program."""
 
     name: Literal["emoji32"]
+    """The data set's name: real images of 32 px that ship with the program."""
     flip: bool = True
+    """Mirror each image left to right with probability one half."""
 
     @property
     def address(self) -> str:
@@ -39,9 +41,11 @@ class FileData(Frozen):
     """An .npz file: `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
 
     uri: Uri
+    """Path or URI of the file."""
     holdout: PositiveInt | None = None
     """Images to hold out where the file brings no `heldout` list."""
     flip: bool = True
+    """Mirror each image left to right with probability one half."""
 
     @property
     def address(self) -> str:
