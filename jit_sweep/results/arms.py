@@ -7,9 +7,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.statistics.student_t import mean, sample_sd
-from search_spaces.axes import AxisValue
+from search_spaces.axes import AxisValue, arm_label
 from trainables.evaluation.metrics.registry import METRICS
 
 
