@@ -1,4 +1,4 @@
-"""A home that an older version has left, made by commit ce5615d: ledger of schema 3, MLflow's database, checkpoints, a champion.
+"""A home that an older version has left: a ledger of schema 3, MLflow's database, checkpoints and a champion of commit ce5615d.
 
 Its sweep `ended` has a grid of two seeds, a search and a scheduler that compares weights without averaging; `begun` was
 interrupted on its way.
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jit_sweep import load_network
+from jit_sweep.models.model_folder import load_network
 from tests.support.cli import jit_sweep
 from tests.support.paths import GOLDEN
 
