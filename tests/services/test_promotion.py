@@ -19,12 +19,11 @@ from jit_sweep.plan.planner import Entry
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import PREVIOUS, load
 from tests.support.ledger import IMAGES, OBJECTIVE, Desk, planned
-from tests.support.mlflow import MlflowStore, empty_mlflow, store
+from tests.support.mlflow import MlflowStore
 from trainables.networks.jit import build
 from trainables.storage.checkpoint import Store
 from trainables.training.ema import Averages
 
-__all__ = ["empty_mlflow", "store"]
 
 X = {"prediction": "x"}
 V = {"prediction": "v"}
