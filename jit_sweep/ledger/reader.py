@@ -3,12 +3,13 @@
 import difflib
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Engine, Row, Select, exists, func, select
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
+from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
 from jit_sweep.ledger.records import (
     AttemptRow,
@@ -40,6 +41,11 @@ class LedgerReader:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @classmethod
+    def open(cls, uri: str) -> Self:
+        """The reader of the ledger at an address. UserError: there is none, or it cannot be reached."""
+        return cls(open_engine(uri, create=False))
 
     def sweeps(self) -> list[SweepRow]:
         """All sweeps, the latest first."""

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jit_sweep.errors import UserError
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results.leaderboard import Results
-from search_spaces.axes import AXES, AxisValue
+from search_spaces.axes import AXES, AxisValue, arm_label
 from trainables.config.yaml import parsed
 
 
