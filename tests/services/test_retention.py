@@ -26,7 +26,6 @@ from trainables.storage.checkpoint import Commit, Store
 from trainables.training.ema import Averages
 
 
-
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     made = home_at(tmp_path / "home")

@@ -24,7 +24,6 @@ from trainables.storage.checkpoint import Commit, Store
 from trainables.storage.folder import Folder, open_file
 from trainables.storage.remote import Patience, passes, precondition_failed
 
-
 TRIAL = "0123456789ab"
 SHORT = Patience(base_s=0.5, tries=2, pause_s=0.1)
 """For servers that will not answer."""

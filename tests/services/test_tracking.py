@@ -18,7 +18,6 @@ from tests.support.ledger import BOB, OBJECTIVE, Desk, ended, planned, scored
 from tests.support.mlflow import MlflowStore
 from trainables.report import Committed, Phase, Progress, Rung
 
-
 X = {"patch_size": 16, "prediction": "x"}
 V = {"patch_size": 16, "prediction": "v"}
 

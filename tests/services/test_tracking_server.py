@@ -26,7 +26,6 @@ from jit_sweep.tracking.translation import variant
 from tests.support.ledger import BOB, OBJECTIVE, Desk, planned
 from tests.support.mlflow import MlflowStore
 
-
 COMMAND = """
 import json, sys
 from jit_sweep.tracking import server
