@@ -1,6 +1,5 @@
 """From a sweep's results to a registered model: which trial is chosen, and what is kept of it."""
 
-import difflib
 import json
 import tempfile
 import time
@@ -20,6 +19,7 @@ from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import Registry, TrackedTrial, check_name, source_of
 from jit_sweep.tracking.translation import variant
 from search_spaces.axes import arm_label
+from trainables.config.spelling import nearest_name
 from trainables.config.trial import MATHS_VERSION
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ def _promotion(chosen: Chosen, results: Results, model: str, *, version: int, pr
 
 
 def _unknown_trial(sweep: str, trial: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(trial, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"`jit-sweep status {sweep}` lists them"
+    meant = nearest_name(trial, known)
+    hint = f"did you mean {meant}?" if meant else f"`jit-sweep status {sweep}` lists them"
     return f"the sweep {sweep} has no trial {trial!r}; {hint}"
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from search_spaces.axes import AXES
 from trainables.config.fields import Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 
 Reduction = Annotated[int, Field(ge=2, le=64, strict=True)]
@@ -45,7 +46,8 @@ class Early(Frozen):
     @classmethod
     def metric_is_registered(cls, name: str) -> str:
         if name not in METRICS:
-            raise ValueError(f"`metric` must be a registered metric: {', '.join(METRICS)}, got {name!r}")
+            remedy = did_you_mean(name, METRICS, otherwise="try one of them")
+            raise ValueError(f"`metric` must be a registered metric: {', '.join(METRICS)}, got {name!r}; {remedy}")
         return name
 
     @field_validator("compare_within")
@@ -53,7 +55,8 @@ class Early(Frozen):
     def axes_are_registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in AXES:
-                raise ValueError(f"`compare_within` must name registered axes, got {name!r}; there are {', '.join(AXES)}")
+                remedy = did_you_mean(name, AXES, otherwise=f"there are {', '.join(AXES)}")
+                raise ValueError(f"`compare_within` must name registered axes, got {name!r}; {remedy}")
         return names
 
 

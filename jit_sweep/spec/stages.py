@@ -1,7 +1,6 @@
 """The stages of a sweep file: grids, and searches. Free of torch and Ray."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
@@ -9,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from search_spaces.axes import AXES, AxisValue
 from search_spaces.quantities import QUANTITIES
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.registry import METRICS
 
 SAMPLERS = ("bruteforce", "cmaes", "gp", "nsgaii", "nsgaiii", "qmc", "random", "tpe")
@@ -32,7 +32,7 @@ def _space(name: str, values: Any) -> Any:
     if name not in AXES:
         if name == "seed":
             raise ValueError("an axis must change what is compared, got 'seed'; write `seeds` beside the axes")
-        raise ValueError(f"an axis must be a registered one, got {name!r}; {_near(name, AXES)}")
+        raise ValueError(f"an axis must be a registered one, got {name!r}; {_remedy(name, AXES)}")
     if isinstance(values, Range):
         return values.model_copy(update={end: AXES[name].check(getattr(values, end)) for end in ("low", "high")})
     if not values:
@@ -43,16 +43,15 @@ def _space(name: str, values: Any) -> Any:
     return checked
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+def _remedy(name: str, known: Collection[str]) -> str:
     """What was probably meant, or all there is."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return did_you_mean(name, known, otherwise=f"there are {', '.join(known)}")
 
 
 def _known_quantities(limits: dict[str, float]) -> dict[str, float]:
     for name in limits:
         if name not in QUANTITIES:
-            raise ValueError(f"`limits` must name registered quantities, got {name!r}; {_near(name, QUANTITIES)}")
+            raise ValueError(f"`limits` must name registered quantities, got {name!r}; {_remedy(name, QUANTITIES)}")
     return limits
 
 
@@ -215,7 +214,8 @@ class SearchSpec(Frozen):
     @classmethod
     def sampler_is_known(cls, name: str) -> str:
         if name not in SAMPLERS:
-            raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}")
+            remedy = did_you_mean(name, SAMPLERS, otherwise="try one of them")
+            raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}; {remedy}")
         return name
 
     @field_validator("options")
@@ -231,7 +231,7 @@ class SearchSpec(Frozen):
         known = [*METRICS, *QUANTITIES]
         for name in names or ():
             if name not in known:
-                raise ValueError(f"`objectives` must be registered metrics or quantities, got {name!r}; {_near(name, known)}")
+                raise ValueError(f"`objectives` must be registered metrics or quantities, got {name!r}; {_remedy(name, known)}")
         if names is not None and (len(set(names)) < max(2, len(names)) or not set(names) & METRICS.keys()):
             rule = "`objectives` must be two or more, each once, with a metric among them"
             raise ValueError(f"{rule}, got {list(names)}; a single one is the sweep's `objective`")

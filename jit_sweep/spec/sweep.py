@@ -11,6 +11,7 @@ from jit_sweep.spec.stages import GridStage, SearchStage, Stage, key_of
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
+from trainables.config.spelling import did_you_mean
 from trainables.config.trial import AttentionMode, Parent, Precision, Recipe
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 
@@ -176,7 +177,8 @@ class SweepSpec(Frozen):
     @classmethod
     def objective_is_registered(cls, name: str) -> str:
         if name not in METRICS:
-            raise ValueError(f"`objective` must be a registered metric: {', '.join(METRICS)}, got {name!r}")
+            remedy = did_you_mean(name, METRICS, otherwise="try one of them")
+            raise ValueError(f"`objective` must be a registered metric: {', '.join(METRICS)}, got {name!r}; {remedy}")
         return name
 
     @model_validator(mode="after")
