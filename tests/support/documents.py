@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from jit_sweep.spec.reference import sweep_file_markdown
 from search_spaces.axes import AXES
 from search_spaces.presets import PRESETS
 from search_spaces.quantities import QUANTITIES
@@ -77,6 +78,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("axes.md", "quantities"): quantities_table,
     ("axes.md", "presets"): presets_table,
     ("metrics.md", "metrics"): metrics_table,
+    ("sweep-file.md", "keys"): lambda: sweep_file_markdown().strip(),
 }
 """What the program writes, by page and the name in its marks."""
 
