@@ -177,6 +177,11 @@ def in_order(names: Collection[str]) -> list[str]:
     return [name for name in AXES if name in names]
 
 
+def arm_label(arm: Mapping[str, AxisValue]) -> str:
+    """An arm in words, such as `patch_size=16 prediction=x`."""
+    return " ".join(f"{axis}={'none' if value is None else value}" for axis, value in arm.items()) or "baseline"
+
+
 def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
     """A recipe with axis values put in, in registered order; values of axes that do not exist there are left out.
 

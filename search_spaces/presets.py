@@ -6,6 +6,7 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 from typing import Any
 
 from trainables.config.network import LinearEmbedding, ModelConfig
+from trainables.config.spelling import did_you_mean
 from trainables.config.trial import (
     DecayEma,
     DiffusionConfig,
@@ -84,7 +85,8 @@ def preset(name: str) -> Recipe:
     """The recipe of a name such as `jit-b`, or `jit-b/32` for another patch size. ValueError: unknown name."""
     base, _, patch = name.partition("/")
     if base not in PRESETS or (patch and not patch.isdecimal()):
-        raise ValueError(f"`preset` must be one of {', '.join(PRESETS)} (and /PATCH after it), got {name!r}")
+        remedy = did_you_mean(base, PRESETS, otherwise="try one of them")
+        raise ValueError(f"`preset` must be one of {', '.join(PRESETS)} (and /PATCH after it), got {name!r}; {remedy}")
     recipe = PRESETS[base]
     if not patch:
         return recipe

@@ -1,4 +1,4 @@
-"""The layers: which package may import what, and which commands answer without the heavy libraries."""
+"""The layers: which room may import which, which libraries stay where, and which commands answer without the heavy ones."""
 
 import ast
 import re
@@ -15,7 +15,33 @@ TOP = Path(__file__).parent.parent
 PACKAGES = ("trainables", "search_spaces", "jit_sweep")
 """In the order in which they may be imported: each imports only those before it."""
 
-PLACES = {
+FLOORS = (
+    ("trainables.config", "trainables.draws"),
+    ("trainables.diffusion", "trainables.storage", "trainables.report"),
+    ("trainables.data", "trainables.networks"),
+    ("trainables.evaluation", "trainables.official"),
+    ("trainables.assignment", "trainables.training"),
+    ("trainables.train",),
+    ("trainables.lane", "trainables.__main__"),
+    ("search_spaces",),
+    ("jit_sweep.errors", "jit_sweep.redact", "jit_sweep.statistics"),
+    ("jit_sweep.spec",),
+    ("jit_sweep.home", "jit_sweep.schedulers"),
+    ("jit_sweep.plan", "jit_sweep.submit"),
+    ("jit_sweep.ledger",),
+    ("jit_sweep.budget", "jit_sweep.results"),
+    ("jit_sweep.estimate", "jit_sweep.search", "jit_sweep.tracking"),
+    ("jit_sweep.models",),
+    ("jit_sweep.executor",),
+    ("jit_sweep.cli",),
+    ("jit_sweep.__main__",),
+)
+"""The rooms, a floor at a time from the ground up. A room imports from the floors below it and from nowhere else.
+
+A room is a folder, or a file that stands on a package's top level; there is no other file there than these.
+"""
+
+LIBRARIES = {
     "ray": ("trainables/lane/worker.py", "jit_sweep/executor/", "jit_sweep/submit/"),
     "mlflow": ("jit_sweep/tracking/",),
     "optuna": ("jit_sweep/search/", "jit_sweep/schedulers/optuna_pruners.py"),
@@ -91,19 +117,61 @@ def test_the_scan_sees_imports_inside_functions() -> None:
     assert file in source_files()
 
 
-@pytest.mark.parametrize("library", PLACES)
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_imported_only_in_its_place(library: str) -> None:
-    strays = [each for each in ALL if each.package == library and not each.file.startswith(PLACES[library] or "nowhere")]
+    strays = [each for each in ALL if each.package == library and not each.file.startswith(LIBRARIES[library] or "nowhere")]
     assert strays == []
 
 
-def test_packages_import_in_one_direction() -> None:
-    upwards = [
-        each
-        for each in ALL
-        if each.package in PACKAGES and PACKAGES.index(each.package) > PACKAGES.index(each.file.partition("/")[0])
+def room_of(module: str) -> str:
+    """The room of a module's dotted name."""
+    package, _, rest = module.partition(".")
+    return package if package == "search_spaces" or not rest else f"{package}.{rest.partition('.')[0]}"
+
+
+def floor_of(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def module_of(file: str) -> str:
+    return file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def test_every_room_stands_on_one_floor_and_no_file_stands_loose() -> None:
+    named = [room for rooms in FLOORS for room in rooms]
+    assert len(named) == len(set(named))
+    standing = {room_of(module_of(str(file.relative_to(TOP)))) for file in source_files()}
+    assert standing - set(PACKAGES) == set(named) - {"search_spaces"}
+
+
+def test_no_room_imports_from_its_own_floor_or_from_above() -> None:
+    """So there is no circle either. The packages' own `__init__` hand names through, when asked for them."""
+    between = [(each, room_of(module_of(each.file)), room_of(each.module)) for each in ALL if each.package in PACKAGES]
+    wrong = [
+        f"{each.file}:{each.line} imports {each.module}"
+        for each, own, other in between
+        if own != other and own not in LAZY and floor_of(other) >= floor_of(own)
     ]
-    assert upwards == []
+    assert wrong == []
+
+
+LAZY = ("trainables", "jit_sweep")
+"""Packages whose `__init__` names what it loads on demand."""
+
+
+def public_classes() -> Iterator[tuple[str, str]]:
+    """Name and file of every class of the program that another file may use."""
+    for file in source_files():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name, str(file.relative_to(TOP))
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    files: dict[str, list[str]] = {}
+    for name, file in public_classes():
+        files.setdefault(name, []).append(file)
+    assert {name: where for name, where in files.items() if len(where) > 1} == {}
 
 
 def test_the_program_never_imports_its_tests() -> None:

@@ -10,10 +10,14 @@ from pydantic import ValidationError
 
 from trainables.assignment import Assignment
 from trainables.config.yaml import parsed
-from trainables.report import Ended, TrialOutcome
+from trainables.report import Ended, ExitCode, TrialOutcome
 
-EXIT_CODES: dict[TrialOutcome, int] = {"done": 0, "diverged": 1, "stopped": 130, "paused": 130}
-MISTAKE = 2
+EXIT_CODES: dict[TrialOutcome, int] = {
+    "done": ExitCode.DONE,
+    "diverged": ExitCode.WITHOUT_SCORES,
+    "stopped": ExitCode.INTERRUPTED,
+    "paused": ExitCode.INTERRUPTED,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -41,7 +45,7 @@ def _train(assignment: Assignment) -> int:
     asked = threading.Event()
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: asked.set())
-    code = MISTAKE
+    code: int = ExitCode.MISTAKE
     for report in train(assignment, interrupted=asked.is_set):
         print(report.model_dump_json(), flush=True)  # noqa: T201
         if isinstance(report, Ended):
@@ -56,7 +60,7 @@ def _told(item: Any) -> str:
 
 def _complain(message: str) -> int:
     print(message, file=sys.stderr)  # noqa: T201
-    return MISTAKE
+    return ExitCode.MISTAKE
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a running trial says, as plain records that travel between processes."""
 
+from enum import IntEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,6 +11,18 @@ ASKED_TO_STOP = "asked to stop"
 """Why a trial paused that could have gone on."""
 TrialOutcome = Literal["done", "paused", "stopped", "diverged"]
 WeightsFrom = Literal["seed", "parent", "checkpoint"]
+
+
+class ExitCode(IntEnum):
+    """How a command of this project ends, as its shell sees it."""
+
+    DONE = 0
+    WITHOUT_SCORES = 1
+    """It ended by itself, and some trial has no score."""
+    MISTAKE = 2
+    """The user can mend it; the message says how."""
+    INTERRUPTED = 130
+    """Stopped short; the same command goes on. What a shell shows of a command that SIGINT ended."""
 
 
 class Progress(Frozen):

@@ -1,4 +1,4 @@
-"""The one training loop. It knows no Ray: it yields reports, and asks its consumer at each rung whether to go on."""
+"""The one training loop. It knows no Ray: it yields reports, and its consumer answers a rung with a decision."""
 
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -47,12 +47,8 @@ REPORT_INTERVAL_S = 1.0
 GRID_IMAGES = 32
 GRID_COLUMNS = 8
 
-Decide = Callable[[Rung], Decision]
-
-
-def go_on(_: Rung) -> Decision:
-    """The decision of a consumer that stops nothing."""
-    return Decision()
+Reports = Generator[Report, Decision | None, None]
+"""A trial's reports. A rung is answered by `send`; None, which plain iteration sends, means to go on."""
 
 
 @dataclass
@@ -75,19 +71,18 @@ def train(
     assignment: Assignment,
     *,
     attempt: int = 1,
-    decide: Decide = go_on,
     interrupted: Callable[[], bool] = lambda: False,
     workers: Workers = Workers(),  # noqa: B008 - frozen
-) -> Iterator[Report]:
+) -> Reports:
     """Bring a trial to its image count and score it there, from its last committed checkpoint where there is one.
 
-    Yields the trial's reports; the last is `Ended`. At each rung `decide` is asked; `interrupted` is read before every
-    update. Either can end the trial early, with a checkpoint. Every worker of a group consumes its own generator; all
-    yield the same reports but for the scores, which are the lead's, and only the lead's `decide` is asked.
+    Yields the trial's reports; the last is `Ended`. A `Rung` is answered by what is sent next; `interrupted` is read before
+    every update. Either can end the trial early, with a checkpoint. Every worker of a group consumes its own generator; all
+    yield the same reports but for the scores, which are the lead's, and only what is sent to the lead counts.
 
     DataError: the data is not the trial's. OSError: storage failed.
     """
-    return _Run(assignment, attempt=attempt, decide=decide, interrupted=interrupted, workers=workers).reports()
+    return _Run(assignment, attempt=attempt, interrupted=interrupted, workers=workers).reports()
 
 
 @lru_cache(maxsize=1)
@@ -110,12 +105,11 @@ class _Run:
         assignment: Assignment,
         *,
         attempt: int,
-        decide: Decide,
         interrupted: Callable[[], bool],
         workers: Workers,
     ) -> None:
         self.assignment, self.trial = assignment, assignment.trial
-        self.attempt, self.decide, self.interrupted, self.workers = attempt, decide, interrupted, workers
+        self.attempt, self.interrupted, self.workers = attempt, interrupted, workers
         self.images = _opened(assignment.data, holdout=assignment.holdout, digest=self.trial.data.digest)
         if self.images.fingerprint != self.trial.data.digest:
             rule = "the data must be what the trial was planned on"
@@ -126,13 +120,17 @@ class _Run:
         self.learner = Learner(self.trial, self.images, workers=workers, how=self.how())
         self.heldout = HeldoutGrid(self.images, device=self.learner.device)
         self.watch = Stopwatch()
+        self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
+        self.resumed_at = 0
+        self.rung_due = False
+        self.looked = self.saved = time.perf_counter()
         self.on_the_way: Commit | None = None
         self.unheard = Ask.NOTHING
         self.measured: dict[tuple[int, str, str], tuple[dict[str, float], Tensor]] = {}
         self.usage = Usage(self.learner.device)
         self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Reports:
         """The attempt, as prose: resume, train to the end, score, say so."""
         try:
             self.resume()
@@ -174,8 +172,6 @@ class _Run:
             rule = f"a longer budget must go on from the checkpoint at {self.assignment.resume_from} images"
             got = f"one at {commit.images}" if commit is not None else "none"
             raise DataError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
-        self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
-        self.rung_due = False
         if commit is not None:
             self.start = "checkpoint"
             with self.watch.count("checkpoint"):
@@ -214,7 +210,7 @@ class _Run:
             activation_checkpointing=how.activation_checkpointing,
         )
 
-    def train_on(self) -> Generator[Report, None, Ended | None]:
+    def train_on(self) -> Generator[Report, Decision | None, Ended | None]:
         """Train to the assignment's image count; returns the `Ended` of a trial that ends before it."""
         self.looked = self.saved = time.perf_counter()
         since = self.learner.images
@@ -258,15 +254,15 @@ class _Run:
         self.unheard |= fresh
         return fresh
 
-    def stand_at_rung(self) -> Generator[Report, None, Ended | None]:
+    def stand_at_rung(self) -> Generator[Report, Decision | None, Ended | None]:
         """Measure, ask the consumer, and save where the answer is not to go on; returns the trial's `Ended` then."""
         try:
             rung = self.rung()
         except Interrupted:
             yield self.commit(final=self.learner.images >= self.assignment.images, rung_due=True)
             return self.ended("paused", cause=ASKED_TO_STOP)
-        yield rung
-        decision = self.workers.agree(self.decide(rung) if self.workers.lead else Decision())
+        answer = yield rung
+        decision = self.workers.agree(answer or Decision())
         if decision.verdict == "go_on" or self.learner.images >= self.assignment.images:
             return None
         yield self.commit(final=False)

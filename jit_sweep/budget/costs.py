@@ -88,7 +88,7 @@ def read_costs(reader: LedgerReader, sweep: str) -> Costs:
         seconds=reader.cost(sweep),
         entries=reader.entries(sweep),
         scores=reader.scores(sweep),
-        now=now if found.owner is not None and found.lease_expires_at > now else None,
+        now=now if found.is_run(now) else None,
     )
 
 

@@ -13,13 +13,13 @@ from jit_sweep.cli.output import console, print_json
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results import selection
 from jit_sweep.results.arms import Arm, Spread, TrialResult
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_of
 from jit_sweep.results.verdicts import Contrast
 from jit_sweep.spec.sweep import SweepSpec
+from search_spaces.axes import arm_label
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 
 SHOWN_METRICS = ("fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", RUNG_METRIC)
@@ -40,7 +40,7 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         print_json("status", [_entry_json(row) for row in rows], sweep=sweep, state=str(found.state))
         return DONE
     screen = console()
-    held = found.owner is not None and found.lease_expires_at > time.time()
+    held = found.is_run(time.time())
     owner = f", run by {found.owner}" if held else ", and nobody runs it" if found.state == "running" else ""
     reason = "" if held else reader.end_reason(sweep)
     screen.print(f"sweep {sweep}: {found.state}{owner}" + (f": {reason}" if reason else ""), soft_wrap=True)

@@ -18,12 +18,11 @@ from jit_sweep.plan.planner import Plan, searches
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.results.leaderboard import LEAST_SEEDS, read_results
 from jit_sweep.results.sample_grids import write_sample_grids
+from trainables.report import ExitCode
 from trainables.storage.folder import Folder
 
 if TYPE_CHECKING:
     from jit_sweep.executor.run import RunResult
-
-INTERRUPTED = 130
 
 
 def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
@@ -37,7 +36,7 @@ def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
     name = found.spec.name
     if ran.state is SweepState.INTERRUPTED:
         console(stderr=as_json).print(f"interrupted; {_standing(name, locations)}\nthe same command goes on")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     code = leaderboard.print_results(name, locations.ledger, as_json=as_json)
     if not as_json:
         _print_next(name, locations, home, undelivered=ran.undelivered)
@@ -79,7 +78,7 @@ def check_searches(found: Plan, locations: Locations) -> None:
 
 def _is_known(name: str, locations: Locations) -> bool:
     try:
-        return name in [sweep.name for sweep in LedgerReader(open_engine(locations.ledger, create=False)).sweeps()]
+        return name in [sweep.name for sweep in LedgerReader.open(locations.ledger).sweeps()]
     except UserError:
         return False
 
@@ -114,14 +113,14 @@ def _run(found: Plan, locations: Locations, home: Home, *, address: str | None, 
 
 
 def _standing(name: str, locations: Locations) -> str:
-    rows = LedgerReader(open_engine(locations.ledger, create=False)).entries(name)
+    rows = LedgerReader.open(locations.ledger).entries(name)
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def _print_next(name: str, locations: Locations, home: Home, *, undelivered: int) -> None:
     screen, options = console(), _options(home)
-    reader = LedgerReader(open_engine(locations.ledger, create=False))
+    reader = LedgerReader.open(locations.ledger)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
     if grids := write_sample_grids(results, home.store):

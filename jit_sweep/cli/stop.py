@@ -36,7 +36,7 @@ def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float) -> int:
 
 def _owner(reader: LedgerReader, sweep: str) -> Owner | None:
     found = reader.sweep(sweep)
-    if found.owner is None or found.lease_expires_at <= time.time():
+    if found.owner is None or not found.is_run(time.time()):
         return None
     return None if is_gone(found.owner, seen_from=socket.gethostname()) else found.owner
 

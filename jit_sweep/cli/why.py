@@ -6,8 +6,8 @@ from jit_sweep.budget.costs import resources_of
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results import why
+from search_spaces.axes import arm_label
 
 
 def show(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: bool) -> int:
@@ -15,7 +15,7 @@ def show(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: b
     reader = LedgerReader(open_engine(ledger, create=False))
     found, rows = reader.sweep(sweep), reader.entries(sweep)
     here = why.found(rows, trial)
-    running = found.owner is not None and found.lease_expires_at > time.time()
+    running = found.is_run(time.time())
     resources, free = resources_of(found.spec), _free(address) if address else None
     now, ended = time.time(), reader.end_reason(sweep)
     said = [why.why(row, rows, resources=resources, running=running, free=free, now=now, ended=ended) for row in here]

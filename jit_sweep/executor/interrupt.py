@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from trainables.report import ExitCode
+
 
 class Interrupt:
     """The first SIGINT or SIGTERM asks trials to save and pause; the second ends the process at once."""
@@ -26,5 +28,5 @@ class Interrupt:
 
     def _handle(self, kind: int, frame: FrameType | None) -> None:
         if self.asked.is_set():
-            os._exit(130)
+            os._exit(ExitCode.INTERRUPTED)
         self.asked.set()

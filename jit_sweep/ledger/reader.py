@@ -1,14 +1,14 @@
 """Everything that can be asked of a ledger; each question is one query or two, however many trials there are."""
 
-import difflib
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Engine, Row, Select, exists, func, select
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
+from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
 from jit_sweep.ledger.records import (
     AttemptRow,
@@ -27,6 +27,7 @@ from jit_sweep.ledger.records import (
     VerdictRow,
     attempt_row,
 )
+from trainables.config.spelling import did_you_mean
 
 _ENTRY = schema.entry.c
 _ENTRY_COLUMNS = tuple(_ENTRY.keys())
@@ -40,6 +41,11 @@ class LedgerReader:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @classmethod
+    def open(cls, uri: str) -> Self:
+        """The reader of the ledger at an address. UserError: there is none, or it cannot be reached."""
+        return cls(open_engine(uri, create=False))
 
     def sweeps(self) -> list[SweepRow]:
         """All sweeps, the latest first."""
@@ -245,8 +251,5 @@ def _sweep_row(row: Row[Any], *, counts: dict[EntryState, int]) -> SweepRow:
 def _unknown(name: str, known: list[str]) -> str:
     if not known:
         return f"the ledger has no sweep {name!r}, nor any other; run one first"
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"the ledger has no sweep {name!r}; did you mean {near[0]!r}?"
-    shown = ", ".join(known[:8])
-    return f"the ledger has no sweep {name!r}; it has {shown}{' and more' if len(known) > 8 else ''}"
+    names = f"it has {', '.join(known[:8])}{' and more' if len(known) > 8 else ''}"
+    return f"the ledger has no sweep {name!r}; {did_you_mean(name, known, otherwise=names)}"

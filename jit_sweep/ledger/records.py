@@ -123,6 +123,10 @@ class SweepRow(NamedTuple):
     def objective(self) -> str:
         return str(self.facts["objective"])
 
+    def is_run(self, now: float) -> bool:
+        """Whether somebody runs it at `now`, in seconds since the epoch: a lease that has run out is nobody's."""
+        return self.owner is not None and self.lease_expires_at > now
+
 
 class AttemptRow(NamedTuple):
     """One go at a trial. Its number counts over all sweeps that share the trial."""

@@ -1,6 +1,5 @@
 """From a sweep's results to a registered model: which trial is chosen, and what is kept of it."""
 
-import difflib
 import json
 import tempfile
 import time
@@ -12,7 +11,6 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepRow
 from jit_sweep.models.model_folder import CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.leaderboard import LEAST_SEEDS, Results, best_arm, median_seed, read_results
@@ -20,6 +18,8 @@ from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import Registry, TrackedTrial, check_name, source_of
 from jit_sweep.tracking.translation import variant
+from search_spaces.axes import arm_label
+from trainables.config.spelling import nearest_name
 from trainables.config.trial import MATHS_VERSION
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _tracked(
     reader: LedgerReader, sweep: SweepRow, chosen: Chosen, *, tracking_uri: str, artifacts: str | None
 ) -> TrackedTrial:
     """The trial's run in MLflow; where nobody runs the sweep, what is left of its diary is delivered first."""
-    running = sweep.owner is not None and sweep.lease_expires_at > time.time()
+    running = sweep.is_run(time.time())
     if not running:
         with answering(tracking_uri):
             Mirror(tracking_uri, reader, sweep.name, artifacts=artifacts).deliver()
@@ -240,8 +240,8 @@ def _promotion(chosen: Chosen, results: Results, model: str, *, version: int, pr
 
 
 def _unknown_trial(sweep: str, trial: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(trial, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"`jit-sweep status {sweep}` lists them"
+    meant = nearest_name(trial, known)
+    hint = f"did you mean {meant}?" if meant else f"`jit-sweep status {sweep}` lists them"
     return f"the sweep {sweep} has no trial {trial!r}; {hint}"
 
 

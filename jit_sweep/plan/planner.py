@@ -13,7 +13,7 @@ from jit_sweep.spec.read import explain
 from jit_sweep.spec.schedulers import Ladder, NoScheduler
 from jit_sweep.spec.stages import Grid, GridStage, Range, SearchSpec, SearchStage
 from jit_sweep.spec.sweep import FileData, SweepSpec
-from search_spaces.axes import AxisValue, Cell, put
+from search_spaces.axes import AxisValue, Cell, arm_label, put
 from search_spaces.quantities import excess
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen, content_hash
@@ -93,11 +93,6 @@ class Plan(Frozen):
 def recipe_id(trial: TrialConfig) -> str:
     """Names what trials share that differ in their seed only."""
     return trial.model_copy(update={"seed": 0}).id
-
-
-def arm_label(arm: Mapping[str, AxisValue]) -> str:
-    """An arm in words, such as `patch_size=16 prediction=x`."""
-    return " ".join(f"{axis}={'none' if value is None else value}" for axis, value in arm.items()) or "baseline"
 
 
 def plan(spec: SweepSpec, *, source: str) -> Plan:

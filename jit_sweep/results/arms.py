@@ -1,15 +1,14 @@
 """A sweep's trials with their scores, and its arms: the trials of one cell over its seeds."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.statistics.student_t import mean, sample_sd
-from search_spaces.axes import AxisValue
+from search_spaces.axes import AxisValue, arm_label
 from trainables.evaluation.metrics.registry import METRICS
 
 
@@ -121,14 +120,29 @@ def with_scores(entries: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list
     return [TrialResult(entry, found.get((entry.trial_id, entry.images, entry.evaluation_id))) for entry in entries]
 
 
+def by_arm(trials: Iterable[TrialResult]) -> list[list[TrialResult]]:
+    """Trials of one stage and cell together, whatever their seed and budget; cells and trials in the order of the plan."""
+    cells: dict[tuple[int, str], list[TrialResult]] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.entry.stage, trial.entry.position)):
+        cells.setdefault((trial.entry.stage, json.dumps(dict(trial.entry.arm), sort_keys=True)), []).append(trial)
+    return list(cells.values())
+
+
 def grid_arms(trials: Sequence[TrialResult]) -> list[Arm]:
-    """A grid's trials grouped by stage, cell and budget, in the order they were planned."""
-    cells: dict[tuple[int, str, int], list[TrialResult]] = {}
-    for trial in trials:
-        if trial.entry.origin == "grid":
-            key = (trial.entry.stage, json.dumps(dict(trial.entry.arm), sort_keys=True), trial.entry.images)
-            cells.setdefault(key, []).append(trial)
+    """A grid's cells, each budget of a cell by itself, in the order of the plan."""
     return [
-        Arm(stage=stage, arm=cell[0].entry.arm, images=images, trials=tuple(sorted(cell, key=lambda trial: trial.entry.seed)))
-        for (stage, _, images), cell in cells.items()
+        Arm(stage=cell[0].entry.stage, arm=cell[0].entry.arm, images=images, trials=tuple(sorted(same, key=_seed)))
+        for cell in by_arm(trial for trial in trials if trial.entry.origin == "grid")
+        for images, same in _by_budget(cell).items()
     ]
+
+
+def _by_budget(trials: Sequence[TrialResult]) -> dict[int, list[TrialResult]]:
+    budgets: dict[int, list[TrialResult]] = {}
+    for trial in trials:
+        budgets.setdefault(trial.entry.images, []).append(trial)
+    return budgets
+
+
+def _seed(trial: TrialResult) -> int:
+    return trial.entry.seed

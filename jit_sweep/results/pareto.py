@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.arms import TrialResult, by_arm
 from jit_sweep.results.objectives import Direction, direction_of, mean_values, values_of
-from jit_sweep.search.history import by_arm
 from jit_sweep.spec.stages import SearchStage, Stage
 
 Point = Sequence[float]

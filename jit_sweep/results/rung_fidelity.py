@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import RungRow
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results.arms import Arm
 from jit_sweep.statistics.student_t import mean
+from search_spaces.axes import arm_label
 from trainables.evaluation.metrics.registry import METRICS
 
 LEAST_ARMS = 4

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jit_sweep.errors import UserError
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results.leaderboard import Results
-from search_spaces.axes import AXES, AxisValue
+from search_spaces.axes import AXES, AxisValue, arm_label
+from trainables.config.spelling import did_you_mean
 from trainables.config.yaml import parsed
 
 
@@ -25,7 +25,8 @@ def conditions(given: Sequence[str]) -> dict[str, AxisValue]:
 def known_axis(name: str, *, option: str) -> str:
     """A registered axis. UserError: there is none of this name."""
     if name not in AXES:
-        raise UserError(f"`{option}` must name an axis, got {name!r}; there are {', '.join(AXES)}")
+        remedy = did_you_mean(name, AXES, otherwise=f"there are {', '.join(AXES)}")
+        raise UserError(f"`{option}` must name an axis, got {name!r}; {remedy}")
     return name
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results.arms import Arm
 from jit_sweep.statistics.student_t import Interval, mean, t_interval
-from search_spaces.axes import AxisValue
+from search_spaces.axes import AxisValue, arm_label
 from trainables.evaluation.metrics.registry import METRICS, VERDICT_METRICS
 
 PATCH_SIZE = "patch_size"

@@ -1,12 +1,11 @@
 """What a sampler is told of the trials before: pure functions of the ledger's rows."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from jit_sweep.ledger.records import Cause, EntryState, RungRow
-from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.arms import TrialResult, by_arm
 from jit_sweep.results.objectives import mean_values, objectives_of
 from jit_sweep.spec.stages import SearchSpec
 from jit_sweep.statistics.student_t import mean
@@ -47,14 +46,6 @@ def observations_of(
             levels.setdefault(row.trial_id, {})[row.images] = row.value
     names = objectives_of(search, objective)
     return [_told(arm, levels, names) for arm in by_arm(trials) if search.holds(arm[0].entry.arm)]
-
-
-def by_arm(trials: Iterable[TrialResult]) -> list[list[TrialResult]]:
-    """Trials that differ in their seed only, the arm that was planned first coming first."""
-    arms: dict[tuple[int, str], list[TrialResult]] = {}
-    for trial in sorted(trials, key=lambda trial: (trial.entry.stage, trial.entry.position)):
-        arms.setdefault((trial.entry.stage, json.dumps(dict(trial.entry.arm), sort_keys=True)), []).append(trial)
-    return list(arms.values())
 
 
 def _told(arm: Sequence[TrialResult], levels: Mapping[str, Mapping[int, float]], objectives: Sequence[str]) -> Observation:

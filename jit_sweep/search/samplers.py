@@ -1,6 +1,5 @@
 """Optuna's samplers by their short names, with the options that a sweep file gives them."""
 
-import difflib
 import importlib.util
 import inspect
 import warnings
@@ -13,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from jit_sweep.errors import UserError
 from jit_sweep.spec.stages import SearchSpec
+from trainables.config.spelling import did_you_mean
 
 REPLAYED = frozenset({"cmaes", "nsgaii", "nsgaiii", "qmc"})
 """Samplers that go on from notes which they keep in the study beside the trials (a generation, a place in a sequence)."""
@@ -65,9 +65,8 @@ def _check_option(owner: str, known: dict[str, inspect.Parameter], name: str, va
     if name in known and name not in plain:
         raise UserError(f"`options` of sampler {owner} must be plain values, got {name}, which takes an object of Python")
     if name not in plain:
-        near = difflib.get_close_matches(name, plain, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(plain) or 'none'}"
-        raise UserError(f"`options` of sampler {owner} must be its own, got {name!r}; {hint}")
+        remedy = did_you_mean(name, plain, otherwise=f"it has {', '.join(plain) or 'none'}")
+        raise UserError(f"`options` of sampler {owner} must be its own, got {name!r}; {remedy}")
     try:
         plain[name].validate_python(value)
     except ValidationError as error:

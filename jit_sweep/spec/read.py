@@ -1,6 +1,5 @@
 """From a sweep file to a `SweepSpec`, or to one message that names every mistake in it."""
 
-import difflib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -10,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from jit_sweep.errors import UserError
 from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.spelling import did_you_mean
 from trainables.config.yaml import parsed
 
 _IN_YAML = {
@@ -109,9 +109,8 @@ def _rule(item: Any, valid: list[str]) -> str:
     value, key = item["input"], str(item["loc"][-1]) if item["loc"] else ""
     message: str = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, valid, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"valid keys: {', '.join(valid)}"
-        return f"unknown key {key!r}; {hint}"
+        remedy = did_you_mean(key, valid, otherwise=f"valid keys: {', '.join(valid)}")
+        return f"unknown key {key!r}; {remedy}"
     if item["type"] == "missing":
         return "this key is required"
     if item["type"] == "value_error":

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from search_spaces.axes import AXES
 from trainables.config.fields import Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 
 Reduction = Annotated[int, Field(ge=2, le=64, strict=True)]
@@ -34,6 +35,7 @@ class Early(Frozen):
     metric: str = RUNG_METRIC
     """What rungs compare; apart from the objective, since a Frechet distance misleads early."""
     first_rung: FirstRung
+    """The earliest point at which anything is decided."""
     compare_within: tuple[str, ...] = ("patch_size",)
     """Axes along which nothing is compared early: arms with small patches start slower."""
     s_train: NonNegativeFloat | None = None
@@ -45,7 +47,8 @@ class Early(Frozen):
     @classmethod
     def metric_is_registered(cls, name: str) -> str:
         if name not in METRICS:
-            raise ValueError(f"`metric` must be a registered metric: {', '.join(METRICS)}, got {name!r}")
+            remedy = did_you_mean(name, METRICS, otherwise="try one of them")
+            raise ValueError(f"`metric` must be a registered metric: {', '.join(METRICS)}, got {name!r}; {remedy}")
         return name
 
     @field_validator("compare_within")
@@ -53,7 +56,8 @@ class Early(Frozen):
     def axes_are_registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in AXES:
-                raise ValueError(f"`compare_within` must name registered axes, got {name!r}; there are {', '.join(AXES)}")
+                remedy = did_you_mean(name, AXES, otherwise=f"there are {', '.join(AXES)}")
+                raise ValueError(f"`compare_within` must name registered axes, got {name!r}; {remedy}")
         return names
 
 
@@ -61,6 +65,7 @@ class Ladder(Early):
     """Rungs at first_rung x reduction^k; of those that reach one, a share of 1 / reduction goes on."""
 
     reduction: Reduction = 3
+    """Each rung is this many times the one before, and one arm in this many goes on."""
 
 
 class NoScheduler(Frozen):
@@ -88,6 +93,7 @@ class Hyperband(Ladder):
 
     kind: Literal["hyperband"]
     mode: Literal["asynchronous", "synchronous"] = "synchronous"
+    """Decide as arms arrive, or once all that can still arrive have: then the order of arrival changes nothing."""
 
 
 class Median(Early):

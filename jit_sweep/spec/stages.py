@@ -1,7 +1,6 @@
 """The stages of a sweep file: grids, and searches. Free of torch and Ray."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
@@ -9,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from search_spaces.axes import AXES, AxisValue
 from search_spaces.quantities import QUANTITIES
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.registry import METRICS
 
 SAMPLERS = ("bruteforce", "cmaes", "gp", "nsgaii", "nsgaiii", "qmc", "random", "tpe")
@@ -32,7 +32,7 @@ def _space(name: str, values: Any) -> Any:
     if name not in AXES:
         if name == "seed":
             raise ValueError("an axis must change what is compared, got 'seed'; write `seeds` beside the axes")
-        raise ValueError(f"an axis must be a registered one, got {name!r}; {_near(name, AXES)}")
+        raise ValueError(f"an axis must be a registered one, got {name!r}; {_remedy(name, AXES)}")
     if isinstance(values, Range):
         return values.model_copy(update={end: AXES[name].check(getattr(values, end)) for end in ("low", "high")})
     if not values:
@@ -43,16 +43,15 @@ def _space(name: str, values: Any) -> Any:
     return checked
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+def _remedy(name: str, known: Collection[str]) -> str:
     """What was probably meant, or all there is."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return did_you_mean(name, known, otherwise=f"there are {', '.join(known)}")
 
 
 def _known_quantities(limits: dict[str, float]) -> dict[str, float]:
     for name in limits:
         if name not in QUANTITIES:
-            raise ValueError(f"`limits` must name registered quantities, got {name!r}; {_near(name, QUANTITIES)}")
+            raise ValueError(f"`limits` must name registered quantities, got {name!r}; {_remedy(name, QUANTITIES)}")
     return limits
 
 
@@ -92,7 +91,11 @@ def _shape_of_axis(value: Any) -> str:
 Number = Annotated[int, Field(strict=True)] | FiniteFloat
 Choices = tuple[Any, ...]
 """Values of an axis; `_sound_axes` checks each by the axis's own rule and leaves `AxisValue`s."""
-Seeds = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_seed_list), AfterValidator(_distinct_seeds)]
+Seeds = Annotated[
+    tuple[NonNegativeInt, ...],
+    BeforeValidator(_seed_list, json_schema_input_type=PositiveInt | tuple[NonNegativeInt, ...]),
+    AfterValidator(_distinct_seeds),
+]
 
 Limits = Annotated[dict[str, PositiveFloat], AfterValidator(_known_quantities)]
 """The most that a trial may cost, by `search_spaces.quantities`."""
@@ -102,14 +105,18 @@ class CellRule(Frozen):
     """Other seeds or another budget for the cells where the axes have these values."""
 
     where: Annotated[dict[str, AxisValue], Field(min_length=1)]
+    """The cells that have these values of the grid's axes."""
     seeds: Seeds | None = None
+    """Their seeds; null: the grid's."""
     images_per_trial: PositiveInt | None = None
+    """Their images; null: the budget's."""
 
 
 class PlannedContrast(Frozen):
     """A question that the sweep is there to answer: arms that differ in this axis alone are never stopped early."""
 
     axis: str
+    """The axis along which the arms are to be compared, one of the grid's."""
     where: dict[str, AxisValue] = {}
     """Only among the cells where the axes have these values."""
 
@@ -118,10 +125,14 @@ class Grid(Frozen):
     """Every combination of the axes' values, each with every seed."""
 
     axes: Annotated[dict[str, Choices], Field(min_length=1), AfterValidator(_sound_axes)]
+    """The values of each axis; every combination is a cell."""
     seeds: Seeds = (0,)
+    """A count N for the seeds 0 to N - 1, or a list of seeds: each makes one trial of a cell."""
     cells: tuple[CellRule, ...] = ()
+    """Rules for some of the cells; the last that matches a cell counts."""
     contrasts: tuple[PlannedContrast, ...] | None = None
-    """None: every axis but the patch size where there are several seeds, which are there for a verdict; else none."""
+    """Questions whose arms are never stopped early. None: along every axis but the patch size where there are several seeds,
+    which are there for a verdict; else none."""
     limits: Limits = {}
     """Cells above one of them are left out."""
 
@@ -154,7 +165,9 @@ class Range(Frozen):
     """A continuous or integer interval to search, both ends included."""
 
     low: Number
+    """The smallest value."""
     high: Number
+    """The largest value. Whole numbers at both ends make a range of whole numbers."""
     log: bool = False
     """Sample uniformly in the logarithm."""
 
@@ -200,6 +213,7 @@ class SearchSpec(Frozen):
     trials: PositiveInt
     """Proposals."""
     axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(_sound_axes)]
+    """The values of each axis: a list of choices, or a range."""
     seed: NonNegativeInt = 0
     """Of the sampler, and the first of every proposal's trials."""
     seeds: PositiveInt = 1
@@ -215,7 +229,8 @@ class SearchSpec(Frozen):
     @classmethod
     def sampler_is_known(cls, name: str) -> str:
         if name not in SAMPLERS:
-            raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}")
+            remedy = did_you_mean(name, SAMPLERS, otherwise="try one of them")
+            raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}; {remedy}")
         return name
 
     @field_validator("options")
@@ -231,7 +246,7 @@ class SearchSpec(Frozen):
         known = [*METRICS, *QUANTITIES]
         for name in names or ():
             if name not in known:
-                raise ValueError(f"`objectives` must be registered metrics or quantities, got {name!r}; {_near(name, known)}")
+                raise ValueError(f"`objectives` must be registered metrics or quantities, got {name!r}; {_remedy(name, known)}")
         if names is not None and (len(set(names)) < max(2, len(names)) or not set(names) & METRICS.keys()):
             rule = "`objectives` must be two or more, each once, with a metric among them"
             raise ValueError(f"{rule}, got {list(names)}; a single one is the sweep's `objective`")
@@ -260,11 +275,17 @@ class SearchSpec(Frozen):
 
 
 class GridStage(Frozen):
+    """A stage that is planned whole, before anything starts."""
+
     grid: Grid
+    """Every combination of values."""
 
 
 class SearchStage(Frozen):
+    """A stage whose trials are proposed as it runs."""
+
     search: SearchSpec
+    """Trials that a sampler proposes."""
 
 
 Stage = Annotated[Annotated[GridStage, Tag("grid")] | Annotated[SearchStage, Tag("search")], key_of("grid", "search")]

@@ -10,12 +10,12 @@ from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from jit_sweep.errors import UserError
+from trainables.report import ExitCode
 
 IDLE_S = 60.0
 """A silent connection is made anew after this long: a network that drops packets would never end it."""
 CONTACT_S = 60.0
 """How long a cluster may be out of reach."""
-INTERRUPTED = 130
 
 
 def follow(client: JobSubmissionClient, job_id: str, *, url: str, echo: Callable[[str], None]) -> int:
@@ -38,7 +38,7 @@ def follow(client: JobSubmissionClient, job_id: str, *, url: str, echo: Callable
     except KeyboardInterrupt:
         stop = f"ray job stop --address {url} {job_id}"
         echo(f"no longer following {job_id}, which goes on; the same command attaches again, `{stop}` ends it")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 async def tail(chunks: AsyncIterator[str], *, skip: int, echo: Callable[[str], None]) -> int:
@@ -83,7 +83,7 @@ def exit_code(job: JobDetails) -> int:
     if job.status == JobStatus.SUCCEEDED:
         return 0
     if job.status == JobStatus.STOPPED:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     code: int | None = job.driver_exit_code
     if code is None:
         return 1

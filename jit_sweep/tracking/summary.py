@@ -7,10 +7,10 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.results.arms import Arm, Spread
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.tracking import translation
+from search_spaces.axes import arm_label
 from trainables.evaluation.metrics.registry import METRICS, VERDICT_METRICS
 
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
 from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow, ScoreRow, SweepState
-from jit_sweep.plan.planner import arm_label
 from jit_sweep.redact import redact
+from search_spaces.axes import arm_label
 from trainables.networks.cost import forward_flops, parameter_count
 
 FLOPS_PER_GFLOP = 1e9

@@ -12,7 +12,7 @@ StepShape = NewType("StepShape", str)
 SpeedShape = NewType("SpeedShape", str)
 
 NO_PART = {"seed", "optimiser", "ema", "batch_size", "compile", "parent"}
-"""Settings of a trial that its step knows nothing of. Of the batch it knows the images at once: it compiles once for each number."""
+"""Settings of a trial that its step knows nothing of. It compiles once for each number of images at once."""
 INPUTS = {"digest", "flip", "t_sampling", "t_eps_train", "noise_scale", "label_drop"}
 """Settings of its data and diffusion that reach a step in the batch or as tensors."""
 

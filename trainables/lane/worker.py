@@ -14,6 +14,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,7 +89,6 @@ class _LaneWorker:
         self.stop = False
         self.over = threading.Event()
         self.pulse = Pulse()
-        self.decision = Decision()
         self.key: dict[str, Any] = {}
         self.place = {"rank": workers.rank, "pid": os.getpid(), "host": socket.gethostname(), "node": _node()}
         spool = Path(tempfile.gettempdir()) / f"jit-sweep-spool-{os.getpid()}.jsonl"
@@ -145,23 +146,25 @@ class _LaneWorker:
             self.pulse.beat()
             return self.stop
 
-        def decide(_: Rung) -> Decision:
-            return self.decision
+        reports = train(assignment, attempt=attempt, interrupted=interrupted, workers=self.workers)
+        decision: Decision | None = None
+        with suppress(StopIteration):
+            for sequence in count(1):
+                report = reports.send(decision)
+                self.pulse.beat()
+                decision = self._tell(report, sequence) if self.workers.lead else None
 
-        reports = train(assignment, attempt=attempt, decide=decide, interrupted=interrupted, workers=self.workers)
-        for sequence, report in enumerate(reports, start=1):
-            self.pulse.beat()
-            if self.workers.lead:
-                self._tell(report, sequence)
-
-    def _tell(self, report: Report, sequence: int) -> None:
+    def _tell(self, report: Report, sequence: int) -> Decision | None:
+        """Deliver a report, or keep it for later; the decision where one is waited for."""
         letter = Letter(sequence=sequence, report=report.model_dump_json(), **self.key)
         self.pulse.rest()  # waiting for the writer is no stall
         if isinstance(report, Rung | Ended):
-            self.decision = Decision.model_validate_json(self.outbox.ask(letter))
+            decision = Decision.model_validate_json(self.outbox.ask(letter))
         else:
+            decision = None
             self.outbox.post(letter)
         self.pulse.beat()
+        return decision
 
     def _deliver(self, letter: Letter, patience_s: float) -> str:
         """Away: the actor did not answer in time. Fenced: it does not want to hear of this attempt."""

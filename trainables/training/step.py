@@ -15,8 +15,8 @@ from trainables.networks.jit import JiT
 from trainables.training.batches import Batch
 
 MOST_SHAPES = 2
-"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache. A lane
-gets the trials of one shape after the other, so that it compiles each shape once."""
+"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache. A
+lane gets the trials of one shape after the other, so that it compiles each shape once."""
 MOST_COMPILATIONS = 256
 """Of one process; torch's own limit of 8 would end a long sweep in eager mode."""
 

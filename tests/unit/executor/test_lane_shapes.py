@@ -28,12 +28,8 @@ def trials(axes: Mapping[str, Sequence[str | int]], *, seeds: int, compiled: boo
     """A grid's trials in the order of a plan: every cell of one seed, then of the next."""
     recipe = preset("jit-tiny/16").model_copy(update={"compile": compiled})
     cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    recipes = [put(recipe, cell).recipe for cell in cells]
-    return [
-        TrialConfig.model_validate({**cell.model_dump(), "data": DATA, "seed": seed})
-        for seed in range(seeds)
-        for cell in recipes
-    ]
+    recipes = [put(recipe, cell).recipe.model_dump() for cell in cells]
+    return [TrialConfig.model_validate({**cell, "data": DATA, "seed": seed}) for seed in range(seeds) for cell in recipes]
 
 
 def row(trial: TrialConfig, position: int) -> EntryRow:

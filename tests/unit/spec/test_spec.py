@@ -43,6 +43,20 @@ def test_all_mistakes_are_told_at_once_each_with_its_key_path(tmp_path: Path) ->
     assert "evaluation.stepz: unknown key 'stepz'; did you mean 'steps'?" in said
 
 
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"objective": "fd_efflite_96"}, "fd_efflite0_96"),
+        ({"baseline": {"preset": "jit-tyni"}}, "jit-tiny"),
+        ({"stages": [{"search": {"trials": 2, "axes": {"patch_size": [8, 16]}, "sampler": "tpee"}}]}, "tpe"),
+        ({"scheduler": {"kind": "median", "first_rung": {"images": 8}, "metric": "fd_efflite_96"}}, "fd_efflite0_96"),
+        ({"scheduler": {"kind": "median", "first_rung": {"images": 8}, "compare_within": ["patchsize"]}}, "patch_size"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(tmp_path: Path, changes: dict[str, Any], meant: str) -> None:
+    assert f"did you mean {meant!r}?" in complaint(tmp_path, **changes)
+
+
 def test_a_misspelt_key_deep_inside_a_stage_is_named_as_the_user_wrote_it(tmp_path: Path) -> None:
     grid = {"axes": {"patch_size": [16]}, "cells": [{"where": {"patch_size": 16}, "seds": 2}]}
     assert "stages[0].grid.cells[0].seds: unknown key 'seds'; did you mean 'seeds'?" in complaint(

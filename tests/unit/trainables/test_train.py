@@ -1,5 +1,7 @@
 """The training loop: the same trial gives the same weights, however it was interrupted or cut up."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.networks.cost import training_flops
 from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 from trainables.storage.checkpoint import Store
-from trainables.train import train
+from trainables.train import Reports, train
 from trainables.training.learner import Learner
 from trainables.training.usage import cpus, host
 from trainables.training.workers import Ask
@@ -71,6 +73,17 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 
 def run(work: Assignment, **how: object) -> list[Report]:
     return list(train(work, **how))  # type: ignore[arg-type]
+
+
+def answered(reports: Reports, decisions: Mapping[int, Decision]) -> list[Report]:
+    """All reports of a trial whose rungs are answered by image count; one that is left out is answered with None."""
+    heard: list[Report] = []
+    answer: Decision | None = None
+    with suppress(StopIteration):
+        while True:
+            heard.append(reports.send(answer))
+            answer = decisions.get(heard[-1].images) if isinstance(heard[-1], Rung) else None
+    return heard
 
 
 def test_the_same_trial_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
@@ -142,11 +155,8 @@ def test_the_micro_batch_changes_no_draw_and_the_weights_only_by_rounding(tmp_pa
 
 def test_a_rung_is_measured_at_its_image_count_and_its_decision_is_obeyed(tmp_path: Path) -> None:
     work = assignment(tmp_path, steps=6, rungs=(2 * BATCH, 4 * BATCH, 6 * BATCH))
-
-    def decide(rung: Rung) -> Decision:
-        return Decision(verdict="pause" if rung.images == 4 * BATCH else "go_on", reason="behind")
-
-    reports = run(work, decide=decide)
+    decisions = {2 * BATCH: Decision(), 4 * BATCH: Decision(verdict="pause", reason="behind")}
+    reports = answered(train(work), decisions)
     assert [report.images for report in reports if isinstance(report, Rung)] == [2 * BATCH, 4 * BATCH]
     assert isinstance(reports[-2], Committed)
     assert reports[-1].model_dump(include={"outcome", "cause", "images"}) == {
@@ -154,6 +164,15 @@ def test_a_rung_is_measured_at_its_image_count_and_its_decision_is_obeyed(tmp_pa
         "cause": "behind",
         "images": 4 * BATCH,
     }
+
+
+@pytest.mark.parametrize("decisions", [{}, {2 * BATCH: Decision()}], ids=["nothing", "go on"])
+def test_a_rung_that_is_not_answered_goes_on(tmp_path: Path, decisions: Mapping[int, Decision]) -> None:
+    work = assignment(tmp_path, steps=4, rungs=(2 * BATCH, 4 * BATCH))
+    reports = answered(train(work), decisions)
+    assert [report.images for report in reports if isinstance(report, Rung)] == [2 * BATCH, 4 * BATCH]
+    assert isinstance(reports[-1], Ended)
+    assert (reports[-1].outcome, reports[-1].images) == ("done", 4 * BATCH)
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_at_its_first_bad_step_and_nothing_is_committed(tmp_path: Path) -> None:
