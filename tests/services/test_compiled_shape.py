@@ -23,6 +23,7 @@ BASE = shallow(base_trial())
 SAME_STEP = [name for name in OTHERS if step_shape(changed(name)) == step_shape(base_trial())]
 
 pytestmark = [
+    pytest.mark.timeout(1800),
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
 ]
