@@ -19,7 +19,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
 from jit_sweep.home import Home
 from jit_sweep.plan.planner import Entry, Plan
-from jit_sweep.spec.sweep import FileData, Resources, SweepSpec
+from jit_sweep.spec.sweep import Resources, SweepSpec
 from trainables.config.fields import Frozen, content_hash
 from trainables.config.shape import SpeedShape, measured_as, speed_shape
 from trainables.config.trial import RAW, DiffusionConfig
@@ -157,11 +157,11 @@ def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> Probe
     return ProbeRequest(
         trial=measured_as(trial, batch_size=share, compiled=trial.compile and compiled),
         evaluation=entry.evaluation.model_copy(update=same),
-        data=spec.data.uri if isinstance(spec.data, FileData) else spec.data.name,
-        holdout=spec.data.holdout if isinstance(spec.data, FileData) else None,
+        data=spec.data.address,
+        holdout=spec.data.holdout,
         workers=resources.workers,
         threads=max(1, int(resources.cpus)),
-        memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
+        memory_bytes=resources.memory_bytes,
         micro_batch=resources.micro_batch,
         activation_checkpointing=resources.activation_checkpointing,
     )
