@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from jit_sweep.plan.planner import plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from tests.support.paths import TOP
 

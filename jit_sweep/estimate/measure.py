@@ -19,7 +19,7 @@ from jit_sweep.budget.spending import SpeedShape, shape_of
 from jit_sweep.errors import UserError
 from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
 from jit_sweep.home import Home
-from jit_sweep.plan.planner import Entry, Plan
+from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.spec.sweep import FileData, Resources, SweepSpec
 from trainables.config.fields import Frozen, content_hash
 from trainables.config.trial import RAW, DiffusionConfig, OptimiserConfig

@@ -148,6 +148,11 @@ class Resources(Frozen):
     stall_s: PositiveFloat = 900.0
     """A trial without an update, or a step of its evaluation, for this long counts as stalled."""
 
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where a trial's workers compute."""
+        return "cuda" if self.gpus else "cpu"
+
     @model_validator(mode="after")
     def a_part_of_a_gpu_has_its_memory_named(self) -> Self:
         if 0 < self.gpus < 1 and self.memory_gib is None:
