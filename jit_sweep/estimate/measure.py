@@ -20,7 +20,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
 from jit_sweep.home import Home
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.spec.sweep import FileData, Resources, SweepSpec
+from jit_sweep.spec.sweep import Resources, SweepSpec
 from trainables.config.fields import Frozen, content_hash
 from trainables.config.trial import RAW, DiffusionConfig, OptimiserConfig
 from trainables.training.measurement import Measured, ProbeRequest
@@ -159,11 +159,11 @@ def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> Probe
     return ProbeRequest(
         trial=trial.model_copy(update={**plain, **own}),
         evaluation=entry.evaluation.model_copy(update=same),
-        data=spec.data.uri if isinstance(spec.data, FileData) else spec.data.name,
-        holdout=spec.data.holdout if isinstance(spec.data, FileData) else None,
+        data=spec.data.address,
+        holdout=spec.data.holdout,
         workers=resources.workers,
         threads=max(1, int(resources.cpus)),
-        memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
+        memory_bytes=resources.memory_bytes,
         micro_batch=resources.micro_batch,
         activation_checkpointing=resources.activation_checkpointing,
     )

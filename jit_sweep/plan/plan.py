@@ -13,7 +13,7 @@ from jit_sweep.plan.search import search_faults
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.read import explain
 from jit_sweep.spec.stages import GridStage
-from jit_sweep.spec.sweep import FileData, SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.trial import Recipe
 from trainables.data import DataDescription, describe
 
@@ -75,9 +75,7 @@ def _baseline(spec: SweepSpec, *, source: str) -> Recipe:
 
 def _described(spec: SweepSpec, *, source: str) -> DataDescription:
     try:
-        if isinstance(spec.data, FileData):
-            return describe(spec.data.uri, holdout=spec.data.holdout)
-        return describe(spec.data.name, holdout=None)
+        return describe(spec.data.address, holdout=spec.data.holdout)
     except (OSError, ValueError) as error:
         raise UserError(f"{source}: data: {error}") from None
 
