@@ -101,7 +101,7 @@ def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
     start = Phase(images=0, start="seed", device="none", workers=1, micro_batch=8, activation_checkpointing=False)
     half = Progress(images=images // 2, step=1, loss=value, images_per_second=1000.0)
     said: list[Report] = [start, half, Committed(images=images // 2, uri="memory://checkpoint")]
-    spent = {"train_s": 1.0, "evaluation_s": 0.5, "checkpoint_s": 0.25}
+    spent: dict[str, Any] = {"train_s": 1.0, "evaluation_s": 0.5, "checkpoint_s": 0.25}
     if fate == "diverged":
         return [*said, Ended(images=images, outcome="diverged", cause="loss is NaN", first_bad_step=2, **spent)]
     if fate != "scored":

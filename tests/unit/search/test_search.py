@@ -3,7 +3,7 @@
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ INSTALLED = [name for name in SAMPLERS if name != "cmaes" or importlib.util.find
 CONTINUOUS = [name for name in INSTALLED if name != "bruteforce"]
 
 
-def search(axes: dict[str, object], **more: Any) -> SearchSpec:
+def search(axes: Mapping[str, object], **more: Any) -> SearchSpec:
     return SearchSpec.model_validate({"trials": 50, "axes": axes, **more})
 
 
@@ -130,7 +130,7 @@ def test_a_population_evolves_though_its_study_is_rebuilt_for_every_proposal(nam
 
 
 def _distance(values: dict[str, Any]) -> float:
-    return abs(values["t_mu"] - 1.2) + abs(values["noise_scale"] - 0.8)
+    return abs(float(values["t_mu"]) - 1.2) + abs(float(values["noise_scale"]) - 0.8)
 
 
 @pytest.mark.parametrize("scramble", [False, True])

@@ -1,8 +1,10 @@
 """The training loop: the same trial gives the same weights, however it was interrupted or cut up."""
 
+import itertools
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -223,11 +225,16 @@ def test_divergence_is_looked_for_every_fifty_updates_without_being_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trainables.train.REPORT_INTERVAL_S", 1e9)
-    updates: list[bool] = []
-    end = run(assignment(tmp_path, steps=80, of=trial(learning_rate=1e30)), interrupted=lambda: bool(updates.append(True)))[-1]
+    asked = itertools.count()
+
+    def never() -> bool:
+        next(asked)
+        return False
+
+    end = run(assignment(tmp_path, steps=80, of=trial(learning_rate=1e30)), interrupted=never)[-1]
     assert isinstance(end, Ended)
     assert end.outcome == "diverged"
-    assert len(updates) == 50
+    assert next(asked) == 50
 
 
 def test_data_that_is_not_the_planned_data_is_refused(tmp_path: Path) -> None:
@@ -248,7 +255,7 @@ def test_progress_reports_steps_images_and_a_finite_loss(tmp_path: Path) -> None
 
 def test_a_phase_says_where_the_weights_come_from_and_on_what_they_are_trained(tmp_path: Path) -> None:
     first = run(assignment(tmp_path, steps=2, micro_batch=3))[0]
-    machine = {"device": "cpu", "host": host(), "cpus": cpus()}
+    machine: dict[str, Any] = {"device": "cpu", "host": host(), "cpus": cpus()}
     assert first == Phase(images=0, start="seed", **machine, workers=1, micro_batch=3, activation_checkpointing=False)
     again = run(assignment(tmp_path, steps=4, activation_checkpointing=True), attempt=2)[0]
     assert isinstance(again, Phase)
