@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
 from tests.support.ledger import BOB, IMAGES, OBJECTIVE, Desk, ended, planned, scored

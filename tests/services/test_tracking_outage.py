@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.tracking import server
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from jit_sweep.tracking.runs import CURSOR

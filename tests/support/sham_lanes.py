@@ -22,7 +22,8 @@ from jit_sweep.ledger.lease import acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.plan.planner import Plan, plan
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep
 from trainables.assignment import Assignment
@@ -149,7 +150,7 @@ def run(folder: Path) -> dict[str, Any]:
     engine = open_engine(locations.ledger)
     lease = acquire(engine, name, this_process())
     writer = LedgerWriter(engine, lease)
-    writer.register(name, fingerprint=found.fingerprint, facts=found.facts, spec=found.spec.model_dump(mode="json"))
+    writer.register(name, fingerprint=found.fingerprint, identity=found.identity, spec=found.spec.model_dump(mode="json"))
     writer.plan_entries(name, found.entries)
     scale = Scale(name)
     with local_cluster() as temporary:

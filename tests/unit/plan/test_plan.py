@@ -7,7 +7,9 @@ import pytest
 
 from jit_sweep.cli.plan import entry_row, show
 from jit_sweep.errors import UserError
-from jit_sweep.plan.planner import Plan, plan, proposals, searches
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
+from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
 from search_spaces.axes import AXES, axis_values, put
 from search_spaces.presets import PRESETS, preset

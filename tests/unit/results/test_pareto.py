@@ -73,7 +73,7 @@ def desk(tmp_path: Path) -> Desk:
     """Small patches cost more: of four arms, one is both worse and dearer than another, and one has lost a seed."""
     desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
     spec = SweepSpec.model_validate(tiny_sweep(name="mine", stages=[two_objectives()]))
-    desk.writer.register("mine", fingerprint="f1", facts=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
+    desk.writer.register("mine", fingerprint="f1", identity=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
     arms = [({"patch_size": 16}, (5.0, 5.0)), ({"patch_size": 8}, (1.0, 9.0)), ({"patch_size": 4}, (4.0, 4.0))]
     for position, (arm, values) in enumerate(arms):
         for seed, value in enumerate(values):

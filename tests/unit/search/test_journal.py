@@ -43,7 +43,7 @@ def desk(tmp_path: Path) -> Desk:
     """A grid of one trained and one waiting trial, a search with every outcome but pruned, and one of two objectives."""
     desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
     spec = SweepSpec.model_validate(tiny_sweep(name="mine", stages=STAGES))
-    desk.writer.register("mine", fingerprint="f1", facts=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
+    desk.writer.register("mine", fingerprint="f1", identity=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
     desk.train(planned(arm={"patch_size": 16}, seed=1), {OBJECTIVE: 5.0})
     desk.plan(planned(arm={"patch_size": 8}, position=1))
     measured = entry(1, 0, 1e-3)
