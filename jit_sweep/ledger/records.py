@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import training_flops
 
@@ -103,7 +104,7 @@ class Owner(NamedTuple):
 class SweepRow(NamedTuple):
     name: str
     fingerprint: str
-    facts: Mapping[str, Any]
+    identity: Mapping[str, Any]
     """Baseline, data, objective and evaluation: what makes two runs of a name the same sweep."""
     spec: Mapping[str, Any]
     state: SweepState
@@ -120,7 +121,7 @@ class SweepRow(NamedTuple):
 
     @property
     def objective(self) -> str:
-        return str(self.facts["objective"])
+        return str(self.identity["objective"])
 
     def is_run(self, now: float) -> bool:
         """Whether somebody runs it at `now`, in seconds since the epoch: a lease that has run out is nobody's."""
@@ -211,11 +212,9 @@ class EntryRow:
         return training_flops(self.trial, images=self.images)
 
     @cached_property
-    def shape(self) -> str:
-        """What two trials share that a lane can train without building or compiling anything anew."""
-        trial = self.trial
-        parts = (trial.model, trial.batch_size, trial.precision, trial.attention, trial.compile)
-        return "|".join(str(part) for part in parts)
+    def shape(self) -> StepShape:
+        """What a lane that has trained it keeps for the next trial of this shape; empty where that is nothing."""
+        return lane_shape(self.trial)
 
     def serves(self, attempt: AttemptRow) -> bool:
         """Whether this attempt is made for it now."""

@@ -1,6 +1,7 @@
 """The compiled step: one compilation for every trial of a shape, the same weights again, and no silent return to eager mode."""
 
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -8,21 +9,23 @@ from torch._dynamo.utils import counters
 
 from tests.support.trials import small_model, small_trial
 from tests.unit.trainables.training.test_learner import IMAGES, same, weights
+from trainables.config.shape import step_shape
 from trainables.config.trial import TrialConfig
 from trainables.training import step
 from trainables.training.batches import Batches
 from trainables.training.learner import Learner
-from trainables.training.step import CompiledStep, shape_of, step_of
+from trainables.training.step import CompiledStep, step_of
 from trainables.training.workers import Workers
 
 pytestmark = [
+    pytest.mark.slow,  # torch.compile
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
 ]
 MORE_THAN_TORCHS_OWN_LIMIT = 9
 
 
-def trial(**changes: object) -> TrialConfig:
+def trial(**changes: Any) -> TrialConfig:
     model = small_model(width=16, depth=2, heads=2, class_tokens=2, class_tokens_start=1, output_skip="edm")
     return small_trial(**{"model": model, "compile": True, **changes})
 
@@ -69,8 +72,8 @@ def test_a_step_that_would_be_compiled_again_raises_instead_of_going_on_in_eager
 def test_what_a_compiled_step_depends_on_is_the_shape_the_cell_and_how_it_is_computed() -> None:
     alike = [trial(seed=4), trial(ema=()), trial(diffusion={"noise_scale": 2.0, "t_eps_train": 0.0, "label_drop": 0.5})]
     other = [trial(precision="bf16"), trial(attention="fp32"), trial(diffusion={"prediction": "x", "loss": "x"})]
-    assert {shape_of(each) for each in alike} == {shape_of(trial())}
-    assert len({shape_of(each) for each in [trial(), *other]}) == 4
+    assert {step_shape(each) for each in alike} == {step_shape(trial())}
+    assert len({step_shape(each) for each in [trial(), *other]}) == 4
 
 
 def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:
