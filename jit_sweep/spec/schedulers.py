@@ -35,6 +35,7 @@ class Early(Frozen):
     metric: str = RUNG_METRIC
     """What rungs compare; apart from the objective, since a Frechet distance misleads early."""
     first_rung: FirstRung
+    """The earliest point at which anything is decided."""
     compare_within: tuple[str, ...] = ("patch_size",)
     """Axes along which nothing is compared early: arms with small patches start slower."""
     s_train: NonNegativeFloat | None = None
@@ -64,6 +65,7 @@ class Ladder(Early):
     """Rungs at first_rung x reduction^k; of those that reach one, a share of 1 / reduction goes on."""
 
     reduction: Reduction = 3
+    """Each rung is this many times the one before, and one arm in this many goes on."""
 
 
 class NoScheduler(Frozen):
@@ -91,6 +93,7 @@ class Hyperband(Ladder):
 
     kind: Literal["hyperband"]
     mode: Literal["asynchronous", "synchronous"] = "synchronous"
+    """Decide as arms arrive, or once all that can still arrive have: then the order of arrival changes nothing."""
 
 
 class Median(Early):

@@ -91,7 +91,11 @@ def _shape_of_axis(value: Any) -> str:
 Number = Annotated[int, Field(strict=True)] | FiniteFloat
 Choices = tuple[Any, ...]
 """Values of an axis; `_sound_axes` checks each by the axis's own rule and leaves `AxisValue`s."""
-Seeds = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_seed_list), AfterValidator(_distinct_seeds)]
+Seeds = Annotated[
+    tuple[NonNegativeInt, ...],
+    BeforeValidator(_seed_list, json_schema_input_type=PositiveInt | tuple[NonNegativeInt, ...]),
+    AfterValidator(_distinct_seeds),
+]
 
 Limits = Annotated[dict[str, PositiveFloat], AfterValidator(_known_quantities)]
 """The most that a trial may cost, by `search_spaces.quantities`."""
@@ -101,14 +105,18 @@ class CellRule(Frozen):
     """Other seeds or another budget for the cells where the axes have these values."""
 
     where: Annotated[dict[str, AxisValue], Field(min_length=1)]
+    """The cells that have these values of the grid's axes."""
     seeds: Seeds | None = None
+    """Their seeds; null: the grid's."""
     images_per_trial: PositiveInt | None = None
+    """Their images; null: the budget's."""
 
 
 class PlannedContrast(Frozen):
     """A question that the sweep is there to answer: arms that differ in this axis alone are never stopped early."""
 
     axis: str
+    """The axis along which the arms are to be compared, one of the grid's."""
     where: dict[str, AxisValue] = {}
     """Only among the cells where the axes have these values."""
 
@@ -117,10 +125,14 @@ class Grid(Frozen):
     """Every combination of the axes' values, each with every seed."""
 
     axes: Annotated[dict[str, Choices], Field(min_length=1), AfterValidator(_sound_axes)]
+    """The values of each axis; every combination is a cell."""
     seeds: Seeds = (0,)
+    """A count N for the seeds 0 to N - 1, or a list of seeds: each makes one trial of a cell."""
     cells: tuple[CellRule, ...] = ()
+    """Rules for some of the cells; the last that matches a cell counts."""
     contrasts: tuple[PlannedContrast, ...] | None = None
-    """None: every axis but the patch size where there are several seeds, which are there for a verdict; else none."""
+    """Questions whose arms are never stopped early. None: along every axis but the patch size where there are several seeds,
+    which are there for a verdict; else none."""
     limits: Limits = {}
     """Cells above one of them are left out."""
 
@@ -153,7 +165,9 @@ class Range(Frozen):
     """A continuous or integer interval to search, both ends included."""
 
     low: Number
+    """The smallest value."""
     high: Number
+    """The largest value. Whole numbers at both ends make a range of whole numbers."""
     log: bool = False
     """Sample uniformly in the logarithm."""
 
@@ -199,6 +213,7 @@ class SearchSpec(Frozen):
     trials: PositiveInt
     """Proposals."""
     axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(_sound_axes)]
+    """The values of each axis: a list of choices, or a range."""
     seed: NonNegativeInt = 0
     """Of the sampler, and the first of every proposal's trials."""
     seeds: PositiveInt = 1
@@ -260,11 +275,17 @@ class SearchSpec(Frozen):
 
 
 class GridStage(Frozen):
+    """A stage that is planned whole, before anything starts."""
+
     grid: Grid
+    """Every combination of values."""
 
 
 class SearchStage(Frozen):
+    """A stage whose trials are proposed as it runs."""
+
     search: SearchSpec
+    """Trials that a sampler proposes."""
 
 
 Stage = Annotated[Annotated[GridStage, Tag("grid")] | Annotated[SearchStage, Tag("search")], key_of("grid", "search")]

@@ -16,10 +16,11 @@ from trainables.config.trial import AttentionMode, Parent, Precision, Recipe
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
+NAME_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
 
 
 def _sweep_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError(f"`name` must be {NAME_RULE}, got {name!r}")
     return name
 
@@ -39,16 +40,20 @@ class PackagedData(Frozen):
     """A data set that comes with the program."""
 
     name: Literal["emoji32"]
+    """The data set's name: real images of 32 px that ship with the program."""
     flip: bool = True
+    """Mirror each image left to right with probability one half."""
 
 
 class FileData(Frozen):
     """An .npz file: `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
 
     uri: Uri
+    """Path or URI of the file."""
     holdout: PositiveInt | None = None
     """Images to hold out where the file brings no `heldout` list."""
     flip: bool = True
+    """Mirror each image left to right with probability one half."""
 
 
 DataSpec = Annotated[Annotated[PackagedData, Tag("name")] | Annotated[FileData, Tag("uri")], key_of("name", "uri")]
@@ -58,16 +63,25 @@ class Baseline(Frozen):
     """A preset, and what differs from it, written like the sections of a trial's configuration."""
 
     preset: str
+    """Where every trial starts from: a preset's name, or `NAME/PATCH` for another patch size."""
     model: dict[str, Any] = {}
+    """What differs in the network."""
     diffusion: dict[str, Any] = {}
+    """What differs in prediction, loss and noise."""
     optimiser: dict[str, Any] = {}
+    """What differs in the optimiser."""
     ema: tuple[dict[str, Any], ...] | None = None
     """All averages anew; an empty list keeps none."""
     batch_size: PositiveInt | None = None
+    """Images of one update, over all workers; null: the preset's."""
     precision: Precision | None = None
+    """bf16: autocast around the network; weights and optimiser stay fp32. null: the preset's."""
     attention: AttentionMode | None = None
+    """torch's choice of a fused kernel, flash attention or an error, or fp32 written out; null: the preset's."""
     compile: bool | None = None
+    """Compile the step with torch.compile; null: the preset's."""
     parent: Parent | None = None
+    """The checkpoint that every trial's weights start from; null: they start from the seed."""
 
     @field_validator("preset")
     @classmethod
@@ -85,9 +99,9 @@ class EvaluationSpec(Sampling):
     """How every trial's samples are drawn and counted, before its clamp and its weights are known."""
 
     t_eps_sample: Fraction | None = None
-    """None: the trial's own t_eps_train."""
+    """Clamp on 1 - t (and t) while sampling; 0 is off. None: the trial's own t_eps_train."""
     weights: str | None = None
-    """None: the trial's first average, or its raw weights where it keeps none."""
+    """What is scored: an average by its name, or `raw`. None: the trial's first average, or `raw` where it keeps none."""
 
     def resolved(self, **missing: float | str) -> EvaluationConfig:
         """The evaluation with `t_eps_sample` and `weights` where none were given."""
@@ -98,6 +112,7 @@ class Budget(Frozen):
     """When a trial is done, and when the sweep is: it ends cleanly before anything of this is overspent."""
 
     images_per_trial: PositiveInt
+    """Images that a trial trains on, a multiple of its batch size."""
     rungs: PositiveInt = 4
     """Equally spaced points, the last at the end, where the rung metric is measured and the ledger asked. Schedulers with a
     `reduction` set their own."""
@@ -115,6 +130,7 @@ class Resources(Frozen):
     """What one trial gets, and how many run at once."""
 
     workers: PositiveInt = 1
+    """Processes of one trial; they share its batch, so they must divide it."""
     cpus: PositiveFloat = 1.0
     """CPUs of each worker, and its torch threads."""
     gpus: NonNegativeFloat = 0.0
@@ -151,16 +167,25 @@ class SweepSpec(Frozen):
     """A sweep file."""
 
     name: Annotated[str, AfterValidator(_sweep_name)]
+    """Names the sweep in its ledger: lower-case letters, digits and hyphens, at most 63."""
     data: DataSpec
+    """The images: `name` for a packaged set, `uri` for a file."""
     baseline: Baseline
+    """The configuration that every trial differs from."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    """What is trained, one stage after the other: each a `grid` or a `search`."""
     objective: str
     """A registered metric; its direction is the metric's own."""
     evaluation: EvaluationSpec = EvaluationSpec()
+    """How every trial's samples are drawn and counted."""
     budget: Budget
+    """When a trial is done, and when the sweep is."""
     scheduler: SchedulerSpec = NoScheduler()
+    """Whether, and by which rule, trials stop early."""
     resources: Resources = Resources()
+    """What one trial gets, and how many run at once."""
     retention: Retention = Retention()
+    """Which checkpoints are kept once the sweep has ended."""
     storage: Uri | None = None
     """Checkpoints and sample grids; None: `store/` below the home."""
     tracking: Uri | None = None

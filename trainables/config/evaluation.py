@@ -13,7 +13,9 @@ class Sampling(Frozen):
     n: Annotated[int, Field(ge=2, strict=True)] = 384
     """Generated images a score is computed from."""
     sampler: Literal["euler", "heun"] = "heun"
+    """First-order (one network pass a step) or second-order (two) integration."""
     steps: PositiveInt = 50
+    """Steps of the sampler."""
     guidance: NonNegativeFloat = 1.0
     """Classifier-free guidance scale; 1 is off."""
     interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)

@@ -18,6 +18,7 @@ class BottleneckEmbedding(Frozen):
 
     kind: Literal["bottleneck"] = "bottleneck"
     dim: PositiveInt = 128
+    """Numbers between the two maps."""
 
 
 class ConvStemEmbedding(Frozen):
@@ -39,15 +40,19 @@ class ModelConfig(Frozen):
     depth: PositiveInt
     """Number of blocks."""
     heads: PositiveInt
+    """Attention heads; they must divide the width."""
     embedding: Embedding = BottleneckEmbedding()
+    """From a patch to a token."""
     norm: Literal["rms", "layer"] = "rms"
     """RMSNorm with a learned weight (JiT) or LayerNorm without one (DiT)."""
     mlp: Literal["swiglu", "gelu"] = "swiglu"
+    """SwiGLU (JiT) or GELU (DiT)."""
     mlp_ratio: PositiveFloat = 4.0
     """Hidden width over D, before SwiGLU's factor 2/3."""
     rope: bool = True
     """Axial 2-D rotary positions on q and k."""
     qk_norm: bool = True
+    """RMSNorm on q and k."""
     position: Literal["sincos", "none"] = "sincos"
     """A fixed 2-D sine-cosine table added once to the tokens."""
     class_tokens: NonNegativeInt = 32

@@ -49,7 +49,9 @@ class LogitNormal(Frozen):
 
     kind: Literal["logit_normal"] = "logit_normal"
     mu: FiniteFloat = -0.8
+    """Mean of logit(t); lower is noisier."""
     sigma: PositiveFloat = 0.8
+    """Standard deviation of logit(t)."""
 
 
 class Uniform(Frozen):
@@ -69,6 +71,7 @@ class DiffusionConfig(Frozen):
     loss: Target = "v"
     """The space in which the squared error is taken."""
     t_sampling: TSampling = LogitNormal()
+    """The distribution of t in training."""
     t_eps_train: Fraction = 0.05
     """Smallest 1 - t (and t) that a conversion divides by in training; 0 is off."""
     noise_scale: PositiveFloat = 1.0
@@ -104,9 +107,13 @@ class OptimiserConfig(Frozen):
     scale_with_batch: bool = False
     """The rate is learning_rate x batch_size / 256, as JiT's `blr`."""
     schedule: Schedule = Constant()
+    """The learning rate after the warm-up."""
     beta1: Fraction = 0.9
+    """Share of the gradient's running mean that an update keeps."""
     beta2: Fraction = 0.95
+    """Share of the squared gradient's running mean that an update keeps."""
     weight_decay: NonNegativeFloat = 0.0
+    """Decoupled: an update takes learning rate x this, as a share, off every weight."""
     warmup_images: NonNegativeInt = 0
     """Images over which the learning rate grows linearly from zero."""
     grad_clip: PositiveFloat | None = None
@@ -133,6 +140,7 @@ class DecayEma(_Average):
 
     kind: Literal["decay"] = "decay"
     decay: Fraction = 0.9999
+    """Share of the average that an update keeps."""
 
 
 class HalfLifeEma(_Average):
@@ -140,6 +148,7 @@ class HalfLifeEma(_Average):
 
     kind: Literal["half_life"] = "half_life"
     images: PositiveInt
+    """Images after which an update's share has halved."""
 
 
 EmaConfig = Annotated[DecayEma | HalfLifeEma, Field(discriminator="kind")]
@@ -149,15 +158,20 @@ class Parent(Frozen):
     """The checkpoint that a trial's weights start from; optimiser, averages and image count begin anew."""
 
     trial: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    """The trial's id."""
     images: PositiveInt
+    """The image count of the checkpoint."""
 
 
 class Recipe(Frozen):
     """How to train, whatever the images: what a preset names and a sweep's baseline overrides."""
 
     model: ModelConfig
+    """The network."""
     diffusion: DiffusionConfig = DiffusionConfig()
+    """Prediction, loss and noise."""
     optimiser: OptimiserConfig = OptimiserConfig()
+    """AdamW and its learning rate."""
     ema: tuple[EmaConfig, ...] = (DecayEma(),)
     """Averages kept side by side. The first, or the weights themselves where there is none, stands at the rungs."""
     batch_size: PositiveInt = 1024
