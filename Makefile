@@ -1,11 +1,8 @@
-# make quickstart    sets up .venv and runs the quickstart sweep to its end
-# make test          the same set-up plus the test tools, then linters, types and the whole suite
-# make bench         the same set-up, then the measurements
-# make chaos         the same set-up, then sweeps under 100 kills; CHAOS='--kills 20 --seed 7' for another plan
 # PYTHON=python3.12 picks the interpreter; pip takes your own configuration (index, proxy, torch build).
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test bench chaos
+.DEFAULT_GOAL := help
+.PHONY: help quickstart check lint format test bench chaos
 
 in_range = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ifeq ($(strip $(PYTHON)),)
@@ -19,19 +16,32 @@ bin := .venv/bin
 ready := .venv/ready-$(minor)
 ready_to_test := .venv/ready-to-test-$(minor)
 
-quickstart: $(ready)
+help:  ## print this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+quickstart: $(ready)  ## set up .venv and run the quickstart sweep to its end
 	@$(bin)/jit-sweep run quickstart
 
-test: $(ready_to_test)
+check: lint  ## what to run while you write: lint, types and the fast unit tests, in a minute or so
+	$(bin)/mypy
+	$(bin)/python -m pytest -m "not slow" tests/unit tests/test_layers.py
+
+lint: $(ready_to_test)  ## ruff's rules and its formatting
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+
+format: $(ready_to_test)  ## let ruff mend and format every file
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+test: lint  ## lint, types and the whole suite, with Ray, PostgreSQL, S3 and MLflow
 	$(bin)/mypy
 	$(bin)/python -m pytest
 
-bench: $(ready_to_test)
+bench: $(ready_to_test)  ## the measurements
 	@$(bin)/python -m tests.bench
 
-chaos: $(ready_to_test)
+chaos: $(ready_to_test)  ## sweeps under 100 kills; CHAOS='--kills 20 --seed 7' for another plan
 	@$(bin)/python -m tests.chaos $(CHAOS)
 
 $(ready): pyproject.toml $(wildcard $(constraints))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec.sweep import FileData, SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.uri import located
 
 DEFAULT_HOME = Path(".jit-sweep")
 LOCATIONS = ("storage", "tracking", "ledger")
@@ -79,16 +80,5 @@ def home_at(path: Path) -> Home:
 
 def on_this_machine(spec: SweepSpec) -> SweepSpec:
     """The sweep with its relative paths made absolute, since its processes start in other folders."""
-    locations = {key: _absolute(uri) for key in LOCATIONS if (uri := getattr(spec, key)) is not None}
-    data = spec.data
-    if isinstance(data, FileData):
-        data = data.model_copy(update={"uri": _absolute(data.uri)})
-    return spec.model_copy(update={**locations, "data": data})
-
-
-def _absolute(uri: str) -> str:
-    """A URI whose relative path, if it is one, is made absolute."""
-    scheme, database, path = uri.partition(":///")
-    if database and scheme.startswith("sqlite"):
-        return f"{scheme}:///{Path(path).expanduser().absolute()}"
-    return str(Path(uri).expanduser().absolute()) if "://" not in uri and not uri.startswith("file:") else uri
+    locations = {key: located(uri) for key in LOCATIONS if (uri := getattr(spec, key)) is not None}
+    return spec.model_copy(update={**locations, "data": spec.data.located()})

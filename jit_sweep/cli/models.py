@@ -76,9 +76,9 @@ def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: st
 def export(model: str, home: Home, *, folder: Path, tracking: str | None) -> int:
     """Write the model's files."""
     with noise_to(home.log("export.log")):
-        from jit_sweep.models import model_folder
+        from jit_sweep.models.export import export as export_files
 
-        files = model_folder.export(model, folder, tracking_uri=tracking or home.tracking)
+        files = export_files(model, folder, tracking_uri=tracking or home.tracking)
     console().print(f"{folder}: {', '.join(files)}")
     return 0
 

@@ -1,7 +1,7 @@
 """A sweep while it runs: a live table on a terminal, plain lines elsewhere. Both read the ledger and nothing else."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TextIO
 
@@ -16,6 +16,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.planner import Plan, proposals
 from search_spaces.axes import arm_label
+from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import forward_flops
 from trainables.report import Ended, Rung, Scored
 
@@ -195,17 +196,18 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
 def time_left(rows: Sequence[EntryRow], *, later: int) -> float | None:
     """Seconds to the end, from what ended trials took per FLOP and image; None until one has ended or shows its speed."""
     running = [row for row in rows if row.state is EntryState.RUNNING and row.attempt]
-    paces = {_shape(row): _seconds(row) for row in rows if _seconds(row)}
-    if not paces:
+    seen = {_shape(row): row for row in rows if _seconds(row)}
+    if not seen:
         return None
-    left = sum(_expected(row, paces) for row in rows if row.state in (EntryState.WAITING, EntryState.PAUSED))
-    left += sum(_expected(row, paces) * (1 - row.attempt.images / row.images) for row in running if row.attempt)
-    left += later * min(seconds for seconds in paces.values() if seconds)
+    left = sum(_expected(row, seen) for row in rows if row.state in (EntryState.WAITING, EntryState.PAUSED))
+    left += sum(_expected(row, seen) * (1 - row.attempt.images / row.images) for row in running if row.attempt)
+    left += later * min(_seconds(row) for row in seen.values())
     return left / max(1, len(running))
 
 
-def _shape(row: EntryRow) -> tuple[int, int]:
-    return forward_flops(row.trial), row.images
+def _shape(row: EntryRow) -> tuple[SpeedShape, int]:
+    """What trials that take as long have in common."""
+    return speed_shape(row.trial), row.images
 
 
 def _seconds(row: EntryRow) -> float:
@@ -218,11 +220,12 @@ def _seconds(row: EntryRow) -> float:
     return row.images / attempt.images_per_second if attempt.images_per_second else 0.0
 
 
-def _expected(row: EntryRow, paces: dict[tuple[int, int], float]) -> float:
-    if _shape(row) in paces:
-        return paces[_shape(row)]
-    (flops, images), seconds = next(iter(paces.items()))
-    return seconds * forward_flops(row.trial) * row.images / (flops * images)
+def _expected(row: EntryRow, seen: Mapping[tuple[SpeedShape, int], EntryRow]) -> float:
+    """Seconds of a whole trial: as one of its shape has shown, else by FLOPs from another."""
+    if (like := seen.get(_shape(row))) is not None:
+        return _seconds(like)
+    other = next(iter(seen.values()))
+    return _seconds(other) * forward_flops(row.trial) * row.images / (forward_flops(other.trial) * other.images)
 
 
 def clock(seconds: float) -> str:

@@ -15,14 +15,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jit_sweep.budget.spending import SpeedShape, shape_of
 from jit_sweep.errors import UserError
 from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
 from jit_sweep.home import Home
 from jit_sweep.plan.planner import Entry, Plan
-from jit_sweep.spec.sweep import FileData, Resources, SweepSpec
+from jit_sweep.spec.sweep import Resources, SweepSpec
 from trainables.config.fields import Frozen, content_hash
-from trainables.config.trial import RAW, DiffusionConfig, OptimiserConfig
+from trainables.config.shape import SpeedShape, measured_as, speed_shape
+from trainables.config.trial import RAW, DiffusionConfig
 from trainables.training.measurement import Measured, ProbeRequest
 
 MEASURE = (sys.executable, "-m", "trainables.training.probe")
@@ -152,18 +152,16 @@ def measured_by(command: Sequence[str], request: ProbeRequest, *, timeout_s: flo
 def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> ProbeRequest:
     """What to measure for an entry: one worker's part, without what its speed does not depend on."""
     trial, resources = entry.trial, spec.resources
-    clipped = OptimiserConfig(grad_clip=1.0 if trial.optimiser.grad_clip else None)
-    plain = {"seed": 0, "parent": None, "diffusion": DiffusionConfig(), "optimiser": clipped}
-    own = {"batch_size": trial.batch_size // resources.workers, "compile": trial.compile and compiled}
+    share = trial.batch_size // resources.workers
     same = {"seed": 0, "weights": RAW, "t_eps_sample": DiffusionConfig().t_eps_train}
     return ProbeRequest(
-        trial=trial.model_copy(update={**plain, **own}),
+        trial=measured_as(trial, batch_size=share, compiled=trial.compile and compiled),
         evaluation=entry.evaluation.model_copy(update=same),
-        data=spec.data.uri if isinstance(spec.data, FileData) else spec.data.name,
-        holdout=spec.data.holdout if isinstance(spec.data, FileData) else None,
+        data=spec.data.address,
+        holdout=spec.data.holdout,
         workers=resources.workers,
         threads=max(1, int(resources.cpus)),
-        memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
+        memory_bytes=resources.memory_bytes,
         micro_batch=resources.micro_batch,
         activation_checkpointing=resources.activation_checkpointing,
     )
@@ -207,7 +205,7 @@ def _speed(found: CachedMeasurement) -> tuple[SpeedShape, float]:
     """A probe measures one worker; all of them train a trial together."""
     workers, trial = found.request.workers, found.request.trial
     whole = trial.model_copy(update={"batch_size": trial.batch_size * workers})
-    return shape_of(whole), found.measured.images_per_second * workers
+    return speed_shape(whole), found.measured.images_per_second * workers
 
 
 def _remembered(row: Any) -> CachedMeasurement | None:

@@ -4,12 +4,14 @@ It takes the gradients' way between a trial's workers for nothing, and trials th
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 from jit_sweep.budget.costs import HOUR_S, devices_of
+from jit_sweep.plan.order import turn
 from jit_sweep.plan.planner import Entry, Plan, combinations, entry_of, proposals, searches
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.sweep import Resources, SweepSpec
@@ -39,6 +41,15 @@ class Job:
     measured: Measured
     seconds: float
     """In a lane that is warm."""
+
+    def turn(self, *, kept: str = "", under_way: Collection[str] = ()) -> tuple[bool, int, bool, int, int]:
+        """When a lane takes it, as `jit_sweep.plan.order` has it."""
+        seed, position = self.entry.seed, self.entry.position
+        return turn(self.shape, kept=kept, under_way=under_way, flops=self.flops, seed=seed, position=position)
+
+    @cached_property
+    def flops(self) -> int:
+        return _flops(self.entry)
 
 
 class Simulated(NamedTuple):
@@ -123,19 +134,40 @@ def estimate(found: Plan, shape_of: Callable[[Entry], str], measured: Callable[[
 
 
 def simulated(jobs: Sequence[Job], *, lanes: int) -> Simulated:
-    """Each stage's longest trial first, each to the lane that is free first; the next stage starts when all have ended."""
+    """Each trial to the lane that is free first, in the sweep's own order; the next stage starts when all have ended."""
     warm: list[set[str]] = [set() for _ in range(lanes)]
+    kept = [""] * lanes
     start = busy = 0.0
     for stage in sorted({job.entry.stage for job in jobs}):
         free = [(start, lane) for lane in range(lanes)]
-        for job in sorted((job for job in jobs if job.entry.stage == stage), key=_longest_first):
+        waiting = by_shape([job for job in jobs if job.entry.stage == stage])
+        while waiting:
             at, lane = heapq.heappop(free)
+            job = taken(waiting, kept=kept[lane], under_way={kept[other] for _, other in free})
             took = job.seconds + (0.0 if job.shape in warm[lane] else job.measured.warmup_s)
             warm[lane].add(job.shape)
+            kept[lane] = job.shape
             heapq.heappush(free, (at + took, lane))
             busy += took
         start = max(at for at, _ in free)
     return Simulated(start, busy)
+
+
+def by_shape(jobs: Sequence[Job]) -> dict[str, deque[Job]]:
+    """The jobs of each shape, in the order in which a lane that keeps it takes them."""
+    shapes: defaultdict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        shapes[job.shape].append(job)
+    return {shape: deque(sorted(alike, key=lambda job: job.turn(kept=shape))) for shape, alike in shapes.items()}
+
+
+def taken(waiting: dict[str, deque[Job]], *, kept: str, under_way: Collection[str]) -> Job:
+    """The job that a lane takes next, out of `waiting`."""
+    shape = kept if kept in waiting else min(waiting, key=lambda shape: waiting[shape][0].turn(under_way=under_way))
+    job = waiting[shape].popleft()
+    if not waiting[shape]:
+        del waiting[shape]
+    return job
 
 
 def largest_proposals(found: Plan) -> dict[int, Entry]:
@@ -181,7 +213,3 @@ def _rung_s(spec: SweepSpec, measured: Measured) -> float:
 
 def _flops(entry: Entry) -> int:
     return training_flops(entry.trial, images=entry.images)
-
-
-def _longest_first(job: Job) -> tuple[int, int, int]:
-    return -_flops(job.entry), job.entry.seed, job.entry.position

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jit_sweep.home import Locations
 from jit_sweep.ledger.records import EntryRow
-from jit_sweep.spec.sweep import FileData, SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
 from trainables.assignment import Assignment
 
 
@@ -25,14 +25,14 @@ class TrialSettings:
 
 def settings_of(spec: SweepSpec, locations: Locations) -> TrialSettings:
     """What a sweep file says to all of its trials."""
-    data, resources = spec.data, spec.resources
+    resources = spec.resources
     return TrialSettings(
-        data=data.uri if isinstance(data, FileData) else data.name,
-        holdout=data.holdout if isinstance(data, FileData) else None,
+        data=spec.data.address,
+        holdout=spec.data.holdout,
         storage=locations.storage,
         rung_metric=spec.rung_metric,
         checkpoint_interval_s=resources.checkpoint_interval_s,
-        memory_bytes=round(resources.memory_gib * 2**30) if resources.memory_gib else None,
+        memory_bytes=resources.memory_bytes,
         micro_batch=resources.micro_batch,
         activation_checkpointing=resources.activation_checkpointing,
     )

@@ -15,7 +15,6 @@ from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jit_sweep.budget.guard import BudgetGuard
-from jit_sweep.budget.spending import SpeedShape
 from jit_sweep.errors import UserError
 from jit_sweep.executor import placement_groups
 from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
@@ -32,6 +31,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
 from jit_sweep.plan.planner import Plan
 from jit_sweep.schedulers.decide import Decider
+from trainables.config.shape import SpeedShape
 
 _log = logging.getLogger(__name__)
 FINISH_S = 10.0

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jit_sweep.budget.spending import SpeedShape
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.home import Locations
@@ -17,6 +16,7 @@ from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.planner import Plan, proposals
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.tracking.mirror import MirrorThread
+from trainables.config.shape import SpeedShape
 
 MIRROR_CLOSE_S = 60.0
 INTERRUPTED_CLOSE_S = 3.0

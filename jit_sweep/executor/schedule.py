@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState
+from jit_sweep.plan.order import turn
 
 
 class Target(NamedTuple):
@@ -59,7 +60,7 @@ class Now:
     alone: bool = False
     """Whether what is in flight must have nothing beside it."""
     shape: str = ""
-    """Of the trial that a lane has ended last: that lane need not build or compile anything for another one."""
+    """Of the trial that a lane has ended last: what that lane keeps."""
     searched: Collection[int] = ()
     """Stages whose searches have proposed all that they will."""
 
@@ -67,8 +68,7 @@ class Now:
 def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], now: Now) -> Step:
     """A stage starts when the one before has ended; `proposals` says how many trials each search brings.
 
-    Within a stage, what has been begun goes first, the furthest before the others; then trials of the shape that a lane
-    stands ready for; then the longest, so that the lanes end together.
+    Within a stage, what has been begun goes first, the furthest before the others; then as `jit_sweep.plan.order.turn` says.
     """
     for stage in range(stages):
         step = _within(stage, [row for row in rows if row.stage == stage], proposals=proposals.get(stage, 0), now=now)
@@ -84,7 +84,8 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
     if now.in_flight and now.alone:
         ready = []
     if ready:
-        first = min(ready, key=lambda row: _order(row, now.shape))
+        shapes = {row.shape for row in rows if target_of(row) in now.in_flight}
+        first = min(ready, key=lambda row: _order(row, kept=now.shape, under_way=shapes))
         return Start(target_of(first), first)
     if any(row.alone for row in waiting) and now.in_flight:
         return Wait()  # what must run alone would never find the cluster empty
@@ -106,7 +107,8 @@ def _under_way(row: EntryRow, now: Now) -> bool:
     return row.state is EntryState.RUNNING or (target_of(row) in now.in_flight and row.state not in SETTLED)
 
 
-def _order(row: EntryRow, shape: str) -> tuple[int, bool, int, int, int]:
-    done = row.attempt.images if row.attempt is not None else 0
-    other = bool(shape) and row.shape != shape
-    return -done, other, -row.training_flops, row.seed, row.position
+def _order(row: EntryRow, *, kept: str, under_way: Collection[str]) -> tuple[int, Any]:
+    """Sorts what has been begun before the rest, the furthest first."""
+    begun = row.attempt.images if row.attempt is not None else 0
+    flops, seed, position = row.training_flops, row.seed, row.position
+    return -begun, turn(row.shape, kept=kept, under_way=under_way, flops=flops, seed=seed, position=position)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import training_flops
 
@@ -182,11 +183,9 @@ class EntryRow:
         return training_flops(self.trial, images=self.images)
 
     @cached_property
-    def shape(self) -> str:
-        """What two trials share that a lane can train without building or compiling anything anew."""
-        trial = self.trial
-        parts = (trial.model, trial.batch_size, trial.precision, trial.attention, trial.compile)
-        return "|".join(str(part) for part in parts)
+    def shape(self) -> StepShape:
+        """What a lane that has trained it keeps for the next trial of this shape; empty where that is nothing."""
+        return lane_shape(self.trial)
 
     def serves(self, attempt: AttemptRow) -> bool:
         """Whether this attempt is made for it now."""

@@ -1,12 +1,9 @@
-"""The files of a registered model: copied out of the registry, and read back into a network."""
+"""The files of a registered model, and the network they are read back into."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jit_sweep.errors import UserError
-from jit_sweep.tracking.registry import load
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen
 from trainables.config.trial import TrialConfig
@@ -26,21 +23,6 @@ class ModelFolderConfig(Frozen):
 
     trial: TrialConfig
     evaluation: EvaluationConfig
-
-
-def export(model: str, folder: Path, *, tracking_uri: str) -> list[str]:
-    """Copy the champion's files into an empty or new folder; returns their names. UserError: no champion, or not empty."""
-    require_new(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-            files = sorted(load(model, tracking_uri=tracking_uri, folder=Path(temporary)).iterdir())
-            folder.mkdir(exist_ok=True)
-            for file in files:
-                os.replace(file, folder / file.name)
-    except OSError as error:
-        raise UserError(f"the folder to export to must be writable, got {folder} ({error.strerror}); give another") from None
-    return [file.name for file in files]
 
 
 def require_new(folder: Path) -> None:

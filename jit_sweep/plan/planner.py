@@ -12,7 +12,7 @@ from jit_sweep.plan.rungs import rungs_of
 from jit_sweep.spec.read import explain
 from jit_sweep.spec.schedulers import Ladder, NoScheduler
 from jit_sweep.spec.stages import Grid, GridStage, Range, SearchSpec, SearchStage
-from jit_sweep.spec.sweep import FileData, SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import AxisValue, Cell, arm_label, put
 from search_spaces.quantities import excess
 from trainables.config.evaluation import EvaluationConfig
@@ -233,9 +233,7 @@ def combinations(axes: Mapping[str, Any]) -> Iterator[dict[str, AxisValue]]:
 
 def _described(spec: SweepSpec, *, source: str) -> DataDescription:
     try:
-        if isinstance(spec.data, FileData):
-            return describe(spec.data.uri, holdout=spec.data.holdout)
-        return describe(spec.data.name, holdout=None)
+        return describe(spec.data.address, holdout=spec.data.holdout)
     except (OSError, ValueError) as error:
         raise UserError(f"{source}: data: {error}") from None
 

@@ -1,13 +1,14 @@
 """The sweep file: what a user asks for. Frozen, unknown keys forbidden, free of torch and Ray."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from jit_sweep.redact import redact
+from jit_sweep.spec.data import DataSpec
 from jit_sweep.spec.schedulers import NoScheduler, SchedulerSpec
-from jit_sweep.spec.stages import GridStage, SearchStage, Stage, key_of
+from jit_sweep.spec.stages import GridStage, SearchStage, Stage
+from jit_sweep.spec.uri import Uri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -23,40 +24,6 @@ def _sweep_name(name: str) -> str:
     if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError(f"`name` must be {NAME_RULE}, got {name!r}")
     return name
-
-
-def _without_password(uri: str) -> str:
-    if redact(uri) != uri:
-        raise ValueError(
-            "a URI must not carry a password; put credentials into the environment (PGPASSWORD, AWS_SECRET_ACCESS_KEY)"
-        )
-    return uri
-
-
-Uri = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
-
-
-class PackagedData(Frozen):
-    """A data set that comes with the program."""
-
-    name: Literal["emoji32"]
-    """The data set's name: real images of 32 px that ship with the program."""
-    flip: bool = True
-    """Mirror each image left to right with probability one half."""
-
-
-class FileData(Frozen):
-    """An .npz file: `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
-
-    uri: Uri
-    """Path or URI of the file."""
-    holdout: PositiveInt | None = None
-    """Images to hold out where the file brings no `heldout` list."""
-    flip: bool = True
-    """Mirror each image left to right with probability one half."""
-
-
-DataSpec = Annotated[Annotated[PackagedData, Tag("name")] | Annotated[FileData, Tag("uri")], key_of("name", "uri")]
 
 
 class Baseline(Frozen):
@@ -147,6 +114,11 @@ class Resources(Frozen):
     """Most seconds of training that a lost worker costs."""
     stall_s: PositiveFloat = 900.0
     """A trial without an update, or a step of its evaluation, for this long counts as stalled."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory_gib` in bytes."""
+        return None if self.memory_gib is None else round(self.memory_gib * 2**30)
 
     @model_validator(mode="after")
     def a_part_of_a_gpu_has_its_memory_named(self) -> Self:

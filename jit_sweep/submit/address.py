@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from jit_sweep.errors import UserError
 from jit_sweep.home import LOCATIONS
 from jit_sweep.redact import redact
-from jit_sweep.spec.sweep import FileData, SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def is_loopback(host: str) -> bool:
 def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
     """Refuse every place that workers on other machines cannot reach. UserError: all of them, each by name."""
     faults = [fault for key in LOCATIONS if (fault := _fault(key, getattr(spec, key)))]
-    if isinstance(spec.data, FileData) and (fault := _fault("data.uri", spec.data.uri)):
+    if not spec.data.is_shipped and (fault := _fault("data.uri", spec.data.address)):
         faults.append(fault)
     if faults:
         lead = f"{cluster} is not this machine, so its workers must be able to reach every place the sweep names:"

@@ -11,7 +11,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.support.cli import environment
-from tests.support.ray_head import free_ports
+from tests.support.ports import free_ports
 
 READY_S = 90.0
 

@@ -16,7 +16,6 @@ from jit_sweep.plan.planner import Entry, Plan, plan
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Race, Racer, Seed
 from jit_sweep.spec.read import read_spec
-from jit_sweep.spec.sweep import FileData
 from trainables.assignment import Assignment
 from trainables.report import Rung
 from trainables.storage.checkpoint import Store
@@ -88,13 +87,12 @@ class Reference:
         torch.set_num_threads(THREADS)
         rungs = tuple(rung for rung in entry.rungs if rung <= images)
         data = self.plan.spec.data
-        assert isinstance(data, FileData)
         assignment = Assignment(
             trial=entry.trial,
             images=images,
             evaluations=(),
             rungs=rungs,
-            data=data.uri,
+            data=data.address,
             holdout=data.holdout,
             storage=str(self.folder / str(images)),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import jit_sweep, rows_of
-from tests.support.ray_head import free_ports
+from tests.support.ports import free_ports
 from tests.support.sweep_files import write_sweep
 
 

@@ -11,7 +11,8 @@ import pytest
 from jit_sweep.errors import UserError
 from jit_sweep.submit import ray_jobs
 from jit_sweep.submit.address import Address
-from tests.support.ray_head import Head, free_ports, running_head
+from tests.support.ports import free_ports
+from tests.support.ray_head import Head, running_head
 from tests.support.sweep_files import write_sweep
 
 ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from jit_sweep.budget.spending import shape_of
 from jit_sweep.errors import UserError
 from jit_sweep.estimate.measure import (
     MEASURE,
@@ -41,6 +40,7 @@ from tests.support.sweep_files import tiny_sweep, write_sweep
 from tests.support.trials import lively, small_trial
 from tests.test_layers import loaded_by
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.shape import speed_shape
 from trainables.data import open_images
 from trainables.diffusion.sampler import sample
 from trainables.training.learner import Learner
@@ -309,7 +309,7 @@ def test_probes_tell_budgets_the_speed_of_a_whole_trial(measured_home: Path) -> 
     found = of()
     [row] = MeasurementCache(home_at(measured_home)).all().values()
     known = speeds_here(found.spec, home_at(measured_home))
-    assert known == {shape_of(found.entries[0].trial): row.measured.images_per_second}
+    assert known == {speed_shape(found.entries[0].trial): row.measured.images_per_second}
     gpu = of(resources={"gpus": 1}).spec
     if machine_has_no_gpu():
         assert speeds_here(gpu, home_at(measured_home)) == {}

@@ -15,16 +15,15 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.models import model_folder
 from jit_sweep.models import promote as promotion
+from jit_sweep.models.export import export
 from jit_sweep.plan.planner import Entry
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import PREVIOUS, load
 from tests.support.ledger import IMAGES, OBJECTIVE, Desk, planned
-from tests.support.mlflow import MlflowStore, empty_mlflow, store
+from tests.support.mlflow import MlflowStore
 from trainables.networks.jit import build
 from trainables.storage.checkpoint import Store
 from trainables.training.ema import Averages
-
-__all__ = ["empty_mlflow", "store"]
 
 X = {"prediction": "x"}
 V = {"prediction": "v"}
@@ -264,7 +263,7 @@ def test_an_export_is_the_champion_s_files(desk: Desk, store: MlflowStore, check
     train_arm(desk, X, [1.0, 2.0], checkpoints)
     promote(desk, store, checkpoints)
     target = tmp_path / "new" / "model"
-    names = model_folder.export("demo", target, tracking_uri=store.uri)
+    names = export("demo", target, tracking_uri=store.uri)
     assert names == ["config.json", "lineage.json", "model.safetensors", "scores.json"]
     assert sorted(file.name for file in target.iterdir()) == names
     assert [file.name for file in target.parent.iterdir()] == ["model"]
@@ -277,9 +276,9 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half_made(
     full.mkdir()
     (full / "mine.txt").touch()
     with pytest.raises(UserError, match="new or empty"):
-        model_folder.export("demo", full, tracking_uri=store.uri)
+        export("demo", full, tracking_uri=store.uri)
     with pytest.raises(UserError, match="no model"):
-        model_folder.export("demo", tmp_path / "made", tracking_uri=store.uri)
+        export("demo", tmp_path / "made", tracking_uri=store.uri)
     assert not (tmp_path / "made").exists()
 
 

@@ -19,13 +19,11 @@ from jit_sweep.models.retention import QUIET_S, Collected, apply_retention, coll
 from jit_sweep.plan.planner import Entry
 from tests.support.cli import jit_sweep
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, Desk, ended, planned
-from tests.support.mlflow import MlflowStore, empty_mlflow, store
+from tests.support.mlflow import MlflowStore
 from trainables.config.trial import Parent
 from trainables.networks.jit import build
 from trainables.storage.checkpoint import Commit, Store
 from trainables.training.ema import Averages
-
-__all__ = ["empty_mlflow", "store"]
 
 
 @pytest.fixture

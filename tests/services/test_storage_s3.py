@@ -19,12 +19,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from fsspec.asyn import get_loop
 from s3fs.errors import translate_boto_error
 
-from tests.support.s3 import BUCKET, S3Server, running_s3, s3
+from tests.support.s3 import BUCKET, S3Server
 from trainables.storage.checkpoint import Commit, Store
 from trainables.storage.folder import Folder, open_file
 from trainables.storage.remote import Patience, passes, precondition_failed
-
-__all__ = ["running_s3", "s3"]
 
 TRIAL = "0123456789ab"
 SHORT = Patience(base_s=0.5, tries=2, pause_s=0.1)

@@ -15,10 +15,8 @@ from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, SweepState
 from jit_sweep.tracking import check, links, translation
 from jit_sweep.tracking.mirror import PAGE_EVENTS, Mirror, MirrorThread
 from tests.support.ledger import BOB, OBJECTIVE, Desk, ended, planned, scored
-from tests.support.mlflow import MlflowStore, empty_mlflow, store
+from tests.support.mlflow import MlflowStore
 from trainables.report import Committed, Phase, Progress, Rung
-
-__all__ = ["empty_mlflow", "store"]
 
 X = {"patch_size": 16, "prediction": "x"}
 V = {"patch_size": 16, "prediction": "v"}

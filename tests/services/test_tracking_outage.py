@@ -23,10 +23,9 @@ from jit_sweep.tracking import server
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from jit_sweep.tracking.runs import CURSOR
 from tests.support.ledger import OBJECTIVE, Desk, ended, planned, scored
-from tests.support.mlflow import MlflowStore, empty_mlflow, store
+from tests.support.mlflow import MlflowStore
 from trainables.report import Progress, Report, Rung
 
-__all__ = ["empty_mlflow", "store"]
 X, V = planned(arm={"prediction": "x"}), planned(arm={"prediction": "v"}, position=1)
 PAGE_EVENTS = 8
 WAIT_S = 120.0

@@ -24,9 +24,7 @@ from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from jit_sweep.tracking.registry import Registry, load
 from jit_sweep.tracking.translation import variant
 from tests.support.ledger import BOB, OBJECTIVE, Desk, planned
-from tests.support.mlflow import MlflowStore, empty_mlflow, store
-
-__all__ = ["empty_mlflow", "store"]
+from tests.support.mlflow import MlflowStore
 
 COMMAND = """
 import json, sys

@@ -3,12 +3,11 @@
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import psutil
+
+from tests.support.ports import free_ports
 
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 20.0
@@ -80,15 +81,6 @@ def running_head(*, cpus: int = 2, token: bool = True, ip: str = "127.0.0.1", **
             yield head
         finally:
             _end(head, process)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _start(

@@ -7,7 +7,6 @@ outlives `kill -9`.
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,12 +14,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import s3fs
+
+from tests.support.ports import free_ports
 
 START_S = 60.0
 ACCESS_KEY, SECRET_KEY = "jit-sweep-tests", "not-a-secret"
@@ -104,7 +105,7 @@ def s3_server() -> Iterator[S3Server]:
     """A running server that ends with the block, with the bucket `BUCKET` in it."""
     # A socket's path is limited to about 100 bytes, so pytest's deep folders cannot hold it.
     folder = Path(tempfile.mkdtemp(prefix="jit-s3-"))
-    server = S3Server(folder, _free_ports())
+    server = S3Server(folder, _ports())
     try:
         server.start()
         yield server
@@ -133,8 +134,7 @@ def s3(running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serv
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-def _free_ports() -> dict[str, int]:
+def _ports() -> dict[str, int]:
     """A port of its own for every part, free a moment ago."""
-    with ExitStack() as held:
-        names = [part + kind for part in PARTS for kind in ("", ".grpc")]
-        return {name: held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
+    names = [part + kind for part in PARTS for kind in ("", ".grpc")]
+    return dict(zip(names, free_ports(len(names)), strict=True))

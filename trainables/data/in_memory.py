@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data.readers.npz import read_arrays
+from trainables.data.arrays import Arrays
 
 Indices = NDArray[np.int64]
 
@@ -26,9 +26,8 @@ class ArrayImages:
     fingerprint: str
 
     @classmethod
-    def opened(cls, uri: str, *, holdout: int | None = None) -> Self:
-        """Read a packaged set by name, or an .npz file by path or URI; ValueError where it does not fit."""
-        arrays = read_arrays(uri, holdout=holdout)
+    def of(cls, arrays: Arrays) -> Self:
+        """The same images, channels first."""
         pixels = torch.from_numpy(arrays.images).permute(0, 3, 1, 2).contiguous()
         return cls(pixels=pixels, classes=torch.from_numpy(arrays.labels), heldout=arrays.heldout, fingerprint=arrays.digest)
 

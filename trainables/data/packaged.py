@@ -16,8 +16,6 @@ class PackagedSet(Frozen):
     image_size: int
     channels: int
     class_names: tuple[str, ...]
-    class_counts: tuple[int, ...]
-    """Images of each class, both splits together."""
     train_count: int
     heldout_count: int
     heldout: tuple[int, ...]
@@ -35,7 +33,6 @@ def names() -> list[str]:
 
 
 @functools.cache
-def record(name: str) -> PackagedSet | None:
-    """The record of a packaged set, or None where there is no set of this name."""
-    path = _FOLDER / f"{name}.json"
-    return PackagedSet.model_validate_json(path.read_bytes()) if name in names() else None
+def record(name: str) -> PackagedSet:
+    """The record of a packaged set, one of `names()`."""
+    return PackagedSet.model_validate_json((_FOLDER / f"{name}.json").read_bytes())

@@ -1,12 +1,13 @@
 """The differentiated part of an update: forward pass and loss of a micro-batch, eager or compiled."""
 
 import shutil
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from trainables.config.fields import content_hash
+from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.maths import loss, noisy
 from trainables.networks.initial import initialise
@@ -14,7 +15,8 @@ from trainables.networks.jit import JiT
 from trainables.training.batches import Batch
 
 MOST_SHAPES = 2
-"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache."""
+"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache. A
+lane gets the trials of one shape after the other, so that it compiles each shape once."""
 MOST_COMPILATIONS = 256
 """Of one process; torch's own limit of 8 would end a long sweep in eager mode."""
 
@@ -61,7 +63,8 @@ class CompiledStep:
         return losses
 
 
-_steps: dict[str, CompiledStep] = {}
+_steps: OrderedDict[StepShape, CompiledStep] = OrderedDict()
+"""The latest used stands last."""
 
 
 def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
@@ -75,30 +78,19 @@ def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
     _check_compiler(trial.device)
     torch._dynamo.config.recompile_limit = MOST_COMPILATIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    shape = shape_of(trial)
-    step = _steps.pop(shape, None) or CompiledStep(trial)
-    _steps[shape] = step  # the latest stands last
+    shape = step_shape(trial)
+    if shape not in _steps:
+        _steps[shape] = CompiledStep(trial)
+    _steps.move_to_end(shape)
     while len(_steps) > MOST_SHAPES:
-        del _steps[next(iter(_steps))]
-    step.begin(trial)
-    return step
+        _steps.popitem(last=False)
+    _steps[shape].begin(trial)
+    return _steps[shape]
 
 
 def _check_compiler(device: str) -> None:
     if device == "cpu" and not any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++")):
         raise ValueError("`compile` needs a C++ compiler on a CPU, got none on PATH; install g++, or set compile: false")
-
-
-def shape_of(trial: TrialConfig) -> str:
-    """Hash of what a compiled step depends on: everything but numbers that enter as tensors or not at all."""
-    inputs = {"digest", "flip", "t_sampling", "t_eps_train", "noise_scale", "label_drop"}
-    parts = {
-        "data": trial.data.model_dump(exclude=inputs),
-        "model": trial.model.model_dump(),
-        "diffusion": trial.diffusion.model_dump(exclude=inputs),
-        "run": trial.model_dump(include={"precision", "attention", "device"}),
-    }
-    return content_hash(parts)
 
 
 def image_losses(network: JiT, x: Tensor, e: Tensor, t: Tensor, y: Tensor, t_eps: float | Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from jit_sweep.budget.spending import Need, Spent, is_over, need, refusal, reserved, shape_of, speeds, spent
+from jit_sweep.budget.spending import Need, Spent, is_over, need, refusal, reserved, speeds, spent
 from jit_sweep.spec.sweep import Budget
 from tests.support.attempts import attempt, done
 from tests.support.ledger import trial
+from trainables.config.shape import speed_shape
 
 FAST, SLOW = trial(patch_size=16), trial(patch_size=4)
 TRIALS = {"fast": FAST, "slow": SLOW}
@@ -59,21 +60,21 @@ def test_trials_that_began_count_once_however_often_they_were_tried() -> None:
 
 def test_the_speed_of_a_shape_is_that_of_its_whole_attempts_and_else_what_is_reported() -> None:
     whole = done("fast", ended_at=96.0, images_per_second=50.0)
-    assert speeds([whole], trials=TRIALS) == {shape_of(FAST): 10.0}
+    assert speeds([whole], trials=TRIALS) == {speed_shape(FAST): 10.0}
     under_way = [attempt("slow", images_per_second=3.0), attempt("slow", 2, images_per_second=5.0)]
-    assert speeds([whole, *under_way], trials=TRIALS) == {shape_of(FAST): 10.0, shape_of(SLOW): 4.0}
+    assert speeds([whole, *under_way], trials=TRIALS) == {speed_shape(FAST): 10.0, speed_shape(SLOW): 4.0}
     assert speeds([attempt("slow")], trials=TRIALS) == {}
 
 
 def test_seeds_and_predictions_share_a_speed_and_patch_sizes_and_precisions_do_not() -> None:
-    assert shape_of(trial(seed=3, prediction="v")) == shape_of(FAST)
-    assert shape_of(SLOW) != shape_of(FAST)
-    assert shape_of(FAST.model_copy(update={"precision": "fp32"})) != shape_of(FAST)
+    assert speed_shape(trial(seed=3, prediction="v")) == speed_shape(FAST)
+    assert speed_shape(SLOW) != speed_shape(FAST)
+    assert speed_shape(FAST.model_copy(update={"precision": "fp32"})) != speed_shape(FAST)
 
 
 def test_running_trials_reserve_what_they_need_to_their_ends() -> None:
     running = [attempt("fast", images=240), attempt("slow", images=480), attempt("fast", 2, sweep="theirs")]
-    known = {shape_of(FAST): 1.0, shape_of(SLOW): 0.5}
+    known = {speed_shape(FAST): 1.0, speed_shape(SLOW): 0.5}
     ended = [done("fast", 3, ended_at=1.0), attempt("slow", 2, images=96, outcome="failed", ended_at=1.0)]
     found = reserved("mine", [*running, *ended], trials=TRIALS, speeds=known, devices=2)
     assert found == Need(720 + 480, 2 * (720 + 960) / 3600, 960 / 3600)

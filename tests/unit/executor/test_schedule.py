@@ -16,7 +16,8 @@ DATA = DataConfig(digest="0", image_size=32, num_classes=9)
 
 
 def row(seed: int, state: str = "waiting", *, stage: int = 0, patch_size: int = 16, **more: Any) -> EntryRow:
-    trial = TrialConfig.model_validate({**preset(f"jit-tiny/{patch_size}").model_dump(), "data": DATA, "seed": seed})
+    recipe = preset(f"jit-tiny/{patch_size}").model_dump()
+    trial = TrialConfig.model_validate({**recipe, "data": DATA, "seed": seed, "compile": True})
     return EntryRow(
         sweep="s",
         key=f"{stage}:{trial.id}",

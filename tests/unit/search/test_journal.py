@@ -1,6 +1,5 @@
 """The Optuna journal of a sweep: what the ledger has, read back by Optuna itself."""
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,11 +178,10 @@ def test_the_command_needs_either_a_folder_or_a_journal(tmp_path: Path, folder: 
         export("mine", folder, optuna=file, home_folder=tmp_path)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("optuna_dashboard") is None, reason="optuna-dashboard is not installed")
 def test_optuna_dashboard_opens_the_file(desk: Desk, tmp_path: Path) -> None:
-    from optuna_dashboard._storage_url import get_storage
+    dashboard_storage = pytest.importorskip("optuna_dashboard._storage_url")
 
     file = tmp_path / "mine.journal"
     export_journal(desk.reader, "mine", file)
-    opened = get_storage(str(file))
+    opened = dashboard_storage.get_storage(str(file))
     assert [study.study_name for study in opened.get_all_studies()] == ["mine/0", "mine/1", "mine/2"]

@@ -1,1 +1,1 @@
-"""One reader a file format; each yields an image set."""
+"""One reader a kind of address; each yields an image set. `registry` lists them."""

@@ -1,141 +1,34 @@
 """An .npz file of images: `images` [N, S, S, 3 or 1] uint8; optional `labels` [N], `heldout` [K], `class_names` [C]."""
 
-import hashlib
-import zipfile
-import zlib
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from trainables.data.description import DataDescription
+from trainables.data.image_set import ImageSet
 
-from trainables.data import packaged
-from trainables.data.description import DataDescription, refuse_other_holdout
-from trainables.data.split import heldout_indices
-from trainables.storage.folder import open_file
-
-_DIGEST_DIGITS = 16
+if TYPE_CHECKING:
+    from trainables.data.arrays import Arrays
 
 
-@dataclass(frozen=True)
-class Arrays:
-    """An image set as it lies in memory, every rule checked."""
+class NpzReader:
+    """Files by path or URI, read whole into memory."""
 
-    images: NDArray[np.uint8]
-    """[N, S, S, C]."""
-    labels: NDArray[np.int64]
-    """[N], in 0..len(class_names) - 1; all 0 for a set without labels."""
-    class_names: tuple[str, ...]
-    heldout: NDArray[np.int64]
-    """[K] indices, rising."""
+    def reads(self, uri: str) -> bool:
+        """Every address: what lies there, and whether it is readable, is said by its refusals."""
+        return True
 
-    @property
-    def digest(self) -> str:
-        """Content hash of the images, labels and held-out list; equal for equal content in any file."""
-        content = hashlib.sha256(repr(self.images.shape).encode())
-        for array in (self.images, self.labels.astype("<i8"), self.heldout.astype("<i8")):
-            content.update(array.tobytes())
-        return content.hexdigest()[:_DIGEST_DIGITS]
+    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+        return _arrays(uri, holdout=holdout).description(uri)
 
-    def description(self, uri: str) -> DataDescription:
-        """The facts about this set, under the address it was read from."""
-        return DataDescription(
-            uri=uri,
-            digest=self.digest,
-            image_size=self.images.shape[1],
-            channels=self.images.shape[3],
-            num_classes=len(self.class_names),
-            class_names=self.class_names,
-            train_count=len(self.images) - len(self.heldout),
-            heldout_count=len(self.heldout),
-        )
+    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+        # Here and not at the top: it starts torch, and describing does without.
+        from trainables.data.in_memory import ArrayImages
+
+        return ArrayImages.of(_arrays(uri, holdout=holdout))
 
 
-def read_arrays(uri: str, *, holdout: int | None = None) -> Arrays:
-    """Read a packaged set by name, or an .npz file by path or URI.
+def _arrays(uri: str, *, holdout: int | None) -> "Arrays":
+    # Here and not at the top: they start numpy, which the registry of readers does without.
+    from trainables.data.arrays import checked_arrays
+    from trainables.data.npz_file import npz_members
 
-    Without a `heldout` list in the file, `holdout` images are split off. Raises ValueError with rule, value and remedy.
-    """
-    record = packaged.record(uri)
-    members = _members(str(record.arrays) if record else uri)
-    if record:
-        members["heldout"] = np.array(record.heldout, dtype=np.int64)
-    images = _checked_images(members, uri)
-    labels, class_names = _checked_labels(members, len(images), uri)
-    if "heldout" in members:
-        heldout = _checked_heldout(members["heldout"], len(images), uri)
-        refuse_other_holdout(uri, listed=len(heldout), holdout=holdout)
-    else:
-        heldout = _split_off(images, labels, holdout=holdout, uri=uri)
-    return Arrays(images=images, labels=labels, class_names=class_names, heldout=heldout)
-
-
-def _members(address: str) -> dict[str, NDArray[np.generic]]:
-    try:
-        with open_file(address) as file, np.load(file, allow_pickle=False) as archive:
-            wanted = ("images", "labels", "heldout", "class_names")
-            return {name: archive[name] for name in wanted if name in archive}
-    except FileNotFoundError as error:
-        known = ", ".join(packaged.names())
-        rule = f"`data` must be a packaged set ({known}) or the path or URI of an .npz file"
-        raise ValueError(f"{rule}, got {address}, where there is no file; check the spelling") from error
-    except (ImportError, OSError) as error:
-        raise ValueError(
-            f"`data` must be reachable, got {address}: {error}; check the address and your access to it"
-        ) from error
-    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        rule = "`data` must be a readable .npz file (numpy.savez, no pickled objects)"
-        raise ValueError(f"{rule}, got {address}: {error}; write it again") from error
-
-
-def _checked_images(members: dict[str, NDArray[np.generic]], uri: str) -> NDArray[np.uint8]:
-    if "images" not in members:
-        rule = "an image file must hold an array `images`"
-        raise ValueError(f"{rule}, got {', '.join(members) or 'none of the known arrays'} in {uri}; add it")
-    images = members["images"]
-    square = images.ndim == 4 and images.shape[1] == images.shape[2] > 0 and images.shape[3] in (1, 3) and len(images)
-    if images.dtype != np.uint8 or not square:
-        rule = "`images` must be uint8 of shape [N, S, S, 3] or [N, S, S, 1]"
-        remedy = "crop to squares, put channels last and round to 0..255"
-        raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)} in {uri}; {remedy}")
-    return np.ascontiguousarray(images, dtype=np.uint8)
-
-
-def _checked_labels(members: dict[str, NDArray[np.generic]], count: int, uri: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    if "labels" not in members:
-        return np.zeros(count, dtype=np.int64), ("all",)
-    labels = members["labels"]
-    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
-        rule = f"`labels` must be integers of shape [{count}], one an image"
-        raise ValueError(f"{rule}, got {labels.dtype} {list(labels.shape)} in {uri}; leave them out for one class")
-    numbers = labels.astype(np.int64)
-    if "class_names" in members:
-        class_names = tuple(str(name) for name in members["class_names"].ravel())
-    else:
-        class_names = tuple(f"class {label}" for label in range(len(np.unique(numbers))))
-    if not 0 <= numbers.min() <= numbers.max() < len(class_names):
-        rule = f"`labels` must lie in 0..{len(class_names) - 1}"
-        remedy = "number the classes from 0 without gaps, or name every class in `class_names`"
-        raise ValueError(f"{rule}, got {numbers.min()}..{numbers.max()} in {uri}; {remedy}")
-    return numbers, class_names
-
-
-def _checked_heldout(listed: NDArray[np.generic], count: int, uri: str) -> NDArray[np.int64]:
-    rule = f"`heldout` must list different image indices in 0..{count - 1}, at least 2, and leave at least 2 for training"
-    if listed.ndim != 1 or not np.issubdtype(listed.dtype, np.integer):
-        raise ValueError(f"{rule}, got {listed.dtype} {list(listed.shape)} in {uri}; write integers of shape [K]")
-    heldout = np.unique(listed.astype(np.int64))
-    if len(heldout) != len(listed):
-        raise ValueError(f"{rule}, got {len(listed) - len(heldout)} repeated in {uri}; list each once")
-    if not 2 <= len(heldout) <= count - 2:
-        raise ValueError(f"{rule}, got {len(heldout)} of {count} in {uri}; list another number")
-    if heldout[0] < 0 or heldout[-1] >= count:
-        raise ValueError(f"{rule}, got {heldout[0]}..{heldout[-1]} in {uri}; count from 0")
-    return heldout
-
-
-def _split_off(images: NDArray[np.uint8], labels: NDArray[np.int64], *, holdout: int | None, uri: str) -> NDArray[np.int64]:
-    if holdout is None:
-        rule = "a file without a `heldout` list needs `holdout`, the number of images to split off"
-        remedy = f"try {min(384, max(2, len(images) // 5))} or store a list"
-        raise ValueError(f"{rule}, got none for {uri} with {len(images)} images; {remedy}")
-    return heldout_indices(images, labels, count=holdout)
+    return checked_arrays(npz_members(uri), uri, holdout=holdout)

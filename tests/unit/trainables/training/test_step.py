@@ -8,11 +8,12 @@ from torch._dynamo.utils import counters
 
 from tests.support.trials import small_model, small_trial
 from tests.unit.trainables.training.test_learner import IMAGES, same, weights
+from trainables.config.shape import step_shape
 from trainables.config.trial import TrialConfig
 from trainables.training import step
 from trainables.training.batches import Batches
 from trainables.training.learner import Learner
-from trainables.training.step import CompiledStep, shape_of, step_of
+from trainables.training.step import CompiledStep, step_of
 from trainables.training.workers import Workers
 
 pytestmark = [
@@ -69,8 +70,8 @@ def test_a_step_that_would_be_compiled_again_raises_instead_of_going_on_in_eager
 def test_what_a_compiled_step_depends_on_is_the_shape_the_cell_and_how_it_is_computed() -> None:
     alike = [trial(seed=4), trial(ema=()), trial(diffusion={"noise_scale": 2.0, "t_eps_train": 0.0, "label_drop": 0.5})]
     other = [trial(precision="bf16"), trial(attention="fp32"), trial(diffusion={"prediction": "x", "loss": "x"})]
-    assert {shape_of(each) for each in alike} == {shape_of(trial())}
-    assert len({shape_of(each) for each in [trial(), *other]}) == 4
+    assert {step_shape(each) for each in alike} == {step_shape(trial())}
+    assert len({step_shape(each) for each in [trial(), *other]}) == 4
 
 
 def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:

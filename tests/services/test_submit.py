@@ -23,7 +23,7 @@ from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.submit import cluster_versions, follow, ray_jobs, submit
 from jit_sweep.submit.address import Address, check_reachable, parsed_address
 from tests.support.paths import TOP
-from tests.support.ray_head import free_ports
+from tests.support.ports import free_ports
 from tests.support.sweep_files import tiny_sweep
 
 AWAY = Address(url="http://ray.example:8265", loopback=False)

@@ -1,0 +1,65 @@
+"""The kinds of data that a sweep file can name, each with what the program asks of any of them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Tag
+
+from jit_sweep.spec.stages import key_of
+from jit_sweep.spec.uri import Uri, located
+from trainables.config.fields import Frozen, PositiveInt
+
+
+class PackagedData(Frozen):
+    """A data set that comes with the program."""
+
+    name: Literal["emoji32"]
+    """The data set's name: real images of 32 px that ship with the program."""
+    flip: bool = True
+    """Mirror each image left to right with probability one half."""
+
+    @property
+    def address(self) -> str:
+        """What `trainables.data` opens it by."""
+        return self.name
+
+    @property
+    def holdout(self) -> int | None:
+        """Images to hold out: None, since the set brings its own list."""
+        return None
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether every node has it, wherever it runs."""
+        return True
+
+    def located(self) -> Self:
+        """With its relative path made absolute: it has none."""
+        return self
+
+
+class FileData(Frozen):
+    """An .npz file: `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
+
+    uri: Uri
+    """Path or URI of the file."""
+    holdout: PositiveInt | None = None
+    """Images to hold out where the file brings no `heldout` list."""
+    flip: bool = True
+    """Mirror each image left to right with probability one half."""
+
+    @property
+    def address(self) -> str:
+        """What `trainables.data` opens it by."""
+        return self.uri
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether every node has it: it lies where its URI says, which every node must reach."""
+        return False
+
+    def located(self) -> Self:
+        """With its relative path made absolute."""
+        return self.model_copy(update={"uri": located(self.uri)})
+
+
+DataSpec = Annotated[Annotated[PackagedData, Tag("name")] | Annotated[FileData, Tag("uri")], key_of("name", "uri")]

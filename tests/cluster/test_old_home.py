@@ -1,0 +1,110 @@
+"""A home that an older version has left: a ledger of schema 3, MLflow's database, checkpoints and a champion of commit ce5615d.
+
+Its sweep `ended` has a grid of two seeds, a search and a scheduler that compares weights without averaging; `begun` was
+interrupted on its way.
+"""
+
+import json
+import sqlite3
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jit_sweep.models.model_folder import load_network
+from tests.support.cli import jit_sweep
+from tests.support.paths import GOLDEN
+
+MADE_AT = "/tmp/jit-sweep-fixture-home"
+INTERRUPTED_AT = 3560
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where commands run: the old home is `.jit-sweep` in it, and its sweep files lie beside that."""
+    folder = tmp_path_factory.mktemp("old")
+    home = folder / ".jit-sweep"
+    with tarfile.open(GOLDEN / "home_ce5615d.tar.xz") as archive:
+        archive.extractall(home, filter="data")
+    for database in ("ledger.db", "mlflow.db"):
+        _move(home / database, to=str(home))
+    return folder
+
+
+def _move(database: Path, *, to: str) -> None:
+    """Name the home's new place wherever the database names the old one."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for column in [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]:
+                moved = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'
+                connection.execute(moved, (MADE_AT, to, MADE_AT))
+
+
+def run(folder: Path, sweep: str, **changes: Any) -> None:
+    """Run one of its sweeps to the end, with some keys changed."""
+    tree = yaml.safe_load((folder / ".jit-sweep" / "sweeps" / f"{sweep}.yaml").read_text())
+    file = folder / f"{sweep}.yaml"
+    file.write_text(yaml.safe_dump({**tree, **changes}))
+    done = jit_sweep("run", str(file), cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def printed(folder: Path, *arguments: str) -> dict[str, Any]:
+    done = jit_sweep(*arguments, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def expected(folder: Path, name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads((folder / ".jit-sweep" / "expected" / f"{name}.json").read_text())
+    return answer
+
+
+def stretches(folder: Path, sweep: str) -> list[tuple[str, int]]:
+    """Of each stretch of a sweep's training: what its weights came from, and the images that they had seen."""
+    with closing(sqlite3.connect(folder / ".jit-sweep" / "ledger.db")) as connection:
+        query = "SELECT data FROM event WHERE kind = 'phase' AND sweep = ? ORDER BY id"
+        reports = [json.loads(data) for (data,) in connection.execute(query, (sweep,))]
+    return [(report["start"], report["images"]) for report in reports]
+
+
+@pytest.fixture(scope="module")
+def upgraded(folder: Path) -> Path:
+    """The same after its ended sweep was run again, as it was."""
+    asked = jit_sweep("leaderboard", "ended", cwd=folder)
+    assert (asked.returncode, "`jit-sweep run` upgrades it" in asked.stderr) == (2, True)
+    before = stretches(folder, "ended")
+    run(folder, "ended")
+    assert stretches(folder, "ended") == before
+    return folder
+
+
+def test_a_sweep_that_has_ended_prints_what_it_printed(upgraded: Path) -> None:
+    assert printed(upgraded, "leaderboard", "ended") == expected(upgraded, "ended-leaderboard")
+    assert printed(upgraded, "status", "ended") == expected(upgraded, "ended-status")
+
+
+def test_its_champion_stays_and_loads(upgraded: Path) -> None:
+    row = printed(upgraded, "promote", "ended", "--name", "faces")["rows"][0]
+    assert (row["version"], row["changed"]) == (1, False)
+    assert jit_sweep("export", "faces", "faces", cwd=upgraded).returncode == 0
+    assert not load_network(upgraded / "faces").training
+
+
+def test_a_longer_budget_goes_on_from_its_checkpoints(upgraded: Path) -> None:
+    before = stretches(upgraded, "ended")
+    grid = {"grid": {"axes": {"prediction": ["x"]}, "seeds": 2}}
+    run(upgraded, "ended", budget={"images_per_trial": 32, "rungs": 2}, stages=[grid], scheduler={"kind": "none"})
+    assert stretches(upgraded, "ended")[len(before) :] == [("checkpoint", 16)] * 2
+
+
+def test_an_interrupted_sweep_goes_on_from_where_it_was(upgraded: Path) -> None:
+    run(upgraded, "begun")
+    assert stretches(upgraded, "begun") == [("seed", 0), ("checkpoint", INTERRUPTED_AT)]
+    [row] = printed(upgraded, "status", "begun")["rows"]
+    assert (row["state"], row["attempt"]) == ("done", 2)

@@ -1,0 +1,74 @@
+"""Every setting of a trial with another value, for tests that claim something of each."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from tests.support.trials import small_model, small_trial
+from trainables.config.trial import TrialConfig
+
+OTHERS: dict[str, Any] = {
+    "model.patch_size": 8,
+    "model.width": 32,
+    "model.depth": 3,
+    "model.heads": 4,
+    "model.embedding": {"kind": "linear"},
+    "model.norm": "layer",
+    "model.mlp": "gelu",
+    "model.mlp_ratio": 2.0,
+    "model.rope": False,
+    "model.qk_norm": False,
+    "model.position": "none",
+    "model.class_tokens": 3,
+    "model.class_tokens_start": 0,
+    "model.dropout": 0.5,
+    "model.output_skip": "linear",
+    "diffusion.prediction": "v",
+    "diffusion.loss": "x",
+    "diffusion.t_sampling": {"kind": "uniform"},
+    "diffusion.t_eps_train": 0.2,
+    "diffusion.noise_scale": 2.0,
+    "diffusion.label_drop": 0.5,
+    "optimiser": {"learning_rate": 1e-3, "grad_clip": 1.0, "schedule": {"kind": "cosine", "total_images": 64}},
+    "ema": [],
+    "batch_size": 8,
+    "precision": "bf16",
+    "attention": "fp32",
+    "compile": False,
+    "parent": {"trial": "0" * 12, "images": 8},
+    "data.digest": "another",
+    "data.image_size": 32,
+    "data.channels": 1,
+    "data.num_classes": 3,
+    "data.flip": False,
+    "seed": 1,
+    "device": "cuda",
+}
+"""By dotted name; a whole union where its kind is one setting of several."""
+
+
+def base_trial() -> TrialConfig:
+    """A tiny compiled trial that each of `OTHERS` changes."""
+    model = small_model(width=16, depth=4, heads=2, class_tokens=2, class_tokens_start=1)
+    return small_trial(model, compile=True)
+
+
+def changed(name: str) -> TrialConfig:
+    """The base with one setting at its other value."""
+    *above, last = name.split(".")
+    tree = base_trial().model_dump()
+    branch = tree
+    for part in above:
+        branch = branch[part]
+    branch[last] = OTHERS[name]
+    return TrialConfig.model_validate(tree)
+
+
+def settings(config: BaseModel, *, prefix: str = "") -> set[str]:
+    """Dotted names of a configuration's settings; what is a union or a list of variants is one setting."""
+    names: set[str] = set()
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        inside = isinstance(value, BaseModel) and "kind" not in type(value).model_fields and name != "optimiser"
+        names |= settings(value, prefix=f"{prefix}{name}.") if inside else {f"{prefix}{name}"}
+    return names

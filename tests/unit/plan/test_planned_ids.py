@@ -1,0 +1,23 @@
+"""What was planned before keeps its identity: ids, keys and fingerprints as commit ce5615d planned them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from jit_sweep.plan.planner import plan
+from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.sweep import SweepSpec
+from tests.support.paths import GOLDEN
+
+RECORDED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "planned_ids.json").read_text())
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_sweep_that_was_planned_before_keeps_every_id(name: str) -> None:
+    recorded = RECORDED[name]
+    sweep = recorded["sweep"]
+    spec = read_spec(sweep) if isinstance(sweep, str) else SweepSpec.model_validate(sweep)
+    planned = plan(spec, source="golden")
+    assert planned.fingerprint == recorded["fingerprint"]
+    assert [[entry.key, entry.seed, entry.racer] for entry in planned.entries] == recorded["entries"]

@@ -1,0 +1,58 @@
+"""The shape of a trial: what its compiled step depends on. What a lane keeps and how fast it trains follow from it.
+
+The rule is a list of what does not count, so that a setting that is added counts until it is known not to.
+"""
+
+from typing import NewType
+
+from trainables.config.fields import content_hash
+from trainables.config.trial import DiffusionConfig, OptimiserConfig, TrialConfig
+
+StepShape = NewType("StepShape", str)
+SpeedShape = NewType("SpeedShape", str)
+
+NO_PART = {"seed", "optimiser", "ema", "batch_size", "compile", "parent"}
+"""Settings of a trial that its step knows nothing of. It compiles once for each number of images at once."""
+INPUTS = {"digest", "flip", "t_sampling", "t_eps_train", "noise_scale", "label_drop"}
+"""Settings of its data and diffusion that reach a step in the batch or as tensors."""
+
+
+def step_shape(trial: TrialConfig) -> StepShape:
+    """Hash of what a compiled step depends on: trials of one shape train in one step, one after the other."""
+    diffusion = trial.diffusion.model_dump(exclude=INPUTS)
+    return StepShape(content_hash({**_without_cell(trial, exclude=NO_PART), "diffusion": diffusion}))
+
+
+def lane_shape(trial: TrialConfig) -> StepShape:
+    """What a lane that has trained it keeps for the next trial: its compiled step; empty where it is eager."""
+    return step_shape(trial) if trial.compile else StepShape("")
+
+
+def speed_shape(trial: TrialConfig) -> SpeedShape:
+    """Hash of what decides a warm trial's speed: its shape, its batch, and whether its step is compiled.
+
+    Not the spaces of prediction and loss, which are another step of the same speed.
+    """
+    return SpeedShape(content_hash(_without_cell(trial, exclude=NO_PART - {"batch_size", "compile"})))
+
+
+def measured_as(trial: TrialConfig, *, batch_size: int, compiled: bool) -> TrialConfig:
+    """The trial to measure for all trials that cost the same: of one speed and, where they are compiled, of one step.
+
+    Averages and the gradient's clipping stay, since each update pays for them.
+    """
+    diffusion = trial.diffusion.model_dump(exclude=INPUTS) if compiled else {}
+    changes = {
+        "seed": 0,
+        "parent": None,
+        "diffusion": DiffusionConfig.model_validate(diffusion),
+        "optimiser": OptimiserConfig(grad_clip=1.0 if trial.optimiser.grad_clip else None),
+        "batch_size": batch_size,
+        "compile": compiled,
+    }
+    return trial.model_copy(update=changes)
+
+
+def _without_cell(trial: TrialConfig, *, exclude: set[str]) -> dict[str, object]:
+    """Everything but the diffusion and what is left out."""
+    return {**trial.model_dump(exclude={*exclude, "diffusion", "data"}), "data": trial.data.model_dump(exclude=INPUTS)}

@@ -1,0 +1,119 @@
+"""An image set as arrays: the rules that it must keep, whatever file it was read from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.description import DataDescription, refuse_other_holdout
+from trainables.data.split import heldout_indices
+
+Members = Mapping[str, NDArray[np.generic]]
+"""`images` [N, S, S, 3 or 1] uint8; optional `labels` [N], `heldout` [K], `class_names` [C]."""
+
+_DIGEST_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """An image set as it lies in memory, every rule checked."""
+
+    images: NDArray[np.uint8]
+    """[N, S, S, C]."""
+    labels: NDArray[np.int64]
+    """[N], in 0..len(class_names) - 1; all 0 for a set without labels."""
+    class_names: tuple[str, ...]
+    heldout: NDArray[np.int64]
+    """[K] indices, rising."""
+
+    @property
+    def digest(self) -> str:
+        """Content hash of the images, labels and held-out list; equal for equal content in any file."""
+        content = hashlib.sha256(repr(self.images.shape).encode())
+        for array in (self.images, self.labels.astype("<i8"), self.heldout.astype("<i8")):
+            content.update(array.tobytes())
+        return content.hexdigest()[:_DIGEST_DIGITS]
+
+    def description(self, uri: str) -> DataDescription:
+        """The facts about this set, under the address it was read from."""
+        return DataDescription(
+            uri=uri,
+            digest=self.digest,
+            image_size=self.images.shape[1],
+            channels=self.images.shape[3],
+            num_classes=len(self.class_names),
+            class_names=self.class_names,
+            train_count=len(self.images) - len(self.heldout),
+            heldout_count=len(self.heldout),
+        )
+
+
+def checked_arrays(members: Members, uri: str, *, holdout: int | None = None) -> Arrays:
+    """The image set that these arrays are; `uri` names it in messages.
+
+    Without a `heldout` list among them, `holdout` images are split off. ValueError: rule, value and remedy.
+    """
+    images = _checked_images(members, uri)
+    labels, class_names = _checked_labels(members, len(images), uri)
+    if "heldout" in members:
+        heldout = _checked_heldout(members["heldout"], len(images), uri)
+        refuse_other_holdout(uri, listed=len(heldout), holdout=holdout)
+    else:
+        heldout = _split_off(images, labels, holdout=holdout, uri=uri)
+    return Arrays(images=images, labels=labels, class_names=class_names, heldout=heldout)
+
+
+def _checked_images(members: Members, uri: str) -> NDArray[np.uint8]:
+    if "images" not in members:
+        rule = "an image file must hold an array `images`"
+        raise ValueError(f"{rule}, got {', '.join(members) or 'none of the known arrays'} in {uri}; add it")
+    images = members["images"]
+    square = images.ndim == 4 and images.shape[1] == images.shape[2] > 0 and images.shape[3] in (1, 3) and len(images)
+    if images.dtype != np.uint8 or not square:
+        rule = "`images` must be uint8 of shape [N, S, S, 3] or [N, S, S, 1]"
+        remedy = "crop to squares, put channels last and round to 0..255"
+        raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)} in {uri}; {remedy}")
+    return np.ascontiguousarray(images, dtype=np.uint8)
+
+
+def _checked_labels(members: Members, count: int, uri: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    if "labels" not in members:
+        return np.zeros(count, dtype=np.int64), ("all",)
+    labels = members["labels"]
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        rule = f"`labels` must be integers of shape [{count}], one an image"
+        raise ValueError(f"{rule}, got {labels.dtype} {list(labels.shape)} in {uri}; leave them out for one class")
+    numbers = labels.astype(np.int64)
+    if "class_names" in members:
+        class_names = tuple(str(name) for name in members["class_names"].ravel())
+    else:
+        class_names = tuple(f"class {label}" for label in range(len(np.unique(numbers))))
+    if not 0 <= numbers.min() <= numbers.max() < len(class_names):
+        rule = f"`labels` must lie in 0..{len(class_names) - 1}"
+        remedy = "number the classes from 0 without gaps, or name every class in `class_names`"
+        raise ValueError(f"{rule}, got {numbers.min()}..{numbers.max()} in {uri}; {remedy}")
+    return numbers, class_names
+
+
+def _checked_heldout(listed: NDArray[np.generic], count: int, uri: str) -> NDArray[np.int64]:
+    rule = f"`heldout` must list different image indices in 0..{count - 1}, at least 2, and leave at least 2 for training"
+    if listed.ndim != 1 or not np.issubdtype(listed.dtype, np.integer):
+        raise ValueError(f"{rule}, got {listed.dtype} {list(listed.shape)} in {uri}; write integers of shape [K]")
+    heldout = np.unique(listed.astype(np.int64))
+    if len(heldout) != len(listed):
+        raise ValueError(f"{rule}, got {len(listed) - len(heldout)} repeated in {uri}; list each once")
+    if not 2 <= len(heldout) <= count - 2:
+        raise ValueError(f"{rule}, got {len(heldout)} of {count} in {uri}; list another number")
+    if heldout[0] < 0 or heldout[-1] >= count:
+        raise ValueError(f"{rule}, got {heldout[0]}..{heldout[-1]} in {uri}; count from 0")
+    return heldout
+
+
+def _split_off(images: NDArray[np.uint8], labels: NDArray[np.int64], *, holdout: int | None, uri: str) -> NDArray[np.int64]:
+    if holdout is None:
+        rule = "a file without a `heldout` list needs `holdout`, the number of images to split off"
+        remedy = f"try {min(384, max(2, len(images) // 5))} or store a list"
+        raise ValueError(f"{rule}, got none for {uri} with {len(images)} images; {remedy}")
+    return heldout_indices(images, labels, count=holdout)
