@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from jit_sweep.budget.costs import HOUR_S, devices_of
+from jit_sweep.budget.spending import HOUR_S, devices_of
 from jit_sweep.plan.order import turn
 from jit_sweep.plan.planner import Entry, Plan, combinations, entry_of, proposals, searches
 from jit_sweep.spec.schedulers import NoScheduler
