@@ -9,7 +9,7 @@ from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.event_records import CacheHit, EntriesDiverged
 from jit_sweep.ledger.records import SETTLED, AttemptRow, EntryState
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 
 _ENTRY = schema.entry.c
 _SCORE = schema.score.c
