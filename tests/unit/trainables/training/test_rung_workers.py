@@ -16,6 +16,7 @@ from trainables.report import Ended, Rung
 from trainables.train import train
 from trainables.training.workers import Workers
 
+pytestmark = pytest.mark.slow  # processes of their own
 SIZE = 2
 AT = 2
 METRIC = "fd_efflite0_96"

@@ -18,6 +18,7 @@ from trainables.training.step import CompiledStep, step_of
 from trainables.training.workers import Workers
 
 pytestmark = [
+    pytest.mark.slow,  # torch.compile
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
 ]

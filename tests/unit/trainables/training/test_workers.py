@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
@@ -11,6 +12,7 @@ from trainables.report import Ended
 from trainables.train import train
 from trainables.training.workers import Workers
 
+pytestmark = pytest.mark.slow  # processes of their own
 SIZE = 2
 STEPS = 4
 
