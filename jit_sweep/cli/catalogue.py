@@ -43,7 +43,7 @@ def metrics(*, as_json: bool) -> int:
             [(one.name, better[one.direction], f"{one.about}, in {one.unit}") for one in scores],
         )
     )
-    screen.print("\nQuantities, known before training: for `limits`, and beside a metric in `objectives`\n")
+    screen.print("\nKnown before training, for `limits`, and for `objectives` beside a metric:\n")
     screen.print(_table(("quantity", "unit", "meaning"), [(one.name, one.unit, one.about) for one in quantities]))
     return 0
 

@@ -152,9 +152,8 @@ def _choices(axis: Axis) -> Schema:
 
 def _space(axis: Axis) -> Schema:
     """A list of choices; a range too where the axis takes numbers."""
-    numbers = [
-        kind for kind in (axis_schema(axis), *axis_schema(axis).get("anyOf", ())) if kind.get("type") in ("integer", "number")
-    ]
+    value = axis_schema(axis)
+    numbers = [kind for kind in (value, *value.get("anyOf", ())) if kind.get("type") in ("integer", "number")]
     if not numbers:
         return _choices(axis)
     ends = {"properties": {"low": numbers[0], "high": numbers[0]}}

@@ -74,21 +74,11 @@ class Page:
     def _rendered(self, section: Section, *, shared: bool) -> str:
         title = f"`{section.path}`{f' with `{section.variant}`' if shared else ''}" if section.path else "The file"
         required = section.schema.get("required", [])
-        lines = [
-            f"## {title}",
-            "",
-            section.schema["description"],
-            "",
-            "| key | type | default | meaning |",
-            "|---|---|---|---|",
-        ]
+        head = ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines = [f"## {title}", "", section.schema["description"], "", *head]
         for key, field in section.schema["properties"].items():
-            cells = (
-                f"`{key}`",
-                in_words(field, self.schema["$defs"]),
-                _default(field, required=key in required),
-                self.meaning(field),
-            )
+            words = in_words(field, self.schema["$defs"])
+            cells = (f"`{key}`", words, _default(field, required=key in required), self.meaning(field))
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         return "\n".join(lines) + "\n"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from jit_sweep.cli import catalogue
+from jit_sweep.cli import catalogue, main
 from jit_sweep.cli.options import sweep_files
 from jit_sweep.spec.json_schema import schema_text
 from search_spaces.axes import AXES
 from search_spaces.quantities import QUANTITIES
-from tests.support.cli import environment, jit_sweep
+from tests.support.cli import environment
 from trainables.config.trial import MATHS_VERSION
 from trainables.evaluation.metrics.registry import METRICS
 
@@ -50,9 +50,19 @@ def test_the_json_has_what_the_registries_hold(capsys: pytest.CaptureFixture[str
     assert {row["name"]: row["unit"] for row in metrics["quantities"]} == {name: q.unit for name, q in QUANTITIES.items()}
 
 
-def test_the_command_line_prints_the_schema_and_the_version(tmp_path: Path) -> None:
-    assert jit_sweep("schema", cwd=tmp_path).stdout == schema_text()
-    assert f", maths version {MATHS_VERSION}" in jit_sweep("--version", cwd=tmp_path).stdout
+def printed(argument: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr(sys, "argv", ["jit-sweep", argument])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_command_line_prints_the_schema_and_the_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed("schema", monkeypatch, capsys) == schema_text()
+    assert printed("--version", monkeypatch, capsys).endswith(f", maths version {MATHS_VERSION}\n")
 
 
 def test_a_shell_completes_shipped_sweeps_folders_and_sweep_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
