@@ -14,7 +14,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.plan.entry import Entry
 from tests.bench.table import say
 from tests.support.cli import environment
-from tests.support.ledger import Desk, ended, planned, scored
+from tests.support.ledger import LedgerFixture, ended, planned, scored
 from tests.support.postgres import postgres
 from trainables.evaluation.metrics.registry import verdict_metrics
 from trainables.report import Progress
@@ -30,8 +30,8 @@ def table() -> None:
     entries = ten_thousand()
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/ledger.db"
-        desk = in_and_out(uri, entries, on="sqlite")
-        fill(desk, entries[:: len(entries) // REPORTS])
+        ledger = in_and_out(uri, entries, on="sqlite")
+        fill(ledger, entries[:: len(entries) // REPORTS])
         for command in ("status", "leaderboard"):
             seconds = median(seconds_of(command, uri) for _ in range(REPEATS))
             say(f"jit-sweep {command}, the whole command", f"{seconds:.2f} s", "2 s")
@@ -39,26 +39,26 @@ def table() -> None:
         in_and_out(uri, entries, on="PostgreSQL")
 
 
-def in_and_out(uri: str, entries: list[Entry], *, on: str) -> Desk:
+def in_and_out(uri: str, entries: list[Entry], *, on: str) -> LedgerFixture:
     """A new ledger with all entries in it, measured on the way."""
-    desk = Desk(open_engine(uri))
-    seconds = timed(lambda: desk.plan(*entries))
+    ledger = LedgerFixture(open_engine(uri))
+    seconds = timed(lambda: ledger.plan(*entries))
     say(f"{on}: trials planned", f"{len(entries) / seconds:,.0f} / s", "1,000 / s")
-    reader = LedgerReader(desk.engine)
-    read = median(timed(lambda: reader.entries(desk.name)) for _ in range(REPEATS))
+    reader = LedgerReader(ledger.engine)
+    read = median(timed(lambda: reader.entries(ledger.name)) for _ in range(REPEATS))
     say(f"{on}: all entries read", f"{read:.2f} s", "0.5 s")
-    attempt = desk.begin(entries[0])
+    attempt = ledger.begin(entries[0])
     reports = [Progress(images=step, step=step, loss=0.1, images_per_second=1.0) for step in range(REPORTS)]
-    seconds = timed(lambda: desk.tell(attempt, *reports))
+    seconds = timed(lambda: ledger.tell(attempt, *reports))
     say(f"{on}: reports, each a transaction with its check of the lease", f"{REPORTS / seconds:,.0f} / s")
-    return desk
+    return ledger
 
 
-def fill(desk: Desk, entries: list[Entry]) -> None:
+def fill(ledger: LedgerFixture, entries: list[Entry]) -> None:
     """Score some trials."""
     luck = random.Random(0)
     for entry in entries[1:]:
-        desk.tell(desk.begin(entry), scored(entry, {metric: luck.random() for metric in verdict_metrics()}), ended(entry))
+        ledger.tell(ledger.begin(entry), scored(entry, {metric: luck.random() for metric in verdict_metrics()}), ended(entry))
 
 
 def ten_thousand() -> list[Entry]:

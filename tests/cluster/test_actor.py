@@ -17,7 +17,7 @@ from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP
-from tests.support.ledger import BOB, IMAGES, Desk, HandClock, ended, planned, scored
+from tests.support.ledger import BOB, IMAGES, HandClock, LedgerFixture, ended, planned, scored
 from tests.support.postgres import postgres
 from trainables.data import DataError
 from trainables.evaluation.metrics.registry import RUNG_METRIC
@@ -51,20 +51,20 @@ def key_of(seed: int) -> AttemptKey:
 
 
 class Office:
-    """A desk and an actor that works for it, which can be killed and made again."""
+    """A ledger and an actor that works for it, which can be killed and made again."""
 
     def __init__(self, uri: str, *, silent_s: float = 45.0) -> None:
         self.uri, self.silent_s = uri, silent_s
         # The actor reads the real clock, and so must the lease.
-        self.desk = Desk(open_engine(uri), clock=_Real())
-        self.desk.plan(entry(0), entry(1))
+        self.ledger = LedgerFixture(open_engine(uri), clock=_Real())
+        self.ledger.plan(entry(0), entry(1))
         self.actor = self.hired()
 
     def hired(self) -> SweepActor:
-        lease = self.desk.lease
+        lease = self.ledger.lease
         return SweepActor(
             self.uri,
-            sweep=self.desk.name,
+            sweep=self.ledger.name,
             epoch=lease.epoch,
             owner=Owner(*lease.owner),
             settings=SOURCE,
@@ -91,11 +91,11 @@ class Office:
         return outcome
 
     def attempts(self) -> list[AttemptRow]:
-        return self.desk.reader.attempts(self.desk.name)
+        return self.ledger.reader.attempts(self.ledger.name)
 
 
 class _Real(HandClock):
-    """The clock on the wall, where a desk has one that is set by hand."""
+    """The clock on the wall, where a ledger has one that is set by hand."""
 
     def __call__(self) -> float:
         import time
@@ -126,7 +126,7 @@ def test_a_trial_goes_through_the_letter_box_from_offer_to_outcome(office: Calla
         await office.tell(2, scored(entry(), {"heldout_v_error": 0.5}))
         await office.tell(3, ended(entry()))
         assert await office.outcome(key) == TaskOutcome("done", images=IMAGES)
-        assert office.desk.row(entry()).state is EntryState.DONE
+        assert office.ledger.row(entry()).state is EntryState.DONE
 
     run(story, office)
 
@@ -153,7 +153,7 @@ def test_killed_in_the_middle_it_goes_on_with_the_same_attempt(office: Callable[
         await office.tell(3, scored(entry(), {"heldout_v_error": 0.5}))
         await office.tell(4, ended(entry()))
         assert (await office.outcome(key)).outcome == "done"
-        kinds = [str(event.kind) for event in office.desk.events()]
+        kinds = [str(event.kind) for event in office.ledger.events()]
         assert kinds.count("phase") == 1
         assert [row.number for row in office.attempts()] == [1]
 
@@ -165,11 +165,11 @@ def test_what_an_attempt_says_after_it_was_replaced_is_fenced_off(office: Callab
         await office.offer()
         await office.actor.lost(LANE, detail="gone", cause=Cause.WORKER_LOST)
         assert (await office.open(lane="lane-1")).attempt == 2
-        before = office.desk.events()
+        before = office.ledger.events()
         answer = await office.tell(1, Rung(images=480, values={"heldout_v_error": 0.1}))
         assert isinstance(answer, FencedOff)
         assert "has ended as failed" in answer.reason
-        assert office.desk.events() == before
+        assert office.ledger.events() == before
 
     run(story, office)
 
@@ -177,8 +177,8 @@ def test_what_an_attempt_says_after_it_was_replaced_is_fenced_off(office: Callab
 def test_a_run_that_was_taken_over_fences_its_lanes_off_and_stops(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
         key = await office.open()
-        office.desk.lease.release()
-        Desk(office.desk.engine, owner=BOB, clock=office.desk.clock)
+        office.ledger.lease.release()
+        LedgerFixture(office.ledger.engine, owner=BOB, clock=office.ledger.clock)
         answer = await office.tell(1, PHASE)
         assert isinstance(answer, FencedOff)
         assert "was taken over" in answer.reason
@@ -196,7 +196,7 @@ def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office:
         outcome = await office.outcome(key)  # waits for the watch
         assert outcome == TaskOutcome("failed", cause="worker_lost", lane_over=True, workers=(WORKER,))
         assert "no sign of life" in str(office.attempts()[0].detail)
-        assert office.desk.row(entry()).state is EntryState.WAITING
+        assert office.ledger.row(entry()).state is EntryState.WAITING
 
     run(story, office, silent_s=0.5)
 
@@ -263,14 +263,14 @@ def test_a_stalled_worker_leaves_its_stacks_and_its_trial_waits(office: Callable
         outcome = await office.outcome(key)
         assert (outcome.cause, outcome.lane_over) == ("stalled", True)
         assert "thread main" in str(office.attempts()[0].detail)
-        assert office.desk.row(entry()).state is EntryState.WAITING
+        assert office.ledger.row(entry()).state is EntryState.WAITING
 
     run(story, office)
 
 
 def test_a_stop_asked_for_in_the_ledger_is_heard(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        ask_to_stop(office.desk.engine, office.desk.name, by="carol")
+        ask_to_stop(office.ledger.engine, office.ledger.name, by="carol")
         while not (await office.actor.stop_state()).stopping:
             await asyncio.sleep(0)
         assert await office.offer() == TaskOutcome("stopping")
@@ -281,14 +281,14 @@ def test_a_stop_asked_for_in_the_ledger_is_heard(office: Callable[..., Office]) 
 
 def test_three_equal_bugs_stop_the_sweep(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        office.desk.plan(entry(2))
+        office.ledger.plan(entry(2))
         for seed in range(3):
             await office.offer(seed)
             bug = f'Traceback:\n  File "train.py", line 7, in f\nKeyError: {seed}'
             await office.actor.failed(LANE, key=key_of(seed), cause="bug", detail=bug)
             assert (await office.actor.stop_state()).stopping is (seed == 2)
         assert "3 trials ended in the same error" in (await office.actor.stop_state()).failure
-        assert {office.desk.row(entry(seed)).cause for seed in range(3)} == {Cause.BUG}
+        assert {office.ledger.row(entry(seed)).cause for seed in range(3)} == {Cause.BUG}
 
     run(story, office)
 
@@ -305,7 +305,7 @@ def test_a_report_waits_for_a_database_that_is_away() -> None:
         async def story() -> None:
             office = Office(uri)
             await office.offer()
-            engine: Engine = office.desk.engine
+            engine: Engine = office.ledger.engine
             with engine.connect() as blocker, blocker.begin():
                 blocker.exec_driver_sql("LOCK TABLE event IN ACCESS EXCLUSIVE MODE")
                 telling = asyncio.ensure_future(office.tell(1, PHASE))
@@ -316,6 +316,6 @@ def test_a_report_waits_for_a_database_that_is_away() -> None:
                 assert blocker.exec_driver_sql(killed).all()
                 assert not telling.done()
             assert await telling == Decision()
-            assert [str(event.kind) for event in office.desk.events()][-1] == "phase"
+            assert [str(event.kind) for event in office.ledger.events()][-1] == "phase"
 
         asyncio.run(story())

@@ -19,7 +19,7 @@ ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
 
 
 @dataclass(frozen=True)
-class Desk:
+class Submitter:
     """Where somebody submits from: a home, and an environment with the cluster's token and a secret of their own."""
 
     head: Head
@@ -64,8 +64,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(head: Head, tmp_path: Path) -> Desk:
-    return Desk(head=head, folder=tmp_path)
+def submitter(head: Head, tmp_path: Path) -> Submitter:
+    return Submitter(head=head, folder=tmp_path)
 
 
 def states(head: Head, name: str) -> dict[str, str]:
@@ -73,73 +73,73 @@ def states(head: Head, name: str) -> dict[str, str]:
     return {key.rpartition("-")[2]: found["status"] for key, found in head.jobs(f"{name}-").items()}
 
 
-def test_a_submitted_sweep_runs_to_its_end_once(desk: Desk) -> None:
-    file = write_sweep(desk.folder, name="submitted", stages=ONE_TRIAL)
-    first = desk.submit(file)
+def test_a_submitted_sweep_runs_to_its_end_once(submitter: Submitter) -> None:
+    file = write_sweep(submitter.folder, name="submitted", stages=ONE_TRIAL)
+    first = submitter.submit(file)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "scored fd_efflite0_96" in first.stdout
-    assert states(desk.head, "submitted") == {"1": "SUCCEEDED"}
-    again = desk.submit(file)
-    assert (again.returncode, states(desk.head, "submitted")) == (0, {"1": "SUCCEEDED"})
+    assert states(submitter.head, "submitted") == {"1": "SUCCEEDED"}
+    again = submitter.submit(file)
+    assert (again.returncode, states(submitter.head, "submitted")) == (0, {"1": "SUCCEEDED"})
     assert "has already succeeded" in again.stdout
 
-    (job_seen,) = desk.head.jobs("submitted-").values()
-    assert desk.secret not in str(desk.head.call("/api/jobs/"))
+    (job_seen,) = submitter.head.jobs("submitted-").values()
+    assert submitter.secret not in str(submitter.head.call("/api/jobs/"))
     assert len(job_seen["runtime_env"]["py_modules"]) == 3
     assert job_seen["runtime_env"]["env_vars"] == {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
     assert job_seen["entrypoint"].startswith(f"exec {sys.executable} -P ")
 
 
 @pytest.mark.timeout(600)  # two jobs and a resumed trial, in a minute on an idle machine
-def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_resumes(desk: Desk) -> None:
-    file = write_sweep(desk.folder, name="stopped", stages=ONE_TRIAL, budget={"images_per_trial": 24000, "rungs": 8})
-    both = [desk.start(file, "--no-wait") for _ in range(2)]
+def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_resumes(submitter: Submitter) -> None:
+    file = write_sweep(submitter.folder, name="stopped", stages=ONE_TRIAL, budget={"images_per_trial": 24000, "rungs": 8})
+    both = [submitter.start(file, "--no-wait") for _ in range(2)]
     assert [each.wait(120) for each in both] == [0, 0]
-    assert list(states(desk.head, "stopped")) == ["1"]
+    assert list(states(submitter.head, "stopped")) == ["1"]
 
-    follower = desk.start(file)
+    follower = submitter.start(file)
     assert follower.stdout is not None
     lines = iter(follower.stdout)
     assert "attached to stopped-" in next(lines)
     next(line for line in lines if " images, " in line)
-    desk.python(f"from jit_sweep.submit import stop_jobs; stop_jobs('stopped', address={desk.head.url!r})")
+    submitter.python(f"from jit_sweep.submit import stop_jobs; stop_jobs('stopped', address={submitter.head.url!r})")
     rest = "".join(lines)
     assert follower.wait(120) == 130
-    assert states(desk.head, "stopped") == {"1": "STOPPED"}
+    assert states(submitter.head, "stopped") == {"1": "STOPPED"}
     assert "paused" in rest, rest
 
-    resumed = desk.submit(file)
+    resumed = submitter.submit(file)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert states(desk.head, "stopped") == {"1": "STOPPED", "2": "SUCCEEDED"}
+    assert states(submitter.head, "stopped") == {"1": "STOPPED", "2": "SUCCEEDED"}
     assert "attempt 2 begins" in resumed.stdout
 
 
-def test_what_a_cluster_has_free_can_be_asked(desk: Desk) -> None:
-    ask = f"from jit_sweep.executor.free import free_resources; print(free_resources({desk.head.address!r}))"
-    assert desk.python(ask).strip().splitlines()[-1] == "Free(cpus=2.0, gpus=0.0)"
+def test_what_a_cluster_has_free_can_be_asked(submitter: Submitter) -> None:
+    ask = f"from jit_sweep.executor.free import free_resources; print(free_resources({submitter.head.address!r}))"
+    assert submitter.python(ask).strip().splitlines()[-1] == "Free(cpus=2.0, gpus=0.0)"
 
 
-def test_a_failed_run_s_exit_code_is_mirrored(desk: Desk) -> None:
+def test_a_failed_run_s_exit_code_is_mirrored(submitter: Submitter) -> None:
     (port,) = free_ports(1)
-    file = write_sweep(desk.folder, name="failed", tracking=f"http://127.0.0.1:{port}")
-    done = desk.submit(file)
+    file = write_sweep(submitter.folder, name="failed", tracking=f"http://127.0.0.1:{port}")
+    done = submitter.submit(file)
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"127.0.0.1:{port}" in done.stdout
-    assert states(desk.head, "failed") == {"1": "FAILED"}
+    assert states(submitter.head, "failed") == {"1": "FAILED"}
 
 
 @pytest.mark.parametrize("changes", [{"RAY_AUTH_TOKEN": "f" * 32}, {"RAY_AUTH_MODE": "disabled"}], ids=["wrong", "none"])
-def test_a_submission_without_the_cluster_s_token_is_refused(desk: Desk, changes: dict[str, str]) -> None:
-    done = desk.submit(write_sweep(desk.folder, name="refused"), **changes)
+def test_a_submission_without_the_cluster_s_token_is_refused(submitter: Submitter, changes: dict[str, str]) -> None:
+    done = submitter.submit(write_sweep(submitter.folder, name="refused"), **changes)
     assert done.returncode == 2
     assert "set RAY_AUTH_MODE=token" in done.stderr
     assert "Traceback" not in done.stderr
-    assert desk.head.jobs("refused-") == {}
+    assert submitter.head.jobs("refused-") == {}
 
 
-def test_a_bad_sweep_is_refused_before_the_cluster_is_asked(desk: Desk) -> None:
-    done = desk.submit(write_sweep(desk.folder, name="refused", objective="nothing"))
-    assert (done.returncode, desk.head.jobs("refused-")) == (2, {})
+def test_a_bad_sweep_is_refused_before_the_cluster_is_asked(submitter: Submitter) -> None:
+    done = submitter.submit(write_sweep(submitter.folder, name="refused", objective="nothing"))
+    assert (done.returncode, submitter.head.jobs("refused-")) == (2, {})
     assert "`objective`" in done.stderr
 
 

@@ -1,13 +1,12 @@
 """What follows from a failure: each cause's rule as a table, and the ledger that goes by it."""
 
 import pytest
-from sqlalchemy import Engine
 
 from jit_sweep.ledger.failures import EQUAL_BUGS, follow_up
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
 from jit_sweep.schedulers.decide import NEVER_STOP
 from tests.support.attempts import attempt
-from tests.support.ledger import ALICE, Desk, HandClock, planned
+from tests.support.ledger import ALICE, HandClock, LedgerFixture, planned
 from trainables.report import Committed, Phase
 
 WAITS_S = {
@@ -41,16 +40,11 @@ def failed(cause: Cause, times: int, *, images: int = 0) -> list[AttemptRow]:
     return [attempt(number=number, cause=cause, checkpoint_images=images or None) for number in range(1, times + 1)]
 
 
-@pytest.fixture
-def desk(engine: Engine) -> Desk:
-    return Desk(engine)
-
-
-def fail(desk: Desk, seed: int, *, cause: Cause = Cause.BUG, detail: str = "why") -> str:
+def fail(ledger: LedgerFixture, seed: int, *, cause: Cause = Cause.BUG, detail: str = "why") -> str:
     """Let the next attempt at a trial fail; the sweep's answer."""
     entry = planned(seed=seed)
-    desk.plan(entry)
-    return desk.writer.fail(entry.trial_id, desk.begin(entry).number, cause=cause, detail=detail)
+    ledger.plan(entry)
+    return ledger.writer.fail(entry.trial_id, ledger.begin(entry).number, cause=cause, detail=detail)
 
 
 def test_the_table_has_every_cause() -> None:
@@ -113,70 +107,70 @@ def test_only_what_ran_out_of_memory_is_tried_alone() -> None:
     assert alone == {Cause.OUT_OF_MEMORY}
 
 
-def test_out_of_memory_is_tried_alone_with_half_the_micro_batch(desk: Desk) -> None:
+def test_out_of_memory_is_tried_alone_with_half_the_micro_batch(ledger: LedgerFixture) -> None:
     entry = planned()
-    desk.plan(entry)
-    assert desk.reader.most_micro_batch(entry.trial_id) is None
+    ledger.plan(entry)
+    assert ledger.reader.most_micro_batch(entry.trial_id) is None
     for micro_batch, most in ((24, 12), (9, 4)):
-        attempt = desk.begin(entry)
-        desk.tell(attempt, running(micro_batch), Committed(images=48 * attempt.number, uri="file:///c"))
-        desk.writer.fail(entry.trial_id, attempt.number, cause=Cause.OUT_OF_MEMORY, detail="out of memory")
-        row = desk.row(entry)
-        assert (row.state, row.alone, desk.reader.most_micro_batch(entry.trial_id)) == (EntryState.WAITING, True, most)
+        attempt = ledger.begin(entry)
+        ledger.tell(attempt, running(micro_batch), Committed(images=48 * attempt.number, uri="file:///c"))
+        ledger.writer.fail(entry.trial_id, attempt.number, cause=Cause.OUT_OF_MEMORY, detail="out of memory")
+        row = ledger.row(entry)
+        assert (row.state, row.alone, ledger.reader.most_micro_batch(entry.trial_id)) == (EntryState.WAITING, True, most)
 
 
-def test_out_of_memory_with_one_image_at_a_time_is_final(desk: Desk) -> None:
+def test_out_of_memory_with_one_image_at_a_time_is_final(ledger: LedgerFixture) -> None:
     entry = planned()
-    desk.plan(entry)
-    attempt = desk.begin(entry)
-    desk.tell(attempt, running(1))
-    desk.writer.fail(entry.trial_id, attempt.number, cause=Cause.OUT_OF_MEMORY, detail="out of memory")
-    row = desk.row(entry)
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
+    ledger.tell(attempt, running(1))
+    ledger.writer.fail(entry.trial_id, attempt.number, cause=Cause.OUT_OF_MEMORY, detail="out of memory")
+    row = ledger.row(entry)
     assert (row.state, row.cause, row.alone) == (EntryState.FAILED, Cause.OUT_OF_MEMORY, False)
     assert "one image at a time" in row.why
-    assert desk.reader.most_micro_batch(entry.trial_id) == 1
+    assert ledger.reader.most_micro_batch(entry.trial_id) == 1
 
 
-def test_another_trials_micro_batch_says_nothing_of_this_one(desk: Desk) -> None:
+def test_another_trials_micro_batch_says_nothing_of_this_one(ledger: LedgerFixture) -> None:
     first, second = planned(seed=0), planned(seed=1)
-    desk.plan(first, second)
-    attempt = desk.begin(first)
-    desk.tell(attempt, running(24))
-    desk.writer.fail(first.trial_id, attempt.number, cause=Cause.OUT_OF_MEMORY, detail="out of memory")
-    assert desk.reader.most_micro_batch(second.trial_id) is None
+    ledger.plan(first, second)
+    attempt = ledger.begin(first)
+    ledger.tell(attempt, running(24))
+    ledger.writer.fail(first.trial_id, attempt.number, cause=Cause.OUT_OF_MEMORY, detail="out of memory")
+    assert ledger.reader.most_micro_batch(second.trial_id) is None
 
 
-def test_a_lost_worker_waits_twice_as_long_each_time_and_is_then_given_up(desk: Desk) -> None:
+def test_a_lost_worker_waits_twice_as_long_each_time_and_is_then_given_up(ledger: LedgerFixture) -> None:
     entry = planned()
-    desk.plan(entry)
+    ledger.plan(entry)
     waits = []
     for _ in range(4):
-        desk.clock.now += 1000
-        fail(desk, entry.seed, cause=Cause.WORKER_LOST)
-        waits.append(desk.row(entry).not_before - desk.clock.now)
+        ledger.clock.now += 1000
+        fail(ledger, entry.seed, cause=Cause.WORKER_LOST)
+        waits.append(ledger.row(entry).not_before - ledger.clock.now)
     assert waits[:3] == WAITS_S[Cause.WORKER_LOST]
-    assert desk.row(entry).state is EntryState.FAILED
+    assert ledger.row(entry).state is EntryState.FAILED
 
 
-def test_failures_of_an_earlier_run_do_not_count(desk: Desk) -> None:
+def test_failures_of_an_earlier_run_do_not_count(ledger: LedgerFixture) -> None:
     for _ in range(3):
-        fail(desk, 0, cause=Cause.WORKER_LOST)
-    later = taken_up_again(desk)
+        fail(ledger, 0, cause=Cause.WORKER_LOST)
+    later = taken_up_again(ledger)
     assert later.row(planned()).not_before == 0.0
     fail(later, 0, cause=Cause.WORKER_LOST)
     assert later.row(planned()).not_before == later.clock.now + 1.0
 
 
-def test_a_new_run_neither_waits_nor_keeps_a_trial_alone(desk: Desk) -> None:
-    fail(desk, 0, cause=Cause.OUT_OF_MEMORY)
-    fail(desk, 1, cause=Cause.NODE_LOST)
-    later = taken_up_again(desk)
+def test_a_new_run_neither_waits_nor_keeps_a_trial_alone(ledger: LedgerFixture) -> None:
+    fail(ledger, 0, cause=Cause.OUT_OF_MEMORY)
+    fail(ledger, 1, cause=Cause.NODE_LOST)
+    later = taken_up_again(ledger)
     rows = later.reader.entries("mine")
     assert [(row.state, row.not_before, row.alone, row.why) for row in rows] == [(EntryState.WAITING, 0.0, False, "")] * 2
 
 
-def test_equal_bugs_of_three_trials_stop_the_sweep(desk: Desk) -> None:
-    said = [fail(desk, seed, detail=KEY_ERROR.format(number=seed)) for seed in range(4)]
+def test_equal_bugs_of_three_trials_stop_the_sweep(ledger: LedgerFixture) -> None:
+    said = [fail(ledger, seed, detail=KEY_ERROR.format(number=seed)) for seed in range(4)]
     assert said[:2] == ["", ""]
     assert said[2].startswith(f"{EQUAL_BUGS} trials ended in the same error (")
     assert said[2].endswith("KeyError: 'block.2'")
@@ -193,23 +187,23 @@ def test_equal_bugs_of_three_trials_stop_the_sweep(desk: Desk) -> None:
     ],
     ids=["another error", "another line", "another file"],
 )
-def test_bugs_that_differ_do_not_stop_the_sweep(desk: Desk, details: list[str]) -> None:
-    assert [fail(desk, seed, detail=detail) for seed, detail in enumerate(details)] == ["", "", ""]
+def test_bugs_that_differ_do_not_stop_the_sweep(ledger: LedgerFixture, details: list[str]) -> None:
+    assert [fail(ledger, seed, detail=detail) for seed, detail in enumerate(details)] == ["", "", ""]
 
 
-def test_the_same_trial_three_times_is_one_bug(desk: Desk) -> None:
-    assert [fail(desk, 0) for _ in range(3)] == ["", "", ""]
+def test_the_same_trial_three_times_is_one_bug(ledger: LedgerFixture) -> None:
+    assert [fail(ledger, 0) for _ in range(3)] == ["", "", ""]
 
 
-def test_equal_failures_that_are_no_bugs_do_not_stop_the_sweep(desk: Desk) -> None:
-    assert {fail(desk, seed, cause=Cause.DATA_ERROR) for seed in range(4)} == {""}
+def test_equal_failures_that_are_no_bugs_do_not_stop_the_sweep(ledger: LedgerFixture) -> None:
+    assert {fail(ledger, seed, cause=Cause.DATA_ERROR) for seed in range(4)} == {""}
 
 
-def test_equal_bugs_of_an_earlier_run_or_another_sweep_do_not_count(desk: Desk) -> None:
-    assert [fail(desk, seed) for seed in range(2)] == ["", ""]
-    other = Desk(desk.engine, name="other", clock=desk.clock)
+def test_equal_bugs_of_an_earlier_run_or_another_sweep_do_not_count(ledger: LedgerFixture) -> None:
+    assert [fail(ledger, seed) for seed in range(2)] == ["", ""]
+    other = LedgerFixture(ledger.engine, name="other", clock=ledger.clock)
     assert fail(other, 5) == ""
-    later = taken_up_again(desk)
+    later = taken_up_again(ledger)
     assert [fail(later, seed) for seed in (2, 3)] == ["", ""]
     assert fail(later, 4) != ""
 
@@ -218,10 +212,10 @@ def running(micro_batch: int) -> Phase:
     return Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=micro_batch, activation_checkpointing=False)
 
 
-def taken_up_again(desk: Desk) -> Desk:
+def taken_up_again(ledger: LedgerFixture) -> LedgerFixture:
     """The same sweep in a new run, later."""
-    desk.lease.release()
-    clock = HandClock(desk.clock.now + 60)
-    later = Desk(desk.engine, owner=ALICE._replace(started_at=clock.now), clock=clock, decider=NEVER_STOP)
+    ledger.lease.release()
+    clock = HandClock(ledger.clock.now + 60)
+    later = LedgerFixture(ledger.engine, owner=ALICE._replace(started_at=clock.now), clock=clock, decider=NEVER_STOP)
     later.writer.reopen(later.name)
     return later

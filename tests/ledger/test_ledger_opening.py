@@ -25,7 +25,7 @@ from jit_sweep.ledger.records import EntryState, Owner
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import recipe_id
 from jit_sweep.redact import redact, redact_all
-from tests.support.ledger import ALICE, BOB, FACTS, OBJECTIVE, Desk, HandClock, contents, planned
+from tests.support.ledger import ALICE, BOB, FACTS, OBJECTIVE, HandClock, LedgerFixture, contents, planned
 from tests.support.paths import GOLDEN, TOP
 from trainables.report import Ended, Scored
 
@@ -33,7 +33,7 @@ VERSION_1 = GOLDEN / "ledger_version_1.sql"
 
 
 def test_a_ledger_is_made_once_and_keeps_its_rows(ledger_uri: str) -> None:
-    Desk(open_engine(ledger_uri))
+    LedgerFixture(open_engine(ledger_uri))
     assert [row.name for row in LedgerReader(open_engine(ledger_uri)).sweeps()] == ["mine"]
 
 
@@ -104,22 +104,22 @@ def test_an_upgraded_ledger_has_the_columns_and_indices_of_a_new_one(old_uri: st
 
 
 def test_a_sweep_of_an_old_ledger_goes_on(old_uri: str) -> None:
-    desk = Desk(open_engine(old_uri), clock=HandClock(2000.0))
-    desk.writer.reopen("mine")
-    done, paused, waiting = desk.reader.entries("mine")
+    ledger = LedgerFixture(open_engine(old_uri), clock=HandClock(2000.0))
+    ledger.writer.reopen("mine")
+    done, paused, waiting = ledger.reader.entries("mine")
     assert [row.state for row in (done, paused, waiting)] == [EntryState.DONE, EntryState.WAITING, EntryState.WAITING]
-    attempt = desk.writer.begin("mine", paused.trial_id, paused.images, lane="lane-0", host="node", pid=11)
+    attempt = ledger.writer.begin("mine", paused.trial_id, paused.images, lane="lane-0", host="node", pid=11)
     assert attempt is not None
     assert (attempt.number, attempt.images, attempt.checkpoint) == (2, 480, "file:///c/480")
     value = Scored(images=960, evaluation=paused.evaluation_id, n=64, values={OBJECTIVE: 1.0}, grid="file:///g", collapsed=True)
     end = Ended(images=960, outcome="done", train_s=1.0, evaluation_s=1.0, checkpoint_s=1.0)
-    desk.tell(attempt, value, end)
-    assert {(score.trial_id, score.collapsed) for score in desk.reader.scores("mine")} == {
+    ledger.tell(attempt, value, end)
+    assert {(score.trial_id, score.collapsed) for score in ledger.reader.scores("mine")} == {
         (done.trial_id, False),
         (paused.trial_id, True),
     }
-    desk.plan(planned(seed=7))
-    assert len(desk.reader.entries("mine")) == 4
+    ledger.plan(planned(seed=7))
+    assert len(ledger.reader.entries("mine")) == 4
 
 
 def test_an_upgrade_tells_the_values_of_raw_weights_apart(old_uri: str) -> None:
@@ -326,20 +326,20 @@ def test_a_ledger_in_memory_is_refused(uri: str) -> None:
 
 
 def test_sqlite_runs_in_wal_mode_and_keeps_references(tmp_path: Path) -> None:
-    desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
-    with desk.engine.connect() as connection:
+    ledger = LedgerFixture(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
+    with ledger.engine.connect() as connection:
         pragmas = [connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "busy_timeout")]
     assert pragmas == ["wal", 1, 30_000]
-    with pytest.raises(IntegrityError), writing(desk.engine) as connection:
+    with pytest.raises(IntegrityError), writing(ledger.engine) as connection:
         connection.execute(schema.event.insert().values(sweep="nobody's", at=0.0, kind="begun", data={}))
 
 
 def test_a_reader_is_not_held_up_by_an_open_write(tmp_path: Path) -> None:
-    desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
-    desk.plan(planned())
-    with writing(desk.engine) as connection:
+    ledger = LedgerFixture(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
+    ledger.plan(planned())
+    with writing(ledger.engine) as connection:
         connection.execute(update(schema.entry).values(state="done"))
-        assert [row.state for row in desk.reader.entries("mine")] == ["waiting"]
+        assert [row.state for row in ledger.reader.entries("mine")] == ["waiting"]
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_password_is_redacted_in_a_text_that_repeats_it_decoded() -> None:
 
 
 def test_a_second_command_is_told_who_runs_the_sweep_and_since_when(engine: Engine) -> None:
-    Desk(engine)
+    LedgerFixture(engine)
     with pytest.raises(LeaseHeld) as refusal:
         acquire(engine, "mine", BOB, clock=HandClock(1012.0))
     message = str(refusal.value)
@@ -377,37 +377,37 @@ def test_a_second_command_is_told_who_runs_the_sweep_and_since_when(engine: Engi
 
 
 def test_other_sweeps_are_not_held_up_by_a_lease(engine: Engine) -> None:
-    desk = Desk(engine)
-    assert acquire(engine, "another", BOB, clock=desk.clock).epoch == 1
+    ledger = LedgerFixture(engine)
+    assert acquire(engine, "another", BOB, clock=ledger.clock).epoch == 1
 
 
 def test_a_lease_that_is_not_renewed_runs_out_and_its_writer_changes_nothing_more(engine: Engine) -> None:
-    desk = Desk(engine)
-    desk.clock.now += TTL_S + 0.1
-    taken = acquire(engine, "mine", BOB, clock=desk.clock)
-    assert taken.epoch == desk.lease.epoch + 1
+    ledger = LedgerFixture(engine)
+    ledger.clock.now += TTL_S + 0.1
+    taken = acquire(engine, "mine", BOB, clock=ledger.clock)
+    assert taken.epoch == ledger.lease.epoch + 1
     before = contents(engine)
     with pytest.raises(LeaseLost, match=r"bob@nowhere \(pid 8\) runs it"):
-        desk.plan(planned())
+        ledger.plan(planned())
     with pytest.raises(LeaseLost):
-        desk.lease.renew()
-    desk.lease.release()
+        ledger.lease.renew()
+    ledger.lease.release()
     assert contents(engine) == before
 
 
 def test_a_renewed_lease_stands(engine: Engine) -> None:
-    desk = Desk(engine)
-    desk.clock.now += TTL_S - 1
-    desk.lease.renew()
-    desk.clock.now += TTL_S - 1
+    ledger = LedgerFixture(engine)
+    ledger.clock.now += TTL_S - 1
+    ledger.lease.renew()
+    ledger.clock.now += TTL_S - 1
     with pytest.raises(LeaseHeld):
-        acquire(engine, "mine", BOB, clock=desk.clock)
+        acquire(engine, "mine", BOB, clock=ledger.clock)
 
 
 def test_a_released_lease_is_free_at_once(engine: Engine) -> None:
-    desk = Desk(engine)
-    desk.lease.release()
-    assert acquire(engine, "mine", BOB, clock=desk.clock).epoch == 2
+    ledger = LedgerFixture(engine)
+    ledger.lease.release()
+    assert acquire(engine, "mine", BOB, clock=ledger.clock).epoch == 2
 
 
 def test_a_holder_killed_on_this_host_is_replaced_at_once(engine: Engine, ledger_uri: str) -> None:
@@ -436,19 +436,19 @@ def test_a_missing_process_on_another_host_proves_nothing(engine: Engine) -> Non
 
 
 def test_a_sweep_says_who_runs_it(engine: Engine) -> None:
-    desk = Desk(engine)
-    assert desk.reader.sweep("mine").owner == ALICE
-    desk.lease.release()
-    assert desk.reader.sweep("mine").owner is None
+    ledger = LedgerFixture(engine)
+    assert ledger.reader.sweep("mine").owner == ALICE
+    ledger.lease.release()
+    assert ledger.reader.sweep("mine").owner is None
 
 
 def test_a_writer_writes_about_its_own_sweep_only(engine: Engine) -> None:
-    desk = Desk(engine)
+    ledger = LedgerFixture(engine)
     with pytest.raises(AssertionError, match="lease is for 'mine'"):
-        LedgerWriter(engine, desk.lease).register("other", fingerprint="f", identity=FACTS, spec={})
+        LedgerWriter(engine, ledger.lease).register("other", fingerprint="f", identity=FACTS, spec={})
 
 
 def test_the_file_is_a_plain_sqlite_database(tmp_path: Path) -> None:
-    Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
+    LedgerFixture(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         assert connection.execute("SELECT name, state FROM sweep").fetchall() == [("mine", "running")]

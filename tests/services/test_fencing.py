@@ -11,7 +11,7 @@ import torch
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause
 from jit_sweep.plan.entry import Entry
-from tests.support.ledger import Desk, contents
+from tests.support.ledger import LedgerFixture, contents
 from tests.support.trials import small_trial
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
@@ -71,35 +71,35 @@ def assigned(planned: Entry, storage: Path) -> Assignment:
 def test_a_process_frozen_past_its_replacement_changes_neither_ledger_nor_weights_when_it_wakes(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     uri, planned = f"sqlite:///{tmp_path}/ledger.db", entry()
-    desk = Desk(open_engine(uri))
-    desk.plan(planned)
-    desk.writer.begin("mine", planned.trial_id, IMAGES, lane="lane-0", host="node", pid=11)
+    ledger = LedgerFixture(open_engine(uri))
+    ledger.plan(planned)
+    ledger.writer.begin("mine", planned.trial_id, IMAGES, lane="lane-0", host="node", pid=11)
     work = assigned(planned, tmp_path / "store")
-    command = [sys.executable, "-c", ZOMBIE, uri, str(desk.lease.epoch), work.model_dump_json()]
+    command = [sys.executable, "-c", ZOMBIE, uri, str(ledger.lease.epoch), work.model_dump_json()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as zombie:
         assert zombie.stdin is not None
         assert zombie.stdout is not None
         assert zombie.stdout.readline().split() == ["committed", "8"]
         os.kill(zombie.pid, signal.SIGSTOP)
 
-        desk.writer.fail(planned.trial_id, 1, cause=Cause.WORKER_LOST, detail="no sign of life for 45 s")
-        second = desk.writer.begin("mine", planned.trial_id, IMAGES, lane="lane-1", host="node", pid=12)
+        ledger.writer.fail(planned.trial_id, 1, cause=Cause.WORKER_LOST, detail="no sign of life for 45 s")
+        second = ledger.writer.begin("mine", planned.trial_id, IMAGES, lane="lane-1", host="node", pid=12)
         assert second is not None
         assert second.images == 8
         for sequence, report in enumerate(train(work.model_copy(update={"checkpoint_interval_s": 1e6}), attempt=2), start=1):
-            desk.writer.report(planned.trial_id, 2, sequence, report)
+            ledger.writer.report(planned.trial_id, 2, sequence, report)
         store = Store(work.storage)
         commit = store.latest(planned.trial_id, most_images=IMAGES)
         assert commit is not None
         assert (commit.attempt, commit.images) == (2, IMAGES)
-        ledger, weights = contents(desk.engine), store.read(commit).tensors
+        rows, weights = contents(ledger.engine), store.read(commit).tensors
 
         os.kill(zombie.pid, signal.SIGCONT)
         said = zombie.communicate("\n" * 100)[0].split()
     assert said[-2] == "fenced"
     assert int(said[-1]) > 4, "it went on and was refused each time"
     assert said.count("committed") > 4, "it went on writing checkpoints"
-    assert contents(desk.engine) == ledger
+    assert contents(ledger.engine) == rows
     after = store.latest(planned.trial_id, most_images=IMAGES)
     assert after == commit
     for part, tensors in store.read(commit).tensors.items():

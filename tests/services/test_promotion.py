@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.models import model_folder
 from jit_sweep.models import promote as promotion
 from jit_sweep.models.export import export
 from jit_sweep.plan.entry import Entry
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import PREVIOUS, load
-from tests.support.ledger import IMAGES, OBJECTIVE, Desk, planned
+from tests.support.ledger import IMAGES, OBJECTIVE, LedgerFixture, planned
 from tests.support.mlflow import MlflowStore
 from trainables.networks.jit import build
 from trainables.storage.checkpoint import Store
@@ -27,13 +26,6 @@ from trainables.training.ema import Averages
 
 X = {"prediction": "x"}
 V = {"prediction": "v"}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield Desk(engine)
-    engine.dispose()
 
 
 @pytest.fixture
@@ -52,18 +44,18 @@ def commit(entry: Entry, checkpoints: str, *, images: int = IMAGES) -> None:
     Store(checkpoints).write(entry.trial_id, attempt=1, images=images, tensors=tensors, state={"images": images})
 
 
-def train_arm(desk: Desk, arm: dict[str, Any], values: Sequence[float], checkpoints: str) -> list[Entry]:
+def train_arm(ledger: LedgerFixture, arm: dict[str, Any], values: Sequence[float], checkpoints: str) -> list[Entry]:
     entries = [planned(arm=arm, seed=seed) for seed in range(len(values))]
     for entry, value in zip(entries, values, strict=True):
-        desk.train(entry, {OBJECTIVE: value})
+        ledger.train(entry, {OBJECTIVE: value})
         commit(entry, checkpoints)
     return entries
 
 
 def promote(
-    desk: Desk, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo"
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo"
 ) -> promotion.Promotion:
-    return promotion.promote(desk.reader, desk.name, trial=trial, name=name, store=checkpoints, tracking_uri=store.uri)
+    return promotion.promote(ledger.reader, ledger.name, trial=trial, name=name, store=checkpoints, tracking_uri=store.uri)
 
 
 def file_of(store: MlflowStore, folder: Path, name: str) -> dict[str, Any]:
@@ -71,10 +63,10 @@ def file_of(store: MlflowStore, folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def test_the_best_arm_s_median_seed_becomes_the_champion(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
-    entries = train_arm(desk, X, [3.0, 1.0, 2.0], checkpoints)
-    train_arm(desk, V, [9.0, 8.0, 7.0], checkpoints)
-    made = promote(desk, store, checkpoints)
+def test_the_best_arm_s_median_seed_becomes_the_champion(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
+    entries = train_arm(ledger, X, [3.0, 1.0, 2.0], checkpoints)
+    train_arm(ledger, V, [9.0, 8.0, 7.0], checkpoints)
+    made = promote(ledger, store, checkpoints)
     assert made.trial == entries[2].trial_id
     assert (made.version, made.previous, made.changed, made.unreplicated, made.score) == (1, None, True, False, 2.0)
     version = store.client.get_model_version_by_alias("demo", "champion")
@@ -84,10 +76,10 @@ def test_the_best_arm_s_median_seed_becomes_the_champion(desk: Desk, store: Mlfl
 
 
 def test_the_files_hold_the_averaged_weights_and_build_the_network(
-    desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
-    entry = train_arm(desk, X, [1.0, 2.0], checkpoints)[1]
-    promote(desk, store, checkpoints)
+    entry = train_arm(ledger, X, [1.0, 2.0], checkpoints)[1]
+    promote(ledger, store, checkpoints)
     folder = load("demo", tracking_uri=store.uri, folder=tmp_path / "copy")
     assert {file.name for file in folder.iterdir()} == {"model.safetensors", "config.json", "scores.json", "lineage.json"}
     expected = averaged(entry)
@@ -100,10 +92,10 @@ def test_the_files_hold_the_averaged_weights_and_build_the_network(
 
 
 def test_scores_come_with_n_settings_and_the_arm_s_spread(
-    desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
-    train_arm(desk, X, [1.0, 2.0, 6.0], checkpoints)
-    promote(desk, store, checkpoints)
+    train_arm(ledger, X, [1.0, 2.0, 6.0], checkpoints)
+    promote(ledger, store, checkpoints)
     scores = file_of(store, tmp_path / "copy", "scores.json")
     assert (scores["n"], scores["evaluation"]["steps"], scores["values"]) == (64, 10, {OBJECTIVE: 2.0})
     assert scores["arm"]["metrics"][OBJECTIVE] == {"mean": 3.0, "sd": pytest.approx(7**0.5), "n": 3}
@@ -111,10 +103,10 @@ def test_scores_come_with_n_settings_and_the_arm_s_spread(
 
 
 def test_lineage_leads_back_to_sweep_data_code_and_checkpoint(
-    desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
-    entry = train_arm(desk, X, [1.0, 2.0], checkpoints)[1]
-    promote(desk, store, checkpoints)
+    entry = train_arm(ledger, X, [1.0, 2.0], checkpoints)[1]
+    promote(ledger, store, checkpoints)
     lineage = file_of(store, tmp_path / "copy", "lineage.json")
     expected = {
         "sweep": "mine",
@@ -130,116 +122,118 @@ def test_lineage_leads_back_to_sweep_data_code_and_checkpoint(
     assert lineage["code"]["torch"] == torch.__version__
 
 
-def test_the_champion_promoted_again_changes_nothing_and_says_so(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
-    train_arm(desk, X, [1.0, 2.0], checkpoints)
-    first, second = promote(desk, store, checkpoints), promote(desk, store, checkpoints)
+def test_the_champion_promoted_again_changes_nothing_and_says_so(
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
+) -> None:
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    first, second = promote(ledger, store, checkpoints), promote(ledger, store, checkpoints)
     assert (second.changed, second.version, second.trial) == (False, first.version, first.trial)
     assert "nothing changed" in str(second)
     assert len(store.client.search_model_versions("name='demo'")) == 1
 
 
 def test_the_former_champion_keeps_an_alias_of_its_own(
-    desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
-    old = train_arm(desk, V, [5.0, 6.0], checkpoints)[1]
-    promote(desk, store, checkpoints)
-    train_arm(desk, X, [1.0, 2.0], checkpoints)
-    made = promote(desk, store, checkpoints)
+    old = train_arm(ledger, V, [5.0, 6.0], checkpoints)[1]
+    promote(ledger, store, checkpoints)
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    made = promote(ledger, store, checkpoints)
     assert (made.version, made.previous) == (2, 1)
     before = load(f"demo@{PREVIOUS}", tracking_uri=store.uri, folder=tmp_path / "copy")
     assert model_folder.read_config(before).trial == old.trial
     assert model_folder.read_config(load("demo/1", tracking_uri=store.uri, folder=tmp_path / "one")).trial == old.trial
 
 
-def test_a_named_trial_of_one_seed_is_marked_unreplicated(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
+def test_a_named_trial_of_one_seed_is_marked_unreplicated(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     entry = planned(arm={"learning_rate": 0.5}, origin="search", stage=1)
-    desk.train(entry, {OBJECTIVE: 1.0})
+    ledger.train(entry, {OBJECTIVE: 1.0})
     commit(entry, checkpoints)
-    made = promote(desk, store, checkpoints, trial=entry.trial_id)
+    made = promote(ledger, store, checkpoints, trial=entry.trial_id)
     assert made.unreplicated
     assert "nreplicated" in str(made)
     assert store.client.get_model_version("demo", "1").tags["unreplicated"] == "true"
 
 
-def test_a_sweep_without_seeds_needs_a_trial_to_be_named(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
-    train_arm(desk, X, [1.0], checkpoints)
+def test_a_sweep_without_seeds_needs_a_trial_to_be_named(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
+    train_arm(ledger, X, [1.0], checkpoints)
     with pytest.raises(UserError, match="--trial"):
-        promote(desk, store, checkpoints)
+        promote(ledger, store, checkpoints)
 
 
-def test_a_sweep_without_a_score_has_no_champion(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
-    desk.plan(planned(arm=X))
+def test_a_sweep_without_a_score_has_no_champion(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
+    ledger.plan(planned(arm=X))
     with pytest.raises(UserError, match="no grid trial has"):
-        promote(desk, store, checkpoints)
+        promote(ledger, store, checkpoints)
 
 
-def test_an_unknown_trial_is_refused_with_the_nearest(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
-    entry = train_arm(desk, X, [1.0], checkpoints)[0]
+def test_an_unknown_trial_is_refused_with_the_nearest(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
+    entry = train_arm(ledger, X, [1.0], checkpoints)[0]
     with pytest.raises(UserError, match=f"did you mean {entry.trial_id}"):
-        promote(desk, store, checkpoints, trial=f"{entry.trial_id[:-1]}-")
+        promote(ledger, store, checkpoints, trial=f"{entry.trial_id[:-1]}-")
 
 
-def test_a_diverged_trial_is_refused(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
+def test_a_diverged_trial_is_refused(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     entry = planned(arm=X)
-    desk.diverge(entry, images=480)
+    ledger.diverge(entry, images=480)
     with pytest.raises(UserError, match="it diverged"):
-        promote(desk, store, checkpoints, trial=entry.trial_id)
+        promote(ledger, store, checkpoints, trial=entry.trial_id)
 
 
-def test_a_trial_that_has_not_been_scored_is_refused(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
+def test_a_trial_that_has_not_been_scored_is_refused(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
+    ledger.plan(entry)
     with pytest.raises(UserError, match="it is waiting; run the sweep"):
-        promote(desk, store, checkpoints, trial=entry.trial_id)
+        promote(ledger, store, checkpoints, trial=entry.trial_id)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "../x", "-x", "x" * 101])
-def test_a_model_s_name_is_checked(desk: Desk, store: MlflowStore, checkpoints: str, name: str) -> None:
+def test_a_model_s_name_is_checked(ledger: LedgerFixture, store: MlflowStore, checkpoints: str, name: str) -> None:
     with pytest.raises(UserError, match="a model's name must be"):
-        promote(desk, store, checkpoints, name=name)
+        promote(ledger, store, checkpoints, name=name)
 
 
-def test_a_checkpoint_that_is_gone_registers_nothing(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
+def test_a_checkpoint_that_is_gone_registers_nothing(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     for seed, value in enumerate((1.0, 2.0)):
         entry = planned(arm=X, seed=seed)
-        desk.train(entry, {OBJECTIVE: value})
+        ledger.train(entry, {OBJECTIVE: value})
         commit(entry, checkpoints, images=IMAGES // 2)
     with pytest.raises(UserError, match=f"must have its checkpoint at {IMAGES} images in {checkpoints}, got {IMAGES // 2}"):
-        promote(desk, store, checkpoints)
+        promote(ledger, store, checkpoints)
     assert not store.client.search_registered_models()
 
 
-def test_a_damaged_checkpoint_is_refused(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
-    train_arm(desk, X, [1.0, 2.0], checkpoints)
+def test_a_damaged_checkpoint_is_refused(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
     for file in Path(checkpoints).rglob("ema.safetensors"):
         os.truncate(file, 100)
     with pytest.raises(UserError, match="must keep its"):
-        promote(desk, store, checkpoints)
+        promote(ledger, store, checkpoints)
 
 
-def test_a_running_sweep_s_own_mirror_is_waited_for(desk: Desk, store: MlflowStore, checkpoints: str) -> None:
+def test_a_running_sweep_s_own_mirror_is_waited_for(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     """Two processes that deliver one sweep would each make its runs."""
-    train_arm(desk, X, [1.0, 2.0], checkpoints)
-    hold(desk)
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    hold(ledger)
     with pytest.raises(UserError, match=r"alice@elsewhere .* runs the sweep and delivers it within seconds"):
-        promote(desk, store, checkpoints)
-    Mirror(store.uri, desk.reader, desk.name, artifacts=store.artifacts).deliver()
-    assert promote(desk, store, checkpoints).changed
+        promote(ledger, store, checkpoints)
+    Mirror(store.uri, ledger.reader, ledger.name, artifacts=store.artifacts).deliver()
+    assert promote(ledger, store, checkpoints).changed
 
 
-def hold(desk: Desk) -> None:
+def hold(ledger: LedgerFixture) -> None:
     """Somebody runs the sweep, by the clock on the wall."""
-    with desk.engine.begin() as connection:
+    with ledger.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE lease SET expires_at = 9e9")
 
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(
-    desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="there is no model 'demo'; register one"):
         load("demo", tracking_uri=store.uri, folder=tmp_path)
-    train_arm(desk, X, [1.0, 2.0], checkpoints)
-    promote(desk, store, checkpoints)
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    promote(ledger, store, checkpoints)
     for wanted, told in [
         ("dmo", "there are demo"),
         ("demo@previous-champion", "demo has no 'previous-champion'"),
@@ -250,18 +244,18 @@ def test_a_model_that_is_not_there_is_told_with_those_that_are(
             load(wanted, tracking_uri=store.uri, folder=tmp_path)
 
 
-def test_files_that_are_gone_are_told(desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path) -> None:
-    train_arm(desk, X, [1.0, 2.0], checkpoints)
-    promote(desk, store, checkpoints)
+def test_files_that_are_gone_are_told(ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path) -> None:
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    promote(ledger, store, checkpoints)
     champion = next(Path(checkpoints).rglob("champion"))
     champion.rename(tmp_path / "gone")
     with pytest.raises(UserError, match="must have its files"):
         load("demo", tracking_uri=store.uri, folder=tmp_path / "copy")
 
 
-def test_an_export_is_the_champion_s_files(desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path) -> None:
-    train_arm(desk, X, [1.0, 2.0], checkpoints)
-    promote(desk, store, checkpoints)
+def test_an_export_is_the_champion_s_files(ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path) -> None:
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    promote(ledger, store, checkpoints)
     target = tmp_path / "new" / "model"
     names = export("demo", target, tracking_uri=store.uri)
     assert names == ["config.json", "lineage.json", "model.safetensors", "scores.json"]
@@ -270,7 +264,7 @@ def test_an_export_is_the_champion_s_files(desk: Desk, store: MlflowStore, check
 
 
 def test_an_export_overwrites_nothing_and_leaves_nothing_half_made(
-    desk: Desk, store: MlflowStore, checkpoints: str, tmp_path: Path
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
     full = tmp_path / "full"
     full.mkdir()

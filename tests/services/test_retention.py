@@ -18,7 +18,7 @@ from jit_sweep.models import promote
 from jit_sweep.models.retention import QUIET_S, Collected, apply_retention, collect, needed
 from jit_sweep.plan.entry import Entry
 from tests.support.cli import jit_sweep
-from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, Desk, ended, planned
+from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, LedgerFixture, ended, planned
 from tests.support.mlflow import MlflowStore
 from trainables.config.trial import Parent
 from trainables.networks.jit import build
@@ -34,9 +34,9 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def desk(home: Home) -> Iterator[Desk]:
+def ledger(home: Home) -> Iterator[LedgerFixture]:
     engine = open_engine(home.ledger)
-    made = Desk(engine)
+    made = LedgerFixture(engine)
     describe(made)
     yield made
     engine.dispose()
@@ -47,10 +47,10 @@ def checkpoints(home: Home) -> Store:
     return Store(str(home.store))
 
 
-def describe(desk: Desk, *, best: int | None = None, **more: Any) -> None:
-    """Register the desk's sweep with a whole sweep file."""
+def describe(ledger: LedgerFixture, *, best: int | None = None, **more: Any) -> None:
+    """Register the sweep with a whole sweep file."""
     spec = {
-        "name": desk.name,
+        "name": ledger.name,
         "data": {"name": "emoji32"},
         "baseline": {"preset": "jit-tiny"},
         "stages": [{"grid": {"axes": {"prediction": ["x", "v"]}, "seeds": 2}}],
@@ -58,7 +58,7 @@ def describe(desk: Desk, *, best: int | None = None, **more: Any) -> None:
         "budget": {"images_per_trial": IMAGES},
         "retention": {"best": best},
     }
-    desk.writer.register(desk.name, fingerprint="f1", identity=FACTS, spec=spec | more)
+    ledger.writer.register(ledger.name, fingerprint="f1", identity=FACTS, spec=spec | more)
 
 
 def save(checkpoints: Store, entry: Entry, *images: int, attempt: int = 1) -> list[Commit]:
@@ -76,8 +76,8 @@ def leave(checkpoints: Store, home: Home, entry: Entry, *, images: int, attempt:
     return folder
 
 
-def gc(desk: Desk, home: Home, **how: Any) -> Collected:
-    return collect(desk.reader, {desk.name: home.locations()}, clock=desk.clock, **how)
+def gc(ledger: LedgerFixture, home: Home, **how: Any) -> Collected:
+    return collect(ledger.reader, {ledger.name: home.locations()}, clock=ledger.clock, **how)
 
 
 def left(home: Home) -> dict[str, set[int]]:
@@ -93,41 +93,45 @@ def files(home: Home) -> dict[Path, int]:
 
 
 def test_of_a_finished_trial_the_last_checkpoint_stays_and_a_dry_run_says_what_goes_to_the_byte(
-    desk: Desk, home: Home, checkpoints: Store
+    ledger: LedgerFixture, home: Home, checkpoints: Store
 ) -> None:
     entry = planned()
     save(checkpoints, entry, 96, 480, IMAGES)
-    desk.train(entry, {OBJECTIVE: 1.0})
+    ledger.train(entry, {OBJECTIVE: 1.0})
     before = files(home)
-    would = gc(desk, home, dry_run=True)
+    would = gc(ledger, home, dry_run=True)
     assert files(home) == before
     assert [(removal.images, removal.kind) for removal in would.removed] == [(96, "checkpoint"), (480, "checkpoint")]
-    assert gc(desk, home) == would
+    assert gc(ledger, home) == would
     assert would.size == sum(before.values()) - sum(files(home).values()) > 0
     assert left(home) == {entry.trial_id: {IMAGES}}
     assert checkpoints.latest(entry.trial_id, most_images=IMAGES) is not None
-    assert gc(desk, home) == Collected()
+    assert gc(ledger, home) == Collected()
 
 
-def test_of_an_unfinished_trial_the_checkpoint_that_it_goes_on_from_stays(desk: Desk, home: Home, checkpoints: Store) -> None:
+def test_of_an_unfinished_trial_the_checkpoint_that_it_goes_on_from_stays(
+    ledger: LedgerFixture, home: Home, checkpoints: Store
+) -> None:
     paused, lost, beyond = (planned(seed=seed) for seed in range(3))
-    desk.plan(paused, lost, beyond)
-    desk.tell(desk.begin(paused), ended(paused, "paused", images=480))
-    desk.writer.fail(lost.trial_id, desk.begin(lost).number, cause=Cause.BUG, detail="it broke")
-    desk.begin(beyond)
-    desk.clock.now += 100  # its driver is gone
+    ledger.plan(paused, lost, beyond)
+    ledger.tell(ledger.begin(paused), ended(paused, "paused", images=480))
+    ledger.writer.fail(lost.trial_id, ledger.begin(lost).number, cause=Cause.BUG, detail="it broke")
+    ledger.begin(beyond)
+    ledger.clock.now += 100  # its driver is gone
     save(checkpoints, paused, 96, 480)
     save(checkpoints, lost, 96)
     save(checkpoints, beyond, 96, 480, IMAGES + 96)
-    gc(desk, home)
+    gc(ledger, home)
     assert left(home) == {paused.trial_id: {480}, lost.trial_id: {96}, beyond.trial_id: {480}}
 
 
 @pytest.mark.parametrize("state", EntryState)
-def test_only_divergence_and_the_limit_to_the_best_end_the_need_of_a_checkpoint(desk: Desk, state: EntryState) -> None:
+def test_only_divergence_and_the_limit_to_the_best_end_the_need_of_a_checkpoint(
+    ledger: LedgerFixture, state: EntryState
+) -> None:
     entry = planned()
-    desk.plan(entry)
-    row = replace(desk.row(entry), state=state)
+    ledger.plan(entry)
+    row = replace(ledger.row(entry), state=state)
     needs = [(entry.trial_id, IMAGES)]
     assert list(needed([row], best=None)) == ([] if state is EntryState.DIVERGED else needs)
     finished = state in (EntryState.DONE, EntryState.PRUNED, EntryState.DIVERGED)
@@ -135,40 +139,40 @@ def test_only_divergence_and_the_limit_to_the_best_end_the_need_of_a_checkpoint(
     assert list(needed([row], best=frozenset({entry.trial_id}))) == ([] if state is EntryState.DIVERGED else needs)
 
 
-def test_a_diverged_trial_keeps_nothing(desk: Desk, home: Home, checkpoints: Store) -> None:
+def test_a_diverged_trial_keeps_nothing(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
     entry = planned()
     save(checkpoints, entry, 96)
-    desk.diverge(entry, images=192)
-    gc(desk, home)
+    ledger.diverge(entry, images=192)
+    gc(ledger, home)
     assert left(home) == {}
 
 
-def test_each_budget_of_a_trial_keeps_its_own(desk: Desk, home: Home, checkpoints: Store) -> None:
+def test_each_budget_of_a_trial_keeps_its_own(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
     short, long = planned(), planned(stage=1, images=2 * IMAGES)
     save(checkpoints, short, 96, IMAGES, IMAGES + 96, 2 * IMAGES)
-    desk.train(short, {OBJECTIVE: 1.0})
-    desk.train(long, {OBJECTIVE: 0.5})
-    gc(desk, home)
+    ledger.train(short, {OBJECTIVE: 1.0})
+    ledger.train(long, {OBJECTIVE: 0.5})
+    gc(ledger, home)
     assert left(home) == {short.trial_id: {IMAGES, 2 * IMAGES}}
 
 
-def train_four(desk: Desk, checkpoints: Store) -> list[Entry]:
+def train_four(ledger: LedgerFixture, checkpoints: Store) -> list[Entry]:
     """Four trials, the third the best, then the first; the last is not finished."""
     entries = [planned(seed=seed) for seed in range(4)]
     for entry, value in zip(entries, (2.0, 9.0, 1.0), strict=False):
         save(checkpoints, entry, IMAGES)
-        desk.train(entry, {OBJECTIVE: value})
-    desk.plan(entries[3])
+        ledger.train(entry, {OBJECTIVE: value})
+    ledger.plan(entries[3])
     save(checkpoints, entries[3], 480)
     return entries
 
 
-def test_a_sweep_that_has_ended_keeps_its_best_trials_only(desk: Desk, home: Home, checkpoints: Store) -> None:
-    describe(desk, best=2)
-    entries = train_four(desk, checkpoints)
-    assert gc(desk, home) == Collected()
-    desk.writer.finish(desk.name, SweepState.DONE)
-    assert [removal.trial_id for removal in gc(desk, home).removed] == [entries[1].trial_id]
+def test_a_sweep_that_has_ended_keeps_its_best_trials_only(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
+    describe(ledger, best=2)
+    entries = train_four(ledger, checkpoints)
+    assert gc(ledger, home) == Collected()
+    ledger.writer.finish(ledger.name, SweepState.DONE)
+    assert [removal.trial_id for removal in gc(ledger, home).removed] == [entries[1].trial_id]
     kept = {entries[0].trial_id: {IMAGES}, entries[2].trial_id: {IMAGES}, entries[3].trial_id: {480}}
     assert left(home) == kept
 
@@ -177,90 +181,96 @@ def places_of(home: Home, **other: str) -> Locations:
     return replace(home.locations(), **other)
 
 
-def test_a_sweep_s_end_removes_only_what_its_file_limits(desk: Desk, home: Home, checkpoints: Store) -> None:
-    entries = train_four(desk, checkpoints)
+def test_a_sweep_s_end_removes_only_what_its_file_limits(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
+    entries = train_four(ledger, checkpoints)
     save(checkpoints, entries[0], 96)
-    assert apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock) == Collected()
-    describe(desk, best=1)
-    found = apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock)
+    assert apply_retention(ledger.reader, home.locations(), ledger.name, clock=ledger.clock) == Collected()
+    describe(ledger, best=1)
+    found = apply_retention(ledger.reader, home.locations(), ledger.name, clock=ledger.clock)
     assert {removal.trial_id for removal in found.removed} == {entries[0].trial_id, entries[1].trial_id}
     assert left(home) == {entries[2].trial_id: {IMAGES}, entries[3].trial_id: {480}}
 
 
 def test_a_registry_or_a_storage_that_is_away_removes_nothing_and_fails_no_sweep(
-    desk: Desk, home: Home, checkpoints: Store, tmp_path: Path
+    ledger: LedgerFixture, home: Home, checkpoints: Store, tmp_path: Path
 ) -> None:
-    describe(desk, best=1)
-    train_four(desk, checkpoints)
+    describe(ledger, best=1)
+    train_four(ledger, checkpoints)
     before = files(home)
     no_registry = places_of(home, tracking="http://127.0.0.1:9")
-    assert "MLflow at http://127.0.0.1:9" in apply_retention(desk.reader, no_registry, desk.name, clock=desk.clock).problem
+    assert (
+        "MLflow at http://127.0.0.1:9" in apply_retention(ledger.reader, no_registry, ledger.name, clock=ledger.clock).problem
+    )
     with pytest.raises(UserError, match="MLflow at http://127.0.0.1:9"):
-        collect(desk.reader, {desk.name: no_registry}, clock=desk.clock)
+        collect(ledger.reader, {ledger.name: no_registry}, clock=ledger.clock)
     no_storage = places_of(home, storage="nonsense://x")
-    assert "nonsense://x" in apply_retention(desk.reader, no_storage, desk.name, clock=desk.clock).problem
+    assert "nonsense://x" in apply_retention(ledger.reader, no_storage, ledger.name, clock=ledger.clock).problem
     assert files(home) == before
 
 
-def test_a_trial_that_sweeps_share_stays_while_one_of_them_wants_it(desk: Desk, home: Home, checkpoints: Store) -> None:
-    describe(desk, best=1)
-    entries = train_four(desk, checkpoints)
-    other = Desk(desk.engine, name="other", owner=BOB, clock=desk.clock)
+def test_a_trial_that_sweeps_share_stays_while_one_of_them_wants_it(
+    ledger: LedgerFixture, home: Home, checkpoints: Store
+) -> None:
+    describe(ledger, best=1)
+    entries = train_four(ledger, checkpoints)
+    other = LedgerFixture(ledger.engine, name="other", owner=BOB, clock=ledger.clock)
     other.plan(planned(seed=1), planned(seed=0, images=480))
     other.writer.settle(other.name)
     save(checkpoints, entries[0], 96, 288)
-    apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock)
+    apply_retention(ledger.reader, home.locations(), ledger.name, clock=ledger.clock)
     assert left(home)[entries[1].trial_id] == {IMAGES}
     assert left(home)[entries[0].trial_id] == {288}
 
 
-def test_what_a_planned_trial_starts_from_stays(desk: Desk, home: Home, checkpoints: Store) -> None:
-    describe(desk, best=1)
-    entries = train_four(desk, checkpoints)
+def test_what_a_planned_trial_starts_from_stays(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
+    describe(ledger, best=1)
+    entries = train_four(ledger, checkpoints)
     save(checkpoints, entries[1], 96, 480)
     child = planned(seed=7)
     trial = child.trial.model_copy(update={"parent": Parent(trial=entries[1].trial_id, images=480)})
-    desk.plan(child.model_copy(update={"trial": trial}))
-    apply_retention(desk.reader, home.locations(), desk.name, clock=desk.clock)
+    ledger.plan(child.model_copy(update={"trial": trial}))
+    apply_retention(ledger.reader, home.locations(), ledger.name, clock=ledger.clock)
     assert left(home)[entries[1].trial_id] == {480}
 
 
 def test_what_a_registered_model_was_made_of_stays_for_ever(
-    desk: Desk, home: Home, checkpoints: Store, store: MlflowStore
+    ledger: LedgerFixture, home: Home, checkpoints: Store, store: MlflowStore
 ) -> None:
     entry = planned(seed=5)
     averages = Averages(build(entry.trial), entry.trial.ema, batch_size=entry.trial.batch_size).tensors
     checkpoints.write(entry.trial_id, attempt=1, images=IMAGES, tensors=averages, state={})
-    desk.train(entry, {OBJECTIVE: 99.0})
+    ledger.train(entry, {OBJECTIVE: 99.0})
     where = {"store": str(home.store), "tracking_uri": store.uri, "artifacts": store.artifacts}
-    promote.promote(desk.reader, desk.name, trial=entry.trial_id, name="demo", **where)
-    describe(desk, best=1)
-    entries = train_four(desk, checkpoints)
+    promote.promote(ledger.reader, ledger.name, trial=entry.trial_id, name="demo", **where)
+    describe(ledger, best=1)
+    entries = train_four(ledger, checkpoints)
     locations = places_of(home, tracking=store.uri)
-    removed = apply_retention(desk.reader, locations, desk.name, clock=desk.clock).removed
+    removed = apply_retention(ledger.reader, locations, ledger.name, clock=ledger.clock).removed
     assert {removal.trial_id for removal in removed} == {entries[0].trial_id, entries[1].trial_id}
     assert left(home)[entry.trial_id] == {IMAGES}
-    assert [r.trial_id for r in gc(desk, home, ended=frozenset({desk.name})).removed] == [entry.trial_id], (
+    assert [r.trial_id for r in gc(ledger, home, ended=frozenset({ledger.name})).removed] == [entry.trial_id], (
         "elsewhere it is not known"
     )
 
 
-def lost_and_done(desk: Desk, home: Home, checkpoints: Store) -> tuple[Entry, Path]:
+def lost_and_done(ledger: LedgerFixture, home: Home, checkpoints: Store) -> tuple[Entry, Path]:
     """A trial whose first attempt was lost in mid-write, and whose second one reached the end."""
     entry = planned()
-    desk.plan(entry)
-    desk.writer.fail(entry.trial_id, desk.begin(entry).number, cause=Cause.WORKER_LOST, detail="gone")
+    ledger.plan(entry)
+    ledger.writer.fail(entry.trial_id, ledger.begin(entry).number, cause=Cause.WORKER_LOST, detail="gone")
     leftover = leave(checkpoints, home, entry, images=480, attempt=1)
-    desk.train(entry, {OBJECTIVE: 1.0})
+    ledger.train(entry, {OBJECTIVE: 1.0})
     save(checkpoints, entry, IMAGES, attempt=2)
     return entry, leftover
 
 
-def test_what_a_lost_attempt_left_behind_goes_once_it_is_surely_dead(desk: Desk, home: Home, checkpoints: Store) -> None:
-    entry, leftover = lost_and_done(desk, home, checkpoints)
-    assert gc(desk, home) == Collected()
-    desk.clock.now += QUIET_S + 1
-    [removal] = gc(desk, home).removed
+def test_what_a_lost_attempt_left_behind_goes_once_it_is_surely_dead(
+    ledger: LedgerFixture, home: Home, checkpoints: Store
+) -> None:
+    entry, leftover = lost_and_done(ledger, home, checkpoints)
+    assert gc(ledger, home) == Collected()
+    ledger.clock.now += QUIET_S + 1
+    [removal] = gc(ledger, home).removed
     assert (removal.kind, removal.attempt, removal.images, removal.size) == ("leftover", 1, 480, 100)
     assert removal.address == str(leftover)
     assert not leftover.parent.exists()
@@ -268,51 +278,51 @@ def test_what_a_lost_attempt_left_behind_goes_once_it_is_surely_dead(desk: Desk,
 
 
 def test_sample_grids_and_files_of_unknown_attempts_and_of_damaged_markers_stay(
-    desk: Desk, home: Home, checkpoints: Store
+    ledger: LedgerFixture, home: Home, checkpoints: Store
 ) -> None:
-    entry, leftover = lost_and_done(desk, home, checkpoints)
+    entry, leftover = lost_and_done(ledger, home, checkpoints)
     grid = leftover.parent / f"samples-{IMAGES}-0123.png"
     grid.write_bytes(b"png")
     unknown = leave(checkpoints, home, entry, images=480, attempt=7)
     [unclear] = save(checkpoints, entry, 288, attempt=2)
     marker = home.store / f"trials/{entry.trial_id}/commits/{288:012d}.json"
     marker.write_text("{")
-    desk.clock.now += QUIET_S + 1
-    assert [removal.attempt for removal in gc(desk, home).removed] == [1]
+    ledger.clock.now += QUIET_S + 1
+    assert [removal.attempt for removal in gc(ledger, home).removed] == [1]
     assert grid.exists()
     assert unknown.exists()
     assert marker.exists()
     assert Path(checkpoints.address(unclear)).exists()
 
 
-def test_nothing_of_a_trial_in_training_is_touched(desk: Desk, home: Home, checkpoints: Store) -> None:
-    entry, leftover = lost_and_done(desk, home, checkpoints)
+def test_nothing_of_a_trial_in_training_is_touched(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
+    entry, leftover = lost_and_done(ledger, home, checkpoints)
     save(checkpoints, entry, 96, attempt=1)
-    desk.clock.now += QUIET_S + 1
-    desk.lease.renew()
+    ledger.clock.now += QUIET_S + 1
+    ledger.lease.renew()
     longer = planned(stage=1, images=2 * IMAGES)
-    desk.plan(longer)
-    desk.begin(longer)
-    assert gc(desk, home) == Collected(in_training=(entry.trial_id,))
+    ledger.plan(longer)
+    ledger.begin(longer)
+    assert gc(ledger, home) == Collected(in_training=(entry.trial_id,))
     assert leftover.exists()
-    desk.lease.release()
-    assert {removal.images for removal in gc(desk, home).removed} == {96, 480}
+    ledger.lease.release()
+    assert {removal.images for removal in gc(ledger, home).removed} == {96, 480}
 
 
-def test_another_ledger_s_trials_in_the_same_storage_stay(desk: Desk, home: Home, checkpoints: Store) -> None:
+def test_another_ledger_s_trials_in_the_same_storage_stay(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
     entry, stranger = planned(), planned(seed=9)
     save(checkpoints, stranger, 96, 480)
-    desk.train(entry, {OBJECTIVE: 1.0})
-    assert gc(desk, home) == Collected()
+    ledger.train(entry, {OBJECTIVE: 1.0})
+    assert gc(ledger, home) == Collected()
     assert left(home) == {stranger.trial_id: {96, 480}}
 
 
-def test_a_trial_that_no_sweep_plans_any_more_keeps_nothing(desk: Desk, home: Home, checkpoints: Store) -> None:
+def test_a_trial_that_no_sweep_plans_any_more_keeps_nothing(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
     dropped, entry = planned(seed=1), planned()
-    desk.train(dropped, {OBJECTIVE: 1.0})
+    ledger.train(dropped, {OBJECTIVE: 1.0})
     save(checkpoints, dropped, IMAGES)
-    desk.writer.plan_entries(desk.name, [entry])
-    gc(desk, home)
+    ledger.writer.plan_entries(ledger.name, [entry])
+    gc(ledger, home)
     assert left(home) == {}
 
 
@@ -323,40 +333,40 @@ def said(home: Home, sweep: str | None, capfd: pytest.CaptureFixture[str], **how
 
 
 def test_gc_lists_what_it_would_remove_and_then_removes_it(
-    desk: Desk, home: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
+    ledger: LedgerFixture, home: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     entry = planned()
     save(checkpoints, entry, 96, 480, IMAGES)
-    desk.train(entry, {OBJECTIVE: 1.0})
-    would = json.loads(said(home, desk.name, capfd, dry_run=True, as_json=True))
+    ledger.train(entry, {OBJECTIVE: 1.0})
+    would = json.loads(said(home, ledger.name, capfd, dry_run=True, as_json=True))
     assert (would["schema"], would["dry_run"], [row["images"] for row in would["rows"]]) == ("jit-sweep/gc/1", True, [96, 480])
     assert "would remove 2 checkpoints, " in said(home, None, capfd, dry_run=True)
     assert left(home) == {entry.trial_id: {96, 480, IMAGES}}
-    done = json.loads(said(home, desk.name, capfd, as_json=True))
+    done = json.loads(said(home, ledger.name, capfd, as_json=True))
     assert done == would | {"dry_run": False}
     assert left(home) == {entry.trial_id: {IMAGES}}
     assert said(home, None, capfd) == "nothing to remove\n"
 
 
 def test_gc_leaves_a_sweep_alone_whose_file_it_cannot_read(
-    desk: Desk, home: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
+    ledger: LedgerFixture, home: Home, checkpoints: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    describe(desk, unheard_of=1)
+    describe(ledger, unheard_of=1)
     entry = planned()
     save(checkpoints, entry, 96, IMAGES)
-    desk.train(entry, {OBJECTIVE: 1.0})
-    assert f"left alone, since another version ran them: {desk.name}" in said(home, None, capfd)
+    ledger.train(entry, {OBJECTIVE: 1.0})
+    assert f"left alone, since another version ran them: {ledger.name}" in said(home, None, capfd)
     with pytest.raises(UserError, match="must be one that this version reads"):
-        said(home, desk.name, capfd)
+        said(home, ledger.name, capfd)
     assert left(home) == {entry.trial_id: {96, IMAGES}}
 
 
-def test_gc_on_the_command_line(desk: Desk, home: Home, checkpoints: Store, tmp_path: Path) -> None:
+def test_gc_on_the_command_line(ledger: LedgerFixture, home: Home, checkpoints: Store, tmp_path: Path) -> None:
     entry = planned()
     save(checkpoints, entry, 96, IMAGES)
-    desk.train(entry, {OBJECTIVE: 1.0})
+    ledger.train(entry, {OBJECTIVE: 1.0})
     for flag, count in (("--dry-run", 2), ("--json", 1)):
-        done = jit_sweep("gc", desk.name, flag, "--home", str(home.path), cwd=tmp_path)
+        done = jit_sweep("gc", ledger.name, flag, "--home", str(home.path), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert len(left(home)[entry.trial_id]) == count
     unknown = jit_sweep("gc", "nine", "--home", str(home.path), cwd=tmp_path)
@@ -364,13 +374,13 @@ def test_gc_on_the_command_line(desk: Desk, home: Home, checkpoints: Store, tmp_
     assert "no sweep 'nine'" in unknown.stderr
 
 
-def test_what_promote_would_take_is_kept_beside_the_best(desk: Desk, home: Home, checkpoints: Store) -> None:
-    describe(desk, best=1)
+def test_what_promote_would_take_is_kept_beside_the_best(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
+    describe(ledger, best=1)
     lucky = planned(arm={"prediction": "v"}, seed=7)
     arm = [planned(arm={"prediction": "x"}, seed=seed, position=1 + seed) for seed in range(3)]
     for entry, value in zip((lucky, *arm), (1.0, 2.0, 3.0, 4.0), strict=True):
         save(checkpoints, entry, IMAGES)
-        desk.train(entry, {OBJECTIVE: value})
-    desk.writer.finish(desk.name, SweepState.DONE)
-    gc(desk, home)
+        ledger.train(entry, {OBJECTIVE: value})
+    ledger.writer.finish(ledger.name, SweepState.DONE)
+    gc(ledger, home)
     assert left(home).keys() == {lucky.trial_id, arm[1].trial_id}, "the best trial, and the middle seed of the best arm"

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, SweepState
 from jit_sweep.tracking import check, links, translation
 from jit_sweep.tracking.mirror import PAGE_EVENTS, Mirror, MirrorThread
-from tests.support.ledger import BOB, OBJECTIVE, Desk, ended, planned, scored
+from tests.support.ledger import BOB, OBJECTIVE, LedgerFixture, ended, planned, scored
 from tests.support.mlflow import MlflowStore
 from trainables.report import Committed, Phase, Progress, Rung
 
@@ -23,26 +22,19 @@ X = {"patch_size": 16, "prediction": "x"}
 V = {"patch_size": 16, "prediction": "v"}
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield Desk(engine)
-    engine.dispose()
-
-
-def mirror(desk: Desk, store: MlflowStore) -> Mirror:
-    return Mirror(store.uri, desk.reader, desk.name, artifacts=store.artifacts)
+def mirror(ledger: LedgerFixture, store: MlflowStore) -> Mirror:
+    return Mirror(store.uri, ledger.reader, ledger.name, artifacts=store.artifacts)
 
 
 def progress(images: int, *, loss: float = 1.0) -> Progress:
     return Progress(images=images, step=images // 48, loss=loss, images_per_second=100.0)
 
 
-def tell_in_time(desk: Desk, attempt: AttemptRow, *images: int, first: int = 0, loss: float = 1.0) -> None:
+def tell_in_time(ledger: LedgerFixture, attempt: AttemptRow, *images: int, first: int = 0, loss: float = 1.0) -> None:
     """Progress reports a second apart."""
     for sequence, count in enumerate(images, start=first):
-        desk.clock.now += 1.0
-        desk.tell(attempt, progress(count, loss=loss), first=sequence)
+        ledger.clock.now += 1.0
+        ledger.tell(attempt, progress(count, loss=loss), first=sequence)
 
 
 def only(runs: list[Run]) -> Run:
@@ -50,10 +42,10 @@ def only(runs: list[Run]) -> Run:
     return runs[0]
 
 
-def test_a_sweep_is_one_run_with_a_run_for_each_trial_below_it(desk: Desk, store: MlflowStore) -> None:
-    desk.train(planned(arm=X), {OBJECTIVE: 3.0})
-    desk.train(planned(arm=V, seed=4, position=1), {OBJECTIVE: 4.0})
-    assert mirror(desk, store).deliver() == len(desk.events())
+def test_a_sweep_is_one_run_with_a_run_for_each_trial_below_it(ledger: LedgerFixture, store: MlflowStore) -> None:
+    ledger.train(planned(arm=X), {OBJECTIVE: 3.0})
+    ledger.train(planned(arm=V, seed=4, position=1), {OBJECTIVE: 4.0})
+    assert mirror(ledger, store).deliver() == len(ledger.events())
     parent = only(store.runs("sweep"))
     assert parent.data.tags["sweep"] == "mine"
     assert parent.data.tags["jit_sweep.fingerprint"] == "f1"
@@ -71,10 +63,12 @@ def test_a_sweep_is_one_run_with_a_run_for_each_trial_below_it(desk: Desk, store
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
 
 
-def test_parameters_are_the_resolved_configuration_with_its_evaluation_and_cost(desk: Desk, store: MlflowStore) -> None:
+def test_parameters_are_the_resolved_configuration_with_its_evaluation_and_cost(
+    ledger: LedgerFixture, store: MlflowStore
+) -> None:
     entry = planned(arm={"patch_size": 8})
-    desk.train(entry, {OBJECTIVE: 1.0})
-    mirror(desk, store).deliver()
+    ledger.train(entry, {OBJECTIVE: 1.0})
+    mirror(ledger, store).deliver()
     params = only(store.runs("trial")).data.params
     assert params["model.patch_size"] == "8"
     assert params["data.digest"] == entry.trial.data.digest
@@ -85,105 +79,107 @@ def test_parameters_are_the_resolved_configuration_with_its_evaluation_and_cost(
     assert float(params["forward_gflops"]) > 0
 
 
-def test_points_stand_at_their_image_count_and_at_the_event_s_own_time(desk: Desk, store: MlflowStore) -> None:
+def test_points_stand_at_their_image_count_and_at_the_event_s_own_time(ledger: LedgerFixture, store: MlflowStore) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
-    attempt = desk.begin(entry)
-    desk.clock.now = 2000.25
-    desk.tell(attempt, progress(48, loss=0.5))
-    desk.clock.now = 2001.5
-    desk.tell(attempt, progress(96, loss=0.25), Rung(images=96, values={"heldout_v_error": 0.125}), first=1)
-    mirror(desk, store).deliver()
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
+    ledger.clock.now = 2000.25
+    ledger.tell(attempt, progress(48, loss=0.5))
+    ledger.clock.now = 2001.5
+    ledger.tell(attempt, progress(96, loss=0.25), Rung(images=96, values={"heldout_v_error": 0.125}), first=1)
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert store.series(run, "loss") == [(48, 0.5, 2000250), (96, 0.25, 2001500)]
     assert store.series(run, "rung/heldout_v_error") == [(96, 0.125, 2001500)]
     assert run.info.status == "RUNNING"
 
 
-def test_a_delivery_that_was_cut_short_is_repeated_without_a_second_point(desk: Desk, store: MlflowStore) -> None:
+def test_a_delivery_that_was_cut_short_is_repeated_without_a_second_point(ledger: LedgerFixture, store: MlflowStore) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
-    attempt = desk.begin(entry)
-    tell_in_time(desk, attempt, 48, 96, 144)
-    mirror(desk, store).deliver()
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
+    tell_in_time(ledger, attempt, 48, 96, 144)
+    mirror(ledger, store).deliver()
     run, parent = only(store.runs("trial")), only(store.runs("sweep"))
     before = store.series(run, "loss")
     # The reply to everything after the run's own creation was lost.
     store.client.set_tag(parent.info.run_id, "jit_sweep.cursor", "0")
     store.client.delete_tag(run.info.run_id, "jit_sweep.mark.progress")
-    assert mirror(desk, store).deliver() == len(desk.events())
+    assert mirror(ledger, store).deliver() == len(ledger.events())
     assert store.series(only(store.runs("trial")), "loss") == before
     assert len(before) == 3
-    assert mirror(desk, store).deliver() == 0
+    assert mirror(ledger, store).deliver() == 0
 
 
-def test_what_a_repeated_attempt_trains_again_is_not_told_again(desk: Desk, store: MlflowStore) -> None:
+def test_what_a_repeated_attempt_trains_again_is_not_told_again(ledger: LedgerFixture, store: MlflowStore) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
-    first = desk.begin(entry)
+    ledger.plan(entry)
+    first = ledger.begin(entry)
     rung = Rung(images=480, values={"heldout_v_error": 1.0})
-    tell_in_time(desk, first, 240, 480, 624)
-    desk.tell(first, rung, Committed(images=480, uri="file:///c"), first=3)
-    desk.writer.fail(entry.trial_id, first.number, cause=Cause.WORKER_LOST, detail="gone")
-    desk.writer.reopen(desk.name)
-    mirror(desk, store).deliver()
-    second = desk.begin(entry)
-    tell_in_time(desk, second, 480, 600, 720, loss=2.0)
-    desk.tell(second, rung, Rung(images=960, values={"heldout_v_error": 0.5}), first=3)
-    mirror(desk, store).deliver()
+    tell_in_time(ledger, first, 240, 480, 624)
+    ledger.tell(first, rung, Committed(images=480, uri="file:///c"), first=3)
+    ledger.writer.fail(entry.trial_id, first.number, cause=Cause.WORKER_LOST, detail="gone")
+    ledger.writer.reopen(ledger.name)
+    mirror(ledger, store).deliver()
+    second = ledger.begin(entry)
+    tell_in_time(ledger, second, 480, 600, 720, loss=2.0)
+    ledger.tell(second, rung, Rung(images=960, values={"heldout_v_error": 0.5}), first=3)
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert [(step, loss) for step, loss, _ in store.series(run, "loss")] == [(240, 1.0), (480, 1.0), (624, 1.0), (720, 2.0)]
     assert [step for step, _, _ in store.series(run, "rung/heldout_v_error")] == [480, 960]
 
 
-def test_a_trial_that_goes_on_is_reopened_and_its_cause_forgotten(desk: Desk, store: MlflowStore) -> None:
+def test_a_trial_that_goes_on_is_reopened_and_its_cause_forgotten(ledger: LedgerFixture, store: MlflowStore) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
-    attempt = desk.begin(entry)
-    desk.writer.fail(entry.trial_id, attempt.number, cause=Cause.BUG, detail="it raised")
-    mirror(desk, store).deliver()
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
+    ledger.writer.fail(entry.trial_id, attempt.number, cause=Cause.BUG, detail="it raised")
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert (run.info.status, run.data.tags["state"], run.data.tags["cause"]) == ("FAILED", "failed", "bug")
-    desk.writer.reopen(desk.name)
-    again = desk.begin(entry)
-    mirror(desk, store).deliver()
+    ledger.writer.reopen(ledger.name)
+    again = ledger.begin(entry)
+    mirror(ledger, store).deliver()
     assert only(store.runs("trial")).info.status == "RUNNING"
-    desk.tell(again, scored(entry, {OBJECTIVE: 1.0}), ended(entry))
-    mirror(desk, store).deliver()
+    ledger.tell(again, scored(entry, {OBJECTIVE: 1.0}), ended(entry))
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert (run.info.status, run.data.tags["state"], run.data.tags["cause"]) == ("FINISHED", "done", "")
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("paused", "KILLED"), ("diverged", "FAILED"), ("done", "FINISHED")])
-def test_a_trial_s_end_is_its_run_s_status(desk: Desk, store: MlflowStore, outcome: str, status: str) -> None:
+def test_a_trial_s_end_is_its_run_s_status(ledger: LedgerFixture, store: MlflowStore, outcome: str, status: str) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
-    attempt = desk.begin(entry)
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
     scores = [scored(entry, {OBJECTIVE: 1.0})] if outcome == "done" else []
-    desk.tell(attempt, *scores, ended(entry, outcome))  # type: ignore[arg-type]
-    mirror(desk, store).deliver()
+    ledger.tell(attempt, *scores, ended(entry, outcome))  # type: ignore[arg-type]
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert run.info.status == status
     assert run.info.end_time == 1_000_000
 
 
-def test_arms_that_share_a_trial_but_not_its_evaluation_have_runs_of_their_own(desk: Desk, store: MlflowStore) -> None:
+def test_arms_that_share_a_trial_but_not_its_evaluation_have_runs_of_their_own(
+    ledger: LedgerFixture, store: MlflowStore
+) -> None:
     few, many = planned(arm=X, n=32), planned(arm=X, n=64, position=1)
-    desk.plan(few, many)
-    attempt = desk.begin(few)
-    tell_in_time(desk, attempt, 48)
-    desk.tell(attempt, scored(few, {OBJECTIVE: 9.0}), scored(many, {OBJECTIVE: 5.0}), ended(few), first=1)
-    mirror(desk, store).deliver()
+    ledger.plan(few, many)
+    attempt = ledger.begin(few)
+    tell_in_time(ledger, attempt, 48)
+    ledger.tell(attempt, scored(few, {OBJECTIVE: 9.0}), scored(many, {OBJECTIVE: 5.0}), ended(few), first=1)
+    mirror(ledger, store).deliver()
     runs = store.runs("trial")
     assert {run.data.params["evaluation.n"]: run.data.metrics[OBJECTIVE] for run in runs} == {"32": 9.0, "64": 5.0}
     assert [len(store.series(run, "loss")) for run in runs] == [1, 1]
 
 
-def test_a_score_that_another_sweep_made_stands_in_this_sweep_too(desk: Desk, store: MlflowStore) -> None:
+def test_a_score_that_another_sweep_made_stands_in_this_sweep_too(ledger: LedgerFixture, store: MlflowStore) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
-    desk.tell(desk.begin(entry), scored(entry, {OBJECTIVE: 3.0}).model_copy(update={"collapsed": True}), ended(entry))
-    theirs = Desk(desk.engine, name="theirs", owner=BOB)
+    ledger.plan(entry)
+    ledger.tell(ledger.begin(entry), scored(entry, {OBJECTIVE: 3.0}).model_copy(update={"collapsed": True}), ended(entry))
+    theirs = LedgerFixture(ledger.engine, name="theirs", owner=BOB)
     theirs.plan(entry)
     mirror(theirs, store).deliver()
     run = only(store.runs("trial"))
@@ -193,46 +189,48 @@ def test_a_score_that_another_sweep_made_stands_in_this_sweep_too(desk: Desk, st
     assert run.info.status == "FINISHED"
 
 
-def test_a_smaller_budget_scored_after_a_larger_one_arrives_too(desk: Desk, store: MlflowStore) -> None:
+def test_a_smaller_budget_scored_after_a_larger_one_arrives_too(ledger: LedgerFixture, store: MlflowStore) -> None:
     for images, value in ((960, 1.0), (480, 2.0)):
-        desk.train(planned(arm=X, images=images), {OBJECTIVE: value})
-        mirror(desk, store).deliver()
+        ledger.train(planned(arm=X, images=images), {OBJECTIVE: value})
+        mirror(ledger, store).deliver()
     assert [(step, value) for step, value, _ in store.series(only(store.runs("trial")), OBJECTIVE)] == [(480, 2.0), (960, 1.0)]
 
 
-def test_the_sample_grid_is_an_artifact_of_its_trial(desk: Desk, store: MlflowStore, tmp_path: Path) -> None:
+def test_the_sample_grid_is_an_artifact_of_its_trial(ledger: LedgerFixture, store: MlflowStore, tmp_path: Path) -> None:
     (tmp_path / "grid.png").write_bytes(b"a picture")
     entry = planned(arm=X)
-    desk.plan(entry)
+    ledger.plan(entry)
     report = scored(entry, {OBJECTIVE: 1.0}).model_copy(update={"grid": f"file://{tmp_path}/grid.png"})
-    desk.tell(desk.begin(entry), report, ended(entry))
-    mirror(desk, store).deliver()
+    ledger.tell(ledger.begin(entry), report, ended(entry))
+    mirror(ledger, store).deliver()
     assert store.files(only(store.runs("trial")), "samples") == {"samples/000000000960.png"}
 
 
-def test_a_delivery_that_failed_on_the_way_makes_no_second_run(desk: Desk, store: MlflowStore, tmp_path: Path) -> None:
+def test_a_delivery_that_failed_on_the_way_makes_no_second_run(
+    ledger: LedgerFixture, store: MlflowStore, tmp_path: Path
+) -> None:
     entry, grid = planned(arm=X), tmp_path / "grid.png"
     grid.mkdir()
-    desk.plan(entry)
+    ledger.plan(entry)
     report = scored(entry, {OBJECTIVE: 1.0}).model_copy(update={"grid": f"file://{grid}"})
-    desk.tell(desk.begin(entry), report, ended(entry))
-    view = mirror(desk, store)
+    ledger.tell(ledger.begin(entry), report, ended(entry))
+    view = mirror(ledger, store)
     with pytest.raises(IsADirectoryError):
         view.deliver()
-    assert view.undelivered() == len(desk.events())
+    assert view.undelivered() == len(ledger.events())
     grid.rmdir()
     grid.write_bytes(b"a picture")
-    assert view.deliver() == len(desk.events())
+    assert view.deliver() == len(ledger.events())
     assert view.undelivered() == 0
     assert only(store.runs("trial")).data.metrics[OBJECTIVE] == 1.0
 
 
-def test_a_finished_sweep_is_readable_from_its_own_run(desk: Desk, store: MlflowStore) -> None:
+def test_a_finished_sweep_is_readable_from_its_own_run(ledger: LedgerFixture, store: MlflowStore) -> None:
     for seed, (x, v) in enumerate([(1.0, 4.0), (3.0, 8.0)]):
-        desk.train(planned(arm=X, seed=seed, position=seed), {OBJECTIVE: x})
-        desk.train(planned(arm=V, seed=seed, position=2 + seed), {OBJECTIVE: v})
-    desk.writer.finish(desk.name, SweepState.DONE)
-    mirror(desk, store).deliver()
+        ledger.train(planned(arm=X, seed=seed, position=seed), {OBJECTIVE: x})
+        ledger.train(planned(arm=V, seed=seed, position=2 + seed), {OBJECTIVE: v})
+    ledger.writer.finish(ledger.name, SweepState.DONE)
+    mirror(ledger, store).deliver()
     parent = only(store.runs("sweep"))
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics[f"{OBJECTIVE} mean/patch_size-16 prediction-x"] == 2.0
@@ -246,24 +244,26 @@ def test_a_finished_sweep_is_readable_from_its_own_run(desk: Desk, store: Mlflow
 @pytest.mark.parametrize(
     ("state", "status"), [(SweepState.DONE, "FINISHED"), (SweepState.INTERRUPTED, "KILLED"), (SweepState.FAILED, "FAILED")]
 )
-def test_a_sweep_that_goes_on_is_running_again(desk: Desk, store: MlflowStore, state: SweepState, status: str) -> None:
+def test_a_sweep_that_goes_on_is_running_again(
+    ledger: LedgerFixture, store: MlflowStore, state: SweepState, status: str
+) -> None:
     entry = planned(arm=X)
-    desk.plan(entry)
-    desk.writer.finish(desk.name, state)
-    mirror(desk, store).deliver()
+    ledger.plan(entry)
+    ledger.writer.finish(ledger.name, state)
+    mirror(ledger, store).deliver()
     assert only(store.runs("sweep")).info.status == status
-    desk.begin(entry)
-    mirror(desk, store).deliver()
+    ledger.begin(entry)
+    mirror(ledger, store).deliver()
     assert only(store.runs("sweep")).info.status == "RUNNING"
 
 
 def test_a_sweep_of_the_same_name_in_another_ledger_does_not_continue_this_one(
-    desk: Desk, store: MlflowStore, tmp_path: Path
+    ledger: LedgerFixture, store: MlflowStore, tmp_path: Path
 ) -> None:
-    desk.train(planned(arm=X), {OBJECTIVE: 1.0})
-    mirror(desk, store).deliver()
+    ledger.train(planned(arm=X), {OBJECTIVE: 1.0})
+    mirror(ledger, store).deliver()
     engine = open_engine(f"sqlite:///{tmp_path / 'other.db'}")
-    other = Desk(engine)
+    other = LedgerFixture(engine)
     other.clock.now = 5000.0
     with other.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE sweep SET created_at = 5000.0")
@@ -273,29 +273,29 @@ def test_a_sweep_of_the_same_name_in_another_ledger_does_not_continue_this_one(
     assert [run.data.metrics[OBJECTIVE] for run in store.runs("trial")] == [1.0, 2.0]
 
 
-def test_more_events_than_a_page_holds_arrive_in_order(desk: Desk, store: MlflowStore) -> None:
+def test_more_events_than_a_page_holds_arrive_in_order(ledger: LedgerFixture, store: MlflowStore) -> None:
     entry = planned(arm=X, images=48 * 2000)
-    desk.plan(entry)
+    ledger.plan(entry)
     images = range(48, 48 * (PAGE_EVENTS + 50), 48)
-    tell_in_time(desk, desk.begin(entry), *images)
-    assert mirror(desk, store).deliver() == len(images) + 3
+    tell_in_time(ledger, ledger.begin(entry), *images)
+    assert mirror(ledger, store).deliver() == len(images) + 3
     assert [step for step, _, _ in store.series(only(store.runs("trial")), "loss")] == list(images)
 
 
-def test_the_thread_delivers_the_rest_when_it_is_closed(desk: Desk, store: MlflowStore) -> None:
-    desk.train(planned(arm=X), {OBJECTIVE: 1.0})
-    thread = MirrorThread(store.uri, desk.reader, desk.name, artifacts=store.artifacts)
+def test_the_thread_delivers_the_rest_when_it_is_closed(ledger: LedgerFixture, store: MlflowStore) -> None:
+    ledger.train(planned(arm=X), {OBJECTIVE: 1.0})
+    thread = MirrorThread(store.uri, ledger.reader, ledger.name, artifacts=store.artifacts)
     thread.start()
-    desk.train(planned(arm=V, position=1), {OBJECTIVE: 2.0})
+    ledger.train(planned(arm=V, position=1), {OBJECTIVE: 2.0})
     assert thread.close(30.0) == 0
     assert [run.data.metrics[OBJECTIVE] for run in store.runs("trial")] == [2.0, 1.0]
 
 
-def test_an_mlflow_that_does_not_answer_raises_nothing_and_the_events_are_counted(desk: Desk) -> None:
-    desk.train(planned(arm=X), {OBJECTIVE: 1.0})
-    thread = MirrorThread(f"http://127.0.0.1:{closed_port()}", desk.reader, desk.name)
+def test_an_mlflow_that_does_not_answer_raises_nothing_and_the_events_are_counted(ledger: LedgerFixture) -> None:
+    ledger.train(planned(arm=X), {OBJECTIVE: 1.0})
+    thread = MirrorThread(f"http://127.0.0.1:{closed_port()}", ledger.reader, ledger.name)
     thread.start()
-    assert thread.close(1.0) == len(desk.events())
+    assert thread.close(1.0) == len(ledger.events())
 
 
 def closed_port() -> int:
@@ -305,9 +305,11 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_mlflow_prints_nothing(desk: Desk, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    desk.train(planned(arm=X), {OBJECTIVE: 1.0})
-    Mirror(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}", desk.reader, desk.name, artifacts=str(tmp_path / "files")).deliver()
+def test_mlflow_prints_nothing(ledger: LedgerFixture, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ledger.train(planned(arm=X), {OBJECTIVE: 1.0})
+    Mirror(
+        f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}", ledger.reader, ledger.name, artifacts=str(tmp_path / "files")
+    ).deliver()
     assert capfd.readouterr() == ("", "")
 
 
@@ -356,15 +358,17 @@ def test_links_open_on_the_sweep_ordered_by_its_objective() -> None:
     )
 
 
-def test_a_trials_run_shows_what_it_was_trained_on_last_and_its_flops_and_gradient(desk: Desk, store: MlflowStore) -> None:
-    desk.plan(planned())
-    attempt = desk.begin(planned())
+def test_a_trials_run_shows_what_it_was_trained_on_last_and_its_flops_and_gradient(
+    ledger: LedgerFixture, store: MlflowStore
+) -> None:
+    ledger.plan(planned())
+    attempt = ledger.begin(planned())
     machine: dict[str, Any] = {"device": "H100", "host": "node-3", "cpus": 12, "cuda": "13.0"}
     phase = Phase(images=0, start="seed", **machine, workers=1, micro_batch=48, activation_checkpointing=False)
-    desk.tell(attempt, phase, phase.model_copy(update={"micro_batch": 24, "start": "checkpoint"}))
+    ledger.tell(attempt, phase, phase.model_copy(update={"micro_batch": 24, "start": "checkpoint"}))
     measured = progress(480).model_copy(update={"flops": 10**12, "grad_norm": 0.5})
-    desk.tell(attempt, measured, first=3)
-    mirror(desk, store).deliver()
+    ledger.tell(attempt, measured, first=3)
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     expected = {**machine, "start": "checkpoint", "workers": 1, "micro_batch": 24}
     assert {name: run.data.tags[name] for name in expected} == {name: str(value) for name, value in expected.items()}
@@ -372,53 +376,57 @@ def test_a_trials_run_shows_what_it_was_trained_on_last_and_its_flops_and_gradie
     assert "mfu" not in run.data.metrics
 
 
-def test_what_a_process_takes_from_its_machine_stands_among_the_system_metrics(desk: Desk, store: MlflowStore) -> None:
-    desk.plan(planned())
-    attempt = desk.begin(planned())
-    desk.clock.now = 2000.0
-    desk.tell(attempt, progress(480).model_copy(update={"system": {"process_memory_gib": 1.5}}))
-    mirror(desk, store).deliver()
+def test_what_a_process_takes_from_its_machine_stands_among_the_system_metrics(
+    ledger: LedgerFixture, store: MlflowStore
+) -> None:
+    ledger.plan(planned())
+    attempt = ledger.begin(planned())
+    ledger.clock.now = 2000.0
+    ledger.tell(attempt, progress(480).model_copy(update={"system": {"process_memory_gib": 1.5}}))
+    mirror(ledger, store).deliver()
     assert store.series(only(store.runs("trial")), "system/process_memory_gib") == [(480, 1.5, 2_000_000)]
 
 
-def test_a_trial_s_run_names_its_last_checkpoint_without_secrets(desk: Desk, store: MlflowStore) -> None:
-    desk.plan(planned())
-    attempt = desk.begin(planned())
-    desk.tell(attempt, Committed(images=480, uri="s3://bucket/one"))
-    mirror(desk, store).deliver()
-    desk.tell(attempt, Committed(images=960, uri="s3://me:hunter2@bucket/two"), first=1)
-    mirror(desk, store).deliver()
+def test_a_trial_s_run_names_its_last_checkpoint_without_secrets(ledger: LedgerFixture, store: MlflowStore) -> None:
+    ledger.plan(planned())
+    attempt = ledger.begin(planned())
+    ledger.tell(attempt, Committed(images=480, uri="s3://bucket/one"))
+    mirror(ledger, store).deliver()
+    ledger.tell(attempt, Committed(images=960, uri="s3://me:hunter2@bucket/two"), first=1)
+    mirror(ledger, store).deliver()
     tags = only(store.runs("trial")).data.tags
     assert (tags["checkpoint"], tags["checkpoint_images"]) == ("s3://me:***@bucket/two", "960")
 
 
-def test_a_trial_s_run_says_whether_the_model_scored_last_had_collapsed(desk: Desk, store: MlflowStore) -> None:
+def test_a_trial_s_run_says_whether_the_model_scored_last_had_collapsed(ledger: LedgerFixture, store: MlflowStore) -> None:
     short, longer = planned(arm=X, images=480), planned(arm=X, images=960, position=1)
-    desk.plan(short, longer)
+    ledger.plan(short, longer)
     collapsed = scored(short, {OBJECTIVE: 9.0}).model_copy(update={"collapsed": True})
-    desk.tell(desk.begin(short), collapsed, ended(short))
-    mirror(desk, store).deliver()
+    ledger.tell(ledger.begin(short), collapsed, ended(short))
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert (run.data.tags["collapsed"], run.data.metrics[OBJECTIVE]) == ("true", 9.0)
-    desk.tell(desk.begin(longer), scored(longer, {OBJECTIVE: 1.0}), ended(longer))
-    mirror(desk, store).deliver()
+    ledger.tell(ledger.begin(longer), scored(longer, {OBJECTIVE: 1.0}), ended(longer))
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert (run.data.tags["collapsed"], run.data.metrics[OBJECTIVE]) == ("false", 1.0)
 
 
-def test_a_configuration_of_more_parameters_than_mlflow_takes_at_once_arrives_whole(desk: Desk, store: MlflowStore) -> None:
+def test_a_configuration_of_more_parameters_than_mlflow_takes_at_once_arrives_whole(
+    ledger: LedgerFixture, store: MlflowStore
+) -> None:
     entry = planned()
     averages = [{"kind": "decay", "name": f"a{place}", "decay": 0.9} for place in range(40)]
     trial = type(entry.trial).model_validate({**entry.trial.model_dump(), "ema": averages})
     entry = entry.model_copy(update={"trial": trial})
-    desk.train(entry, {OBJECTIVE: 1.0})
-    mirror(desk, store).deliver()
+    ledger.train(entry, {OBJECTIVE: 1.0})
+    mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert len(run.data.params) > 150
     # The reply to the last of them was lost.
     store.client.delete_tag(run.info.run_id, "jit_sweep.described")
     store.client.set_tag(run.data.tags["mlflow.parentRunId"], "jit_sweep.cursor", "0")
-    mirror(desk, store).deliver()
+    mirror(ledger, store).deliver()
     assert only(store.runs("trial")).data.params == run.data.params
 
 
@@ -433,8 +441,8 @@ def test_a_configuration_of_more_parameters_than_mlflow_takes_at_once_arrives_wh
     ],
 )
 def test_a_run_s_status_is_that_of_the_entry_which_still_goes_on(
-    desk: Desk, states: tuple[EntryState, ...], status: str
+    ledger: LedgerFixture, states: tuple[EntryState, ...], status: str
 ) -> None:
-    desk.plan(planned())
-    row = desk.row(planned())
+    ledger.plan(planned())
+    row = ledger.row(planned())
     assert translation.trial_status([dataclasses.replace(row, state=state) for state in states]) == status

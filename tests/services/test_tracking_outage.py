@@ -22,7 +22,7 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.tracking import server
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from jit_sweep.tracking.runs import CURSOR
-from tests.support.ledger import OBJECTIVE, Desk, ended, planned, scored
+from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
 from tests.support.mlflow import MlflowStore
 from trainables.report import Progress, Report, Rung
 
@@ -118,15 +118,15 @@ def mortal(store: MlflowStore) -> Iterator[Server]:
 class Diary:
     """Two trials that train by turns, and every point that MLflow should have of them, in the order it was told."""
 
-    desk: Desk
+    ledger: LedgerFixture
     attempts: dict[str, AttemptRow] = field(default_factory=dict)
     told: list[tuple[str, str, int, float, int]] = field(default_factory=list)
     """Trial, metric, images, value and time in milliseconds of each point."""
     sequence: int = 0
 
     def begin(self) -> None:
-        self.desk.plan(X, V)
-        self.attempts = {entry.trial_id: self.desk.begin(entry) for entry in (X, V)}
+        self.ledger.plan(X, V)
+        self.attempts = {entry.trial_id: self.ledger.begin(entry) for entry in (X, V)}
 
     def train(self, *images: int) -> None:
         for count in images:
@@ -144,12 +144,12 @@ class Diary:
             self._tell(entry, ended(entry))
 
     def _tell(self, entry: Entry, report: Report) -> None:
-        self.desk.clock.now += 1.25
-        self.desk.tell(self.attempts[entry.trial_id], report, first=self.sequence)
+        self.ledger.clock.now += 1.25
+        self.ledger.tell(self.attempts[entry.trial_id], report, first=self.sequence)
         self.sequence += 1
 
     def _point(self, entry: Entry, images: int, **values: float) -> None:
-        at = round(1000 * self.desk.clock.now)
+        at = round(1000 * self.ledger.clock.now)
         self.told += [(entry.trial_id, name, images, value, at) for name, value in values.items()]
 
     def series(self) -> dict[tuple[str, str], list[tuple[int, float, int]]]:
@@ -164,7 +164,7 @@ class Diary:
 def diary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Diary]:
     monkeypatch.setattr("jit_sweep.tracking.mirror.PAGE_EVENTS", PAGE_EVENTS)
     engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield Diary(Desk(engine))
+    yield Diary(LedgerFixture(engine))
     engine.dispose()
 
 
@@ -181,7 +181,7 @@ def assert_a_beginning_of(diary: Diary, found: MlflowStore) -> int:
     for key, points in diary.series().items():
         assert known.get(key, []) == points[: len(known.get(key, []))]
     (sweep,) = found.runs("sweep")
-    certain = [event for event in diary.desk.events() if event.id <= int(sweep.data.tags[CURSOR])]
+    certain = [event for event in diary.ledger.events() if event.id <= int(sweep.data.tags[CURSOR])]
     ends = {(event.trial_id, event.data["images"]) for event in certain if event.kind == "progress"}
     begun = {(trial, images) for (trial, name), series in known.items() if name == "loss" for images, _, _ in series}
     assert ends <= begun
@@ -193,7 +193,7 @@ def test_a_server_killed_within_a_batch_and_between_two_ends_up_with_every_point
 ) -> None:
     diary.begin()
     diary.train(*range(48, 960, 48))
-    view = Mirror(mortal.url, diary.desk.reader, diary.desk.name)
+    view = Mirror(mortal.url, diary.ledger.reader, diary.ledger.name)
     lengths = []
     for mortal.dies_after_writing in (False, True):
         mortal.start()
@@ -247,7 +247,7 @@ def log() -> Iterator[Log]:
 def test_a_thread_whose_server_is_away_at_first_and_dies_later_catches_up_by_itself_each_time(
     mortal: Server, diary: Diary, log: Log
 ) -> None:
-    thread = MirrorThread(mortal.url, diary.desk.reader, diary.desk.name, interval_s=0.05)
+    thread = MirrorThread(mortal.url, diary.ledger.reader, diary.ledger.name, interval_s=0.05)
     thread.start()
     assert log.failed.wait(WAIT_S)
     diary.begin()

@@ -23,7 +23,7 @@ from jit_sweep.tracking import check, server
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from jit_sweep.tracking.registry import Registry, load
 from jit_sweep.tracking.translation import variant
-from tests.support.ledger import BOB, OBJECTIVE, Desk, planned
+from tests.support.ledger import BOB, OBJECTIVE, LedgerFixture, planned
 from tests.support.mlflow import MlflowStore
 
 COMMAND = """
@@ -42,7 +42,7 @@ ENTRY = planned(arm={"prediction": "x"})
 class Served:
     """A sweep whose server came up only after its first deliveries had failed."""
 
-    desk: Desk
+    ledger: LedgerFixture
     url: str
     runs: MlflowStore
     undelivered: int
@@ -83,19 +83,19 @@ def served(empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url, artifacts = f"http://127.0.0.1:{port}", str(folder / "artifacts")
-    desk = Desk(open_engine(f"sqlite:///{folder / 'ledger.db'}"))
-    thread = MirrorThread(url, desk.reader, desk.name, interval_s=0.1)
+    ledger = LedgerFixture(open_engine(f"sqlite:///{folder / 'ledger.db'}"))
+    thread = MirrorThread(url, ledger.reader, ledger.name, interval_s=0.1)
     failures, log = Failures(), logging.getLogger("jit_sweep.tracking.mirror")
     log.addHandler(failures)
     thread.start()
-    desk.train(ENTRY, {OBJECTIVE: 1.0})
+    ledger.train(ENTRY, {OBJECTIVE: 1.0})
     assert failures.seen.wait(30.0)
     log.removeHandler(failures)
     arguments = [sys.executable, "-c", COMMAND, f"sqlite:///{folder / 'mlflow.db'}", artifacts, str(port)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as command:
         try:
             assert answer(command) == url
-            yield Served(desk, url, MlflowStore(url, artifacts), thread.close(60.0), command)
+            yield Served(ledger, url, MlflowStore(url, artifacts), thread.close(60.0), command)
         finally:
             command.kill()
 
@@ -107,7 +107,7 @@ def test_an_outage_delays_the_view_and_loses_nothing(served: Served) -> None:
 
 
 def test_a_run_whose_making_got_no_reply_is_found_and_not_made_again(served: Served) -> None:
-    other = Desk(served.desk.engine, name="other", owner=BOB)
+    other = LedgerFixture(served.ledger.engine, name="other", owner=BOB)
     other.train(planned(arm={"prediction": "v"}), {OBJECTIVE: 2.0})
     with losing_replies(served.url, to="runs/create") as url:
         mirror = Mirror(url, other.reader, other.name)
@@ -159,7 +159,7 @@ def test_a_server_that_answers_passes_the_check(served: Served) -> None:
 
 def test_a_champion_s_files_come_back_over_http(served: Served, tmp_path: Path) -> None:
     registry = Registry(served.url)
-    facts = registry.trial(served.desk.reader.sweep("mine"), variant(served.desk.row(ENTRY)))
+    facts = registry.trial(served.ledger.reader.sweep("mine"), variant(served.ledger.row(ENTRY)))
     assert facts is not None
     files, copy = tmp_path / "files", tmp_path / "copy"
     files.mkdir()

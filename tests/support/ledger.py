@@ -1,11 +1,14 @@
-"""A ledger with one sweep on the desk: planned entries, a clock that is set by hand, and trials told in a few words."""
+"""A ledger with one sweep in it: planned entries, a clock set by hand, and trials begun, reported and ended."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from sqlalchemy import Engine, select
 
+from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.lease import Lease, acquire
 from jit_sweep.ledger.reader import LedgerReader
@@ -117,7 +120,7 @@ def contents(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @dataclass
-class Desk:
+class LedgerFixture:
     """One sweep in a ledger."""
 
     engine: Engine
@@ -167,3 +170,11 @@ class Desk:
 
     def events(self) -> list[EventRow]:
         return self.reader.events_since(self.name, 0, limit=100_000)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[LedgerFixture]:
+    """On sqlite, in a folder of the test's own."""
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+    yield LedgerFixture(engine)
+    engine.dispose()

@@ -1,7 +1,7 @@
 """Every device-second of a sweep is counted once, under what came of it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import pytest
 from jit_sweep.budget.costs import Cost, CostOutcome, Costs, cost_line, costs, read_costs
 from jit_sweep.budget.spending import Spending, devices_of
 from jit_sweep.cli import costs as command
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow, Cause, CostRow, EntryRow, ScoreRow, SweepState
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import TARGET, attempt, done, entry
 from tests.support.cli import jit_sweep
-from tests.support.ledger import BOB, OBJECTIVE, Desk, ended, planned
+from tests.support.ledger import BOB, OBJECTIVE, LedgerFixture, ended, planned
 from trainables.report import Committed
 
 ONE = {"mine": Resources(), "theirs": Resources()}
@@ -180,47 +179,42 @@ def test_device_hours_are_of_gpus_and_of_cpus_where_a_trial_has_none(resources: 
     assert (spent.unit, spent.by_outcome[CostOutcome.USEFUL]) == (unit, Cost(3600.0, devices, 1))
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
-    yield Desk(engine)
-    engine.dispose()
-
-
-def lost_and_trained(desk: Desk) -> None:
+def lost_and_trained(ledger: LedgerFixture) -> None:
     """A trial lost at half of its images, trained in a second go: 10 s, 5 of them saved, and then 10, 2 and 1."""
     entry = planned()
-    desk.plan(entry)
-    lost = desk.begin(entry)
-    desk.clock.now += 10.0
-    desk.tell(lost, Committed(images=entry.images // 2, uri="file:///c"))
-    desk.writer.fail(lost.trial_id, lost.number, cause=Cause.WORKER_LOST, detail="gone")
-    again = desk.begin(entry)
-    desk.clock.now += 13.0
-    desk.tell(again, ended(entry, "paused"))
+    ledger.plan(entry)
+    lost = ledger.begin(entry)
+    ledger.clock.now += 10.0
+    ledger.tell(lost, Committed(images=entry.images // 2, uri="file:///c"))
+    ledger.writer.fail(lost.trial_id, lost.number, cause=Cause.WORKER_LOST, detail="gone")
+    again = ledger.begin(entry)
+    ledger.clock.now += 13.0
+    ledger.tell(again, ended(entry, "paused"))
 
 
-def test_a_ledger_tells_a_sweep_s_cost_in_one_line(desk: Desk) -> None:
-    lost_and_trained(desk)
-    desk.writer.finish("mine", SweepState.INTERRUPTED)
-    spent = read_costs(desk.reader, "mine")
+def test_a_ledger_tells_a_sweep_s_cost_in_one_line(ledger: LedgerFixture) -> None:
+    lost_and_trained(ledger)
+    ledger.writer.finish("mine", SweepState.INTERRUPTED)
+    spent = read_costs(ledger.reader, "mine")
     assert seconds_of(spent) == {"unfinished": 21.0, "evaluation": 2.0}
-    line = cost_line(desk.reader, "mine")
+    line = cost_line(ledger.reader, "mine")
     assert line == "cost: 0.00639 CPU-hours: 0.00583 unfinished, 0.000556 evaluation"
 
 
-def test_a_score_of_another_sweep_is_told_as_saved(desk: Desk) -> None:
+def test_a_score_of_another_sweep_is_told_as_saved(ledger: LedgerFixture) -> None:
     entry = planned()
-    desk.train(entry, {OBJECTIVE: 1.0})
-    other = Desk(desk.engine, name="other", owner=BOB)
+    ledger.train(entry, {OBJECTIVE: 1.0})
+    other = LedgerFixture(ledger.engine, name="other", owner=BOB)
     other.plan(entry)
     assert cost_line(other.reader, "other") == "cost: 0 CPU-hours; 0.00361 saved by scores that were there before"
 
 
-def test_the_command_prints_the_sums_of_the_ledger(tmp_path: Path, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    lost_and_trained(desk)
-    ledger = f"sqlite:///{tmp_path}/ledger.db"
-    assert command.show("mine", ledger, as_json=True) == 0
+def test_the_command_prints_the_sums_of_the_ledger(
+    tmp_path: Path, ledger: LedgerFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost_and_trained(ledger)
+    uri = f"sqlite:///{tmp_path}/ledger.db"
+    assert command.show("mine", uri, as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["schema"] == "jit-sweep/cost/1"
     assert (told["sweep"], told["unit"], told["saved"]["seconds"]) == ("mine", "CPU-hours", 0.0)
@@ -230,15 +224,15 @@ def test_the_command_prints_the_sums_of_the_ledger(tmp_path: Path, desk: Desk, c
         "evaluation": 2.0,
     }
     assert told["total_seconds"] == sum(row["seconds"] for row in told["rows"])
-    assert command.show("mine", ledger, as_json=False) == 0
+    assert command.show("mine", uri, as_json=False) == 0
     assert "unfinished         2  0:21" in capsys.readouterr().out
 
 
-def test_status_with_cost_asks_for_one_sweep_and_shows_it(tmp_path: Path, desk: Desk) -> None:
-    lost_and_trained(desk)
-    ledger = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")
-    shown = jit_sweep("status", "mine", "--cost", *ledger, cwd=tmp_path)
+def test_status_with_cost_asks_for_one_sweep_and_shows_it(tmp_path: Path, ledger: LedgerFixture) -> None:
+    lost_and_trained(ledger)
+    option = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    shown = jit_sweep("status", "mine", "--cost", *option, cwd=tmp_path)
     assert "sweep mine: what it cost" in shown.stdout
-    assert "what it cost" not in jit_sweep("status", "mine", *ledger, cwd=tmp_path).stdout
-    refused = jit_sweep("status", "--cost", *ledger, cwd=tmp_path)
+    assert "what it cost" not in jit_sweep("status", "mine", *option, cwd=tmp_path).stdout
+    refused = jit_sweep("status", "--cost", *option, cwd=tmp_path)
     assert (refused.returncode, "`--cost` needs a sweep" in refused.stderr) == (2, True)

@@ -5,57 +5,52 @@ from pathlib import Path
 import pytest
 
 from jit_sweep.cli.leaderboard import MOST_ROWS, most_interesting
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.records import Cause, EntryState
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.verdicts import MOST_ALIKE
 from tests.support.attempts import entry as entry_row
 from tests.support.cli import jit_sweep
-from tests.support.ledger import OBJECTIVE, Desk, ended, planned, scored
+from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
 
 
-def desk_in(folder: Path) -> Desk:
-    return Desk(open_engine(f"sqlite:///{folder}/ledger.db"))
-
-
-def test_followed_entries_are_those_that_the_ledger_has_after_everything_that_happens(tmp_path: Path) -> None:
-    desk = desk_in(tmp_path)
+def test_followed_entries_are_those_that_the_ledger_has_after_everything_that_happens(
+    tmp_path: Path, ledger: LedgerFixture
+) -> None:
     first, second, third = (planned(seed=seed, position=seed) for seed in range(3))
-    followed = LiveEntries(desk.reader, desk.name)
+    followed = LiveEntries(ledger.reader, ledger.name)
 
     def same() -> bool:
-        return list(followed.rows()) == desk.reader.entries(desk.name)
+        return list(followed.rows()) == ledger.reader.entries(ledger.name)
 
-    desk.plan(first, second)
+    ledger.plan(first, second)
     assert same()
-    attempt = desk.begin(first)
+    attempt = ledger.begin(first)
     assert same()
-    desk.tell(attempt, scored(first, {OBJECTIVE: 1.0}), ended(first))
+    ledger.tell(attempt, scored(first, {OBJECTIVE: 1.0}), ended(first))
     assert same()
-    failed = desk.begin(second)
-    desk.writer.fail(failed.trial_id, failed.number, cause=Cause.WORKER_LOST, detail="gone")
+    failed = ledger.begin(second)
+    ledger.writer.fail(failed.trial_id, failed.number, cause=Cause.WORKER_LOST, detail="gone")
     assert same()
-    desk.plan(third)
+    ledger.plan(third)
     assert same()
-    desk.diverge(third, images=480)
+    ledger.diverge(third, images=480)
     assert same()
-    desk.writer.plan_entries(desk.name, [second])
+    ledger.writer.plan_entries(ledger.name, [second])
     assert same()
     assert [row.seed for row in followed.rows()] == [1]
 
 
-def test_rows_of_trials_that_nothing_happened_to_are_not_read_again(tmp_path: Path) -> None:
-    desk = desk_in(tmp_path)
+def test_rows_of_trials_that_nothing_happened_to_are_not_read_again(tmp_path: Path, ledger: LedgerFixture) -> None:
     first, second = planned(seed=0), planned(seed=1, position=1)
-    desk.plan(first, second)
-    followed = LiveEntries(desk.reader, desk.name)
+    ledger.plan(first, second)
+    followed = LiveEntries(ledger.reader, ledger.name)
     before = followed.rows()
-    desk.begin(first)
+    ledger.begin(first)
     after = followed.rows()
     assert after[0] is not before[0]
     assert after[1] is before[1]
-    desk.plan(planned(seed=2, position=2))
+    ledger.plan(planned(seed=2, position=2))
     assert followed.rows()[1] is before[1]
 
 
@@ -68,11 +63,10 @@ def test_status_shows_what_runs_and_what_failed_before_what_ended_last() -> None
     assert most_interesting(rows, most=1)[0].state is EntryState.RUNNING
 
 
-def test_tables_of_a_large_sweep_are_cut_and_say_so_and_all_shows_all(tmp_path: Path) -> None:
-    desk = desk_in(tmp_path)
-    desk.plan(*(planned(arm={"learning_rate": 1e-5 * (1 + n)}, position=n) for n in range(MOST_ROWS + 10)))
+def test_tables_of_a_large_sweep_are_cut_and_say_so_and_all_shows_all(tmp_path: Path, ledger: LedgerFixture) -> None:
+    ledger.plan(*(planned(arm={"learning_rate": 1e-5 * (1 + n)}, position=n) for n in range(MOST_ROWS + 10)))
     for command in ("status", "leaderboard"):
-        arguments = (command, desk.name, "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+        arguments = (command, ledger.name, "--ledger", f"sqlite:///{tmp_path}/ledger.db")
         cut, whole = (jit_sweep(*arguments, *more, cwd=tmp_path).stdout for more in ([], ["--all"]))
         assert cut.count("learning_rate=") < whole.count("learning_rate=")
         assert "--all shows every one" in cut
@@ -81,9 +75,10 @@ def test_tables_of_a_large_sweep_are_cut_and_say_so_and_all_shows_all(tmp_path: 
 
 
 @pytest.mark.parametrize(("arms", "contrasts"), [(MOST_ALIKE, MOST_ALIKE * (MOST_ALIKE - 1) // 2), (40, 39)])
-def test_an_axis_of_many_values_is_contrasted_between_neighbours_only(tmp_path: Path, arms: int, contrasts: int) -> None:
-    desk = desk_in(tmp_path)
-    desk.plan(*(planned(arm={"learning_rate": 1e-5 * (1 + n)}, position=n) for n in range(arms)))
-    found = read_results(desk.reader, desk.name).contrasts
+def test_an_axis_of_many_values_is_contrasted_between_neighbours_only(
+    tmp_path: Path, ledger: LedgerFixture, arms: int, contrasts: int
+) -> None:
+    ledger.plan(*(planned(arm={"learning_rate": 1e-5 * (1 + n)}, position=n) for n in range(arms)))
+    found = read_results(ledger.reader, ledger.name).contrasts
     assert len(found) == contrasts
     assert (found[0].a.arm["learning_rate"], found[0].b.arm["learning_rate"]) == (1e-5, 2e-5)

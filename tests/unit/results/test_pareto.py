@@ -3,19 +3,17 @@
 import itertools
 import json
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jit_sweep.cli.leaderboard import print_results
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.results.arms import TrialResult, with_scores
 from jit_sweep.results.objectives import direction_of
 from jit_sweep.results.pareto import front_of, pareto_front
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.quantities import QUANTITIES
-from tests.support.ledger import FACTS, OBJECTIVE, Desk, planned
+from tests.support.ledger import FACTS, OBJECTIVE, LedgerFixture, planned
 from tests.support.sweep_files import tiny_sweep
 from trainables.evaluation.metrics.registry import METRICS, Direction
 
@@ -69,45 +67,44 @@ def two_objectives(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def ledger(ledger: LedgerFixture) -> LedgerFixture:
     """Small patches cost more: of four arms, one is both worse and dearer than another, and one has lost a seed."""
-    desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
     spec = SweepSpec.model_validate(tiny_sweep(name="mine", stages=[two_objectives()]))
-    desk.writer.register("mine", fingerprint="f1", identity=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
+    ledger.writer.register("mine", fingerprint="f1", identity=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
     arms = [({"patch_size": 16}, (5.0, 5.0)), ({"patch_size": 8}, (1.0, 9.0)), ({"patch_size": 4}, (4.0, 4.0))]
     for position, (arm, values) in enumerate(arms):
         for seed, value in enumerate(values):
-            desk.train(planned(arm=arm, seed=seed, position=2 * position + seed, origin="search"), {OBJECTIVE: value})
+            ledger.train(planned(arm=arm, seed=seed, position=2 * position + seed, origin="search"), {OBJECTIVE: value})
     half = {"patch_size": 16, "learning_rate": 1e-3}
-    desk.train(planned(arm=half, position=6, origin="search"), {OBJECTIVE: 0.1})
-    desk.diverge(planned(arm=half, seed=1, position=7, origin="search"), images=480)
-    return desk
+    ledger.train(planned(arm=half, position=6, origin="search"), {OBJECTIVE: 0.1})
+    ledger.diverge(planned(arm=half, seed=1, position=7, origin="search"), images=480)
+    return ledger
 
 
-def trials(desk: Desk) -> list[TrialResult]:
-    return with_scores(desk.reader.entries("mine"), desk.reader.scores("mine"))
+def trials(ledger: LedgerFixture) -> list[TrialResult]:
+    return with_scores(ledger.reader.entries("mine"), ledger.reader.scores("mine"))
 
 
-def test_the_front_of_a_stage_is_of_arms_by_their_means_and_of_whole_ones_only(desk: Desk) -> None:
-    stages = SweepSpec.model_validate(desk.reader.sweep("mine").spec).stages
-    front = front_of(trials(desk), stages)
-    marked = {trial.entry.arm["patch_size"] for trial in trials(desk) if trial.entry.key in front}
+def test_the_front_of_a_stage_is_of_arms_by_their_means_and_of_whole_ones_only(ledger: LedgerFixture) -> None:
+    stages = SweepSpec.model_validate(ledger.reader.sweep("mine").spec).stages
+    front = front_of(trials(ledger), stages)
+    marked = {trial.entry.arm["patch_size"] for trial in trials(ledger) if trial.entry.key in front}
     assert marked == {16, 4}  # 8 has the best single seed, and as a mean is beaten by the cheaper 16
     assert len(front) == 4
-    assert not any(trial.entry.key in front for trial in trials(desk) if "learning_rate" in trial.entry.arm)
+    assert not any(trial.entry.key in front for trial in trials(ledger) if "learning_rate" in trial.entry.arm)
 
 
-def test_a_stage_of_one_objective_has_no_front(desk: Desk) -> None:
+def test_a_stage_of_one_objective_has_no_front(ledger: LedgerFixture) -> None:
     single = SweepSpec.model_validate(tiny_sweep(stages=[two_objectives(objectives=None)])).stages
-    assert front_of(trials(desk), single) == frozenset()
+    assert front_of(trials(ledger), single) == frozenset()
 
 
-def test_the_leaderboard_marks_the_front(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    ledger = desk.engine.url.render_as_string()
-    print_results("mine", ledger, as_json=True)
+def test_the_leaderboard_marks_the_front(ledger: LedgerFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    uri = ledger.engine.url.render_as_string()
+    print_results("mine", uri, as_json=True)
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {(row["cell"]["patch_size"], row["pareto"]) for row in rows} == {(16, True), (4, True), (8, False), (16, False)}
-    print_results("mine", ledger, as_json=False)
+    print_results("mine", uri, as_json=False)
     shown = capsys.readouterr().out
     assert "* stands on the Pareto front" in shown
     on = {row["trial"] for row in rows if row["pareto"]}

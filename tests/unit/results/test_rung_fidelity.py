@@ -1,38 +1,31 @@
 """Whether rungs told the truth, and the parts of a leaderboard."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.results import selection
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity, spearman
-from tests.support.ledger import Desk, ended, planned, scored
+from tests.support.ledger import LedgerFixture, ended, planned, scored
 from trainables.report import Rung
 
 ERROR = "heldout_v_error"
 RATES = (1e-4, 2e-4, 3e-4, 4e-4, 5e-4)
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
-
-
-def race(desk: Desk, patch_size: int, rungs: Sequence[float], ends: Sequence[float]) -> None:
+def race(ledger: LedgerFixture, patch_size: int, rungs: Sequence[float], ends: Sequence[float]) -> None:
     """One arm a learning rate, with its error at half way and its score at the end."""
     for position, (rate, at, end) in enumerate(zip(RATES, rungs, ends, strict=False)):
         entry = planned(arm={"patch_size": patch_size, "learning_rate": rate}, position=patch_size * 10 + position)
-        desk.plan(entry)
+        ledger.plan(entry)
         values = {"fd_efflite0_96": end, ERROR: end}
-        desk.tell(desk.begin(entry), Rung(images=480, values={ERROR: at}), scored(entry, values), ended(entry))
+        ledger.tell(ledger.begin(entry), Rung(images=480, values={ERROR: at}), scored(entry, values), ended(entry))
 
 
-def found(desk: Desk) -> tuple[RungFidelity, ...]:
-    return read_results(desk.reader, "mine").fidelity
+def found(ledger: LedgerFixture) -> tuple[RungFidelity, ...]:
+    return read_results(ledger.reader, "mine").fidelity
 
 
 @pytest.mark.parametrize(
@@ -50,11 +43,11 @@ def test_spearman_is_the_correlation_of_ranks(a: list[float], b: list[float], ra
     assert spearman(a, b) == (pytest.approx(rank) if rank is not None else None)
 
 
-def test_a_rung_is_judged_by_the_final_order_within_each_patch_size(desk: Desk) -> None:
-    race(desk, 16, [0.1, 0.2, 0.3, 0.4, 0.5], [1, 2, 3, 4, 5])
-    race(desk, 4, [0.1, 0.2, 0.3, 0.4], [4, 3, 2, 1])
-    race(desk, 8, [0.1, 0.2], [1, 2])
-    rows = {rung.group: rung for rung in found(desk)}
+def test_a_rung_is_judged_by_the_final_order_within_each_patch_size(ledger: LedgerFixture) -> None:
+    race(ledger, 16, [0.1, 0.2, 0.3, 0.4, 0.5], [1, 2, 3, 4, 5])
+    race(ledger, 4, [0.1, 0.2, 0.3, 0.4], [4, 3, 2, 1])
+    race(ledger, 8, [0.1, 0.2], [1, 2])
+    rows = {rung.group: rung for rung in found(ledger)}
     assert rows.keys() == {"patch_size=16", "patch_size=4"}
     assert rows["patch_size=16"].correlation == pytest.approx(1.0)
     assert rows["patch_size=16"].arms == 5
@@ -69,17 +62,17 @@ def test_only_arms_that_were_stopped_by_a_misleading_rung_make_it_unsafe() -> No
     assert "UNSAFE, 2 arms were stopped by then" in str(RungFidelity("", 480, ERROR, 4, 0.2, stopped=2))
 
 
-def test_a_score_on_the_way_is_no_final_one(desk: Desk) -> None:
-    race(desk, 16, [0.1, 0.2, 0.3, 0.4], [1, 2, 3, 4])
-    arms = read_results(desk.reader, "mine").arms
-    rungs = desk.reader.rung_values("mine")
+def test_a_score_on_the_way_is_no_final_one(ledger: LedgerFixture) -> None:
+    race(ledger, 16, [0.1, 0.2, 0.3, 0.4], [1, 2, 3, 4])
+    arms = read_results(ledger.reader, "mine").arms
+    rungs = ledger.reader.rung_values("mine")
     assert fidelity(arms, rungs, objective="fd_efflite0_96", metric="kid_efflite0_96") == []
 
 
-def test_a_leaderboard_is_filtered_and_grouped_by_axis(desk: Desk) -> None:
-    race(desk, 16, [0.1, 0.2], [1, 2])
-    race(desk, 4, [0.1], [4])
-    results = read_results(desk.reader, "mine")
+def test_a_leaderboard_is_filtered_and_grouped_by_axis(ledger: LedgerFixture) -> None:
+    race(ledger, 16, [0.1, 0.2], [1, 2])
+    race(ledger, 4, [0.1], [4])
+    results = read_results(ledger.reader, "mine")
     assert len(selection.where(results, selection.conditions(["patch_size=16"])).arms) == 2
     assert len(selection.where(results, selection.conditions(["patch_size=16", "learning_rate=2e-4"])).arms) == 1
     groups = selection.by_axis(results, "patch_size")
@@ -96,7 +89,7 @@ def test_a_leaderboard_is_filtered_and_grouped_by_axis(desk: Desk) -> None:
         ("depth=3", "leave some cells"),
     ],
 )
-def test_a_wrong_condition_is_told(desk: Desk, given: str, said: str) -> None:
-    race(desk, 16, [0.1], [1])
+def test_a_wrong_condition_is_told(ledger: LedgerFixture, given: str, said: str) -> None:
+    race(ledger, 16, [0.1], [1])
     with pytest.raises(UserError, match=said):
-        selection.where(read_results(desk.reader, "mine"), selection.conditions([given]))
+        selection.where(read_results(ledger.reader, "mine"), selection.conditions([given]))

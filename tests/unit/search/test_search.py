@@ -5,7 +5,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,7 +13,6 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause, EntryState, RungRow
 from jit_sweep.results.arms import TrialResult, with_scores
 from jit_sweep.search.history import Observation, ObservedOutcome, observations_of
@@ -25,7 +23,7 @@ from jit_sweep.search.warm_start import warm_observations
 from jit_sweep.spec.stages import SAMPLERS, SearchSpec
 from search_spaces.axes import AxisValue, Cell
 from search_spaces.presets import preset
-from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, Desk, planned
+from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, LedgerFixture, planned
 from trainables.config.trial import DataConfig, Recipe, TrialConfig
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.networks.cost import parameter_count, training_flops
@@ -289,19 +287,14 @@ def test_two_objectives_pull_tpe_to_where_both_are_good() -> None:
 # From the ledger's rows
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
-
-
-def rate_arm(desk: Desk, rate: float, values: Sequence[float], *, position: int = 0, **more: Any) -> None:
+def rate_arm(ledger: LedgerFixture, rate: float, values: Sequence[float], *, position: int = 0, **more: Any) -> None:
     for seed, value in enumerate(values):
         entry = planned(arm={"learning_rate": rate}, seed=seed, position=position + seed, origin="search", **more)
-        desk.train(entry, {OBJECTIVE: value})
+        ledger.train(entry, {OBJECTIVE: value})
 
 
-def results(desk: Desk) -> list[TrialResult]:
-    return with_scores(desk.reader.entries(desk.name), desk.reader.scores(desk.name))
+def results(ledger: LedgerFixture) -> list[TrialResult]:
+    return with_scores(ledger.reader.entries(ledger.name), ledger.reader.scores(ledger.name))
 
 
 def stands(trial: TrialResult, state: str, cause: Cause | None = None) -> TrialResult:
@@ -315,10 +308,10 @@ def told_by(trials: Sequence[TrialResult], **more: Any) -> list[Observation]:
     return observations_of(trials, [], search(RATE, **more), OBJECTIVE)
 
 
-def test_a_proposal_of_several_seeds_is_told_as_their_mean(desk: Desk) -> None:
-    rate_arm(desk, 1e-3, [1.0, 2.0, 6.0])
-    rate_arm(desk, 1e-2, [4.0], position=3)
-    assert told_by(results(desk), seeds=3) == [scored({"learning_rate": 1e-3}, 3.0), scored({"learning_rate": 1e-2}, 4.0)]
+def test_a_proposal_of_several_seeds_is_told_as_their_mean(ledger: LedgerFixture) -> None:
+    rate_arm(ledger, 1e-3, [1.0, 2.0, 6.0])
+    rate_arm(ledger, 1e-2, [4.0], position=3)
+    assert told_by(results(ledger), seeds=3) == [scored({"learning_rate": 1e-3}, 3.0), scored({"learning_rate": 1e-2}, 4.0)]
 
 
 @pytest.mark.parametrize(
@@ -336,64 +329,66 @@ def test_a_proposal_of_several_seeds_is_told_as_their_mean(desk: Desk) -> None:
         ("failed", Cause.WORKER_LOST, "scored"),
     ],
 )
-def test_one_seed_decides_unless_it_failed_by_accident(desk: Desk, state: str, cause: Cause | None, outcome: str) -> None:
-    rate_arm(desk, 1e-3, [1.0, 2.0, 6.0])
-    first, *others = results(desk)
+def test_one_seed_decides_unless_it_failed_by_accident(
+    ledger: LedgerFixture, state: str, cause: Cause | None, outcome: str
+) -> None:
+    rate_arm(ledger, 1e-3, [1.0, 2.0, 6.0])
+    first, *others = results(ledger)
     (told,) = told_by([stands(first, state, cause), *others], seeds=3)
     assert told.outcome == outcome
     assert told.scores == ((4.0,) if outcome == "scored" else ())
 
 
-def test_a_proposal_is_running_until_its_last_seed_has_ended(desk: Desk) -> None:
-    rate_arm(desk, 1e-3, [1.0, 2.0])
-    first, second = results(desk)
+def test_a_proposal_is_running_until_its_last_seed_has_ended(ledger: LedgerFixture) -> None:
+    rate_arm(ledger, 1e-3, [1.0, 2.0])
+    first, second = results(ledger)
     assert told_by([stands(first, "diverged"), stands(second, "running")])[0].outcome == "running"
 
 
-def test_a_proposal_whose_seeds_all_failed_has_failed(desk: Desk) -> None:
-    rate_arm(desk, 1e-3, [1.0, 2.0])
-    assert told_by([stands(trial, "failed", Cause.DATA_ERROR) for trial in results(desk)])[0].outcome == "failed"
+def test_a_proposal_whose_seeds_all_failed_has_failed(ledger: LedgerFixture) -> None:
+    rate_arm(ledger, 1e-3, [1.0, 2.0])
+    assert told_by([stands(trial, "failed", Cause.DATA_ERROR) for trial in results(ledger)])[0].outcome == "failed"
 
 
-def test_rung_values_are_told_as_means_over_the_seeds_that_stand_there(desk: Desk) -> None:
-    rate_arm(desk, 1e-3, [1.0, 2.0])
-    first, second = (trial.entry.trial_id for trial in results(desk))
+def test_rung_values_are_told_as_means_over_the_seeds_that_stand_there(ledger: LedgerFixture) -> None:
+    rate_arm(ledger, 1e-3, [1.0, 2.0])
+    first, second = (trial.entry.trial_id for trial in results(ledger))
     rows = [(first, 240, 5.0), (first, 480, 4.0), (second, 240, 7.0)]
     rungs = [RungRow(trial, images, RUNG_METRIC, "evaluated", value, 1, 0.0) for trial, images, value in rows]
     rungs.append(RungRow(first, 240, RUNG_METRIC, "raw", 99.0, 1, 0.0))
-    (told,) = observations_of(results(desk), rungs, search(RATE), OBJECTIVE)
+    (told,) = observations_of(results(ledger), rungs, search(RATE), OBJECTIVE)
     assert told.levels == {240: 6.0, 480: 4.0}
 
 
-def test_costs_are_objectives_that_are_known_without_a_score_row(desk: Desk) -> None:
-    rate_arm(desk, 1e-3, [1.0])
-    (told,) = told_by(results(desk), objectives=[OBJECTIVE, "train_tflops", "parameters"])
-    trial = results(desk)[0].entry.trial
+def test_costs_are_objectives_that_are_known_without_a_score_row(ledger: LedgerFixture) -> None:
+    rate_arm(ledger, 1e-3, [1.0])
+    (told,) = told_by(results(ledger), objectives=[OBJECTIVE, "train_tflops", "parameters"])
+    trial = results(ledger)[0].entry.trial
     assert told.scores == pytest.approx((1.0, training_flops(trial, images=IMAGES) / 1e12, parameter_count(trial)))
 
 
-def test_what_lies_outside_a_space_that_has_changed_is_not_told(desk: Desk) -> None:
-    rate_arm(desk, 1e-3, [1.0])
+def test_what_lies_outside_a_space_that_has_changed_is_not_told(ledger: LedgerFixture) -> None:
+    rate_arm(ledger, 1e-3, [1.0])
     narrow = search({"learning_rate": {"low": 1e-2, "high": 1e-1}})
     other = search({"depth": [2, 3]})
-    assert [observations_of(results(desk), [], space, OBJECTIVE) for space in (narrow, other)] == [[], []]
+    assert [observations_of(results(ledger), [], space, OBJECTIVE) for space in (narrow, other)] == [[], []]
 
 
 # Warm starts
 
 
-def warm(desk: Desk, space: SearchSpec, *, facts: dict[str, Any] = FACTS, images: int = IMAGES) -> list[Observation]:
-    return warm_observations(desk.reader, desk.name, space, start=planned().trial, images=images, facts=facts)
+def warm(ledger: LedgerFixture, space: SearchSpec, *, facts: dict[str, Any] = FACTS, images: int = IMAGES) -> list[Observation]:
+    return warm_observations(ledger.reader, ledger.name, space, start=planned().trial, images=images, facts=facts)
 
 
-def test_an_earlier_sweeps_trials_are_told_by_their_configuration_whatever_its_axes_were(desk: Desk) -> None:
+def test_an_earlier_sweeps_trials_are_told_by_their_configuration_whatever_its_axes_were(ledger: LedgerFixture) -> None:
     for seed, value in enumerate((1.0, 3.0)):
-        desk.train(planned(arm={"learning_rate": 1e-3}, seed=seed, position=seed), {OBJECTIVE: value})
-    desk.train(planned(arm={"patch_size": 8}, position=2), {OBJECTIVE: 5.0})
-    desk.diverge(planned(arm={"learning_rate": 2e-3}, position=3), images=480)
+        ledger.train(planned(arm={"learning_rate": 1e-3}, seed=seed, position=seed), {OBJECTIVE: value})
+    ledger.train(planned(arm={"patch_size": 8}, position=2), {OBJECTIVE: 5.0})
+    ledger.diverge(planned(arm={"learning_rate": 2e-3}, position=3), images=480)
     space = search({**RATE, "patch_size": [8, 16]})
     default = planned().trial.optimiser.learning_rate
-    assert warm(desk, space) == [
+    assert warm(ledger, space) == [
         scored({"patch_size": 16, "learning_rate": 1e-3}, 2.0),
         scored({"patch_size": 8, "learning_rate": default}, 5.0),
     ]
@@ -407,18 +402,18 @@ def test_an_earlier_sweeps_trials_are_told_by_their_configuration_whatever_its_a
         ({"learning_rate": [1e-3], "steps": [3]}, "no axis"),
     ],
 )
-def test_a_trial_that_the_search_could_not_propose_is_not_told(desk: Desk, axes: dict[str, Any], why: str) -> None:
-    desk.train(planned(arm={"learning_rate": 1e-3}), {OBJECTIVE: 1.0})
+def test_a_trial_that_the_search_could_not_propose_is_not_told(ledger: LedgerFixture, axes: dict[str, Any], why: str) -> None:
+    ledger.train(planned(arm={"learning_rate": 1e-3}), {OBJECTIVE: 1.0})
     if "steps" in axes:
         axes = {"learning_rate": [1e-3], "sampling_steps": [3]}
-    assert warm(desk, search(axes)) == [], why
+    assert warm(ledger, search(axes)) == [], why
 
 
-def test_a_score_at_another_budget_or_by_another_evaluation_is_not_told(desk: Desk) -> None:
-    desk.train(planned(arm={"learning_rate": 1e-3}), {OBJECTIVE: 1.0})
-    desk.train(planned(arm={"learning_rate": 1e-3}, n=128, position=1), {OBJECTIVE: 9.0})
-    assert warm(desk, search(RATE)) == [scored({"learning_rate": 1e-3}, 1.0)]
-    assert warm(desk, search(RATE), images=2 * IMAGES) == []
+def test_a_score_at_another_budget_or_by_another_evaluation_is_not_told(ledger: LedgerFixture) -> None:
+    ledger.train(planned(arm={"learning_rate": 1e-3}), {OBJECTIVE: 1.0})
+    ledger.train(planned(arm={"learning_rate": 1e-3}, n=128, position=1), {OBJECTIVE: 9.0})
+    assert warm(ledger, search(RATE)) == [scored({"learning_rate": 1e-3}, 1.0)]
+    assert warm(ledger, search(RATE), images=2 * IMAGES) == []
 
 
 @pytest.mark.parametrize(
@@ -429,13 +424,15 @@ def test_a_score_at_another_budget_or_by_another_evaluation_is_not_told(desk: De
         ({"evaluation": {"n": 64, "steps": 20}}, "evaluation.steps: 10 -> 20"),
     ],
 )
-def test_a_warm_start_from_scores_that_mean_something_else_is_refused(desk: Desk, changed: dict[str, Any], said: str) -> None:
+def test_a_warm_start_from_scores_that_mean_something_else_is_refused(
+    ledger: LedgerFixture, changed: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UserError) as error:
-        warm(desk, search(RATE), facts={**FACTS, **changed})
+        warm(ledger, search(RATE), facts={**FACTS, **changed})
     assert said in str(error.value)
 
 
-def test_a_warm_start_from_an_unknown_sweep_is_refused(desk: Desk) -> None:
-    other = Desk(desk.engine, name="other", owner=BOB)
+def test_a_warm_start_from_an_unknown_sweep_is_refused(ledger: LedgerFixture) -> None:
+    other = LedgerFixture(ledger.engine, name="other", owner=BOB)
     with pytest.raises(UserError, match="has no sweep 'othr'; did you mean 'other'"):
         warm_observations(other.reader, "othr", search(RATE), start=planned().trial, images=IMAGES, facts=FACTS)
