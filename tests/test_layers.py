@@ -67,7 +67,7 @@ TORCH_FREE = (
     "search_spaces.quantities",
     "search_spaces.presets",
     "jit_sweep.spec.sweep",
-    "jit_sweep.plan.planner",
+    "jit_sweep.plan.plan",
     "jit_sweep.results.pareto",
     "jit_sweep.estimate.measure",
     "jit_sweep.estimate.simulate",

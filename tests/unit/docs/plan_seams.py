@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from jit_sweep.ledger.failures import Rule, follow_up
 from jit_sweep.ledger.records import Cause, EntryState
-from jit_sweep.plan.planner import Plan, plan
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from search_spaces.axes import Axis, Slot
 from search_spaces.presets import PRESETS

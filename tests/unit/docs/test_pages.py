@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jit_sweep.plan.planner import plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from tests.support.documents import DOCS, PAGES
 from tests.support.paths import TOP
