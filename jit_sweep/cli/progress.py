@@ -18,6 +18,7 @@ from jit_sweep.plan.search import proposals
 from search_spaces.axes import arm_label
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import forward_flops
+from trainables.report import Rung, Scored
 
 REDRAW_S = 1.0
 MOST_ROWS = 12
@@ -135,9 +136,10 @@ def told(event: EventRow, *, objective: str) -> str:
         case EventKind.BEGUN:
             return f"attempt {event.attempt} begins"
         case EventKind.RUNG:
-            return f"{data['images']} images, " + ", ".join(f"{k} {v:.4g}" for k, v in data["values"].items())
+            values = Rung.model_validate(data).by_name
+            return f"{data['images']} images, " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         case EventKind.SCORED:
-            value = data["values"].get(objective)
+            value = Scored.model_validate(data).by_name.get(objective)
             return f"scored {objective} {value:.4g}" if value is not None else f"no {objective}"
         case EventKind.ENDED:
             return f"{data['outcome']}" + (f": {data['cause']}" if data.get("cause") else "")
@@ -149,9 +151,9 @@ def told(event: EventRow, *, objective: str) -> str:
 
 def latest_scores(reader: LedgerReader, sweep: str, *, objective: str) -> dict[str, str]:
     """By trial: the objective where it is scored, else the last rung's value."""
-    latest = {rung.trial_id: f"{rung.metric} {rung.value:.4g}" for rung in reader.rung_values(sweep)}
-    scored = {s.trial_id: f"{objective} {s.values[objective]:.5g}" for s in reader.scores(sweep) if objective in s.values}
-    return {**latest, **scored}
+    latest = {rung.trial_id: f"{rung.name} {rung.value:.4g}" for rung in reader.rung_values(sweep)}
+    values = {score.trial_id: score.value(objective) for score in reader.scores(sweep)}
+    return latest | {trial_id: f"{objective} {value:.5g}" for trial_id, value in values.items() if value is not None}
 
 
 def shown(rows: Sequence[EntryRow]) -> list[EntryRow]:

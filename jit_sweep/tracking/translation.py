@@ -9,6 +9,7 @@ from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow, 
 from jit_sweep.redact import redact
 from search_spaces.axes import arm_label
 from trainables.networks.cost import forward_flops, parameter_count
+from trainables.report import Rung, Scored
 
 FLOPS_PER_GFLOP = 1e9
 _PROGRESS = ("loss", "images_per_second", "flops", "mfu", "grad_norm")
@@ -83,9 +84,9 @@ def points(event: EventRow) -> list[Metric]:
             values = {name: event.data[name] for name in _PROGRESS if event.data.get(name) is not None}
             values |= _below(SYSTEM_PREFIX, event.data.get("system", {}))
         case EventKind.RUNG:
-            values = _below(RUNG_PREFIX, event.data["values"])
+            values = _below(RUNG_PREFIX, Rung.model_validate(event.data).by_name)
         case EventKind.SCORED:
-            values = dict(event.data["values"])
+            values = Scored.model_validate(event.data).by_name
         case _:
             return []
     return metrics(values, step=event.data["images"], at=event.at)
@@ -116,7 +117,7 @@ def score_tags(*, collapsed: bool) -> dict[str, str]:
 
 def score_points(score: ScoreRow) -> list[Metric]:
     """A score as points, for one that another sweep made."""
-    return metrics(score.values, step=score.images, at=score.created_at)
+    return metrics(score.by_name, step=score.images, at=score.created_at)
 
 
 def metrics(values: Mapping[str, float], *, step: int, at: float) -> list[Metric]:
