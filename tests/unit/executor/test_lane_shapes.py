@@ -93,7 +93,7 @@ def compilations(planned: Sequence[TrialConfig], *, lanes: int) -> int:
     return sum(lane.compilations for lane in crew)
 
 
-SWEEPS = [
+SWEEPS: list[tuple[Mapping[str, Sequence[str | int]], int, int]] = [
     ({"prediction": TARGETS, "loss": TARGETS}, 3, 9),
     ({"patch_size": (16, 8, 4), "prediction": TARGETS}, 6, 9),
     ({"patch_size": (16, 8), "prediction": ("x", "v")}, 6, 4),
