@@ -111,7 +111,7 @@ def _registered() -> dict[str, Schema]:
             "title": "name of a preset",
             "anyOf": [_one_of(PRESETS), {"type": "string", "pattern": rf"^({'|'.join(map(re.escape, PRESETS))})/[0-9]+$"}],
         },
-        "Cells": _mapping({axis.name: _about(axis, _value(axis)) for axis in axes}, title="axes, each with one value"),
+        "Cells": _mapping({axis.name: _about(axis, axis_schema(axis)) for axis in axes}, title="axes, each with one value"),
         "GridAxes": _mapping(
             {axis.name: _about(axis, _choices(axis)) for axis in axes},
             title="axes, each with a list of values",
@@ -141,17 +141,19 @@ def _about(axis: Axis, schema: Schema) -> Schema:
     return {"description": axis.about, **schema}
 
 
-def _value(axis: Axis) -> Schema:
-    return axis.values.json_schema()
+def axis_schema(axis: Axis) -> Schema:
+    """What one value of an axis may be."""
+    return dict(_tidied(axis.values.json_schema()))
 
 
 def _choices(axis: Axis) -> Schema:
-    return {"type": "array", "items": _value(axis), "minItems": 1, "uniqueItems": True}
+    return {"type": "array", "items": axis_schema(axis), "minItems": 1, "uniqueItems": True}
 
 
 def _space(axis: Axis) -> Schema:
     """A list of choices; a range too where the axis takes numbers."""
-    numbers = [kind for kind in (_value(axis), *_value(axis).get("anyOf", ())) if kind.get("type") in ("integer", "number")]
+    value = axis_schema(axis)
+    numbers = [kind for kind in (value, *value.get("anyOf", ())) if kind.get("type") in ("integer", "number")]
     if not numbers:
         return _choices(axis)
     ends = {"properties": {"low": numbers[0], "high": numbers[0]}}

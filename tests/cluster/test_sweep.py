@@ -13,8 +13,9 @@ import torch
 from pydantic import TypeAdapter
 
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryState, EventKind
+from jit_sweep.ledger.records import EntryState
 from jit_sweep.spec.schedulers import SchedulerSpec
 from tests.support.cli import Running, environment, jit_sweep, rows_of
 from tests.support.ray_head import Head

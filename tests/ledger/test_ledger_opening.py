@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import JSON, Connection, Engine, column, create_engine, inspect, select, table, text, update
+from sqlalchemy import JSON, Connection, Engine, create_engine, inspect, select, sql, text, update
 from sqlalchemy.exc import IntegrityError
 
 from jit_sweep.errors import UserError
@@ -128,7 +128,7 @@ def test_an_upgrade_tells_the_values_of_raw_weights_apart(old_uri: str) -> None:
         of = "SELECT trial_id, images, metric || '_raw', value + 1, attempt, created_at FROM rung_value"
         connection.execute(text(f"INSERT INTO rung_value (trial_id, images, metric, value, attempt, created_at) {of}"))
         values = {OBJECTIVE: 1200.5, f"{OBJECTIVE}_raw": 1300.25}
-        connection.execute(update(table("score", column("values", JSON))).values({"values": values}))
+        connection.execute(update(sql.table("score", sql.column("values", JSON))).values({"values": values}))
     raw.dispose()
     reader = LedgerReader(open_engine(old_uri))
     [score] = reader.scores("mine")
