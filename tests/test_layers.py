@@ -18,10 +18,11 @@ PACKAGES = ("trainables", "search_spaces", "jit_sweep")
 
 FLOORS = (
     ("trainables.config", "trainables.draws"),
-    ("trainables.diffusion", "trainables.storage", "trainables.report"),
+    ("trainables.diffusion", "trainables.storage"),
     ("trainables.data", "trainables.networks"),
     ("trainables.evaluation", "trainables.official"),
-    ("trainables.assignment", "trainables.training"),
+    ("trainables.assignment", "trainables.report"),
+    ("trainables.training",),
     ("trainables.train",),
     ("trainables.lane", "trainables.__main__"),
     ("search_spaces",),

@@ -16,7 +16,7 @@ from search_spaces.presets import PRESETS
 from search_spaces.quantities import QUANTITIES, Quantity
 from trainables.config.fields import MOST
 from trainables.config.trial import Recipe
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import score_names
 
 Schema = dict[str, Any]
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -104,8 +104,8 @@ def _registered() -> dict[str, Schema]:
     axes = AXES.values()
     return {
         "Axis": _one_of(AXES, title="axis (`jit-sweep axes`)"),
-        "Metric": _one_of(METRICS, title="metric (`jit-sweep metrics`)"),
-        "Objective": _one_of([*METRICS, *QUANTITIES], title="metric or quantity (`jit-sweep metrics`)"),
+        "Metric": _one_of(score_names(), title="metric (`jit-sweep metrics`)"),
+        "Objective": _one_of([*score_names(), *QUANTITIES], title="metric or quantity (`jit-sweep metrics`)"),
         "Sampler": _one_of(SAMPLERS, title=f"one of {', '.join(SAMPLERS)}"),
         "Preset": {
             "title": "name of a preset",
