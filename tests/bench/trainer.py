@@ -23,7 +23,8 @@ from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, Preci
 from trainables.diffusion.maths import times
 from trainables.diffusion.sampler import sample
 from trainables.draws.philox import PhiloxDraws, Purpose
-from trainables.networks.jit import JiT, build
+from trainables.networks.jit import JiT
+from trainables.networks.registry import build
 from trainables.official.names import to_official
 from trainables.training.ema import Averages
 from trainables.training.health import Health

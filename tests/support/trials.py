@@ -4,7 +4,8 @@ import torch
 
 from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
-from trainables.networks.jit import JiT, build
+from trainables.networks.network import Network
+from trainables.networks.registry import build
 
 CLASSES = 5
 SIZE = 16
@@ -23,7 +24,7 @@ def small_trial(model: ModelConfig | None = None, **changes: object) -> TrialCon
 
 
 @torch.no_grad()
-def lively(trial: TrialConfig) -> JiT:
+def lively(trial: TrialConfig) -> Network:
     """The trial's network in evaluation form, moved off its zeros by fixed noise."""
     network = build(trial).eval()
     generator = torch.Generator().manual_seed(7)

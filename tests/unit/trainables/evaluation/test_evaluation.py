@@ -25,7 +25,7 @@ from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
 from trainables.evaluation.metrics.kernel import KernelReference, kernel_distance, sum_of_kernels
 from trainables.evaluation.metrics.registry import METRICS
 from trainables.evaluation.score import Scorer
-from trainables.networks.jit import build
+from trainables.networks.registry import build
 from trainables.storage.folder import Folder
 
 

@@ -12,7 +12,7 @@ from tests.support.trials import CLASSES, batch, lively, small_model, small_tria
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import DiffusionConfig, Target, TrialConfig
 from trainables.diffusion.sampler import sample
-from trainables.networks.jit import JiT, build
+from trainables.networks.jit import JiT
 from trainables.networks.noise_time import (
     NoiseTime,
     flow_from_v,
@@ -22,6 +22,7 @@ from trainables.networks.noise_time import (
     t_from_timestep,
     timestep_from_t,
 )
+from trainables.networks.registry import build
 
 TARGETS: tuple[Target, ...] = get_args(Target)
 Z, T, Y = batch()
