@@ -9,8 +9,10 @@ from rich.table import Table
 
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.home import Home, on_this_machine
-from jit_sweep.plan.planner import Entry, Plan, plan, proposals, searches
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.plan.scheduler_remarks import notes
+from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.stages import Range, SearchSpec
 from search_spaces.axes import arm_label

@@ -13,7 +13,8 @@ from rich.text import Text
 from jit_sweep.cli.output import console
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow
-from jit_sweep.plan.planner import Plan, proposals
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.search import proposals
 from search_spaces.axes import arm_label
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import forward_flops

@@ -14,7 +14,8 @@ from jit_sweep.home import DEFAULT_HOME, Home, Locations, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepState
-from jit_sweep.plan.planner import Plan, searches
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.search import searches
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.results.leaderboard import LEAST_SEEDS, read_results
 from jit_sweep.results.sample_grids import write_sample_grids
@@ -73,7 +74,7 @@ def check_searches(found: Plan, locations: Locations) -> None:
         for search in searches(found.spec).values():
             check_sampler(search)
             if search.warm_start:
-                check_warm_start(LedgerReader(open_engine(locations.ledger)), search, facts=found.facts)
+                check_warm_start(LedgerReader(open_engine(locations.ledger)), search, facts=found.identity)
 
 
 def _is_known(name: str, locations: Locations) -> bool:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from jit_sweep.errors import UserError
 from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
 from jit_sweep.home import Home
-from jit_sweep.plan.planner import Entry, Plan
+from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from trainables.config.fields import Frozen, content_hash
 from trainables.config.shape import SpeedShape, measured_as, speed_shape

@@ -11,8 +11,11 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from jit_sweep.budget.costs import HOUR_S, devices_of
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.grid import combinations
 from jit_sweep.plan.order import turn
-from jit_sweep.plan.planner import Entry, Plan, combinations, entry_of, proposals, searches
+from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from search_spaces.axes import put
@@ -189,10 +192,10 @@ def checkpoint_bytes(trial: TrialConfig) -> int:
 
 
 def _corners(found: Plan, stage: int) -> Iterator[Entry]:
-    spec, search = found.spec, searches(found.spec)[stage]
+    planner, search = Planner.of(found), searches(found.spec)[stage]
     for values in combinations(search.axes):
-        cell, images = put(found.baseline, values), spec.budget.images_per_trial
-        yield entry_of(spec, found.data, cell, stage=stage, position=0, seed=search.seed, images=images, origin="search")
+        cell, images = put(found.baseline, values), found.spec.budget.images_per_trial
+        yield planner.entry(cell, stage=stage, position=0, seed=search.seed, images=images)
 
 
 def _job(spec: SweepSpec, entries: Sequence[Entry], shape: str, measured: Measured) -> Job:

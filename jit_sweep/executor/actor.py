@@ -23,7 +23,7 @@ from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import Decider
 from trainables.report import Ended, Report
 

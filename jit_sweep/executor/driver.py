@@ -28,7 +28,7 @@ from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
-from jit_sweep.plan.planner import Plan
+from jit_sweep.plan.entry import Plan
 from jit_sweep.schedulers.decide import Decider
 from trainables.config.shape import SpeedShape
 

@@ -13,7 +13,8 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
-from jit_sweep.plan.planner import Plan, proposals
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.search import proposals
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.tracking.mirror import MirrorThread
 from trainables.config.shape import SpeedShape
@@ -47,7 +48,7 @@ def run_sweep(
     try:
         writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
         writer.register(
-            sweep, fingerprint=plan.fingerprint, facts=plan.facts, spec=plan.spec.model_dump(mode="json", by_alias=True)
+            sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=plan.spec.model_dump(mode="json", by_alias=True)
         )
         writer.reopen(sweep)
         writer.plan_entries(sweep, plan.entries)

@@ -15,7 +15,8 @@ from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Ste
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.plan.planner import Plan, proposals
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.search import proposals
 from jit_sweep.search.proposer import Proposer
 
 _log = logging.getLogger(__name__)

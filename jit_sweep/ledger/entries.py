@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, exist
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import SETTLED, AttemptRow, EntryState, EventKind
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 
 _ENTRY = schema.entry.c
 _SCORE = schema.score.c

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, insert, text
 
 from jit_sweep.ledger import schema
-from jit_sweep.plan.planner import recipe_id
+from jit_sweep.plan.entry import recipe_id
 from trainables.config.trial import TrialConfig
 
 

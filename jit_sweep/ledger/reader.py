@@ -236,7 +236,7 @@ def _sweep_row(row: Row[Any], *, counts: dict[EntryState, int]) -> SweepRow:
     return SweepRow(
         name=row.name,
         fingerprint=row.fingerprint,
-        facts=row.facts,
+        identity=row.facts,
         spec=row.spec,
         state=SweepState(row.state),
         created_at=row.created_at,

@@ -104,7 +104,7 @@ class Owner(NamedTuple):
 class SweepRow(NamedTuple):
     name: str
     fingerprint: str
-    facts: Mapping[str, Any]
+    identity: Mapping[str, Any]
     """Baseline, data, objective and evaluation: what makes two runs of a name the same sweep."""
     spec: Mapping[str, Any]
     state: SweepState
@@ -121,7 +121,7 @@ class SweepRow(NamedTuple):
 
     @property
     def objective(self) -> str:
-        return str(self.facts["objective"])
+        return str(self.identity["objective"])
 
     def is_run(self, now: float) -> bool:
         """Whether somebody runs it at `now`, in seconds since the epoch: a lease that has run out is nobody's."""

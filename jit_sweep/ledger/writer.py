@@ -16,7 +16,7 @@ from jit_sweep.ledger.differences import changes
 from jit_sweep.ledger.failures import EQUAL_BUGS
 from jit_sweep.ledger.lease import Clock, Lease, is_held, lock
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, EventKind, SweepState
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.redact import redact
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
 from trainables.report import Decision, Report
@@ -50,21 +50,21 @@ class LedgerWriter:
         self._referee = decider
         self._clock = clock
 
-    def register(self, name: str, *, fingerprint: str, facts: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-        """Enter a sweep, or take it up again. UserError: the name belongs to a sweep with other facts."""
+    def register(self, name: str, *, fingerprint: str, identity: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+        """Enter a sweep, or take it up again. UserError: the name belongs to a sweep of another identity."""
         now = self._clock()
         with self._transaction(name) as connection:
             row = connection.execute(select(schema.sweep).where(schema.sweep.c.name == name)).one_or_none()
             if row is not None:
                 if row.fingerprint != fingerprint:
-                    raise UserError(_changed(name, old=row.facts, new=facts))
+                    raise UserError(_changed(name, old=row.facts, new=identity))
                 if row.searched:  # searches may propose more
                     events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
                 if row.spec.get("scheduler") != spec.get("scheduler"):
                     self._forget(connection, name, spec)
                 _set_sweep(connection, name, spec=spec, **_running(now))
                 return
-            fixed = {"name": name, "fingerprint": fingerprint, "facts": facts, "created_at": now}
+            fixed = {"name": name, "fingerprint": fingerprint, "facts": identity, "created_at": now}
             connection.execute(insert(schema.sweep).values(**fixed, spec=spec, **_running(now)))
             events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
 

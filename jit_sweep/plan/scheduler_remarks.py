@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from jit_sweep.plan.planner import Entry, Plan, proposals, searches
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.search import proposals, searches
 from jit_sweep.schedulers.race import LEAST_FREEDOM
 from jit_sweep.spec.schedulers import Early, Ladder, Median, NoScheduler
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
-from jit_sweep.plan.planner import Entry, Plan, entry_of, searches
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.search import searches
 from jit_sweep.results.arms import with_scores
 from jit_sweep.results.leaderboard import best_cell
 from jit_sweep.spec.stages import SearchSpec
@@ -75,16 +77,9 @@ class Proposer:
 
     def _entry(self, cell: Cell, start: Origin, stage: int, search: SearchSpec, *, index: int = 0, position: int = 0) -> Entry:
         """One trial of an arm; `index` counts its seeds. ValueError: the cell makes none."""
-        return entry_of(
-            self._plan.spec,
-            self._plan.data,
-            replace(cell, evaluation={**start.evaluation, **cell.evaluation}),
-            stage=stage,
-            position=position,
-            seed=search.seed + index,
-            images=start.images,
-            origin="search",
-        )
+        own = replace(cell, evaluation={**start.evaluation, **cell.evaluation})
+        planner = Planner.of(self._plan)
+        return planner.entry(own, stage=stage, position=position, seed=search.seed + index, images=start.images)
 
     def _start(self, rows: Sequence[EntryRow], stage: int) -> Origin:
         spec = self._plan.spec
@@ -110,9 +105,9 @@ class Proposer:
     def _of_earlier_sweeps(self, search: SearchSpec, start: Origin) -> "list[Observation]":
         from jit_sweep.search.warm_start import warm_observations
 
-        facts = self._plan.facts
+        identity = self._plan.identity
         return [
             told
             for sweep in search.warm_start
-            for told in warm_observations(self._reader, sweep, search, start=start.recipe, images=start.images, facts=facts)
+            for told in warm_observations(self._reader, sweep, search, start=start.recipe, images=start.images, facts=identity)
         ]

@@ -7,7 +7,7 @@ from typing import Any
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.differences import changes
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.plan.planner import recipe_id
+from jit_sweep.plan.entry import recipe_id
 from jit_sweep.results.arms import TrialResult, with_scores
 from jit_sweep.results.objectives import mean_values, objectives_of
 from jit_sweep.search.history import Observation
@@ -53,7 +53,7 @@ def check_warm_start(reader: LedgerReader, search: SearchSpec, *, facts: Mapping
 
 
 def _check(reader: LedgerReader, sweep: str, *, facts: Mapping[str, Any]) -> None:
-    theirs = reader.sweep(sweep).facts
+    theirs = reader.sweep(sweep).identity
     if differing := changes({key: theirs.get(key) for key in SHARED}, {key: facts.get(key) for key in SHARED}):
         rule = f"`warm_start` must name sweeps that share {', '.join(SHARED)}, got {sweep!r}"
         raise UserError(f"{rule}, where {'; '.join(map(str, differing))}; leave it out, or make them equal")

@@ -1,7 +1,7 @@
 """The sweep file: what a user asks for. Frozen, unknown keys forbidden, free of torch and Ray."""
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -114,6 +114,11 @@ class Resources(Frozen):
     """Most seconds of training that a lost worker costs."""
     stall_s: PositiveFloat = 900.0
     """A trial without an update, or a step of its evaluation, for this long counts as stalled."""
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where a trial's workers compute."""
+        return "cuda" if self.gpus else "cpu"
 
     @property
     def memory_bytes(self) -> int | None:

@@ -43,7 +43,7 @@ class Delivery:
             return
         sweep = self._reader.sweep(self._runs.sweep)
         self._client.log_dict(parent.run_id, dict(sweep.spec), "sweep.json")
-        self._describe(parent, [Param(name, str(value)) for name, value in translation.flat(sweep.facts).items()])
+        self._describe(parent, [Param(name, str(value)) for name, value in translation.flat(sweep.identity).items()])
 
     def write_trials(self, events: Sequence[EventRow]) -> None:
         """What each trial measured."""

@@ -1,6 +1,7 @@
 """`make bench`: every table, or the one that is named."""
 
 import argparse
+from collections.abc import Callable
 
 from tests.bench import engine, ledger, trainer
 
@@ -10,7 +11,11 @@ def main() -> None:
     parser.add_argument("table", nargs="?", choices=("engine", "ledger", "trainer"), help="all of them where none is named")
     parser.add_argument("--no-compile", dest="compiled", action="store_false", help="leave out the compiled steps")
     asked = parser.parse_args()
-    tables = {"engine": engine.table, "ledger": ledger.table, "trainer": lambda: trainer.table(compiled=asked.compiled)}
+    tables: dict[str, Callable[[], None]] = {
+        "engine": engine.table,
+        "ledger": ledger.table,
+        "trainer": lambda: trainer.table(compiled=asked.compiled),
+    }
     for name in [asked.table] if asked.table else tables:
         tables[name]()
 

@@ -155,7 +155,8 @@ def noise_seconds(learner: Learner) -> float:
         draws.normal(Purpose.NOISE, first=i, count=learner.how.micro_batch, shape=shape)
     end.record()
     end.synchronize()
-    return start.elapsed_time(end) / 1000 / repeats
+    seconds: float = start.elapsed_time(end) / 1000 / repeats
+    return seconds
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from statistics import median
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from tests.bench.table import say
 from tests.support.cli import environment
 from tests.support.ledger import Desk, ended, planned, scored

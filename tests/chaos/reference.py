@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from jit_sweep.plan.planner import Entry, Plan, plan
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Race, Racer, Seed
 from jit_sweep.spec.read import read_spec

@@ -66,7 +66,7 @@ def whole_world(folder: Path, *, apart: bool = False) -> Iterator[World]:
             storage["AWS_ENDPOINT_URL"] = f"http://{network.outside}:{port}"
         checks = {f"RAY_health_check_{name}": value for name, value in SOON_MISSED.items()}
         ip = network.outside if network is not None else "127.0.0.1"
-        head = stack.enter_context(running_head(cpus=1, ip=ip, **storage, **checks))
+        head = stack.enter_context(running_head({**storage, **checks}, cpus=1, ip=ip))
         stack.enter_context(found_by_this_process(storage))
         node = SecondNode(head, storage)
         if network is not None:

@@ -15,9 +15,9 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP
-from tests.support.ledger import BOB, IMAGES, Desk, ended, planned, scored
+from tests.support.ledger import BOB, IMAGES, Desk, HandClock, ended, planned, scored
 from tests.support.postgres import postgres
 from trainables.assignment import Assignment
 from trainables.data import DataError
@@ -80,7 +80,7 @@ class Office:
         return self.desk.reader.attempts(self.desk.name)
 
 
-class _Real:
+class _Real(HandClock):
     """The clock on the wall, where a desk has one that is set by hand."""
 
     def __call__(self) -> float:

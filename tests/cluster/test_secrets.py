@@ -24,7 +24,7 @@ FAILS = {"axes": {"learning_rate": [1e-3, 1e30]}}
 @pytest.fixture
 def head(s3: S3Server) -> Iterator[Head]:
     """A cluster whose machines have the credentials in their environment."""
-    with running_head(**PLANTED, **s3.environment()) as started:
+    with running_head({**PLANTED, **s3.environment()}) as started:
         yield started
 
 

@@ -131,7 +131,7 @@ def test_a_lane_of_several_workers_trains_what_a_lane_of_one_does_but_for_roundi
     assert commits[1] is not None
     alone, together = one.read(commits[0]).tensors["model"], several.read(commits[1]).tensors["model"]
     for name, tensor in alone.items():
-        torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5, msg=f"{name}: {{}}".format)
 
 
 def assert_same_weights(a: Path, b: Path, trial: TrialConfig, images: int) -> None:

@@ -3,12 +3,13 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from search_spaces.presets import preset
 from tests.support.images import NoiseImages
@@ -35,7 +36,7 @@ def _no_waiting() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode("default")
 
 
-def learner(*, micro_batch: int = 8, **changes: object) -> Learner:
+def learner(*, micro_batch: int = 8, **changes: Any) -> Learner:
     trial = small_trial(device="cuda", batch_size=8, **changes)
     return Learner(trial, IMAGES, workers=Workers(), how=Fit(micro_batch, activation_checkpointing=False))
 
@@ -135,7 +136,7 @@ def one_of_two(rank: int, folder: str) -> None:
 
 
 def test_workers_hear_the_lead_two_updates_later_and_together_and_train_what_one_does(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
     steps = 2 + HEARD_AFTER
     together = [torch.load(tmp_path / f"weights-{steps}-{rank}", weights_only=True) for rank in range(2)]
     alone = learner()

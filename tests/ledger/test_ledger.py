@@ -13,7 +13,7 @@ from jit_sweep.ledger.failures import follow_up
 from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind, EventRow, RungRow, ScoreRow, SweepState
 from jit_sweep.ledger.writer import StaleAttempt, TrialBusy
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, Desk, contents, ended, planned, scored
 from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, TrialOutcome
 
@@ -421,7 +421,7 @@ def test_a_sweep_under_its_name_with_other_facts_is_refused_by_path(desk: Desk) 
     facts = {**FACTS, "baseline": {"model": {"width": 64, "depth": 2}, "ema": 0.9}, "objective": "kid_efflite0_96"}
     before = contents(desk.engine)
     with pytest.raises(UserError) as refusal:
-        desk.writer.register("mine", fingerprint="f2", facts=facts, spec={})
+        desk.writer.register("mine", fingerprint="f2", identity=facts, spec={})
     assert str(refusal.value).splitlines() == [
         "a sweep keeps its baseline, data, objective and evaluation, and 'mine' has run with others; "
         "rename the sweep, or choose another home with --home:",
@@ -437,7 +437,7 @@ def test_registering_again_keeps_the_sweep_and_takes_the_new_spec(desk: Desk) ->
     desk.writer.finish("mine", SweepState.INTERRUPTED)
     assert desk.reader.sweep("mine").state is SweepState.INTERRUPTED
     desk.clock.now += 10
-    desk.writer.register("mine", fingerprint="f1", facts=FACTS, spec={"name": "mine", "more": True})
+    desk.writer.register("mine", fingerprint="f1", identity=FACTS, spec={"name": "mine", "more": True})
     row = desk.reader.sweep("mine")
     assert (row.state, row.spec, row.created_at, row.updated_at) == (
         SweepState.RUNNING,
@@ -445,7 +445,7 @@ def test_registering_again_keeps_the_sweep_and_takes_the_new_spec(desk: Desk) ->
         1000.0,
         1010.0,
     )
-    assert (row.facts, row.objective) == (FACTS, OBJECTIVE)
+    assert (row.identity, row.objective) == (FACTS, OBJECTIVE)
 
 
 @pytest.mark.parametrize(("asked", "told"), [("mime", "did you mean 'mine'"), ("quite-different", "it has mine, other")])

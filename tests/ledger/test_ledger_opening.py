@@ -23,7 +23,7 @@ from jit_sweep.ledger.lease import TTL_S, LeaseHeld, LeaseLost, acquire, this_pr
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, Owner
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.plan.planner import recipe_id
+from jit_sweep.plan.entry import recipe_id
 from jit_sweep.redact import redact, redact_all
 from tests.support.ledger import ALICE, BOB, FACTS, OBJECTIVE, Desk, HandClock, contents, planned
 from tests.support.paths import GOLDEN, TOP
@@ -426,7 +426,7 @@ def test_a_sweep_says_who_runs_it(engine: Engine) -> None:
 def test_a_writer_writes_about_its_own_sweep_only(engine: Engine) -> None:
     desk = Desk(engine)
     with pytest.raises(AssertionError, match="lease is for 'mine'"):
-        LedgerWriter(engine, desk.lease).register("other", fingerprint="f", facts=FACTS, spec={})
+        LedgerWriter(engine, desk.lease).register("other", fingerprint="f", identity=FACTS, spec={})
 
 
 def test_the_file_is_a_plain_sqlite_database(tmp_path: Path) -> None:

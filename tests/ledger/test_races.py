@@ -12,13 +12,13 @@ from sqlalchemy import Engine
 
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
 from tests.support.ledger import BOB, IMAGES, OBJECTIVE, Desk, ended, planned, scored
 from tests.support.replay import judged, replayed
 from trainables.evaluation.metrics.registry import RUNG_METRIC
-from trainables.report import Committed, Decision, Rung
+from trainables.report import Committed, Decision, Rung, TrialOutcome
 
 RECORDED = 20_251_123
 """Every random race below starts from it."""
@@ -76,7 +76,7 @@ class Track:
         """Save and end where the answer is not to go on, as the trainer does."""
         if decision.verdict != "go_on":
             sequence = self.sequences[attempt.trial_id, attempt.number]
-            outcome = "paused" if decision.verdict == "pause" else "stopped"
+            outcome: TrialOutcome = "paused" if decision.verdict == "pause" else "stopped"
             reports = (Committed(images=images, uri=f"file:///c/{images}"), ended(entry, outcome, images=images))
             self.desk.tell(attempt, *reports, first=sequence + 1)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jit_sweep.plan.planner import plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from jit_sweep.submit.address import check_reachable
 from jit_sweep.submit.ray_jobs import STOP_ENVIRONMENT

@@ -10,7 +10,7 @@ import torch
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from tests.support.ledger import Desk, contents
 from tests.support.trials import small_model
 from trainables.assignment import Assignment

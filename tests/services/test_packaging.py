@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jit_sweep.plan.planner import plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.submit.package import PACKAGES, copy_source
 from tests.support.paths import TOP

@@ -33,7 +33,8 @@ from jit_sweep.estimate.simulate import (
     simulated,
 )
 from jit_sweep.home import home_at
-from jit_sweep.plan.planner import Entry, Plan, plan
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from tests.support.cli import jit_sweep
 from tests.support.sweep_files import tiny_sweep, write_sweep

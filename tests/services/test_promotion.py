@@ -16,7 +16,7 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.models import model_folder
 from jit_sweep.models import promote as promotion
 from jit_sweep.models.export import export
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import PREVIOUS, load
 from tests.support.ledger import IMAGES, OBJECTIVE, Desk, planned

@@ -16,7 +16,7 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause, EntryState, SweepState
 from jit_sweep.models import promote
 from jit_sweep.models.retention import QUIET_S, Collected, apply_retention, collect, needed
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from tests.support.cli import jit_sweep
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, Desk, ended, planned
 from tests.support.mlflow import MlflowStore
@@ -58,7 +58,7 @@ def describe(desk: Desk, *, best: int | None = None, **more: Any) -> None:
         "budget": {"images_per_trial": IMAGES},
         "retention": {"best": best},
     }
-    desk.writer.register(desk.name, fingerprint="f1", facts=FACTS, spec=spec | more)
+    desk.writer.register(desk.name, fingerprint="f1", identity=FACTS, spec=spec | more)
 
 
 def save(checkpoints: Store, entry: Entry, *images: int, attempt: int = 1) -> list[Commit]:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
@@ -28,7 +28,7 @@ from tests.support.sweep_files import tiny_sweep
 
 AWAY = Address(url="http://ray.example:8265", loopback=False)
 HERE = Address(url="http://127.0.0.1:8265", loopback=True)
-REACHABLE = {
+REACHABLE: dict[str, Any] = {
     "storage": "s3://bucket/store",
     "tracking": "http://mlflow.example:5000",
     "ledger": "postgresql://jit@postgres.example/ledger",
@@ -197,7 +197,7 @@ def test_a_submission_is_named_by_sweep_hash_and_attempt() -> None:
 
 
 def test_another_sweep_gets_another_name_and_the_same_one_the_same() -> None:
-    others = [
+    others: list[dict[str, Any]] = [
         {"budget": {"images_per_trial": 32}},
         {"name": "other"},
         {"storage": "/elsewhere"},
@@ -248,12 +248,13 @@ def test_a_sweep_survives_the_journey(tmp_path: Path) -> None:
         (("FAILED",) * 10, 11, "new"),
     ],
 )
-def test_a_submission_attaches_resumes_or_rests(statuses: tuple[str, ...], attempt: int, state: str) -> None:
+def test_a_submission_attaches_resumes_or_rests(
+    statuses: tuple[str, ...], attempt: int, state: Literal["new", "going", "succeeded"]
+) -> None:
     named = submission()
     found = [job(status, name=named.id(number)) for number, status in enumerate(statuses, start=1)]
-    assert ray_jobs.standing(named, [*found, job("RUNNING", name="tiny-else-7")]) == ray_jobs.Standing(
-        attempt=attempt, state=state
-    )  # type: ignore[arg-type]
+    standing = ray_jobs.standing(named, [*found, job("RUNNING", name="tiny-else-7")])
+    assert standing == ray_jobs.Standing(attempt=attempt, state=state)
 
 
 # Following a job

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.entities import Run
@@ -358,7 +359,7 @@ def test_links_open_on_the_sweep_ordered_by_its_objective() -> None:
 def test_a_trials_run_shows_what_it_was_trained_on_last_and_its_flops_and_gradient(desk: Desk, store: MlflowStore) -> None:
     desk.plan(planned())
     attempt = desk.begin(planned())
-    machine = {"device": "H100", "host": "node-3", "cpus": 12, "cuda": "13.0"}
+    machine: dict[str, Any] = {"device": "H100", "host": "node-3", "cpus": 12, "cuda": "13.0"}
     phase = Phase(images=0, start="seed", **machine, workers=1, micro_batch=48, activation_checkpointing=False)
     desk.tell(attempt, phase, phase.model_copy(update={"micro_batch": 24, "start": "checkpoint"}))
     measured = progress(480).model_copy(update={"flops": 10**12, "grad_norm": 0.5})

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.tracking import server
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from jit_sweep.tracking.runs import CURSOR
@@ -155,8 +155,8 @@ class Diary:
     def series(self) -> dict[tuple[str, str], list[tuple[int, float, int]]]:
         """The points by trial and metric."""
         found: dict[tuple[str, str], list[tuple[int, float, int]]] = {}
-        for trial, name, *point in self.told:
-            found.setdefault((trial, name), []).append((point[0], point[1], point[2]))
+        for trial, name, images, value, at in self.told:
+            found.setdefault((trial, name), []).append((images, value, at))
         return found
 
 
@@ -183,8 +183,8 @@ def assert_a_beginning_of(diary: Diary, found: MlflowStore) -> int:
     (sweep,) = found.runs("sweep")
     certain = [event for event in diary.desk.events() if event.id <= int(sweep.data.tags[CURSOR])]
     ends = {(event.trial_id, event.data["images"]) for event in certain if event.kind == "progress"}
-    points = {(trial, images) for (trial, name), series in known.items() if name == "loss" for images, _, _ in series}
-    assert ends <= points
+    begun = {(trial, images) for (trial, name), series in known.items() if name == "loss" for images, _, _ in series}
+    assert ends <= begun
     return sum(map(len, known.values()))
 
 

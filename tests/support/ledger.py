@@ -11,7 +11,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EntryRow, EventRow, Owner
 from jit_sweep.ledger.schema import metadata
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
@@ -135,7 +135,7 @@ class Desk:
         self.decider = decider
         self.writer = LedgerWriter(self.engine, self.lease, decider=decider, clock=self.clock)
         spec = {"name": self.name, "scheduler": decider.scheduler.model_dump(mode="json")}
-        self.writer.register(self.name, fingerprint="f1", facts=FACTS, spec=spec)
+        self.writer.register(self.name, fingerprint="f1", identity=FACTS, spec=spec)
 
     def plan(self, *entries: Entry) -> None:
         self.writer.add_entries(self.name, entries)

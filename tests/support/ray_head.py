@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,9 @@ class Head:
 
 
 @contextmanager
-def running_head(*, cpus: int = 2, token: bool = True, ip: str = "127.0.0.1", **more: str) -> Iterator[Head]:
+def running_head(
+    more: Mapping[str, str] | None = None, *, cpus: int = 2, token: bool = True, ip: str = "127.0.0.1"
+) -> Iterator[Head]:
     """A head until the end of the block, started in a folder where somebody else's package has the name of one of ours.
 
     `more` is added to its environment.
@@ -75,7 +77,7 @@ def running_head(*, cpus: int = 2, token: bool = True, ip: str = "127.0.0.1", **
         )
         head.home.mkdir()
         (folder / "trainables.py").write_text("raise ImportError('this is not the trainables you are looking for')")
-        process = _start(head, folder, ports=(gcs, dashboard, client), cpus=cpus, more=more)
+        process = _start(head, folder, ports=(gcs, dashboard, client), cpus=cpus, more=more or {})
         try:
             _wait_until_up(head, process, log=folder / "start.log")
             yield head
@@ -84,7 +86,7 @@ def running_head(*, cpus: int = 2, token: bool = True, ip: str = "127.0.0.1", **
 
 
 def _start(
-    head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int, more: dict[str, str]
+    head: Head, folder: Path, *, ports: tuple[int, int, int], cpus: int, more: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     gcs, dashboard, client = ports
     options = {

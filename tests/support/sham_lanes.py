@@ -22,7 +22,8 @@ from jit_sweep.ledger.lease import acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.plan.planner import Plan, plan
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep
 from trainables.assignment import Assignment
@@ -100,7 +101,7 @@ def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
     start = Phase(images=0, start="seed", device="none", workers=1, micro_batch=8, activation_checkpointing=False)
     half = Progress(images=images // 2, step=1, loss=value, images_per_second=1000.0)
     said: list[Report] = [start, half, Committed(images=images // 2, uri="memory://checkpoint")]
-    spent = {"train_s": 1.0, "evaluation_s": 0.5, "checkpoint_s": 0.25}
+    spent: dict[str, Any] = {"train_s": 1.0, "evaluation_s": 0.5, "checkpoint_s": 0.25}
     if fate == "diverged":
         return [*said, Ended(images=images, outcome="diverged", cause="loss is NaN", first_bad_step=2, **spent)]
     if fate != "scored":
@@ -149,7 +150,7 @@ def run(folder: Path) -> dict[str, Any]:
     engine = open_engine(locations.ledger)
     lease = acquire(engine, name, this_process())
     writer = LedgerWriter(engine, lease)
-    writer.register(name, fingerprint=found.fingerprint, facts=found.facts, spec=found.spec.model_dump(mode="json"))
+    writer.register(name, fingerprint=found.fingerprint, identity=found.identity, spec=found.spec.model_dump(mode="json"))
     writer.plan_entries(name, found.entries)
     scale = Scale(name)
     with local_cluster() as temporary:

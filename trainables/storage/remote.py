@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from aiohttp import ClientError as HttpError
 from aiohttp import ClientResponseError
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,9 @@ def took(*attempts: AttemptRow, train: float = 100.0, evaluation: float = 0.0, c
 
 
 def score(made_by: AttemptRow) -> ScoreRow:
-    told = {"trial_id": made_by.trial_id, "images": made_by.target_images, "evaluation_id": "e", "attempt": made_by.number}
-    return ScoreRow(**{**dict.fromkeys(ScoreRow._fields), **told})
+    blank: dict[str, Any] = dict.fromkeys(ScoreRow._fields)
+    made = {"trial_id": made_by.trial_id, "images": made_by.target_images, "evaluation_id": "e", "attempt": made_by.number}
+    return ScoreRow(**{**blank, **made})
 
 
 def found(

@@ -1,5 +1,7 @@
 """A sweep begins nothing that it cannot pay for, and says by which sum."""
 
+from typing import Any
+
 import pytest
 
 from jit_sweep.budget.spending import Need, Spent, is_over, need, refusal, reserved, speeds, spent
@@ -104,7 +106,7 @@ def test_a_trial_that_only_needs_its_score_costs_no_images() -> None:
     ],
 )
 def test_each_limit_refuses_by_its_own_sum(limits: dict[str, float], used: Spent, said: str) -> None:
-    asked = {"next_images": 960, "next_hours": 2.0, "next_wall_hours": 1.0}
+    asked: dict[str, Any] = {"next_images": 960, "next_hours": 2.0, "next_wall_hours": 1.0}
     assert refusal(budget(**limits), used, Need(), **asked) == said
     assert refusal(budget(**limits), Spent(), Need(), **asked) == ""
     assert refusal(budget(), used, Need(), **asked) == ""

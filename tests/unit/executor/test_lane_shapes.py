@@ -10,7 +10,7 @@ import pytest
 from jit_sweep.estimate.simulate import Job, simulated
 from jit_sweep.executor.schedule import Now, Start, Target, next_step, target_of
 from jit_sweep.ledger.records import EntryRow, EntryState
-from jit_sweep.plan.planner import Entry
+from jit_sweep.plan.entry import Entry
 from search_spaces.axes import put
 from search_spaces.presets import preset
 from trainables.config.evaluation import EvaluationConfig

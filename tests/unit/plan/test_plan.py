@@ -7,7 +7,9 @@ import pytest
 
 from jit_sweep.cli.plan import entry_row, show
 from jit_sweep.errors import UserError
-from jit_sweep.plan.planner import Plan, plan, proposals, searches
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
+from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
 from search_spaces.axes import AXES, axis_values, put
 from search_spaces.presets import PRESETS, preset
@@ -106,8 +108,8 @@ def test_rungs_are_equally_spaced_whole_batches_and_the_last_is_the_end(tmp_path
 
 def test_the_fingerprint_knows_baseline_data_objective_and_evaluation_and_nothing_else(tmp_path: Path) -> None:
     base = planned(tmp_path).fingerprint
-    same = [{"budget": {"images_per_trial": 32}}, {"resources": {"cpus": 2}}, grid({"depth": [2]})]
-    other = [{"objective": "heldout_v_error"}, {"evaluation": {"n": 16}}, {"data": {"name": "emoji32"}}]
+    same: list[dict[str, Any]] = [{"budget": {"images_per_trial": 32}}, {"resources": {"cpus": 2}}, grid({"depth": [2]})]
+    other: list[dict[str, Any]] = [{"objective": "heldout_v_error"}, {"evaluation": {"n": 16}}, {"data": {"name": "emoji32"}}]
     assert [planned(tmp_path, **changes).fingerprint == base for changes in same] == [True] * 3
     assert [planned(tmp_path, **changes).fingerprint == base for changes in other] == [False] * 3
 
@@ -243,7 +245,12 @@ def test_a_cosine_ends_with_each_trials_own_budget_and_then_the_budget_is_part_o
 
 
 def test_evaluation_axes_score_one_trial_several_ways(tmp_path: Path) -> None:
-    axes = {"weights": ["ema", "raw"], "guidance": [1.0, 2.0], "sampling_steps": [2, 3], "sampling_shift": [1.0, 2.0]}
+    axes: dict[str, list[Any]] = {
+        "weights": ["ema", "raw"],
+        "guidance": [1.0, 2.0],
+        "sampling_steps": [2, 3],
+        "sampling_shift": [1.0, 2.0],
+    }
     entries = planned(tmp_path, **grid(axes)).entries
     assert len({entry.trial_id for entry in entries}) == 1
     assert len({entry.evaluation.id for entry in entries}) == 16

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jit_sweep.plan.planner import plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.paths import GOLDEN

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from jit_sweep.plan.planner import Plan, plan
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.plan.scheduler_remarks import notes
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep

@@ -11,7 +11,7 @@ import pytest
 from jit_sweep.cli.leaderboard import print_results
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.results.arms import TrialResult, with_scores
-from jit_sweep.results.objectives import direction_of
+from jit_sweep.results.objectives import Direction, direction_of
 from jit_sweep.results.pareto import front_of, pareto_front
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.quantities import QUANTITIES
@@ -19,7 +19,7 @@ from tests.support.ledger import FACTS, OBJECTIVE, Desk, planned
 from tests.support.sweep_files import tiny_sweep
 from trainables.evaluation.metrics.registry import METRICS
 
-DOWN = ("minimize", "minimize")
+DOWN: tuple[Direction, Direction] = ("minimize", "minimize")
 
 
 def test_a_point_that_another_beats_in_one_objective_and_equals_in_the_rest_is_off_the_front() -> None:
@@ -73,7 +73,7 @@ def desk(tmp_path: Path) -> Desk:
     """Small patches cost more: of four arms, one is both worse and dearer than another, and one has lost a seed."""
     desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
     spec = SweepSpec.model_validate(tiny_sweep(name="mine", stages=[two_objectives()]))
-    desk.writer.register("mine", fingerprint="f1", facts=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
+    desk.writer.register("mine", fingerprint="f1", identity=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
     arms = [({"patch_size": 16}, (5.0, 5.0)), ({"patch_size": 8}, (1.0, 9.0)), ({"patch_size": 4}, (4.0, 4.0))]
     for position, (arm, values) in enumerate(arms):
         for seed, value in enumerate(values):

@@ -10,7 +10,7 @@ from jit_sweep.results.why import Free, found, history, why
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import attempt, done, entry
 
-LOST = {"outcome": "failed", "cause": Cause.WORKER_LOST, "ended_at": 5.0, "images": 480, "host": "node"}
+LOST: dict[str, Any] = {"outcome": "failed", "cause": Cause.WORKER_LOST, "ended_at": 5.0, "images": 480, "host": "node"}
 
 
 def plain(trial_id: str = "t", state: str = "waiting", **told: Any) -> EntryRow:

@@ -1,5 +1,6 @@
 """The Optuna journal of a sweep: what the ledger has, read back by Optuna itself."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def desk(tmp_path: Path) -> Desk:
     """A grid of one trained and one waiting trial, a search with every outcome but pruned, and one of two objectives."""
     desk = Desk(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
     spec = SweepSpec.model_validate(tiny_sweep(name="mine", stages=STAGES))
-    desk.writer.register("mine", fingerprint="f1", facts=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
+    desk.writer.register("mine", fingerprint="f1", identity=FACTS, spec=spec.model_dump(mode="json", by_alias=True))
     desk.train(planned(arm={"patch_size": 16}, seed=1), {OBJECTIVE: 5.0})
     desk.plan(planned(arm={"patch_size": 8}, position=1))
     measured = entry(1, 0, 1e-3)
@@ -118,10 +119,9 @@ def test_times_are_those_of_the_last_attempt(desk: Desk, tmp_path: Path) -> None
 class _Pruned(LedgerReader):
     """The ledger as it would be had the scheduler stopped what diverged."""
 
-    def entries(self, sweep: str) -> list[EntryRow]:
-        return [
-            replace(row, state=EntryState.PRUNED) if row.state is EntryState.DIVERGED else row for row in super().entries(sweep)
-        ]
+    def entries(self, sweep: str, *, trials: Collection[str] | None = None) -> list[EntryRow]:
+        rows = super().entries(sweep, trials=trials)
+        return [replace(row, state=EntryState.PRUNED) if row.state is EntryState.DIVERGED else row for row in rows]
 
 
 def test_a_pruned_trial_is_pruned(desk: Desk, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_command_needs_either_a_folder_or_a_journal(tmp_path: Path, folder: 
 
 
 def test_optuna_dashboard_opens_the_file(desk: Desk, tmp_path: Path) -> None:
-    dashboard_storage = pytest.importorskip("optuna_dashboard._storage_url")
+    dashboard_storage: Any = pytest.importorskip("optuna_dashboard._storage_url")
 
     file = tmp_path / "mine.journal"
     export_journal(desk.reader, "mine", file)

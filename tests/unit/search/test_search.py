@@ -3,7 +3,7 @@
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,12 @@ INSTALLED = [name for name in SAMPLERS if name != "cmaes" or importlib.util.find
 CONTINUOUS = [name for name in INSTALLED if name != "bruteforce"]
 
 
-def search(axes: dict[str, object], **more: Any) -> SearchSpec:
+def timed(names: Sequence[str]) -> list[Any]:
+    """The samplers as parameters, the one that fits a model at every proposal marked as slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in names]
+
+
+def search(axes: Mapping[str, object], **more: Any) -> SearchSpec:
     return SearchSpec.model_validate({"trials": 50, "axes": axes, **more})
 
 
@@ -73,7 +78,7 @@ def test_the_samplers_of_a_sweep_file_are_those_of_optuna_that_need_only_options
     assert sorted(SAMPLERS) == list(SAMPLERS)
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", timed(INSTALLED))
 @pytest.mark.parametrize("seed", [0, 2**40])
 def test_every_sampler_proposes_new_values_inside_the_space(name: str, seed: int) -> None:
     axes = {"learning_rate": [i / 1000 for i in range(1, 100)]} if name == "bruteforce" else RATE
@@ -130,7 +135,7 @@ def test_a_population_evolves_though_its_study_is_rebuilt_for_every_proposal(nam
 
 
 def _distance(values: dict[str, Any]) -> float:
-    return abs(values["t_mu"] - 1.2) + abs(values["noise_scale"] - 0.8)
+    return abs(float(values["t_mu"]) - 1.2) + abs(float(values["noise_scale"]) - 0.8)
 
 
 @pytest.mark.parametrize("scramble", [False, True])
@@ -176,7 +181,7 @@ def test_axes_that_are_valid_only_together_can_be_proposed() -> None:
     assert {(values["patch_size"], values["width"]) for values in seen} == {(8, 32)}
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", timed(INSTALLED))
 def test_what_is_above_a_limit_is_never_proposed(name: str) -> None:
     axes: dict[str, object] = {"depth": {"low": 1, "high": 12}, "patch_size": [8, 16]}
     most = parameter_count(trial_of(Cell(START.model_copy(update={"model": START.model.model_copy(update={"depth": 6})}))))
@@ -212,7 +217,7 @@ def beyond(outcome: ObservedOutcome, *, sampler: str, seed: int, count: int) -> 
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "infeasible"])
-@pytest.mark.parametrize(("name", "count"), [("tpe", 40), ("gp", 20)])
+@pytest.mark.parametrize(("name", "count"), [("tpe", 40), pytest.param("gp", 20, marks=pytest.mark.slow)])
 def test_a_sampler_learns_where_trials_diverge_which_it_does_not_from_failures(
     name: str, count: int, outcome: ObservedOutcome
 ) -> None:
@@ -221,7 +226,7 @@ def test_a_sampler_learns_where_trials_diverge_which_it_does_not_from_failures(
     assert learnt < 0.75 * not_told
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", timed(CONTINUOUS))
 def test_trials_are_told_by_what_became_of_them(name: str) -> None:
     space = search({"t_mu": {"low": 0.0, "high": 1.0}}, sampler=name)
     told = [
@@ -252,7 +257,7 @@ def test_tpe_reads_how_far_a_pruned_trial_came_and_how_it_stood_there() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["running", "failed", "pruned", "diverged"])
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", timed(CONTINUOUS))
 def test_a_trial_without_a_score_is_no_obstacle(name: str, outcome: ObservedOutcome) -> None:
     space = search({"t_mu": {"low": 0.0, "high": 1.0}}, sampler=name, options={} if name != "tpe" else {"n_startup_trials": 1})
     told = [Observation({"t_mu": i / 12}, outcome, levels={480: 1.0}) for i in range(12)]

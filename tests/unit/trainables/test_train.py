@@ -1,8 +1,10 @@
 """The training loop: the same trial gives the same weights, however it was interrupted or cut up."""
 
+import itertools
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -187,6 +189,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_at_its_first_bad_step_and_noth
     assert Store(work.storage).latest(work.trial.id, most_images=work.images) is None
 
 
+@pytest.mark.slow
 def test_a_finished_trial_is_scored_on_equal_terms_without_training_again(tmp_path: Path) -> None:
     work = assignment(tmp_path, steps=2, scored=True)
     run(assignment(tmp_path, steps=2))
@@ -223,11 +226,16 @@ def test_divergence_is_looked_for_every_fifty_updates_without_being_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trainables.train.REPORT_INTERVAL_S", 1e9)
-    updates: list[bool] = []
-    end = run(assignment(tmp_path, steps=80, of=trial(learning_rate=1e30)), interrupted=lambda: bool(updates.append(True)))[-1]
+    asked = itertools.count()
+
+    def never() -> bool:
+        next(asked)
+        return False
+
+    end = run(assignment(tmp_path, steps=80, of=trial(learning_rate=1e30)), interrupted=never)[-1]
     assert isinstance(end, Ended)
     assert end.outcome == "diverged"
-    assert len(updates) == 50
+    assert next(asked) == 50
 
 
 def test_data_that_is_not_the_planned_data_is_refused(tmp_path: Path) -> None:
@@ -248,7 +256,7 @@ def test_progress_reports_steps_images_and_a_finite_loss(tmp_path: Path) -> None
 
 def test_a_phase_says_where_the_weights_come_from_and_on_what_they_are_trained(tmp_path: Path) -> None:
     first = run(assignment(tmp_path, steps=2, micro_batch=3))[0]
-    machine = {"device": "cpu", "host": host(), "cpus": cpus()}
+    machine: dict[str, Any] = {"device": "cpu", "host": host(), "cpus": cpus()}
     assert first == Phase(images=0, start="seed", **machine, workers=1, micro_batch=3, activation_checkpointing=False)
     again = run(assignment(tmp_path, steps=4, activation_checkpointing=True), attempt=2)[0]
     assert isinstance(again, Phase)
@@ -260,6 +268,7 @@ def test_a_phase_says_where_the_weights_come_from_and_on_what_they_are_trained(t
     )
 
 
+@pytest.mark.slow
 def test_averages_side_by_side_survive_an_interruption_and_the_evaluation_chooses_among_them(tmp_path: Path) -> None:
     averages = (DecayEma(name="fast", decay=0.5, warmup=False), HalfLifeEma(name="slow", images=4 * BATCH, warmup=False))
     both = TrialConfig.model_validate({**trial().model_dump(), "ema": averages})
@@ -331,6 +340,7 @@ def final(work: Assignment) -> Scored:
     return scored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["fd_efflite0_96", "kid_efflite0_96_raw", "heldout_v_error_raw"])
 def test_a_rung_of_another_metric_has_the_value_that_a_trial_ending_there_is_scored_with(tmp_path: Path, metric: str) -> None:
     work = assignment(tmp_path / "long", steps=4, scored=True, rungs=(2 * BATCH, 4 * BATCH), rung_metric=metric)
@@ -343,6 +353,7 @@ def test_a_rung_of_another_metric_has_the_value_that_a_trial_ending_there_is_sco
     assert scored.values == ends[4]
 
 
+@pytest.mark.slow
 def test_sampling_at_rungs_changes_no_weights(tmp_path: Path) -> None:
     plain = assignment(tmp_path / "plain", steps=4, scored=True, of=trial(dropout=0.2))
     sampled = assignment(
@@ -353,6 +364,7 @@ def test_sampling_at_rungs_changes_no_weights(tmp_path: Path) -> None:
     assert_same(weights(plain), weights(sampled))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [2, 4], ids=["on the way", "at the end"])
 def test_a_rung_that_was_interrupted_while_sampling_is_measured_when_the_trial_goes_on(tmp_path: Path, at: int) -> None:
     more = {"scored": True, "rungs": (at * BATCH,), "rung_metric": "fd_efflite0_96"}
@@ -371,6 +383,7 @@ def test_a_rung_that_was_interrupted_while_sampling_is_measured_when_the_trial_g
     assert rungs(run(stopped, attempt=3)) == ({} if at < 4 else rungs(second))
 
 
+@pytest.mark.slow
 def test_samples_that_are_no_numbers_at_a_rung_are_a_divergence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_numbers(network: torch.nn.Module, noise: Tensor, *_: object, **__: object) -> Tensor:
         return noise / 0 - noise / 0
@@ -390,6 +403,7 @@ def test_a_rung_metric_that_nothing_measures_is_refused(tmp_path: Path) -> None:
         assignment(tmp_path, steps=2, rungs=(BATCH,), rung_metric="fd_efflite0_96")
 
 
+@pytest.mark.slow
 def test_a_model_no_better_than_the_mean_image_is_marked_as_collapsed_and_keeps_its_scores(tmp_path: Path) -> None:
     quick = trial(learning_rate=1e-2)
     untrained = final(assignment(tmp_path, steps=1, scored=True, of=quick))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -13,6 +14,7 @@ from trainables import data
 from trainables.data import packaged
 from trainables.data.arrays import Arrays, checked_arrays
 from trainables.data.npz_file import npz_members
+from trainables.data.packaged import PackagedSet
 from trainables.data.pixels import to_pixels, to_unit
 from trainables.data.split import NEAR_DUPLICATE_RMSE, heldout_indices, near_duplicate_groups
 
@@ -27,21 +29,29 @@ def emoji() -> Arrays:
 def distances(images: np.ndarray) -> np.ndarray:
     """RMSE of all pairs of images in [0, 1], the plain way."""
     flat = images.reshape(len(images), -1) / 255
-    return np.sqrt(np.stack([((flat - row) ** 2).mean(1) for row in flat]))
+    squares = np.stack([((flat - row) ** 2).mean(1) for row in flat])
+    apart: np.ndarray = np.sqrt(squares)
+    return apart
 
 
 def drawn(count: int, *, size: int = 8, channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, channels), dtype=np.uint8)
 
 
-def saved(folder: Path, **arrays: np.ndarray) -> str:
+def saved(folder: Path, **arrays: Any) -> str:
     path = folder / "set.npz"
     np.savez(path, **arrays)
     return str(path)
 
 
-def test_packaged_record_says_what_the_arrays_hold(emoji: Arrays) -> None:
+def emoji_record() -> PackagedSet:
     record = packaged.record("emoji32")
+    assert record is not None
+    return record
+
+
+def test_packaged_record_says_what_the_arrays_hold(emoji: Arrays) -> None:
+    record = emoji_record()
     assert record.digest == emoji.digest
     assert (record.image_size, record.image_size, record.channels) == emoji.images.shape[1:]
     assert record.class_names == emoji.class_names
@@ -51,7 +61,7 @@ def test_packaged_record_says_what_the_arrays_hold(emoji: Arrays) -> None:
 
 def test_packaged_heldout_list_is_the_frozen_answer_of_the_split(emoji: Arrays) -> None:
     chosen = heldout_indices(emoji.images, emoji.labels, count=384)
-    assert chosen.tolist() == list(packaged.record("emoji32").heldout)
+    assert chosen.tolist() == list(emoji_record().heldout)
 
 
 def test_no_heldout_image_has_a_near_duplicate_in_training(emoji: Arrays) -> None:
@@ -99,7 +109,7 @@ def test_split_fills_up_where_quotas_cannot_be_met() -> None:
 def test_describing_a_packaged_set_loads_neither_numpy_nor_torch() -> None:
     code = "import sys; from trainables import data; print(data.describe('emoji32').digest, *sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert answer[0] == packaged.record("emoji32").digest
+    assert answer[0] == emoji_record().digest
     assert not {"numpy", "torch", "fsspec"} & set(answer)
 
 

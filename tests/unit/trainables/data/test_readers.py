@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from jit_sweep.plan.planner import plan
+from jit_sweep.plan.plan import plan
 from jit_sweep.spec.data import PackagedData
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep

@@ -68,7 +68,8 @@ def plain(network: nn.Module, evaluation: EvaluationConfig) -> Tensor:
         unconditional = (network(z, times, torch.full_like(LABELS, CLASSES)) - z) / d
         low, high = evaluation.interval
         scale = evaluation.guidance if t < high and (low == 0 or t > low) else 1.0
-        return unconditional + scale * (conditional - unconditional)
+        guided: Tensor = unconditional + scale * (conditional - unconditional)
+        return guided
 
     spaced = [i / evaluation.steps for i in range(evaluation.steps + 1)]
     z, grid = Z0, [s / (s + (1 - s) * evaluation.shift) for s in spaced]

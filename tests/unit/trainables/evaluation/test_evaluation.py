@@ -53,7 +53,8 @@ def with_moments(mean: Tensor, covariance: Tensor, *, n: int, seed: int = 0) -> 
     """Features [n, d] whose sample mean and covariance are exactly these."""
     raw = normal(n, len(mean), seed=seed)
     directions, _ = torch.linalg.qr(raw - raw.mean(0))
-    return directions @ torch.linalg.cholesky(covariance).T * (n - 1) ** 0.5 + mean
+    features: Tensor = directions @ torch.linalg.cholesky(covariance).T * (n - 1) ** 0.5 + mean
+    return features
 
 
 def a_covariance(d: int, *, seed: int) -> Tensor:
@@ -415,7 +416,7 @@ def awake(trial: TrialConfig) -> nn.Module:
     network, generator = build(trial), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     return network
 
 
@@ -439,7 +440,8 @@ def test_an_image_does_not_depend_on_how_many_are_made(emoji: ImageSet) -> None:
 
 def test_every_trial_gets_the_same_labels(emoji: ImageSet) -> None:
     networks = Network("zero"), Network("z")
-    for network, prediction in zip(networks, ("v", "x"), strict=True):
+    predictions: tuple[Target, Target] = ("v", "x")
+    for network, prediction in zip(networks, predictions, strict=True):
         generated(network, trial(prediction, noise_scale=2.0), evaluation(70), emoji)
     first, second = (torch.stack(network.labels[:1]) for network in networks)
     assert first.equal(second)

@@ -86,7 +86,7 @@ def test_an_outage_in_the_middle_of_the_spool_repeats_letters_and_loses_none(wri
             raise Away("again")
         return writer(one, patience_s)
 
-    outbox._deliver = once_more  # type: ignore[method-assign]
+    outbox._deliver = once_more
     outbox.post(letter(3))
     assert writer.taken == [1]
     assert outbox.ask(letter(4)) == "answer 4"

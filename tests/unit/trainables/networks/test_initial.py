@@ -1,6 +1,7 @@
 """Initial weights: keyed by (seed, parameter name), with the official distributions."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def initial(seed: int = 0, **model: object) -> dict[str, torch.Tensor]:
         {"patch_size": 8},
     ],
 )
-def test_a_tensor_starts_the_same_whatever_else_the_network_holds(changes: dict[str, object]) -> None:
+def test_a_tensor_starts_the_same_whatever_else_the_network_holds(changes: dict[str, Any]) -> None:
     base, other = initial(), initial(**changes)
     shared = [name for name in base.keys() & other.keys() if base[name].shape == other[name].shape]
     assert {"time.first.weight", "label.weight", "blocks.0.attention.qkv.weight"} <= set(shared)

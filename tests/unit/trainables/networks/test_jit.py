@@ -83,7 +83,7 @@ def test_a_forward_and_backward_pass_reads_no_value_back_from_the_device(attenti
     network = lively(small_trial(small_model(output_skip="edm"), attention=attention)).train()
     with FakeTensorMode() as mode:
         state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        fake = {name: mode.from_tensor(tensor) for name, tensor in state.items()}
+        fake: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in state.items()}
         inputs = tuple(mode.from_tensor(tensor) for tensor in (Z, TIMES, LABELS))
         functional_call(network, fake, inputs).square().mean().backward()
 
@@ -130,7 +130,8 @@ def test_bf16_autocast_stays_close_to_fp32_without_a_warning(attention: str, nor
 def test_attention_on_a_cpu_under_bf16_autocast_trains_in_fp32(attention: str, sampled_in: torch.dtype) -> None:
     network = lively(small_trial(attention=attention))
     seen: list[torch.dtype] = []
-    network.blocks[0].attention.proj.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
+    projection = network.get_submodule("blocks.0.attention.proj")
+    projection.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
     with torch.autocast("cpu", torch.bfloat16):
         trained = network(Z, TIMES, LABELS)
         with torch.no_grad():
@@ -245,12 +246,14 @@ def test_the_own_rms_kernel_equals_torchs_in_value_and_gradient() -> None:
 
 def test_dits_parts_are_layer_norm_without_affine_and_a_tanh_gelu_mlp() -> None:
     x, shift, scale = torch.randn(2, 5, 48), torch.randn(2, 1, 48), torch.randn(2, 1, 48)
-    block = lively(small_trial(small_model(norm="layer", mlp="gelu"))).blocks[0]
+    network = lively(small_trial(small_model(norm="layer", mlp="gelu")))
+    norm, mlp, first, second = (
+        network.get_submodule(f"blocks.0.{name}") for name in ("norm1", "mlp", "mlp.first", "mlp.second")
+    )
     expected = F.layer_norm(x, (48,), eps=1e-6) * (1 + scale) + shift
-    torch.testing.assert_close(block.norm1(x, shift, scale), expected)
-    first, second = block.mlp.first, block.mlp.second
-    assert first.weight.shape == (4 * 48, 48)
-    torch.testing.assert_close(block.mlp(x), second(F.gelu(first(x), approximate="tanh")))
+    torch.testing.assert_close(norm(x, shift, scale), expected)
+    assert first.get_parameter("weight").shape == (4 * 48, 48)
+    torch.testing.assert_close(mlp(x), second(F.gelu(first(x), approximate="tanh")))
 
 
 @pytest.mark.parametrize("noise_scale", [1.0, 2.0])

@@ -66,12 +66,11 @@ def test_what_is_asked_for_is_kept_to_and_refused_where_it_does_not_fit() -> Non
     assert fit(trial, share=4, memory_bytes=None) == Fit(4, activation_checkpointing=False)
     assert fit(trial, share=4, memory_bytes=None, micro_batch=3) == Fit(3, activation_checkpointing=False)
     assert fit(trial, share=4, memory_bytes=GIB, micro_batch=9) == Fit(4, activation_checkpointing=False)
-    asked = {"share": 256, "memory_bytes": 6 * GIB}
-    assert fit(big("jit-b/8", image_size=128), **asked, activation_checkpointing=False) == Fit(
-        8, activation_checkpointing=False
-    )
+    large = big("jit-b/8", image_size=128)
+    kept = fit(large, share=256, memory_bytes=6 * GIB, activation_checkpointing=False)
+    assert kept == Fit(8, activation_checkpointing=False)
     with pytest.raises(Infeasible, match="256 images at once must fit"):
-        fit(big("jit-b/8", image_size=128), **asked, micro_batch=256)
+        fit(large, share=256, memory_bytes=6 * GIB, micro_batch=256)
 
 
 def test_several_workers_hold_their_gradients_once_more() -> None:

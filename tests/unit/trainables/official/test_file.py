@@ -528,6 +528,7 @@ def test_a_damaged_folder_is_refused(checkpoint: Path, tmp_path: Path) -> None:
         export_checkpoint(tmp_path / "raw.safetensors", tmp_path / "back.pth")
 
 
+@pytest.mark.slow
 def test_the_commands_import_and_export(checkpoint: Path, tmp_path: Path) -> None:
     [row] = rows_of("import-jit", checkpoint.name, "out", cwd=tmp_path)
     assert sorted(row["files"]) == FILES

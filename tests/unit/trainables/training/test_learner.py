@@ -44,7 +44,7 @@ def test_a_rate_given_outright_is_the_rate_and_one_that_scales_is_jits() -> None
 
 
 def test_the_warm_up_is_linear_and_a_cosine_follows_it_to_its_final_share() -> None:
-    config = {"learning_rate": 1.0, "warmup_images": 100, "schedule": Cosine(total_images=1100, final=0.2)}
+    config: dict[str, Any] = {"learning_rate": 1.0, "warmup_images": 100, "schedule": Cosine(total_images=1100, final=0.2)}
     found = [rate(images, **config) for images in (50, 100, 350, 600, 1100, 5000)]
     quarter = 0.2 + 0.8 * 0.5 * (1 + 2**-0.5)
     assert found == pytest.approx([0.5, 1.0, quarter, 0.6, 0.2, 0.2])
@@ -127,7 +127,12 @@ def test_recomputing_keeps_less_for_the_backward_pass() -> None:
     def kept(recomputed: bool) -> int:
         learner = trained(steps=0, how=Fit(4, activation_checkpointing=recomputed))
         sizes: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.nbytes) or t, lambda t: t):
+
+        def pack(tensor: Tensor) -> Tensor:
+            sizes.append(tensor.nbytes)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             learner.image_losses(Batches(learner.trial, IMAGES, device=torch.device("cpu")).take(0, 4))
         return sum(sizes)
 
@@ -135,7 +140,7 @@ def test_recomputing_keeps_less_for_the_backward_pass() -> None:
 
 
 @pytest.mark.parametrize("change", [{"precision": "bf16"}, {"attention": "fp32"}], ids=str)
-def test_precision_and_attention_change_the_weights_a_little(change: dict[str, str]) -> None:
+def test_precision_and_attention_change_the_weights_a_little(change: dict[str, Any]) -> None:
     plain, other = trained(), trained(**change)
     assert not same(plain, other)
     assert other.health.mean_loss() == pytest.approx(plain.health.mean_loss(), rel=2e-2)

@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from tests.unit.trainables.test_train import BATCH, assignment, run
 from trainables.evaluation import generate
@@ -16,6 +16,7 @@ from trainables.report import Ended, Rung
 from trainables.train import train
 from trainables.training.workers import Workers
 
+pytestmark = pytest.mark.slow  # processes of their own
 SIZE = 2
 AT = 2
 METRIC = "fd_efflite0_96"
@@ -36,7 +37,7 @@ def one_of(rank: int, folder: str, fault: Fault) -> None:
     """A worker's process: train, and leave the rung's value and the outcome in a file."""
     torch.set_num_threads(1)
     if fault == "not finite":
-        generate.sample = without_numbers  # type: ignore[assignment]
+        vars(generate)["sample"] = without_numbers
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=SIZE)
     work = assignment(**rung_of(Path(folder) / "together"))  # type: ignore[arg-type]
     asked = iter([False] * AT + [fault == "interrupted"])
@@ -52,7 +53,7 @@ def one_of(rank: int, folder: str, fault: Fault) -> None:
 
 def told(folder: Path, *, fault: Fault) -> list[dict[str, object]]:
     """What each of two workers says."""
-    torch.multiprocessing.spawn(one_of, args=(str(folder), fault), nprocs=SIZE)
+    spawn(one_of, args=(str(folder), fault), nprocs=SIZE)
     return [json.loads((folder / f"told-{rank}.json").read_text()) for rank in range(SIZE)]
 
 

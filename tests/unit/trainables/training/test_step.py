@@ -1,6 +1,7 @@
 """The compiled step: one compilation for every trial of a shape, the same weights again, and no silent return to eager mode."""
 
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -17,13 +18,14 @@ from trainables.training.step import CompiledStep, step_of
 from trainables.training.workers import Workers
 
 pytestmark = [
+    pytest.mark.slow,  # torch.compile
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
 ]
 MORE_THAN_TORCHS_OWN_LIMIT = 9
 
 
-def trial(**changes: object) -> TrialConfig:
+def trial(**changes: Any) -> TrialConfig:
     model = small_model(width=16, depth=2, heads=2, class_tokens=2, class_tokens_start=1, output_skip="edm")
     return small_trial(**{"model": model, "compile": True, **changes})
 

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
+from torch.multiprocessing.spawn import spawn
 
 from tests.unit.trainables.test_train import BATCH, assignment, run, weights
 from trainables.report import Ended
 from trainables.train import train
 from trainables.training.workers import Workers
 
+pytestmark = pytest.mark.slow  # processes of their own
 SIZE = 2
 STEPS = 4
 
@@ -29,10 +31,10 @@ def one_of(rank: int, size: int, folder: str) -> None:
 
 
 def test_two_workers_train_what_one_trains_and_end_together(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(one_of, args=(SIZE, str(tmp_path)), nprocs=SIZE)
+    spawn(one_of, args=(SIZE, str(tmp_path)), nprocs=SIZE)
     assert [(tmp_path / f"end-{rank}").read_text() for rank in range(SIZE)] == [f"done {STEPS * BATCH}"] * SIZE
     alone = assignment(tmp_path / "alone", steps=STEPS)
     run(alone)
     together = weights(assignment(tmp_path / "together", steps=STEPS))
     for name, tensor in weights(alone).items():
-        torch.testing.assert_close(together[name], tensor, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(together[name], tensor, rtol=1e-4, atol=1e-6, msg=f"{name}: {{}}".format)

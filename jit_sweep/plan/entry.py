@@ -1,0 +1,83 @@
+"""What a plan consists of: its entries, and what makes it the plan of one sweep and no other."""
+
+from typing import Any, Literal
+
+from jit_sweep.spec.sweep import SweepSpec
+from search_spaces.axes import AxisValue, arm_label
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.fields import Frozen, content_hash
+from trainables.config.trial import MATHS_VERSION, Recipe, TrialConfig
+from trainables.data import DataDescription
+
+
+class Entry(Frozen):
+    """One planned piece of a sweep: a trial, how far it goes and how it is scored there."""
+
+    stage: int
+    position: int
+    """Order within the stage."""
+    arm: dict[str, AxisValue]
+    """The values of the stage's axes; trials of one arm differ only in their seed."""
+    seed: int
+    trial: TrialConfig
+    images: int
+    evaluation: EvaluationConfig
+    rungs: tuple[int, ...]
+    origin: Literal["grid", "search"]
+    gates: tuple[int, ...] = ()
+    """The rungs at which the sweep's scheduler decides whether it goes on."""
+    race: str = ""
+    """What it is compared with there: the entries of the same race."""
+    protected: bool = False
+    """Part of a planned contrast: never stopped early."""
+
+    @property
+    def racer(self) -> str:
+        """Names its arm within the race: trials that differ in their seed only go on together."""
+        return recipe_id(self.trial)
+
+    @property
+    def trial_id(self) -> str:
+        return self.trial.id
+
+    @property
+    def key(self) -> str:
+        """Names the entry within its sweep."""
+        return f"{self.stage}:{self.trial_id}:{self.evaluation.id}:{self.images}"
+
+    @property
+    def label(self) -> str:
+        return arm_label(self.arm)
+
+
+class Plan(Frozen):
+    """A sweep resolved: what its grids train, and the searches whose trials are proposed as it runs."""
+
+    spec: SweepSpec
+    data: DataDescription
+    baseline: Recipe
+    entries: tuple[Entry, ...]
+    left_out: dict[int, int] = {}
+    """Cells above the limits of their grid, by stage: they are not among the entries."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs of a name the same sweep."""
+        return {
+            "baseline": self.baseline.model_dump(mode="json"),
+            "data": {"digest": self.data.digest, "flip": self.spec.data.flip},
+            "objective": self.spec.objective,
+            "evaluation": self.spec.evaluation.model_dump(mode="json"),
+            "device": self.spec.resources.device,
+            "maths_version": MATHS_VERSION,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """First 12 hex digits of the hash of its identity."""
+        return content_hash(self.identity)
+
+
+def recipe_id(trial: TrialConfig) -> str:
+    """Names what trials share that differ in their seed only."""
+    return trial.model_copy(update={"seed": 0}).id

@@ -1,0 +1,51 @@
+"""What is wrong with a sweep, found while it is planned."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import ValidationError
+
+from search_spaces.axes import AxisValue, arm_label
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A rule that a part of the sweep breaks."""
+
+    key: str
+    """The part, by its key in the sweep file, such as `stages[0].grid`."""
+    reason: str
+    """The rule, the value and the remedy."""
+    cell: str = ""
+    """The axis values that break it, in words; empty where they do not matter."""
+
+    @classmethod
+    def of_cell(cls, error: ValueError, *, key: str, values: Mapping[str, AxisValue]) -> Self:
+        """What a combination of axis values was refused for."""
+        return cls(key, _reason(error), arm_label(values))
+
+    @property
+    def where(self) -> str:
+        return f"{self.key}: {self.cell}" if self.cell else self.key
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+def by_reason(faults: Iterable[Fault]) -> list[str]:
+    """A line for each reason, with the first cell that it stands for and how many more there are."""
+    groups: dict[str, list[Fault]] = {}
+    for fault in faults:
+        groups.setdefault(fault.reason, []).append(fault)
+    return [f"{group[0].where}{_and_more(len(group) - 1)}: {reason}" for reason, group in groups.items()]
+
+
+def _and_more(count: int) -> str:
+    return f" (and {count} more cells)" if count else ""
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+    return str(error)

@@ -1,0 +1,94 @@
+"""The entries of a grid: every combination of its axes' values, with every seed."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jit_sweep.plan.entry import Entry
+from jit_sweep.plan.fault import Fault
+from jit_sweep.plan.planner import Planner
+from jit_sweep.spec.stages import CellRule, Grid, Range
+from search_spaces.axes import AxisValue, put
+from search_spaces.quantities import excess
+
+MOST_COMBINATIONS = 4096
+
+
+@dataclass(frozen=True)
+class PlannedGrid:
+    """What a grid comes to."""
+
+    entries: tuple[Entry, ...]
+    """Those within its limits."""
+    left_out: int
+    """Cells above its limits."""
+    faults: tuple[Fault, ...]
+
+
+def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
+    """Every cell of a grid that makes a trial, and a fault for each that makes none.
+
+    ValueError: the grid has more than MOST_COMBINATIONS cells.
+    """
+    entries: dict[str, Entry] = {}
+    faults: list[Fault] = []
+    for values in combinations(grid.axes):
+        protected = _is_contrasted(grid, values)
+        try:
+            cell = put(planner.baseline, values)
+            images = _images(grid, values) or planner.spec.budget.images_per_trial
+            for seed in _seeds(grid, values):
+                entry = planner.entry(cell, stage=stage, position=len(entries), seed=seed, images=images, protected=protected)
+                entries.setdefault(entry.key, entry)
+        except ValueError as error:
+            faults.append(Fault.of_cell(error, key=f"stages[{stage}].grid", values=values))
+    within = tuple(entry for entry in entries.values() if not excess(grid.limits, entry.trial, images=entry.images))
+    if entries and not within:
+        rule = f"`limits` must leave some trials, got none of {len(entries)} within {limits_in_words(grid.limits)}"
+        faults.append(Fault(f"stages[{stage}]", f"{rule}; raise a limit"))
+    left_out = {entry.label for entry in entries.values()} - {entry.label for entry in within}
+    return PlannedGrid(within, len(left_out), tuple(faults))
+
+
+def combinations(axes: Mapping[str, Any]) -> Iterator[dict[str, AxisValue]]:
+    """Every combination of the axes' values (a range's are its ends), the first axis slowest.
+
+    ValueError: there are more than MOST_COMBINATIONS.
+    """
+    ends = [(space.low, space.high) if isinstance(space, Range) else space for space in axes.values()]
+    count = math.prod(len(values) for values in ends)
+    if count > MOST_COMBINATIONS:
+        raise ValueError(
+            f"the axes must have at most {MOST_COMBINATIONS} combinations, got {count}; split the stage or search it"
+        )
+    for values in itertools.product(*ends):
+        yield dict(zip(axes, values, strict=True))
+
+
+def limits_in_words(limits: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={most:g}" for name, most in limits.items())
+
+
+def _is_contrasted(grid: Grid, values: Mapping[str, AxisValue]) -> bool:
+    """Whether the cell with these axis values is part of a planned contrast of its grid."""
+    planned = [contrast for contrast in grid.planned_contrasts() if len(grid.axes[contrast.axis]) > 1]
+    return any(_matches(contrast.where, values) for contrast in planned)
+
+
+def _seeds(grid: Grid, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
+    return next((rule.seeds for rule in _rules(grid, values) if rule.seeds), grid.seeds)
+
+
+def _images(grid: Grid, values: Mapping[str, AxisValue]) -> int | None:
+    return next((rule.images_per_trial for rule in _rules(grid, values) if rule.images_per_trial), None)
+
+
+def _rules(grid: Grid, values: Mapping[str, AxisValue]) -> list[CellRule]:
+    """The rules for a cell; the last in the file comes first, since it counts."""
+    return [rule for rule in reversed(grid.cells) if _matches(rule.where, values)]
+
+
+def _matches(where: Mapping[str, AxisValue], values: Mapping[str, AxisValue]) -> bool:
+    return all(axis in values and values[axis] == value for axis, value in where.items())

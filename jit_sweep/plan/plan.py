@@ -1,0 +1,86 @@
+"""From a sweep file to the trials it means: every cell resolved and checked before anything is started."""
+
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from jit_sweep.errors import UserError
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.fault import Fault, by_reason
+from jit_sweep.plan.grid import planned_grid
+from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.search import search_faults
+from jit_sweep.plan.trial import batch_sizes
+from jit_sweep.spec.read import explain
+from jit_sweep.spec.stages import GridStage
+from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.trial import Recipe
+from trainables.data import DataDescription, describe
+
+
+def plan(spec: SweepSpec, *, source: str) -> Plan:
+    """Resolve a sweep. UserError: data, baseline, or a combination of axis values is unsound; all faults at once."""
+    planner = Planner(spec, _described(spec, source=source), _baseline(spec, source=source))
+    _refuse(map(str, count_faults(planner)), source=source)
+    faults: list[Fault] = []
+    entries: list[Entry] = []
+    left_out: dict[int, int] = {}
+    for index, stage in enumerate(spec.stages):
+        try:
+            if isinstance(stage, GridStage):
+                grid = planned_grid(stage.grid, planner=planner, stage=index)
+                entries += grid.entries
+                faults += grid.faults
+                left_out |= {index: grid.left_out} if grid.left_out else {}
+            else:
+                faults += search_faults(stage.search, planner=planner, stage=index)
+        except ValueError as error:
+            faults.append(Fault(f"stages[{index}]", str(error)))
+    _refuse(by_reason(faults), source=source)
+    return Plan(spec=spec, data=planner.data, baseline=planner.baseline, entries=tuple(entries), left_out=left_out)
+
+
+def count_faults(planner: Planner) -> list[Fault]:
+    """Counts that no trial of the sweep can have, whatever its axes: images in no whole batches, too many held-out ones."""
+    spec, batch = planner.spec, planner.baseline.batch_size
+    faults: list[Fault] = []
+    if not batch_sizes(spec):
+        faults = [
+            Fault(key, f"must be a multiple of batch_size={batch}, got {images}; try {max(1, round(images / batch)) * batch}")
+            for key, images in _budgets(spec)
+            if images % batch
+        ]
+        if batch % spec.resources.workers:
+            faults.append(Fault("resources.workers", f"must divide batch_size={batch}, got {spec.resources.workers}"))
+    if spec.evaluation.n > planner.data.heldout_count:
+        rule = f"must be at most {planner.data.heldout_count}, the held-out images: scores are read against as many real ones"
+        faults.append(Fault("evaluation.n", f"{rule}, got {spec.evaluation.n}"))
+    return faults
+
+
+def _budgets(spec: SweepSpec) -> list[tuple[str, int]]:
+    """Every count of images that the file gives trials, by its key."""
+    rules = [rule for stage in spec.stages if isinstance(stage, GridStage) for rule in stage.grid.cells]
+    given = [(rule.where, rule.images_per_trial) for rule in rules if rule.images_per_trial]
+    own = [(f"cells.images_per_trial (where {where})", images) for where, images in given]
+    return [("budget.images_per_trial", spec.budget.images_per_trial), *own]
+
+
+def _baseline(spec: SweepSpec, *, source: str) -> Recipe:
+    try:
+        return spec.baseline.recipe()
+    except ValidationError as error:
+        raise UserError(explain(error, source=source, model=Recipe, at="baseline")) from None
+
+
+def _described(spec: SweepSpec, *, source: str) -> DataDescription:
+    try:
+        return describe(spec.data.address, holdout=spec.data.holdout)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source}: data: {error}") from None
+
+
+def _refuse(reasons: Iterable[str], *, source: str) -> None:
+    """UserError with all reasons, where there are any."""
+    if lines := [f"{source}: {reason}" for reason in reasons]:
+        raise UserError("\n".join(lines))

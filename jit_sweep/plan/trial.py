@@ -1,0 +1,64 @@
+"""From a recipe to the trial of a sweep, and to the evaluation that scores it."""
+
+import math
+
+from jit_sweep.spec.stages import GridStage
+from jit_sweep.spec.sweep import SweepSpec
+from search_spaces.axes import Cell
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import DataConfig, Recipe, TrialConfig
+from trainables.data import DataDescription
+
+
+def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: int, images: int) -> TrialConfig:
+    """A recipe on a sweep's data, trained to `images`. ValueError: they do not fit."""
+    config = DataConfig(
+        digest=data.digest,
+        image_size=data.image_size,
+        channels=data.channels,
+        num_classes=data.num_classes,
+        flip=spec.data.flip,
+    )
+    unit = update_unit(spec, recipe.batch_size)
+    _check_batch(recipe.batch_size, unit=unit, images=images, workers=spec.resources.workers)
+    tree = recipe.model_dump()
+    if tree["optimiser"]["schedule"].get("total_images", 0) is None:
+        tree["optimiser"]["schedule"]["total_images"] = images
+    return TrialConfig.model_validate({**tree, "data": config, "seed": seed, "device": spec.resources.device})
+
+
+def evaluation_of(trial: TrialConfig, *, cell: Cell, spec: SweepSpec) -> EvaluationConfig:
+    """A cell's evaluation: its own settings, else the sweep's, else what the trial has.
+
+    ValueError: the trial cannot be scored so.
+    """
+    sweeps = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train, weights=trial.rung_weights)
+    evaluation = EvaluationConfig.model_validate({**sweeps.model_dump(), **cell.evaluation})
+    trial.check_weights(evaluation.weights)
+    if trial.diffusion.prediction == "eps" and not evaluation.t_eps_sample:
+        raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t, got 0; try 0.05")
+    if evaluation.guidance != 1 and trial.data.num_classes == 1:
+        raise ValueError(f"`guidance` must be 1 without class labels, got {evaluation.guidance:g}")
+    return evaluation
+
+
+def update_unit(spec: SweepSpec, batch_size: int) -> int:
+    """Images that are a whole number of updates at this batch size, and at every other that the sweep's axes give."""
+    return math.lcm(batch_size, *batch_sizes(spec))
+
+
+def batch_sizes(spec: SweepSpec) -> set[int]:
+    """Every batch size that a stage's axes give."""
+    axes = [stage.grid.axes if isinstance(stage, GridStage) else stage.search.axes for stage in spec.stages]
+    spaces = [given["batch_size"] for given in axes if "batch_size" in given]
+    return {size for space in spaces if isinstance(space, tuple) for size in space}
+
+
+def _check_batch(batch_size: int, *, unit: int, images: int, workers: int) -> None:
+    """An axis may bring a batch size that the budget and the workers do not fit; all of them divide `unit`."""
+    if images % batch_size:
+        rule = "`images_per_trial` must be a multiple of batch_size"
+        nearest_multiple = max(1, round(images / unit)) * unit
+        raise ValueError(f"{rule}, got {images}, batch_size={batch_size}; try {nearest_multiple}")
+    if batch_size % workers:
+        raise ValueError(f"`workers` must divide batch_size, got workers={workers}, batch_size={batch_size}")
