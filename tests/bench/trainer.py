@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tests.bench.official_step import OfficialNetwork, OfficialStep, two_pass_heun
 from tests.bench.table import say
+from tests.support.trials import jit
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, Precision, TrialConfig
@@ -24,7 +25,6 @@ from trainables.diffusion.maths import times
 from trainables.diffusion.sampler import sample
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.jit import JiT
-from trainables.networks.registry import build
 from trainables.official.names import to_official
 from trainables.training.ema import Averages
 from trainables.training.health import Health
@@ -215,7 +215,7 @@ def trial_of(patch: int, precision: Precision) -> TrialConfig:
 @torch.no_grad()
 def open_network(trial: TrialConfig) -> JiT:
     """The trial's network moved off its zeros, which would hide every block."""
-    network = build(trial)
+    network = jit(trial)
     generator = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))

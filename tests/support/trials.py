@@ -4,7 +4,7 @@ import torch
 
 from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
-from trainables.networks.network import Network
+from trainables.networks.jit import JiT
 from trainables.networks.registry import build
 
 CLASSES = 5
@@ -23,10 +23,17 @@ def small_trial(model: ModelConfig | None = None, **changes: object) -> TrialCon
     return TrialConfig.model_validate({"data": data, "model": model or small_model(), "diffusion": DiffusionConfig(), **values})
 
 
+def jit(trial: TrialConfig) -> JiT:
+    """The trial's fresh network, whose trunk is JiT's."""
+    network = build(trial)
+    assert isinstance(network, JiT)
+    return network
+
+
 @torch.no_grad()
-def lively(trial: TrialConfig) -> Network:
+def lively(trial: TrialConfig) -> JiT:
     """The trial's network in evaluation form, moved off its zeros by fixed noise."""
-    network = build(trial).eval()
+    network = jit(trial).eval()
     generator = torch.Generator().manual_seed(7)
     for parameter in network.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

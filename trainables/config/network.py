@@ -71,6 +71,7 @@ class ModelConfig(Frozen):
     output_skip: Literal["none", "edm", "linear"] = "none"
     """Pre-conditioner around the network: JiT's appendix, table 10."""
     head: LinearHead = LinearHead()
+    """From a token to the numbers of its patch."""
 
     @model_serializer(mode="wrap")
     def without_the_head_that_was_there_before_heads_had_names(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -90,7 +90,8 @@ class _Scaled(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, N, D]."""
-        return self.cut(images).flatten(2).transpose(1, 2) * self.scale
+        tokens: Tensor = self.cut(images).flatten(2).transpose(1, 2) * self.scale
+        return tokens
 
 
 @pytest.fixture
