@@ -62,6 +62,7 @@ TORCH_FREE = (
     "trainables.report",
     "trainables.networks.cost",
     "trainables.diffusion.clamp",
+    "trainables.diffusion.t_sampling",
     "trainables.data",
     "search_spaces.axes",
     "search_spaces.quantities",

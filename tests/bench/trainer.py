@@ -21,8 +21,8 @@ from tests.support.trials import jit
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, Precision, TrialConfig
-from trainables.diffusion.maths import times
 from trainables.diffusion.sampler import sample
+from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.jit import JiT
 from trainables.official.names import to_official

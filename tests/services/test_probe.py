@@ -43,10 +43,9 @@ from tests.test_layers import loaded_by
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.shape import speed_shape
 from trainables.data import open_images
-from trainables.diffusion.sampler import sample
+from trainables.diffusion.sampler import passes, sample
 from trainables.training.learner import Learner
 from trainables.training.measurement import Measured
-from trainables.training.probe import passes
 from trainables.training.workers import Workers
 
 HERE = Machine("a processor", cpus=4, gpus=0)

@@ -1,8 +1,7 @@
 """How often the training clamp acts, in closed form and without torch: what `plan` tells about a clamp axis."""
 
-import math
-
-from trainables.config.trial import DiffusionConfig, LogitNormal, TSampling
+from trainables.config.trial import DiffusionConfig
+from trainables.diffusion.t_sampling import distribution_of
 
 
 def clamped_share(diffusion: DiffusionConfig) -> float:
@@ -12,14 +11,7 @@ def clamped_share(diffusion: DiffusionConfig) -> float:
     """
     if diffusion.prediction in (diffusion.loss, "v") or diffusion.t_eps_train == 0:
         return 0.0
+    times = distribution_of(diffusion.t_sampling)
     if diffusion.prediction == "x":
-        return share_above(1 - diffusion.t_eps_train, diffusion.t_sampling)
-    return 1 - share_above(diffusion.t_eps_train, diffusion.t_sampling)
-
-
-def share_above(t: float, t_sampling: TSampling) -> float:
-    """P(T > t), 0 < t < 1."""
-    if isinstance(t_sampling, LogitNormal):
-        logit = math.log(t) - math.log1p(-t)
-        return 0.5 * math.erfc((logit - t_sampling.mu) / t_sampling.sigma / math.sqrt(2))
-    return 1 - t
+        return times.share_above(1 - diffusion.t_eps_train)
+    return 1 - times.share_above(diffusion.t_eps_train)

@@ -1,4 +1,4 @@
-"""The diffusion maths: what the network sees, what its output means and what the loss compares.
+"""The diffusion maths: what the network sees and what its output means.
 
 One notation throughout: `x` clean image in [-1, 1], `e` noise (noise_scale times a standard normal), `z = t x + (1 - t) e`,
 `v = x - e`; t = 1 is clean. Images are float32 [B, C, H, W], times float32 [B].
@@ -6,27 +6,9 @@ One notation throughout: `x` clean image in [-1, 1], `e` noise (noise_scale time
 x-prediction with v-loss and clamps d; this is its table 1 with one rule for all nine cells.
 """
 
-import torch
 from torch import Tensor
 
-from trainables.config.trial import DiffusionConfig, LogitNormal, Target, TSampling, Uniform
-
-BELOW_ONE = 1.0 - 2.0**-24
-"""The largest float32 below 1."""
-
-
-def times(u: Tensor, t_sampling: TSampling) -> Tensor:
-    """t by the quantile function, from u in (0, 1), float64 [B] -> float32 [B] in (0, 1).
-
-    Every distribution of t uses the same u, so that trials which differ in it are paired.
-    """
-    match t_sampling:
-        case LogitNormal(mu=mu, sigma=sigma):
-            t = torch.sigmoid(mu + sigma * torch.special.ndtri(u))
-        case Uniform():
-            t = u
-    # Rounding to float32 alone could reach 1, where an unclamped 1 - t is zero.
-    return t.to(torch.float32).clamp(max=BELOW_ONE)
+from trainables.config.trial import Target
 
 
 def noisy(x: Tensor, e: Tensor, t: Tensor) -> Tensor:
@@ -67,30 +49,6 @@ def convert(output: Tensor, z: Tensor, t: Tensor, *, source: Target, target: Tar
         case "v", "eps":
             return z - t * o
     return o
-
-
-def loss(
-    output: Tensor,
-    x: Tensor,
-    e: Tensor,
-    z: Tensor,
-    t: Tensor,
-    diffusion: DiffusionConfig,
-    *,
-    t_eps: float | Tensor | None = None,
-) -> Tensor:
-    """mean (M(o) - M(o*))^2 of each image over its pixels, [B]; t_eps is the configured one where none is given.
-
-    o* goes through the same conversion as o, so a perfect output has exactly zero loss at every t in every cell; x-prediction
-    with v-loss is the official JiT loss. Regressing x - e against a clamped (o - z) / d instead trains to black images.
-    """
-    clamp = diffusion.t_eps_train if t_eps is None else t_eps
-
-    def compared(o: Tensor) -> Tensor:
-        return convert(o, z, t, source=diffusion.prediction, target=diffusion.loss, t_eps=clamp)
-
-    error = compared(output) - compared(target_of(x, e, diffusion.prediction))
-    return error.square().flatten(1).mean(dim=1)
 
 
 def floored(value: Tensor, t_eps: float | Tensor) -> Tensor:

@@ -1,7 +1,6 @@
-"""From noise to images: Euler and Heun on dz/dt = v with classifier-free guidance, as JiT samples."""
+"""From noise to images: steps along dz/dt = v with classifier-free guidance, as JiT samples."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -9,9 +8,9 @@ from torch import Tensor, nn
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import DiffusionConfig
+from trainables.diffusion.evaluating import evaluating
+from trainables.diffusion.integrators import EULER, INTEGRATORS, Integrator, Velocity
 from trainables.diffusion.maths import convert
-
-Velocity = Callable[[Tensor, float], Tensor]
 
 
 @torch.no_grad()
@@ -40,11 +39,16 @@ def sample(
     _check(labels, diffusion, evaluation, num_classes)
     velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)
     z = z0
-    with _evaluating(network):
-        for i, (t, after) in enumerate(pairwise(time_grid(evaluation))):
-            last = i == evaluation.steps - 1
-            z = _euler(velocity, z, t, after) if last or evaluation.sampler == "euler" else _heun(velocity, z, t, after)
+    with evaluating(network):
+        for integrator, t, after in _steps(evaluation):
+            z = integrator.step(velocity, z, t, after)
     return z
+
+
+def passes(evaluation: EvaluationConfig) -> int:
+    """How often the network sees each image while it is drawn: twice at a time t where guidance acts."""
+    visited = [t for integrator, t, after in _steps(evaluation) for t in integrator.visited(t, after)]
+    return sum(1 if guidance_at(t, evaluation) == 1.0 else 2 for t in visited)
 
 
 def time_grid(evaluation: EvaluationConfig) -> list[float]:
@@ -57,20 +61,16 @@ def time_grid(evaluation: EvaluationConfig) -> list[float]:
     return [i / (i + (steps - i) * evaluation.shift) for i in range(steps + 1)]
 
 
+def _steps(evaluation: EvaluationConfig) -> Iterator[tuple[Integrator, float, float]]:
+    """Each step's rule, and the times that it leads from and to; the last is Euler's."""
+    for t, after in pairwise(time_grid(evaluation)):
+        yield (EULER if after == 1.0 else INTEGRATORS[evaluation.sampler]), t, after
+
+
 def guidance_at(t: float, evaluation: EvaluationConfig) -> float:
     """The guidance scale at t: 1 outside the interval, whose lower end 0 includes t = 0 (arXiv 2404.07724)."""
     low, high = evaluation.interval
     return evaluation.guidance if t < high and (low == 0 or t > low) else 1.0
-
-
-def _euler(velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
-    return z + (after - t) * velocity(z, t)
-
-
-def _heun(velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
-    first = velocity(z, t)
-    second = velocity(z + (after - t) * first, after)
-    return z + (after - t) * 0.5 * (first + second)
 
 
 def _velocity(
@@ -102,13 +102,3 @@ def _check(labels: Tensor, diffusion: DiffusionConfig, evaluation: EvaluationCon
         raise ValueError(f"`guidance` must be 1 for an unconditional model (num_classes=1), got {evaluation.guidance}; try 1.0")
     if diffusion.prediction == "eps" and evaluation.t_eps_sample == 0:
         raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t from t = 0 on, got 0; try 0.05")
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)

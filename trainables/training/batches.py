@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
-from trainables.diffusion.maths import times
+from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 
 RESIDENT_SHARE = 0.25

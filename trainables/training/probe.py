@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet, open_images
-from trainables.diffusion.sampler import guidance_at, time_grid
+from trainables.diffusion.sampler import passes
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.features.efficientnet import DIMENSIONS, features
 from trainables.evaluation.generate import generate, sample_labels
@@ -79,13 +79,6 @@ def measure(request: ProbeRequest) -> Measured:
         micro_batch=how.micro_batch,
         activation_checkpointing=how.activation_checkpointing,
     )
-
-
-def passes(evaluation: EvaluationConfig) -> int:
-    """How often the network sees each image while it is drawn: twice at a time t where guidance acts."""
-    times = time_grid(evaluation)
-    visited = times[:-1] + (times[1:-1] if evaluation.sampler == "heun" else [])
-    return sum(1 if guidance_at(t, evaluation) == 1.0 else 2 for t in visited)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
-from trainables.diffusion.maths import loss, noisy
+from trainables.diffusion.loss import loss
+from trainables.diffusion.maths import noisy
 from trainables.networks.initial import initialise
 from trainables.networks.network import Network
 from trainables.networks.registry import blank, build

@@ -11,7 +11,8 @@ from tests.support.paths import GOLDEN
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
-from trainables.diffusion.maths import loss, noisy
+from trainables.diffusion.loss import loss
+from trainables.diffusion.maths import noisy
 from trainables.diffusion.sampler import sample
 from trainables.networks.jit import JiT
 from trainables.official.names import to_official, to_ours

@@ -4,8 +4,6 @@ Every trial meets the same (image, noise, t), whatever it predicts and whatever 
 step on; a Frechet distance at that stage prefers a collapsed model's noise to blurred pictures.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +13,9 @@ from torch import Tensor, nn
 from trainables.config.trial import LogitNormal, TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
-from trainables.diffusion.maths import convert, noisy, times
+from trainables.diffusion.evaluating import evaluating
+from trainables.diffusion.maths import convert, noisy
+from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
@@ -58,7 +58,7 @@ class HeldoutGrid:
         """
         size = images_at_once(trial, device=self._x.device.type)
         starts = range(0, len(self._t), size)
-        with _evaluating(network), torch.autocast(self._x.device.type, enabled=False):
+        with evaluating(network), torch.inference_mode(), torch.autocast(self._x.device.type, enabled=False):
             squares = [self._squares(network, trial, slice(start, start + size)) for start in starts]
         return float(require_finite(torch.cat(squares), what="the held-out velocity errors").mean())
 
@@ -88,15 +88,3 @@ def mean_image(images: ImageSet) -> Tensor:
     chunks = (images.train[first : first + _READ_AT_ONCE] for first in range(0, len(images.train), _READ_AT_ONCE))
     total = sum(images.read(chunk).sum(0, dtype=torch.int64) for chunk in chunks)
     return to_unit(torch.as_tensor(total).double() / len(images.train))
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Inference mode and no dropout; the network's own mode comes back afterwards."""
-    training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        network.train(training)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from trainables.config.trial import DiffusionConfig, LogitNormal, Target, TSampling, Uniform
 from trainables.diffusion.clamp import clamped_share
-from trainables.diffusion.maths import convert, loss, noisy, target_of, times
+from trainables.diffusion.loss import loss
+from trainables.diffusion.maths import convert, noisy, target_of
+from trainables.diffusion.t_sampling import times
 
 SPACES: tuple[Target, ...] = get_args(Target)
 CELLS = list(product(SPACES, SPACES))
