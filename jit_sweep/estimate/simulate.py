@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from jit_sweep.budget.costs import HOUR_S, devices_of
+from jit_sweep.budget.spending import HOUR_S, devices_of
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.grid import combinations
 from jit_sweep.plan.order import turn

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, select, update
 
 from jit_sweep.ledger import events, schema
-from jit_sweep.ledger.records import AttemptRow, EntryState, EventKind
+from jit_sweep.ledger.event_records import EventKind, Judged, KnownRungs
+from jit_sweep.ledger.records import AttemptRow, EntryState
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Race, Racer, Seed, Standing, Verdict
 from trainables.report import Decision
@@ -196,12 +197,11 @@ def _tell_known(
 ) -> None:
     event = schema.event.c
     query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.KNOWN_RUNGS)
-    before = [data for data in connection.scalars(query) if data["metric"] == metric]
-    told = {(trial, images) for data in before for trial, images, _ in data["values"]}
-    fresh = [value for value in values if value[:2] not in told]
+    before = [KnownRungs.model_validate(data) for data in connection.scalars(query)]
+    recorded = {value[:2] for rungs in before if rungs.metric == metric for value in rungs.values}
+    fresh = tuple(value for value in values if value[:2] not in recorded)
     if fresh:
-        data = {"metric": metric, "values": fresh}
-        events.append(connection, EventKind.KNOWN_RUNGS, sweep=sweep, at=now, data=data)
+        events.append(connection, KnownRungs(metric=metric, values=fresh), sweep=sweep, at=now)
 
 
 def _known(connection: Connection, sweep: str) -> defaultdict[tuple[str, str], dict[int, Verdict]]:
@@ -213,9 +213,9 @@ def _known(connection: Connection, sweep: str) -> defaultdict[tuple[str, str], d
 
 
 def _record(connection: Connection, sweep: str, race: str, verdict: Verdict, *, now: float) -> None:
-    row = {"race": race, **verdict._asdict()}
-    connection.execute(insert(schema.verdict).values(sweep=sweep, created_at=now, **row))
-    events.append(connection, EventKind.JUDGED, sweep=sweep, at=now, data=row)
+    record = Judged(race=race, **verdict._asdict())
+    connection.execute(insert(schema.verdict).values(sweep=sweep, created_at=now, **record.model_dump()))
+    events.append(connection, record, sweep=sweep, at=now)
 
 
 def _move_on(connection: Connection, sweep: str, rows: Sequence[Any], values: Values, known: Known, *, now: float) -> None:

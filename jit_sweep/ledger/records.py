@@ -60,35 +60,6 @@ class SweepState(StrEnum):
     FAILED = "failed"
 
 
-class EventKind(StrEnum):
-    """What the ledger's diary holds. `data` of the trainer's kinds (phase to ended) is the report itself."""
-
-    REGISTERED = "registered"
-    ENTRIES_ADDED = "entries_added"
-    CACHE_HIT = "cache_hit"
-    REOPENED = "reopened"
-    RESCHEDULED = "rescheduled"
-    """Another scheduler judges from here on: the verdicts so far are void."""
-    DIVERGED = "diverged"
-    """Entries that a trial's divergence has closed, be it this sweep's or another's."""
-    KNOWN_RUNGS = "known_rungs"
-    """Rung values that another sweep's attempts have measured, and that races here are judged by."""
-    BEGUN = "begun"
-    PHASE = "phase"
-    PROGRESS = "progress"
-    RUNG = "rung"
-    COMMITTED = "committed"
-    SCORED = "scored"
-    ENDED = "ended"
-    FAILED = "failed"
-    JUDGED = "judged"
-    """An arm's verdict at a gate."""
-    SEARCHED = "searched"
-    """A search has proposed all that it will."""
-    STOP_ASKED = "stop_asked"
-    FINISHED = "finished"
-
-
 class Owner(NamedTuple):
     """A process that runs sweeps."""
 
@@ -274,18 +245,6 @@ class VerdictRow(NamedTuple):
     go_on: bool
     reason: str
     created_at: float
-
-
-class EventRow(NamedTuple):
-    id: int
-    """Rises with time within a sweep: pass the last one seen to `events_since`."""
-    sweep: str
-    at: float
-    kind: EventKind
-    trial_id: str | None
-    attempt: int | None
-    sequence: int | None
-    data: Mapping[str, Any]
 
 
 class HeldoutRow(NamedTuple):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from jit_sweep.ledger import attempts, entries, events, races, schema
 from jit_sweep.ledger.attempts import AttemptEnd
 from jit_sweep.ledger.connect import insert_new
-from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
 from jit_sweep.schedulers.decide import Decider
 from trainables.report import ASKED_TO_STOP, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 
@@ -29,10 +29,9 @@ def apply(
     attempts.set_values(connection, attempt, images=max(attempt.images, report.images), updated_at=now)
     events.append(
         connection,
-        EventKind(report.kind),
+        report,
         sweep=attempt.sweep,
         at=now,
-        data=report.model_dump(mode="json"),
         trial_id=attempt.trial_id,
         attempt=attempt.number,
         sequence=sequence,

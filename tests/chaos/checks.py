@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from mlflow.entities import Run
 
-from jit_sweep.ledger.records import AttemptRow, EntryState, EventKind, EventRow, SweepState
+from jit_sweep.ledger.event_records import EventKind, EventRow
+from jit_sweep.ledger.records import AttemptRow, EntryState, SweepState
 from jit_sweep.tracking.client import EXPERIMENT, open_client
 from tests.chaos.disturb import Disturbed
 from tests.chaos.disturbed_sweep import NAME

@@ -16,8 +16,9 @@ import pytest
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind, EventRow
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import AttemptRow, EventKind, EventRow, SweepState
+from jit_sweep.ledger.records import AttemptRow, SweepState
 from tests.chaos.leftovers import left_behind
 from tests.chaos.victims import titled
 from tests.support.cli import DEADLINE_S, environment

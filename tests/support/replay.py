@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
+from jit_sweep.ledger.event_records import EventKind, EventRow
 from jit_sweep.ledger.races import Member, races
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryState, EventKind, EventRow
+from jit_sweep.ledger.records import EntryState
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Standing, Verdict
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.trials import small_model, small_trial
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.network import LinearEmbedding, ModelConfig
+from trainables.config.network import LinearEmbedding
 from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, HalfLifeEma, OptimiserConfig, TrialConfig
 from trainables.data import DataError, describe
 from trainables.evaluation.metrics.registry import RUNG_METRIC
@@ -30,23 +31,14 @@ DATA = describe("emoji32", holdout=None)
 
 
 def trial(*, dropout: float = 0.0, learning_rate: float = 1e-3, **diffusion: object) -> TrialConfig:
-    return TrialConfig(
+    layers = {"patch_size": 16, "width": 16, "depth": 4, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}
+    return small_trial(
+        small_model(**layers, embedding=LinearEmbedding(), dropout=dropout),
         data=DataConfig(digest=DATA.digest, image_size=32, num_classes=DATA.num_classes),
-        model=ModelConfig(
-            patch_size=16,
-            width=16,
-            depth=4,
-            heads=2,
-            embedding=LinearEmbedding(),
-            class_tokens=2,
-            class_tokens_start=1,
-            dropout=dropout,
-        ),
         diffusion=DiffusionConfig.model_validate(diffusion),
         optimiser=OptimiserConfig(learning_rate=learning_rate, warmup_images=3 * BATCH),
         ema=(DecayEma(decay=0.9),),
         batch_size=BATCH,
-        precision="fp32",
     )
 
 

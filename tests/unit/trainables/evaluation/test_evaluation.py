@@ -10,8 +10,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.support.trials import small_trial
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import Target, TrialConfig
+from trainables.config.network import ModelConfig
+from trainables.config.trial import DataConfig, DiffusionConfig, Target, TrialConfig
 from trainables.data import ImageSet, open_images
 from trainables.data.pixels import to_pixels
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -280,13 +282,12 @@ def test_cache_file_of_another_split_is_made_again(tmp_path: Path) -> None:
 
 
 def trial(prediction: Target = "x", *, noise_scale: float = 1.0, precision: str = "fp32") -> TrialConfig:
-    return TrialConfig.model_validate(
-        {
-            "data": {"digest": "0" * 16, "image_size": 32, "num_classes": 9},
-            "model": {"patch_size": 16, "width": 32, "depth": 2, "heads": 2, "class_tokens": 0},
-            "diffusion": {"prediction": prediction, "noise_scale": noise_scale},
-            "precision": precision,
-        }
+    return small_trial(
+        ModelConfig(patch_size=16, width=32, depth=2, heads=2, class_tokens=0),
+        data=DataConfig(digest="0" * 16, image_size=32, num_classes=9),
+        diffusion=DiffusionConfig(prediction=prediction, noise_scale=noise_scale),
+        precision=precision,
+        batch_size=1024,
     )
 
 
