@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from jit_sweep.budget.spending import HOUR_S, Key, Spending, devices_of, key_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, AttemptRow, Cause, CostRow, EntryRow, EntryState, ScoreRow
 from jit_sweep.spec.sweep import Resources
 
-HOUR_S = 3600.0
 OWN_FAULTS = frozenset({Cause.BUG, Cause.DATA_ERROR, Cause.INFEASIBLE, Cause.DIVERGED})
 """Causes that lie in the trial itself; with any other the same work is done once more."""
-Key = tuple[str, int]
-"""An attempt: its trial and number."""
 
 
 class CostOutcome(StrEnum):
@@ -78,63 +76,52 @@ class Piece(NamedTuple):
 
 def read_costs(reader: LedgerReader, sweep: str) -> Costs:
     """A sweep's cost. UserError: the ledger has no such sweep."""
-    found, now = reader.sweep(sweep), time.time()
+    row, now = reader.sweep(sweep), time.time()
     attempts = reader.attempts_at_trials(sweep)
     makers = {sweep, *(attempt.sweep for attempt in attempts)}
+    devices = {other.name: devices_of(resources_of(other.spec)) for other in reader.sweeps() if other.name in makers}
     return costs(
-        sweep,
-        resources={row.name: resources_of(row.spec) for row in reader.sweeps() if row.name in makers},
-        attempts=attempts,
+        Spending(sweep, attempts, devices, now=now if row.is_run(now) else None),
+        unit="GPU" if resources_of(row.spec).gpus else "CPU",
         seconds=reader.cost(sweep),
         entries=reader.entries(sweep),
         scores=reader.scores(sweep),
-        now=now if found.is_run(now) else None,
     )
 
 
 def cost_line(reader: LedgerReader, sweep: str) -> str:
     """A sweep's cost in one line. UserError: the ledger has no such sweep."""
-    found = read_costs(reader, sweep)
-    parts = [f"{cost.device_hours:.3g} {outcome}" for outcome, cost in found.by_outcome.items() if cost.seconds]
-    saved = f"; {found.saved.device_hours:.3g} saved by scores that were there before" if found.saved.seconds else ""
+    spent = read_costs(reader, sweep)
+    parts = [f"{cost.device_hours:.3g} {outcome}" for outcome, cost in spent.by_outcome.items() if cost.seconds]
+    saved = f"; {spent.saved.device_hours:.3g} saved by scores that were there before" if spent.saved.seconds else ""
     apart = f": {', '.join(parts)}" if parts else ""
-    return f"cost: {found.total.device_hours:.3g} {found.unit}-hours{apart}{saved}"
+    return f"cost: {spent.total.device_hours:.3g} {spent.unit}-hours{apart}{saved}"
 
 
 def costs(
-    sweep: str,
+    spending: Spending,
     *,
-    resources: Mapping[str, Resources],
-    attempts: Sequence[AttemptRow],
+    unit: Literal["GPU", "CPU"],
     seconds: Sequence[CostRow],
     entries: Sequence[EntryRow],
     scores: Sequence[ScoreRow],
-    now: float | None,
 ) -> Costs:
-    """The cost of a sweep.
-
-    Args:
-        resources: of every sweep that made one of the attempts, by its name.
-        attempts, seconds: of all sweeps at this sweep's trials.
-        now: None where nothing runs: an attempt that is still open was left so at its last report.
-    """
+    """The cost of a sweep. `seconds`: of all sweeps at this sweep's trials."""
     kinds: defaultdict[Key, dict[str, float]] = defaultdict(dict)
     for row in seconds:
         kinds[row.trial_id, row.attempt][row.kind] = row.seconds
-    before = images_before(attempts)
-    fates = _Fates(entries)
-    devices = {name: devices_of(asked) for name, asked in resources.items()}
+    fates, devices = _Fates(entries), spending.devices[spending.sweep]
     pieces: list[Piece] = []
-    for attempt in (attempt for attempt in attempts if attempt.sweep == sweep):
-        pieces += _pieces(attempt, kinds[key_of(attempt)], before=before, now=now, fate=fates.of(attempt))
-    hits = _behind_hits(sweep, attempts, entries, scores)
-    saved = [(attempt, _kept(attempt, kinds[key_of(attempt)], before=before)) for attempt in hits]
+    for attempt in spending.own:
+        pieces += _pieces(spending, attempt, kinds[key_of(attempt)], fate=fates.of(attempt))
+    hits = _behind_hits(spending, entries, scores)
+    saved = [(attempt, _kept(spending, attempt, kinds[key_of(attempt)])) for attempt in hits]
     return Costs(
-        unit="GPU" if resources[sweep].gpus else "CPU",
-        by_outcome={on: _summed([piece for piece in pieces if piece.on is on], devices=devices[sweep]) for on in CostOutcome},
+        unit=unit,
+        by_outcome={on: _summed([piece for piece in pieces if piece.on is on], devices=devices) for on in CostOutcome},
         saved=Cost(
             seconds=sum(kept for _, kept in saved),
-            device_hours=sum(kept * devices[attempt.sweep] for attempt, kept in saved) / HOUR_S,
+            device_hours=sum(kept * spending.devices[attempt.sweep] for attempt, kept in saved) / HOUR_S,
             attempts=len(saved),
         ),
     )
@@ -145,46 +132,12 @@ def resources_of(spec: Mapping[str, Any]) -> Resources:
     return Resources.model_validate(spec.get("resources", {}))
 
 
-def devices_of(resources: Resources) -> float:
-    """GPUs of a trial's workers together; their CPUs where they have no GPU."""
-    return resources.workers * (resources.gpus or resources.cpus)
-
-
-def key_of(attempt: AttemptRow) -> Key:
-    return attempt.trial_id, attempt.number
-
-
-def images_before(attempts: Sequence[AttemptRow]) -> dict[Key, int]:
-    """The images of the checkpoint that each attempt went on from; `attempts` has all of a trial's."""
-    last: dict[str, AttemptRow] = {}
-    before: dict[Key, int] = {}
-    for attempt in sorted(attempts, key=key_of):
-        former = last.get(attempt.trial_id)
-        saved = former.checkpoint_images if former is not None else None
-        before[key_of(attempt)] = saved if saved is not None and saved <= attempt.target_images else 0
-        last[attempt.trial_id] = attempt
-    return before
-
-
-def held_s(attempt: AttemptRow, *, now: float | None) -> float:
-    """Seconds in which an attempt held its workers. `now` None: nothing runs, so that an open one ended unseen."""
-    if attempt.outcome is None:
-        end = attempt.updated_at if now is None else now
-    elif attempt.outcome == "driver_lost" or attempt.ended_at is None:
-        end = attempt.updated_at
-    else:
-        end = attempt.ended_at
-    return max(0.0, end - attempt.started_at)
-
-
-def _pieces(
-    attempt: AttemptRow, kinds: Mapping[str, float], *, before: Mapping[Key, int], now: float | None, fate: CostOutcome
-) -> Iterator[Piece]:
+def _pieces(spending: Spending, attempt: AttemptRow, kinds: Mapping[str, float], *, fate: CostOutcome) -> Iterator[Piece]:
     """An attempt's time: kept for the trial, lost, evaluating, and the rest."""
-    key, held = key_of(attempt), held_s(attempt, now=now)
+    key, held = key_of(attempt), spending.held_s(attempt)
     evaluation = kinds.get("evaluation", 0.0)
     work = held if attempt.outcome is None else _work(kinds)
-    kept = work * _kept_share(attempt, before[key])
+    kept = work * _kept_share(attempt, spending.before[key])
     rest = max(0.0, held - work - evaluation)
     yield Piece(fate, kept, key)
     yield Piece(CostOutcome.EVALUATION, evaluation, key)
@@ -198,9 +151,9 @@ def _work(kinds: Mapping[str, float]) -> float:
     return kinds.get("train", 0.0) + kinds.get("checkpoint", 0.0)
 
 
-def _kept(attempt: AttemptRow, kinds: Mapping[str, float], *, before: Mapping[Key, int]) -> float:
+def _kept(spending: Spending, attempt: AttemptRow, kinds: Mapping[str, float]) -> float:
     """Seconds of an attempt that its trial's score rests on."""
-    return _work(kinds) * _kept_share(attempt, before[key_of(attempt)]) + kinds.get("evaluation", 0.0)
+    return _work(kinds) * _kept_share(attempt, spending.before[key_of(attempt)]) + kinds.get("evaluation", 0.0)
 
 
 def _ended_itself(attempt: AttemptRow) -> bool:
@@ -238,19 +191,17 @@ class _Fates:
         return CostOutcome.PRUNED if any(row.state is EntryState.PRUNED for row in rows) else CostOutcome.UNFINISHED
 
 
-def _behind_hits(
-    sweep: str, attempts: Sequence[AttemptRow], entries: Sequence[EntryRow], scores: Sequence[ScoreRow]
-) -> list[AttemptRow]:
+def _behind_hits(spending: Spending, entries: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list[AttemptRow]:
     """The attempts that made the scores which the sweep found there, each once."""
     scorer = {(score.trial_id, score.images, score.evaluation_id): score.attempt for score in scores}
-    hits = [row for row in entries if row.cached]
-    found: dict[Key, AttemptRow] = {}
-    for row in hits:
+    makers: dict[Key, AttemptRow] = {}
+    for row in (row for row in entries if row.cached):
         last = scorer.get((row.trial_id, row.images, row.evaluation_id), 0)
-        chain = [a for a in attempts if a.trial_id == row.trial_id and a.number <= last and a.target_images <= row.images]
-        own = any(a.number == last and a.sweep == sweep for a in chain)
-        found |= {key_of(a): a for a in chain if own or a.sweep != sweep}
-    return list(found.values())
+        of_trial = (attempt for attempt in spending.attempts if attempt.trial_id == row.trial_id)
+        chain = [a for a in of_trial if a.number <= last and a.target_images <= row.images]
+        own = any(a.number == last and a.sweep == spending.sweep for a in chain)
+        makers |= {key_of(a): a for a in chain if own or a.sweep != spending.sweep}
+    return list(makers.values())
 
 
 def _summed(pieces: Sequence[Piece], *, devices: float) -> Cost:

@@ -7,13 +7,17 @@ counts.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from jit_sweep.budget.costs import HOUR_S, held_s, images_before, key_of
 from jit_sweep.ledger.records import AttemptRow
-from jit_sweep.spec.sweep import Budget
+from jit_sweep.spec.sweep import Budget, Resources
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.config.trial import TrialConfig
+
+HOUR_S = 3600.0
+Key = tuple[str, int]
+"""An attempt: its trial and number."""
 
 
 @dataclass(frozen=True)
@@ -37,87 +41,140 @@ class Need:
     """Of the longest of them."""
 
 
-def spent(sweep: str, attempts: Sequence[AttemptRow], *, devices: float, now: float) -> Spent:
-    """What a running sweep has spent by `now`. `attempts`: of all sweeps at this sweep's trials."""
-    before = images_before(attempts)
-    own = [attempt for attempt in attempts if attempt.sweep == sweep]
-    return Spent(
-        images=sum(max(0, attempt.images - before[key_of(attempt)]) for attempt in own),
-        device_hours=sum(held_s(attempt, now=now) for attempt in own) * devices / HOUR_S,
-        wall_hours=_covered_s((attempt.started_at, attempt.started_at + held_s(attempt, now=now)) for attempt in own) / HOUR_S,
-        trials=len({attempt.trial_id for attempt in own}),
-    )
+@dataclass(frozen=True)
+class Spending:
+    """What attempts take from a sweep: the rows that its costs, its budget and its guard are worked out from."""
+
+    sweep: str
+    attempts: Sequence[AttemptRow]
+    """Of all sweeps at this sweep's trials."""
+    devices: Mapping[str, float]
+    """Of a trial, in every sweep that made one of the attempts, by the sweep's name."""
+    now: float | None
+    """None where nothing runs: an attempt that is still open was left so at its last report."""
+    trials: Mapping[str, TrialConfig] = field(default_factory=dict)
+    """By id; of others neither speed nor need is known."""
+    probed: Mapping[SpeedShape, float] = field(default_factory=dict)
+    """Images a second by shape, for shapes of which no attempt says it."""
+
+    @cached_property
+    def own(self) -> list[AttemptRow]:
+        """The attempts that the sweep made itself."""
+        return [attempt for attempt in self.attempts if attempt.sweep == self.sweep]
+
+    @cached_property
+    def open_now(self) -> list[AttemptRow]:
+        """The sweep's own attempts that run."""
+        return [attempt for attempt in self.own if attempt.outcome is None]
+
+    @cached_property
+    def begun(self) -> frozenset[str]:
+        """The trials that the sweep has begun."""
+        return frozenset(attempt.trial_id for attempt in self.own)
+
+    @cached_property
+    def before(self) -> Mapping[Key, int]:
+        """The images of the checkpoint that each attempt went on from."""
+        last: dict[str, AttemptRow] = {}
+        before: dict[Key, int] = {}
+        for attempt in sorted(self.attempts, key=key_of):
+            former = last.get(attempt.trial_id)
+            saved = former.checkpoint_images if former is not None else None
+            before[key_of(attempt)] = saved if saved is not None and saved <= attempt.target_images else 0
+            last[attempt.trial_id] = attempt
+        return before
+
+    @cached_property
+    def spent(self) -> Spent:
+        """What the sweep has spent by now."""
+        spans = [(attempt.started_at, attempt.started_at + self.held_s(attempt)) for attempt in self.own]
+        return Spent(
+            images=sum(max(0, attempt.images - self.before[key_of(attempt)]) for attempt in self.own),
+            device_hours=sum(self.held_s(attempt) for attempt in self.own) * self.devices[self.sweep] / HOUR_S,
+            wall_hours=_covered_s(spans) / HOUR_S,
+            trials=len(self.begun),
+        )
+
+    @cached_property
+    def reserved(self) -> Need:
+        """What the sweep's running trials still need."""
+        return together([self.need(self.trials[a.trial_id], images=max(0, a.target_images - a.images)) for a in self.open_now])
+
+    @cached_property
+    def speeds(self) -> Mapping[SpeedShape, float]:
+        """Images a second by shape: over whole attempts, evaluation and all, where one has ended; else as running ones report;
+        else as probed."""
+        reports: defaultdict[SpeedShape, list[float]] = defaultdict(list)
+        wholes: defaultdict[SpeedShape, list[tuple[int, float]]] = defaultdict(list)
+        for attempt in (attempt for attempt in self.attempts if attempt.trial_id in self.trials):
+            shape, trained = speed_shape(self.trials[attempt.trial_id]), attempt.images - self.before[key_of(attempt)]
+            seconds = held_s(attempt, now=None)
+            if attempt.outcome == "done" and trained > 0 and seconds > 0:
+                wholes[shape].append((trained, seconds))
+            elif attempt.images_per_second:
+                reports[shape].append(attempt.images_per_second)
+        reported = {shape: sum(speeds) / len(speeds) for shape, speeds in reports.items()}
+        whole = {shape: sum(n for n, _ in ended) / sum(s for _, s in ended) for shape, ended in wholes.items()}
+        return {**self.probed, **reported, **whole}
+
+    def held_s(self, attempt: AttemptRow) -> float:
+        """Seconds in which an attempt held its workers."""
+        return held_s(attempt, now=self.now)
+
+    def images_of(self, trial_id: str) -> int:
+        """As far as any attempt has trained it."""
+        return max((attempt.images for attempt in self.attempts if attempt.trial_id == trial_id), default=0)
+
+    def need(self, trial: TrialConfig, *, images: int) -> Need:
+        """What a trial needs to train on so many more images."""
+        speed = self.speeds.get(speed_shape(trial))
+        hours = images / speed / HOUR_S if speed else 0.0
+        return Need(images, hours * self.devices[self.sweep], hours)
 
 
-def reserved(
-    sweep: str,
-    attempts: Sequence[AttemptRow],
-    *,
-    trials: Mapping[str, TrialConfig],
-    speeds: Mapping[SpeedShape, float],
-    devices: float,
-) -> Need:
-    """What the sweep's running trials still need. `trials`: those under way by id; `speeds` as of `speeds`."""
-    running = [attempt for attempt in attempts if attempt.sweep == sweep and attempt.outcome is None]
-    return together(
-        [need(trials[a.trial_id], images=max(0, a.target_images - a.images), speeds=speeds, devices=devices) for a in running]
-    )
+def devices_of(resources: Resources) -> float:
+    """GPUs of a trial's workers together; their CPUs where they have no GPU."""
+    return resources.workers * (resources.gpus or resources.cpus)
+
+
+def key_of(attempt: AttemptRow) -> Key:
+    return attempt.trial_id, attempt.number
+
+
+def held_s(attempt: AttemptRow, *, now: float | None) -> float:
+    """Seconds in which an attempt held its workers. `now` None: nothing runs, so that an open one ended unseen."""
+    if attempt.outcome is None:
+        end = attempt.updated_at if now is None else now
+    elif attempt.outcome == "driver_lost" or attempt.ended_at is None:
+        end = attempt.updated_at
+    else:
+        end = attempt.ended_at
+    return max(0.0, end - attempt.started_at)
 
 
 def together(needs: Sequence[Need]) -> Need:
     """What trials beside each other need."""
     return Need(
-        images=sum(each.images for each in needs),
-        device_hours=sum(each.device_hours for each in needs),
-        wall_hours=max((each.wall_hours for each in needs), default=0.0),
+        images=sum(need.images for need in needs),
+        device_hours=sum(need.device_hours for need in needs),
+        wall_hours=max((need.wall_hours for need in needs), default=0.0),
     )
 
 
-def need(trial: TrialConfig, *, images: int, speeds: Mapping[SpeedShape, float], devices: float) -> Need:
-    """What a trial needs to train on so many more images."""
-    speed = speeds.get(speed_shape(trial))
-    hours = images / speed / HOUR_S if speed else 0.0
-    return Need(images, hours * devices, hours)
-
-
-def speeds(attempts: Sequence[AttemptRow], *, trials: Mapping[str, TrialConfig]) -> dict[SpeedShape, float]:
-    """Images a second by shape: over whole attempts, evaluation and all, where one has ended; else as running ones report."""
-    before = images_before(attempts)
-    reports: defaultdict[SpeedShape, list[float]] = defaultdict(list)
-    wholes: defaultdict[SpeedShape, list[tuple[int, float]]] = defaultdict(list)
-    for attempt in (attempt for attempt in attempts if attempt.trial_id in trials):
-        shape, trained = speed_shape(trials[attempt.trial_id]), attempt.images - before[key_of(attempt)]
-        seconds = held_s(attempt, now=None)
-        if attempt.outcome == "done" and trained > 0 and seconds > 0:
-            wholes[shape].append((trained, seconds))
-        elif attempt.images_per_second:
-            reports[shape].append(attempt.images_per_second)
-    means = {shape: sum(told) / len(told) for shape, told in reports.items()}
-    return means | {shape: sum(n for n, _ in ended) / sum(s for _, s in ended) for shape, ended in wholes.items()}
-
-
-def refusal(
-    budget: Budget,
-    spent: Spent,
-    reserved: Need,
-    *,
-    next_images: int,
-    next_hours: float,
-    next_wall_hours: float = 0.0,
-    has_begun: bool = False,
-) -> str:
+def refusal(budget: Budget, spent: Spent, reserved: Need, *, coming: Need, has_begun: bool = False) -> str:
     """Why the next trial may not begin; empty where it may.
 
     Args:
-        next_images, next_hours, next_wall_hours: what the next trial needs; 0 hours where that is not known.
+        reserved: what the trials on their way still need.
+        coming: what the next trial needs.
         has_begun: it goes on, and so counts among the trials already.
     """
     if budget.trials is not None and not has_begun and spent.trials >= budget.trials:
         return f"`budget.trials` is {budget.trials:,}: {spent.trials:,} have begun"
     sums = (
-        ("total_images", budget.total_images if next_images else None, spent.images, reserved.images, next_images),
-        ("gpu_hours", budget.gpu_hours, spent.device_hours, reserved.device_hours, next_hours),
-        ("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, next_wall_hours),
+        ("total_images", budget.total_images if coming.images else None, spent.images, reserved.images, coming.images),
+        ("gpu_hours", budget.gpu_hours, spent.device_hours, reserved.device_hours, coming.device_hours),
+        ("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, coming.wall_hours),
     )
     return next(filter(None, (_overspent(*each) for each in sums)), "")
 

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from jit_sweep.cli.output import console
+from jit_sweep.ledger.event_records import Begun, EventRow, Failed
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow
+from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import proposals
 from search_spaces.axes import arm_label
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import forward_flops
+from trainables.report import Ended, Rung, Scored
 
 REDRAW_S = 1.0
 MOST_ROWS = 12
@@ -120,7 +122,8 @@ class PlainLines:
 def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:
     """The cell and seed that an event is about: of a trial that is scored several ways, what these have in common."""
     about = [row for row in rows if row.trial_id == event.trial_id]
-    about = [row for row in about if row.evaluation_id == event.data.get("evaluation", row.evaluation_id)]
+    if isinstance(event.content, Scored):
+        about = [row for row in about if row.evaluation_id == event.content.evaluation]
     if not about:
         return ""
     first, *others = about
@@ -130,28 +133,27 @@ def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:
 
 def told(event: EventRow, *, objective: str) -> str:
     """An event in words; nothing for those that are only for the record."""
-    data = event.data
-    match event.kind:
-        case EventKind.BEGUN:
+    match event.content:
+        case Begun():
             return f"attempt {event.attempt} begins"
-        case EventKind.RUNG:
-            return f"{data['images']} images, " + ", ".join(f"{k} {v:.4g}" for k, v in data["values"].items())
-        case EventKind.SCORED:
-            value = data["values"].get(objective)
+        case Rung() as rung:
+            return f"{rung.images} images, " + ", ".join(f"{name} {value:.4g}" for name, value in rung.by_name.items())
+        case Scored() as scored:
+            value = scored.by_name.get(objective)
             return f"scored {objective} {value:.4g}" if value is not None else f"no {objective}"
-        case EventKind.ENDED:
-            return f"{data['outcome']}" + (f": {data['cause']}" if data.get("cause") else "")
-        case EventKind.FAILED:
-            return f"failed: {data['cause']}: {str(data['detail']).strip().splitlines()[-1]}"
+        case Ended(outcome=outcome, cause=cause):
+            return f"{outcome}: {cause}" if cause else outcome
+        case Failed(cause=cause, detail=detail):
+            return f"failed: {cause}: {detail.strip().splitlines()[-1]}"
         case _:
             return ""
 
 
 def latest_scores(reader: LedgerReader, sweep: str, *, objective: str) -> dict[str, str]:
     """By trial: the objective where it is scored, else the last rung's value."""
-    latest = {rung.trial_id: f"{rung.metric} {rung.value:.4g}" for rung in reader.rung_values(sweep)}
-    scored = {s.trial_id: f"{objective} {s.values[objective]:.5g}" for s in reader.scores(sweep) if objective in s.values}
-    return {**latest, **scored}
+    latest = {rung.trial_id: f"{rung.name} {rung.value:.4g}" for rung in reader.rung_values(sweep)}
+    values = {score.trial_id: score.value(objective) for score in reader.scores(sweep)}
+    return latest | {trial_id: f"{objective} {value:.5g}" for trial_id, value in values.items() if value is not None}
 
 
 def shown(rows: Sequence[EntryRow]) -> list[EntryRow]:

@@ -9,14 +9,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
 
 import ray
-from pydantic import TypeAdapter
 
 from jit_sweep.errors import UserError
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
-from jit_sweep.executor.mailbox import Mailbox, WorkerAddress, WorkItem
+from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
 from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
@@ -25,10 +25,23 @@ from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import Decider
-from trainables.report import Ended, Report
+from trainables.lane.messages import (
+    Answer,
+    AttemptKey,
+    FencedOff,
+    GoHome,
+    Letter,
+    NotOver,
+    NoWorkYet,
+    Offer,
+    TaskOutcome,
+    TrialCause,
+    WorkerAddress,
+    WorkItem,
+)
+from trainables.report import Ended
 
 _log = logging.getLogger(__name__)
-_REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 T = TypeVar("T")
 LONG_POLL_S = 20.0
 TICK_S = 1.0
@@ -40,8 +53,16 @@ AWAY_S = 1.0
 """How long to leave a database alone that cannot be reached."""
 
 
+class StopState(NamedTuple):
+    """Whether a run is ending before its trials are."""
+
+    stopping: bool
+    failure: str
+    """Why it stops by itself; empty where it does not."""
+
+
 class SweepActor:
-    """Methods for the driver, for a lane's owner and for its workers."""
+    """Methods for the driver, for a lane's owner and for its workers; `trainables.lane.messages` has what the last two say."""
 
     def __init__(
         self,
@@ -61,10 +82,10 @@ class SweepActor:
         self._stop = False
         self._failure = ""
         self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
-        self._mailboxes = self._found_open()
+        self._mailboxes = self._still_open()
         self._ticking = asyncio.ensure_future(self._tick())
 
-    def _found_open(self) -> dict[str, Mailbox]:
+    def _still_open(self) -> dict[str, Mailbox]:
         """The lanes that were at work when this actor died."""
         mailboxes: dict[str, Mailbox] = {}
         for attempt in self._reader.open_attempts(self._sweep):
@@ -75,10 +96,10 @@ class SweepActor:
 
     async def _tick(self) -> None:
         """Once a second: keep the lease, hear of a stop that was asked for, and miss the workers that have fallen silent."""
-        for count in range(10**12):
+        for tick in count():
             await asyncio.sleep(TICK_S)
             try:
-                if count % RENEW_EVERY == 0:
+                if tick % RENEW_EVERY == 0:
                     await asyncio.to_thread(self._lease.renew)
                 if not self._stop and (by := await asyncio.to_thread(self._reader.stop_asked_by, self._sweep)):
                     _log.info("%s asked this sweep to stop", by)
@@ -108,64 +129,66 @@ class SweepActor:
         """Ask every trial to save and pause. `failure`: why the run counts as failed."""
         self._stop, self._failure = True, failure or self._failure
 
-    async def standing(self) -> tuple[bool, str]:
-        """Whether it is stopping, and why by itself; empty where it is not by itself."""
-        return self._stop, self._failure
+    async def stop_state(self) -> StopState:
+        return StopState(self._stop, self._failure)
 
     async def give_up(self, trial: str) -> None:
         """A trial's lane died, and its owner with it."""
         for lane, mailbox in list(self._mailboxes.items()):
-            if mailbox.trial == trial and mailbox.open:
+            if mailbox.open_key is not None and mailbox.open_key.trial == trial:
                 lost = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
-                on_lost = any(place.node in lost for place in mailbox.places.values())
+                on_lost = any(worker.node in lost for worker in mailbox.workers.values())
                 await self._lose(lane, "its lane's owner died", Cause.NODE_LOST if on_lost else Cause.WORKER_LOST)
 
     async def settle(self) -> None:
         """Take over what other sweeps have scored meanwhile."""
         await self._patiently(lambda: self._writer.settle(self._sweep))
 
-    async def finish(self, state: str, reason: str = "") -> None:
+    async def finish(self, state: SweepState, reason: str = "") -> None:
         """Record how the run ended, and let the next one begin."""
         self._ticking.cancel()
-        await self._patiently(lambda: self._writer.finish(self._sweep, SweepState(state), reason=reason))
+        await self._patiently(lambda: self._writer.finish(self._sweep, state, reason=reason))
         self._lease.release()
 
     # --- a lane's owner
 
-    async def offer(self, lane: str, *, trial: str, images: int, host: str, pid: int) -> dict[str, Any]:
-        """Put a trial into a lane's mailbox: `key` of the work, or the `outcome` where there is nothing to do."""
+    async def offer(self, lane: str, *, offer: Offer) -> AttemptKey | TaskOutcome:
+        """Put a trial into a lane's mailbox: the attempt that is open for it, or its outcome where there is nothing to do."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
         async with mailbox.offering:
-            return await self._offered(mailbox, trial=trial, images=images, place=LaneAddress(lane=lane, host=host, pid=pid))
+            return await self._offered(mailbox, offer, address=LaneAddress(lane=lane, host=offer.host, pid=offer.pid))
 
-    async def _offered(self, mailbox: Mailbox, *, trial: str, images: int, place: LaneAddress) -> dict[str, Any]:
-        if mailbox.open and mailbox.work is not None and (mailbox.trial, mailbox.work.images) == (trial, images):
-            return {"key": mailbox.work.key}
+    async def _offered(self, mailbox: Mailbox, offer: Offer, *, address: LaneAddress) -> AttemptKey | TaskOutcome:
+        held = mailbox.work if mailbox.open else None
+        if held is not None and (held.key.trial, held.assignment.images) == (offer.trial, offer.images):
+            return held.key
         if self._stop:
-            return _nothing("stopping")
+            return TaskOutcome("stopping")
         try:
-            attempt = await self._patiently(lambda: self._writer.begin(self._sweep, trial, images, **place._asdict()))
+            attempt = await self._patiently(
+                lambda: self._writer.begin(self._sweep, offer.trial, offer.images, **address._asdict())
+            )
         except TrialBusy:
-            return _nothing("busy")
+            return TaskOutcome("busy")
         if attempt is None:
-            return _nothing("known")
-        mailbox.put(await self._patiently(lambda: self._work(attempt)))
+            return TaskOutcome("known")
+        work = await self._patiently(lambda: self._work(attempt))
+        mailbox.put(work)
         await self._tell()
-        assert mailbox.work is not None
-        return {"key": mailbox.work.key}
+        return work.key
 
-    async def outcome(self, lane: str, *, key: str) -> dict[str, Any] | None:
-        """What became of a piece of work; None: not over yet, ask again."""
+    async def outcome(self, lane: str, *, key: AttemptKey) -> TaskOutcome | NotOver:
+        """What became of a piece of work, as soon as it is over; `NotOver` after one long poll."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        await self._until(lambda: not (mailbox.open and mailbox.key == key))
-        if mailbox.open and mailbox.key == key:
-            return None
-        return mailbox.outcome if mailbox.key == key else {"outcome": "replaced", "images": 0}
+        await self._until(lambda: mailbox.open_key != key)
+        if mailbox.open_key == key:
+            return NotOver()
+        return mailbox.outcome if mailbox.key == key and mailbox.outcome is not None else TaskOutcome("replaced")
 
-    async def lost(self, lane: str, *, detail: str, cause: str) -> None:
+    async def lost(self, lane: str, *, detail: str, cause: Cause) -> None:
         """A lane's workers died."""
         if lane in self._mailboxes and self._mailboxes[lane].open:
-            await self._lose(lane, detail, Cause(cause))
+            await self._lose(lane, detail, cause)
 
     async def dismiss(self, lane: str) -> None:
         """Send a lane's workers home."""
@@ -174,41 +197,40 @@ class SweepActor:
 
     # --- a lane's workers
 
-    async def take(self, lane: str, *, place: dict[str, Any], after: str) -> dict[str, Any] | None:
-        """The work after the one named; {}: none yet, ask again; None: go home."""
+    async def take(self, lane: str, *, address: WorkerAddress, after: AttemptKey | None) -> WorkItem | NoWorkYet | GoHome:
+        """The work after the one named, as soon as there is some; `NoWorkYet` after one long poll."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        mailbox.arrive(WorkerAddress(**place), now=time.monotonic())
-        await self._until(lambda: mailbox.dismissed or (mailbox.open and mailbox.key != after))
-        if mailbox.open and mailbox.key != after and mailbox.work is not None:
-            return {"key": mailbox.key, "assignment": mailbox.work.assignment, "attempt": mailbox.work.attempt}
-        return None if mailbox.dismissed else {}
+        mailbox.arrive(address, now=time.monotonic())
+        await self._until(lambda: mailbox.dismissed or mailbox.open_key not in (None, after))
+        if mailbox.work is not None and mailbox.open_key not in (None, after):
+            return mailbox.work
+        return GoHome() if mailbox.dismissed else NoWorkYet()
 
-    async def report(self, lane: str, *, trial: str, attempt: int, sequence: int, report: str) -> dict[str, str]:
-        """Write a report into the ledger: the `decision`, as JSON; or why nothing of this attempt is wanted, in `fenced`."""
-        read = _REPORT.validate_json(report)
+    async def report(self, lane: str, *, letter: Letter) -> Answer:
+        """Write a report into the ledger, and answer it."""
+        key, report = letter.key, letter.report
         try:
-            decision = await self._patiently(lambda: self._writer.report(trial, attempt, sequence, read))
+            decision = await self._patiently(lambda: self._writer.report(key.trial, key.attempt, letter.sequence, report))
         except (StaleAttempt, LeaseLost) as error:
-            await self._close(lane, trial, attempt, {"outcome": "fenced", "images": 0})
-            return {"fenced": str(error), "decision": ""}
-        if isinstance(read, Ended):
-            await self._close(lane, trial, attempt, {"outcome": read.outcome, "images": read.images})
-        return {"fenced": "", "decision": decision.model_dump_json()}
+            await self._close(lane, key, TaskOutcome("fenced"))
+            return FencedOff(str(error))
+        if isinstance(report, Ended):
+            await self._close(lane, key, TaskOutcome(report.outcome, images=report.images))
+        return decision
 
-    async def failed(self, lane: str, *, trial: str, attempt: int, cause: str, detail: str) -> None:
+    async def failed(self, lane: str, *, key: AttemptKey, cause: TrialCause, detail: str) -> None:
         """A trial raised. Its lane lives, but for one that ran out of memory."""
-        over = cause == Cause.OUT_OF_MEMORY
-        await self._fail(trial, attempt, Cause(cause), detail)
-        await self._close(lane, trial, attempt, {"outcome": "failed", "cause": cause, "images": 0, "lane_over": over})
+        await self._fail(key, Cause(cause), detail)
+        await self._close(lane, key, TaskOutcome("failed", cause=cause, lane_over=cause == "out_of_memory"))
 
-    async def stalled(self, lane: str, *, trial: str, attempt: int, detail: str) -> None:
+    async def stalled(self, lane: str, *, key: AttemptKey, detail: str) -> None:
         """A lane's worker made no step for too long, and ends itself."""
-        await self._fail(trial, attempt, Cause.STALLED, detail)
-        await self._close(lane, trial, attempt, self._over(lane, Cause.STALLED))
+        await self._fail(key, Cause.STALLED, detail)
+        await self._close(lane, key, self._over(lane, Cause.STALLED))
 
-    async def beat(self, lane: str, *, place: dict[str, Any]) -> bool:
+    async def beat(self, lane: str, *, address: WorkerAddress) -> bool:
         """Whether to stop."""
-        self._mailboxes.setdefault(lane, Mailbox()).arrive(WorkerAddress(**place), now=time.monotonic())
+        self._mailboxes.setdefault(lane, Mailbox()).arrive(address, now=time.monotonic())
         return self._stop
 
     # --- inside
@@ -220,23 +242,23 @@ class SweepActor:
         most = self._reader.most_micro_batch(attempt.trial_id)
         finished = self._reader.finished_images(attempt.trial_id, most=attempt.target_images)
         assignment = assignment_of(rows, self._settings, most_micro_batch=most, finished_images=finished)
-        return WorkItem(attempt.trial_id, attempt.number, attempt.target_images, assignment.model_dump_json())
+        return WorkItem(AttemptKey(attempt.trial_id, attempt.number), assignment)
 
     async def _lose(self, lane: str, detail: str, cause: Cause) -> None:
         """Close what is still open of a lane: whoever had it is gone."""
-        work = self._mailboxes[lane].work
-        assert work is not None
-        await self._fail(work.trial, work.attempt, cause, detail)
-        await self._close(lane, work.trial, work.attempt, self._over(lane, cause))
+        key = self._mailboxes[lane].key
+        assert key is not None
+        await self._fail(key, cause, detail)
+        await self._close(lane, key, self._over(lane, cause))
 
-    def _over(self, lane: str, cause: Cause) -> dict[str, Any]:
+    def _over(self, lane: str, cause: Cause) -> TaskOutcome:
         """The outcome of work whose lane must end with it."""
-        pids = [(place.host, place.pid) for place in self._mailboxes[lane].places.values()] if lane in self._mailboxes else []
-        return {"outcome": "failed", "cause": str(cause), "images": 0, "lane_over": True, "pids": pids}
+        workers = tuple(self._mailboxes[lane].workers.values()) if lane in self._mailboxes else ()
+        return TaskOutcome("failed", cause=cause, lane_over=True, workers=workers)
 
-    async def _fail(self, trial: str, attempt: int, cause: Cause, detail: str) -> None:
+    async def _fail(self, key: AttemptKey, cause: Cause, detail: str) -> None:
         try:
-            failure = await self._patiently(lambda: self._writer.fail(trial, attempt, cause=cause, detail=detail))
+            failure = await self._patiently(lambda: self._writer.fail(key.trial, key.attempt, cause=cause, detail=detail))
         except (StaleAttempt, LeaseLost) as error:
             _log.warning("a failure is no longer wanted: %s", error)
             return
@@ -244,9 +266,9 @@ class SweepActor:
             _log.error("this run stops: %s", failure)
             self._stop, self._failure = True, failure
 
-    async def _close(self, lane: str, trial: str, attempt: int, outcome: dict[str, Any]) -> None:
+    async def _close(self, lane: str, key: AttemptKey, outcome: TaskOutcome) -> None:
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        if mailbox.work is not None and (mailbox.trial, mailbox.work.attempt) == (trial, attempt):
+        if mailbox.key == key:
             mailbox.close(outcome)
             await self._tell()
 
@@ -290,8 +312,3 @@ def _opened(ledger: str) -> Any:
         except UserError as error:
             _log.warning("waiting for the ledger: %s", error)
         time.sleep(AWAY_S)
-
-
-def _nothing(why: str) -> dict[str, Any]:
-    """An answer to `offer`; with `images`, which Tune's searcher asks of every result."""
-    return {"outcome": {"outcome": why, "images": 0}}

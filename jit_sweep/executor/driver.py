@@ -17,11 +17,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.errors import UserError
 from jit_sweep.executor import placement_groups
-from jit_sweep.executor.actor import SILENT_S, SweepActor
+from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
 from jit_sweep.executor.assignment import settings_of
 from jit_sweep.executor.capacity import OWNER_CPU, concurrent_lanes
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
+from jit_sweep.executor.lane_config import LaneConfig
 from jit_sweep.executor.searcher import LedgerSearcher, WarmLanesFirst
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import DatabaseAway, is_away
@@ -54,7 +55,7 @@ class RunEnd:
 
 
 class Driver:
-    """Runs a sweep's trials on the cluster that this process is connected to."""
+    """Runs a sweep's trials on the cluster that this process is connected to. UserError: that does not hold one lane."""
 
     def __init__(
         self,
@@ -76,12 +77,16 @@ class Driver:
         self.reason, self.failure = "", ""
         self.crash: BaseException | None = None
         self.guard = BudgetGuard(plan.spec, reader, probed=probed)
+        self.lanes = self.most_lanes = concurrent_lanes(plan.spec.resources)
+        placement_groups.remove_orphans()
+        self.lane_config = LaneConfig(
+            actor=f"{self.sweep}-{lease.epoch}-{os.getpid()}", resources=plan.spec.resources, storage=f"{tune_storage}/lanes"
+        )
+        self.actor = self._started_actor()
+        self.searcher = self._searcher()
 
     def to_end(self, watch: Watch) -> RunEnd:
         """Run until nothing is left to do, or until something asks to stop."""
-        self.lanes = self.most_lanes = concurrent_lanes(self.plan.spec.resources)
-        placement_groups.remove_orphans()
-        self.actor = self._actor()
         ended = RunEnd(SweepState.FAILED)
         with ExitStack() as ending:
             ending.callback(placement_groups.remove_own)
@@ -108,14 +113,13 @@ class Driver:
         except ray.exceptions.RayError as error:
             _log.warning("the end of the run was not recorded: %s", error)
 
-    def _actor(self) -> Any:
+    def _started_actor(self) -> Any:
         # Killed, it starts again from the ledger, and what was asked of it is asked again.
         again = {"max_restarts": -1, "max_task_retries": -1}
         actor_class: Any = ray.remote(num_cpus=0, max_concurrency=1000, **again)(SweepActor)
         # On this node: the ledger may be a file here.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        name = f"{self.sweep}-{self.lease.epoch}-{os.getpid()}"
-        actor = actor_class.options(name=name, scheduling_strategy=here).remote(
+        actor = actor_class.options(name=self.lane_config.actor, scheduling_strategy=here).remote(
             self.locations.ledger,
             sweep=self.sweep,
             epoch=self.lease.epoch,
@@ -124,11 +128,6 @@ class Driver:
             decider=Decider(self.plan.spec.scheduler),
             silent_s=self.silent_s,
         )
-        self.lane_config = {
-            "actor": name,
-            "resources": self.plan.spec.resources.model_dump(),
-            "storage": f"{self.tune_storage}/lanes",
-        }
         ray.get(actor.settle.remote())
         return actor
 
@@ -136,16 +135,16 @@ class Driver:
         """Tune in a thread of its own; this one redraws, hears interrupts, and clears up after what has died."""
         thread = threading.Thread(target=self._tune, daemon=True)
         thread.start()
-        round_at, asked = time.monotonic(), self.actor.standing.remote()
+        round_at, asked = time.monotonic(), self.actor.stop_state.remote()
         while thread.is_alive():
             if self.interrupt.asked.is_set():
                 self._stop()
             if ray.wait([asked], timeout=0)[0]:
-                stops, failure = ray.get(asked)
-                self.failure = failure or self.failure
-                if stops or self.stopping.is_set():
+                state: StopState = ray.get(asked)
+                self.failure = state.failure or self.failure
+                if state.stopping or self.stopping.is_set():
                     self._stop()
-                asked = self.actor.standing.remote()
+                asked = self.actor.stop_state.remote()
             if time.monotonic() - round_at > ROUND_S:
                 self._reading(self._go_round)
                 round_at = time.monotonic()
@@ -153,7 +152,7 @@ class Driver:
             thread.join(LOOK_S)
         self._reading(lambda: watch(self.reader, self.stopping.is_set()))
         with suppress(ray.exceptions.RayError):  # what stopped the sweep may have come with its last trial
-            self.failure = ray.get(self.actor.standing.remote(), timeout=FINISH_S)[1] or self.failure
+            self.failure = ray.get(self.actor.stop_state.remote(), timeout=FINISH_S).failure or self.failure
         if self.crash is not None:
             raise self.crash
 
@@ -190,8 +189,8 @@ class Driver:
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self.crash = error
 
-    def _tuner(self) -> tune.Tuner:
-        self.searcher = LedgerSearcher(
+    def _searcher(self) -> LedgerSearcher:
+        return LedgerSearcher(
             self.plan,
             self.reader,
             self.actor,
@@ -200,6 +199,8 @@ class Driver:
             guard=self.guard,
             stopping=self.stopping.is_set,
         )
+
+    def _tuner(self) -> tune.Tuner:
         return tune.Tuner(
             tune.with_resources(self.lane, {"CPU": OWNER_CPU}),
             tune_config=tune.TuneConfig(

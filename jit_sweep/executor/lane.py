@@ -16,7 +16,9 @@ from typing import Any
 import ray
 from ray import tune
 
+from jit_sweep.executor.lane_config import LaneConfig, LaneTask
 from jit_sweep.ledger.records import Cause
+from trainables.lane.messages import AttemptKey, NotOver, Offer, TaskOutcome
 from trainables.lane.namespace import NAMESPACE
 
 _log = logging.getLogger(__name__)
@@ -31,20 +33,21 @@ class LaneTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         # With the actor's name, which no other run shares: pids come again where containers do.
-        self.lane = f"{config['actor']}-{socket.gethostname()}-{os.getpid()}"
-        self.actor = ray.get_actor(config["actor"], namespace=NAMESPACE)
+        self.task = LaneTask.from_tune(config)
+        actor = self.task.lane.actor
+        self.lane = f"{actor}-{socket.gethostname()}-{os.getpid()}"
+        self.actor = ray.get_actor(actor, namespace=NAMESPACE)
         self.failure: BaseException | None = None
-        self.next = config
-        self.thread = threading.Thread(target=self._run, args=(config,), daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(self.task.lane,), daemon=True)
         self.thread.start()
 
-    def work(self, config: dict[str, Any]) -> None:
+    def work(self, config: LaneConfig) -> None:
         """Run the lane's workers until they are sent home."""
         from jit_sweep.executor.lane_group import trainer_of  # starts torch
 
         trainer_of(config, lane=self.lane).fit()
 
-    def _run(self, config: dict[str, Any]) -> None:
+    def _run(self, config: LaneConfig) -> None:
         try:
             self.work(config)
         except BaseException as error:  # noqa: BLE001 - handed to step(), which is in Tune's thread
@@ -53,40 +56,40 @@ class LaneTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         if not self.thread.is_alive():
             raise RuntimeError(f"the lane has ended: {self.failure!r}")
-        self.next = new_config
+        self.task = LaneTask.from_tune(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """The whole trial: waits until its end was reported, or until the lane died."""
         # Not offered before Tune says so: it may hand the trial to another lane while this one comes up.
-        place = {"host": socket.gethostname(), "pid": os.getpid()}
-        offer = self._ask("offer", trial=self.next["trial"], images=self.next["images"], **place)
-        outcome = offer.get("outcome") or self._outcome(offer["key"])
-        if outcome.get("lane_over"):
+        offer = Offer(self.task.trial, self.task.images, host=socket.gethostname(), pid=os.getpid())
+        opened: AttemptKey | TaskOutcome = self._ask("offer", offer=offer)
+        outcome = opened if isinstance(opened, TaskOutcome) else self._outcome(opened)
+        if outcome.lane_over:
             self._end(outcome)
-            raise RuntimeError(f"the lane ends with its trial: {outcome['cause']}")
-        return {**outcome, "done": True}
+            raise RuntimeError(f"the lane ends with its trial: {outcome.cause}")
+        return {"outcome": outcome.outcome, "images": outcome.images, "done": True}
 
-    def _outcome(self, key: str) -> dict[str, Any]:
+    def _outcome(self, key: AttemptKey) -> TaskOutcome:
         answer = self.actor.outcome.remote(self.lane, key=key)
         while True:
             ready, _ = ray.wait([answer], timeout=LOOK_S)
             if ready:
-                outcome = _got(answer)
-                if outcome is not None:
+                outcome = _answer(answer)
+                if isinstance(outcome, TaskOutcome):
                     return outcome
                 answer = self.actor.outcome.remote(self.lane, key=key)
             elif not self.thread.is_alive():
                 self._ask("lost", detail=f"the lane died: {self.failure!r}", cause=cause_of_loss(self.failure))
                 raise RuntimeError(f"the lane died: {self.failure!r}")
 
-    def _end(self, outcome: dict[str, Any]) -> None:
+    def _end(self, outcome: TaskOutcome) -> None:
         """Wait for the group to end, and end those of its workers that cannot: the hung ones, where they are on this host."""
         self.thread.join(1.0)
-        for host, pid in outcome.get("pids", ()):
-            if host == socket.gethostname() and self.thread.is_alive():
+        for worker in outcome.workers:
+            if worker.host == socket.gethostname() and self.thread.is_alive():
                 with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(worker.pid, signal.SIGKILL)
         self.thread.join(CLEANUP_S)
 
     def _ask(self, method: str, **arguments: Any) -> Any:
@@ -108,7 +111,7 @@ class LaneTrial(tune.Trainable):
         self.thread.join(CLEANUP_S)
 
 
-def cause_of_loss(failure: BaseException | None) -> str:
+def cause_of_loss(failure: BaseException | None) -> Cause:
     """Why a lane's workers died, from what Ray Train raised: their node was taken or lost, or they alone."""
     if _met_the_storage(failure):
         return Cause.STORAGE_ERROR
@@ -129,9 +132,10 @@ def _met_the_storage(failure: BaseException | None) -> bool:
     return isinstance(begun, ray.exceptions.RayTaskError) and isinstance(begun.cause, OSError)
 
 
-def _got(answer: Any) -> dict[str, Any] | None:
-    """The actor's answer; None where it was restarted before it gave one."""
+def _answer(asked: Any) -> TaskOutcome | NotOver:
+    """The actor's answer; `NotOver` where it was restarted before it gave one."""
     try:
-        return ray.get(answer)
+        outcome: TaskOutcome | NotOver = ray.get(asked)
     except ray.exceptions.ActorUnavailableError:
-        return None
+        return NotOver()
+    return outcome

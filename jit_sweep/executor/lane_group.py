@@ -1,5 +1,6 @@
 """The worker group of a lane, as Ray Train runs it. Starts torch, which a run's driver has no use for."""
 
+from dataclasses import asdict
 from typing import Any
 
 from ray import train
@@ -8,8 +9,9 @@ from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from jit_sweep.executor.capacity import OWNER_CPU
+from jit_sweep.executor.lane_config import LaneConfig
 from jit_sweep.spec.sweep import Resources
-from trainables.lane.worker import lane_loop
+from trainables.lane.worker import LaneSettings, lane_loop
 
 
 class LaneTrainer(TorchTrainer):
@@ -24,21 +26,17 @@ class LaneTrainer(TorchTrainer):
         return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, left_out)]
 
 
-def trainer_of(config: dict[str, Any], *, lane: str) -> LaneTrainer:
-    """What runs a lane's workers until they are sent home. `config`: that of the lane's first Tune trial."""
-    resources = Resources.model_validate(config["resources"])
+def trainer_of(config: LaneConfig, *, lane: str) -> LaneTrainer:
+    """What runs a lane's workers until they are sent home. `lane`: its name."""
+    resources = config.resources
+    settings = LaneSettings(config.actor, lane, threads=max(1, int(resources.cpus)), stall_s=resources.stall_s)
     return LaneTrainer(
         lane_loop,
-        train_loop_config={
-            "actor": config["actor"],
-            "lane": lane,
-            "threads": max(1, int(resources.cpus)),
-            "stall_s": resources.stall_s,
-        },
+        train_loop_config=asdict(settings),
         scaling_config=workers_of(resources),
         run_config=train.RunConfig(
             name=lane,
-            storage_path=config["storage"],
+            storage_path=config.storage,
             # Train must not restart the group by itself: the trial in flight would wait for ever.
             failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=1),
         ),

@@ -2,32 +2,8 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
-
-class WorkItem(NamedTuple):
-    """An attempt at a trial, as it is handed to a lane."""
-
-    trial: str
-    attempt: int
-    images: int
-    assignment: str
-    """As JSON."""
-
-    @property
-    def key(self) -> str:
-        """Names it, also after a restart of the actor."""
-        return f"{self.trial}:{self.attempt}"
-
-
-class WorkerAddress(NamedTuple):
-    """Where a worker runs."""
-
-    rank: int
-    host: str
-    pid: int
-    node: str
-    """Ray's id of its node."""
+from trainables.lane.messages import AttemptKey, TaskOutcome, WorkerAddress, WorkItem
 
 
 @dataclass
@@ -36,33 +12,36 @@ class Mailbox:
 
     work: WorkItem | None = None
     open: bool = False
-    outcome: dict[str, Any] | None = None
-    """Of the last work, once it is over; with `images`, which Tune's searcher asks of every result."""
+    outcome: TaskOutcome | None = None
+    """Of the last work, once it is over."""
     dismissed: bool = False
-    places: dict[int, WorkerAddress] = field(default_factory=dict)
+    workers: dict[int, WorkerAddress] = field(default_factory=dict)
+    """By rank."""
     heard: dict[int, float] = field(default_factory=dict)
     """By rank: when its last sign of life came."""
     offering: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while an offer is looked at: made twice, it opens one attempt."""
 
     @property
-    def key(self) -> str:
-        return self.work.key if self.work is not None else ""
+    def key(self) -> AttemptKey | None:
+        """Of the work, open or over; None before the first."""
+        return self.work.key if self.work is not None else None
 
     @property
-    def trial(self) -> str:
-        return self.work.trial if self.work is not None else ""
+    def open_key(self) -> AttemptKey | None:
+        """Of the work that is not over; None where there is none."""
+        return self.key if self.open else None
 
     def put(self, work: WorkItem) -> None:
         self.work, self.open, self.outcome = work, True, None
 
-    def close(self, outcome: dict[str, Any]) -> None:
+    def close(self, outcome: TaskOutcome) -> None:
         self.open, self.outcome = False, outcome
 
-    def arrive(self, place: WorkerAddress, *, now: float) -> None:
+    def arrive(self, worker: WorkerAddress, *, now: float) -> None:
         """A worker shows that it lives."""
-        self.places[place.rank] = place
-        self.hear(place.rank, now=now)
+        self.workers[worker.rank] = worker
+        self.hear(worker.rank, now=now)
 
     def hear(self, rank: int, *, now: float) -> None:
         self.heard[rank] = now

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.dead_lanes import DeadLanes
+from jit_sweep.executor.lane_config import LaneConfig, LaneTask
 from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Step, Target, next_step
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
@@ -45,7 +46,7 @@ class LedgerSearcher(Searcher):
         actor: Any,
         *,
         lanes: Callable[[], int],
-        lane_config: dict[str, Any],
+        lane_config: LaneConfig,
         guard: BudgetGuard,
         stopping: Callable[[], bool],
     ) -> None:
@@ -125,7 +126,7 @@ class LedgerSearcher(Searcher):
             _log.warning("no further trial begins: %s", self.refused)
             return None if self._in_flight else Searcher.FINISHED
         self._in_flight[trial_id] = step
-        return {**self._lane_config, "trial": step.target.trial_id, "images": step.target.images}
+        return LaneTask(lane=self._lane_config, trial=step.target.trial_id, images=step.target.images).as_tune()
 
     def _now(self) -> Now:
         flying = [start.target for start in self._in_flight.values()]

@@ -1,4 +1,4 @@
-"""How a sweep's entries change state: by scores and divergences that are known, never by hope."""
+"""How a sweep's entries are planned, hidden and closed. Only a score or a divergence that is in the ledger closes one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, exist
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.connect import insert_new
-from jit_sweep.ledger.records import SETTLED, AttemptRow, EntryState, EventKind
+from jit_sweep.ledger.event_records import CacheHit, EntriesDiverged
+from jit_sweep.ledger.records import SETTLED, AttemptRow, EntryState
 from jit_sweep.plan.entry import Entry
 
 _ENTRY = schema.entry.c
@@ -80,7 +81,7 @@ def settle(connection: Connection, sweep: str, *, now: float, trial_id: str | No
     keys = sorted(connection.scalars(select(_ENTRY.key).where(*doomed)))
     if keys:
         connection.execute(update(schema.entry).where(*doomed).values(state=EntryState.DIVERGED, updated_at=now))
-        events.append(connection, EventKind.DIVERGED, sweep=sweep, at=now, data={"keys": keys})
+        events.append(connection, EntriesDiverged(keys=tuple(keys)), sweep=sweep, at=now)
 
 
 def has_unsettled(connection: Connection, sweep: str, trial_id: str, images: int) -> bool:
@@ -124,8 +125,9 @@ def _count_cache_hits(connection: Connection, sweep: str, limit: list[ColumnElem
     ).all()
     for hit in hits:
         connection.execute(of_sweep(sweep).where(_ENTRY.key == hit.key).values(cached=True))
-        data = {"key": hit.key, "attempt": hit.attempt, "age_s": now - hit.created_at, "code_version": hit.code_version}
-        events.append(connection, EventKind.CACHE_HIT, sweep=sweep, at=now, trial_id=hit.trial_id, data=data)
+        age_s = now - hit.created_at
+        record = CacheHit(key=hit.key, attempt=hit.attempt, age_s=age_s, code_version=hit.code_version)
+        events.append(connection, record, sweep=sweep, at=now, trial_id=hit.trial_id)
 
 
 def _restate(connection: Connection, sweep: str, entries: Sequence[Entry]) -> None:

@@ -1,29 +1,26 @@
-"""The diary: one row for everything that was written, in order; it also tells a repeated report from a new one."""
-
-from collections.abc import Mapping
-from typing import Any
+"""The event log: one row for everything that was written, in order; it also tells a repeated report from a new one."""
 
 from sqlalchemy import Connection, insert, select
 
 from jit_sweep.ledger import schema
-from jit_sweep.ledger.records import EventKind
+from jit_sweep.ledger.event_records import Content, kind_of
 from trainables.report import Decision
 
 
 def append(
     connection: Connection,
-    kind: EventKind,
+    content: Content,
     *,
     sweep: str,
     at: float,
-    data: Mapping[str, Any],
     trial_id: str | None = None,
     attempt: int | None = None,
     sequence: int | None = None,
 ) -> None:
     """Write one event. A (trial, attempt, sequence) can be written once only."""
-    place = {"sweep": sweep, "trial_id": trial_id, "attempt": attempt, "sequence": sequence}
-    connection.execute(insert(schema.event).values(kind=kind, at=at, data=data, **place))
+    about = {"sweep": sweep, "trial_id": trial_id, "attempt": attempt, "sequence": sequence}
+    data = content.model_dump(mode="json")
+    connection.execute(insert(schema.event).values(kind=kind_of(content), at=at, data=data, **about))
 
 
 def is_recorded(connection: Connection, trial_id: str, attempt: int, sequence: int) -> bool:

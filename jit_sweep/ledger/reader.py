@@ -10,14 +10,13 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
+from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
 from jit_sweep.ledger.records import (
     AttemptRow,
     Cause,
     CostRow,
     EntryRow,
     EntryState,
-    EventKind,
-    EventRow,
     HeldoutRow,
     Owner,
     RungRow,
@@ -115,10 +114,10 @@ class LedgerReader:
     def rung_values(self, sweep: str) -> list[RungRow]:
         """What the sweep's trials measured on the way, up to its own budgets, by trial and image count."""
         rung = schema.rung_value.c
-        columns = select(rung.trial_id, rung.images, rung.metric, rung.value, rung.attempt, rung.created_at)
+        columns = select(schema.rung_value)
         mine = (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.trial_id == rung.trial_id, _ENTRY.images >= rung.images)
         query = columns.where(exists().where(*mine).correlate(schema.rung_value))
-        return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric))]
+        return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric, rung.weights))]
 
     def verdicts(self, sweep: str) -> list[VerdictRow]:
         """The scheduler's verdicts, in the order of races, arms and gates."""
@@ -147,7 +146,7 @@ class LedgerReader:
         event = schema.event.c
         query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.FINISHED)
         rows = self._rows(query.order_by(event.id.desc()).limit(1))
-        return str(rows[0][0].get("reason", "")) if rows else ""
+        return Finished.model_validate(rows[0][0]).reason if rows else ""
 
     def stop_asked_by(self, sweep: str) -> str | None:
         """Who has asked the sweep's run to stop."""
@@ -158,7 +157,7 @@ class LedgerReader:
         """The next events after the one numbered `after` (0 from the start), in order."""
         event = schema.event.c
         query = select(schema.event).where(event.sweep == sweep, event.id > after).order_by(event.id).limit(limit)
-        return [EventRow(*row)._replace(kind=EventKind(row.kind)) for row in self._rows(query)]
+        return [_event_row(row) for row in self._rows(query)]
 
     def heldout(self, sweep: str) -> HeldoutRow | None:
         """What real held-out images of the sweep's data get at its evaluation's n; None until a trial has measured it."""
@@ -227,6 +226,19 @@ def _entry_row(row: Row[Any]) -> EntryRow:
         attempt=attempt_row(row[: len(_ATTEMPT_COLUMNS)]) if entry["attempt"] is not None else None,
         trial_json=row[len(_ATTEMPT_COLUMNS)],
         evaluation_json=entry["evaluation"],
+    )
+
+
+def _event_row(row: Row[Any]) -> EventRow:
+    return EventRow(
+        id=row.id,
+        sweep=row.sweep,
+        at=row.at,
+        kind=EventKind(row.kind),
+        trial_id=row.trial_id,
+        attempt=row.attempt,
+        sequence=row.sequence,
+        data=row.data,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
+from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
 from trainables.networks.cost import training_flops
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
@@ -58,35 +59,6 @@ class SweepState(StrEnum):
     """Ended by itself before its trials did: its budget is spent, or its storage was away for too long."""
     DONE = "done"
     FAILED = "failed"
-
-
-class EventKind(StrEnum):
-    """What the ledger's diary holds. `data` of the trainer's kinds (phase to ended) is the report itself."""
-
-    REGISTERED = "registered"
-    ENTRIES_ADDED = "entries_added"
-    CACHE_HIT = "cache_hit"
-    REOPENED = "reopened"
-    RESCHEDULED = "rescheduled"
-    """Another scheduler judges from here on: the verdicts so far are void."""
-    DIVERGED = "diverged"
-    """Entries that a trial's divergence has closed, be it this sweep's or another's."""
-    KNOWN_RUNGS = "known_rungs"
-    """Rung values that another sweep's attempts have measured, and that races here are judged by."""
-    BEGUN = "begun"
-    PHASE = "phase"
-    PROGRESS = "progress"
-    RUNG = "rung"
-    COMMITTED = "committed"
-    SCORED = "scored"
-    ENDED = "ended"
-    FAILED = "failed"
-    JUDGED = "judged"
-    """An arm's verdict at a gate."""
-    SEARCHED = "searched"
-    """A search has proposed all that it will."""
-    STOP_ASKED = "stop_asked"
-    FINISHED = "finished"
 
 
 class Owner(NamedTuple):
@@ -247,6 +219,9 @@ class ScoreRow(NamedTuple):
     n: int
     """Generated images behind each value."""
     values: Mapping[str, float]
+    """Of the weights that the evaluation names, by metric name."""
+    raw_values: Mapping[str, float]
+    """Of the trained weights as they are."""
     grid: str
     """URI of the sample grid."""
     collapsed: bool
@@ -255,14 +230,30 @@ class ScoreRow(NamedTuple):
     code_version: str
     created_at: float
 
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Both weights' values by shown name."""
+        return joined(self.values, self.raw_values)
+
+    def value(self, name: str) -> float | None:
+        """One value by its shown name; None where it is missing."""
+        metric, weights = parse(name)
+        return (self.raw_values if weights == "raw" else self.values).get(metric)
+
 
 class RungRow(NamedTuple):
     trial_id: str
     images: int
     metric: str
+    weights: ScoredWeights
     value: float
     attempt: int
     created_at: float
+
+    @property
+    def name(self) -> str:
+        """The value's shown name."""
+        return shown(ScoreName(self.metric, self.weights))
 
 
 class VerdictRow(NamedTuple):
@@ -274,18 +265,6 @@ class VerdictRow(NamedTuple):
     go_on: bool
     reason: str
     created_at: float
-
-
-class EventRow(NamedTuple):
-    id: int
-    """Rises with time within a sweep: pass the last one seen to `events_since`."""
-    sweep: str
-    at: float
-    kind: EventKind
-    trial_id: str | None
-    attempt: int | None
-    sequence: int | None
-    data: Mapping[str, Any]
 
 
 class HeldoutRow(NamedTuple):

@@ -1,4 +1,4 @@
-"""What somebody who does not run a sweep may write about it: a wish."""
+"""What somebody who does not run a sweep may write about it: that its run is to stop."""
 
 import time
 
@@ -6,8 +6,8 @@ from sqlalchemy import Engine, update
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.connect import writing
+from jit_sweep.ledger.event_records import StopAsked
 from jit_sweep.ledger.lease import Clock, lock
-from jit_sweep.ledger.records import EventKind
 
 
 def ask_to_stop(engine: Engine, sweep: str, *, by: str, clock: Clock = time.time) -> None:
@@ -15,4 +15,4 @@ def ask_to_stop(engine: Engine, sweep: str, *, by: str, clock: Clock = time.time
     with writing(engine) as connection:
         lock(connection, sweep)  # its writer's events and this one come one after the other
         connection.execute(update(schema.sweep).where(schema.sweep.c.name == sweep).values(stop_asked_by=by))
-        events.append(connection, EventKind.STOP_ASKED, sweep=sweep, at=clock(), data={"by": by})
+        events.append(connection, StopAsked(by=by), sweep=sweep, at=clock())

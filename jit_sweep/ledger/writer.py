@@ -13,9 +13,19 @@ from jit_sweep.ledger import attempts, entries, events, races, reports, schema
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.differences import changes
+from jit_sweep.ledger.event_records import (
+    AllProposed,
+    Begun,
+    EntriesAdded,
+    Failed,
+    Finished,
+    Registered,
+    Reopened,
+    Rescheduled,
+)
 from jit_sweep.ledger.failures import EQUAL_BUGS
 from jit_sweep.ledger.lease import Clock, Lease, is_held, lock
-from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, EventKind, SweepState
+from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, SweepState
 from jit_sweep.plan.entry import Entry
 from jit_sweep.redact import redact
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
@@ -47,7 +57,7 @@ class LedgerWriter:
     ) -> None:
         self._engine = engine
         self._lease = lease
-        self._referee = decider
+        self._decider = decider
         self._clock = clock
 
     def register(self, name: str, *, fingerprint: str, identity: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
@@ -59,14 +69,14 @@ class LedgerWriter:
                 if row.fingerprint != fingerprint:
                     raise UserError(_changed(name, old=row.facts, new=identity))
                 if row.searched:  # searches may propose more
-                    events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
+                    events.append(connection, Registered(fingerprint=fingerprint), sweep=name, at=now)
                 if row.spec.get("scheduler") != spec.get("scheduler"):
                     self._forget(connection, name, spec)
                 _set_sweep(connection, name, spec=spec, **_running(now))
                 return
             fixed = {"name": name, "fingerprint": fingerprint, "facts": identity, "created_at": now}
             connection.execute(insert(schema.sweep).values(**fixed, spec=spec, **_running(now)))
-            events.append(connection, EventKind.REGISTERED, sweep=name, at=now, data={"fingerprint": fingerprint})
+            events.append(connection, Registered(fingerprint=fingerprint), sweep=name, at=now)
 
     def plan_entries(self, sweep: str, plan: Sequence[Entry]) -> None:
         """Make this all that the sweep's grids plan: other grid entries are hidden, and only their scores stay.
@@ -94,7 +104,7 @@ class LedgerWriter:
         now = self._clock()
         with self._transaction(sweep) as connection:
             entries.settle(connection, sweep, now=now)
-            races.judge(connection, sweep, self._referee, now=now)
+            races.judge(connection, sweep, self._decider, now=now)
 
     def searched(self, sweep: str, stage: int) -> None:
         """Record that a search has proposed all that it will: what waits for more of it is judged."""
@@ -104,8 +114,8 @@ class LedgerWriter:
             if stage in known:
                 return
             _set_sweep(connection, sweep, searched=sorted([*known, stage]))
-            events.append(connection, EventKind.SEARCHED, sweep=sweep, at=now, data={"stage": stage})
-            races.judge(connection, sweep, self._referee, now=now)
+            events.append(connection, AllProposed(stage=stage), sweep=sweep, at=now)
+            races.judge(connection, sweep, self._decider, now=now)
 
     def reopen(self, sweep: str) -> None:
         """Start again after an end of any kind: open attempts are lost with their driver, and what has no score waits."""
@@ -120,9 +130,8 @@ class LedgerWriter:
             fresh = {"state": EntryState.WAITING, "not_before": 0.0, "alone": False, "why": "", "updated_at": now}
             waiting = connection.execute(again.values(**fresh)).rowcount
             if lost or waiting:
-                data = {"lost_attempts": lost, "waiting": waiting}
-                events.append(connection, EventKind.REOPENED, sweep=sweep, at=now, data=data)
-            races.judge(connection, sweep, self._referee, now=now)
+                events.append(connection, Reopened(lost_attempts=lost, waiting=waiting), sweep=sweep, at=now)
+            races.judge(connection, sweep, self._decider, now=now)
 
     def begin(self, sweep: str, trial_id: str, images: int, *, lane: str, host: str, pid: int) -> AttemptRow | None:
         """Open the trial's next attempt for this sweep's entries that want it at `images`; one still open is given up.
@@ -138,13 +147,13 @@ class LedgerWriter:
                     raise TrialBusy(f"trial {trial_id} is being trained by the sweep {last.sweep!r}")
                 self._replace(connection, last, now=now)
             entries.settle(connection, sweep, now=now, trial_id=trial_id)
-            races.judge(connection, sweep, self._referee, now=now)
+            races.judge(connection, sweep, self._decider, now=now)
             if not entries.has_unsettled(connection, sweep, trial_id, images):
                 return None
             opened = attempts.open_next(connection, last, sweep=sweep, trial_id=trial_id, images=images, place=place, now=now)
             entries.run(connection, opened, now=now)
-            data = {**place._asdict(), "target_images": images, "images": opened.images}
-            events.append(connection, EventKind.BEGUN, sweep=sweep, at=now, trial_id=trial_id, attempt=opened.number, data=data)
+            begun = Begun(**place._asdict(), target_images=images, images=opened.images)
+            events.append(connection, begun, sweep=sweep, at=now, trial_id=trial_id, attempt=opened.number)
             return opened
 
     def report(self, trial_id: str, attempt: int, sequence: int, report: Report) -> Decision:
@@ -158,7 +167,7 @@ class LedgerWriter:
             row = self._own_attempt(connection, trial_id, attempt)
             if row.outcome is not None:
                 raise StaleAttempt(f"attempt {attempt} of trial {trial_id} has ended as {row.outcome}")
-            return reports.apply(connection, row, report, sequence=sequence, decider=self._referee, now=self._clock())
+            return reports.apply(connection, row, report, sequence=sequence, decider=self._decider, now=self._clock())
 
     def fail(self, trial_id: str, attempt: int, *, cause: Cause, detail: str) -> str:
         """End an attempt that did not end itself, by its cause's rule; one that has ended stays as it ended.
@@ -173,10 +182,10 @@ class LedgerWriter:
                 log.info("attempt %s of trial %s had already ended as %s", attempt, trial_id, row.outcome)
                 return ""
             ending = attempts.failed(connection, row, cause, detail=why, since=since)
-            data = {"cause": cause, "detail": why, "leaves": ending.leaves, "then": ending.why}
-            events.append(connection, EventKind.FAILED, sweep=row.sweep, at=now, trial_id=trial_id, attempt=attempt, data=data)
+            record = Failed(cause=cause, detail=why, leaves=ending.leaves, then=ending.why)
+            events.append(connection, record, sweep=row.sweep, at=now, trial_id=trial_id, attempt=attempt)
             attempts.close(connection, row, ending, now=now)
-            races.judge(connection, row.sweep, self._referee, now=now)
+            races.judge(connection, row.sweep, self._decider, now=now)
             alike = attempts.equal_bugs(connection, row.sweep, why, since=since) if cause is Cause.BUG else []
         if len(alike) < EQUAL_BUGS:
             return ""
@@ -187,7 +196,7 @@ class LedgerWriter:
         now = self._clock()
         with self._transaction(sweep) as connection:
             _set_sweep(connection, sweep, state=state, updated_at=now)
-            events.append(connection, EventKind.FINISHED, sweep=sweep, at=now, data={"state": state, "reason": reason})
+            events.append(connection, Finished(state=state, reason=reason), sweep=sweep, at=now)
 
     @contextmanager
     def _transaction(self, sweep: str) -> Iterator[Connection]:
@@ -207,25 +216,23 @@ class LedgerWriter:
         different = [entry for key, entry in after.items() if before.get(key) != entry]
         hidden = [key for key in before if key not in after]
         if different or hidden:
-            data = {"count": fresh, "planned": different, "hidden": hidden}
-            events.append(connection, EventKind.ENTRIES_ADDED, sweep=sweep, at=now, data=data)
+            record = EntriesAdded(count=fresh, planned=tuple(different), hidden=tuple(hidden))
+            events.append(connection, record, sweep=sweep, at=now)
         entries.settle(connection, sweep, now=now)
-        races.judge(connection, sweep, self._referee, now=now)
+        races.judge(connection, sweep, self._decider, now=now)
 
     def _replace(self, connection: Connection, attempt: AttemptRow, *, now: float) -> None:
-        """Give up an attempt that is still open, in its own sweep's diary."""
+        """Give up an attempt that is still open, in its own sweep's event log."""
         ending = attempts.REPLACED
-        data = {"cause": ending.cause, "detail": ending.detail, "leaves": ending.leaves, "then": ending.why}
-        trial_id, number = attempt.trial_id, attempt.number
+        record = Failed(cause=Cause.WORKER_LOST, detail=ending.detail, leaves=ending.leaves, then=ending.why)
         lock(connection, attempt.sweep)
-        events.append(connection, EventKind.FAILED, sweep=attempt.sweep, at=now, trial_id=trial_id, attempt=number, data=data)
+        events.append(connection, record, sweep=attempt.sweep, at=now, trial_id=attempt.trial_id, attempt=attempt.number)
         attempts.close(connection, attempt, ending, now=now)
 
     def _forget(self, connection: Connection, sweep: str, spec: Mapping[str, Any]) -> None:
         """Void every verdict: another scheduler judges from here on, or the same one at other gates."""
         races.forget(connection, sweep)
-        data = {"scheduler": spec.get("scheduler")}
-        events.append(connection, EventKind.RESCHEDULED, sweep=sweep, at=self._clock(), data=data)
+        events.append(connection, Rescheduled(scheduler=spec.get("scheduler")), sweep=sweep, at=self._clock())
 
     def _own_attempt(self, connection: Connection, trial_id: str, number: int) -> AttemptRow:
         row = attempts.read(connection, trial_id, number)

@@ -1,4 +1,4 @@
-"""One page of the ledger's diary as it is written into MLflow's runs."""
+"""One page of the ledger's event log as it is written into MLflow's runs."""
 
 import logging
 import tempfile
@@ -8,13 +8,15 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, EventKind, EventRow, SweepState
+from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, SweepState
 from jit_sweep.redact import redact
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.tracking import summary, translation
 from jit_sweep.tracking.runs import CURSOR, DESCRIBED, MARK, SweepRuns, TrialRun
 from jit_sweep.tracking.translation import Variant, milliseconds, variant
+from trainables.report import Progress, Rung, Scored
 from trainables.storage.folder import open_file
 
 _log = logging.getLogger(__name__)
@@ -47,24 +49,29 @@ class Delivery:
 
     def write_trials(self, events: Sequence[EventRow]) -> None:
         """What each trial measured."""
-        told: dict[str, list[EventRow]] = {}
+        by_trial: dict[str, list[EventRow]] = {}
         for event in events:
             if event.trial_id is not None:
-                told.setdefault(event.trial_id, []).append(event)
+                by_trial.setdefault(event.trial_id, []).append(event)
         for of_run, entries in self._entries.items():
-            if of_run.trial_id in told:
-                self._write_trial(entries, told[of_run.trial_id])
+            if of_run.trial_id in by_trial:
+                self._write_trial(entries, by_trial[of_run.trial_id])
 
     def _write_trial(self, entries: Sequence[EntryRow], events: Sequence[EventRow]) -> None:
         entry = entries[0]
         run = self._run(entry, at=events[0].at)
-        own = [event for event in events if event.data.get("evaluation", entry.evaluation_id) == entry.evaluation_id]
+        own = [event for event in events if _is_about(event, entry)]
         fresh = _fresh(run, own)
+        tags: dict[str, str] = {}
+        scored: list[int] = []
         for event in fresh:
-            if event.kind is EventKind.SCORED:
-                self._upload_grid(run, event.data["grid"], images=event.data["images"])
-        tags = {f"{MARK}{event.kind}": str(event.data["images"]) for event in fresh if event.kind is not EventKind.SCORED}
-        if scored := [event.data["images"] for event in fresh if event.kind is EventKind.SCORED]:
+            match event.content:
+                case Scored(images=images, grid=grid):
+                    self._upload_grid(run, grid, images=images)
+                    scored.append(images)
+                case Progress(images=images) | Rung(images=images):
+                    tags[f"{MARK}{event.kind}"] = str(images)
+        if scored:
             tags |= run.with_scored(scored)
         for event in own:
             if event.kind not in _MEASURED or event in fresh:
@@ -99,8 +106,9 @@ class Delivery:
     def write_sweep(self, events: Sequence[EventRow]) -> None:
         """The sweep's state, its results once it has ended, and last the cursor."""
         last, parent = events[-1], self._runs.parent
-        state = SweepState(last.data["state"]) if last.kind is EventKind.FINISHED else SweepState.RUNNING
-        if last.kind is EventKind.FINISHED:
+        state = SweepState.RUNNING
+        if isinstance(last.content, Finished):
+            state = last.content.state
             self._write_results(at=last.at)
         self._set_status(parent, translation.sweep_status(state), at=last.at)
         self._log(parent, [], {"state": str(state), CURSOR: str(last.id)})
@@ -152,18 +160,26 @@ class Delivery:
             self._client.log_artifact(run.run_id, str(file), "samples")
 
 
+def _is_about(event: EventRow, entry: EntryRow) -> bool:
+    """Whether an event of an entry's trial belongs into the entry's run: a score does not where another evaluation made it."""
+    return not isinstance(event.content, Scored) or event.content.evaluation == entry.evaluation_id
+
+
 def _fresh(run: TrialRun, events: Sequence[EventRow]) -> list[EventRow]:
     """The measurements beyond what the run has of their kind, in order: an attempt that starts again repeats some."""
     marks = {kind: run.mark(kind) for kind in _MEASURED - {EventKind.SCORED}}
     scored = set(run.scored)
     fresh = []
-    for event in (event for event in events if event.kind in _MEASURED):
-        images = event.data["images"]
-        if event.kind is EventKind.SCORED:
-            new = images not in scored
-            scored.add(images)
-        else:
-            new = images > marks[event.kind]
-            marks[event.kind] = max(images, marks[event.kind])
-        fresh += [event] if new else []
+    for event in events:
+        match event.content:
+            case Scored(images=images):
+                is_new = images not in scored
+                scored.add(images)
+            case Progress(images=images) | Rung(images=images):
+                is_new = images > marks[event.kind]
+                marks[event.kind] = max(images, marks[event.kind])
+            case _:
+                continue
+        if is_new:
+            fresh.append(event)
     return fresh

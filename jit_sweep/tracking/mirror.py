@@ -1,4 +1,4 @@
-"""Writes the ledger's diary into MLflow, in order and exactly once in effect, off the training path.
+"""Writes the ledger's event log into MLflow, in order and exactly once in effect, off the training path.
 
 A delivery that was cut short is made again from the cursor: an event's points always have the same step and time, so that
 MLflow recognises those it has. What a repeated attempt measures again is left out.
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from mlflow import MlflowClient
 
+from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow, EventRow
+from jit_sweep.ledger.records import EntryRow
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import runs as mlflow_runs

@@ -5,14 +5,16 @@ from typing import Any, NamedTuple
 
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
-from jit_sweep.ledger.records import EntryRow, EntryState, EventKind, EventRow, ScoreRow, SweepState
+from jit_sweep.ledger.event_records import EventRow
+from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow, SweepState
 from jit_sweep.redact import redact
 from search_spaces.axes import arm_label
 from trainables.networks.cost import forward_flops, parameter_count
+from trainables.report import Committed, Phase, Progress, Rung, Scored
 
 FLOPS_PER_GFLOP = 1e9
-_PROGRESS = ("loss", "images_per_second", "flops", "mfu", "grad_norm")
-_PHASE = ("start", "parent", "device", "host", "cpus", "cuda", "workers", "micro_batch", "activation_checkpointing")
+_PROGRESS = {"loss", "images_per_second", "flops", "mfu", "grad_norm"}
+_PHASE = {"start", "parent", "device", "host", "cpus", "cuda", "workers", "micro_batch", "activation_checkpointing"}
 SYSTEM_PREFIX = "system"
 """MLflow's pages show what stands below it apart, as system metrics."""
 RUNG_PREFIX = "rung"
@@ -78,17 +80,17 @@ def points(event: EventRow) -> list[Metric]:
 
     The same event always gives the same points, so that MLflow recognises those it has.
     """
-    match event.kind:
-        case EventKind.PROGRESS:
-            values = {name: event.data[name] for name in _PROGRESS if event.data.get(name) is not None}
-            values |= _below(SYSTEM_PREFIX, event.data.get("system", {}))
-        case EventKind.RUNG:
-            values = _below(RUNG_PREFIX, event.data["values"])
-        case EventKind.SCORED:
-            values = dict(event.data["values"])
+    match report := event.content:
+        case Progress():
+            values = report.model_dump(include=_PROGRESS, exclude_none=True, exclude_unset=True)
+            values |= _below(SYSTEM_PREFIX, report.system)
+        case Rung():
+            values = _below(RUNG_PREFIX, report.by_name)
+        case Scored():
+            values = report.by_name
         case _:
             return []
-    return metrics(values, step=event.data["images"], at=event.at)
+    return metrics(values, step=report.images, at=event.at)
 
 
 def _below(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
@@ -97,14 +99,13 @@ def _below(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
 
 def event_tags(event: EventRow) -> dict[str, str]:
     """What an event says of a trial besides numbers; the last one of its kind stands."""
-    data = event.data
-    match event.kind:
-        case EventKind.PHASE:
-            return {name: str(data[name]) for name in _PHASE if data.get(name) is not None}
-        case EventKind.COMMITTED:
-            return {"checkpoint": redact(data["uri"]), "checkpoint_images": str(data["images"])}
-        case EventKind.SCORED:
-            return score_tags(collapsed=data.get("collapsed", False))
+    match report := event.content:
+        case Phase():
+            return {name: str(value) for name, value in report.model_dump(include=_PHASE, exclude_none=True).items()}
+        case Committed():
+            return {"checkpoint": redact(report.uri), "checkpoint_images": str(report.images)}
+        case Scored():
+            return score_tags(collapsed=report.collapsed)
         case _:
             return {}
 
@@ -116,7 +117,7 @@ def score_tags(*, collapsed: bool) -> dict[str, str]:
 
 def score_points(score: ScoreRow) -> list[Metric]:
     """A score as points, for one that another sweep made."""
-    return metrics(score.values, step=score.images, at=score.created_at)
+    return metrics(score.by_name, step=score.images, at=score.created_at)
 
 
 def metrics(values: Mapping[str, float], *, step: int, at: float) -> list[Metric]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EventKind
 from tests.bench.table import say
 from tests.support.cli import environment, jit_sweep
 from tests.support.sweep_files import write_sweep

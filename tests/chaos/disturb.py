@@ -10,8 +10,9 @@ from pathlib import Path
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind, EventRow
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EventKind, EventRow, ScoreRow, SweepState, VerdictRow
+from jit_sweep.ledger.records import ScoreRow, SweepState, VerdictRow
 from tests.chaos.disturbed_sweep import NAME, write_disturbed
 from tests.chaos.kills import Kill
 from tests.chaos.victims import LANE_KINDS, of_kind, strike

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jit_sweep.ledger.records import EventKind, EventRow
+from jit_sweep.ledger.event_records import EventKind, EventRow
 from tests.chaos.disturb import MEASURED, Disturbed, Struck
 from tests.chaos.victims import LANE_KINDS
 

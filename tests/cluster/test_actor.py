@@ -19,15 +19,15 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP
 from tests.support.ledger import BOB, IMAGES, Desk, HandClock, ended, planned, scored
 from tests.support.postgres import postgres
-from trainables.assignment import Assignment
 from trainables.data import DataError
 from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.lane.messages import Answer, AttemptKey, FencedOff, Letter, Offer, TaskOutcome, WorkerAddress, WorkItem
 from trainables.lane.worker import BEAT_WAIT_S, LONGEST_SILENCE_S, MISTAKES, cause_of
 from trainables.networks.memory import Infeasible
-from trainables.report import Decision, Phase, Progress, Rung
+from trainables.report import Decision, Phase, Progress, Report, Rung
 
 LANE = "lane-0"
-PLACE = {"rank": 0, "host": "node", "pid": 11, "node": "n0"}
+WORKER = WorkerAddress(rank=0, host="node", pid=11, node="n0")
 SOURCE = TrialSettings(
     data="emoji32",
     holdout=None,
@@ -43,6 +43,11 @@ PHASE = Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=48, a
 
 def entry(seed: int = 0) -> Entry:
     return planned(arm={"prediction": "x"}, seed=seed)
+
+
+def key_of(seed: int) -> AttemptKey:
+    """The first attempt at an entry's trial."""
+    return AttemptKey(entry(seed).trial_id, 1)
 
 
 class Office:
@@ -67,14 +72,23 @@ class Office:
             silent_s=self.silent_s,
         )
 
-    async def offer(self, seed: int = 0, lane: str = LANE) -> dict[str, Any]:
-        return await self.actor.offer(lane, trial=entry(seed).trial_id, images=IMAGES, host="node", pid=7)
+    async def offer(self, seed: int = 0, lane: str = LANE) -> AttemptKey | TaskOutcome:
+        return await self.actor.offer(lane, offer=Offer(entry(seed).trial_id, IMAGES, host="node", pid=7))
 
-    async def tell(self, sequence: int, report: Any, *, seed: int = 0, attempt: int = 1) -> dict[str, str]:
-        answer = self.actor.report(
-            LANE, trial=entry(seed).trial_id, attempt=attempt, sequence=sequence, report=report.model_dump_json()
-        )
-        return await answer
+    async def open(self, seed: int = 0, lane: str = LANE) -> AttemptKey:
+        """Offer a trial that nothing keeps from being begun."""
+        key = await self.offer(seed, lane)
+        assert isinstance(key, AttemptKey)
+        return key
+
+    async def tell(self, sequence: int, report: Report) -> Answer:
+        return await self.actor.report(LANE, letter=Letter(key=key_of(0), sequence=sequence, report=report))
+
+    async def outcome(self, key: AttemptKey, lane: str = LANE) -> TaskOutcome:
+        """Of work that is over within one long poll."""
+        outcome = await self.actor.outcome(lane, key=key)
+        assert isinstance(outcome, TaskOutcome)
+        return outcome
 
     def attempts(self) -> list[AttemptRow]:
         return self.desk.reader.attempts(self.desk.name)
@@ -103,15 +117,15 @@ def run(story: Callable[[Office], Coroutine[Any, Any, None]], office: Callable[.
 
 def test_a_trial_goes_through_the_letter_box_from_offer_to_outcome(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        key = (await office.offer())["key"]
-        work = await office.actor.take(LANE, place=PLACE, after="")
-        assert work is not None
-        assert (work["key"], work["attempt"]) == (key, 1)
-        assert Assignment.model_validate_json(work["assignment"]).trial == entry().trial
-        assert Decision.model_validate_json((await office.tell(1, PHASE))["decision"]).verdict == "go_on"
+        key = await office.open()
+        work = await office.actor.take(LANE, address=WORKER, after=None)
+        assert isinstance(work, WorkItem)
+        assert work.key == key == key_of(0)
+        assert work.assignment.trial == entry().trial
+        assert await office.tell(1, PHASE) == Decision()
         await office.tell(2, scored(entry(), {"heldout_v_error": 0.5}))
         await office.tell(3, ended(entry()))
-        assert await office.actor.outcome(LANE, key=key) == {"outcome": "done", "images": IMAGES}
+        assert await office.outcome(key) == TaskOutcome("done", images=IMAGES)
         assert office.desk.row(entry()).state is EntryState.DONE
 
     run(story, office)
@@ -127,18 +141,18 @@ def test_an_offer_made_twice_opens_one_attempt(office: Callable[..., Office]) ->
 
 def test_killed_in_the_middle_it_goes_on_with_the_same_attempt(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        key = (await office.offer())["key"]
+        key = await office.open()
         await office.tell(1, PHASE)
         office.actor = office.hired()
-        assert await office.offer() == {"key": key}
-        again = await office.actor.take(LANE, place=PLACE, after="")
-        assert again is not None
-        assert again["key"] == key
+        assert await office.offer() == key
+        again = await office.actor.take(LANE, address=WORKER, after=None)
+        assert isinstance(again, WorkItem)
+        assert again.key == key
         await office.tell(1, PHASE)  # its answer was lost
         await office.tell(2, Progress(images=48, step=1, loss=1.0, images_per_second=1.0))
         await office.tell(3, scored(entry(), {"heldout_v_error": 0.5}))
         await office.tell(4, ended(entry()))
-        assert (await office.actor.outcome(LANE, key=key))["outcome"] == "done"  # type: ignore[index]
+        assert (await office.outcome(key)).outcome == "done"
         kinds = [str(event.kind) for event in office.desk.events()]
         assert kinds.count("phase") == 1
         assert [row.number for row in office.attempts()] == [1]
@@ -149,11 +163,12 @@ def test_killed_in_the_middle_it_goes_on_with_the_same_attempt(office: Callable[
 def test_what_an_attempt_says_after_it_was_replaced_is_fenced_off(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
         await office.offer()
-        await office.actor.lost(LANE, detail="gone", cause="worker_lost")
-        assert (await office.offer(lane="lane-1"))["key"].endswith(":2")
+        await office.actor.lost(LANE, detail="gone", cause=Cause.WORKER_LOST)
+        assert (await office.open(lane="lane-1")).attempt == 2
         before = office.desk.events()
         answer = await office.tell(1, Rung(images=480, values={"heldout_v_error": 0.1}))
-        assert "has ended as failed" in answer["fenced"]
+        assert isinstance(answer, FencedOff)
+        assert "has ended as failed" in answer.reason
         assert office.desk.events() == before
 
     run(story, office)
@@ -161,24 +176,25 @@ def test_what_an_attempt_says_after_it_was_replaced_is_fenced_off(office: Callab
 
 def test_a_run_that_was_taken_over_fences_its_lanes_off_and_stops(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        key = (await office.offer())["key"]
+        key = await office.open()
         office.desk.lease.release()
         Desk(office.desk.engine, owner=BOB, clock=office.desk.clock)
-        assert "was taken over" in (await office.tell(1, PHASE))["fenced"]
-        assert await office.actor.outcome(LANE, key=key) == {"outcome": "fenced", "images": 0}
-        assert await office.actor.beat(LANE, place=PLACE) is True
-        assert "bob" in (await office.actor.standing())[1]
+        answer = await office.tell(1, PHASE)
+        assert isinstance(answer, FencedOff)
+        assert "was taken over" in answer.reason
+        assert await office.outcome(key) == TaskOutcome("fenced")
+        assert await office.actor.beat(LANE, address=WORKER) is True
+        assert "bob" in (await office.actor.stop_state()).failure
 
     run(story, office)
 
 
 def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        key = (await office.offer())["key"]
-        await office.actor.take(LANE, place=PLACE, after="")
-        outcome = await office.actor.outcome(LANE, key=key)  # waits for the watch
-        assert outcome is not None
-        assert (outcome["cause"], outcome["lane_over"], outcome["pids"]) == ("worker_lost", True, [("node", 11)])
+        key = await office.open()
+        await office.actor.take(LANE, address=WORKER, after=None)
+        outcome = await office.outcome(key)  # waits for the watch
+        assert outcome == TaskOutcome("failed", cause="worker_lost", lane_over=True, workers=(WORKER,))
         assert "no sign of life" in str(office.attempts()[0].detail)
         assert office.desk.row(entry()).state is EntryState.WAITING
 
@@ -187,27 +203,25 @@ def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office:
 
 def test_a_worker_that_dies_while_the_actor_is_killed_is_missed_by_the_next(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        key = (await office.offer())["key"]
+        key = await office.open()
         office.actor = office.hired()
-        outcome = await office.actor.outcome(LANE, key=key)
-        assert outcome is not None
-        assert outcome["cause"] == "worker_lost"
+        assert (await office.outcome(key)).cause == "worker_lost"
 
     run(story, office, silent_s=0.5)
 
 
 def test_lanes_may_come_while_a_silent_one_is_given_up(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        keys = [(await office.offer(seed, lane=f"lane-{seed}"))["key"] for seed in (0, 1)]
+        keys = [await office.open(seed, lane=f"lane-{seed}") for seed in (0, 1)]
         for seed in (0, 1):
-            await office.actor.take(f"lane-{seed}", place=PLACE, after="")
-        waiting = [asyncio.ensure_future(office.actor.outcome(f"lane-{seed}", key=keys[seed])) for seed in (0, 1)]
+            await office.actor.take(f"lane-{seed}", address=WORKER, after=None)
+        waiting = [asyncio.ensure_future(office.outcome(keys[seed], lane=f"lane-{seed}")) for seed in (0, 1)]
         number = 2
         while not all(each.done() for each in waiting):
-            await office.actor.beat(f"lane-{number}", place=PLACE)
+            await office.actor.beat(f"lane-{number}", address=WORKER)
             number += 1
             await asyncio.sleep(0)
-        assert [each.result()["cause"] for each in waiting] == ["worker_lost"] * 2  # type: ignore[index]
+        assert [each.result().cause for each in waiting] == ["worker_lost"] * 2
         assert not office.actor._ticking.done()
 
     run(story, office, silent_s=0.5)
@@ -244,11 +258,10 @@ def test_a_lane_that_hears_nothing_ends_before_another_run_may_begin() -> None:
 
 def test_a_stalled_worker_leaves_its_stacks_and_its_trial_waits(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        key = (await office.offer())["key"]
-        await office.actor.stalled(LANE, trial=entry().trial_id, attempt=1, detail="no step for 9 s\nthread main: ...")
-        outcome = await office.actor.outcome(LANE, key=key)
-        assert outcome is not None
-        assert (outcome["cause"], outcome["lane_over"]) == ("stalled", True)
+        key = await office.open()
+        await office.actor.stalled(LANE, key=key, detail="no step for 9 s\nthread main: ...")
+        outcome = await office.outcome(key)
+        assert (outcome.cause, outcome.lane_over) == ("stalled", True)
         assert "thread main" in str(office.attempts()[0].detail)
         assert office.desk.row(entry()).state is EntryState.WAITING
 
@@ -258,10 +271,10 @@ def test_a_stalled_worker_leaves_its_stacks_and_its_trial_waits(office: Callable
 def test_a_stop_asked_for_in_the_ledger_is_heard(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
         ask_to_stop(office.desk.engine, office.desk.name, by="carol")
-        while not (await office.actor.standing())[0]:
+        while not (await office.actor.stop_state()).stopping:
             await asyncio.sleep(0)
-        assert (await office.offer())["outcome"]["outcome"] == "stopping"
-        assert (await office.actor.standing())[1] == ""
+        assert await office.offer() == TaskOutcome("stopping")
+        assert (await office.actor.stop_state()).failure == ""
 
     run(story, office)
 
@@ -272,9 +285,9 @@ def test_three_equal_bugs_stop_the_sweep(office: Callable[..., Office]) -> None:
         for seed in range(3):
             await office.offer(seed)
             bug = f'Traceback:\n  File "train.py", line 7, in f\nKeyError: {seed}'
-            await office.actor.failed(LANE, trial=entry(seed).trial_id, attempt=1, cause="bug", detail=bug)
-            assert (await office.actor.standing())[0] is (seed == 2)
-        assert "3 trials ended in the same error" in (await office.actor.standing())[1]
+            await office.actor.failed(LANE, key=key_of(seed), cause="bug", detail=bug)
+            assert (await office.actor.stop_state()).stopping is (seed == 2)
+        assert "3 trials ended in the same error" in (await office.actor.stop_state()).failure
         assert {office.desk.row(entry(seed)).cause for seed in range(3)} == {Cause.BUG}
 
     run(story, office)
@@ -302,7 +315,7 @@ def test_a_report_waits_for_a_database_that_is_away() -> None:
                 killed = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                 assert blocker.exec_driver_sql(killed).all()
                 assert not telling.done()
-            assert (await telling)["fenced"] == ""
+            assert await telling == Decision()
             assert [str(event.kind) for event in office.desk.events()][-1] == "phase"
 
         asyncio.run(story())

@@ -13,8 +13,9 @@ import torch
 from pydantic import TypeAdapter
 
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryState, EventKind
+from jit_sweep.ledger.records import EntryState
 from jit_sweep.spec.schedulers import SchedulerSpec
 from tests.support.cli import Running, environment, jit_sweep, rows_of
 from tests.support.ray_head import Head
@@ -46,6 +47,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "said.txt").write_text(done.stdout)
     assert done.returncode == 1, done.stdout + done.stderr
     return folder
+
+
+def run_on(head: Head, file: str, *, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A run on the session's head: where a claim is not about the cluster, starting one more only takes time."""
+    return jit_sweep("run", file, "--address", head.address, cwd=cwd, **head.client_env)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -113,12 +119,12 @@ def test_a_trial_in_a_warm_lane_equals_the_same_trial_in_this_process_bit_for_bi
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_a_lane_of_several_workers_trains_what_a_lane_of_one_does_but_for_rounding(
-    finished: Path, tmp_path: Path, workers: int
+    finished: Path, tmp_path: Path, head: Head, workers: int
 ) -> None:
     grid = {"axes": {"learning_rate": LEARNING_RATES[:1], "prediction": ["x"]}, "seeds": 1}
     resources = {"workers": workers, "cpus": 0.5, "memory_gib": 1.0, "micro_batch": 1, "activation_checkpointing": True}
     file = write_sweep(tmp_path, stages=[{"grid": grid}], budget={"images_per_trial": 64, "rungs": 2}, resources=resources)
-    done = jit_sweep("run", file, cwd=tmp_path)
+    done = run_on(head, file, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
     trial = reader.entries("tiny")[0].trial
@@ -214,13 +220,13 @@ def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_wei
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
 
 
-def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_waited(tmp_path: Path) -> None:
+def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_waited(tmp_path: Path, head: Head) -> None:
     scheduler = {"kind": "promotion", "first_rung": {"images": 16}, "reduction": 2, "s_train": 0.0}
     grid = {"axes": {"learning_rate": [2e-3, 1e-4, 1e-3, 1e30]}, "contrasts": []}
     budget = {"images_per_trial": 64}
     resources = {"cpus": 1, "concurrent": 1}
     file = write_sweep(tmp_path, stages=[{"grid": grid}], scheduler=scheduler, budget=budget, resources=resources)
-    done = jit_sweep("run", file, cwd=tmp_path)
+    done = run_on(head, file, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr  # one diverges
     assert "stopped early" in done.stdout
     reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
@@ -253,9 +259,9 @@ NO_MEMORY = {"resources": {"workers": 1, "cpus": 1, "memory_gib": 1e-4}}
     ids=["missing parent", "no memory"],
 )
 def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(
-    tmp_path: Path, changes: dict[str, Any], cause: str, begins: str
+    tmp_path: Path, head: Head, changes: dict[str, Any], cause: str, begins: str
 ) -> None:
-    done = jit_sweep("run", write_sweep(tmp_path, **changes), cwd=tmp_path)
+    done = run_on(head, write_sweep(tmp_path, **changes), cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "0 of 1 (1 failed)" in done.stdout

@@ -9,9 +9,10 @@ from sqlalchemy import Engine, event
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind, EventRow
 from jit_sweep.ledger.failures import follow_up
 from jit_sweep.ledger.lease import TTL_S
-from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind, EventRow, RungRow, ScoreRow, SweepState
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, RungRow, ScoreRow, SweepState
 from jit_sweep.ledger.writer import StaleAttempt, TrialBusy
 from jit_sweep.plan.entry import Entry
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, Desk, contents, ended, planned, scored
@@ -548,7 +549,7 @@ def test_a_failed_write_leaves_nothing_behind(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("record", "table"),
-    [(AttemptRow, schema.attempt), (ScoreRow, schema.score), (EventRow, schema.event), (RungRow, schema.rung_value)],
+    [(AttemptRow, schema.attempt), (ScoreRow, schema.score), (RungRow, schema.rung_value)],
 )
 def test_records_name_their_columns_in_the_tables_order(record: Any, table: Any) -> None:
     assert list(record._fields) == list(table.c.keys())

@@ -10,7 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import Engine
 
-from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, EventKind
+from jit_sweep.ledger.event_records import EventKind
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider

@@ -62,7 +62,7 @@ def test_a_setting_that_the_rule_counts_is_compiled_anew(name: str) -> None:
     assert other is not kept
     losses(shallow(changed(name)))
     assert counters["stats"]["unique_graphs"] > graphs
-    kept.network.trial = shallow(changed(name))  # type: ignore[union-attr]
+    kept.network.trial = shallow(changed(name))
     try:
         with pytest.raises(RuntimeError, match="recompile"):
             losses_of_kept(kept)

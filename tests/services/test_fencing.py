@@ -12,10 +12,10 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause
 from jit_sweep.plan.entry import Entry
 from tests.support.ledger import Desk, contents
-from tests.support.trials import small_model
+from tests.support.trials import small_trial
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
+from trainables.config.trial import DataConfig
 from trainables.data import describe
 from trainables.storage.checkpoint import Store
 from trainables.train import train
@@ -55,7 +55,7 @@ print("fenced", fenced, flush=True)
 def entry() -> Entry:
     digest = describe("emoji32", holdout=None).digest
     data = DataConfig(digest=digest, image_size=32, num_classes=9)
-    trial = TrialConfig(data=data, model=small_model(), diffusion=DiffusionConfig(), precision="fp32", batch_size=8)
+    trial = small_trial(data=data, batch_size=8)
     rungs = (IMAGES,)
     evaluation = EvaluationConfig(n=8, sampler="euler", steps=2)
     return Entry(

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, select
 
+from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.lease import Lease, acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import AttemptRow, EntryRow, EventRow, Owner
+from jit_sweep.ledger.records import AttemptRow, EntryRow, Owner
 from jit_sweep.ledger.schema import metadata
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry

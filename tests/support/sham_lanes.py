@@ -27,7 +27,8 @@ from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep
 from trainables.assignment import Assignment
-from trainables.evaluation.metrics.registry import VERDICT_METRICS
+from trainables.evaluation.metrics.registry import verdict_metrics
+from trainables.lane.messages import AttemptKey, GoHome, Letter, WorkerAddress, WorkItem
 from trainables.report import Committed, Ended, Phase, Progress, Report, Rung, Scored
 
 prepare_environment(address=None)  # before Ray is imported
@@ -37,6 +38,7 @@ import ray  # noqa: E402
 from jit_sweep.executor.cluster import local_cluster  # noqa: E402
 from jit_sweep.executor.driver import Driver  # noqa: E402
 from jit_sweep.executor.lane import LaneTrial  # noqa: E402
+from jit_sweep.executor.lane_config import LaneConfig  # noqa: E402
 
 SEED = 20_260_726
 ARMS, SEEDS = 20, 50
@@ -61,31 +63,29 @@ def fate_of(trial_id: str) -> Fate:
 class PlayedLane(LaneTrial):
     """A lane without a Train group: a thread of its owner speaks the worker's part."""
 
-    def work(self, config: dict[str, Any]) -> None:
+    def work(self, config: LaneConfig) -> None:
         """Take trial after trial; returns when sent home."""
         self.hushed, over = threading.Event(), threading.Event()
         threading.Thread(target=self._beat, args=(over,), daemon=True).start()
-        place = {"rank": 0, "pid": os.getpid(), "host": socket.gethostname(), "node": ""}
-        done = ""
+        done: AttemptKey | None = None
         try:
-            while (work := ray.get(self.actor.take.remote(self.lane, place=place, after=done))) is not None:
-                if work:
-                    done = work["key"]
-                    self._act(Assignment.model_validate_json(work["assignment"]), attempt=work["attempt"])
+            while not isinstance(work := ray.get(self.actor.take.remote(self.lane, address=_address(), after=done)), GoHome):
+                if isinstance(work, WorkItem):
+                    done = work.key
+                    self._act(work)
         finally:
             over.set()
 
     def _beat(self, over: threading.Event) -> None:
         while not over.wait(BEAT_S):
             if not self.hushed.is_set():
-                ray.get(self.actor.beat.remote(self.lane, rank=0))
+                ray.get(self.actor.beat.remote(self.lane, address=_address()))
 
-    def _act(self, assignment: Assignment, *, attempt: int) -> None:
-        """One trial by its fate, told to the ledger as a trainer would."""
-        fate = fate_of(assignment.trial.id) if attempt == 1 else "scored"
-        for sequence, report in enumerate(reports_of(assignment, fate), start=1):
-            letter = {"trial": assignment.trial.id, "attempt": attempt, "sequence": sequence}
-            ray.get(self.actor.report.remote(self.lane, report=report.model_dump_json(), **letter))
+    def _act(self, work: WorkItem) -> None:
+        """One trial by its fate, reported to the ledger as a trainer would."""
+        fate = fate_of(work.key.trial) if work.key.attempt == 1 else "scored"
+        for sequence, report in enumerate(reports_of(work.assignment, fate), start=1):
+            ray.get(self.actor.report.remote(self.lane, letter=Letter(key=work.key, sequence=sequence, report=report)))
         if fate == "raises":
             raise RuntimeError("this lane's worker dies")
         if fate == "exits":
@@ -93,6 +93,10 @@ class PlayedLane(LaneTrial):
         if fate == "stalls":
             self.hushed.set()
             threading.Event().wait()  # until its owner kills this process
+
+
+def _address() -> WorkerAddress:
+    return WorkerAddress(rank=0, host=socket.gethostname(), pid=os.getpid(), node="")
 
 
 def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
@@ -107,7 +111,9 @@ def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
     if fate != "scored":
         return said
     scores = [
-        Scored(images=images, evaluation=each.id, n=each.n, values=dict.fromkeys(VERDICT_METRICS, value), grid="memory://grid")
+        Scored(
+            images=images, evaluation=each.id, n=each.n, values=dict.fromkeys(verdict_metrics(), value), grid="memory://grid"
+        )
         for each in assignment.evaluations
     ]
     rung = Rung(images=images, values={assignment.rung_metric: value})

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from trainables.config.fields import Frozen
+from trainables.lane.messages import Letter
+from trainables.report import Decision
 
 _log = logging.getLogger(__name__)
 PATIENCE_S = 30.0
@@ -19,19 +20,9 @@ class Away(Exception):
     """Nobody has taken the letter in time: it may or may not have arrived."""
 
 
-class Letter(Frozen):
-    """One report of an attempt. Delivering it again changes nothing."""
-
-    trial: str
-    attempt: int
-    sequence: int
-    report: str
-    """As JSON."""
-
-
 T = TypeVar("T")
-Deliver = Callable[[Letter, float], str]
-"""Hand a letter over within some seconds; the answer. Away: nobody took it."""
+Deliver = Callable[[Letter, float], Decision]
+"""Hand a letter over within some seconds; its answer. Away: nobody took it."""
 
 
 class Outbox:
@@ -54,7 +45,7 @@ class Outbox:
                 _log.warning("reports go to %s until the sweep's writer is back: %s", self._spool, error)
                 self._keep(letter)
 
-    def ask(self, letter: Letter) -> str:
+    def ask(self, letter: Letter) -> Decision:
         """Deliver all that waits, then this letter; its answer, however long that takes: it is never guessed."""
         self.deliver_all()
         return self._persist(lambda: self._deliver(letter, self._patience_s))

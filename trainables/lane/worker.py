@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,12 +24,22 @@ import ray
 import torch
 from ray.train import get_context
 
-from trainables.assignment import Assignment
 from trainables.data import DataError
+from trainables.lane.messages import (
+    Answer,
+    AttemptKey,
+    FencedOff,
+    GoHome,
+    Letter,
+    NoWorkYet,
+    TrialCause,
+    WorkerAddress,
+    WorkItem,
+)
 from trainables.lane.namespace import NAMESPACE
-from trainables.lane.outbox import Away, Letter, Outbox
+from trainables.lane.outbox import Away, Outbox
 from trainables.networks.memory import Infeasible
-from trainables.report import Decision, Ended, Report, Rung
+from trainables.report import Decision, Ended, Rung
 from trainables.storage.checkpoint import CheckpointError
 from trainables.train import train
 from trainables.training.workers import Workers, global_settings
@@ -38,7 +49,8 @@ BEAT_S = 1.0
 BEAT_WAIT_S = 5.0
 LONGEST_SILENCE_S = 50.0
 """Without an answer for this long the sweep counts as gone; shorter than its lease, so that no other run has begun."""
-MISTAKES = ("data_error", "infeasible")
+MISTAKES: tuple[TrialCause, ...] = ("data_error", "infeasible")
+"""Causes whose message says all: they are told without a traceback."""
 ACTOR_GONE = 75
 """Exit code of a worker whose sweep has ended without telling it."""
 STALLED = 76
@@ -49,15 +61,29 @@ class Fenced(Exception):
     """The attempt was given up and replaced: nothing that it does is wanted any more."""
 
 
+@dataclass(frozen=True)
+class LaneSettings:
+    """What each worker of a lane is started with."""
+
+    actor: str
+    """The name of the sweep's actor."""
+    lane: str
+    """This lane's name."""
+    threads: int
+    """torch's, in each worker."""
+    stall_s: float
+    """A worker that makes no step for this long is ended."""
+
+
 def lane_loop(config: dict[str, Any]) -> None:
-    """The Train loop of a lane. `config`: `actor` (its name), `lane` (this lane's name), `threads` (torch's), `stall_s`."""
-    torch.set_num_threads(config["threads"])
+    """The Train loop of a lane. `config`: the fields of its `LaneSettings`, since Ray Train hands over a dict."""
+    settings = LaneSettings(**config)
+    torch.set_num_threads(settings.threads)
     context = get_context()
     worker = _LaneWorker(
-        ray.get_actor(config["actor"], namespace=NAMESPACE),
-        lane=config["lane"],
+        ray.get_actor(settings.actor, namespace=NAMESPACE),
+        settings,
         workers=Workers(rank=context.get_world_rank(), size=context.get_world_size()),
-        stall_s=config["stall_s"],
     )
     worker.run()
 
@@ -84,35 +110,39 @@ class Pulse:
 
 
 class _LaneWorker:
-    def __init__(self, actor: Any, *, lane: str, workers: Workers, stall_s: float) -> None:
-        self.actor, self.lane, self.workers, self.stall_s = actor, lane, workers, stall_s
+    def __init__(self, actor: Any, settings: LaneSettings, *, workers: Workers) -> None:
+        self.actor, self.workers = actor, workers
+        self.lane, self.stall_s = settings.lane, settings.stall_s
         self.stop = False
         self.over = threading.Event()
         self.pulse = Pulse()
-        self.key: dict[str, Any] = {}
-        self.place = {"rank": workers.rank, "pid": os.getpid(), "host": socket.gethostname(), "node": _node()}
+        self.key: AttemptKey | None = None
+        """The attempt in hand, or the last one."""
+        self.address = WorkerAddress(rank=workers.rank, host=socket.gethostname(), pid=os.getpid(), node=_node())
         spool = Path(tempfile.gettempdir()) / f"jit-sweep-spool-{os.getpid()}.jsonl"
         self.outbox = Outbox(self._deliver, spool)
 
     def run(self) -> None:
         threading.Thread(target=self._watch, daemon=True).start()
-        done = ""
         try:
-            while (work := self._ask("take", place=self.place, after=done)) is not None:
-                if work:
-                    done = work["key"]
-                    self._train(Assignment.model_validate_json(work["assignment"]), attempt=work["attempt"])
+            while not isinstance(work := self._take(), GoHome):
+                if isinstance(work, WorkItem):
+                    self._train(work)
         finally:
             self.over.set()
             self.outbox.drop()
 
-    def _train(self, assignment: Assignment, *, attempt: int) -> None:
+    def _take(self) -> WorkItem | NoWorkYet | GoHome:
+        work: WorkItem | NoWorkYet | GoHome = self._ask("take", address=self.address, after=self.key)
+        return work
+
+    def _train(self, work: WorkItem) -> None:
         """One trial. Whatever it raises is the trial's outcome, not the lane's end."""
         before = global_settings()
-        self.key = {"trial": assignment.trial.id, "attempt": attempt}
+        self.key = work.key
         self.pulse.beat()
         try:
-            self._consume(assignment, attempt=attempt)
+            self._consume(work)
         except Fenced as error:
             _log.warning("%s", error)
             self.outbox.drop()
@@ -123,7 +153,7 @@ class _LaneWorker:
             # A mistake has a message of its own; anything else needs to be looked into.
             detail = str(error) if cause in MISTAKES else "".join(traceback.format_exception(error))
             self.pulse.rest()
-            self._fail(cause, detail)
+            self._fail(work.key, cause, detail=detail)
             if cause == "out_of_memory" or self.workers.size > 1:
                 raise  # memory may be in fragments; and the others wait for this one's gradients
         finally:
@@ -131,52 +161,52 @@ class _LaneWorker:
         if global_settings() != before:
             raise RuntimeError(f"a trial must leave torch's settings as they were, got {global_settings()} from {before}")
 
-    def _fail(self, cause: str, detail: str) -> None:
-        """Tell how the trial ended, after all that it told before."""
+    def _fail(self, key: AttemptKey, cause: TrialCause, *, detail: str) -> None:
+        """Report how the trial ended, after all that it reported before."""
         try:
             if self.workers.lead:
                 self.outbox.deliver_all()
-            self._ask("failed", cause=cause, detail=detail, **self.key)
+            self._ask("failed", key=key, cause=cause, detail=detail)
         except Fenced as error:
             _log.warning("%s", error)
             self.outbox.drop()
 
-    def _consume(self, assignment: Assignment, *, attempt: int) -> None:
+    def _consume(self, work: WorkItem) -> None:
         def interrupted() -> bool:
             self.pulse.beat()
             return self.stop
 
-        reports = train(assignment, attempt=attempt, interrupted=interrupted, workers=self.workers)
+        reports = train(work.assignment, attempt=work.key.attempt, interrupted=interrupted, workers=self.workers)
         decision: Decision | None = None
         with suppress(StopIteration):
             for sequence in count(1):
                 report = reports.send(decision)
                 self.pulse.beat()
-                decision = self._tell(report, sequence) if self.workers.lead else None
+                letter = Letter(key=work.key, sequence=sequence, report=report)
+                decision = self._post(letter) if self.workers.lead else None
 
-    def _tell(self, report: Report, sequence: int) -> Decision | None:
-        """Deliver a report, or keep it for later; the decision where one is waited for."""
-        letter = Letter(sequence=sequence, report=report.model_dump_json(), **self.key)
+    def _post(self, letter: Letter) -> Decision | None:
+        """Deliver a letter, or keep it for later; the decision where one is waited for."""
         self.pulse.rest()  # waiting for the writer is no stall
-        if isinstance(report, Rung | Ended):
-            decision = Decision.model_validate_json(self.outbox.ask(letter))
+        if isinstance(letter.report, Rung | Ended):
+            decision = self.outbox.ask(letter)
         else:
             decision = None
             self.outbox.post(letter)
         self.pulse.beat()
         return decision
 
-    def _deliver(self, letter: Letter, patience_s: float) -> str:
+    def _deliver(self, letter: Letter, patience_s: float) -> Decision:
         """Away: the actor did not answer in time. Fenced: it does not want to hear of this attempt."""
         try:
-            answer = ray.get(self.actor.report.remote(self.lane, **letter.model_dump()), timeout=patience_s)
+            answer: Answer = ray.get(self.actor.report.remote(self.lane, letter=letter), timeout=patience_s)
         except ray.exceptions.ActorDiedError:
             _gone()
         except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError) as error:
             raise Away(str(error).strip().splitlines()[0]) from None
-        if answer["fenced"]:
-            raise Fenced(answer["fenced"])
-        return str(answer["decision"])
+        if isinstance(answer, FencedOff):
+            raise Fenced(answer.reason)
+        return answer
 
     def _watch(self) -> None:
         """Once a second: hear whether to stop, show that this process lives, and see that training does too."""
@@ -186,7 +216,7 @@ class _LaneWorker:
             if self.workers.lead and self.pulse.age_s > self.stall_s:
                 self._stall()
             try:
-                beat = self.actor.beat.remote(self.lane, place=self.place)
+                beat = self.actor.beat.remote(self.lane, address=self.address)
                 self.stop = ray.get(beat, timeout=BEAT_WAIT_S)
                 heard = time.monotonic()
             except ray.exceptions.ActorDiedError:
@@ -200,7 +230,7 @@ class _LaneWorker:
         """End this process, whose main thread hangs, with the stacks of all threads kept."""
         detail = f"no step for {self.pulse.age_s:.0f} s, more than `stall_s`, {self.stall_s:g}\n{stacks()}"
         try:
-            ray.get(self.actor.stalled.remote(self.lane, detail=detail, **self.key), timeout=BEAT_WAIT_S)
+            ray.get(self.actor.stalled.remote(self.lane, key=self.key, detail=detail), timeout=BEAT_WAIT_S)
         except ray.exceptions.RayError as error:
             _log.error("a stall was not heard: %s\n%s", error, detail)
         os._exit(STALLED)
@@ -227,7 +257,7 @@ def stacks() -> str:
     return "\n".join(parts)
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: Exception) -> TrialCause:
     """The name of a failure in the ledger's closed list of causes."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "out_of_memory"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jit_sweep.budget.costs import Cost, CostOutcome, Costs, cost_line, costs, read_costs
+from jit_sweep.budget.spending import Spending, devices_of
 from jit_sweep.cli import costs as command
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow, Cause, CostRow, EntryRow, ScoreRow, SweepState
@@ -39,14 +40,13 @@ def found(
     scores: Sequence[ScoreRow] = (),
     now: float | None = None,
 ) -> Costs:
+    devices = {name: devices_of(asked) for name, asked in resources.items()}
     return costs(
-        "mine",
-        resources=resources,
-        attempts=attempts,
+        Spending("mine", attempts, devices, now=now),
+        unit="GPU" if resources["mine"].gpus else "CPU",
         seconds=seconds,
         entries=entries,
         scores=scores,
-        now=now,
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jit_sweep.cli.progress import subject
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.records import EventKind
+from jit_sweep.ledger.event_records import EventKind
 from tests.support.ledger import OBJECTIVE, Desk, planned, scored
 
 

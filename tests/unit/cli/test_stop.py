@@ -10,9 +10,10 @@ import pytest
 from jit_sweep.cli import stop
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EventKind, Owner
+from jit_sweep.ledger.records import Owner
 from tests.support.ledger import Desk
 
 DEAF = """

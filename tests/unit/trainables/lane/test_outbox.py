@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from trainables.lane.outbox import GLANCE_S, Away, Letter, Outbox
+from trainables.lane.messages import AttemptKey, Letter
+from trainables.lane.outbox import GLANCE_S, Away, Outbox
+from trainables.report import Decision, Ended
 
 PATIENCE_S = 30.0
 
@@ -17,17 +19,18 @@ class Writer:
         self.away = 0
         self.waited: list[float] = []
 
-    def __call__(self, letter: Letter, patience_s: float) -> str:
+    def __call__(self, letter: Letter, patience_s: float) -> Decision:
         self.waited.append(patience_s)
         if self.away:
             self.away -= 1
             raise Away("it is being started")
         self.taken.append(letter.sequence)
-        return f"answer {letter.sequence}"
+        return Decision(reason=f"answer {letter.sequence}")
 
 
 def letter(sequence: int) -> Letter:
-    return Letter(trial="t", attempt=1, sequence=sequence, report='{"text": "line one\\nline two"}')
+    report = Ended(images=8, outcome="stopped", cause="line one\nline two", train_s=1 / 3, evaluation_s=0.0, checkpoint_s=0.0)
+    return Letter(key=AttemptKey("t", 1), sequence=sequence, report=report)
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def outbox(writer: Writer, tmp_path: Path) -> Outbox:
 
 def test_letters_go_straight_to_a_writer_that_is_there(writer: Writer, outbox: Outbox, tmp_path: Path) -> None:
     outbox.post(letter(1))
-    assert outbox.ask(letter(2)) == "answer 2"
+    assert outbox.ask(letter(2)).reason == "answer 2"
     assert writer.taken == [1, 2]
     assert list(tmp_path.iterdir()) == []
 
@@ -71,7 +74,7 @@ def test_an_answer_is_waited_for_however_long_that_takes_and_comes_after_all_tha
     writer.away = 1
     outbox.post(letter(1))
     writer.away = 5
-    assert outbox.ask(letter(2)) == "answer 2"
+    assert outbox.ask(letter(2)).reason == "answer 2"
     assert writer.taken == [1, 2]
 
 
@@ -81,7 +84,7 @@ def test_an_outage_in_the_middle_of_the_spool_repeats_letters_and_loses_none(wri
     outbox.post(letter(2))
     interrupted = iter((False, True))
 
-    def once_more(one: Letter, patience_s: float) -> str:
+    def once_more(one: Letter, patience_s: float) -> Decision:
         if next(interrupted, False):
             raise Away("again")
         return writer(one, patience_s)
@@ -89,7 +92,7 @@ def test_an_outage_in_the_middle_of_the_spool_repeats_letters_and_loses_none(wri
     outbox._deliver = once_more
     outbox.post(letter(3))
     assert writer.taken == [1]
-    assert outbox.ask(letter(4)) == "answer 4"
+    assert outbox.ask(letter(4)).reason == "answer 4"
     assert writer.taken == [1, 1, 2, 3, 4]
 
 

@@ -1,5 +1,7 @@
 """The memory model: what it grows with, what it chooses, and that it follows what autograd really keeps."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -115,7 +117,7 @@ def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
     ],
     ids=["base", "wide", "gelu", "fp32 attention", "deep", "dropout"],
 )
-def test_the_model_follows_what_autograd_keeps(model: dict[str, object], changes: dict[str, object]) -> None:
+def test_the_model_follows_what_autograd_keeps(model: dict[str, Any], changes: dict[str, Any]) -> None:
     trial = small_trial(small_model(patch_size=2, **model), **changes)
     more, fewer = (kept_by_autograd(trial, images=images) for images in (12, 4))
     modelled = peak_bytes(trial, KEPT) - state_bytes(trial)

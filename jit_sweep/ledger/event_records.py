@@ -1,0 +1,209 @@
+"""The ledger's event log, typed: a trainer's report, or one of the ledger's own records of what it changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from jit_sweep.ledger.records import Cause, EntryState, SweepState
+from trainables.report import Report
+
+_REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+
+
+class EventKind(StrEnum):
+    """What the event log holds. `data` of the trainer's kinds (phase to ended) is the report itself."""
+
+    REGISTERED = "registered"
+    ENTRIES_ADDED = "entries_added"
+    CACHE_HIT = "cache_hit"
+    REOPENED = "reopened"
+    RESCHEDULED = "rescheduled"
+    """Another scheduler judges from here on: the verdicts so far are void."""
+    DIVERGED = "diverged"
+    """Entries that a trial's divergence has closed, be it this sweep's or another's."""
+    KNOWN_RUNGS = "known_rungs"
+    """Rung values that another sweep's attempts have measured, and that races here are judged by."""
+    BEGUN = "begun"
+    PHASE = "phase"
+    PROGRESS = "progress"
+    RUNG = "rung"
+    COMMITTED = "committed"
+    SCORED = "scored"
+    ENDED = "ended"
+    FAILED = "failed"
+    JUDGED = "judged"
+    """An arm's verdict at a gate."""
+    SEARCHED = "searched"
+    """A search has proposed all that it will."""
+    STOP_ASKED = "stop_asked"
+    FINISHED = "finished"
+
+
+class LedgerRecord(BaseModel):
+    """Base of what the ledger itself records. An older version's fields that are read no more are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    kind: ClassVar[EventKind]
+
+
+class Registered(LedgerRecord):
+    """A sweep was entered, or taken up again by a run that may search on."""
+
+    kind = EventKind.REGISTERED
+    fingerprint: str
+
+
+class EntriesAdded(LedgerRecord):
+    """What a sweep plans has changed."""
+
+    kind = EventKind.ENTRIES_ADDED
+    count: int
+    """Entries that are new."""
+    planned: tuple[dict[str, Any], ...]
+    """Columns of those that are new, or planned otherwise than before."""
+    hidden: tuple[str, ...]
+    """Keys of those that are planned no more."""
+
+
+class CacheHit(LedgerRecord):
+    """An entry is done by a score that no attempt of its own made."""
+
+    kind = EventKind.CACHE_HIT
+    key: str
+    attempt: int
+    """That made the score."""
+    age_s: float
+    code_version: str
+
+
+class EntriesDiverged(LedgerRecord):
+    """Entries that a trial's divergence has closed."""
+
+    kind = EventKind.DIVERGED
+    keys: tuple[str, ...]
+
+
+class Reopened(LedgerRecord):
+    """A sweep's next run has begun."""
+
+    kind = EventKind.REOPENED
+    lost_attempts: int
+    """Left open by the former run."""
+    waiting: int
+    """Entries that wait again."""
+
+
+class Rescheduled(LedgerRecord):
+    """Another scheduler judges from here on: the verdicts so far are void."""
+
+    kind = EventKind.RESCHEDULED
+    scheduler: dict[str, Any] | None
+    """As in the sweep file."""
+
+
+class KnownRungs(LedgerRecord):
+    """Rung values that another sweep's attempts have measured, and that races here are judged by."""
+
+    kind = EventKind.KNOWN_RUNGS
+    metric: str
+    values: tuple[tuple[str, int, float], ...]
+    """Trial, image count and value."""
+
+
+class Begun(LedgerRecord):
+    """An attempt was opened."""
+
+    kind = EventKind.BEGUN
+    lane: str
+    host: str
+    pid: int
+    target_images: int
+    images: int
+    """That it goes on from."""
+
+
+class Failed(LedgerRecord):
+    """An attempt was ended that did not end itself."""
+
+    kind = EventKind.FAILED
+    cause: Cause
+    detail: str
+    leaves: EntryState
+    """The state of its entries then."""
+    then: str
+    """Why they stand so; empty where that goes without saying."""
+
+
+class Judged(LedgerRecord):
+    """An arm's verdict at a gate."""
+
+    kind = EventKind.JUDGED
+    race: str
+    racer: str
+    gate: int
+    go_on: bool
+    reason: str
+
+
+class AllProposed(LedgerRecord):
+    """A stage's search has proposed all that it will."""
+
+    kind = EventKind.SEARCHED
+    stage: int
+
+
+class StopAsked(LedgerRecord):
+    """Somebody who does not run the sweep asked its run to stop."""
+
+    kind = EventKind.STOP_ASKED
+    by: str
+
+
+class Finished(LedgerRecord):
+    """A sweep's run has ended."""
+
+    kind = EventKind.FINISHED
+    state: SweepState
+    reason: str = ""
+    """Why it did not go to its end; empty where it did, or was interrupted."""
+
+
+Content = Report | LedgerRecord
+_RECORDS: Mapping[EventKind, type[LedgerRecord]] = {record.kind: record for record in LedgerRecord.__subclasses__()}
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """One event, as the ledger keeps it."""
+
+    id: int
+    """Rises with time within a sweep: pass the last one seen to `events_since`."""
+    sweep: str
+    at: float
+    """Seconds since the epoch."""
+    kind: EventKind
+    trial_id: str | None
+    attempt: int | None
+    sequence: int | None
+    """Of a report within its attempt."""
+    data: Mapping[str, Any]
+    """The content as JSON."""
+
+    @cached_property
+    def content(self) -> Content:
+        """What it says: the trainer's report as it was sent, or the ledger's own record."""
+        return content_of(self.kind, self.data)
+
+
+def kind_of(content: Content) -> EventKind:
+    return EventKind(content.kind)
+
+
+def content_of(kind: EventKind, data: Mapping[str, Any]) -> Content:
+    """Reads an event's `data`. ValidationError: it is not of its kind."""
+    record = _RECORDS.get(kind)
+    return _REPORT.validate_python(data) if record is None else record.model_validate(data)
