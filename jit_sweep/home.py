@@ -61,6 +61,12 @@ class Home:
             artifacts=None if tracking.startswith("http") else f"{storage.rstrip('/')}/mlflow",
         )
 
+    def existing_ledger(self, given: str | None) -> str:
+        """The ledger to read: the one that was given, else this home's. UserError: the home has none."""
+        if given is None and not (self.path / "ledger.db").exists():
+            raise UserError(f"there is no ledger in {self.path}; run a sweep first, or give its home with --home")
+        return given or self.ledger
+
     def make(self) -> None:
         """Create the folder. UserError: it cannot be written."""
         try:

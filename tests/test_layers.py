@@ -18,10 +18,11 @@ PACKAGES = ("trainables", "search_spaces", "jit_sweep")
 
 FLOORS = (
     ("trainables.config", "trainables.draws"),
-    ("trainables.diffusion", "trainables.storage", "trainables.report"),
+    ("trainables.diffusion", "trainables.storage"),
     ("trainables.data", "trainables.networks"),
     ("trainables.evaluation", "trainables.official"),
-    ("trainables.assignment", "trainables.training"),
+    ("trainables.assignment", "trainables.report"),
+    ("trainables.training",),
     ("trainables.train",),
     ("trainables.lane", "trainables.__main__"),
     ("search_spaces",),
@@ -182,11 +183,13 @@ def test_the_program_never_imports_its_tests() -> None:
 
 def loaded_by(code: str, *, cwd: Path, among: tuple[str, ...] = HEAVY) -> set[str]:
     """The heavy libraries, or others, that a fresh interpreter has loaded after running some code."""
-    report = f"import sys; sys.stderr.write('LOADED ' + ' '.join(m for m in {among} if m in sys.modules))"
+    report = f"lambda: sys.stderr.write('LOADED ' + ' '.join(m for m in {among} if m in sys.modules))"
+    at_exit = f"import atexit, sys; atexit.register({report})"  # a command ends its interpreter by itself
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{report}"], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", f"{at_exit}\n{code}"], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert "LOADED" in done.stderr
     return set(done.stderr.rpartition("LOADED")[2].split())
 
 
@@ -210,7 +213,10 @@ def requirements() -> list[str]:
     return [re.split(r"[<>=~\[ ]", requirement)[0].replace("-", "_") for requirement in declared]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["validate", "quickstart"], ["plan", "quickstart"]], ids=" ".join)
+LIGHT = (["--help"], ["--version"], ["axes"], ["metrics"], ["schema"], ["validate", "quickstart"], ["plan", "quickstart"])
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
 def test_a_command_that_starts_nothing_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = f"import sys; sys.argv = ['jit-sweep', *{arguments!r}]\nfrom jit_sweep.cli import main\nassert main() == 0"
     assert loaded_by(code, cwd=tmp_path) == set()

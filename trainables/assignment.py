@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import (
@@ -11,8 +11,8 @@ from trainables.config.fields import (
     PositiveFloat,
     PositiveInt,
 )
-from trainables.config.trial import RAW, TrialConfig
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
+from trainables.config.trial import TrialConfig
+from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, Samples, metric_of
 
 
 class Assignment(Frozen):
@@ -26,7 +26,7 @@ class Assignment(Frozen):
     """Image counts at which the held-out error is measured and the consumer asked whether to go on."""
     resume_from: NonNegativeInt = 0
     """Images that a checkpoint must have at least: a trial that was finished before is gone on with, never trained again."""
-    rung_metric: str = RUNG_METRIC
+    rung_metric: MetricName = RUNG_METRIC
     """What rungs compare. Where it is the score of samples, they are drawn at every rung as the first evaluation says."""
     data: str = "emoji32"
     """A packaged set's name, or the URI of an .npz file."""
@@ -43,16 +43,9 @@ class Assignment(Frozen):
     checkpoint_interval_s: PositiveFloat = 60.0
     """Most seconds of work that a lost worker costs."""
 
-    @field_validator("rung_metric")
-    @classmethod
-    def rung_metric_is_registered(cls, name: str) -> str:
-        if name not in METRICS:
-            raise ValueError(f"`rung_metric` must be a registered metric: {', '.join(METRICS)}, got {name!r}")
-        return name
-
     @model_validator(mode="after")
     def rungs_of_samples_have_an_evaluation(self) -> Self:
-        if self.rungs and not self.evaluations and self.rung_metric not in (RUNG_METRIC, f"{RUNG_METRIC}_{RAW}"):
+        if self.rungs and not self.evaluations and isinstance(metric_of(self.rung_metric).needs, Samples):
             rule = "`evaluations` must say how samples are drawn where rungs compare their score"
             raise ValueError(f"{rule}, got none for rung_metric={self.rung_metric}; give one, or try {RUNG_METRIC}")
         return self

@@ -1,11 +1,12 @@
 """What a running trial says, as plain records that travel between processes."""
 
 from enum import IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.config.fields import Frozen
+from trainables.evaluation.metrics.registry import joined, split
 
 ASKED_TO_STOP = "asked to stop"
 """Why a trial paused that could have gone on."""
@@ -68,12 +69,34 @@ class Phase(Frozen):
     activation_checkpointing: bool
 
 
-class Rung(Frozen):
-    """A comparable error on the way, at a shared image count."""
+class _ByWeights(Frozen):
+    """Values by metric name, apart by the weights that were measured."""
+
+    values: dict[str, float]
+    """Of the weights that the evaluation names; at a rung, of those that the trial's rungs measure."""
+    raw_values: dict[str, float] = {}
+    """Of the trained weights as they are."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def values_are_apart_by_weights(cls, data: Any) -> Any:
+        """A ledger's earlier reports hold both weights' values in `values`, by shown name."""
+        if not isinstance(data, dict) or not isinstance(data.get("values"), dict) or "raw_values" in data:
+            return data
+        apart = split(data["values"])
+        return {**data, "values": apart["evaluated"], "raw_values": apart["raw"]}
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Both weights' values by shown name."""
+        return joined(self.values, self.raw_values)
+
+
+class Rung(_ByWeights):
+    """Comparable values on the way, at a shared image count."""
 
     kind: Literal["rung"] = "rung"
     images: int
-    values: dict[str, float]
 
 
 class Committed(Frozen):
@@ -84,7 +107,7 @@ class Committed(Frozen):
     uri: str
 
 
-class Scored(Frozen):
+class Scored(_ByWeights):
     """The scores of one evaluation."""
 
     kind: Literal["scored"] = "scored"
@@ -93,7 +116,6 @@ class Scored(Frozen):
     """The evaluation's id."""
     n: int
     """Generated images behind each value."""
-    values: dict[str, float]
     heldout: dict[str, float] = {}
     """The same distances for as many real held-out images."""
     grid: str

@@ -4,21 +4,17 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import RAW, Parent
+from trainables.config.trial import Parent
 from trainables.data import DataError, ImageSet, open_images
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.generate import Interrupted, generate, sample_labels
-from trainables.evaluation.grid import write_grid
-from trainables.evaluation.metrics.heldout import HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Metric
-from trainables.evaluation.score import Scorer
+from trainables.evaluation.generate import Interrupted
 from trainables.networks.cost import training_flops
 from trainables.networks.memory import Fit, fit
 from trainables.report import (
@@ -40,12 +36,11 @@ from trainables.training.ema import MODEL
 from trainables.training.hardware import peak_flops
 from trainables.training.health import Divergence
 from trainables.training.learner import Learner, memory_of, share_of
+from trainables.training.scoring import Scoring
 from trainables.training.usage import Usage, cpus, cuda_version, host
 from trainables.training.workers import Ask, Workers
 
 REPORT_INTERVAL_S = 1.0
-GRID_IMAGES = 32
-GRID_COLUMNS = 8
 
 Reports = Generator[Report, Decision | None, None]
 """A trial's reports. A rung is answered by `send`; None, which plain iteration sends, means to go on."""
@@ -118,7 +113,7 @@ class _Run:
             self.trial.check_weights(evaluation.weights)
         self.store = Store(assignment.storage)
         self.learner = Learner(self.trial, self.images, workers=workers, how=self.how())
-        self.heldout = HeldoutGrid(self.images, device=self.learner.device)
+        self.scoring = Scoring(assignment, self.learner, self.images, workers=workers, interrupted=interrupted)
         self.watch = Stopwatch()
         self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
         self.resumed_at = 0
@@ -126,7 +121,6 @@ class _Run:
         self.looked = self.saved = time.perf_counter()
         self.on_the_way: Commit | None = None
         self.unheard = Ask.NOTHING
-        self.measured: dict[tuple[int, str, str], tuple[dict[str, float], Tensor]] = {}
         self.usage = Usage(self.learner.device)
         self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
@@ -297,37 +291,10 @@ class _Run:
             return self.learner.health.divergence(self.workers)
 
     def rung(self) -> Rung:
-        """The held-out error, and what rungs compare where that is something else."""
         with self.watch.count("evaluation"):
-            values = {RUNG_METRIC: self.heldout_error(self.trial.rung_weights)} | self.compared()
+            rung = self.scoring.rung()
         self.looked = time.perf_counter()  # speed is training's
-        return Rung(images=self.learner.images, values=values)
-
-    def compared(self) -> dict[str, float]:
-        """The assignment's own rung metric. The lead samples for every worker; what ends the trial there ends it everywhere."""
-        metric = METRICS[self.assignment.rung_metric]
-        if metric.name == RUNG_METRIC:
-            return {}
-        if metric.name == f"{RUNG_METRIC}_{RAW}":
-            return {metric.name: self.heldout_error(RAW)}
-        found = self.workers.agree(self.sampled(metric) if self.workers.lead else 0.0)
-        if isinstance(found, Exception):
-            raise found
-        return {metric.name: found}
-
-    def sampled(self, metric: Metric) -> float | Interrupted | NotFinite:
-        """The score of samples drawn now as the first evaluation says, or what came instead of it."""
-        evaluation = self.assignment.evaluations[0]
-        weights = RAW if metric.weights == "raw" else evaluation.weights
-        try:
-            values, _ = self.measure(evaluation, weights)
-        except (Interrupted, NotFinite) as instead:
-            return instead
-        return values[metric.name.removesuffix(f"_{RAW}")]
-
-    def heldout_error(self, weights: str) -> float:
-        with self.learner.averages.swapped(weights):
-            return self.heldout.v_error(self.learner.network, self.trial)
+        return rung
 
     def commit(self, *, final: bool, rung_due: bool = False) -> Committed:
         """Write a checkpoint; one on the way to another is removed once the next is committed.
@@ -352,37 +319,9 @@ class _Run:
         return Committed(images=self.learner.images, uri=uri)
 
     def score(self, evaluation: EvaluationConfig) -> Scored:
-        """The scores of the evaluation's weights and of the raw ones, from equal noise and labels over all trials."""
+        grid = f"{self.store.folder(self.trial.id, self.attempt)}/samples-{self.learner.images}-{evaluation.id}.png"
         with self.watch.count("evaluation"):
-            raw, _ = self.measure(evaluation, RAW)
-            values, samples = self.measure(evaluation, evaluation.weights)
-            grid = f"{self.store.folder(self.trial.id, self.attempt)}/samples-{self.learner.images}-{evaluation.id}.png"
-            write_grid(samples, grid, columns=GRID_COLUMNS)
-        return Scored(
-            images=self.learner.images,
-            evaluation=evaluation.id,
-            n=evaluation.n,
-            values=values | {f"{name}_raw": value for name, value in raw.items()},
-            heldout=self.scorer.heldout_row(evaluation.n),
-            grid=grid,
-            collapsed=values[RUNG_METRIC] >= self.heldout.mean_image_error,
-        )
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        return Scorer(self.images, cache=self.assignment.storage)
-
-    def measure(self, evaluation: EvaluationConfig, weights: str) -> tuple[dict[str, float], Tensor]:
-        """Scores by metric name of the weights of this name as they are now, and samples to show; once for evaluations alike
-        but for theirs."""
-        key = (self.learner.images, weights, evaluation.model_copy(update={"weights": weights}).id)
-        if key not in self.measured:
-            network, labels = self.learner.network, sample_labels(self.images, evaluation)
-            with self.learner.averages.swapped(weights):
-                samples = generate(network, self.trial, evaluation, labels, interrupted=self.interrupted)
-                found = self.scorer.score(samples) | {RUNG_METRIC: self.heldout.v_error(network, self.trial)}
-            self.measured[key] = found, samples[:GRID_IMAGES].clone()
-        return self.measured[key]
+            return self.scoring.score(evaluation, grid=grid)
 
     def diverged(self, found: Divergence) -> Ended:
         """A trial that diverged ended at its first bad update, whenever that was seen."""

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from jit_sweep.cli.options import MODEL, AnySweep, AsJson, File, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
 from jit_sweep.errors import UserError
-from jit_sweep.home import DEFAULT_HOME, Home, home_at
+from jit_sweep.home import DEFAULT_HOME, home_at
 
 
-def _exit_with(code: int) -> None:
-    """What a command returns is the exit code."""
+def _exit_with(code: int, **_: object) -> None:
+    """What a command returns is the exit code; the options of `options` come along."""
     raise typer.Exit(code)
 
 
@@ -20,22 +21,26 @@ app = typer.Typer(
     result_callback=_exit_with,
     help="Sweeps and ablations for diffusion transformers on Ray, whose answers can be trusted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[str, typer.Argument(help="A sweep file, or the bare name of a shipped one (quickstart).", metavar="FILE")]
-SweepName = Annotated[str, typer.Argument(help="A sweep's name.", metavar="SWEEP")]
-_MODEL = "A registered model: NAME, NAME@ALIAS or NAME/VERSION"
-ModelOrFolder = Annotated[
-    str, typer.Argument(help=f"{_MODEL}, or the FOLDER/ of an exported or imported one.", metavar="MODEL")
-]
-HomeFolder = Annotated[Path, typer.Option("--home", envvar="JIT_SWEEP_HOME", help="Folder of ledger, MLflow and store.")]
-LedgerUri = Annotated[str | None, typer.Option("--ledger", envvar="JIT_SWEEP_LEDGER", help="Ledger, where not the home's.")]
-TrackingUri = Annotated[
-    str | None, typer.Option("--tracking", envvar="JIT_SWEEP_TRACKING", help="MLflow, where not the home's.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object with `schema` and `rows`.")]
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from jit_sweep.cli.catalogue import version_line
+
+        typer.echo(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, and that of the maths."),
+    ] = False,
+) -> None:
+    """What every command has."""
 
 
 def main() -> int:
@@ -83,6 +88,30 @@ def plan(
 
 
 @app.command()
+def axes(as_json: AsJson = False) -> int:
+    """List the axes that a sweep may vary, with their values."""
+    from jit_sweep.cli import catalogue
+
+    return catalogue.axes(as_json=as_json)
+
+
+@app.command()
+def metrics(as_json: AsJson = False) -> int:
+    """List the scores that a sweep may compare, and the quantities that it may limit."""
+    from jit_sweep.cli import catalogue
+
+    return catalogue.metrics(as_json=as_json)
+
+
+@app.command()
+def schema() -> int:
+    """Print the JSON schema of a sweep file, by which an editor completes and checks it."""
+    from jit_sweep.cli import catalogue
+
+    return catalogue.schema()
+
+
+@app.command()
 def run(
     file: File,
     home_folder: HomeFolder = DEFAULT_HOME,
@@ -113,7 +142,7 @@ def submit(
 
 @app.command()
 def status(
-    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name; without it, all sweeps.")] = None,
+    sweep: AnySweep = None,
     cost: Annotated[bool, typer.Option("--cost", help="Show where the sweep's device-hours went.")] = False,
     trial: Annotated[str | None, typer.Option("--why", metavar="TRIAL", help="Say why this trial stands as it does.")] = None,
     address: Annotated[str | None, typer.Option(help="With --why: the Ray cluster to ask for free resources.")] = None,
@@ -127,7 +156,7 @@ def status(
 
     if (cost or trial) and sweep is None:
         raise UserError(f"`{'--cost' if cost else '--why'}` needs a sweep, got none; name one before it")
-    uri = _ledger(home_at(home_folder), ledger)
+    uri = home_at(home_folder).existing_ledger(ledger)
     if sweep and trial:
         return why.show(sweep, trial, uri, address=address, as_json=as_json)
     if sweep and cost:
@@ -150,7 +179,7 @@ def stop(
     """Ask a sweep that runs elsewhere to save its trials and end. The same `run` or `submit` goes on with it."""
     from jit_sweep.cli import stop
 
-    return stop.stop(sweep, _ledger(home_at(home_folder), ledger), address=address, wait_s=wait_s)
+    return stop.stop(sweep, home_at(home_folder).existing_ledger(ledger), address=address, wait_s=wait_s)
 
 
 @app.command()
@@ -168,7 +197,7 @@ def leaderboard(
     """Show a sweep's arms with mean, spread and number of seeds, the verdicts, and how well rungs foretold the end."""
     from jit_sweep.cli import leaderboard
 
-    uri = _ledger(home_at(home_folder), ledger)
+    uri = home_at(home_folder).existing_ledger(ledger)
     return leaderboard.leaderboard(sweep, uri, where=where or [], by=by, every=every, as_json=as_json)
 
 
@@ -205,7 +234,7 @@ def promote(
 
 @app.command()
 def gc(
-    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep's name; without it, all sweeps.")] = None,
+    sweep: AnySweep = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
@@ -216,8 +245,8 @@ def gc(
     from jit_sweep.cli import gc
 
     home = home_at(home_folder)
-    found = _ledger(home, ledger)
-    return gc.gc(sweep, home, ledger=found, tracking=tracking, dry_run=dry_run, as_json=as_json)
+    uri = home.existing_ledger(ledger)
+    return gc.gc(sweep, home, ledger=uri, tracking=tracking, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -237,7 +266,7 @@ def sample(
 
 @app.command()
 def export(
-    what: Annotated[str, typer.Argument(help=f"{_MODEL}; with --optuna, a sweep.", metavar="MODEL|SWEEP")],
+    what: Annotated[str, typer.Argument(help=f"{MODEL}; with --optuna, a sweep.", metavar="MODEL|SWEEP")],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="A folder that does not exist yet, or is empty.")
     ] = None,
@@ -249,14 +278,14 @@ def export(
     tracking: TrackingUri = None,
 ) -> int:
     """Write a registered model's weights, configuration, scores and lineage into a folder, or a sweep into a journal."""
-    from jit_sweep.cli import journal, models
+    from jit_sweep.cli import models
 
     home = home_at(home_folder)
     if (folder is None) == (optuna is None):
         got = "neither" if folder is None else f"{folder} and --optuna {optuna}"
         raise UserError(f"`export` needs DIR for a model, or --optuna FILE for a sweep, got {got}; give one of them")
     if optuna is not None:
-        return journal.export(what, _ledger(home, ledger), file=optuna, log=home.log("export.log"))
+        return models.export_journal(what, home.existing_ledger(ledger), file=optuna, log=home.log("export.log"))
     assert folder is not None
     return models.export(what, home, folder=folder, tracking=tracking)
 
@@ -286,10 +315,3 @@ def export_jit(
     from jit_sweep.cli import convert
 
     return convert.export_checkpoint(folder, checkpoint, as_json=as_json)
-
-
-def _ledger(home: Home, given: str | None) -> str:
-    """The ledger to read. UserError: the home has none."""
-    if given is None and not (home.path / "ledger.db").exists():
-        raise UserError(f"there is no ledger in {home.path}; run a sweep first, or give its home with --home")
-    return given or home.ledger

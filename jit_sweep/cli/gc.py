@@ -8,7 +8,6 @@ from rich.table import Table
 from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepRow
 from jit_sweep.models.retention import Collected, Removal, collect, spec_of
@@ -16,7 +15,7 @@ from jit_sweep.models.retention import Collected, Removal, collect, spec_of
 
 def gc(sweep: str | None, home: Home, *, ledger: str, tracking: str | None, dry_run: bool, as_json: bool) -> int:
     """Remove what a sweep, or any sweep of the ledger, has stored and nobody needs. UserError: a part is out of reach."""
-    reader = LedgerReader(open_engine(ledger, create=False))
+    reader = LedgerReader.open(ledger)
     locations, unreadable = _locations(reader, sweep, home)
     with noise_to(home.log("gc.log")):
         registries = frozenset({tracking}) if tracking is not None else frozenset()

@@ -20,9 +20,8 @@ from jit_sweep.results.pareto import front_of
 from jit_sweep.results.verdicts import Contrast
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import arm_label
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
+from trainables.evaluation.metrics.registry import metric_of, table_metrics
 
-SHOWN_METRICS = ("fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", RUNG_METRIC)
 DONE, WITHOUT_SCORES = 0, 1
 MOST_ROWS = 50
 """Rows of a table, or verdicts, that are shown without being asked for all."""
@@ -97,13 +96,13 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
     n = results.heldout.n if results.heldout else None
     title = f"sweep {results.sweep}: mean ± standard deviation over seeds" + (f", {n} images a score" if n else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("cell", "seeds", *SHOWN_METRICS, "images", "training TFLOPs"):
+    for heading in ("cell", "seeds", *table_metrics(), "images", "training TFLOPs"):
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
     for arm in results.arms[:most]:
-        shown = (_spread(arm.metrics.get(metric)) for metric in SHOWN_METRICS)
+        shown = (_spread(arm.metrics.get(metric)) for metric in table_metrics())
         table.add_row(arm.label, _seeds(arm), *shown, f"{arm.images:,}", f"{arm.training_flops / 1e12:,.4g}")
     if results.heldout:
-        real = (f"{results.heldout.values[m]:.4g}" if m in results.heldout.values else "" for m in SHOWN_METRICS)
+        real = (f"{results.heldout.values[m]:.4g}" if m in results.heldout.values else "" for m in table_metrics())
         table.add_row("held-out real images", "", *real, "", "", style="dim", end_section=True)
     screen.print(table)
     if results.searched:
@@ -138,11 +137,11 @@ def _search_table(results: Results, front: Collection[str]) -> Table:
     seeds = "one seed each" if len({trial.entry.seed for trial in results.searched}) == 1 else "a seed a row"
     title = f"\nsearch trials, {seeds}: they show where to look and prove nothing{marked}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("trial", "values", *SHOWN_METRICS):
+    for heading in ("trial", "values", *table_metrics()):
         table.add_column(heading, justify="left" if heading in ("trial", "values") else "right", no_wrap=True)
     for trial in results.searched:
         named = f"{trial.entry.trial_id}{'*' if trial.entry.key in front else ''}"
-        table.add_row(named, _values(trial.entry), *(_value(trial, metric) for metric in SHOWN_METRICS))
+        table.add_row(named, _values(trial.entry), *(_value(trial, metric) for metric in table_metrics()))
     return table
 
 
@@ -196,14 +195,14 @@ def leaderboard_rows(results: Results, front: Collection[str] = ()) -> list[dict
 def _leaderboard_facts(results: Results) -> dict[str, Any]:
     heldout = results.heldout._asdict() if results.heldout else None
     verdicts = [verdict(contrast) for contrast in results.contrasts]
-    direction = METRICS[results.objective].direction
+    direction = metric_of(results.objective).direction
     objective = {"objective": results.objective, "direction": direction}
     rungs = [{**rung._asdict(), "unsafe": rung.unsafe} for rung in results.fidelity]
     return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts, "rung_fidelity": rungs}
 
 
 def _trial_json(trial: TrialResult) -> dict[str, Any]:
-    values = dict(trial.score.values) if trial.score else {}
+    values = trial.score.by_name if trial.score else {}
     return {**_entry_json(trial.entry), "n": trial.score.n if trial.score else None, "scores": values}
 
 

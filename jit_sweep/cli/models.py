@@ -1,4 +1,4 @@
-"""`ui`, `promote`, `sample` and `export`: what comes after a sweep."""
+"""`ui`, `promote`, `sample` and `export` (also as an Optuna journal): what comes after a sweep."""
 
 import signal
 import threading
@@ -9,7 +9,6 @@ from typing import Any
 from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.sweep import SweepSpec
 
@@ -19,7 +18,9 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
     with noise_to(home.log("mlflow-server.log")) as screen:
         from jit_sweep.tracking import server
 
-        locations = _locations(sweep, home, ledger=ledger)
+        locations = home.locations()
+        if sweep is not None:
+            locations = _locations(sweep, LedgerReader.open(home.existing_ledger(ledger)), home)
         serving = server.serve(tracking or locations.tracking, artifacts=locations.artifacts or locations.storage, port=port)
         show = console(screen)
         show.print(f"MLflow: {serving.url}")
@@ -39,13 +40,14 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
 def promote(
     sweep: str, home: Home, *, name: str, trial: str | None, ledger: str | None, tracking: str | None, as_json: bool
 ) -> int:
-    """Register the folder."""
+    """Register the best configuration, or a trial that was named."""
     with noise_to(home.log("promote.log")):
         from jit_sweep.models import promote
 
-        locations = _locations(sweep, home, ledger=ledger)
+        reader = LedgerReader.open(home.existing_ledger(ledger))
+        locations = _locations(sweep, reader, home)
         promoted = promote.promote(
-            LedgerReader(open_engine(locations.ledger, create=False)),
+            reader,
             sweep,
             trial=trial,
             name=name,
@@ -83,11 +85,16 @@ def export(model: str, home: Home, *, folder: Path, tracking: str | None) -> int
     return 0
 
 
-def _locations(sweep: str | None, home: Home, *, ledger: str | None) -> Locations:
-    """Where a sweep's parts lie, as its own file said; the home's where no sweep is named."""
-    if sweep is None:
-        return home.locations()
-    if ledger is None and not (home.path / "ledger.db").exists():
-        raise UserError(f"there is no ledger in {home.path}; run a sweep first, or give its home with --home")
-    row = LedgerReader(open_engine(ledger or home.ledger, create=False)).sweep(sweep)
-    return home.locations(SweepSpec.model_validate(row.spec))
+def export_journal(sweep: str, ledger: str, *, file: Path, log: Path) -> int:
+    """Write a sweep's trials for Optuna's own tools."""
+    with noise_to(log):
+        from jit_sweep.search import journal
+
+        studies = journal.export_journal(LedgerReader.open(ledger), sweep, file)
+    console().print(f"{file}: {', '.join(studies)}\n\nnext:\n  optuna-dashboard {file}", soft_wrap=True)
+    return 0
+
+
+def _locations(sweep: str, reader: LedgerReader, home: Home) -> Locations:
+    """Where a sweep's parts lie, as its own file said. UserError: the ledger has no such sweep."""
+    return home.locations(SweepSpec.model_validate(reader.sweep(sweep).spec))

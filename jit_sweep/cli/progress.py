@@ -137,9 +137,9 @@ def told(event: EventRow, *, objective: str) -> str:
         case Begun():
             return f"attempt {event.attempt} begins"
         case Rung() as rung:
-            return f"{rung.images} images, " + ", ".join(f"{name} {value:.4g}" for name, value in rung.values.items())
+            return f"{rung.images} images, " + ", ".join(f"{name} {value:.4g}" for name, value in rung.by_name.items())
         case Scored() as scored:
-            value = scored.values.get(objective)
+            value = scored.by_name.get(objective)
             return f"scored {objective} {value:.4g}" if value is not None else f"no {objective}"
         case Ended(outcome=outcome, cause=cause):
             return f"{outcome}: {cause}" if cause else outcome
@@ -151,9 +151,9 @@ def told(event: EventRow, *, objective: str) -> str:
 
 def latest_scores(reader: LedgerReader, sweep: str, *, objective: str) -> dict[str, str]:
     """By trial: the objective where it is scored, else the last rung's value."""
-    latest = {rung.trial_id: f"{rung.metric} {rung.value:.4g}" for rung in reader.rung_values(sweep)}
-    scored = {s.trial_id: f"{objective} {s.values[objective]:.5g}" for s in reader.scores(sweep) if objective in s.values}
-    return {**latest, **scored}
+    latest = {rung.trial_id: f"{rung.name} {rung.value:.4g}" for rung in reader.rung_values(sweep)}
+    values = {score.trial_id: score.value(objective) for score in reader.scores(sweep)}
+    return latest | {trial_id: f"{objective} {value:.5g}" for trial_id, value in values.items() if value is not None}
 
 
 def shown(rows: Sequence[EntryRow]) -> list[EntryRow]:

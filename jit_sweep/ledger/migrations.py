@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import JSON, BigInteger, Connection, String, bindparam, column, insert, select, table, text, update
 
 from jit_sweep.ledger import schema
 from jit_sweep.plan.entry import recipe_id
@@ -58,5 +58,36 @@ def _entries_by_trial(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX entry_trial ON entry (sweep, trial_id)"))
 
 
-_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _early_stopping, 2: _entries_by_trial}
+def _weights_apart(connection: Connection) -> None:
+    """Version 4: which weights were measured stands beside a metric's name, where `_raw` stood behind it."""
+    for statement in (
+        "ALTER TABLE score ADD COLUMN raw_values JSON NOT NULL DEFAULT '{}'",
+        "ALTER TABLE rung_value RENAME TO rung_value_3",
+        "CREATE TABLE rung_value (trial_id VARCHAR NOT NULL, images BIGINT NOT NULL, metric VARCHAR NOT NULL, "
+        "weights VARCHAR NOT NULL, value DOUBLE PRECISION NOT NULL, attempt INTEGER NOT NULL, "
+        "created_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (trial_id, images, metric, weights), "
+        "FOREIGN KEY (trial_id, attempt) REFERENCES attempt (trial_id, number))",
+        "INSERT INTO rung_value SELECT trial_id, images, substr(metric, 1, length(metric) - 4), 'raw', value, attempt, "
+        "created_at FROM rung_value_3 WHERE substr(metric, length(metric) - 3) = '_raw'",
+        "INSERT INTO rung_value SELECT trial_id, images, metric, 'evaluated', value, attempt, created_at FROM rung_value_3 "
+        "WHERE substr(metric, length(metric) - 3) <> '_raw'",
+        "DROP TABLE rung_value_3",
+    ):
+        connection.execute(text(statement))
+    key = (column("trial_id", String), column("images", BigInteger), column("evaluation_id", String))
+    score = table("score", *key, column("values", JSON), column("raw_values", JSON))
+    rows = connection.execute(select(*key, score.c["values"])).all()
+    split = [
+        {
+            **{f"at_{name}": value for name, value in zip((part.name for part in key), row[:3], strict=True)},
+            "values": {name: value for name, value in row[3].items() if not name.endswith("_raw")},
+            "raw_values": {name.removesuffix("_raw"): value for name, value in row[3].items() if name.endswith("_raw")},
+        }
+        for row in rows
+    ]
+    if split:
+        connection.execute(update(score).where(*(part == bindparam(f"at_{part.name}") for part in key)), split)
+
+
+_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _early_stopping, 2: _entries_by_trial, 3: _weights_apart}
 """By the version that each starts from."""

@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.event_records import EventKind, Judged, KnownRungs
 from jit_sweep.ledger.records import AttemptRow, EntryState
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Race, Racer, Seed, Standing, Verdict
+from trainables.evaluation.metrics.registry import parse
 from trainables.report import Decision
 
 _ENTRY = schema.entry.c
@@ -184,7 +185,7 @@ def _values(connection: Connection, sweep: str, metric: str, *, now: float) -> d
     trials = select(_ENTRY.trial_id).where(*_in_race(sweep))
     made = (attempt.trial_id == rung.trial_id) & (attempt.number == rung.attempt)
     query = select(rung.trial_id, rung.images, rung.value, attempt.sweep).join_from(schema.rung_value, schema.attempt, made)
-    query = query.where(rung.metric == metric, rung.trial_id.in_(trials)).order_by(rung.trial_id, rung.images)
+    query = query.where(*_is_of(metric), rung.trial_id.in_(trials)).order_by(rung.trial_id, rung.images)
     rows = connection.execute(query).all()
     foreign = [(row.trial_id, row.images, row.value) for row in rows if row.sweep != sweep]
     if foreign:
@@ -236,8 +237,16 @@ def _waits(images: int) -> str:
 
 def _is_measured(connection: Connection, trial_id: str, images: int, decider: Decider) -> bool:
     rung = schema.rung_value.c
-    here = (rung.trial_id == trial_id, rung.images == images, rung.metric == decider.metric)
-    return connection.scalar(select(rung.images).where(*here)) is not None
+    if decider.metric is None:
+        return False
+    query = select(rung.images).where(rung.trial_id == trial_id, rung.images == images, *_is_of(decider.metric))
+    return connection.scalar(query) is not None
+
+
+def _is_of(metric: str) -> tuple[ColumnElement[bool], ...]:
+    """The rung values of a metric by its shown name."""
+    name = parse(metric)
+    return schema.rung_value.c.metric == name.metric, schema.rung_value.c.weights == name.weights
 
 
 def _verdict_on(connection: Connection, sweep: str, row: Any, images: int) -> Decision | None:

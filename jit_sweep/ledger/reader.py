@@ -114,10 +114,10 @@ class LedgerReader:
     def rung_values(self, sweep: str) -> list[RungRow]:
         """What the sweep's trials measured on the way, up to its own budgets, by trial and image count."""
         rung = schema.rung_value.c
-        columns = select(rung.trial_id, rung.images, rung.metric, rung.value, rung.attempt, rung.created_at)
+        columns = select(schema.rung_value)
         mine = (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.trial_id == rung.trial_id, _ENTRY.images >= rung.images)
         query = columns.where(exists().where(*mine).correlate(schema.rung_value))
-        return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric))]
+        return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric, rung.weights))]
 
     def verdicts(self, sweep: str) -> list[VerdictRow]:
         """The scheduler's verdicts, in the order of races, arms and gates."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
+from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
 from trainables.networks.cost import training_flops
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
@@ -218,6 +219,9 @@ class ScoreRow(NamedTuple):
     n: int
     """Generated images behind each value."""
     values: Mapping[str, float]
+    """Of the weights that the evaluation names, by metric name."""
+    raw_values: Mapping[str, float]
+    """Of the trained weights as they are."""
     grid: str
     """URI of the sample grid."""
     collapsed: bool
@@ -226,14 +230,30 @@ class ScoreRow(NamedTuple):
     code_version: str
     created_at: float
 
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Both weights' values by shown name."""
+        return joined(self.values, self.raw_values)
+
+    def value(self, name: str) -> float | None:
+        """One value by its shown name; None where it is missing."""
+        metric, weights = parse(name)
+        return (self.raw_values if weights == "raw" else self.values).get(metric)
+
 
 class RungRow(NamedTuple):
     trial_id: str
     images: int
     metric: str
+    weights: ScoredWeights
     value: float
     attempt: int
     created_at: float
+
+    @property
+    def name(self) -> str:
+        """The value's shown name."""
+        return shown(ScoreName(self.metric, self.weights))
 
 
 class VerdictRow(NamedTuple):

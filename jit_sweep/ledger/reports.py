@@ -1,5 +1,6 @@
 """What each kind of report changes in the ledger."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -10,6 +11,7 @@ from jit_sweep.ledger.attempts import AttemptEnd
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
 from jit_sweep.schedulers.decide import Decider
+from trainables.evaluation.metrics.registry import ScoredWeights
 from trainables.report import ASKED_TO_STOP, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 
 
@@ -67,7 +69,12 @@ def _rung(
 ) -> Decision:
     """Record what a rung measured, judge what is due by it, and answer."""
     measured = {"trial_id": attempt.trial_id, "attempt": attempt.number, "images": report.images, "created_at": now}
-    values = [{**measured, "metric": metric, "value": value} for metric, value in report.values.items()]
+    weights: Mapping[ScoredWeights, Mapping[str, float]] = {"evaluated": report.values, "raw": report.raw_values}
+    values = [
+        {**measured, "metric": metric, "weights": which, "value": value}
+        for which, values in weights.items()
+        for metric, value in values.items()
+    ]
     insert_new(connection, schema.rung_value, values)
     races.judge(connection, attempt.sweep, decider, now=now)
     decision = races.answer(connection, attempt, report.images, decider=decider)
@@ -83,6 +90,7 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
         "evaluation_id": report.evaluation,
         "n": report.n,
         "values": report.values,
+        "raw_values": report.raw_values,
         "grid": report.grid,
         "collapsed": report.collapsed,
         "attempt": attempt.number,

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of these tables, together with the migration that makes it (`ledger/migrations.py`)."""
 
 metadata = MetaData()
@@ -144,10 +144,11 @@ rung_value = Table(
     Column("trial_id", String, nullable=False),
     Column("images", BigInteger, nullable=False),
     Column("metric", String, nullable=False),
+    Column("weights", String, nullable=False),
     Column("value", Double, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
-    PrimaryKeyConstraint("trial_id", "images", "metric"),
+    PrimaryKeyConstraint("trial_id", "images", "metric", "weights"),
     _of_attempt(),
 )
 
@@ -159,6 +160,7 @@ score = Table(
     Column("evaluation_id", String, nullable=False),
     Column("n", Integer, nullable=False),
     Column("values", JSON, nullable=False),
+    Column("raw_values", JSON, nullable=False),
     Column("grid", Text, nullable=False),
     Column("collapsed", Boolean, nullable=False),
     Column("attempt", Integer, nullable=False),

@@ -157,7 +157,7 @@ def scores_of(chosen: Chosen, objective: str) -> dict[str, Any]:
         "images": score.images,
         "n": score.n,
         "evaluation": entry.evaluation.model_dump(mode="json"),
-        "values": dict(score.values),
+        "values": score.by_name,
         "arm": {
             "values": dict(entry.arm),
             "seeds": list(arm.seeds) if arm is not None else [entry.seed],

@@ -25,7 +25,7 @@ from jit_sweep.results.arms import TrialResult, grid_arms, with_scores
 from jit_sweep.results.leaderboard import NoBestArm, best_arm, median_seed
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.tracking.promoted import promoted
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import metric_of
 
 if TYPE_CHECKING:
     from trainables.storage.checkpoint import Saved, Store
@@ -146,8 +146,8 @@ def needed(entries: Sequence[EntryRow], *, best: frozenset[str] | None) -> Itera
 
 def best_trials(trials: Sequence[TrialResult], *, objective: str, count: int) -> frozenset[str]:
     """The `count` trials with the best objective; of equal ones those that were planned first."""
-    sign = 1 if METRICS[objective].direction == "minimize" else -1
-    scored = [(sign * value, trial.entry.trial_id) for trial in trials if (value := trial.value(objective)) is not None]
+    metric = metric_of(objective)
+    scored = [(metric.loss(value), trial.entry.trial_id) for trial in trials if (value := trial.value(objective)) is not None]
     ordered = dict.fromkeys(trial_id for _, trial_id in sorted(scored, key=lambda pair: pair[0]))
     return frozenset(list(ordered)[:count])
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axes import AxisValue, arm_label
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import score_names
 
 
 class Spread(NamedTuple):
@@ -29,8 +29,8 @@ class TrialResult:
     score: ScoreRow | None
 
     def value(self, metric: str) -> float | None:
-        """A score, or None where it is missing; never NaN."""
-        return self.score.values.get(metric) if self.score is not None else None
+        """A score by its shown name, or None where it is missing; never NaN."""
+        return self.score.value(metric) if self.score is not None else None
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Arm:
     @cached_property
     def metrics(self) -> dict[str, Spread]:
         """Every metric that a seed has, in registered order; a missing metric is missing here too."""
-        found = {name: list(self.by_seed(name).values()) for name in METRICS}
-        return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in found.items() if values}
+        seeds = {name: list(self.by_seed(name).values()) for name in score_names()}
+        return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in seeds.items() if values}
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """The metric of the seeds that have it."""
@@ -116,8 +116,8 @@ class Arm:
 
 def with_scores(entries: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list[TrialResult]:
     """Each entry with the score at its own budget by its own evaluation."""
-    found = {(score.trial_id, score.images, score.evaluation_id): score for score in scores}
-    return [TrialResult(entry, found.get((entry.trial_id, entry.images, entry.evaluation_id))) for entry in entries]
+    scored = {(score.trial_id, score.images, score.evaluation_id): score for score in scores}
+    return [TrialResult(entry, scored.get((entry.trial_id, entry.images, entry.evaluation_id))) for entry in entries]
 
 
 def by_arm(trials: Iterable[TrialResult]) -> list[list[TrialResult]]:

@@ -11,7 +11,7 @@ from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow
 from jit_sweep.results.arms import Arm, TrialResult, grid_arms, with_scores
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import PATCH_SIZE, Contrast, contrasts
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
+from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
 
 LEAST_SEEDS = 2
 """Fewer seeds than this are never chosen from without being asked: their difference may be luck."""
@@ -114,7 +114,7 @@ def _rank(value: float | None, metric: str) -> tuple[bool, float]:
     """Sorts the better value first, and a missing one last."""
     if value is None:
         return True, 0.0
-    return False, value if METRICS[metric].direction == "minimize" else -value
+    return False, metric_of(metric).loss(value)
 
 
 def _no_best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from jit_sweep.results.arms import TrialResult, by_arm
-from jit_sweep.results.objectives import Direction, direction_of, mean_values, values_of
+from jit_sweep.results.objectives import direction_of, mean_values, values_of
 from jit_sweep.spec.stages import SearchStage, Stage
+from trainables.evaluation.metrics.registry import Direction, loss
 
 Point = Sequence[float]
 
@@ -14,8 +15,9 @@ def pareto_front(points: Sequence[Point], directions: Sequence[Direction]) -> li
 
     Equal points stand or fall together.
     """
-    signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
-    losses = [tuple(sign * value for sign, value in zip(signs, point, strict=True)) for point in points]
+    losses = [
+        tuple(loss(value, direction=direction) for value, direction in zip(point, directions, strict=True)) for point in points
+    ]
     return [not any(_dominates(other, mine) for other in losses) for mine in losses]
 
 

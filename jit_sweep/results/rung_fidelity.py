@@ -9,7 +9,7 @@ from jit_sweep.ledger.records import RungRow
 from jit_sweep.results.arms import Arm
 from jit_sweep.statistics.student_t import mean
 from search_spaces.axes import arm_label
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import metric_of
 
 LEAST_ARMS = 4
 """Fewer have no order to speak of."""
@@ -47,7 +47,7 @@ def fidelity(
 ) -> list[RungFidelity]:
     """Every rung at which enough arms with a final score stood, by group and images. Pruned arms have none, so that what is
     left shows the order among those that went on."""
-    values = {(row.trial_id, row.images): row.value for row in rungs if row.metric == metric}
+    values = {(row.trial_id, row.images): row.value for row in rungs if row.name == metric}
     groups: defaultdict[str, list[Arm]] = defaultdict(list)
     for arm in arms:
         groups[arm_label({axis: arm.arm[axis] for axis in within if axis in arm.arm})].append(arm)
@@ -56,7 +56,8 @@ def fidelity(
         ends = {arm.images for arm in members}
         for images in sorted({images for _, images in values} - ends):
             pairs = [pair for arm in members if (pair := _pair(arm, values, images, objective)) is not None]
-            correlation = spearman([_signed(at, metric) for at, _ in pairs], [_signed(end, objective) for _, end in pairs])
+            at_rung, at_end = metric_of(metric).loss, metric_of(objective).loss
+            correlation = spearman([at_rung(value) for value, _ in pairs], [at_end(value) for _, value in pairs])
             if len(pairs) >= LEAST_ARMS and correlation is not None:
                 stopped = sum(arm.pruned > 0 and _furthest(arm, values) <= images for arm in members)
                 found.append(RungFidelity(group, images, metric, len(pairs), correlation, stopped))
@@ -93,7 +94,3 @@ def _pair(arm: Arm, values: Mapping[tuple[str, int], float], images: int, object
 def _furthest(arm: Arm, values: Mapping[tuple[str, int], float]) -> int:
     trials = {trial.entry.trial_id for trial in arm.trials}
     return max((images for trial, images in values if trial in trials), default=0)
-
-
-def _signed(value: float, metric: str) -> float:
-    return value if METRICS[metric].direction == "minimize" else -value

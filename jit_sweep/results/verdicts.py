@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from jit_sweep.results.arms import Arm
 from jit_sweep.statistics.student_t import Interval, mean, t_interval
 from search_spaces.axes import AxisValue, arm_label
-from trainables.evaluation.metrics.registry import METRICS, VERDICT_METRICS
+from trainables.evaluation.metrics.registry import METRICS, verdict_metrics
 
 PATCH_SIZE = "patch_size"
 """Never the axis of a verdict: arms of different patch sizes differ in cost and in how fast they converge."""
@@ -36,7 +36,7 @@ class Difference(NamedTuple):
         """The arm that is better beyond chance."""
         if self.n < LEAST_SHARED_SEEDS or self.interval is None or not self.interval.excludes_zero:
             return None
-        return "a" if METRICS[self.metric].better(self.interval.low, 0.0) else "b"
+        return "a" if METRICS[self.metric].loss(self.interval.low) < 0 else "b"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def contrasts(arms: Sequence[Arm]) -> tuple[Contrast, ...]:
 
 def judges(axis: str) -> list[str]:
     """The metrics that a verdict along an axis needs to agree."""
-    return [metric for metric in VERDICT_METRICS if axis not in METRICS[metric].blind_to]
+    return [metric for metric in verdict_metrics() if axis not in METRICS[metric].blind_to]
 
 
 def paired_difference(a: Arm, b: Arm, *, metric: str) -> Difference:

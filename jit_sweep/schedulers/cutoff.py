@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jit_sweep.schedulers.race import Race, Racer, Verdict, allowance, measured_noise
 from jit_sweep.spec.schedulers import Early
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import metric_of
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def cut(scheduler: Early, race: Race, gate: int, *, reduction: int, whole: Race 
 
 def best_first(race: Race, gate: int, *, metric: str) -> tuple[Racer, ...]:
     """The arms that have arrived at a gate, by their mean; equals as planned."""
-    sign = 1 if METRICS[metric].direction == "minimize" else -1
+    measured = metric_of(metric)
     arrived = [racer for racer in race.racers if racer.arrived(gate)]
-    return tuple(sorted(arrived, key=lambda racer: (sign * racer.value(gate), racer.position)))
+    return tuple(sorted(arrived, key=lambda racer: (measured.loss(racer.value(gate)), racer.position)))
 
 
 def awaiting(race: Race, gate: int) -> Sequence[Racer]:

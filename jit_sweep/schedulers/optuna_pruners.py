@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from jit_sweep.schedulers.cutoff import Cut, awaiting, best_first
 from jit_sweep.schedulers.race import Race, Racer, Verdict
 from jit_sweep.spec.schedulers import Median, Patient
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import metric_of
 
 
 def stopping(scheduler: Median | Patient, race: Race) -> list[Verdict]:
@@ -66,7 +66,7 @@ def _has_ended(racer: Racer) -> bool:
 
 def _prunes(pruner: BasePruner, metric: str, ended: Sequence[Racer], racer: Racer, gate: int) -> bool:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction=METRICS[metric].direction)
+    study = optuna.create_study(direction=metric_of(metric).direction)
     for other in ended:
         values = _values(other, upto=len(other.gates) - 1)
         study.add_trial(create_trial(value=values[max(values)], intermediate_values=values))

@@ -42,7 +42,7 @@ def observations_of(
     since the file has changed, is left out."""
     levels: dict[str, dict[int, float]] = {}
     for row in rungs:
-        if row.metric == rung_metric:
+        if row.name == rung_metric:
             levels.setdefault(row.trial_id, {})[row.images] = row.value
     names = objectives_of(search, objective)
     return [_told(arm, levels, names) for arm in by_arm(trials) if search.holds(arm[0].entry.arm)]

@@ -54,7 +54,7 @@ def export_journal(reader: LedgerReader, sweep: str, file: Path) -> list[str]:
     trials = with_scores(reader.entries(sweep), reader.scores(sweep))
     levels: dict[str, dict[int, float]] = {}
     for rung in reader.rung_values(sweep):
-        if rung.metric == RUNG_METRIC:
+        if rung.name == RUNG_METRIC:
             levels.setdefault(rung.trial_id, {})[rung.images] = rung.value
     pages = _Pages()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,17 +1,18 @@
 """A study in memory, as it would be had the sampler seen every trial itself."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from jit_sweep.results.objectives import Direction
 from jit_sweep.search.history import Observation
 from jit_sweep.search.samplers import REPLAYED
 from jit_sweep.search.space import distribution, suggested
 from jit_sweep.spec.stages import SearchSpec
 from search_spaces.axes import in_order
+from trainables.evaluation.metrics.registry import Direction, loss
 
 CONSTRAINT = "can be trained"
 """Above 0 for what diverged or is too large. TPE, GP, NSGA-II and NSGA-III read it, of trials that did not fail."""
@@ -51,7 +52,7 @@ def worst(told: Sequence[Observation], *, directions: Sequence[Direction]) -> li
     if not scored:
         return [0.0] * len(directions)
     columns = zip(directions, zip(*scored, strict=True), strict=True)
-    return [max(column) if direction == "minimize" else min(column) for direction, column in columns]
+    return [max(column, key=partial(loss, direction=direction)) for direction, column in columns]
 
 
 def refuse(study: optuna.Study, search: SearchSpec, trial: optuna.Trial, *, excess: float, worst: Sequence[float]) -> None:

@@ -16,7 +16,7 @@ from search_spaces.presets import PRESETS
 from search_spaces.quantities import QUANTITIES, Quantity
 from trainables.config.fields import MOST
 from trainables.config.trial import Recipe
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import score_names
 
 Schema = dict[str, Any]
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -104,14 +104,14 @@ def _registered() -> dict[str, Schema]:
     axes = AXES.values()
     return {
         "Axis": _one_of(AXES, title="axis (`jit-sweep axes`)"),
-        "Metric": _one_of(METRICS, title="metric (`jit-sweep metrics`)"),
-        "Objective": _one_of([*METRICS, *QUANTITIES], title="metric or quantity (`jit-sweep metrics`)"),
+        "Metric": _one_of(score_names(), title="metric (`jit-sweep metrics`)"),
+        "Objective": _one_of([*score_names(), *QUANTITIES], title="metric or quantity (`jit-sweep metrics`)"),
         "Sampler": _one_of(SAMPLERS, title=f"one of {', '.join(SAMPLERS)}"),
         "Preset": {
             "title": "name of a preset",
             "anyOf": [_one_of(PRESETS), {"type": "string", "pattern": rf"^({'|'.join(map(re.escape, PRESETS))})/[0-9]+$"}],
         },
-        "Cells": _mapping({axis.name: _about(axis, _value(axis)) for axis in axes}, title="axes, each with one value"),
+        "Cells": _mapping({axis.name: _about(axis, axis_schema(axis)) for axis in axes}, title="axes, each with one value"),
         "GridAxes": _mapping(
             {axis.name: _about(axis, _choices(axis)) for axis in axes},
             title="axes, each with a list of values",
@@ -141,17 +141,19 @@ def _about(axis: Axis, schema: Schema) -> Schema:
     return {"description": axis.about, **schema}
 
 
-def _value(axis: Axis) -> Schema:
-    return axis.values.json_schema()
+def axis_schema(axis: Axis) -> Schema:
+    """What one value of an axis may be."""
+    return dict(_tidied(axis.values.json_schema()))
 
 
 def _choices(axis: Axis) -> Schema:
-    return {"type": "array", "items": _value(axis), "minItems": 1, "uniqueItems": True}
+    return {"type": "array", "items": axis_schema(axis), "minItems": 1, "uniqueItems": True}
 
 
 def _space(axis: Axis) -> Schema:
     """A list of choices; a range too where the axis takes numbers."""
-    numbers = [kind for kind in (_value(axis), *_value(axis).get("anyOf", ())) if kind.get("type") in ("integer", "number")]
+    value = axis_schema(axis)
+    numbers = [kind for kind in (value, *value.get("anyOf", ())) if kind.get("type") in ("integer", "number")]
     if not numbers:
         return _choices(axis)
     ends = {"properties": {"low": numbers[0], "high": numbers[0]}}

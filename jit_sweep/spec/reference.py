@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from jit_sweep.spec.json_schema import Schema, referred, sweep_schema
 
@@ -73,32 +74,27 @@ class Page:
     def _rendered(self, section: Section, *, shared: bool) -> str:
         title = f"`{section.path}`{f' with `{section.variant}`' if shared else ''}" if section.path else "The file"
         required = section.schema.get("required", [])
-        lines = [
-            f"## {title}",
-            "",
-            section.schema["description"],
-            "",
-            "| key | type | default | meaning |",
-            "|---|---|---|---|",
-        ]
+        head = ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines = [f"## {title}", "", section.schema["description"], "", *head]
         for key, field in section.schema["properties"].items():
-            cells = (f"`{key}`", self._type(field), _default(field, required=key in required), self.meaning(field))
+            words = in_words(field, self.schema["$defs"])
+            cells = (f"`{key}`", words, _default(field, required=key in required), self.meaning(field))
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         return "\n".join(lines) + "\n"
 
-    def _type(self, schema: Schema) -> str:
-        """What a key takes, in words."""
-        if definition := self._definition(schema):
-            return str(definition.get("title", "mapping"))
-        if members := schema.get("anyOf") or schema.get("allOf"):
-            return " or ".join(dict.fromkeys(map(self._type, members)))
-        if choices := schema.get("enum") or [schema[word] for word in ("const",) if word in schema]:
-            return " or ".join(f"`{choice}`" for choice in choices)
-        if schema.get("type") == "array" and "items" in schema:
-            return f"list of {self._type(schema['items'])}"
-        bounds = " and ".join(f"{word} {schema[bound]:g}" for bound, word in BOUNDS.items() if bound in schema)
-        word = WORDS.get(schema["type"], schema["type"])
-        return f"{word} {bounds}".strip()
+
+def in_words(schema: Schema, definitions: Mapping[str, Schema] = MappingProxyType({})) -> str:
+    """What a schema takes, in words: `whole number above 0`. Definitions with a title are called by it."""
+    if name := referred(schema):
+        return str(definitions[name].get("title", "mapping"))
+    if members := schema.get("anyOf") or schema.get("allOf"):
+        return " or ".join(dict.fromkeys(in_words(member, definitions) for member in members))
+    if choices := schema.get("enum") or [schema[word] for word in ("const",) if word in schema]:
+        return " or ".join(f"`{choice}`" for choice in choices)
+    if schema.get("type") == "array" and "items" in schema:
+        return f"list of {in_words(schema['items'], definitions)}"
+    bounds = " and ".join(f"{word} {schema[bound]:g}" for bound, word in BOUNDS.items() if bound in schema)
+    return f"{WORDS.get(schema['type'], schema['type'])} {bounds}".strip()
 
 
 def _references(schema: Schema, path: str) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from search_spaces.axes import AXES, AxisValue
 from search_spaces.quantities import QUANTITIES
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
 from trainables.config.spelling import did_you_mean
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import score_names
 
 SAMPLERS = ("bruteforce", "cmaes", "gp", "nsgaii", "nsgaiii", "qmc", "random", "tpe")
 """Optuna's samplers that need nothing but options, by their classes' names in lower case without `Sampler`."""
@@ -243,11 +243,12 @@ class SearchSpec(Frozen):
     @field_validator("objectives")
     @classmethod
     def objectives_are_several_and_registered(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        known = [*METRICS, *QUANTITIES]
+        scores = score_names()
+        known = [*scores, *QUANTITIES]
         for name in names or ():
             if name not in known:
                 raise ValueError(f"`objectives` must be registered metrics or quantities, got {name!r}; {_remedy(name, known)}")
-        if names is not None and (len(set(names)) < max(2, len(names)) or not set(names) & METRICS.keys()):
+        if names is not None and (len(set(names)) < max(2, len(names)) or not set(names) & set(scores)):
             rule = "`objectives` must be two or more, each once, with a metric among them"
             raise ValueError(f"{rule}, got {list(names)}; a single one is the sweep's `objective`")
         return names

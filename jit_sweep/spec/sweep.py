@@ -12,9 +12,8 @@ from jit_sweep.spec.uri import Uri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
-from trainables.config.spelling import did_you_mean
 from trainables.config.trial import AttentionMode, Parent, Precision, Recipe
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
+from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
 NAME_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
@@ -151,7 +150,7 @@ class SweepSpec(Frozen):
     """The configuration that every trial differs from."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     """What is trained, one stage after the other: each a `grid` or a `search`."""
-    objective: str
+    objective: MetricName
     """A registered metric; its direction is the metric's own."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How every trial's samples are drawn and counted."""
@@ -174,14 +173,6 @@ class SweepSpec(Frozen):
     def rung_metric(self) -> str:
         """What rungs measure and compare."""
         return RUNG_METRIC if isinstance(self.scheduler, NoScheduler) else self.scheduler.metric
-
-    @field_validator("objective")
-    @classmethod
-    def objective_is_registered(cls, name: str) -> str:
-        if name not in METRICS:
-            remedy = did_you_mean(name, METRICS, otherwise="try one of them")
-            raise ValueError(f"`objective` must be a registered metric: {', '.join(METRICS)}, got {name!r}; {remedy}")
-        return name
 
     @model_validator(mode="after")
     def first_search_needs_cells(self) -> Self:

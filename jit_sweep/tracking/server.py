@@ -15,7 +15,7 @@ from typing import Self
 from jit_sweep.errors import UserError
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import links
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import metric_of
 
 HOST = "127.0.0.1"
 READY_S = 90.0
@@ -45,14 +45,14 @@ class Serving:
         )
         if not found:
             return []
-        objective = METRICS[found[0].data.tags["objective"]]
+        objective = found[0].data.tags["objective"]
         return [
             links.sweep_runs(
                 self.url,
                 experiment_id=experiment_id,
                 sweep=sweep,
-                objective=objective.name,
-                ascending=objective.direction == "minimize",
+                objective=objective,
+                ascending=metric_of(objective).direction == "minimize",
                 charts=charts,
             )
             for charts in (False, True)

@@ -11,12 +11,12 @@ from jit_sweep.results.arms import Arm, Spread
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.tracking import translation
 from search_spaces.axes import arm_label
-from trainables.evaluation.metrics.registry import METRICS, VERDICT_METRICS
+from trainables.evaluation.metrics.registry import metric_of, verdict_metrics
 
 
 def metrics_shown(objective: str) -> list[str]:
     """The objective first, then the metrics that verdicts rest on."""
-    return list(dict.fromkeys((objective, *VERDICT_METRICS)))
+    return list(dict.fromkeys((objective, *verdict_metrics())))
 
 
 def arm_points(results: Results, *, at: float) -> list[Metric]:
@@ -52,11 +52,11 @@ def as_json(results: Results) -> str:
             "arm": dict(trial.entry.arm),
             "trial": trial.entry.trial_id,
             "images": trial.entry.images,
-            "metrics": dict(trial.score.values) if trial.score is not None else {},
+            "metrics": trial.score.by_name if trial.score is not None else {},
         }
         for trial in results.searched
     ]
-    direction = METRICS[results.objective].direction
+    direction = metric_of(results.objective).direction
     facts = {"sweep": results.sweep, "objective": results.objective, "direction": direction}
     return json.dumps({"schema": "jit-sweep/mlflow-leaderboard/1", **facts, "rows": arms + searched}, indent=1)
 

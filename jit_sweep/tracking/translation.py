@@ -85,9 +85,9 @@ def points(event: EventRow) -> list[Metric]:
             values = report.model_dump(include=_PROGRESS, exclude_none=True, exclude_unset=True)
             values |= _below(SYSTEM_PREFIX, report.system)
         case Rung():
-            values = _below(RUNG_PREFIX, report.values)
+            values = _below(RUNG_PREFIX, report.by_name)
         case Scored():
-            values = report.values
+            values = report.by_name
         case _:
             return []
     return metrics(values, step=report.images, at=event.at)
@@ -117,7 +117,7 @@ def score_tags(*, collapsed: bool) -> dict[str, str]:
 
 def score_points(score: ScoreRow) -> list[Metric]:
     """A score as points, for one that another sweep made."""
-    return metrics(score.values, step=score.images, at=score.created_at)
+    return metrics(score.by_name, step=score.images, at=score.created_at)
 
 
 def metrics(values: Mapping[str, float], *, step: int, at: float) -> list[Metric]:

@@ -16,7 +16,7 @@ from tests.bench.table import say
 from tests.support.cli import environment
 from tests.support.ledger import Desk, ended, planned, scored
 from tests.support.postgres import postgres
-from trainables.evaluation.metrics.registry import VERDICT_METRICS
+from trainables.evaluation.metrics.registry import verdict_metrics
 from trainables.report import Progress
 
 ARMS, SEEDS = 2500, 4
@@ -58,7 +58,7 @@ def fill(desk: Desk, entries: list[Entry]) -> None:
     """Score some trials."""
     luck = random.Random(0)
     for entry in entries[1:]:
-        desk.tell(desk.begin(entry), scored(entry, {metric: luck.random() for metric in VERDICT_METRICS}), ended(entry))
+        desk.tell(desk.begin(entry), scored(entry, {metric: luck.random() for metric in verdict_metrics()}), ended(entry))
 
 
 def ten_thousand() -> list[Entry]:

@@ -13,6 +13,7 @@ from tests.chaos.disturb import Disturbed
 from tests.chaos.disturbed_sweep import NAME
 from tests.chaos.reference import Reference, Said
 from tests.support.replay import judged, replayed
+from trainables.report import Rung, Scored
 from trainables.storage.checkpoint import Store
 
 MOST_RUNS = 1000
@@ -192,7 +193,7 @@ def _last_values(events: Sequence[EventRow]) -> dict[str, float]:
     last: dict[str, float] = {}
     for event in events:
         if event.kind is EventKind.RUNG:
-            last |= {f"rung/{name}": value for name, value in event.data["values"].items()}
+            last |= {f"rung/{name}": value for name, value in Rung.model_validate(event.data).by_name.items()}
         if event.kind is EventKind.SCORED:
-            last |= dict(event.data["values"])
+            last |= Scored.model_validate(event.data).by_name
     return last

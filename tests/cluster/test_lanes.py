@@ -25,7 +25,7 @@ from tests.support.cli import DEADLINE_S, environment
 from tests.support.ray_head import Head, running_head
 from tests.support.sweep_files import few_images, write_sweep
 from trainables.data import open_images
-from trainables.evaluation.features.efficientnet import extractor_name
+from trainables.evaluation.features.efficientnet import EFFICIENTNET_LITE0
 from trainables.storage.checkpoint import Store
 
 IMAGES, IMAGE_SIZE = 9600, 32
@@ -113,7 +113,7 @@ class Sweep:
         """Where the real images' features are kept: scoring asks for them there first."""
         data = few_images(self.folder)
         digest = open_images(data["uri"], holdout=data["holdout"]).fingerprint
-        return self.folder / ".jit-sweep" / "store" / "reference" / f"{digest}-{extractor_name(IMAGE_SIZE)}.npz"
+        return self.folder / ".jit-sweep" / "store" / "reference" / f"{digest}-{EFFICIENTNET_LITE0.variant(IMAGE_SIZE)}.npz"
 
     @property
     def reader(self) -> LedgerReader:

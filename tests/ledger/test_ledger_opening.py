@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, inspect, select, text, update
+from sqlalchemy import JSON, Connection, Engine, create_engine, inspect, select, sql, text, update
 from sqlalchemy.exc import IntegrityError
 
 from jit_sweep.errors import UserError
@@ -120,6 +120,25 @@ def test_a_sweep_of_an_old_ledger_goes_on(old_uri: str) -> None:
     }
     desk.plan(planned(seed=7))
     assert len(desk.reader.entries("mine")) == 4
+
+
+def test_an_upgrade_tells_the_values_of_raw_weights_apart(old_uri: str) -> None:
+    raw = create_engine(_driver(old_uri))
+    with raw.begin() as connection:
+        of = "SELECT trial_id, images, metric || '_raw', value + 1, attempt, created_at FROM rung_value"
+        connection.execute(text(f"INSERT INTO rung_value (trial_id, images, metric, value, attempt, created_at) {of}"))
+        values = {OBJECTIVE: 1200.5, f"{OBJECTIVE}_raw": 1300.25}
+        connection.execute(update(sql.table("score", sql.column("values", JSON))).values({"values": values}))
+    raw.dispose()
+    reader = LedgerReader(open_engine(old_uri))
+    [score] = reader.scores("mine")
+    assert (score.values, score.raw_values) == ({OBJECTIVE: 1200.5}, {OBJECTIVE: 1300.25})
+    assert [score.value(name) for name in (OBJECTIVE, f"{OBJECTIVE}_raw", "kid_efflite0_96")] == [1200.5, 1300.25, None]
+    rungs = reader.rung_values("mine")
+    assert [(rung.metric, rung.weights, rung.value) for rung in rungs] == [
+        ("heldout_v_error", "evaluated", 0.5),
+        ("heldout_v_error", "raw", 1.5),
+    ]
 
 
 def test_a_trial_in_a_form_that_is_read_no_more_does_not_stop_the_upgrade(old_uri: str) -> None:

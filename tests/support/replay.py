@@ -18,6 +18,7 @@ from jit_sweep.ledger.records import EntryState
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Standing, Verdict
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
+from trainables.report import Rung
 
 _MORE_FOLLOWS = frozenset({EventKind.CACHE_HIT, EventKind.DIVERGED, EventKind.KNOWN_RUNGS, EventKind.REOPENED})
 """Kinds that may belong to the same change as the event before them, so that nothing is judged in between."""
@@ -135,7 +136,7 @@ class _Diary:
             case EventKind.BEGUN:
                 self.begin(trial, data["target_images"])
             case EventKind.RUNG:
-                for metric, value in data["values"].items():
+                for metric, value in Rung.model_validate(data).by_name.items():
                     self.values.setdefault((metric, trial, data["images"]), value)
             case EventKind.SCORED:
                 self.scores.add((trial, data["images"], data["evaluation"]))

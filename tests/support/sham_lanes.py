@@ -27,7 +27,7 @@ from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep
 from trainables.assignment import Assignment
-from trainables.evaluation.metrics.registry import VERDICT_METRICS
+from trainables.evaluation.metrics.registry import verdict_metrics
 from trainables.lane.messages import AttemptKey, GoHome, Letter, WorkerAddress, WorkItem
 from trainables.report import Committed, Ended, Phase, Progress, Report, Rung, Scored
 
@@ -111,7 +111,9 @@ def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
     if fate != "scored":
         return said
     scores = [
-        Scored(images=images, evaluation=each.id, n=each.n, values=dict.fromkeys(VERDICT_METRICS, value), grid="memory://grid")
+        Scored(
+            images=images, evaluation=each.id, n=each.n, values=dict.fromkeys(verdict_metrics(), value), grid="memory://grid"
+        )
         for each in assignment.evaluations
     ]
     rung = Rung(images=images, values={assignment.rung_metric: value})

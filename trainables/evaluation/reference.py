@@ -4,8 +4,7 @@ import io
 import logging
 import zipfile
 import zlib
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data import ImageSet
-from trainables.evaluation.features.efficientnet import DIMENSIONS, extractor_name, features
-from trainables.evaluation.metrics.frechet import Moments, moments
-from trainables.evaluation.metrics.kernel import KernelReference
+from trainables.evaluation.features.registry import Extractor, extractor
+from trainables.evaluation.metrics.kernel import mean_over_pairs
+from trainables.evaluation.real import Reference, References
 from trainables.storage.folder import Folder
 
 _log = logging.getLogger(__name__)
@@ -23,42 +22,26 @@ _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 256
 
 
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """Features of one split, float32 [m, 1280], and what is derived from them."""
-
-    kernel: KernelReference
-
-    @property
-    def features(self) -> Tensor:
-        return self.kernel.features
-
-    @cached_property
-    def moments(self) -> Moments:
-        return moments(self.features)
-
-
-@dataclass(frozen=True, eq=False)
-class References:
-    """Both splits of an image set under one extractor."""
-
-    train: Reference
-    heldout: Reference
-
-
 _known: dict[tuple[str, str], References] = {}
 
 
-def references(images: ImageSet, *, cache: str | None) -> References:
-    """Both splits' features: remembered by this process, else read from `cache`, else computed and written there.
+def references(images: ImageSet, *, under: str, cache: str | None) -> References:
+    """Both splits' features under a registered extractor: remembered by this process, else read from `cache`, else computed
+    and written there.
 
-    `cache` is a folder or URI; the file is `reference/{digest}-{extractor}.npz` below it. A damaged file is made again.
+    `cache` is a folder or URI; the file is `reference/{digest}-{variant}.npz` below it. A damaged file is made again.
     """
-    extractor = extractor_name(images.read(images.heldout[:1]).shape[-1])
-    key = (images.fingerprint, extractor)
+    network = extractor(under)
+    variant = network.variant(images.read(images.heldout[:1]).shape[-1])
+    key = (images.fingerprint, variant)
     if key not in _known:
-        _known[key] = _cached(images, name=f"reference/{images.fingerprint}-{extractor}.npz", cache=cache)
+        _known[key] = _cached(images, network, name=f"reference/{images.fingerprint}-{variant}.npz", cache=cache)
     return _known[key]
+
+
+def made_up(features: Tensor) -> Reference:
+    """A reference of features that stand for real ones: what would be read with them counts as known."""
+    return Reference(features, {mean_over_pairs: 0.0})
 
 
 def forget() -> None:
@@ -66,45 +49,45 @@ def forget() -> None:
     _known.clear()
 
 
-def _cached(images: ImageSet, *, name: str, cache: str | None) -> References:
+def _cached(images: ImageSet, network: Extractor, *, name: str, cache: str | None) -> References:
     if cache is None:
-        return _computed(images)
+        return _computed(images, network)
     folder = Folder(cache)
-    found = _read(folder, name, images)
-    if found is None:
-        found = _computed(images)
-        folder.put(name, _packed(found))
-    return found
+    real = _read(folder, name, images, network)
+    if real is None:
+        real = _computed(images, network)
+        folder.put(name, _packed(real))
+    return real
 
 
-def _computed(images: ImageSet) -> References:
-    return References(train=_split(images, images.train), heldout=_split(images, images.heldout))
+def _computed(images: ImageSet, network: Extractor) -> References:
+    return References(train=_split(images, images.train, network), heldout=_split(images, images.heldout, network))
 
 
-def _split(images: ImageSet, indices: NDArray[np.int64]) -> Reference:
+def _split(images: ImageSet, indices: NDArray[np.int64], network: Extractor) -> Reference:
     chunks = [indices[start : start + _READ_AT_ONCE] for start in range(0, len(indices), _READ_AT_ONCE)]
-    return Reference(KernelReference(torch.cat([features(images.read(chunk)) for chunk in chunks])))
+    return Reference(torch.cat([network.features(images.read(chunk)) for chunk in chunks]))
 
 
-def _packed(found: References) -> bytes:
+def _packed(real: References) -> bytes:
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        train=found.train.features.numpy(),
-        train_self_term=found.train.kernel.self_term,
-        heldout=found.heldout.features.numpy(),
-        heldout_self_term=found.heldout.kernel.self_term,
+        train=real.train.features.numpy(),
+        train_self_term=real.train.once(mean_over_pairs),
+        heldout=real.heldout.features.numpy(),
+        heldout_self_term=real.heldout.once(mean_over_pairs),
     )
     return buffer.getvalue()
 
 
-def _read(folder: Folder, name: str, images: ImageSet) -> References | None:
+def _read(folder: Folder, name: str, images: ImageSet, network: Extractor) -> References | None:
     try:
         with np.load(io.BytesIO(folder.read(name)), allow_pickle=False) as file:
             stored = {member: torch.from_numpy(file[member]) for member in file.files}
         return References(
-            train=_unpacked(stored["train"], stored["train_self_term"], count=len(images.train)),
-            heldout=_unpacked(stored["heldout"], stored["heldout_self_term"], count=len(images.heldout)),
+            train=_unpacked(stored, "train", shape=(len(images.train), network.dimensions)),
+            heldout=_unpacked(stored, "heldout", shape=(len(images.heldout), network.dimensions)),
         )
     except FileNotFoundError:
         return None
@@ -113,7 +96,8 @@ def _read(folder: Folder, name: str, images: ImageSet) -> References | None:
         return None
 
 
-def _unpacked(stored: Tensor, self_term: Tensor, *, count: int) -> Reference:
-    if stored.dtype != torch.float32 or stored.shape != (count, DIMENSIONS) or self_term.shape != ():
-        raise ValueError(f"expected float32 [{count}, {DIMENSIONS}], got {stored.dtype} {list(stored.shape)}")
-    return Reference(KernelReference(stored, self_term=float(self_term)))
+def _unpacked(stored: Mapping[str, Tensor], split: str, *, shape: tuple[int, int]) -> Reference:
+    features, self_term = stored[split], stored[f"{split}_self_term"]
+    if features.dtype != torch.float32 or features.shape != shape or self_term.shape != ():
+        raise ValueError(f"expected float32 {list(shape)}, got {features.dtype} {list(features.shape)}")
+    return Reference(features, {mean_over_pairs: float(self_term)})

@@ -1,19 +1,21 @@
-"""The scores of generated images: one function a metric name, the names registered in `trainables.evaluation.metrics.registry`.
+"""The scores of generated images and of networks: every metric of `trainables.evaluation.metrics.registry`, by its name.
 
-Every score is biased by its number of images, so it is compared only with scores at the same n, and with the held-out row:
+Every score of images is biased by their number, so it is compared only with scores at the same n, and with the held-out row:
 real images at that n.
 """
 
 import math
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
+from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
-from trainables.evaluation.features.efficientnet import features
+from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.metrics.frechet import frechet_distance
-from trainables.evaluation.metrics.kernel import kernel_distance
+from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.metrics.registry import METRICS, Metric, Network, Samples
+from trainables.evaluation.real import References
 from trainables.evaluation.reference import references
 
 
@@ -23,44 +25,55 @@ class Scorer:
     def __init__(self, images: ImageSet, *, cache: str | None) -> None:
         self._images = images
         self._shape = images.read(images.heldout[:1]).shape[1:]
-        self._real = references(images, cache=cache)
+        self._real = {name: references(images, under=name, cache=cache) for name in extractors_used()}
 
     def score(self, generated: Tensor) -> dict[str, float]:
         """Scores of generated uint8 images [n, C, H, W], n >= 2, by metric name.
 
-        Raises ValueError for images of another kind than the set's, NotFinite where a score is not a number.
+        ValueError: images of another kind than the set's. NotFinite: a score is not a number.
         """
         self._require_alike(generated)
-        found = features(generated)
-        return _finite(
-            {
-                "fd_efflite0_96": frechet_distance(found, self._real.train.moments),
-                "fd_efflite0_96_heldout": frechet_distance(found, self._real.heldout.moments),
-                "kid_efflite0_96": kernel_distance(found, self._real.train.kernel),
-            }
-        )
+        features = {name: extractor(name).features(generated) for name in self._real}
+        return _finite({metric.name: self._score(metric, needs, features) for metric, needs in of_samples()})
 
     def heldout_row(self, n: int) -> dict[str, float]:
         """What n real held-out images score against the training split: the mark to read every other score by.
 
-        The images are spread evenly over the held-out list. Raises ValueError where there are fewer than n.
+        The images are spread evenly over the held-out list. ValueError: there are fewer than n.
         """
         available = len(self._images.heldout)
         if not 2 <= n <= available:
             rule = f"a held-out row needs 2 to {available} images, what the set holds out"
             raise ValueError(f"{rule}, got n={n}; lower `evaluation.n` or hold out more images")
-        found = self._real.heldout.features[np.arange(n) * available // n]
-        return _finite(
-            {
-                "fd_efflite0_96": frechet_distance(found, self._real.train.moments),
-                "kid_efflite0_96": kernel_distance(found, self._real.train.kernel),
-            }
-        )
+        spread = np.arange(n) * available // n
+        features = {name: real.heldout.features[spread] for name, real in self._real.items()}
+        against_train = [(metric, needs) for metric, needs in of_samples() if needs.against == "train"]
+        return _finite({metric.name: self._score(metric, needs, features) for metric, needs in against_train})
+
+    def _score(self, metric: Metric, needs: Samples, features: dict[str, Tensor]) -> float:
+        real: References = self._real[needs.extractor]
+        return metric.of_samples(features[needs.extractor], real.train if needs.against == "train" else real.heldout)
 
     def _require_alike(self, generated: Tensor) -> None:
         if generated.ndim != 4 or generated.shape[1:] != self._shape or len(generated) < 2:
             rule = f"generated images must have shape [n, {', '.join(map(str, self._shape))}] with n >= 2"
             raise ValueError(f"{rule}, got {list(generated.shape)}")
+
+
+def score_network(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> dict[str, float]:
+    """Scores of a network without images, by metric name. NotFinite: its output is not a number any more."""
+    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, Network)]
+    return _finite({metric.name: metric.of_network(grid, network, trial) for metric in metrics})
+
+
+def of_samples() -> list[tuple[Metric, Samples]]:
+    """The metrics that need generated images, each with what it needs."""
+    return [(metric, metric.needs) for metric in METRICS.values() if isinstance(metric.needs, Samples)]
+
+
+def extractors_used() -> list[str]:
+    """The extractors that some metric needs."""
+    return list(dict.fromkeys(needs.extractor for _, needs in of_samples()))
 
 
 def _finite(scores: dict[str, float]) -> dict[str, float]:

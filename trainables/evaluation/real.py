@@ -1,0 +1,33 @@
+"""One split's real images as metrics see them: their features, and what is derived from those once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from torch import Tensor
+
+Derived = TypeVar("Derived")
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The side of a comparison that never changes."""
+
+    features: Tensor
+    """float32 [m, d], m >= 2."""
+    known: dict[Callable[[Tensor], Any], Any] = field(default_factory=dict)
+    """What has been derived from the features, by the function that derives it."""
+
+    def once(self, derive: Callable[[Tensor], Derived]) -> Derived:
+        """What a function of the features gives, computed on first use."""
+        if derive not in self.known:
+            self.known[derive] = derive(self.features)
+        return cast(Derived, self.known[derive])
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Both splits of an image set under one extractor."""
+
+    train: Reference
+    heldout: Reference

@@ -1,0 +1,120 @@
+"""What a trial's network is worth: at its rungs on the way, and by every evaluation at its end."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+from torch import Tensor
+
+from trainables.assignment import Assignment
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import RAW
+from trainables.data import ImageSet
+from trainables.evaluation.finite import NotFinite
+from trainables.evaluation.generate import Interrupted, generate, sample_labels
+from trainables.evaluation.grid import write_grid
+from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Network, parse
+from trainables.evaluation.score import Scorer, score_network
+from trainables.report import Rung, Scored
+from trainables.training.learner import Learner
+from trainables.training.workers import Workers
+
+GRID_IMAGES = 32
+GRID_COLUMNS = 8
+
+
+class Measurement(NamedTuple):
+    """What some weights were measured to be worth."""
+
+    values: dict[str, float]
+    """By metric name."""
+    samples: Tensor
+    """The first generated images, uint8 [k, C, H, W], to show."""
+
+
+class Scoring:
+    """The scores of one learner's weights as they are whenever it is asked.
+
+    Samples are drawn from equal noise and labels over all trials. Raises NotFinite where weights have diverged, and
+    Interrupted where `interrupted`, read before every batch of samples, says so.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        learner: Learner,
+        images: ImageSet,
+        *,
+        workers: Workers,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._assignment, self._trial = assignment, assignment.trial
+        self._learner, self._images = learner, images
+        self._workers, self._interrupted = workers, interrupted
+        self._grid = HeldoutGrid(images, device=learner.device)
+        self._measured: dict[tuple[int, str, str], Measurement] = {}
+
+    def rung(self) -> Rung:
+        """The held-out error, and what rungs compare where that is something else; every worker of a group takes part."""
+        values = {RUNG_METRIC: self._of_network(RUNG_METRIC, self._trial.rung_weights)}
+        raw_values: dict[str, float] = {}
+        metric, weights = parse(self._assignment.rung_metric)
+        if (metric, weights) != (RUNG_METRIC, "evaluated"):
+            (raw_values if weights == "raw" else values)[metric] = self._compared(metric, raw=weights == "raw")
+        return Rung(images=self._learner.images, values=values, raw_values=raw_values)
+
+    def score(self, evaluation: EvaluationConfig, *, grid: str) -> Scored:
+        """The scores of the evaluation's weights and of the raw ones; writes the former's first samples as a picture to
+        `grid`, a path or URI."""
+        raw = self._measure(evaluation, RAW)
+        own = self._measure(evaluation, evaluation.weights)
+        write_grid(own.samples, grid, columns=GRID_COLUMNS)
+        return Scored(
+            images=self._learner.images,
+            evaluation=evaluation.id,
+            n=evaluation.n,
+            values=own.values,
+            raw_values=raw.values,
+            heldout=self._scorer.heldout_row(evaluation.n),
+            grid=grid,
+            collapsed=own.values[RUNG_METRIC] >= self._grid.mean_image_error,
+        )
+
+    def _compared(self, metric: str, *, raw: bool) -> float:
+        """What rungs compare. Where it needs samples the lead draws them for every worker, and what ends the trial there ends
+        it everywhere."""
+        if isinstance(METRICS[metric].needs, Network):
+            return self._of_network(metric, RAW if raw else self._trial.rung_weights)
+        answer = self._workers.agree(self._sampled(metric, raw=raw) if self._workers.lead else 0.0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _sampled(self, metric: str, *, raw: bool) -> float | Interrupted | NotFinite:
+        """The score of samples drawn now as the first evaluation says, or what came instead of it."""
+        evaluation = self._assignment.evaluations[0]
+        try:
+            return self._measure(evaluation, RAW if raw else evaluation.weights).values[metric]
+        except (Interrupted, NotFinite) as instead:
+            return instead
+
+    def _of_network(self, metric: str, weights: str) -> float:
+        with self._learner.averages.swapped(weights):
+            return METRICS[metric].of_network(self._grid, self._learner.network, self._trial)
+
+    def _measure(self, evaluation: EvaluationConfig, weights: str) -> Measurement:
+        """Scores of the weights of this name as they are now; once for evaluations alike but for theirs."""
+        key = (self._learner.images, weights, evaluation.model_copy(update={"weights": weights}).id)
+        if key not in self._measured:
+            network, labels = self._learner.network, sample_labels(self._images, evaluation)
+            with self._learner.averages.swapped(weights):
+                samples = generate(network, self._trial, evaluation, labels, interrupted=self._interrupted)
+                values = self._scorer.score(samples) | score_network(self._grid, network, self._trial)
+            self._measured[key] = Measurement(values, samples[:GRID_IMAGES].clone())
+        return self._measured[key]
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        """Made on first use: only the lead has the real images' features."""
+        return Scorer(self._images, cache=self._assignment.storage)
