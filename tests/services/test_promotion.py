@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from jit_sweep.errors import UserError
+from jit_sweep.home import Locations
 from jit_sweep.models import model_folder
 from jit_sweep.models import promote as promotion
 from jit_sweep.models.export import export
@@ -20,7 +21,7 @@ from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import PREVIOUS, load
 from tests.support.ledger import IMAGES, OBJECTIVE, LedgerFixture, planned
 from tests.support.mlflow import MlflowStore
-from trainables.networks.jit import build
+from trainables.networks.registry import build
 from trainables.storage.checkpoint import Store
 from trainables.training.ema import Averages
 
@@ -55,7 +56,8 @@ def train_arm(ledger: LedgerFixture, arm: dict[str, Any], values: Sequence[float
 def promote(
     ledger: LedgerFixture, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo"
 ) -> promotion.Promotion:
-    return promotion.promote(ledger.reader, ledger.name, trial=trial, name=name, store=checkpoints, tracking_uri=store.uri)
+    locations = Locations(ledger="", tracking=store.uri, storage=checkpoints)
+    return promotion.promote(ledger.reader, ledger.name, trial=trial, name=name, locations=locations)
 
 
 def file_of(store: MlflowStore, folder: Path, name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.support.cli import jit_sweep
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, LedgerFixture, ended, planned
 from tests.support.mlflow import MlflowStore
 from trainables.config.trial import Parent
-from trainables.networks.jit import build
+from trainables.networks.registry import build
 from trainables.storage.checkpoint import Commit, Store
 from trainables.training.ema import Averages
 
@@ -240,11 +240,10 @@ def test_what_a_registered_model_was_made_of_stays_for_ever(
     averages = Averages(build(entry.trial), entry.trial.ema, batch_size=entry.trial.batch_size).tensors
     checkpoints.write(entry.trial_id, attempt=1, images=IMAGES, tensors=averages, state={})
     ledger.train(entry, {OBJECTIVE: 99.0})
-    where = {"store": str(home.store), "tracking_uri": store.uri, "artifacts": store.artifacts}
-    promote.promote(ledger.reader, ledger.name, trial=entry.trial_id, name="demo", **where)
+    locations = places_of(home, tracking=store.uri)
+    promote.promote(ledger.reader, ledger.name, trial=entry.trial_id, name="demo", locations=locations)
     describe(ledger, best=1)
     entries = train_four(ledger, checkpoints)
-    locations = places_of(home, tracking=store.uri)
     removed = apply_retention(ledger.reader, locations, ledger.name, clock=ledger.clock).removed
     assert {removal.trial_id for removal in removed} == {entries[0].trial_id, entries[1].trial_id}
     assert left(home)[entry.trial_id] == {IMAGES}
