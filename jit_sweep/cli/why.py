@@ -4,7 +4,6 @@ import time
 
 from jit_sweep.budget.costs import resources_of
 from jit_sweep.cli.output import console, print_json
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.results import why
 from search_spaces.axes import arm_label
@@ -12,7 +11,7 @@ from search_spaces.axes import arm_label
 
 def show(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: bool) -> int:
     """One sentence an entry of the trial, and a line for each attempt. UserError: no such sweep or trial."""
-    reader = LedgerReader(open_engine(ledger, create=False))
+    reader = LedgerReader.open(ledger)
     found, rows = reader.sweep(sweep), reader.entries(sweep)
     here = why.found(rows, trial)
     running = found.is_run(time.time())
@@ -33,8 +32,8 @@ def show(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: b
 
 
 def _free(address: str) -> why.Free:
-    from jit_sweep.executor.answers import check_answers
-    from jit_sweep.executor.free import free_resources  # starts Ray
+    from jit_sweep.executor.before_ray import check_answers
+    from jit_sweep.executor.cluster import free_resources  # starts Ray
 
     check_answers(address)
     return free_resources(address)

@@ -1,4 +1,4 @@
-"""A Ray cluster of this command's own, or a connection to one that runs.
+"""A Ray cluster of this command's own, or a connection to one that runs; and what either holds.
 
 Both start Ray from an empty folder: it puts the driver's folder first on its workers' path, and a user's own `trainables`
 there would be run instead of ours.
@@ -13,13 +13,18 @@ from pathlib import Path
 
 import ray
 
-from jit_sweep.executor.answers import check_answers, unreachable
-from jit_sweep.executor.before_ray import ENVIRONMENT
+from jit_sweep.errors import UserError
+from jit_sweep.executor.before_ray import ENVIRONMENT, check_answers, unreachable
+from jit_sweep.plan.lanes import NodeSize, lanes_held
+from jit_sweep.results.why import Free
+from jit_sweep.spec.sweep import Resources
 from trainables.lane.namespace import NAMESPACE
 
 _TEMPORARY = "jit-sweep-"
 _OBJECT_STORE_BYTES = 128 * 2**20
 """Nothing large goes through Ray's object store: images and checkpoints take their own way."""
+OWNER_CPU = 0.01
+"""Tune refuses a trial that asks for nothing; a lane's workers leave this much of their CPUs to their owner."""
 
 
 @contextmanager
@@ -54,6 +59,32 @@ def running_cluster(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def concurrent_lanes(resources: Resources) -> int:
+    """How many lanes to have at once: what the cluster holds, at most what the file asks for. UserError: not even one.
+
+    Tune does not count Train's workers; without this limit half-placed groups would wait for each other. An autoscaled
+    cluster may hold nothing when the sweep starts: there the number in the file is taken as it is.
+    """
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [NodeSize(cpus=node.get("CPU", 0), gpus=node.get("GPU", 0)) for node in alive]
+    lanes = lanes_held(resources, nodes)
+    if lanes >= 1:
+        return min(lanes, resources.concurrent or lanes)
+    if resources.concurrent is not None:
+        return resources.concurrent
+    asked = f"{resources.workers} x ({resources.cpus:g} CPU, {resources.gpus:g} GPU)"
+    there = "; ".join(f"{node.cpus:g} CPU, {node.gpus:g} GPU" for node in nodes)
+    rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial where there are {there}"
+    raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
+
+
+def free_resources(address: str) -> Free:
+    """CPUs and GPUs that nothing holds now. UserError: nobody answers there."""
+    with running_cluster(address):
+        available = ray.available_resources()
+    return Free(cpus=available.get("CPU", 0.0), gpus=available.get("GPU", 0.0))
 
 
 def _connect(address: str) -> None:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.documents import DOCS, rows_of
-from tests.unit.docs import plan_seams, trainer_seams
+from tests.unit.docs import network_seams, plan_seams, trainer_seams
 
-PROOFS = plan_seams.PROOFS | trainer_seams.PROOFS
+PROOFS = plan_seams.PROOFS | trainer_seams.PROOFS | network_seams.PROOFS
 
 
 class Named(NamedTuple):
