@@ -9,7 +9,7 @@ from trainables.config.fields import Frozen
 from trainables.config.trial import TrialConfig
 
 if TYPE_CHECKING:
-    from trainables.networks.jit import JiT
+    from trainables.networks.network import Network
 
 WEIGHTS = "model.safetensors"
 """The weights that the scores are of: an average, or the trained ones."""
@@ -41,15 +41,15 @@ def read_config(folder: Path) -> ModelFolderConfig:
         raise UserError(f"{rule}, got {folder} ({reason})") from error
 
 
-def load_network(folder: Path) -> "JiT":
+def load_network(folder: Path) -> "Network":
     """A champion's network with the weights that were scored, on the CPU, ready to sample from. UserError: no such files."""
     # Here and not at the top: torch takes seconds to start, and `export` does without.
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from trainables.networks.jit import JiT
+    from trainables.networks.registry import blank
 
-    network = JiT(read_config(folder).trial)
+    network = blank(read_config(folder).trial)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:

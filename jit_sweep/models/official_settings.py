@@ -15,7 +15,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import MOST
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, DiffusionConfig, LogitNormal, Recipe
-from trainables.networks.cost import mlp_hidden
+from trainables.networks.sizes import mlp_hidden
 from trainables.official.file import Scalar, Sizes
 
 IMPORTED = "imported"

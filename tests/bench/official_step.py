@@ -18,10 +18,10 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.sampler import guidance_at
-from trainables.networks.cost import TIME_FEATURES, mlp_hidden
 from trainables.networks.embedding import MAX_PERIOD, images_of
 from trainables.networks.norm import EPS
 from trainables.networks.positions import rotation_table, sincos_table
+from trainables.networks.sizes import TIME_FEATURES, mlp_hidden
 
 
 class RmsNorm(nn.Module):

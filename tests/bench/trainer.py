@@ -17,13 +17,14 @@ from torch import Tensor
 
 from tests.bench.official_step import OfficialNetwork, OfficialStep, two_pass_heun
 from tests.bench.table import say
+from tests.support.trials import jit
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, Precision, TrialConfig
 from trainables.diffusion.sampler import sample
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
-from trainables.networks.jit import JiT, build
+from trainables.networks.jit import JiT
 from trainables.official.names import to_official
 from trainables.training.ema import Averages
 from trainables.training.health import Health
@@ -214,7 +215,7 @@ def trial_of(patch: int, precision: Precision) -> TrialConfig:
 @torch.no_grad()
 def open_network(trial: TrialConfig) -> JiT:
     """The trial's network moved off its zeros, which would hide every block."""
-    network = build(trial)
+    network = jit(trial)
     generator = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))

@@ -16,8 +16,8 @@ from tests.support.images import NoiseImages
 from tests.support.trials import batch, lively, small_model, small_trial
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.draws.philox import PhiloxDraws, Purpose, philox, signed
-from trainables.networks.cost import mlp_hidden
 from trainables.networks.memory import Fit, peak_bytes
+from trainables.networks.sizes import mlp_hidden
 from trainables.training.batches import draws_on
 from trainables.training.learner import HEARD_AFTER, Learner
 from trainables.training.workers import Ask, Workers

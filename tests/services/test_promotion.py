@@ -21,7 +21,7 @@ from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import PREVIOUS, load
 from tests.support.ledger import IMAGES, OBJECTIVE, Desk, planned
 from tests.support.mlflow import MlflowStore
-from trainables.networks.jit import build
+from trainables.networks.registry import build
 from trainables.storage.checkpoint import Store
 from trainables.training.ema import Averages
 

@@ -21,7 +21,7 @@ from tests.support.cli import jit_sweep
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, Desk, ended, planned
 from tests.support.mlflow import MlflowStore
 from trainables.config.trial import Parent
-from trainables.networks.jit import build
+from trainables.networks.registry import build
 from trainables.storage.checkpoint import Commit, Store
 from trainables.training.ema import Averages
 

@@ -4,7 +4,8 @@ import torch
 
 from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.trial import DataConfig, TrialConfig
-from trainables.networks.jit import JiT, build
+from trainables.networks.jit import JiT
+from trainables.networks.registry import build
 
 CLASSES = 5
 SIZE = 16
@@ -23,10 +24,17 @@ def small_trial(model: ModelConfig | None = None, *, data: DataConfig | None = N
     return TrialConfig.model_validate({"data": data or noise, "model": model or small_model(), **values})
 
 
+def jit(trial: TrialConfig) -> JiT:
+    """The trial's fresh network, whose trunk is JiT's."""
+    network = build(trial)
+    assert isinstance(network, JiT)
+    return network
+
+
 @torch.no_grad()
 def lively(trial: TrialConfig) -> JiT:
     """The trial's network in evaluation form, moved off its zeros by fixed noise."""
-    network = build(trial).eval()
+    network = jit(trial).eval()
     generator = torch.Generator().manual_seed(7)
     for parameter in network.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

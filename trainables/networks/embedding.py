@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config.network import BottleneckEmbedding, ConvStemEmbedding, LinearEmbedding
 from trainables.config.trial import TrialConfig
-from trainables.networks.cost import TIME_FEATURES, conv_stem_channels
+from trainables.networks.sizes import TIME_FEATURES, conv_stem_channels
 
 MAX_PERIOD = 10000.0
 
@@ -73,17 +72,6 @@ class ConvStem(nn.Module):
             images = F.silu(conv(images))
         tokens: Tensor = self.expand(images.flatten(2).transpose(1, 2))
         return tokens
-
-
-def patch_embedding(trial: TrialConfig) -> LinearPatches | BottleneckPatches | ConvStem:
-    """The embedding that a trial asks for."""
-    match trial.model.embedding:
-        case LinearEmbedding():
-            return LinearPatches(trial)
-        case BottleneckEmbedding(dim=dim):
-            return BottleneckPatches(trial, dim)
-        case ConvStemEmbedding():
-            return ConvStem(trial)
 
 
 class TimeEmbedding(nn.Module):

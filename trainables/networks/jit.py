@@ -8,11 +8,12 @@ from torch.utils.checkpoint import checkpoint
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.attention import Attention, split_linear
-from trainables.networks.cost import mlp_hidden, modulation_chunks
-from trainables.networks.embedding import TimeEmbedding, images_of, patch_embedding
-from trainables.networks.initial import initialise
+from trainables.networks.embedding import TimeEmbedding, images_of
+from trainables.networks.network import Network
 from trainables.networks.norm import ModulatedNorm
 from trainables.networks.positions import rotation_table, sincos_table
+from trainables.networks.registry import parts_of
+from trainables.networks.sizes import mlp_hidden, modulation_chunks
 
 ALIGNMENT = 8
 """Rows of a bf16 matrix must be a multiple of this long for a GPU's fast kernels."""
@@ -84,20 +85,20 @@ class Block(nn.Module):
         return torch.addcmul(x, gate2, self.mlp(self.norm2(x, shift2, scale2)))
 
 
-class JiT(nn.Module):
-    """The network o(z, t, y). Parameters as torch's modules leave them: `build` gives an initialised one.
+class JiT(Network):
+    """JiT's trunk around the embedding and the head that the trial asks for. Parameters as torch's modules leave them.
 
     `position` is the fixed table added to the tokens, or none. No table is part of the state dict.
     """
 
     position: Tensor | None
     rotation: Tensor | None
-    noise_scale: Tensor
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
         model, self.trial = trial.model, trial
-        self.embedding = patch_embedding(trial)
+        parts = parts_of(trial)
+        self.embedding = parts.embedding.module()
         self.time = TimeEmbedding(model.width)
         self.label = nn.Embedding(trial.data.num_classes + 1, model.width)
         if model.class_tokens:
@@ -105,9 +106,8 @@ class JiT(nn.Module):
         self.modulation = nn.Linear(model.width, modulation_chunks(model) * model.width)
         self.blocks = nn.ModuleList([Block(trial, dropout=dropout_of(model, i)) for i in range(model.depth)])
         self.final_norm = ModulatedNorm(model.norm, model.width)
-        self.head = nn.Linear(model.width, trial.token_dim)
+        self.head = parts.head.module()
         self.activation_checkpointing = False
-        """Recompute each block in the backward pass instead of keeping what it needs."""
         self._register_tables()
 
     def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -181,10 +181,3 @@ def dropout_of(model: ModelConfig, block: int) -> float:
     """Dropout of a block: the configured one in the middle half of the depth, as the official code counts it."""
     quarter = model.depth // 4
     return model.dropout if quarter <= block < 3 * quarter else 0.0
-
-
-def build(trial: TrialConfig) -> JiT:
-    """The trial's network on the CPU with the initial weights of its seed."""
-    network = JiT(trial)
-    initialise(network, trial.seed)
-    return network

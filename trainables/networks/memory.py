@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
-from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
-from trainables.networks.cost import mlp_hidden, modulation_chunks, parameter_count
+from trainables.networks.cost import parameter_count
+from trainables.networks.parts.embeddings import image_bytes
+from trainables.networks.registry import parts_of
+from trainables.networks.sizes import FP32
 
-FP32 = 4
-"""Bytes; the residual stream, weights, gradients and averages are always fp32."""
+AROUND_IMAGES = 7
+"""As many images as a batch and its loss keep of each: images, noise, noisy images, targets, errors."""
 SATURATING_TOKENS = 16_384
 """Tokens in a micro-batch that keep a GPU busy: below them recomputing costs less than a smaller micro-batch."""
 HEADROOM = 0.9
@@ -64,11 +66,9 @@ def _too_large(images: int, recomputed: bool, *, least: int, memory_bytes: int) 
 
 def peak_bytes(trial: TrialConfig, how: Fit, *, workers: int = 1) -> int:
     """Most bytes at once in an update: what stays over updates, what the backward pass needs, what it works with."""
-    images = trial.data.channels * trial.data.image_size**2 * FP32
-    around = 9 * images + 2 * modulation_chunks(trial.model) * trial.model.width * FP32
-    return state_bytes(trial, workers=workers) + how.micro_batch * (
-        around + _blocks_bytes(trial, checkpointing=how.activation_checkpointing)
-    )
+    around = AROUND_IMAGES * image_bytes(trial)
+    kept = sum(part.activation_bytes(recomputed=how.activation_checkpointing) for part in parts_of(trial))
+    return state_bytes(trial, workers=workers) + how.micro_batch * (around + kept)
 
 
 def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:
@@ -76,51 +76,3 @@ def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:
     with several workers the gradients as one tensor to sum."""
     copies = (4 + len(trial.ema) + (workers > 1)) * FP32 + (2 if trial.precision == "bf16" else 0)
     return copies * parameter_count(trial)
-
-
-def _blocks_bytes(trial: TrialConfig, *, checkpointing: bool) -> int:
-    """Of one image: what all blocks keep, and what the one under way works with."""
-    model, tokens = trial.model, trial.grid**2
-    before = model.class_tokens_start if model.class_tokens else model.depth
-    longest = tokens + model.class_tokens
-    working = longest * _working_bytes(trial, longest)
-    if checkpointing:
-        kept = FP32 * model.width * (before * tokens + (model.depth - before) * longest)
-        return kept + longest * _token_bytes(trial, longest) + working
-    kept = before * tokens * _token_bytes(trial, tokens) + (model.depth - before) * longest * _token_bytes(trial, longest)
-    return kept + working
-
-
-def _token_bytes(trial: TrialConfig, tokens: int) -> int:
-    """What one block keeps of one token for its backward pass.
-
-    Twice the residual stream and its normalised form in fp32; in the precision of the products the inputs and outputs of the
-    four projections, q and k normalised and turned, the attention's output, and the MLP's hidden values.
-    """
-    model, activation = trial.model, _activation_bytes(trial)
-    attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
-    hidden = mlp_hidden(model) * (4 if model.mlp == "swiglu" else 2)
-    products = activation * (7 * model.width + hidden) + attention * (3 + 2 * model.qk_norm) * model.width
-    kept = 4 * FP32 * model.width + products + _dropout_bytes(model, activation)
-    return kept + (_matrix_bytes(model, tokens) if trial.attention == "fp32" else FP32 * model.heads)
-
-
-def _dropout_bytes(model: ModelConfig, activation: int) -> int:
-    """A mask of one byte, and a copy, of the attention's output and of the MLP's hidden values."""
-    return (activation + 1) * (model.width + mlp_hidden(model)) if model.dropout else 0
-
-
-def _working_bytes(trial: TrialConfig, tokens: int) -> int:
-    """Gradients of one block's widest part, one token: of its hidden values and the stream, and of the attention matrix."""
-    hidden = mlp_hidden(trial.model) * (4 if trial.model.mlp == "swiglu" else 2)
-    matrix = 2 * _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else 0
-    return 2 * FP32 * trial.model.width + _activation_bytes(trial) * hidden + matrix
-
-
-def _matrix_bytes(model: ModelConfig, tokens: int) -> int:
-    """A token's row of the attention weights in fp32, over all heads."""
-    return FP32 * model.heads * tokens
-
-
-def _activation_bytes(trial: TrialConfig) -> int:
-    return 2 if trial.precision == "bf16" else FP32

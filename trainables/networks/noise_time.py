@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.maths import convert
-from trainables.networks.jit import JiT
+from trainables.networks.network import Network
 
 TIMESTEPS = 1000.0
 """The timestep of pure noise."""
@@ -45,7 +45,7 @@ def flow_from_v(v: Tensor) -> Tensor:
 class NoiseTime(nn.Module):
     """A network of ours under diffusers' calling convention, in its own mode, dtype and autocast."""
 
-    def __init__(self, network: JiT, *, t_eps: float) -> None:
+    def __init__(self, network: Network, *, t_eps: float) -> None:
         """t_eps clamps the conversion to a flow, as `EvaluationConfig.t_eps_sample` does; 0 is off.
 
         Raises:
@@ -79,7 +79,7 @@ def reversed_time(state_dict: Mapping[str, Tensor], *, trial: TrialConfig, frequ
     up to bf16's rounding.
 
     Args:
-        state_dict: parameters of `JiT(trial)`, raw or averaged; every other tensor is passed on as it is.
+        state_dict: parameters of the trial's network, raw or averaged; every other tensor is passed on as it is.
         frequencies: [F], as `TimeEmbedding.frequencies` holds them.
 
     Raises:

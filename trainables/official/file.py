@@ -25,8 +25,8 @@ from torch import Tensor
 
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
-from trainables.networks.jit import JiT
 from trainables.networks.positions import sincos_table
+from trainables.networks.registry import blank
 from trainables.official.names import check_official_names, check_table, depth_of, to_official, to_ours
 
 SETS = ("model", "model_ema1", "model_ema2")
@@ -325,7 +325,7 @@ def _check_same_shapes(given: Mapping[str, Tensor], expected: Mapping[str, Tenso
 def _blank(trial: TrialConfig) -> StateDict:
     """The trial's parameters without memory."""
     with torch.device("meta"):
-        return dict(JiT(trial).state_dict())
+        return dict(blank(trial).state_dict())
 
 
 def _alone(state_dict: StateDict) -> StateDict:

@@ -12,7 +12,8 @@ from trainables.config.trial import TrialConfig
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.networks.initial import initialise
-from trainables.networks.jit import JiT
+from trainables.networks.network import Network
+from trainables.networks.registry import blank, build
 from trainables.training.batches import Batch
 
 MOST_SHAPES = 2
@@ -26,8 +27,7 @@ class EagerStep:
     """A step of a network of its own."""
 
     def __init__(self, trial: TrialConfig) -> None:
-        self.network = JiT(trial).to(trial.device)
-        initialise(self.network, trial.seed)
+        self.network = build(trial).to(trial.device)
         self._trial = trial
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -43,14 +43,14 @@ class CompiledStep:
     """
 
     def __init__(self, trial: TrialConfig) -> None:
-        self.network = JiT(trial).to(trial.device)
+        self.network = blank(trial).to(trial.device)
         self._t_eps = torch.zeros((), device=trial.device)
         self._compiled: Callable[..., Tensor] = torch.compile(image_losses, fullgraph=True, dynamic=False)
         self._sizes: set[tuple[int, bool]] = set()
 
     def begin(self, trial: TrialConfig) -> None:
         """Start from the trial's own weights and scalars."""
-        initialise(self.network, trial.seed)
+        initialise(self.network, trial)
         self.network.zero_grad()
         self.network.noise_scale.fill_(trial.diffusion.noise_scale)
         self._t_eps.fill_(trial.diffusion.t_eps_train)
@@ -94,7 +94,7 @@ def _check_compiler(device: str) -> None:
         raise ValueError("`compile` needs a C++ compiler on a CPU, got none on PATH; install g++, or set compile: false")
 
 
-def image_losses(network: JiT, x: Tensor, e: Tensor, t: Tensor, y: Tensor, t_eps: float | Tensor) -> Tensor:
+def image_losses(network: Network, x: Tensor, e: Tensor, t: Tensor, y: Tensor, t_eps: float | Tensor) -> Tensor:
     """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B]."""
     trial = network.trial
     z = noisy(x, e, t)

@@ -11,7 +11,7 @@ from jit_sweep.estimate.simulate import Job, simulated
 from jit_sweep.executor.schedule import Now, Start, Target, next_step, target_of
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.entry import Entry
-from search_spaces.axes import AxisValue, put
+from search_spaces.axes import put
 from search_spaces.presets import preset
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.shape import lane_shape
@@ -19,12 +19,13 @@ from trainables.config.trial import DataConfig, TrialConfig
 from trainables.training.measurement import Measured
 from trainables.training.step import MOST_SHAPES
 
+Axes = Mapping[str, Sequence[str | int | float]]
 DATA = DataConfig(digest="0", image_size=32, num_classes=9)
 IMAGES = 320
 TARGETS = ("x", "eps", "v")
 
 
-def trials(axes: Mapping[str, Sequence[AxisValue]], *, seeds: int, compiled: bool = True) -> list[TrialConfig]:
+def trials(axes: Axes, *, seeds: int, compiled: bool = True) -> list[TrialConfig]:
     """A grid's trials in the order of a plan: every cell of one seed, then of the next."""
     recipe = preset("jit-tiny/16").model_copy(update={"compile": compiled})
     cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
@@ -93,7 +94,7 @@ def compilations(planned: Sequence[TrialConfig], *, lanes: int) -> int:
     return sum(lane.compilations for lane in crew)
 
 
-SWEEPS: list[tuple[Mapping[str, Sequence[AxisValue]], int, int]] = [
+SWEEPS: list[tuple[Axes, int, int]] = [
     ({"prediction": TARGETS, "loss": TARGETS}, 3, 9),
     ({"patch_size": (16, 8, 4), "prediction": TARGETS}, 6, 9),
     ({"patch_size": (16, 8), "prediction": ("x", "v")}, 6, 4),
@@ -104,16 +105,14 @@ NAMES = [" x ".join(axes) for axes, _, _ in SWEEPS]
 
 
 @pytest.mark.parametrize(("axes", "seeds", "shapes"), SWEEPS, ids=NAMES)
-def test_one_lane_compiles_each_shape_of_a_sweep_once(axes: Mapping[str, Sequence[AxisValue]], seeds: int, shapes: int) -> None:
+def test_one_lane_compiles_each_shape_of_a_sweep_once(axes: Axes, seeds: int, shapes: int) -> None:
     planned = trials(axes, seeds=seeds)
     assert len({lane_shape(trial) for trial in planned}) == shapes
     assert compilations(planned, lanes=1) == shapes
 
 
 @pytest.mark.parametrize(("axes", "seeds", "shapes"), SWEEPS, ids=NAMES)
-def test_two_lanes_share_out_the_shapes_and_help_each_other_at_the_end(
-    axes: Mapping[str, Sequence[AxisValue]], seeds: int, shapes: int
-) -> None:
+def test_two_lanes_share_out_the_shapes_and_help_each_other_at_the_end(axes: Axes, seeds: int, shapes: int) -> None:
     sizes = len(axes.get("patch_size", (0,)))
     assert compilations(trials(axes, seeds=seeds), lanes=2) <= shapes + sizes, "one shape of each size is trained by both"
 
@@ -133,9 +132,7 @@ def test_eager_trials_go_seed_by_seed_since_a_lane_keeps_nothing_of_them() -> No
 
 @pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize(("axes", "seeds", "shapes"), SWEEPS[:3], ids=NAMES[:3])
-def test_the_estimate_counts_the_warm_ups_that_the_schedule_makes(
-    axes: Mapping[str, Sequence[AxisValue]], seeds: int, shapes: int, lanes: int
-) -> None:
+def test_the_estimate_counts_the_warm_ups_that_the_schedule_makes(axes: Axes, seeds: int, shapes: int, lanes: int) -> None:
     planned = trials(axes, seeds=seeds)
     jobs = [job(trial, position) for position, trial in enumerate(planned)]
     warm_ups = simulated(jobs, lanes=lanes).busy_s - len(jobs)

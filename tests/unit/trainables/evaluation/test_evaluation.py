@@ -28,7 +28,7 @@ from trainables.evaluation.metrics.kernel import kernel_distance, mean_over_pair
 from trainables.evaluation.metrics.registry import METRICS, Metric, Samples
 from trainables.evaluation.real import Reference, References
 from trainables.evaluation.score import Scorer, score_network
-from trainables.networks.jit import build
+from trainables.networks.registry import build
 from trainables.storage.folder import Folder
 
 

@@ -9,7 +9,7 @@ import torch
 from tests.support.trials import batch, small_model, small_trial
 from trainables.config.network import ConvStemEmbedding, LinearEmbedding
 from trainables.networks.initial import initial_value
-from trainables.networks.jit import build
+from trainables.networks.registry import build, parts_of
 
 
 def initial(seed: int = 0, **model: object) -> dict[str, torch.Tensor]:
@@ -44,9 +44,9 @@ def test_initial_weights_ignore_and_repeat_without_torchs_own_random_state() -> 
 
 def test_another_seed_or_name_gives_other_values() -> None:
     shape = torch.Size((8, 8))
-    base = initial_value("blocks.0.mlp.w3.weight", shape, 0)
+    base = initial_value("blocks.0.mlp.w3.weight", shape, 0, kind="xavier")
     for name, seed in (("blocks.0.mlp.w3.weight", 1), ("blocks.1.mlp.w3.weight", 0)):
-        assert not (initial_value(name, shape, seed) == base).any()
+        assert not (initial_value(name, shape, seed, kind="xavier") == base).any()
 
 
 def test_a_fresh_network_predicts_zero_because_every_gate_and_the_head_are_closed() -> None:
@@ -65,7 +65,7 @@ def test_norm_weights_are_one() -> None:
 
 @pytest.mark.parametrize("name", ["label.weight", "time.first.weight", "time.second.weight", "class_positions"])
 def test_embeddings_and_time_weights_are_normal_with_deviation_0_02(name: str) -> None:
-    value = initial_value(name, torch.Size((300, 300)), 0)
+    value = initial_value(name, torch.Size((300, 300)), 0, kind=parts_of(small_trial()).initial(name))
     assert abs(value.mean()) < 5 * 0.02 / 300
     assert value.std() == pytest.approx(0.02, rel=0.02)
     assert value.abs().max() > 3.5 * 0.02
@@ -73,7 +73,8 @@ def test_embeddings_and_time_weights_are_normal_with_deviation_0_02(name: str) -
 
 @pytest.mark.parametrize("shape", [(144, 48), (64, 3, 3, 3)])
 def test_other_weights_are_xavier_uniform_on_the_flattened_matrix(shape: tuple[int, ...]) -> None:
-    value = initial_value("blocks.0.attention.qkv.weight", torch.Size(shape), 0)
+    name = "blocks.0.attention.qkv.weight"
+    value = initial_value(name, torch.Size(shape), 0, kind=parts_of(small_trial()).initial(name))
     bound = math.sqrt(6 / (shape[0] + math.prod(shape[1:])))
     assert 0.99 * bound < value.abs().max() <= bound
     assert value.std() == pytest.approx(bound / math.sqrt(3), rel=0.05)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.trials import CLASSES, batch, lively, small_model, small_trial
+from tests.support.trials import CLASSES, batch, jit, lively, small_model, small_trial
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import DiffusionConfig, Target, TrialConfig
 from trainables.diffusion.sampler import sample
-from trainables.networks.jit import JiT, build
+from trainables.networks.jit import JiT
 from trainables.networks.noise_time import (
     NoiseTime,
     flow_from_v,
@@ -37,7 +37,7 @@ def trial_of(prediction: Target) -> TrialConfig:
 
 def in_noise_time(network: JiT) -> JiT:
     """A network of the same trial with the adapted weights."""
-    adapted = build(network.trial).eval()
+    adapted = jit(network.trial).eval()
     state = reversed_time(network.state_dict(), trial=network.trial, frequencies=network.time.frequencies)
     adapted.load_state_dict(state)
     return adapted
@@ -99,13 +99,13 @@ def test_adapting_twice_gives_the_weights_back(prediction: Target) -> None:
 
 @pytest.mark.parametrize("skip", ["edm", "linear"])
 def test_weights_under_an_output_skip_are_refused(skip: str) -> None:
-    network = build(small_trial(small_model(output_skip=skip)))
+    network = jit(small_trial(small_model(output_skip=skip)))
     with pytest.raises(ValueError, match=f"`output_skip` must be none .* got {skip}; try NoiseTime"):
         in_noise_time(network)
 
 
 def test_weights_without_a_time_embedding_are_refused() -> None:
-    network = build(small_trial())
+    network = jit(small_trial())
     state = {name: tensor for name, tensor in network.state_dict().items() if name != "time.first.weight"}
     with pytest.raises(ValueError, match="missing .*time.first.weight"):
         reversed_time(state, trial=network.trial, frequencies=network.time.frequencies)
@@ -152,4 +152,4 @@ def test_the_wrappers_clamp_divides_the_error_near_the_clean_image() -> None:
 
 def test_an_unclamped_eps_prediction_is_refused() -> None:
     with pytest.raises(ValueError, match="`t_eps` must be above 0 .* got 0"):
-        NoiseTime(build(trial_of("eps")), t_eps=0.0)
+        NoiseTime(jit(trial_of("eps")), t_eps=0.0)

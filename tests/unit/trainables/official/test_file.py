@@ -31,8 +31,9 @@ from trainables.config.network import LinearEmbedding
 from trainables.config.trial import DecayEma
 from trainables.diffusion.maths import noisy
 from trainables.evaluation.generate import generate
-from trainables.networks.cost import mlp_hidden, parameter_count
+from trainables.networks.cost import parameter_count
 from trainables.networks.jit import JiT
+from trainables.networks.sizes import mlp_hidden
 from trainables.official.file import SETS, Sizes
 from trainables.official.names import TABLE_TOLERANCE, to_ours
 

@@ -1,0 +1,116 @@
+"""The trunk of JiT: time and class, the blocks they modulate, and the final norm."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainables.config.network import ModelConfig
+from trainables.config.trial import TrialConfig
+from trainables.networks.parts.part import Initial, Macs
+from trainables.networks.sizes import FP32, TIME_FEATURES, mlp_hidden, modulation_chunks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class JitBlocks:
+    """Everything between the embedding and the head."""
+
+    trial: TrialConfig
+
+    def parameters(self) -> int:
+        """The fixed position tables do not count."""
+        model, d = self.trial.model, self.trial.model.width
+        time = TIME_FEATURES * d + d + d * d + d
+        label = (self.trial.data.num_classes + 1) * d
+        modulation = (d * d + d) * modulation_chunks(model)
+        norm = d if model.norm == "rms" else 0
+        blocks = model.depth * (_block_parameters(model) + 2 * norm)
+        return time + label + model.class_tokens * d + modulation + blocks + norm
+
+    def macs(self) -> Macs:
+        """The sinusoids of t are data."""
+        model, d, tokens = self.trial.model, self.trial.model.width, self.trial.grid**2
+        conditions = TIME_FEATURES * d + d * d + d * d * modulation_chunks(model)
+        before, longest = self._before, tokens + model.class_tokens
+        blocks = before * _block_macs(model, tokens) + (model.depth - before) * _block_macs(model, longest)
+        return Macs(conditions + blocks, input_gradient=TIME_FEATURES * d)
+
+    def activation_bytes(self, *, recomputed: bool) -> int:
+        """The modulation, what all blocks keep, and what the one under way works with."""
+        trial, model, tokens = self.trial, self.trial.model, self.trial.grid**2
+        before, longest = self._before, tokens + model.class_tokens
+        around = 2 * modulation_chunks(model) * model.width * FP32 + longest * _working_bytes(trial, longest)
+        if recomputed:
+            kept = FP32 * model.width * (before * tokens + (model.depth - before) * longest)
+            return around + kept + longest * _token_bytes(trial, longest)
+        late = (model.depth - before) * longest * _token_bytes(trial, longest)
+        return around + before * tokens * _token_bytes(trial, tokens) + late
+
+    def initial(self, name: str) -> Initial:
+        """As the official code draws them; the modulation starts at zero, so that every gate is closed."""
+        parts = name.split(".")
+        if parts[0] == "modulation" or parts[-1] == "bias":
+            return "zeros"
+        if any(part.endswith(("norm", "norm1", "norm2")) for part in parts):
+            return "ones"
+        return "normal" if parts[0] in ("time", "label", "class_positions") else "xavier"
+
+    def module(self) -> "nn.Module":
+        """The whole network: the trunk takes the embedding and the head in."""
+        from trainables.networks.jit import JiT
+
+        return JiT(self.trial)
+
+    @property
+    def _before(self) -> int:
+        """Blocks before the class tokens join."""
+        return self.trial.model.class_tokens_start if self.trial.model.class_tokens else self.trial.model.depth
+
+
+def _token_bytes(trial: TrialConfig, tokens: int) -> int:
+    """What one block keeps of one token for its backward pass.
+
+    Twice the residual stream and its normalised form in fp32; in the precision of the products the inputs and outputs of the
+    four projections, q and k normalised and turned, the attention's output, and the MLP's hidden values.
+    """
+    model, activation = trial.model, _activation_bytes(trial)
+    attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
+    hidden = mlp_hidden(model) * (4 if model.mlp == "swiglu" else 2)
+    products = activation * (7 * model.width + hidden) + attention * (3 + 2 * model.qk_norm) * model.width
+    kept = 4 * FP32 * model.width + products + _dropout_bytes(model, activation)
+    return kept + (_matrix_bytes(model, tokens) if trial.attention == "fp32" else FP32 * model.heads)
+
+
+def _dropout_bytes(model: ModelConfig, activation: int) -> int:
+    """A mask of one byte, and a copy, of the attention's output and of the MLP's hidden values."""
+    return (activation + 1) * (model.width + mlp_hidden(model)) if model.dropout else 0
+
+
+def _working_bytes(trial: TrialConfig, tokens: int) -> int:
+    """Gradients of one block's widest part, one token: of its hidden values and the stream, and of the attention matrix."""
+    hidden = mlp_hidden(trial.model) * (4 if trial.model.mlp == "swiglu" else 2)
+    matrix = 2 * _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else 0
+    return 2 * FP32 * trial.model.width + _activation_bytes(trial) * hidden + matrix
+
+
+def _matrix_bytes(model: ModelConfig, tokens: int) -> int:
+    """A token's row of the attention weights in fp32, over all heads."""
+    return FP32 * model.heads * tokens
+
+
+def _activation_bytes(trial: TrialConfig) -> int:
+    return 2 if trial.precision == "bf16" else FP32
+
+
+def _block_parameters(model: ModelConfig) -> int:
+    d, hidden = model.width, mlp_hidden(model)
+    attention = 4 * (d * d + d) + (2 * (d // model.heads) if model.qk_norm else 0)
+    wide = 2 * hidden if model.mlp == "swiglu" else hidden
+    return attention + d * wide + wide + hidden * d + d
+
+
+def _block_macs(model: ModelConfig, tokens: int) -> int:
+    d, hidden = model.width, mlp_hidden(model)
+    matrices = 3 if model.mlp == "swiglu" else 2
+    return tokens * (4 * d * d + matrices * d * hidden) + 2 * tokens * tokens * d

@@ -1,0 +1,36 @@
+"""What a part of a network tells of itself. Free of torch."""
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Initial = Literal["zeros", "ones", "normal", "xavier"]
+"""How a tensor starts: N(0, 0.02) is "normal", "xavier" is uniform on the flattened matrix."""
+
+
+class Macs(NamedTuple):
+    """Multiply-adds of matrix products and convolutions, of one image."""
+
+    forward: int
+    input_gradient: int = 0
+    """Of the products whose inputs are data, so that the backward pass leaves out their gradients."""
+
+
+class Part(Protocol):
+    """An embedding, a trunk or a head of one trial's network."""
+
+    def parameters(self) -> int:
+        """Trainable numbers."""
+
+    def macs(self) -> Macs:
+        """Of its forward pass."""
+
+    def activation_bytes(self, *, recomputed: bool) -> int:
+        """What it keeps of one image until its backward pass is done; `recomputed`: with activation checkpointing."""
+
+    def initial(self, name: str) -> Initial:
+        """How a tensor starts, by its name within the part."""
+
+    def module(self) -> "nn.Module":
+        """The part itself, its parameters not yet initialised. Loads torch."""

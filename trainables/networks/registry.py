@@ -1,0 +1,70 @@
+"""The registry of network parts, and the network that a trial's parts make. Free of torch until a network is built.
+
+A new embedding or head is one file in `parts/` whose class has the methods of `parts.part.Part`, its variant in
+`trainables.config.network`, and one line here.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from trainables.config.trial import TrialConfig
+from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
+from trainables.networks.parts.heads import LinearHeadPart
+from trainables.networks.parts.jit_blocks import JitBlocks
+from trainables.networks.parts.part import Initial, Part
+
+if TYPE_CHECKING:
+    from trainables.networks.network import Network
+
+EMBEDDINGS: dict[str, Callable[[TrialConfig], Part]] = {
+    "linear": LinearPart,
+    "bottleneck": BottleneckPart,
+    "conv_stem": ConvStemPart,
+}
+"""By the kind of `model.embedding`."""
+HEADS: dict[str, Callable[[TrialConfig], Part]] = {
+    "linear": LinearHeadPart,
+}
+"""By the kind of `model.head`."""
+
+
+class Parts(NamedTuple):
+    """What a network is put together from."""
+
+    embedding: Part
+    trunk: Part
+    head: Part
+
+    def initial(self, name: str) -> Initial:
+        """How a parameter of the network starts: names that begin with `embedding.` and `head.` are those parts' own."""
+        first, _, rest = name.partition(".")
+        match first:
+            case "embedding":
+                return self.embedding.initial(rest)
+            case "head":
+                return self.head.initial(rest)
+        return self.trunk.initial(name)
+
+
+def parts_of(trial: TrialConfig) -> Parts:
+    """The parts of a trial's network."""
+    model = trial.model
+    return Parts(EMBEDDINGS[model.embedding.kind](trial), JitBlocks(trial), HEADS[model.head.kind](trial))
+
+
+def blank(trial: TrialConfig) -> "Network":
+    """The trial's network on torch's default device, its parameters as torch's modules leave them."""
+    from trainables.networks.network import Network
+
+    network = parts_of(trial).trunk.module()
+    assert isinstance(network, Network)
+    return network
+
+
+def build(trial: TrialConfig) -> "Network":
+    """The trial's network on the CPU with the initial weights of its seed."""
+    from trainables.networks.initial import initialise
+
+    network = blank(trial)
+    initialise(network, trial)
+    return network
