@@ -20,8 +20,11 @@ class Locations:
     ledger: str
     tracking: str
     storage: str
-    artifacts: str | None
-    """Where MLflow's artifacts go when no server decides it."""
+
+    @property
+    def artifacts(self) -> str | None:
+        """Where MLflow's artifacts go; None where its server decides it."""
+        return None if self.tracking.startswith("http") else f"{self.storage.rstrip('/')}/mlflow"
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,10 @@ class Home:
 
     def locations(self, spec: SweepSpec | None = None) -> Locations:
         """A sweep's locations: what its file says, and this home for the rest."""
-        tracking = (spec.tracking if spec else None) or self.tracking
-        storage = (spec.storage if spec else None) or str(self.store)
         return Locations(
             ledger=(spec.ledger if spec else None) or self.ledger,
-            tracking=tracking,
-            storage=storage,
-            artifacts=None if tracking.startswith("http") else f"{storage.rstrip('/')}/mlflow",
+            tracking=(spec.tracking if spec else None) or self.tracking,
+            storage=(spec.storage if spec else None) or str(self.store),
         )
 
     def existing_ledger(self, given: str | None) -> str:

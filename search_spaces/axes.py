@@ -200,9 +200,9 @@ def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
 def axis_values(trial: TrialConfig, evaluation: EvaluationConfig) -> dict[str, AxisValue]:
     """The value of every axis that exists in a trial and its evaluation: what `put` would write to get them."""
     tree = {**trial.model_dump(), "evaluation": evaluation.model_dump()}
-    found: dict[str, AxisValue] = {}
+    values: dict[str, AxisValue] = {}
     for name, axis in AXES.items():
         if axis.exists(tree):
             with suppress(KeyError):
-                found[name] = axis.slot.get(tree)
-    return found
+                values[name] = axis.slot.get(tree)
+    return values

@@ -19,13 +19,13 @@ def gc(sweep: str | None, home: Home, *, ledger: str, tracking: str | None, dry_
     locations, unreadable = _locations(reader, sweep, home)
     with noise_to(home.log("gc.log")):
         registries = frozenset({tracking}) if tracking is not None else frozenset()
-        found = collect(reader, locations, dry_run=dry_run, registries=registries)
+        collected = collect(reader, locations, dry_run=dry_run, registries=registries)
     if as_json:
-        rows = [asdict(removal) for removal in found.removed]
-        more = {"in_training": list(found.in_training), "unreadable_sweeps": unreadable}
-        print_json("gc", rows, dry_run=dry_run, size=found.size, **more)
+        rows = [asdict(removal) for removal in collected.removed]
+        more = {"in_training": list(collected.in_training), "unreadable_sweeps": unreadable}
+        print_json("gc", rows, dry_run=dry_run, size=collected.size, **more)
     else:
-        _print(found, unreadable, dry_run=dry_run)
+        _print(collected, unreadable, dry_run=dry_run)
     return 0
 
 
@@ -40,16 +40,16 @@ def _locations(reader: LedgerReader, sweep: str | None, home: Home) -> tuple[dic
     return {name: home.locations(spec) for name, spec in specs.items() if spec is not None}, unreadable
 
 
-def _print(found: Collected, unreadable: list[str], *, dry_run: bool) -> None:
+def _print(collected: Collected, unreadable: list[str], *, dry_run: bool) -> None:
     screen = console()
-    if found.removed:
-        screen.print(_table(found.removed))
+    if collected.removed:
+        screen.print(_table(collected.removed))
     would = "would remove" if dry_run else "removed"
-    counts = [(sum(removal.kind == kind for removal in found.removed), kind) for kind in ("checkpoint", "leftover")]
-    said = " and ".join(f"{count} {kind}{'' if count == 1 else 's'}" for count, kind in counts if count)
-    screen.print(f"{would} {said}, {decimal(found.size)}" if said else "nothing to remove", soft_wrap=True)
-    if found.in_training:
-        screen.print(f"left alone, since they are being trained: {', '.join(found.in_training)}", soft_wrap=True)
+    counts = [(sum(removal.kind == kind for removal in collected.removed), kind) for kind in ("checkpoint", "leftover")]
+    counted = " and ".join(f"{count} {kind}{'' if count == 1 else 's'}" for count, kind in counts if count)
+    screen.print(f"{would} {counted}, {decimal(collected.size)}" if counted else "nothing to remove", soft_wrap=True)
+    if collected.in_training:
+        screen.print(f"left alone, since they are being trained: {', '.join(collected.in_training)}", soft_wrap=True)
     if unreadable:
         screen.print(f"left alone, since another version ran them: {', '.join(unreadable)}", soft_wrap=True)
 

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from jit_sweep.cli.output import cell_of, console, print_json
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST
 from jit_sweep.results import selection
@@ -35,7 +34,7 @@ def print_results(
     """The results as they stand; the exit code of a run that ended so."""
     chosen = selection.conditions(where)
     axis = selection.known_axis(by, option="--by") if by is not None else None
-    reader = LedgerReader(open_engine(ledger, create=False))
+    reader = LedgerReader.open(ledger)
     results = selection.where(read_results(reader, sweep), chosen)
     front = front_in(reader, results)
     if as_json:

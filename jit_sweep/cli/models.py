@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,7 @@ def promote(
             sweep,
             trial=trial,
             name=name,
-            store=locations.storage,
-            tracking_uri=tracking or locations.tracking,
-            artifacts=locations.artifacts,
+            locations=replace(locations, tracking=tracking) if tracking else locations,
         )
     row: dict[str, Any] = asdict(promoted)
     if as_json:

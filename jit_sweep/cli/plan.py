@@ -11,7 +11,7 @@ from jit_sweep.cli.output import console, print_json
 from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.plan import plan
-from jit_sweep.plan.scheduler_remarks import notes
+from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.stages import Range, SearchSpec
@@ -37,11 +37,11 @@ class ProbeOptions:
     price: float | None = None
     """Of a device-hour, in any currency."""
 
-    def estimate(self, found: Plan) -> "Estimate":
+    def estimate(self, plan: Plan) -> "Estimate":
         """UserError: a shape of the sweep cannot be measured here."""
         from jit_sweep.estimate.measure import probe  # it needs the ledger's records, which a plain plan does without
 
-        return probe(found, self.home, compiled=self.compiled, tell=console(stderr=True).print)
+        return probe(plan, self.home, compiled=self.compiled, tell=console(stderr=True).print)
 
 
 def planned(file: str) -> Plan:
@@ -50,45 +50,45 @@ def planned(file: str) -> Plan:
 
 
 def validate(file: str, *, as_json: bool) -> int:
-    found = planned(file)
-    proposed = sum(proposals(found).values())
+    plan = planned(file)
+    proposed = sum(proposals(plan).values())
     if as_json:
-        row = {"name": found.spec.name, "fingerprint": found.fingerprint, "trials": len(found.entries), "proposed": proposed}
+        row = {"name": plan.spec.name, "fingerprint": plan.fingerprint, "trials": len(plan.entries), "proposed": proposed}
         print_json("validate", [row])
     else:
         later = f" and {proposed} proposed later" if proposed else ""
-        console().print(f"{file}: valid; sweep {found.spec.name!r} has {len(found.entries)} trials{later}")
+        console().print(f"{file}: valid; sweep {plan.spec.name!r} has {len(plan.entries)} trials{later}")
     return 0
 
 
 def show(file: str, *, as_json: bool, probe: ProbeOptions | None = None) -> int:
-    found = planned(file)
-    estimate = probe.estimate(found) if probe is not None else None
-    rows = [entry_row(entry) for entry in found.entries]
+    plan = planned(file)
+    estimate = probe.estimate(plan) if probe is not None else None
+    rows = [entry_row(entry) for entry in plan.entries]
     later = [
         {"stage": stage, "origin": "search", "state": "proposed later", "from": search.start, "sampler": search.sampler}
-        for stage, search in searches(found.spec).items()
-        for _ in range(proposals(found)[stage])
+        for stage, search in searches(plan.spec).items()
+        for _ in range(proposals(plan)[stage])
     ]
     if as_json:
-        facts = {
-            "name": found.spec.name,
-            "fingerprint": found.fingerprint,
-            "left_out": found.left_out,
-            "scheduler": notes(found),
+        more = {
+            "name": plan.spec.name,
+            "fingerprint": plan.fingerprint,
+            "left_out": plan.left_out,
+            "scheduler": remarks(plan),
         }
-        told = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
-        print_json("plan", rows + later, **facts, **told)
+        probed = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
+        print_json("plan", rows + later, **more, **probed)
         return 0
     screen = console()
-    screen.print(_table(found, rows))
-    for stage, count in found.left_out.items():
+    screen.print(_table(plan, rows))
+    for stage, count in plan.left_out.items():
         screen.print(f"stage {stage}: {count} cells left out, above the grid's limits")
-    for stage, search in searches(found.spec).items():
+    for stage, search in searches(plan.spec).items():
         screen.print(
-            f"stage {stage}: {proposals(found)[stage]} trials proposed later by {search.sampler} from the {_words(search)}"
+            f"stage {stage}: {proposals(plan)[stage]} trials proposed later by {search.sampler} from the {_words(search)}"
         )
-    for line in (*notes(found), *clamp_notes(found)):
+    for line in (*remarks(plan), *clamp_remarks(plan)):
         screen.print(line)
     if probe is not None and estimate is not None:
         print_estimate(estimate, screen, price=probe.price)
@@ -115,8 +115,8 @@ def entry_row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _table(found: Plan, rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, title=f"sweep {found.spec.name}", title_justify="left")
+def _table(plan: Plan, rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, title=f"sweep {plan.spec.name}", title_justify="left")
     for heading in (
         "stage",
         "trial",
@@ -129,7 +129,7 @@ def _table(found: Plan, rows: list[dict[str, Any]]) -> Table:
         "training TFLOPs",
     ):
         table.add_column(heading, justify="left" if heading in ("trial", "cell") else "right", no_wrap=True)
-    for entry, row in zip(found.entries, rows, strict=True):
+    for entry, row in zip(plan.entries, rows, strict=True):
         tokens = f"{row['tokens']}+{row['class_tokens']}" if row["class_tokens"] else str(row["tokens"])
         costs = (f"{row['forward_gflops']:.4g}", f"{row['images']:,}", f"{row['train_tflops']:,.4g}")
         table.add_row(str(entry.stage), entry.trial_id, entry.label, str(entry.seed), f"{row['parameters']:,}", tokens, *costs)
@@ -140,36 +140,36 @@ def _words(search: SearchSpec) -> str:
     return "best cell" if search.start == "best_cell" else "baseline"
 
 
-def clamp_notes(found: Plan) -> list[str]:
+def clamp_remarks(plan: Plan) -> list[str]:
     """For a clamp axis: what share of the training samples each value touches, in each kind of cell of the plan."""
-    touched = [entry.trial.diffusion for entry in found.entries if "t_eps_train" in entry.arm]
-    for search in searches(found.spec).values():
+    touched = [entry.trial.diffusion for entry in plan.entries if "t_eps_train" in entry.arm]
+    for search in searches(plan.spec).values():
         space = search.axes.get("t_eps_train", ())
         values = (space.low, space.high) if isinstance(space, Range) else space
-        touched += [found.baseline.diffusion.model_copy(update={"t_eps_train": value}) for value in values]
-    return list(dict.fromkeys(_clamp_note(diffusion) for diffusion in touched))
+        touched += [plan.baseline.diffusion.model_copy(update={"t_eps_train": value}) for value in values]
+    return list(dict.fromkeys(_clamp_remark(diffusion) for diffusion in touched))
 
 
-def _clamp_note(diffusion: DiffusionConfig) -> str:
+def _clamp_remark(diffusion: DiffusionConfig) -> str:
     sampling = ", ".join(f"{key}={value}" for key, value in diffusion.t_sampling.model_dump().items() if key != "kind")
     where = f"{diffusion.prediction}-prediction, {diffusion.loss}-loss, {diffusion.t_sampling.kind}({sampling})"
     return f"t_eps_train={diffusion.t_eps_train:g} touches {clamped_share(diffusion):.2g} of the samples under {where}"
 
 
-def estimate_json(found: "Estimate", *, price: float | None) -> dict[str, Any]:
+def estimate_json(estimate: "Estimate", *, price: float | None) -> dict[str, Any]:
     """An estimate in all, and by trial in the order of the plan. An entry that shares another's training has no row, and what
     is still to be proposed has no name."""
-    priced = {"price": found.device_hours * price} if price is not None else {}
+    priced = {"price": estimate.device_hours * price} if price is not None else {}
     return {
-        "unit": f"{found.unit}-hours",
-        "device_hours": found.device_hours,
-        "wall_s": found.wall_s,
-        "at_most": found.is_at_most,
-        "lanes": found.lanes,
-        "disk_bytes": found.disk_bytes,
-        "kept_bytes": found.kept_bytes,
+        "unit": f"{estimate.unit}-hours",
+        "device_hours": estimate.device_hours,
+        "wall_s": estimate.wall_s,
+        "at_most": estimate.is_at_most,
+        "lanes": estimate.lanes,
+        "disk_bytes": estimate.disk_bytes,
+        "kept_bytes": estimate.kept_bytes,
         **priced,
-        "trials": [_job_json(job) for job in found.jobs],
+        "trials": [_job_json(job) for job in estimate.jobs],
     }
 
 
@@ -182,27 +182,29 @@ def _job_json(job: "Job") -> dict[str, Any]:
     return {"stage": entry.stage, "trial": trial, "origin": entry.origin, "shape": job.shape, **own}
 
 
-def print_estimate(found: "Estimate", screen: Console, *, price: float | None) -> None:
+def print_estimate(estimate: "Estimate", screen: Console, *, price: float | None) -> None:
     """A line a shape, and what the sweep takes in all."""
     from jit_sweep.cli.progress import clock
 
-    screen.print(_shapes_table(found))
-    most = "at most " if found.is_at_most else ""
-    at_once = f"{found.lanes} {'trial' if found.lanes == 1 else 'trials'} at once"
-    screen.print(f"in all {most}{found.device_hours:.4g} {found.unit}-hours; {most}{clock(found.wall_s)} with {at_once}")
-    screen.print(f"checkpoints: {most}{_size(found.disk_bytes)} while it runs, {_size(found.kept_bytes)} after it")
+    screen.print(_shapes_table(estimate))
+    most = "at most " if estimate.is_at_most else ""
+    at_once = f"{estimate.lanes} {'trial' if estimate.lanes == 1 else 'trials'} at once"
+    screen.print(
+        f"in all {most}{estimate.device_hours:.4g} {estimate.unit}-hours; {most}{clock(estimate.wall_s)} with {at_once}"
+    )
+    screen.print(f"checkpoints: {most}{_size(estimate.disk_bytes)} while it runs, {_size(estimate.kept_bytes)} after it")
     if price is not None:
-        screen.print(f"price: {most}{found.device_hours * price:,.2f} at {price:g} a {found.unit}-hour")
+        screen.print(f"price: {most}{estimate.device_hours * price:,.2f} at {price:g} a {estimate.unit}-hour")
 
 
-def _shapes_table(found: "Estimate") -> Table:
+def _shapes_table(estimate: "Estimate") -> Table:
     from jit_sweep.cli.progress import clock
     from jit_sweep.estimate.simulate import checkpoint_bytes
 
     table = Table(box=None, pad_edge=False, title="\nmeasured here, one worker a trial", title_justify="left")
     for heading in ("cell", "trials", "images/s", "warm-up s", "a trial", "evaluation s", "peak memory (model)", "checkpoint"):
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
-    shapes = {job.shape: [other for other in found.jobs if other.shape == job.shape] for job in found.jobs}
+    shapes = {job.shape: [other for other in estimate.jobs if other.shape == job.shape] for job in estimate.jobs}
     for jobs in shapes.values():
         job, seen = jobs[0], jobs[0].measured
         speed, memory = f"{seen.images_per_second:.4g}", f"{_size(seen.peak_bytes)} ({_size(seen.modelled_bytes)})"

@@ -8,8 +8,7 @@ from jit_sweep.cli import leaderboard
 from jit_sweep.cli.output import console, noise_to
 from jit_sweep.cli.plan import planned
 from jit_sweep.errors import UserError
-from jit_sweep.executor.answers import check_answers
-from jit_sweep.executor.before_ray import prepare_environment
+from jit_sweep.executor.before_ray import check_answers, prepare_environment
 from jit_sweep.home import DEFAULT_HOME, Home, Locations, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader

@@ -9,7 +9,6 @@ from rich.table import Table
 from jit_sweep.budget.costs import Cost, Costs, read_costs, resources_of
 from jit_sweep.cli.output import cell_of, console, print_json
 from jit_sweep.cli.progress import clock
-from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
 from jit_sweep.results import why
@@ -24,7 +23,7 @@ URGENT = (EntryState.RUNNING, EntryState.FAILED, EntryState.HELD, EntryState.PAU
 
 def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool) -> int:
     """All sweeps, or the trials of one: a large sweep's most interesting ones, or every one. As JSON it is always every one."""
-    reader = LedgerReader(open_engine(ledger, create=False))
+    reader = LedgerReader.open(ledger)
     if sweep is None:
         return _sweeps(reader.sweeps(), as_json=as_json)
     named, rows = reader.sweep(sweep), reader.entries(sweep)
@@ -57,7 +56,7 @@ def most_interesting(rows: Sequence[EntryRow], most: int = MOST_ROWS) -> list[En
 
 def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: bool) -> int:
     """One sentence an entry of the trial, and a line for each attempt. UserError: no such sweep or trial."""
-    reader = LedgerReader(open_engine(ledger, create=False))
+    reader = LedgerReader.open(ledger)
     named, rows = reader.sweep(sweep), reader.entries(sweep)
     entries = why.entries_of(rows, trial)
     running = named.is_run(time.time())
@@ -81,8 +80,8 @@ def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_jso
 
 
 def _free(address: str) -> why.Free:
-    from jit_sweep.executor.answers import check_answers
-    from jit_sweep.executor.free import free_resources  # starts Ray
+    from jit_sweep.executor.before_ray import check_answers
+    from jit_sweep.executor.cluster import free_resources  # starts Ray
 
     check_answers(address)
     return free_resources(address)
@@ -90,7 +89,7 @@ def _free(address: str) -> why.Free:
 
 def show_cost(sweep: str, ledger: str, *, as_json: bool) -> int:
     """A sweep's cost by what came of it. UserError: the ledger has no such sweep."""
-    costs = read_costs(LedgerReader(open_engine(ledger, create=False)), sweep)
+    costs = read_costs(LedgerReader.open(ledger), sweep)
     if as_json:
         rows = [{"outcome": str(outcome), **_cost_json(cost)} for outcome, cost in costs.by_outcome.items()]
         total = {"total_seconds": costs.total.seconds, "total_device_hours": costs.total.device_hours}

@@ -1,7 +1,13 @@
-"""What Ray's processes are told through the environment. Free of Ray: it reads some of these when it is imported."""
+"""What is done before Ray is imported: its environment is set, and whether a cluster answers is asked.
+
+Free of Ray: it reads some of its environment when it is imported, and a wrong address would keep it trying for minutes.
+"""
 
 import os
 import secrets
+import socket
+
+from jit_sweep.errors import UserError
 
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how often a lane's controller looks; the default is ten times that
@@ -14,6 +20,8 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",  # a lane's shapes follow each other: fixed segments end in fragments
 }
+CONNECT_S = 3.0
+"""How long a cluster's head may take to answer."""
 _LOCAL = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody preempts a laptop
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -28,3 +36,19 @@ def prepare_environment(*, address: str | None) -> None:
     if address is None:
         os.environ |= _LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
         os.environ.pop("RAY_ADDRESS", None)
+
+
+def check_answers(address: str) -> None:
+    """UserError: nobody answers at this address."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return  # `auto` and named addresses are answered at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise unreachable(address, f"{error.strerror or error} within {CONNECT_S:g} s") from None
+
+
+def unreachable(address: str, reason: str) -> UserError:
+    rule = f"`--address` must be a running Ray cluster, got {address} ({reason})"
+    return UserError(f"{rule}; start one with `ray start --head`, or leave it out for a local one")

@@ -1,4 +1,4 @@
-"""A Ray cluster of this command's own, or a connection to one that runs.
+"""A Ray cluster of this command's own, or a connection to one that runs; and what either holds.
 
 Both start Ray from an empty folder: it puts the driver's folder first on its workers' path, and a user's own `trainables`
 there would be run instead of ours.
@@ -13,13 +13,17 @@ from pathlib import Path
 
 import ray
 
-from jit_sweep.executor.answers import check_answers, unreachable
-from jit_sweep.executor.before_ray import ENVIRONMENT
+from jit_sweep.errors import UserError
+from jit_sweep.executor.before_ray import ENVIRONMENT, check_answers, unreachable
+from jit_sweep.results.why import Free
+from jit_sweep.spec.sweep import Resources
 from trainables.lane.namespace import NAMESPACE
 
 _TEMPORARY = "jit-sweep-"
 _OBJECT_STORE_BYTES = 128 * 2**20
 """Nothing large goes through Ray's object store: images and checkpoints take their own way."""
+OWNER_CPU = 0.01
+"""Tune refuses a trial that asks for nothing; a lane's workers leave this much of their CPUs to their owner."""
 
 
 @contextmanager
@@ -56,6 +60,31 @@ def running_cluster(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def concurrent_lanes(resources: Resources) -> int:
+    """How many lanes to have at once: what the cluster holds, at most what the file asks for. UserError: not even one.
+
+    Tune does not count Train's workers; without this limit half-placed groups would wait for each other. An autoscaled
+    cluster may hold nothing when the sweep starts: there the number in the file is taken as it is.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    lanes = sum(_workers_on(node, resources) for node in nodes) // resources.workers
+    if lanes >= 1:
+        return min(lanes, resources.concurrent or lanes)
+    if resources.concurrent is not None:
+        return resources.concurrent
+    asked = f"{resources.workers} x ({resources.cpus:g} CPU, {resources.gpus:g} GPU)"
+    there = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+    rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial where there are {there}"
+    raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
+
+
+def free_resources(address: str) -> Free:
+    """CPUs and GPUs that nothing holds now. UserError: nobody answers there."""
+    with running_cluster(address):
+        available = ray.available_resources()
+    return Free(cpus=available.get("CPU", 0.0), gpus=available.get("GPU", 0.0))
+
+
 def _connect(address: str) -> None:
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, runtime_env={"env_vars": ENVIRONMENT})
@@ -69,3 +98,10 @@ def _remove_stale() -> None:
         pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and folder.stat().st_uid == os.getuid():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _workers_on(node: dict[str, float], resources: Resources) -> int:
+    fits = [int(node.get("CPU", 0) / resources.cpus + 1e-6)]
+    if resources.gpus:
+        fits.append(int(node.get("GPU", 0) / resources.gpus + 1e-6))
+    return min(fits)

@@ -19,7 +19,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.executor import placement_groups
 from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
 from jit_sweep.executor.assignment import settings_of
-from jit_sweep.executor.capacity import OWNER_CPU, concurrent_lanes
+from jit_sweep.executor.cluster import OWNER_CPU, concurrent_lanes
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.lane_config import LaneConfig

@@ -8,7 +8,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
-from jit_sweep.executor.capacity import OWNER_CPU
+from jit_sweep.executor.cluster import OWNER_CPU
 from jit_sweep.executor.lane_config import LaneConfig
 from jit_sweep.spec.sweep import Resources
 from trainables.lane.worker import LaneSettings, lane_loop

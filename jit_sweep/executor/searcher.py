@@ -53,7 +53,7 @@ class LedgerSearcher(Searcher):
         super().__init__(metric="images", mode="max")
         self._plan, self._reader, self._actor = plan, reader, actor
         self._lanes, self._lane_config, self._stopping = lanes, lane_config, stopping
-        self._proposer, self._purse = Proposer(plan, reader), guard
+        self._proposer, self._guard = Proposer(plan, reader), guard
         self._in_flight: dict[str, Start] = {}
         self._busy: dict[Target, float] = {}
         self._proposals = proposals(plan)
@@ -121,7 +121,7 @@ class LedgerSearcher(Searcher):
 
     def _start(self, trial_id: str, step: Start) -> dict[str, Any] | str | None:
         flying = [start.row for start in self._in_flight.values()]
-        self.refused = self._purse.refusal(step.row, self._entries.rows(), handed_out=flying)
+        self.refused = self._guard.refusal(step.row, self._entries.rows(), handed_out=flying)
         if self.refused:
             _log.warning("no further trial begins: %s", self.refused)
             return None if self._in_flight else Searcher.FINISHED

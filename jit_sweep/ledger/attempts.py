@@ -68,7 +68,7 @@ def read(connection: Connection, trial_id: str, number: int) -> AttemptRow:
 
 
 def open_next(
-    connection: Connection, last: AttemptRow | None, *, sweep: str, trial_id: str, images: int, place: LaneAddress, now: float
+    connection: Connection, last: AttemptRow | None, *, sweep: str, trial_id: str, images: int, address: LaneAddress, now: float
 ) -> AttemptRow:
     """Open the attempt after `last`, which it goes on from where that committed a checkpoint within the new target."""
     number = last.number + 1 if last is not None else 1
@@ -76,7 +76,7 @@ def open_next(
     if last is not None and last.checkpoint_images is not None and last.checkpoint_images <= images:
         done = {"images": last.checkpoint_images, "checkpoint_images": last.checkpoint_images, "checkpoint": last.checkpoint}
         row |= done
-    connection.execute(insert(schema.attempt).values(**row, **place._asdict(), started_at=now, updated_at=now))
+    connection.execute(insert(schema.attempt).values(**row, **address._asdict(), started_at=now, updated_at=now))
     connection.execute(update(schema.trial).where(schema.trial.c.id == trial_id).values(attempts=number))
     return read(connection, trial_id, number)
 

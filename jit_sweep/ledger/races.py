@@ -180,7 +180,7 @@ def _members(connection: Connection, sweep: str, rows: Sequence[Any]) -> list[Me
 
 
 def _values(connection: Connection, sweep: str, metric: str, *, now: float) -> dict[tuple[str, int], float]:
-    """What the races are judged by. What other sweeps have measured is told once: this sweep's diary explains its verdicts."""
+    """What the races are judged by. What other sweeps measured is recorded once: this sweep's events explain its verdicts."""
     rung, attempt = schema.rung_value.c, schema.attempt.c
     trials = select(_ENTRY.trial_id).where(*_in_race(sweep))
     made = (attempt.trial_id == rung.trial_id) & (attempt.number == rung.attempt)
@@ -189,11 +189,11 @@ def _values(connection: Connection, sweep: str, metric: str, *, now: float) -> d
     rows = connection.execute(query).all()
     foreign = [(row.trial_id, row.images, row.value) for row in rows if row.sweep != sweep]
     if foreign:
-        _tell_known(connection, sweep, metric, foreign, now=now)
+        _record_known(connection, sweep, metric, foreign, now=now)
     return {(row.trial_id, row.images): row.value for row in rows}
 
 
-def _tell_known(
+def _record_known(
     connection: Connection, sweep: str, metric: str, values: Sequence[tuple[str, int, float]], *, now: float
 ) -> None:
     event = schema.event.c

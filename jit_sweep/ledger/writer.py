@@ -139,7 +139,7 @@ class LedgerWriter:
         None where nothing is left to do: its score or divergence is known by now. TrialBusy: another sweep trains it.
         """
         now = self._clock()
-        place = LaneAddress(lane=lane, host=host, pid=pid)
+        address = LaneAddress(lane=lane, host=host, pid=pid)
         with self._transaction(sweep) as connection:
             last = self._last_attempt(connection, trial_id)
             if last is not None and last.outcome is None:
@@ -150,9 +150,11 @@ class LedgerWriter:
             races.judge(connection, sweep, self._decider, now=now)
             if not entries.has_unsettled(connection, sweep, trial_id, images):
                 return None
-            opened = attempts.open_next(connection, last, sweep=sweep, trial_id=trial_id, images=images, place=place, now=now)
+            opened = attempts.open_next(
+                connection, last, sweep=sweep, trial_id=trial_id, images=images, address=address, now=now
+            )
             entries.run(connection, opened, now=now)
-            begun = Begun(**place._asdict(), target_images=images, images=opened.images)
+            begun = Begun(**address._asdict(), target_images=images, images=opened.images)
             events.append(connection, begun, sweep=sweep, at=now, trial_id=trial_id, attempt=opened.number)
             return opened
 

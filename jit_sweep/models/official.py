@@ -1,7 +1,7 @@
 """Models of the official JiT code as folders of ours, and back.
 
 config.json            how to build the network and how to sample from it (`ModelFolderConfig`)
-model.safetensors      `model_ema1`, which the official code evaluates; `champion.load_network` loads it
+model.safetensors      `model_ema1`, which the official code evaluates; `jit_sweep.load_network` loads it
 raw.safetensors        `model`, the weights themselves
 ema2.safetensors       `model_ema2`
 positions.safetensors  the three copies of `pos_embed`; two of them are averaged, and so rounded

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jit_sweep.errors import UserError
+from jit_sweep.home import Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepRow
 from jit_sweep.models.model_folder import CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
@@ -70,35 +71,24 @@ class Promotion:
         return f"{self.model} version {self.version} is the champion: {which}, {self.reason}{former}{doubt}"
 
 
-def promote(
-    reader: LedgerReader,
-    sweep: str,
-    *,
-    trial: str | None,
-    name: str,
-    store: str,
-    tracking_uri: str,
-    artifacts: str | None = None,
-) -> Promotion:
+def promote(reader: LedgerReader, sweep: str, *, trial: str | None, name: str, locations: Locations) -> Promotion:
     """Register the best arm's median seed, or the named trial, as the champion of a model.
 
-    `store` is where the sweep's checkpoints are; `artifacts` where a store without a server keeps MLflow's files.
     UserError: the name is no model's name, there is no such trial, it has no score, or its parts are out of reach.
     """
     check_name(name)
     row, results = reader.sweep(sweep), read_results(reader, sweep)
     chosen = choose(results, trial)
-    home = artifacts or (None if tracking_uri.startswith("http") else f"{store}/mlflow")
-    facts = _tracked(reader, row, chosen, tracking_uri=tracking_uri, artifacts=home)
-    registry = Registry(tracking_uri)
+    tracked = _tracked(reader, row, chosen, locations)
+    registry = Registry(locations.tracking)
     path = f"champion/{name}/{chosen.result.entry.images:012d}"
     former = registry.champion(name)
-    if former is not None and former.source == source_of(facts.run_id, path):
+    if former is not None and former.source == source_of(tracked.run_id, path):
         return _promotion(chosen, results, name, version=former.number, previous=None, changed=False)
     with tempfile.TemporaryDirectory() as folder:
-        write_files(Path(folder), chosen, row, facts, store=store)
+        write_files(Path(folder), chosen, row, tracked, store=locations.storage)
         tags = version_tags(chosen, results)
-        made = registry.make_champion(name, run_id=facts.run_id, path=path, files=Path(folder), tags=tags)
+        made = registry.make_champion(name, run_id=tracked.run_id, path=path, files=Path(folder), tags=tags)
     previous = former.number if former is not None else None
     return _promotion(chosen, results, name, version=made.number, previous=previous, changed=True)
 
@@ -120,7 +110,7 @@ def choose(results: Results, trial: str | None) -> Chosen:
     return Chosen(picked, siblings, "chosen by name")
 
 
-def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, facts: TrackedTrial, *, store: str) -> None:
+def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, tracked: TrackedTrial, *, store: str) -> None:
     """Weights, configuration, scores and lineage of a trial. UserError: its checkpoint is missing or damaged."""
     # Here and not at the top: torch takes seconds to start, and `export` does without.
     from safetensors.torch import save_file
@@ -144,7 +134,7 @@ def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, facts: TrackedTri
     address = redact(checkpoints.address(commit))
     _write_json(folder / CONFIG, config.model_dump(mode="json"))
     _write_json(folder / SCORES, scores_of(chosen, sweep.objective))
-    _write_json(folder / LINEAGE, lineage_of(chosen, sweep, facts, commit=commit, checkpoint=address))
+    _write_json(folder / LINEAGE, lineage_of(chosen, sweep, tracked, commit=commit, checkpoint=address))
 
 
 def scores_of(chosen: Chosen, objective: str) -> dict[str, Any]:
@@ -167,7 +157,7 @@ def scores_of(chosen: Chosen, objective: str) -> dict[str, Any]:
     }
 
 
-def lineage_of(chosen: Chosen, sweep: SweepRow, facts: TrackedTrial, *, commit: "Commit", checkpoint: str) -> dict[str, Any]:
+def lineage_of(chosen: Chosen, sweep: SweepRow, tracked: TrackedTrial, *, commit: "Commit", checkpoint: str) -> dict[str, Any]:
     """Where the weights come from."""
     entry, score = chosen.result.entry, chosen.result.score
     return {
@@ -179,8 +169,8 @@ def lineage_of(chosen: Chosen, sweep: SweepRow, facts: TrackedTrial, *, commit: 
         "seed": entry.seed,
         "data": entry.trial.data.digest,
         "checkpoint": checkpoint,
-        "run": facts.run_id,
-        "code": dict(facts.code),
+        "run": tracked.run_id,
+        "code": dict(tracked.code),
         "code_version": score.code_version if score is not None else None,
         "maths_version": MATHS_VERSION,
         "chosen": chosen.reason,
@@ -202,21 +192,19 @@ def version_tags(chosen: Chosen, results: Results) -> dict[str, str]:
     }
 
 
-def _tracked(
-    reader: LedgerReader, sweep: SweepRow, chosen: Chosen, *, tracking_uri: str, artifacts: str | None
-) -> TrackedTrial:
-    """The trial's run in MLflow; where nobody runs the sweep, what is left of its diary is delivered first."""
+def _tracked(reader: LedgerReader, sweep: SweepRow, chosen: Chosen, locations: Locations) -> TrackedTrial:
+    """The trial's run in MLflow; where nobody runs the sweep, the events not yet delivered are delivered first."""
     running = sweep.is_run(time.time())
     if not running:
-        with answering(tracking_uri):
-            Mirror(tracking_uri, reader, sweep.name, artifacts=artifacts).deliver()
-    facts = Registry(tracking_uri).trial(sweep, variant(chosen.result.entry))
-    if facts is None:
+        with answering(locations.tracking):
+            Mirror(locations.tracking, reader, sweep.name, artifacts=locations.artifacts).deliver()
+    tracked = Registry(locations.tracking).trial(sweep, variant(chosen.result.entry))
+    if tracked is None:
         who = f"; {sweep.owner} runs the sweep and delivers it within seconds" if running else ""
         raise UserError(
-            f"trial {chosen.result.entry.trial_id} must be in MLflow at {redact(tracking_uri)} first{who}; try again"
+            f"trial {chosen.result.entry.trial_id} must be in MLflow at {redact(locations.tracking)} first{who}; try again"
         )
-    return facts
+    return tracked
 
 
 def _promotion(chosen: Chosen, results: Results, model: str, *, version: int, previous: int | None, changed: bool) -> Promotion:

@@ -24,7 +24,7 @@ from jit_sweep.redact import redact, redact_all
 from jit_sweep.results.arms import TrialResult, grid_arms, with_scores
 from jit_sweep.results.leaderboard import NoBestArm, best_arm, median_seed
 from jit_sweep.spec.sweep import SweepSpec
-from jit_sweep.tracking.promoted import promoted
+from jit_sweep.tracking.registry import promoted
 from trainables.evaluation.metrics.registry import metric_of
 
 if TYPE_CHECKING:

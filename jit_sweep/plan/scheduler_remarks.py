@@ -8,7 +8,7 @@ from jit_sweep.schedulers.race import LEAST_FREEDOM
 from jit_sweep.spec.schedulers import Early, Ladder, Median, NoScheduler
 
 
-def notes(plan: Plan) -> list[str]:
+def remarks(plan: Plan) -> list[str]:
     """A line for each race of the plan's grids and for each search."""
     scheduler = plan.spec.scheduler
     if isinstance(scheduler, NoScheduler):

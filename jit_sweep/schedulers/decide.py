@@ -1,11 +1,35 @@
 """From a sweep's scheduler to the verdicts that are due. The same rows always give the same verdicts, in the same order."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from jit_sweep.schedulers.halving import halving, promotion
 from jit_sweep.schedulers.hyperband import hyperband
 from jit_sweep.schedulers.race import Race, Verdict
 from jit_sweep.spec.schedulers import Early, Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
+
+
+def _nothing(scheduler: NoScheduler, race: Race) -> list[Verdict]:
+    return []
+
+
+def _pruned(scheduler: Median | Patient, race: Race) -> list[Verdict]:
+    # Here and not at the top: it starts Optuna, which the other rules do without.
+    from jit_sweep.schedulers.optuna_pruners import stopping
+
+    return stopping(scheduler, race)
+
+
+RULES: dict[type[Early | NoScheduler], Callable[[Any, Race], list[Verdict]]] = {
+    NoScheduler: _nothing,
+    Halving: halving,
+    PauseAndPromote: promotion,
+    Hyperband: hyperband,
+    Median: _pruned,
+    Patient: _pruned,
+}
+"""By their configuration, a member of `SchedulerSpec`: the verdicts that are due in a race and not yet recorded."""
 
 
 @dataclass(frozen=True)
@@ -21,29 +45,13 @@ class Decider:
 
     def verdicts(self, race: Race) -> list[Verdict]:
         """Every verdict that is due and not yet recorded."""
-        found: list[Verdict] = []
+        verdicts: list[Verdict] = []
         # A verdict may make others due: an arm that goes on may have a value at the next gate already, of another sweep.
-        while due := _due(self.scheduler, race):
-            found += due
+        while due := RULES[type(self.scheduler)](self.scheduler, race):
+            verdicts += due
             race = race.judged(due)
-        return found
+        return verdicts
 
 
 NEVER_STOP = Decider(NoScheduler())
 """Judges nothing: every trial goes to its end."""
-
-
-def _due(scheduler: Early | NoScheduler, race: Race) -> list[Verdict]:
-    match scheduler:
-        case Halving():
-            return halving(scheduler, race)
-        case PauseAndPromote():
-            return promotion(scheduler, race)
-        case Hyperband():
-            return hyperband(scheduler, race)
-        case Median() | Patient():
-            from jit_sweep.schedulers.optuna_pruners import stopping  # starts Optuna
-
-            return stopping(scheduler, race)
-        case _:
-            return []

@@ -60,7 +60,7 @@ def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: 
     lines = []
     for item in items:
         if item["type"] == "too_short" and item["loc"] in deeper:
-            continue  # pydantic does not count the faulty members of a list, which are told already
+            continue  # pydantic does not count the faulty members of a list, which are named already
         path, valid = _walk(model, item["loc"])
         lines.append(f"{source}: {'.'.join(filter(None, (at, path)))}: {_rule(item, valid)}".replace(": : ", ": "))
     return "\n".join(dict.fromkeys(lines))
@@ -69,17 +69,17 @@ def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: 
 def _walk(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, list[str]]:
     """The key path as the user wrote it (pydantic's has the unions' tags in it), and the keys that are valid there."""
     path, valid = "", list[str]()
-    here: Any = model
+    node: Any = model
     for part in loc:
-        variants = _variants(here)
+        variants = _variants(node)
         if part in variants:
-            here = variants[str(part)]
+            node = variants[str(part)]
             continue
-        fields = _fields(here)
+        fields = _fields(node)
         valid = list(fields)
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-        here = fields[part].annotation if part in fields else (get_args(here) or (None,))[-1 if isinstance(part, str) else 0]
-        here = _unwrapped(here)
+        node = fields[part].annotation if part in fields else (get_args(node) or (None,))[-1 if isinstance(part, str) else 0]
+        node = _unwrapped(node)
     return path, valid
 
 
@@ -93,10 +93,10 @@ def _unwrapped(annotation: Any) -> Any:
 
 def _variants(union: Any) -> dict[str, Any]:
     """The members of a union by what pydantic calls them: their tag, or their `kind`."""
-    found = {tag.tag: get_args(member)[0] for member in get_args(union) for tag in get_args(member) if isinstance(tag, Tag)}
+    tagged = {tag.tag: get_args(member)[0] for member in get_args(union) for tag in get_args(member) if isinstance(tag, Tag)}
     models = [member for member in get_args(union) if "kind" in _fields(member)]
     kinds = {str(kind): member for member in models for kind in get_args(_fields(member)["kind"].annotation)}
-    return kinds | found
+    return kinds | tagged
 
 
 def _fields(annotation: Any) -> dict[str, FieldInfo]:

@@ -1,4 +1,4 @@
-"""Handing a sweep to a Ray cluster as a job, through Ray's Jobs API: attach to it, follow it, mirror its end.
+"""Handing a sweep to a Ray cluster as a job, through Ray's Jobs API: attach to it, follow it, mirror its end, stop it.
 
 A submission is named by the sweep, the hash of what it resolves to, and an attempt. Only one job can carry that name, so
 submitting twice attaches, and submitting again after a failure takes the next attempt, which resumes from the ledger.
@@ -89,6 +89,23 @@ def submit(spec: SweepSpec, *, address: str, home: Home, wait: bool, echo: Echo)
         if job_id is None:
             return 0
         return follow(client, job_id, url=target.url, echo=echo) if wait else 0
+
+
+def stop_jobs(sweep: str, *, address: str) -> None:
+    """Signal every job that runs a sweep; it saves its trials. UserError: no cluster answers, or none of its jobs runs it."""
+    target = parsed_address(address)
+    with explained(target):
+        check_answers(target)
+        client = JobSubmissionClient(target.url)
+        running = [
+            job.submission_id
+            for job in client.list_jobs()
+            if job.submission_id and (job.metadata or {}).get("sweep") == sweep and not job.status.is_terminal()
+        ]
+        if not running:
+            raise UserError(f"no job on {target.url} runs the sweep {sweep!r}; give the cluster that it was submitted to")
+        for job_id in running:
+            client.stop_job(job_id)
 
 
 def submission_of(spec: SweepSpec, *, target: Address, home: Home) -> Submission:

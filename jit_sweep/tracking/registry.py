@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -15,12 +16,13 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import SweepRow
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import runs
-from jit_sweep.tracking.client import answering, open_client
+from jit_sweep.tracking.client import answering, open_client, sqlite_file
 from jit_sweep.tracking.translation import Variant
 
 CHAMPION = "champion"
 PREVIOUS = "previous-champion"
 MOST_NAMES_SHOWN = 8
+_PAGE = 1000
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _ADDRESS = re.compile(rf"(?P<name>{_NAME})(@(?P<alias>[A-Za-z][A-Za-z0-9_-]*)|/(?P<number>[1-9][0-9]*))?")
 
@@ -43,6 +45,13 @@ class TrackedTrial:
     run_id: str
     code: Mapping[str, str]
     """Package versions, and the git commit where there is one."""
+
+
+class Promoted(NamedTuple):
+    """The checkpoint that a version's weights were taken from."""
+
+    trial_id: str
+    images: int
 
 
 class Registry:
@@ -121,6 +130,22 @@ def load(model: str, *, tracking_uri: str, folder: Path) -> Path:
         raise UserError(f"{rule} ({type(error).__name__}); promote again") from error
 
 
+def promoted(tracking_uri: str) -> frozenset[Promoted]:
+    """The checkpoints behind all versions of all models registered at this address. UserError: it does not answer."""
+    file = sqlite_file(tracking_uri)
+    if file is not None and not file.is_file():
+        return frozenset()
+    checkpoints: set[Promoted] = set()
+    with answering(tracking_uri):
+        client, token = open_client(tracking_uri, create=False), None
+        while True:
+            page = client.search_model_versions(max_results=_PAGE, page_token=token)
+            checkpoints |= {source for version in page if (source := _promoted(version)) is not None}
+            token = page.token
+            if not token:
+                return frozenset(checkpoints)
+
+
 def _find(client: MlflowClient, model: str, version: str) -> Version | None:
     """A version by number or alias."""
     try:
@@ -136,6 +161,13 @@ def _find(client: MlflowClient, model: str, version: str) -> Version | None:
 
 def _version(found: ModelVersion) -> Version:
     return Version(str(found.name), int(found.version), str(found.source), dict(found.tags))
+
+
+def _promoted(version: ModelVersion) -> Promoted | None:
+    """None of a version that `promote` has not made."""
+    tags = dict(version.tags)
+    images = str(tags.get("images", ""))
+    return Promoted(str(tags["trial"]), int(images)) if "trial" in tags and images.isdecimal() else None
 
 
 def _ensure_model(client: MlflowClient, model: str) -> None:

@@ -115,7 +115,7 @@ def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_r
 
 
 def test_what_a_cluster_has_free_can_be_asked(desk: Desk) -> None:
-    ask = f"from jit_sweep.executor.free import free_resources; print(free_resources({desk.head.address!r}))"
+    ask = f"from jit_sweep.executor.cluster import free_resources; print(free_resources({desk.head.address!r}))"
     assert desk.python(ask).strip().splitlines()[-1] == "Free(cpus=2.0, gpus=0.0)"
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.event_records import EventKind, EventRow
+from jit_sweep.ledger.event_records import Begun, EntriesAdded, EventKind, EventRow, Failed, Finished, LedgerRecord, Registered
 from jit_sweep.ledger.failures import follow_up
 from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, RungRow, ScoreRow, SweepState
@@ -574,3 +574,48 @@ def test_a_trial_whose_checkpoint_is_gone_is_known_to_begin_anew(desk: Desk) -> 
     row = desk.row(entry).attempt
     assert row is not None
     assert (row.number, row.images, row.checkpoint, row.checkpoint_images) == (2, 0, None, None)
+
+
+def test_a_report_is_read_back_from_the_event_log_as_it_was_sent(desk: Desk) -> None:
+    entry = planned()
+    desk.plan(entry)
+    sent: list[Report] = [
+        Phase(images=0, start="seed", device="cpu", workers=1, micro_batch=48, activation_checkpointing=False),
+        Progress(images=48, step=1, loss=1 / 3, images_per_second=7.0, system={"cpu": 0.1}),
+        Rung(images=480, values={"heldout_v_error": 2 / 3}),
+        Committed(images=480, uri="file:///c/480"),
+        scored(entry, VALUES),
+        ended(entry),
+    ]
+    desk.tell(desk.begin(entry), *sent)
+    assert [event.content for event in desk.events() if event.sequence is not None] == sent
+
+
+def test_what_the_ledger_records_itself_is_read_back_by_its_kind(desk: Desk) -> None:
+    entry = planned()
+    desk.plan(entry)
+    attempt = desk.begin(entry)
+    desk.writer.fail(entry.trial_id, attempt.number, cause=Cause.WORKER_LOST, detail="gone")
+    desk.writer.finish(desk.name, SweepState.INCOMPLETE, reason="spent")
+    registered, added, begun, failed, finished = (event.content for event in desk.events())
+    assert registered == Registered(fingerprint="f1")
+    assert isinstance(added, EntriesAdded)
+    assert [row["key"] for row in added.planned] == [entry.key]
+    assert begun == Begun(lane="lane-0", host="node", pid=11, target_images=entry.images, images=0)
+    assert isinstance(failed, Failed)
+    assert (failed.cause, failed.detail, failed.leaves) == (Cause.WORKER_LOST, "gone", EntryState.WAITING)
+    assert finished == Finished(state=SweepState.INCOMPLETE, reason="spent")
+
+
+def test_every_kind_of_event_has_one_record() -> None:
+    reports = {"phase", "progress", "rung", "committed", "scored", "ended"}
+    own = [record.kind for record in LedgerRecord.__subclasses__()]
+    assert sorted([*reports, *own]) == sorted(EventKind)
+
+
+def test_a_sweep_is_run_until_its_lease_has_run_out_or_was_given_back(desk: Desk) -> None:
+    row = desk.reader.sweep(desk.name)
+    assert row.is_run(row.lease_expires_at - 1.0)
+    assert not row.is_run(row.lease_expires_at)
+    desk.lease.release()
+    assert not desk.reader.sweep(desk.name).is_run(desk.clock())

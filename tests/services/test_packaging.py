@@ -22,6 +22,7 @@ PACKAGED = (
     "trainables/data/emoji32.json",
     "trainables/data/LICENSES.md",
     "search_spaces/sweeps/quickstart.yaml",
+    "search_spaces/sweeps/sweep.schema.json",
     *(f"{package}/py.typed" for package in PACKAGES),
 )
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from jit_sweep.errors import UserError
+from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.models import model_folder
 from jit_sweep.models import promote as promotion
@@ -63,7 +64,8 @@ def train_arm(desk: Desk, arm: dict[str, Any], values: Sequence[float], checkpoi
 def promote(
     desk: Desk, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo"
 ) -> promotion.Promotion:
-    return promotion.promote(desk.reader, desk.name, trial=trial, name=name, store=checkpoints, tracking_uri=store.uri)
+    locations = Locations(ledger="", tracking=store.uri, storage=checkpoints)
+    return promotion.promote(desk.reader, desk.name, trial=trial, name=name, locations=locations)
 
 
 def file_of(store: MlflowStore, folder: Path, name: str) -> dict[str, Any]:

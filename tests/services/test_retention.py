@@ -232,11 +232,10 @@ def test_what_a_registered_model_was_made_of_stays_for_ever(
     averages = Averages(build(entry.trial), entry.trial.ema, batch_size=entry.trial.batch_size).tensors
     checkpoints.write(entry.trial_id, attempt=1, images=IMAGES, tensors=averages, state={})
     desk.train(entry, {OBJECTIVE: 99.0})
-    where = {"store": str(home.store), "tracking_uri": store.uri, "artifacts": store.artifacts}
-    promote.promote(desk.reader, desk.name, trial=entry.trial_id, name="demo", **where)
+    locations = places_of(home, tracking=store.uri)
+    promote.promote(desk.reader, desk.name, trial=entry.trial_id, name="demo", locations=locations)
     describe(desk, best=1)
     entries = train_four(desk, checkpoints)
-    locations = places_of(home, tracking=store.uri)
     removed = apply_retention(desk.reader, locations, desk.name, clock=desk.clock).removed
     assert {removal.trial_id for removal in removed} == {entries[0].trial_id, entries[1].trial_id}
     assert left(home)[entry.trial_id] == {IMAGES}

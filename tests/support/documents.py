@@ -14,7 +14,7 @@ from search_spaces.quantities import QUANTITIES
 from tests.support.paths import TOP
 from trainables.config.network import ModelConfig
 from trainables.config.trial import Recipe
-from trainables.evaluation.metrics.registry import METRICS
+from trainables.evaluation.metrics.registry import METRICS, Samples
 
 DOCS = TOP / "docs"
 FRONT = tuple(TOP / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"))
@@ -58,13 +58,15 @@ def _method(recipe: Recipe) -> list[str]:
 
 
 def metrics_table() -> str:
-    heads = ["metric", "better is", "unit", "meaning", "says nothing along"]
+    heads = ["metric", "better is", "unit", "needs", "decides verdicts", "meaning", "says nothing along"]
     better = {"minimize": "lower", "maximize": "higher"}
     rows = (
         [
             f"`{metric.name}`",
             better[metric.direction],
             metric.unit,
+            "samples" if isinstance(metric.needs, Samples) else "the network",
+            "yes" if metric.judges else "no",
             metric.about,
             ", ".join(f"`{axis}`" for axis in AXES if axis in metric.blind_to) or "-",
         ]

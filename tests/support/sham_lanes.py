@@ -152,7 +152,7 @@ def run(folder: Path) -> dict[str, Any]:
     """All of it, in a ledger and on a cluster of its own."""
     found = thousand()
     name = found.spec.name
-    locations = Locations(ledger=ledger_of(folder), tracking="", storage=str(folder / "store"), artifacts=None)
+    locations = Locations(ledger=ledger_of(folder), tracking="", storage=str(folder / "store"))
     engine = open_engine(locations.ledger)
     lease = acquire(engine, name, this_process())
     writer = LedgerWriter(engine, lease)

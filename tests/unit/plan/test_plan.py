@@ -183,17 +183,17 @@ def test_an_embedding_that_the_bottleneck_axis_cannot_write_is_no_value_of_it(tm
 
 def test_cells_above_a_limit_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = grid({"patch_size": [4, 8, 16], "prediction": ["x", "v"]}, seeds=2, limits={"tokens": 20})
-    found = planned(tmp_path, **changes)
-    assert {entry.arm["patch_size"] for entry in found.entries} == {8, 16}
-    assert len(found.entries) == 8
-    assert found.left_out == {0: 2}
+    plan = planned(tmp_path, **changes)
+    assert {entry.arm["patch_size"] for entry in plan.entries} == {8, 16}
+    assert len(plan.entries) == 8
+    assert plan.left_out == {0: 2}
     show(write_sweep(tmp_path, **changes), as_json=False)
     assert "stage 0: 2 cells left out, above the grid's limits" in capsys.readouterr().out
 
 
 def test_nothing_is_left_out_at_a_limit_itself(tmp_path: Path) -> None:
-    found = planned(tmp_path, **grid({"patch_size": [8, 16]}, limits={"tokens": 16}))
-    assert (len(found.entries), found.left_out) == (2, {})
+    plan = planned(tmp_path, **grid({"patch_size": [8, 16]}, limits={"tokens": 16}))
+    assert (len(plan.entries), plan.left_out) == (2, {})
 
 
 def test_a_grid_or_search_that_is_above_its_limits_everywhere_is_refused(tmp_path: Path) -> None:

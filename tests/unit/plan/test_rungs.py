@@ -28,28 +28,28 @@ def trial_of(patch_size: int) -> TrialConfig:
     return TrialConfig.model_validate({**preset(f"jit-tiny/{patch_size}").model_dump(), "data": data})
 
 
-def found(scheduler: Early | NoScheduler, *, patch_size: int = 8, images: int = 81_000, count: int = 5, unit: int = 1) -> Rungs:
+def rungs(scheduler: Early | NoScheduler, *, patch_size: int = 8, images: int = 81_000, count: int = 5, unit: int = 1) -> Rungs:
     return rungs_of(scheduler, trial_of(patch_size), images=images, count=count, unit=unit)
 
 
 @pytest.mark.parametrize("kind", LADDERS)
 def test_a_ladder_in_images_rises_by_the_reduction(kind: str) -> None:
     ladder = scheduler_of(kind, first_rung={"images": 1000}, reduction=3)
-    assert found(ladder) == ((1000, 3000, 9000, 27_000, 81_000), (1000, 3000, 9000, 27_000))
+    assert rungs(ladder) == ((1000, 3000, 9000, 27_000, 81_000), (1000, 3000, 9000, 27_000))
 
 
 def test_the_steps_of_a_ladder_are_the_reduction() -> None:
-    assert found(scheduler_of("halving", first_rung={"images": 1000}, reduction=4)).gates == (1000, 4000, 16_000, 64_000)
+    assert rungs(scheduler_of("halving", first_rung={"images": 1000}, reduction=4)).gates == (1000, 4000, 16_000, 64_000)
 
 
 def test_gates_are_rounded_up_to_the_unit_so_that_none_comes_before_the_first_rung() -> None:
     ladder = scheduler_of("halving", first_rung={"images": 1000}, reduction=2)
-    assert found(ladder, images=5000, unit=32).gates == (1024, 2016, 4000)
+    assert rungs(ladder, images=5000, unit=32).gates == (1024, 2016, 4000)
 
 
 def test_steps_within_one_unit_are_one_gate() -> None:
     ladder = scheduler_of("halving", first_rung={"images": 1}, reduction=2)
-    assert found(ladder, images=512, unit=64).gates == (64, 128, 256)
+    assert rungs(ladder, images=512, unit=64).gates == (64, 128, 256)
 
 
 @pytest.mark.parametrize("kind", LADDERS)
@@ -64,7 +64,7 @@ def test_every_ladder_rises_in_whole_units_from_its_first_rung_and_ends_before_t
         first = float(first_images * each) if unit_of_rungs == "flops" else first_images
         reduction = luck.randint(2, 5)
         ladder = scheduler_of(kind, first_rung={unit_of_rungs: first}, reduction=reduction)
-        measured, gates = found(ladder, patch_size=patch_size, images=images, unit=unit)
+        measured, gates = rungs(ladder, patch_size=patch_size, images=images, unit=unit)
         assert measured == (*gates, images)
         assert all(low < high for low, high in pairwise(measured))
         assert all(gate % unit == 0 for gate in gates)
@@ -80,7 +80,7 @@ def test_gates_in_flops_stand_at_nearly_the_same_flops_whatever_the_patch_size()
     costs = {size: training_flops(trial_of(size), images=1) for size in (4, 8, 16)}
     assert costs[4] > 12 * costs[16]
     budgets = {size: 1e14 / cost for size, cost in costs.items()}
-    gates = {size: found(ladder, patch_size=size, images=round(budgets[size]), unit=unit).gates for size in costs}
+    gates = {size: rungs(ladder, patch_size=size, images=round(budgets[size]), unit=unit).gates for size in costs}
     assert {size: len(each) for size, each in gates.items()} == {4: 5, 8: 5, 16: 5}
     for size, each in gates.items():
         for power, gate in enumerate(each):
@@ -94,7 +94,7 @@ def test_a_first_rung_at_the_end_or_beyond_it_leaves_no_gate(kind: str, unit_of_
     for images in (81_000, 200_000):
         first = images * each if unit_of_rungs == "images" else float(images * each)
         scheduler = scheduler_of(kind, first_rung={unit_of_rungs: first})
-        measured, gates = found(scheduler)
+        measured, gates = rungs(scheduler)
         assert gates == ()
         assert measured[-1] == 81_000
 
@@ -115,7 +115,7 @@ def test_a_first_rung_at_the_end_or_beyond_it_leaves_no_gate(kind: str, unit_of_
 def test_without_a_ladder_rungs_are_equally_spaced_to_the_nearest_unit(
     scheduler: Early | NoScheduler, images: int, count: int, unit: int, spaced: tuple[int, ...]
 ) -> None:
-    measured, gates = found(scheduler, images=images, count=count, unit=unit)
+    measured, gates = rungs(scheduler, images=images, count=count, unit=unit)
     assert measured == (*spaced, images)
     assert gates == (() if isinstance(scheduler, NoScheduler) else spaced)
 
@@ -123,17 +123,17 @@ def test_without_a_ladder_rungs_are_equally_spaced_to_the_nearest_unit(
 @pytest.mark.parametrize("kind", SPACED)
 def test_equally_spaced_gates_begin_at_the_first_rung(kind: str) -> None:
     scheduler = scheduler_of(kind, first_rung={"images": 400})
-    assert found(scheduler, images=1000, count=5) == ((200, 400, 600, 800, 1000), (400, 600, 800))
+    assert rungs(scheduler, images=1000, count=5) == ((200, 400, 600, 800, 1000), (400, 600, 800))
     later = scheduler_of(kind, first_rung={"images": 401})
-    assert found(later, images=1000, count=5).gates == (600, 800)
+    assert rungs(later, images=1000, count=5).gates == (600, 800)
 
 
 @pytest.mark.parametrize("kind", SPACED)
 def test_equally_spaced_gates_begin_later_in_images_where_an_image_costs_less(kind: str) -> None:
     scheduler = scheduler_of(kind, first_rung={"flops": 400.0 * training_flops(trial_of(8), images=1)})
-    assert found(scheduler, patch_size=8, images=1000, count=5).gates == (400, 600, 800)
-    assert found(scheduler, patch_size=4, images=1000, count=5).gates == (200, 400, 600, 800)
-    assert found(scheduler, patch_size=16, images=1000, count=5).gates == ()
+    assert rungs(scheduler, patch_size=8, images=1000, count=5).gates == (400, 600, 800)
+    assert rungs(scheduler, patch_size=4, images=1000, count=5).gates == (200, 400, 600, 800)
+    assert rungs(scheduler, patch_size=16, images=1000, count=5).gates == ()
 
 
 @pytest.mark.parametrize("first", [{}, {"images": 1000, "flops": 1e9}])

@@ -7,7 +7,7 @@ import pytest
 
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
-from jit_sweep.plan.scheduler_remarks import notes
+from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep
 
@@ -23,19 +23,19 @@ def planned(*, scheduler: dict[str, Any] | None = None, **grid: Any) -> Plan:
 
 
 def test_without_a_scheduler_nothing_is_said() -> None:
-    assert notes(planned()) == []
+    assert remarks(planned()) == []
 
 
 def test_the_gates_are_told() -> None:
-    assert notes(planned(scheduler=EARLY)) == [
+    assert remarks(planned(scheduler=EARLY)) == [
         "stage=0: arms may stop at 16, 32 images, by asynchronous halving on heldout_v_error"
     ]
 
 
 def test_each_patch_size_races_by_itself() -> None:
-    found = planned(scheduler=EARLY, axes={"patch_size": [16, 8], **RATES})
-    assert [line.split(":")[0] for line in notes(found)] == ["stage=0 patch_size=16", "stage=0 patch_size=8"]
-    assert len({entry.race for entry in found.entries}) == 2
+    plan = planned(scheduler=EARLY, axes={"patch_size": [16, 8], **RATES})
+    assert [line.split(":")[0] for line in remarks(plan)] == ["stage=0 patch_size=16", "stage=0 patch_size=8"]
+    assert len({entry.race for entry in plan.entries}) == 2
 
 
 @pytest.mark.parametrize(
@@ -50,28 +50,28 @@ def test_each_patch_size_races_by_itself() -> None:
 )
 def test_where_nothing_can_be_stopped_plan_says_so(changes: dict[str, Any], grid: dict[str, Any], why: str) -> None:
     scheduler = {name: value for name, value in {**EARLY, **changes}.items() if value is not None or name == "s_train"}
-    (line,) = notes(planned(scheduler=scheduler, **grid))
+    (line,) = remarks(planned(scheduler=scheduler, **grid))
     assert "nothing can be stopped early: " in line
     assert why in line
 
 
 def test_seeds_measure_the_spread_and_no_contrasts_leave_arms_to_be_stopped() -> None:
-    found = planned(scheduler={**EARLY, "s_train": None}, seeds=2, contrasts=[])
-    assert "arms may stop" in notes(found)[0]
-    assert not any(entry.protected for entry in found.entries)
+    plan = planned(scheduler={**EARLY, "s_train": None}, seeds=2, contrasts=[])
+    assert "arms may stop" in remarks(plan)[0]
+    assert not any(entry.protected for entry in plan.entries)
 
 
 def test_a_contrast_planned_among_some_cells_protects_those_alone() -> None:
     axes = {"patch_size": [16, 8], "prediction": ["x", "v"]}
-    found = planned(scheduler=EARLY, axes=axes, contrasts=[{"axis": "prediction", "where": {"patch_size": 16}}])
-    assert {entry.arm["patch_size"]: entry.protected for entry in found.entries} == {16: True, 8: False}
+    plan = planned(scheduler=EARLY, axes=axes, contrasts=[{"axis": "prediction", "where": {"patch_size": 16}}])
+    assert {entry.arm["patch_size"]: entry.protected for entry in plan.entries} == {16: True, 8: False}
 
 
 def test_a_rung_in_flops_stands_at_equal_cost(tmp_path: Path) -> None:
     from trainables.networks.cost import training_flops
 
     flops = 2e7
-    found = planned(scheduler={**EARLY, "first_rung": {"flops": flops}}, axes={"patch_size": [16, 8], **RATES})
-    spent = {training_flops(entry.trial, images=entry.gates[0]) for entry in found.entries}
-    assert len({entry.gates[0] for entry in found.entries}) == 2
-    assert all(flops <= each < 2 * flops for each in spent)
+    plan = planned(scheduler={**EARLY, "first_rung": {"flops": flops}}, axes={"patch_size": [16, 8], **RATES})
+    spent = {training_flops(entry.trial, images=entry.gates[0]) for entry in plan.entries}
+    assert len({entry.gates[0] for entry in plan.entries}) == 2
+    assert all(flops <= count < 2 * flops for count in spent)

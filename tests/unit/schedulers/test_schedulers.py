@@ -5,18 +5,18 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 import pytest
 from optuna.pruners import BasePruner, MedianPruner, PatientPruner
 from pydantic import TypeAdapter
 
-from jit_sweep.schedulers.decide import Decider
+from jit_sweep.schedulers.decide import RULES, Decider
 from jit_sweep.schedulers.hyperband import Bracket, brackets, dealt
 from jit_sweep.schedulers.race import Race, Racer, Seed, Standing, Verdict, allowance, measured_noise
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
-from trainables.evaluation.metrics.registry import METRICS, Metric, Network
+from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone
 
 RECORDED = 20_240_611
 """Every random race below starts from it."""
@@ -653,7 +653,7 @@ def test_a_metric_of_which_more_is_better_is_judged_as_its_mirror_image(
 ) -> None:
     """No registered metric is maximised yet: one is registered for this test."""
     metric = Metric(
-        "accuracy", "maximize", "share", "share of labels that are right", needs=Network(), compute="never:computed"
+        "accuracy", "maximize", "share", "share of labels that are right", needs=NetworkAlone(), compute="never:computed"
     )
     monkeypatch.setitem(METRICS, metric.name, metric)
     luck = random.Random(RECORDED)
@@ -776,3 +776,20 @@ def test_an_arm_of_which_a_seed_has_its_score_already_goes_on_whole(kind: dict[s
     assert [verdict.go_on for verdict in alone] == [False]
     assert [verdict.go_on for verdict in half] == [True]
     assert "all its seeds go on or none" in half[0].reason
+
+
+def test_every_scheduler_that_a_sweep_file_can_name_has_a_rule() -> None:
+    kinds, _ = get_args(SchedulerSpec)
+    assert set(get_args(kinds)) == RULES.keys()
+
+
+def test_a_registered_scheduler_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FirstOnly(Early):
+        """Stops all but the first arm at its first gate."""
+
+    def first_only(scheduler: FirstOnly, race: Race) -> list[Verdict]:
+        return [Verdict(racer.name, 0, racer is race.racers[0], "") for racer in race.racers if racer.awaits(0)]
+
+    monkeypatch.setitem(RULES, FirstOnly, first_only)
+    scheduler = FirstOnly.model_validate({"first_rung": {"images": 8}})
+    assert [verdict.go_on for verdict in Decider(scheduler).verdicts(race_at_gate([0.3, 0.2]))] == [True, False]

@@ -36,11 +36,11 @@ def test_a_number_may_be_written_with_an_exponent_and_no_point(tmp_path: Path) -
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_key_path(tmp_path: Path) -> None:
-    said = complaint(tmp_path, objective="fid", budget={"images_per_trial": -1}, evaluation={"stepz": 3})
-    assert len(said.splitlines()) == 3
-    assert "objective: `objective` must be a registered metric: fd_efflite0_96" in said
-    assert "budget.images_per_trial: input should be greater than 0, got -1" in said
-    assert "evaluation.stepz: unknown key 'stepz'; did you mean 'steps'?" in said
+    message = complaint(tmp_path, objective="fid", budget={"images_per_trial": -1}, evaluation={"stepz": 3})
+    assert len(message.splitlines()) == 3
+    assert "objective: `objective` must be a registered metric: fd_efflite0_96" in message
+    assert "budget.images_per_trial: input should be greater than 0, got -1" in message
+    assert "evaluation.stepz: unknown key 'stepz'; did you mean 'steps'?" in message
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_a_search_knows_what_lies_in_its_space(tmp_path: Path, values: dict[str,
 
 
 def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    said = complaint(tmp_path, ledger="postgresql://me:hunter2@db/ledger", storage="s3://key:hunter2@bucket/x")
-    assert "must not carry a password" in said
-    assert "hunter2" not in said
+    message = complaint(tmp_path, ledger="postgresql://me:hunter2@db/ledger", storage="s3://key:hunter2@bucket/x")
+    assert "must not carry a password" in message
+    assert "hunter2" not in message
     assert "must not carry a password" in complaint(tmp_path, ledger="postgresql://db/ledger?password=hunter2")
 
 
@@ -234,7 +234,7 @@ def test_a_whole_override_section_is_checked_against_the_configuration() -> None
 def test_an_unknown_key_of_a_scheduler_is_told_the_keys_of_its_own_kind(
     tmp_path: Path, kind: str, key: str, valid: str
 ) -> None:
-    said = complaint(tmp_path, scheduler={"kind": kind, "first_rung": {"images": 8}, key: 3})
-    assert f"unknown key '{key}'" in said
-    assert valid in said.split("valid keys:")[1]
-    assert key not in said.split("valid keys:")[1]
+    message = complaint(tmp_path, scheduler={"kind": kind, "first_rung": {"images": 8}, key: 3})
+    assert f"unknown key '{key}'" in message
+    assert valid in message.split("valid keys:")[1]
+    assert key not in message.split("valid keys:")[1]

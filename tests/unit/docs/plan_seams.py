@@ -1,0 +1,97 @@
+"""Throw-away entries of the seams that a plan uses, and what the program makes of each."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from jit_sweep.ledger.failures import Rule, follow_up
+from jit_sweep.ledger.records import Cause, EntryState
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
+from jit_sweep.spec.read import read_spec
+from search_spaces.axes import Axis, Slot
+from search_spaces.presets import PRESETS
+from search_spaces.quantities import Quantity
+from tests.support.sweep_files import write_sweep
+from trainables.config.fields import Fraction
+from trainables.data import DataDescription, ImageSet
+from trainables.data.arrays import Arrays, checked_arrays
+from trainables.data.in_memory import ArrayImages
+
+Add = Callable[[Any, Any], None]
+"""Puts an entry into the row's registry under a name, for the length of a test; a registry without names needs none."""
+Proof = Callable[[Add, Path], None]
+
+
+def planned(folder: Path, **changes: Any) -> Plan:
+    return plan(read_spec(write_sweep(folder, **changes)), source="sweep.yaml")
+
+
+def axis(add: Add, folder: Path) -> None:
+    """An axis that a grid then varies."""
+
+    def put(tree: dict[str, Any], value: float) -> None:
+        tree["diffusion"]["label_drop"] = value
+
+    slot = Slot(put, lambda tree: float(tree["diffusion"]["label_drop"]))
+    add("label_drop", Axis("label_drop", "share of labels dropped", TypeAdapter(Fraction), slot))
+    entries = planned(folder, stages=[{"grid": {"axes": {"label_drop": [0.0, 0.25]}}}]).entries
+    assert [entry.trial.diffusion.label_drop for entry in entries] == [0.0, 0.25]
+
+
+def quantity(add: Add, folder: Path) -> None:
+    """A quantity that a grid is then limited by."""
+    add("blocks", Quantity("blocks", "blocks", "depth of the network", lambda trial, _: trial.model.depth))
+    grid = {"axes": {"depth": [2, 4]}, "limits": {"blocks": 3}}
+    assert [entry.trial.model.depth for entry in planned(folder, stages=[{"grid": grid}]).entries] == [2]
+
+
+def preset(add: Add, folder: Path) -> None:
+    """A preset that a baseline then starts from."""
+    add("throw-away", PRESETS["jit-tiny"].model_copy(update={"batch_size": 4}))
+    assert {entry.trial.batch_size for entry in planned(folder, baseline={"preset": "throw-away"}).entries} == {4}
+
+
+class NoiseReader:
+    """`noise://N`: N images of noise with four labels."""
+
+    def reads(self, uri: str) -> bool:
+        return uri.startswith("noise://")
+
+    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+        return self._arrays(uri, holdout).description(uri)
+
+    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+        return ArrayImages.of(self._arrays(uri, holdout))
+
+    def _arrays(self, uri: str, holdout: int | None) -> Arrays:
+        count = int(uri.removeprefix("noise://"))
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+        return checked_arrays({"images": pixels, "labels": np.arange(count) % 4}, uri, holdout=holdout)
+
+
+def data_reader(add: Add, folder: Path) -> None:
+    """A kind of image set that a sweep file then names."""
+    add(None, NoiseReader())
+    data = planned(folder, data={"uri": "noise://96", "holdout": 16, "flip": False}).data
+    assert (data.train_count, data.heldout_count, data.num_classes) == (80, 16, 4)
+
+
+def failure_rule(add: Add, _: Path) -> None:
+    """A rule that a failed attempt is then handled by."""
+    assert follow_up(Cause.BUG, [], images=0).leaves is EntryState.FAILED
+    add(Cause.BUG, Rule(again=2, first_wait_s=3.0))
+    after = follow_up(Cause.BUG, [], images=0)
+    assert (after.leaves, after.wait_s) == (EntryState.WAITING, 3.0)
+
+
+PROOFS: dict[str, Proof] = {
+    "axis": axis,
+    "quantity": quantity,
+    "preset": preset,
+    "data reader": data_reader,
+    "failure rule": failure_rule,
+}
