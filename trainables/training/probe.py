@@ -25,7 +25,7 @@ from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.generate import generate, sample_labels
 from trainables.evaluation.metrics.heldout import MOST_IMAGES, HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Network
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone
 from trainables.evaluation.reference import made_up
 from trainables.evaluation.score import extractors_used, of_samples
 from trainables.networks.memory import peak_bytes
@@ -147,7 +147,7 @@ def _network_s(learner: Learner, images: ImageSet) -> dict[str, float]:
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
     grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device)
-    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, Network)]
+    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, NetworkAlone)]
     seconds = {}
     for metric in metrics:
         measured = partial(metric.of_network, grid, learner.network, learner.trial)
