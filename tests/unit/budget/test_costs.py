@@ -9,7 +9,7 @@ import pytest
 
 from jit_sweep.budget.costs import Cost, CostOutcome, Costs, cost_line, costs, read_costs
 from jit_sweep.budget.spending import Spending, devices_of
-from jit_sweep.cli import costs as command
+from jit_sweep.cli import status as command
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow, Cause, CostRow, EntryRow, ScoreRow, SweepState
 from jit_sweep.spec.sweep import Resources
@@ -220,7 +220,7 @@ def test_a_score_of_another_sweep_is_told_as_saved(desk: Desk) -> None:
 def test_the_command_prints_the_sums_of_the_ledger(tmp_path: Path, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     lost_and_trained(desk)
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    assert command.show("mine", ledger, as_json=True) == 0
+    assert command.show_cost("mine", ledger, as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["schema"] == "jit-sweep/cost/1"
     assert (told["sweep"], told["unit"], told["saved"]["seconds"]) == ("mine", "CPU-hours", 0.0)
@@ -230,7 +230,7 @@ def test_the_command_prints_the_sums_of_the_ledger(tmp_path: Path, desk: Desk, c
         "evaluation": 2.0,
     }
     assert told["total_seconds"] == sum(row["seconds"] for row in told["rows"])
-    assert command.show("mine", ledger, as_json=False) == 0
+    assert command.show_cost("mine", ledger, as_json=False) == 0
     assert "unfinished         2  0:21" in capsys.readouterr().out
 
 
