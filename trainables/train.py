@@ -16,7 +16,6 @@ from trainables.data import DataError, ImageSet, open_images
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted
 from trainables.networks.cost import training_flops
-from trainables.networks.memory import Fit, fit
 from trainables.report import (
     ASKED_TO_STOP,
     Committed,
@@ -31,11 +30,11 @@ from trainables.report import (
     WeightsFrom,
 )
 from trainables.storage.checkpoint import Commit, Store
-from trainables.training.batches import resident_bytes
 from trainables.training.ema import MODEL
+from trainables.training.fitting import fitted
 from trainables.training.hardware import peak_flops
 from trainables.training.health import Divergence
-from trainables.training.learner import Learner, memory_of, share_of
+from trainables.training.learner import Learner, share_of
 from trainables.training.scoring import Scoring
 from trainables.training.usage import Usage, cpus, cuda_version, host
 from trainables.training.workers import Ask, Workers
@@ -112,7 +111,9 @@ class _Run:
         for evaluation in assignment.evaluations:
             self.trial.check_weights(evaluation.weights)
         self.store = Store(assignment.storage)
-        self.learner = Learner(self.trial, self.images, workers=workers, how=self.how())
+        share = share_of(self.trial, workers)
+        how = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)
+        self.learner = Learner(self.trial, self.images, workers=workers, how=how)
         self.scoring = Scoring(assignment, self.learner, self.images, workers=workers, interrupted=interrupted)
         self.watch = Stopwatch()
         self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
@@ -144,19 +145,6 @@ class _Run:
             yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)
         except Interrupted:
             yield self.ended("paused", cause=ASKED_TO_STOP)
-
-    def how(self) -> Fit:
-        """How this worker goes through its share of a batch."""
-        device = torch.device(self.trial.device)
-        memory = self.assignment.memory_bytes or memory_of(device)
-        return fit(
-            self.trial,
-            share=share_of(self.trial, self.workers),
-            memory_bytes=None if memory is None else memory - resident_bytes(self.images, device),
-            workers=self.workers.size,
-            micro_batch=self.assignment.micro_batch,
-            activation_checkpointing=self.assignment.activation_checkpointing,
-        )
 
     def resume(self) -> None:
         """Go on from the last committed checkpoint, else from the parent's weights, else from the seed's."""

@@ -152,16 +152,16 @@ def status(
     as_json: AsJson = False,
 ) -> int:
     """Show how sweeps stand, or the trials of one, or why a trial stands as it does, or what the sweep cost."""
-    from jit_sweep.cli import costs, leaderboard, why
+    from jit_sweep.cli import status
 
     if (cost or trial) and sweep is None:
         raise UserError(f"`{'--cost' if cost else '--why'}` needs a sweep, got none; name one before it")
     uri = home_at(home_folder).existing_ledger(ledger)
     if sweep and trial:
-        return why.show(sweep, trial, uri, address=address, as_json=as_json)
+        return status.show_why(sweep, trial, uri, address=address, as_json=as_json)
     if sweep and cost:
-        return costs.show(sweep, uri, as_json=as_json)
-    return leaderboard.status(sweep, uri, every=every, as_json=as_json)
+        return status.show_cost(sweep, uri, as_json=as_json)
+    return status.status(sweep, uri, every=every, as_json=as_json)
 
 
 @app.command()

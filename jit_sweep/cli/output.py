@@ -11,11 +11,18 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from search_spaces.axes import AxisValue, arm_label
+
 
 def print_json(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
     """One object with `schema` (its name and version) and `rows`."""
     text = json.dumps({"schema": f"jit-sweep/{schema}/1", "rows": list(rows), **more}, allow_nan=False, default=str)
     sys.stdout.write(text + "\n")
+
+
+def cell_of(arm: Mapping[str, AxisValue]) -> str:
+    """Axis values in words, numbers as short as people want them."""
+    return arm_label({axis: float(f"{value:.4g}") if isinstance(value, float) else value for axis, value in arm.items()})
 
 
 WIDEST = 400

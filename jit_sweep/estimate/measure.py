@@ -19,6 +19,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
 from jit_sweep.home import Home
 from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.lanes import NodeSize, lanes_held
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from trainables.config.fields import Frozen, content_hash
 from trainables.config.shape import SpeedShape, measured_as, speed_shape
@@ -196,9 +197,7 @@ def lanes_of(resources: Resources, machine: Machine) -> int:
     """Trials at once: what the file says, else what this machine holds; at least one."""
     if resources.concurrent is not None:
         return resources.concurrent
-    fits = [machine.cpus / resources.cpus]
-    fits += [machine.gpus / resources.gpus] if resources.gpus else []
-    return max(1, int(min(fits) + 1e-6) // resources.workers)
+    return max(1, lanes_held(resources, [NodeSize(cpus=machine.cpus, gpus=machine.gpus)]))
 
 
 def _speed(found: CachedMeasurement) -> tuple[SpeedShape, float]:

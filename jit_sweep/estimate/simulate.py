@@ -20,7 +20,7 @@ from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from search_spaces.axes import put
 from trainables.config.trial import RAW, TrialConfig
-from trainables.evaluation.metrics.registry import RUNG_METRIC, Network, metric_of
+from trainables.evaluation.metrics.registry import RUNG_METRIC, NetworkAlone, metric_of
 from trainables.networks.cost import parameter_count, training_flops
 from trainables.training.measurement import Measured
 
@@ -210,7 +210,7 @@ def _rung_s(spec: SweepSpec, measured: Measured) -> float:
     """A rung measures the held-out error, and what the scheduler compares where that is something else."""
     if isinstance(spec.scheduler, NoScheduler) or spec.scheduler.metric == RUNG_METRIC:
         return measured.rung_s
-    needs_no_samples = isinstance(metric_of(spec.scheduler.metric).needs, Network)
+    needs_no_samples = isinstance(metric_of(spec.scheduler.metric).needs, NetworkAlone)
     return measured.rung_s + (measured.rung_s if needs_no_samples else measured.sampled_s)
 
 

@@ -15,6 +15,7 @@ import ray
 
 from jit_sweep.errors import UserError
 from jit_sweep.executor.before_ray import ENVIRONMENT, check_answers, unreachable
+from jit_sweep.plan.lanes import NodeSize, lanes_held
 from jit_sweep.results.why import Free
 from jit_sweep.spec.sweep import Resources
 from trainables.lane.namespace import NAMESPACE
@@ -66,14 +67,15 @@ def concurrent_lanes(resources: Resources) -> int:
     Tune does not count Train's workers; without this limit half-placed groups would wait for each other. An autoscaled
     cluster may hold nothing when the sweep starts: there the number in the file is taken as it is.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    lanes = sum(_workers_on(node, resources) for node in nodes) // resources.workers
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [NodeSize(cpus=node.get("CPU", 0), gpus=node.get("GPU", 0)) for node in alive]
+    lanes = lanes_held(resources, nodes)
     if lanes >= 1:
         return min(lanes, resources.concurrent or lanes)
     if resources.concurrent is not None:
         return resources.concurrent
     asked = f"{resources.workers} x ({resources.cpus:g} CPU, {resources.gpus:g} GPU)"
-    there = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+    there = "; ".join(f"{node.cpus:g} CPU, {node.gpus:g} GPU" for node in nodes)
     rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial where there are {there}"
     raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
 
@@ -98,10 +100,3 @@ def _remove_stale() -> None:
         pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and folder.stat().st_uid == os.getuid():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _workers_on(node: dict[str, float], resources: Resources) -> int:
-    fits = [int(node.get("CPU", 0) / resources.cpus + 1e-6)]
-    if resources.gpus:
-        fits.append(int(node.get("GPU", 0) / resources.gpus + 1e-6))
-    return min(fits)

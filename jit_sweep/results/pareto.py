@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.results.arms import TrialResult, by_arm
+from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.objectives import direction_of, mean_values, values_of
 from jit_sweep.spec.stages import SearchStage, Stage
+from jit_sweep.spec.sweep import SweepSpec
 from trainables.evaluation.metrics.registry import Direction, loss
 
 Point = Sequence[float]
@@ -36,6 +39,13 @@ def front_of(searched: Sequence[TrialResult], stages: Sequence[Stage]) -> frozen
             mine = [trial for trial in searched if trial.entry.stage == index]
             found |= {trial.entry.key for arm in _front(mine, stage.search.objectives) for trial in arm}
     return frozenset(found)
+
+
+def front_in(reader: LedgerReader, results: Results) -> frozenset[str]:
+    """The same of a sweep's results, by its own stages."""
+    if not results.searched:
+        return frozenset()
+    return front_of(results.searched, SweepSpec.model_validate(reader.sweep(results.sweep).spec).stages)
 
 
 def _front(trials: Sequence[TrialResult], objectives: Sequence[str]) -> list[list[TrialResult]]:

@@ -86,6 +86,12 @@ class Contrast:
         return f"{self.value(self.preferred)} better" if self.preferred is not None else f"undecided ({self.reason})"
 
     @property
+    def line(self) -> str:
+        """All of it in one line, such as `patch_size=16: prediction=x against prediction=v: prediction=x better`."""
+        sides = f"{self.value(self.a)} against {self.value(self.b)}"
+        return ": ".join(part for part in (self.context, sides, self.verdict) if part and part != "baseline")
+
+    @property
     def context(self) -> str:
         """What the two arms share, in words."""
         return arm_label({axis: value for axis, value in self.a.arm.items() if self.b.arm.get(axis, _ABSENT) == value})

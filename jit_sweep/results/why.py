@@ -55,15 +55,15 @@ def history(attempts: Sequence[AttemptRow]) -> list[str]:
     ]
 
 
-def found(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:
+def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:
     """The entries of a trial, whose id may be cut short. UserError: none, or several trials begin so."""
-    here = [row for row in rows if row.trial_id.startswith(trial)]
-    if not here:
+    named = [row for row in rows if row.trial_id.startswith(trial)]
+    if not named:
         raise UserError(f"`--why` must name a trial of the sweep, got {trial!r}; `jit-sweep status SWEEP` lists them")
-    if len({row.trial_id for row in here}) > 1:
-        names = ", ".join(sorted({row.trial_id for row in here})[:4])
+    if len({row.trial_id for row in named}) > 1:
+        names = ", ".join(sorted({row.trial_id for row in named})[:4])
         raise UserError(f"`--why` must name one trial, got {trial!r}, with which several begin ({names}); give more of it")
-    return here
+    return named
 
 
 def _waits(

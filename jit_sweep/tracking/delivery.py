@@ -13,6 +13,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, SweepState
 from jit_sweep.redact import redact
 from jit_sweep.results.leaderboard import read_results
+from jit_sweep.results.pareto import front_in
 from jit_sweep.tracking import summary, translation
 from jit_sweep.tracking.runs import CURSOR, DESCRIBED, MARK, SweepRuns, TrialRun
 from jit_sweep.tracking.translation import Variant, milliseconds, variant
@@ -116,7 +117,7 @@ class Delivery:
     def _write_results(self, *, at: float) -> None:
         results, run = read_results(self._reader, self._runs.sweep), self._runs.parent
         self._log(run, summary.arm_points(results, at=at), {})
-        self._client.log_text(run.run_id, summary.as_json(results), "leaderboard.json")
+        self._client.log_text(run.run_id, summary.as_json(results, front_in(self._reader, results)), "leaderboard.json")
         self._client.log_text(run.run_id, summary.as_markdown(results), "leaderboard.md")
 
     def _run(self, entry: EntryRow, *, at: float) -> TrialRun:

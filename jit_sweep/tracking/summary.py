@@ -2,16 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from mlflow.entities import Metric
 
 from jit_sweep.results.arms import Arm, Spread
+from jit_sweep.results.as_json import contents
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.tracking import translation
 from search_spaces.axes import arm_label
-from trainables.evaluation.metrics.registry import metric_of, verdict_metrics
+from trainables.evaluation.metrics.registry import verdict_metrics
 
 
 def metrics_shown(objective: str) -> list[str]:
@@ -30,35 +30,9 @@ def arm_points(results: Results, *, at: float) -> list[Metric]:
     ]
 
 
-def as_json(results: Results) -> str:
-    """The leaderboard for programs."""
-    arms = [
-        {
-            "kind": "arm",
-            "arm": dict(arm.arm),
-            "stage": arm.stage,
-            "images": arm.images,
-            "seeds": len(arm.trials),
-            "scored": arm.scored,
-            "diverged": arm.diverged,
-            "failed": arm.failed,
-            "metrics": {name: spread._asdict() for name, spread in arm.metrics.items()},
-        }
-        for arm in results.arms
-    ]
-    searched: list[dict[str, Any]] = [
-        {
-            "kind": "search",
-            "arm": dict(trial.entry.arm),
-            "trial": trial.entry.trial_id,
-            "images": trial.entry.images,
-            "metrics": trial.score.by_name if trial.score is not None else {},
-        }
-        for trial in results.searched
-    ]
-    direction = metric_of(results.objective).direction
-    facts = {"sweep": results.sweep, "objective": results.objective, "direction": direction}
-    return json.dumps({"schema": "jit-sweep/mlflow-leaderboard/1", **facts, "rows": arms + searched}, indent=1)
+def as_json(results: Results, front: Collection[str]) -> str:
+    """The leaderboard for programs, as `jit-sweep leaderboard --json` prints it."""
+    return json.dumps({"schema": "jit-sweep/leaderboard/1", **contents(results, front)}, allow_nan=False, default=str, indent=1)
 
 
 def as_markdown(results: Results) -> str:

@@ -18,8 +18,9 @@ from trainables.config.trial import DataConfig, TrialConfig
 from trainables.draws.philox import Purpose
 from trainables.networks.cost import training_flops
 from trainables.networks.memory import Fit, fit, peak_bytes
+from trainables.training.fitting import memory_of
 from trainables.training.hardware import peak_flops
-from trainables.training.learner import Learner, memory_of
+from trainables.training.learner import Learner
 from trainables.training.step import CompiledStep, _steps, image_losses
 from trainables.training.workers import Workers
 

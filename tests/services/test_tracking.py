@@ -238,7 +238,7 @@ def test_a_finished_sweep_is_readable_from_its_own_run(ledger: LedgerFixture, st
     assert parent.data.metrics[f"{OBJECTIVE} n/patch_size-16 prediction-v"] == 2.0
     assert store.files(parent) == {"sweep.json", "leaderboard.json", "leaderboard.md"}
     rows = json.loads((Path(store.client.download_artifacts(parent.info.run_id, "leaderboard.json"))).read_text())["rows"]
-    assert [row["arm"]["prediction"] for row in rows] == ["x", "v"]
+    assert [row["cell"]["prediction"] for row in rows] == ["x", "v"]
 
 
 @pytest.mark.parametrize(

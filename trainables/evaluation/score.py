@@ -14,7 +14,7 @@ from trainables.data import ImageSet
 from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.metrics.heldout import HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, Metric, Network, Samples
+from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone, Samples
 from trainables.evaluation.real import References
 from trainables.evaluation.reference import references
 
@@ -62,7 +62,7 @@ class Scorer:
 
 def score_network(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> dict[str, float]:
     """Scores of a network without images, by metric name. NotFinite: its output is not a number any more."""
-    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, Network)]
+    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, NetworkAlone)]
     return _finite({metric.name: metric.of_network(grid, network, trial) for metric in metrics})
 
 

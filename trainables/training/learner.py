@@ -163,11 +163,6 @@ def share_of(trial: TrialConfig, workers: Workers) -> int:
     return share
 
 
-def memory_of(device: torch.device) -> int | None:
-    """Bytes that a GPU has; None of a CPU, whose memory nobody shares out."""
-    return None if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory
-
-
 def _unlike(parameters: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
     """Names that only one side has, or with another shape."""
     shapes = [{name: tuple(tensor.shape) for name, tensor in side.items()} for side in (parameters, weights)]

@@ -25,12 +25,12 @@ from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.generate import generate, sample_labels
 from trainables.evaluation.metrics.heldout import MOST_IMAGES, HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Network
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone
 from trainables.evaluation.reference import made_up
 from trainables.evaluation.score import extractors_used, of_samples
-from trainables.networks.memory import Fit, fit, peak_bytes
-from trainables.training.batches import resident_bytes
-from trainables.training.learner import Learner, memory_of
+from trainables.networks.memory import peak_bytes
+from trainables.training.fitting import fitted
+from trainables.training.learner import Learner
 from trainables.training.measurement import Measured, ProbeRequest
 from trainables.training.workers import Workers
 
@@ -66,7 +66,7 @@ def measure(request: ProbeRequest) -> Measured:
     if request.trial.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("a trial on a GPU can only be measured where torch finds one, got none")
     images = open_images(request.data, holdout=request.holdout)
-    how = _how(request, images)
+    how = fitted(request.trial, images, share=request.trial.batch_size, workers=request.workers, limits=request)
     learner = Learner(request.trial, images, workers=Workers(), how=how)
     first_s = _timed(learner, learner.update)
     update_s = _update_s(learner)
@@ -112,19 +112,6 @@ class _FewHeldOut:
         return self.images.labels(indices)
 
 
-def _how(request: ProbeRequest, images: ImageSet) -> Fit:
-    device = torch.device(request.trial.device)
-    memory = request.memory_bytes or memory_of(device)
-    return fit(
-        request.trial,
-        share=request.trial.batch_size,
-        memory_bytes=None if memory is None else memory - resident_bytes(images, device),
-        workers=request.workers,
-        micro_batch=request.micro_batch,
-        activation_checkpointing=request.activation_checkpointing,
-    )
-
-
 def _timed(learner: Learner, work: Callable[[], object]) -> float:
     """Seconds until the device has done it."""
     _wait(learner.device)
@@ -160,7 +147,7 @@ def _network_s(learner: Learner, images: ImageSet) -> dict[str, float]:
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
     grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device)
-    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, Network)]
+    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, NetworkAlone)]
     seconds = {}
     for metric in metrics:
         measured = partial(metric.of_network, grid, learner.network, learner.trial)

@@ -14,7 +14,7 @@ from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.heldout import HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Network, parse
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone, parse
 from trainables.evaluation.score import Scorer, score_network
 from trainables.report import Rung, Scored
 from trainables.training.learner import Learner
@@ -84,7 +84,7 @@ class Scoring:
     def _compared(self, metric: str, *, raw: bool) -> float:
         """What rungs compare. Where it needs samples the lead draws them for every worker, and what ends the trial there ends
         it everywhere."""
-        if isinstance(METRICS[metric].needs, Network):
+        if isinstance(METRICS[metric].needs, NetworkAlone):
             return self._of_network(metric, RAW if raw else self._trial.rung_weights)
         answer = self._workers.agree(self._sampled(metric, raw=raw) if self._workers.lead else 0.0)
         if isinstance(answer, Exception):

@@ -9,7 +9,7 @@ import pytest
 
 from jit_sweep.budget.costs import Cost, CostOutcome, Costs, cost_line, costs, read_costs
 from jit_sweep.budget.spending import Spending, devices_of
-from jit_sweep.cli import costs as command
+from jit_sweep.cli import status as command
 from jit_sweep.ledger.records import AttemptRow, Cause, CostRow, EntryRow, ScoreRow, SweepState
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import TARGET, attempt, done, entry
@@ -214,7 +214,7 @@ def test_the_command_prints_the_sums_of_the_ledger(
 ) -> None:
     lost_and_trained(ledger)
     uri = f"sqlite:///{tmp_path}/ledger.db"
-    assert command.show("mine", uri, as_json=True) == 0
+    assert command.show_cost("mine", uri, as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["schema"] == "jit-sweep/cost/1"
     assert (told["sweep"], told["unit"], told["saved"]["seconds"]) == ("mine", "CPU-hours", 0.0)
@@ -224,7 +224,7 @@ def test_the_command_prints_the_sums_of_the_ledger(
         "evaluation": 2.0,
     }
     assert told["total_seconds"] == sum(row["seconds"] for row in told["rows"])
-    assert command.show("mine", uri, as_json=False) == 0
+    assert command.show_cost("mine", uri, as_json=False) == 0
     assert "unfinished         2  0:21" in capsys.readouterr().out
 
 

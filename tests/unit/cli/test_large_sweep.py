@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jit_sweep.cli.leaderboard import MOST_ROWS, most_interesting
+from jit_sweep.cli.status import MOST_ROWS, most_interesting
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.records import Cause, EntryState
 from jit_sweep.results.leaderboard import read_results

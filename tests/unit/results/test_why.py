@@ -6,7 +6,7 @@ import pytest
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import Cause, EntryRow
-from jit_sweep.results.why import Free, found, history, why
+from jit_sweep.results.why import Free, entries_of, history, why
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import attempt, done, entry
 
@@ -87,8 +87,8 @@ def test_the_history_has_a_line_for_each_attempt() -> None:
 
 def test_a_trial_is_found_by_the_beginning_of_its_id() -> None:
     rows = [plain("abc1"), plain("abc2"), plain("xyz")]
-    assert found(rows, "x") == [rows[2]]
+    assert entries_of(rows, "x") == [rows[2]]
     with pytest.raises(UserError, match="several begin"):
-        found(rows, "abc")
+        entries_of(rows, "abc")
     with pytest.raises(UserError, match="must name a trial"):
-        found(rows, "q")
+        entries_of(rows, "q")

@@ -16,7 +16,7 @@ from jit_sweep.schedulers.decide import RULES, Decider
 from jit_sweep.schedulers.hyperband import Bracket, brackets, dealt
 from jit_sweep.schedulers.race import Race, Racer, Seed, Standing, Verdict, allowance, measured_noise
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
-from trainables.evaluation.metrics.registry import METRICS, Metric, Network
+from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone
 
 RECORDED = 20_240_611
 """Every random race below starts from it."""
@@ -653,7 +653,7 @@ def test_a_metric_of_which_more_is_better_is_judged_as_its_mirror_image(
 ) -> None:
     """No registered metric is maximised yet: one is registered for this test."""
     metric = Metric(
-        "accuracy", "maximize", "share", "share of labels that are right", needs=Network(), compute="never:computed"
+        "accuracy", "maximize", "share", "share of labels that are right", needs=NetworkAlone(), compute="never:computed"
     )
     monkeypatch.setitem(METRICS, metric.name, metric)
     luck = random.Random(RECORDED)

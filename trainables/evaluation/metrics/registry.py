@@ -37,7 +37,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkAlone:
     """No images: `compute(grid, network, trial)` with the `HeldoutGrid` of fixed held-out images, noise and t."""
 
 
@@ -50,7 +50,7 @@ class Metric:
     unit: str
     about: str
     """What it says, for people."""
-    needs: Samples | Network
+    needs: Samples | NetworkAlone
     compute: str
     """`module:function`, imported on first use; the function returns a float."""
     cost: Growth = "samples"
@@ -72,7 +72,7 @@ class Metric:
 
     def of_network(self, grid: "HeldoutGrid", network: "nn.Module", trial: "TrialConfig") -> float:
         """The metric of a network as it is now. It must need the network alone."""
-        assert isinstance(self.needs, Network), f"{self.name} needs samples"
+        assert isinstance(self.needs, NetworkAlone), f"{self.name} needs samples"
         return float(resolve_name(self.compute)(grid, network, trial))
 
 
@@ -113,7 +113,7 @@ _ENTRIES = (
         "mean squared velocity",
         "error of the predicted velocity on a fixed grid of held-out image, noise and t; says nothing along noise_scale, which "
         "scales the velocity itself, nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled",
-        needs=Network(),
+        needs=NetworkAlone(),
         compute="trainables.evaluation.metrics.heldout:v_error",
         blind_to=frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance"}),
         judges=True,

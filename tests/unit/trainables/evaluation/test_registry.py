@@ -11,7 +11,7 @@ from trainables.evaluation.metrics.registry import (
     METRICS,
     RUNG_METRIC,
     MetricName,
-    Network,
+    NetworkAlone,
     Samples,
     ScoreName,
     joined,
@@ -35,7 +35,7 @@ def test_every_metric_s_code_and_extractor_are_found_by_name() -> None:
 
 def test_every_metric_says_what_it_is_for_people() -> None:
     assert all(metric.unit and metric.about and name == metric.name for name, metric in METRICS.items())
-    assert isinstance(METRICS[RUNG_METRIC].needs, Network)
+    assert isinstance(METRICS[RUNG_METRIC].needs, NetworkAlone)
     assert table_metrics() == ["fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", "heldout_v_error"]
     assert verdict_metrics() == ["fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"]
 

@@ -1,0 +1,75 @@
+"""The leaderboard for programs: one format, for the command line and for what a tracker keeps."""
+
+from collections.abc import Collection
+from typing import Any
+
+from jit_sweep.ledger.records import EntryRow, EntryState
+from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.leaderboard import Results
+from trainables.evaluation.metrics.registry import metric_of
+
+
+def contents(results: Results, front: Collection[str]) -> dict[str, Any]:
+    """All but the schema's name. `front`: keys of the searched trials that stand on a Pareto front."""
+    return {"rows": _rows(results, front), **_facts(results)}
+
+
+def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
+    """Arms and searched trials as JSON rows."""
+    arms = [
+        {
+            "kind": "arm",
+            "cell": dict(arm.arm),
+            "stage": arm.stage,
+            "seeds": list(arm.seeds),
+            "scored": arm.scored,
+            "diverged": arm.diverged,
+            "failed": arm.failed,
+            "pruned": arm.pruned,
+            "collapsed": arm.collapsed,
+            "images": arm.images,
+            "training_flops": arm.training_flops,
+            "metrics": {name: spread._asdict() for name, spread in arm.metrics.items()},
+            "trials": [_trial_row(trial) for trial in arm.trials],
+        }
+        for arm in results.arms
+    ]
+    searched = [
+        {"kind": "search", "cell": dict(trial.entry.arm), "pareto": trial.entry.key in front, **_trial_row(trial)}
+        for trial in results.searched
+    ]
+    return arms + searched
+
+
+def _facts(results: Results) -> dict[str, Any]:
+    heldout = results.heldout._asdict() if results.heldout else None
+    verdicts = [contrast.line for contrast in results.contrasts]
+    direction = metric_of(results.objective).direction
+    objective = {"objective": results.objective, "direction": direction}
+    rungs = [{**rung._asdict(), "unsafe": rung.unsafe} for rung in results.fidelity]
+    return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts, "rung_fidelity": rungs}
+
+
+def _trial_row(trial: TrialResult) -> dict[str, Any]:
+    values = trial.score.by_name if trial.score else {}
+    return {**entry_row(trial.entry), "n": trial.score.n if trial.score else None, "scores": values}
+
+
+def entry_row(row: EntryRow) -> dict[str, Any]:
+    """An entry and how it stands."""
+    attempt = row.attempt
+    return {
+        "trial": row.trial_id,
+        "stage": row.stage,
+        "origin": row.origin,
+        "cell": dict(row.arm),
+        "seed": row.seed,
+        "state": str(row.state),
+        "cached": row.cached,
+        "images": row.images,
+        "images_done": row.images if row.state is EntryState.DONE else attempt.images if attempt else 0,
+        "attempt": attempt.number if attempt else 0,
+        "cause": str(row.cause) if row.cause else None,
+        "detail": row.detail or None,
+        "first_bad_step": attempt.first_bad_step if attempt else None,
+    }
