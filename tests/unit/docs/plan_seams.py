@@ -11,7 +11,11 @@ from jit_sweep.ledger.failures import Rule, follow_up
 from jit_sweep.ledger.records import Cause, EntryState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
+from jit_sweep.schedulers.cutoff import awaiting
+from jit_sweep.schedulers.decide import Decider
+from jit_sweep.schedulers.race import Race, Racer, Seed, Verdict
 from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.schedulers import Early, FirstRung
 from search_spaces.axes import Axis, Slot
 from search_spaces.presets import PRESETS
 from search_spaces.quantities import Quantity
@@ -80,6 +84,18 @@ def data_reader(add: Add, folder: Path) -> None:
     assert (data.train_count, data.heldout_count, data.num_classes) == (80, 16, 4)
 
 
+class Impatient(Early):
+    """Stops every arm at its first gate."""
+
+
+def scheduler(add: Add, _: Path) -> None:
+    """A scheduler that a race is then judged by."""
+    add(Impatient, lambda _, race: [Verdict(racer.name, 0, False, "impatient") for racer in awaiting(race, 0)])
+    racer = Racer("slow", position=0, gates=(8,), protected=False, seeds=(Seed(0, "coming", {0: 1.0}),))
+    verdicts = Decider(Impatient(first_rung=FirstRung(images=8))).verdicts(Race("", (racer,), more_to_come=True))
+    assert verdicts == [Verdict("slow", 0, False, "impatient")]
+
+
 def failure_rule(add: Add, _: Path) -> None:
     """A rule that a failed attempt is then handled by."""
     assert follow_up(Cause.BUG, [], images=0).leaves is EntryState.FAILED
@@ -93,5 +109,6 @@ PROOFS: dict[str, Proof] = {
     "quantity": quantity,
     "preset": preset,
     "data reader": data_reader,
+    "scheduler": scheduler,
     "failure rule": failure_rule,
 }
