@@ -38,7 +38,7 @@ class CheckpointError(ValueError):
     """A committed file is missing or is not what was committed."""
 
 
-class Part(Frozen):
+class PartFile(Frozen):
     """One file of a checkpoint, as it was written."""
 
     file: str
@@ -55,7 +55,7 @@ class Commit(Frozen):
     attempt: NonNegativeInt
     images: NonNegativeInt
     """Images trained on."""
-    parts: tuple[Part, ...]
+    parts: tuple[PartFile, ...]
 
     @property
     def folder(self) -> str:
@@ -201,7 +201,7 @@ class Store:
             raise CheckpointError(f"{rule}, got a damaged {marker}; delete it and run again")
         return commit
 
-    def _put_all(self, commit: Commit, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> tuple[Part, ...]:
+    def _put_all(self, commit: Commit, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> tuple[PartFile, ...]:
         """Write a checkpoint's files. Where the disk is full, those that still found room are taken off it again."""
         try:
             parts = [self._put(commit, f"{part}.safetensors", save(_packed(named))) for part, named in tensors.items()]
@@ -212,11 +212,11 @@ class Store:
                     self._folder.remove_folder(commit.folder)
             raise
 
-    def _put(self, commit: Commit, file: str, content: bytes) -> Part:
+    def _put(self, commit: Commit, file: str, content: bytes) -> PartFile:
         self._folder.put(f"{commit.folder}/{file}", content)
-        return Part(file=file, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        return PartFile(file=file, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
-    def _get(self, commit: Commit, part: Part) -> bytes:
+    def _get(self, commit: Commit, part: PartFile) -> bytes:
         name = f"{commit.folder}/{part.file}"
         address = self._folder.address(name)
         try:
