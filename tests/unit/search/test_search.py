@@ -262,7 +262,7 @@ def test_a_trial_without_a_score_is_no_obstacle(name: str, outcome: ObservedOutc
     assert 0 <= proposed(space, told)["t_mu"] <= 1
 
 
-@pytest.mark.parametrize("name", [name for name in CONTINUOUS if name != "cmaes"])
+@pytest.mark.parametrize("name", timed([name for name in CONTINUOUS if name != "cmaes"]))
 def test_several_objectives_are_searched_together(name: str) -> None:
     """One objective rises with t_mu and the other falls: neither end alone is looked at."""
     objectives = [OBJECTIVE, "train_tflops"]
