@@ -110,7 +110,7 @@ class PlainLines:
     def _tell(self, reader: LedgerReader, events: Sequence[EventRow]) -> None:
         rows = reader.entries(self._plan.spec.name)
         for event in events:
-            if line := in_words(event, objective=self._plan.spec.objective):
+            if line := event_line(event, objective=self._plan.spec.objective):
                 self._say(f"{event.trial_id} {subject(event, rows)}: {line}", at=event.at)
 
     def _say(self, line: str, *, at: float | None = None) -> None:
@@ -131,7 +131,7 @@ def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:
     return f"{arm_label(shared)} seed={first.seed}"
 
 
-def in_words(event: EventRow, *, objective: str) -> str:
+def event_line(event: EventRow, *, objective: str) -> str:
     """An event in words; empty for the kinds that are not shown."""
     match event.content:
         case Begun():

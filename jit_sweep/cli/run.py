@@ -80,7 +80,7 @@ def check_searches(plan: Plan, locations: Locations) -> None:
         # Not `LedgerReader.open`: a run makes a ledger that is missing and upgrades one of an older version.
         reader = LedgerReader(open_engine(locations.ledger))
         for search in warm:
-            check_warm_start(reader, search, facts=plan.identity)
+            check_warm_start(reader, search, identity=plan.identity)
 
 
 def _is_known(name: str, locations: Locations) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from jit_sweep.results.as_json import contents
 from jit_sweep.results.leaderboard import read_results
-from tests.support.ledger import FACTS, OBJECTIVE, LedgerFixture, planned
+from tests.support.ledger import FACTS, OBJECTIVE, LedgerFixture, ended, planned, scored
 from trainables.networks.cost import training_flops
 
 RAW = f"{OBJECTIVE}_raw"
@@ -32,9 +32,12 @@ ROW_KEYS = {
 
 @pytest.fixture
 def ledger(ledger: LedgerFixture) -> LedgerFixture:
-    """An arm of two scored seeds, an arm whose one seed diverged, and a searched trial."""
+    """An arm of two scored seeds of which one collapsed, an arm whose one seed diverged, and a searched trial."""
     ledger.writer.register("mine", fingerprint="f1", identity=FACTS, spec={})
-    ledger.train(planned(arm=X), {OBJECTIVE: 1.0, RAW: 5.0})
+    first = planned(arm=X)
+    ledger.plan(first)
+    score = scored(first, {OBJECTIVE: 1.0, RAW: 5.0}).model_copy(update={"collapsed": True})
+    ledger.tell(ledger.begin(first), score, ended(first))
     ledger.train(planned(arm=X, seed=1, position=1), {OBJECTIVE: 3.0, RAW: 7.0})
     ledger.diverge(planned(arm=V, position=2), images=480)
     ledger.train(planned(arm={"patch_size": 8}, position=3, origin="search"), {OBJECTIVE: 2.0})
@@ -53,7 +56,7 @@ def test_an_arm_is_a_row_with_its_counts_its_spreads_and_its_trials(ledger: Ledg
         "diverged": 0,
         "failed": 0,
         "pruned": 0,
-        "collapsed": 0,
+        "collapsed": 1,
         "images": 960,
         "training_flops": training_flops(planned(arm=X).trial, images=960),
         "metrics": {
