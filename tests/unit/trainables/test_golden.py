@@ -14,7 +14,8 @@ from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.diffusion.sampler import sample
-from trainables.networks.jit import JiT
+from trainables.networks.network import Network
+from trainables.networks.registry import blank
 from trainables.official.names import to_official, to_ours
 
 FILE = np.load(GOLDEN / "jit_official_tiny.npz")
@@ -41,8 +42,8 @@ def golden_trial(attention: str) -> TrialConfig:
 
 
 @pytest.fixture(params=["sdpa", "fp32"])
-def network(request: pytest.FixtureRequest) -> JiT:
-    network = JiT(golden_trial(request.param)).eval()
+def network(request: pytest.FixtureRequest) -> Network:
+    network = blank(golden_trial(request.param)).eval()
     network.load_state_dict(to_ours(OFFICIAL))
     return network
 
@@ -52,7 +53,7 @@ def relative_error(ours: Tensor, official: Tensor) -> float:
 
 
 @torch.no_grad()
-def test_the_network_computes_the_official_output_with_a_class_and_without(network: JiT) -> None:
+def test_the_network_computes_the_official_output_with_a_class_and_without(network: Network) -> None:
     z = noisy(ARRAYS["x"], META["noise_scale"] * ARRAYS["noise"], ARRAYS["t"])
     assert relative_error(z, ARRAYS["net_z"]) < TOLERANCE
     null = torch.full_like(ARRAYS["y"], META["num_classes"])
@@ -61,7 +62,7 @@ def test_the_network_computes_the_official_output_with_a_class_and_without(netwo
 
 
 @torch.no_grad()
-def test_the_loss_is_the_official_one(network: JiT) -> None:
+def test_the_loss_is_the_official_one(network: Network) -> None:
     x, e, t = ARRAYS["x"], META["noise_scale"] * ARRAYS["noise"], ARRAYS["t"]
     z = noisy(x, e, t)
     ours = loss(network(z, t, ARRAYS["y"]), x, e, z, t, network.trial.diffusion).mean()
@@ -90,7 +91,7 @@ def test_official_names_go_to_ours_and_back_bit_for_bit() -> None:
     assert all(torch.equal(back[name], OFFICIAL[name]) for name in OFFICIAL)
 
 
-def test_the_prefix_is_optional_and_the_fixed_table_is_the_official_one(network: JiT) -> None:
+def test_the_prefix_is_optional_and_the_fixed_table_is_the_official_one(network: Network) -> None:
     bare = to_ours({name.removeprefix("net."): tensor for name, tensor in OFFICIAL.items()})
     assert all(torch.equal(bare[name], tensor) for name, tensor in to_ours(OFFICIAL).items())
     assert network.position is not None
@@ -107,7 +108,7 @@ def test_a_missing_an_unknown_and_a_foreign_table_are_refused_by_name() -> None:
         to_ours({**OFFICIAL, "net.pos_embed": OFFICIAL["net.pos_embed"] + 0.01})
 
 
-def test_a_network_of_other_components_has_no_official_form(network: JiT) -> None:
+def test_a_network_of_other_components_has_no_official_form(network: Network) -> None:
     ours = {name: tensor for name, tensor in to_ours(OFFICIAL).items() if "q_norm" not in name}
     with pytest.raises(ValueError, match="missing"):
         to_official(ours, position=OFFICIAL["net.pos_embed"], patch_size=META["patch_size"])
