@@ -73,7 +73,7 @@ def check_searches(found: Plan, locations: Locations) -> None:
         for search in searches(found.spec).values():
             check_sampler(search)
             if search.warm_start:
-                check_warm_start(LedgerReader(open_engine(locations.ledger)), search, facts=found.identity)
+                check_warm_start(LedgerReader(open_engine(locations.ledger)), search, identity=found.identity)
 
 
 def _is_known(name: str, locations: Locations) -> bool:
