@@ -14,7 +14,7 @@ from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.diffusion.sampler import sample
-from trainables.networks.network import Network
+from trainables.networks.jit import JiT
 from trainables.networks.registry import blank
 from trainables.official.names import to_official, to_ours
 
@@ -42,8 +42,9 @@ def golden_trial(attention: str) -> TrialConfig:
 
 
 @pytest.fixture(params=["sdpa", "fp32"])
-def network(request: pytest.FixtureRequest) -> Network:
+def network(request: pytest.FixtureRequest) -> JiT:
     network = blank(golden_trial(request.param)).eval()
+    assert isinstance(network, JiT)
     network.load_state_dict(to_ours(OFFICIAL))
     return network
 
@@ -53,7 +54,7 @@ def relative_error(ours: Tensor, official: Tensor) -> float:
 
 
 @torch.no_grad()
-def test_the_network_computes_the_official_output_with_a_class_and_without(network: Network) -> None:
+def test_the_network_computes_the_official_output_with_a_class_and_without(network: JiT) -> None:
     z = noisy(ARRAYS["x"], META["noise_scale"] * ARRAYS["noise"], ARRAYS["t"])
     assert relative_error(z, ARRAYS["net_z"]) < TOLERANCE
     null = torch.full_like(ARRAYS["y"], META["num_classes"])
@@ -62,7 +63,7 @@ def test_the_network_computes_the_official_output_with_a_class_and_without(netwo
 
 
 @torch.no_grad()
-def test_the_loss_is_the_official_one(network: Network) -> None:
+def test_the_loss_is_the_official_one(network: JiT) -> None:
     x, e, t = ARRAYS["x"], META["noise_scale"] * ARRAYS["noise"], ARRAYS["t"]
     z = noisy(x, e, t)
     ours = loss(network(z, t, ARRAYS["y"]), x, e, z, t, network.trial.diffusion).mean()
@@ -91,7 +92,7 @@ def test_official_names_go_to_ours_and_back_bit_for_bit() -> None:
     assert all(torch.equal(back[name], OFFICIAL[name]) for name in OFFICIAL)
 
 
-def test_the_prefix_is_optional_and_the_fixed_table_is_the_official_one(network: Network) -> None:
+def test_the_prefix_is_optional_and_the_fixed_table_is_the_official_one(network: JiT) -> None:
     bare = to_ours({name.removeprefix("net."): tensor for name, tensor in OFFICIAL.items()})
     assert all(torch.equal(bare[name], tensor) for name, tensor in to_ours(OFFICIAL).items())
     assert network.position is not None
@@ -108,7 +109,7 @@ def test_a_missing_an_unknown_and_a_foreign_table_are_refused_by_name() -> None:
         to_ours({**OFFICIAL, "net.pos_embed": OFFICIAL["net.pos_embed"] + 0.01})
 
 
-def test_a_network_of_other_components_has_no_official_form(network: Network) -> None:
+def test_a_network_of_other_components_has_no_official_form(network: JiT) -> None:
     ours = {name: tensor for name, tensor in to_ours(OFFICIAL).items() if "q_norm" not in name}
     with pytest.raises(ValueError, match="missing"):
         to_official(ours, position=OFFICIAL["net.pos_embed"], patch_size=META["patch_size"])
