@@ -24,7 +24,7 @@ quickstart: $(ready)  ## set up .venv and run the quickstart sweep to its end
 
 check: lint  ## what to run while you write: lint, types and the fast unit tests, in a minute or so
 	$(bin)/mypy
-	$(bin)/python -m pytest -m "not slow" tests/unit tests/test_layers.py
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/test_layers.py
 
 lint: $(ready_to_test)  ## ruff's rules and its formatting
 	$(bin)/ruff check .
