@@ -1,5 +1,5 @@
-"""The one exception that means: the user can mend this."""
+"""The exception for a mistake that the user can correct."""
 
 
 class UserError(Exception):
-    """A mistake of the user's, told as rule, value and remedy; the command line prints it and exits with 2."""
+    """A mistake of the user's: rule, value and remedy. The command line prints it and exits with `ExitCode.MISTAKE`."""

@@ -17,10 +17,10 @@ def redact(uri: str) -> str:
 
 def redact_all(text: str, *, uri: str) -> str:
     """A text, such as a driver's error, without the secrets of the address it may repeat."""
-    found = [match.group(2) for pattern in (_USERINFO, _PARAMETER) for match in pattern.finditer(uri)]
+    matches = [match.group(2) for pattern in (_USERINFO, _PARAMETER) for match in pattern.finditer(uri)]
     # A driver splits an unescaped password where we do not, and repeats the half that it takes for a host or a path.
-    pieces = [piece for secret in found for piece in re.split("[@/:?#]", secret) if len(piece) >= LEAST_PIECE]
-    secrets = {form for secret in [*found, *pieces] for form in (secret, unquote(secret)) if form}
+    pieces = [piece for secret in matches for piece in re.split("[@/:?#]", secret) if len(piece) >= LEAST_PIECE]
+    secrets = {form for secret in [*matches, *pieces] for form in (secret, unquote(secret)) if form}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return redact(text)

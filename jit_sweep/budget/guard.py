@@ -36,7 +36,7 @@ class BudgetGuard:
             self._budget,
             replace(spending.spent, trials=spending.spent.trials + len(unseen)),
             together([spending.reserved, *(_need(spending, planned) for planned in coming_up)]),
-            coming=_need(spending, row),
+            next_need=_need(spending, row),
             has_begun=row.trial_id in spending.begun,
         )
 

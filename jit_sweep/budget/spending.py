@@ -161,22 +161,22 @@ def together(needs: Sequence[Need]) -> Need:
     )
 
 
-def refusal(budget: Budget, spent: Spent, reserved: Need, *, coming: Need, has_begun: bool = False) -> str:
+def refusal(budget: Budget, spent: Spent, reserved: Need, *, next_need: Need, has_begun: bool = False) -> str:
     """Why the next trial may not begin; empty where it may.
 
     Args:
         reserved: what the trials on their way still need.
-        coming: what the next trial needs.
+        next_need: what the next trial needs.
         has_begun: it goes on, and so counts among the trials already.
     """
     if budget.trials is not None and not has_begun and spent.trials >= budget.trials:
         return f"`budget.trials` is {budget.trials:,}: {spent.trials:,} have begun"
-    sums = (
-        ("total_images", budget.total_images if coming.images else None, spent.images, reserved.images, coming.images),
-        ("gpu_hours", budget.gpu_hours, spent.device_hours, reserved.device_hours, coming.device_hours),
-        ("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, coming.wall_hours),
+    limits = (
+        ("total_images", budget.total_images if next_need.images else None, spent.images, reserved.images, next_need.images),
+        ("gpu_hours", budget.gpu_hours, spent.device_hours, reserved.device_hours, next_need.device_hours),
+        ("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, next_need.wall_hours),
     )
-    return next(filter(None, (_overspent(*each) for each in sums)), "")
+    return next(filter(None, (_overspent(*limit) for limit in limits)), "")
 
 
 def is_over(budget: Budget, spent: Spent) -> str:
@@ -190,14 +190,14 @@ def is_over(budget: Budget, spent: Spent) -> str:
     return ""
 
 
-def _overspent(key: str, limit: float | None, used: float, running: float, coming: float) -> str:
+def _overspent(key: str, limit: float | None, used: float, running: float, next_need: float) -> str:
     """A trial whose need is not known may begin while anything is left."""
-    total = used + running + coming
-    if limit is None or total < limit or (total == limit and coming):
+    total = used + running + next_need
+    if limit is None or total < limit or (total == limit and next_need):
         return ""
     parts = [f"{_shown(used)} are spent"]
     parts += [f"running trials need {_shown(running)}"] if running else []
-    parts += [f"the next needs {_shown(coming)}"] if coming else []
+    parts += [f"the next needs {_shown(next_need)}"] if next_need else []
     listed = ", ".join(parts[:-1]) + ("," if len(parts) > 2 else "") + " and " if len(parts) > 1 else ""
     return f"`budget.{key}` is {_shown(limit)}: {listed}{parts[-1]}"
 

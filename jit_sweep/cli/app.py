@@ -10,6 +10,7 @@ import typer
 from jit_sweep.cli.options import MODEL, AnySweep, AsJson, File, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
+from trainables.report import ExitCode
 
 
 def _exit_with(code: int, **_: object) -> None:
@@ -44,15 +45,15 @@ def options(
 
 
 def main() -> int:
-    """Run the command line; the exit code: 0 done, 1 done with trials that have no score, 2 a mistake, 130 interrupted."""
+    """Run the command line; returns an `ExitCode`, or of a followed job that job's own code."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     try:
         app()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+        return ExitCode.MISTAKE
+    return ExitCode.DONE
 
 
 @app.command()

@@ -12,6 +12,7 @@ from search_spaces.axes import AXES
 from search_spaces.quantities import QUANTITIES
 from trainables.config.trial import MATHS_VERSION
 from trainables.evaluation.metrics.registry import METRICS
+from trainables.report import ExitCode
 
 COLUMNS = 80
 """What the tables fit into."""
@@ -21,10 +22,10 @@ def axes(*, as_json: bool) -> int:
     """Every axis with its values and its meaning."""
     if as_json:
         print_json("axes", [{"name": axis.name, "values": axis_schema(axis), "about": axis.about} for axis in AXES.values()])
-        return 0
+        return ExitCode.DONE
     rows = [(axis.name, in_words(axis_schema(axis)).replace("`", ""), axis.about) for axis in AXES.values()]
     console().print(_table(("axis", "values", "meaning"), rows))
-    return 0
+    return ExitCode.DONE
 
 
 def metrics(*, as_json: bool) -> int:
@@ -34,7 +35,7 @@ def metrics(*, as_json: bool) -> int:
         rows = [{"name": one.name, "direction": one.direction, "unit": one.unit, "about": one.about} for one in scores]
         costs = [{"name": one.name, "unit": one.unit, "about": one.about} for one in quantities]
         print_json("metrics", rows, quantities=costs)
-        return 0
+        return ExitCode.DONE
     better = {"minimize": "lower", "maximize": "higher"}
     screen = console()
     screen.print(
@@ -45,13 +46,13 @@ def metrics(*, as_json: bool) -> int:
     )
     screen.print("\nKnown before training, for `limits`, and for `objectives` beside a metric:\n")
     screen.print(_table(("quantity", "unit", "meaning"), [(one.name, one.unit, one.about) for one in quantities]))
-    return 0
+    return ExitCode.DONE
 
 
 def schema() -> int:
     """The JSON schema of a sweep file."""
     sys.stdout.write(schema_text())
-    return 0
+    return ExitCode.DONE
 
 
 def version_line() -> str:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jit_sweep.cli.output import console, print_json
+from trainables.report import ExitCode
 
 
 def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int | None, as_json: bool) -> int:
@@ -13,7 +14,7 @@ def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int
     imported = official.import_checkpoint(checkpoint, folder, class_tokens_start=class_tokens_start)
     if as_json:
         print_json("import-jit", [asdict(imported)])
-        return 0
+        return ExitCode.DONE
     lines = [f"{folder}: {imported.model or 'a JiT'} of {imported.parameters:,} parameters, from {checkpoint}"]
     lines += [f"  {name:22} {size:>15,} bytes" for name, size in imported.files.items()]
     lines += [f"not kept: {name} ({why})" for name, why in imported.left_out.items()]
@@ -24,7 +25,7 @@ def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int
         f"  jit-sweep export-jit {folder} back.pth",
     ]
     console().print("\n".join(lines), markup=False)
-    return 0
+    return ExitCode.DONE
 
 
 def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
@@ -34,7 +35,7 @@ def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
     exported = official.export_checkpoint(folder, checkpoint)
     if as_json:
         print_json("export-jit", [asdict(exported)])
-        return 0
+        return ExitCode.DONE
     names = ("model", "model_ema1", "model_ema2")
     lines = [f"{checkpoint}: {exported.bytes:,} bytes"]
     lines += [f"  {name:10} from {file}" for name, file in zip(names, exported.weights, strict=True)]
@@ -47,4 +48,4 @@ def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
     lines += [f"The official code takes its settings from its command line: {known}"]
     lines += ["and the folder of a file named checkpoint-last.pth as --resume."]
     console().print("\n".join(lines), markup=False)
-    return 0
+    return ExitCode.DONE

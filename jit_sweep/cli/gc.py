@@ -11,6 +11,7 @@ from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepRow
 from jit_sweep.models.retention import Collected, Removal, collect, spec_of
+from trainables.report import ExitCode
 
 
 def gc(sweep: str | None, home: Home, *, ledger: str, tracking: str | None, dry_run: bool, as_json: bool) -> int:
@@ -26,7 +27,7 @@ def gc(sweep: str | None, home: Home, *, ledger: str, tracking: str | None, dry_
         print_json("gc", rows, dry_run=dry_run, size=collected.size, **more)
     else:
         _print(collected, unreadable, dry_run=dry_run)
-    return 0
+    return ExitCode.DONE
 
 
 def _locations(reader: LedgerReader, sweep: str | None, home: Home) -> tuple[dict[str, Locations], list[str]]:

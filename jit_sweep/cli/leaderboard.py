@@ -1,8 +1,9 @@
 """`leaderboard`, and the tables that `run` ends with."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.table import Table
@@ -15,68 +16,91 @@ from jit_sweep.results.arms import Arm, Spread, TrialResult
 from jit_sweep.results.as_json import contents
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
+from jit_sweep.results.verdicts import Contrast
+from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics
+from trainables.report import ExitCode
 
-DONE, WITHOUT_SCORES = 0, 1
 MOST_ROWS = 50
 """Rows of a table, or verdicts, that are shown without being asked for all."""
 
 
 def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: str | None, every: bool = False, as_json: bool) -> int:
-    """A sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of an axis."""
-    print_results(sweep, ledger, where=where, by=by, every=every, as_json=as_json)
-    return DONE
+    """Print a sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of an axis.
+
+    UserError: `where` or `by` names no axis, or a value that the axis or the sweep does not have.
+    """
+    values = selection.conditions(where)
+    axis = selection.known_axis(by, option="--by") if by is not None else None
+    print_results(LedgerReader.open(ledger), sweep, where=values, by=axis, every=every, as_json=as_json)
+    return ExitCode.DONE
 
 
 def print_results(
-    sweep: str, ledger: str, *, where: Sequence[str] = (), by: str | None = None, every: bool = False, as_json: bool
-) -> int:
-    """The results as they stand; the exit code of a run that ended so."""
-    chosen = selection.conditions(where)
-    axis = selection.known_axis(by, option="--by") if by is not None else None
-    reader = LedgerReader.open(ledger)
-    results = selection.where(read_results(reader, sweep), chosen)
+    reader: LedgerReader,
+    sweep: str,
+    *,
+    where: Mapping[str, AxisValue] = MappingProxyType({}),
+    by: str | None = None,
+    every: bool = False,
+    as_json: bool,
+) -> ExitCode:
+    """Print the results as they stand; returns the exit code of a run that ended so.
+
+    `where`: axis values that the printed cells have; `by`: the axis of which each value gets a table.
+    UserError: the ledger has no such sweep, or the sweep no such cell.
+    """
+    results = selection.where(read_results(reader, sweep), where)
     front = front_in(reader, results)
     if as_json:
         print_json("leaderboard", **contents(results, front))
     else:
         screen = console()
-        for part in selection.by_axis(results, axis).values() if axis is not None else [results]:
+        for part in selection.by_axis(results, by).values() if by is not None else [results]:
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
-    return WITHOUT_SCORES if any(trial.entry.state in LOST for trial in trials) else DONE
+    return ExitCode.WITHOUT_SCORES if any(trial.entry.state in LOST for trial in trials) else ExitCode.DONE
 
 
 def print_tables(results: Results, screen: Console, front: Collection[str] = (), *, most: int | None = None) -> None:
     """Arms with mean, spread and n; the held-out row; searched trials apart, those of the Pareto front marked; the verdicts.
 
-    most: of each, the first so many.
+    `most`: of each, the first so many.
     """
-    n = results.heldout.n if results.heldout else None
-    title = f"sweep {results.sweep}: mean ± standard deviation over seeds" + (f", {n} images a score" if n else "")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("cell", "seeds", *table_metrics(), "images", "training TFLOPs"):
-        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
-    for arm in results.arms[:most]:
-        shown = (_spread(arm.metrics.get(metric)) for metric in table_metrics())
-        table.add_row(arm.label, _seeds(arm), *shown, f"{arm.images:,}", f"{arm.training_flops / 1e12:,.4g}")
-    if results.heldout:
-        real = (f"{results.heldout.values[m]:.4g}" if m in results.heldout.values else "" for m in table_metrics())
-        table.add_row("held-out real images", "", *real, "", "", style="dim", end_section=True)
-    screen.print(table)
+    screen.print(_arm_table(results, most=most))
     if results.searched:
         screen.print(_search_table(replace(results, searched=results.searched[:most]), front))
-    if results.contrasts:
-        screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
-    open_questions = [contrast for contrast in results.contrasts if not contrast.hopeless]
-    for contrast in open_questions[:most]:
-        screen.print(f"  {contrast.line}", soft_wrap=True)
-    for why, count in Counter(contrast.hopeless for contrast in results.contrasts if contrast.hopeless).items():
-        screen.print(f"  {count} more without a verdict: {why}")
+    _print_verdicts(results.contrasts, screen, most=most)
     if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
         counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"
         screen.print(f"\nat most {most} each of {counts}; --all shows every one")
+
+
+def _arm_table(results: Results, *, most: int | None) -> Table:
+    metrics, heldout = table_metrics(), results.heldout
+    images = f", {heldout.n} images a score" if heldout and heldout.n else ""
+    title = f"sweep {results.sweep}: mean ± standard deviation over seeds{images}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in ("cell", "seeds", *metrics, "images", "training TFLOPs"):
+        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+    for arm in results.arms[:most]:
+        spreads = (_spread(arm.metrics.get(metric)) for metric in metrics)
+        table.add_row(arm.label, _seeds(arm), *spreads, f"{arm.images:,}", f"{arm.training_flops / 1e12:,.4g}")
+    if heldout:
+        values = (f"{heldout.values[metric]:.4g}" if metric in heldout.values else "" for metric in metrics)
+        table.add_row("held-out real images", "", *values, "", "", style="dim", end_section=True)
+    return table
+
+
+def _print_verdicts(contrasts: Sequence[Contrast], screen: Console, *, most: int | None) -> None:
+    """A line for each contrast that has or may get a verdict, then the counts of the others by their reason."""
+    if contrasts:
+        screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
+    for contrast in [contrast for contrast in contrasts if not contrast.hopeless][:most]:
+        screen.print(f"  {contrast.line}", soft_wrap=True)
+    for reason, count in Counter(contrast.hopeless for contrast in contrasts if contrast.hopeless).items():
+        screen.print(f"  {count} more without a verdict: {reason}")
 
 
 def _print_fidelity(results: Results, screen: Console) -> None:

@@ -11,6 +11,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.sweep import SweepSpec
+from trainables.report import ExitCode
 
 
 def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking: str | None) -> int:
@@ -34,7 +35,7 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
             if serving.process.poll() is not None:
                 raise UserError(f"the MLflow server ended by itself; see {home.log('mlflow-server.log')}")
         serving.close()
-    return 0
+    return ExitCode.DONE
 
 
 def promote(
@@ -56,11 +57,11 @@ def promote(
     row: dict[str, Any] = asdict(promoted)
     if as_json:
         print_json("promote", [row])
-        return 0
+        return ExitCode.DONE
     screen = console()
     screen.print(str(promoted))
     screen.print(f"\nnext:\n  jit-sweep sample {name} --out {name}.png\n  jit-sweep export {name} {name}/")
-    return 0
+    return ExitCode.DONE
 
 
 def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: str | None) -> int:
@@ -70,7 +71,7 @@ def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: st
 
         draw(model, tracking_uri=tracking or home.tracking, out=out, n=n, seed=seed)
     console().print(f"{out}: {n} images from {model}")
-    return 0
+    return ExitCode.DONE
 
 
 def export(model: str, home: Home, *, folder: Path, tracking: str | None) -> int:
@@ -80,7 +81,7 @@ def export(model: str, home: Home, *, folder: Path, tracking: str | None) -> int
 
         files = export_files(model, folder, tracking_uri=tracking or home.tracking)
     console().print(f"{folder}: {', '.join(files)}")
-    return 0
+    return ExitCode.DONE
 
 
 def export_journal(sweep: str, ledger: str, *, file: Path, log: Path) -> int:
@@ -90,7 +91,7 @@ def export_journal(sweep: str, ledger: str, *, file: Path, log: Path) -> int:
 
         studies = journal.export_journal(LedgerReader.open(ledger), sweep, file)
     console().print(f"{file}: {', '.join(studies)}\n\nnext:\n  optuna-dashboard {file}", soft_wrap=True)
-    return 0
+    return ExitCode.DONE
 
 
 def _locations(sweep: str, reader: LedgerReader, home: Home) -> Locations:

@@ -19,6 +19,7 @@ from search_spaces.axes import arm_label
 from trainables.config.trial import DiffusionConfig
 from trainables.diffusion.clamp import clamped_share
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
+from trainables.report import ExitCode
 
 if TYPE_CHECKING:
     from jit_sweep.estimate.simulate import Estimate, Job
@@ -50,6 +51,7 @@ def planned(file: str) -> Plan:
 
 
 def validate(file: str, *, as_json: bool) -> int:
+    """Print the name and size of a sound sweep file. UserError: whatever is wrong with it."""
     plan = planned(file)
     proposed = sum(proposals(plan).values())
     if as_json:
@@ -58,41 +60,53 @@ def validate(file: str, *, as_json: bool) -> int:
     else:
         later = f" and {proposed} proposed later" if proposed else ""
         console().print(f"{file}: valid; sweep {plan.spec.name!r} has {len(plan.entries)} trials{later}")
-    return 0
+    return ExitCode.DONE
 
 
 def show(file: str, *, as_json: bool, probe: ProbeOptions | None = None) -> int:
+    """Print a sweep file's plan, and with `probe` what it takes. UserError: whatever is wrong with it, or no measurement."""
     plan = planned(file)
     estimate = probe.estimate(plan) if probe is not None else None
-    rows = [entry_row(entry) for entry in plan.entries]
+    if as_json:
+        probed = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
+        print_json("plan", _json_rows(plan), **_json_facts(plan), **probed)
+        return ExitCode.DONE
+    screen = console()
+    _print_plan(plan, screen)
+    if probe is not None and estimate is not None:
+        print_estimate(estimate, screen, price=probe.price)
+    return ExitCode.DONE
+
+
+def _json_rows(plan: Plan) -> list[dict[str, Any]]:
+    """The planned trials, then a row for each that a search will propose."""
     later = [
         {"stage": stage, "origin": "search", "state": "proposed later", "from": search.start, "sampler": search.sampler}
         for stage, search in searches(plan.spec).items()
         for _ in range(proposals(plan)[stage])
     ]
-    if as_json:
-        more = {
-            "name": plan.spec.name,
-            "fingerprint": plan.fingerprint,
-            "left_out": plan.left_out,
-            "scheduler": remarks(plan),
-        }
-        probed = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
-        print_json("plan", rows + later, **more, **probed)
-        return 0
-    screen = console()
-    screen.print(_table(plan, rows))
+    return [entry_row(entry) for entry in plan.entries] + later
+
+
+def _json_facts(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.spec.name,
+        "fingerprint": plan.fingerprint,
+        "left_out": plan.left_out,
+        "scheduler": remarks(plan),
+    }
+
+
+def _print_plan(plan: Plan, screen: Console) -> None:
+    """The table of the planned trials, and a line for each thing that it does not show."""
+    screen.print(_table(plan, [entry_row(entry) for entry in plan.entries]))
     for stage, count in plan.left_out.items():
         screen.print(f"stage {stage}: {count} cells left out, above the grid's limits")
     for stage, search in searches(plan.spec).items():
-        screen.print(
-            f"stage {stage}: {proposals(plan)[stage]} trials proposed later by {search.sampler} from the {_words(search)}"
-        )
+        count, start = proposals(plan)[stage], _start(search)
+        screen.print(f"stage {stage}: {count} trials proposed later by {search.sampler} from the {start}")
     for line in (*remarks(plan), *clamp_remarks(plan)):
         screen.print(line)
-    if probe is not None and estimate is not None:
-        print_estimate(estimate, screen, price=probe.price)
-    return 0
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
@@ -136,7 +150,7 @@ def _table(plan: Plan, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _words(search: SearchSpec) -> str:
+def _start(search: SearchSpec) -> str:
     return "best cell" if search.start == "best_cell" else "baseline"
 
 

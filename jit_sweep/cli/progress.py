@@ -84,24 +84,24 @@ class LiveTable:
 
 
 class PlainLines:
-    """A line for each thing that happens."""
+    """A line for each event of the ledger since the run began."""
 
     def __init__(self, plan: Plan, screen: TextIO) -> None:
         self._plan, self._screen = plan, screen
         self._started = time.time()
         self._seen = 0
-        self._told_start = self._told_stopping = False
+        self._start_shown = self._stopping_shown = False
 
     def __call__(self, reader: LedgerReader, stopping: bool) -> None:
         name = self._plan.spec.name
-        if not self._told_start:
-            self._told_start = True
+        if not self._start_shown:
+            self._start_shown = True
             self._say(summary(reader.entries(name), self._plan, stopping=stopping))
         while events := reader.events_since(name, self._seen, limit=PAGE):
             self._seen = events[-1].id
             self._tell(reader, [event for event in events if event.at >= self._started])
-        if stopping and not self._told_stopping:
-            self._told_stopping = True
+        if stopping and not self._stopping_shown:
+            self._stopping_shown = True
             self._say("stopping: trials save and pause; interrupt again to end at once")
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class PlainLines:
     def _tell(self, reader: LedgerReader, events: Sequence[EventRow]) -> None:
         rows = reader.entries(self._plan.spec.name)
         for event in events:
-            if line := told(event, objective=self._plan.spec.objective):
+            if line := event_line(event, objective=self._plan.spec.objective):
                 self._say(f"{event.trial_id} {subject(event, rows)}: {line}", at=event.at)
 
     def _say(self, line: str, *, at: float | None = None) -> None:
@@ -131,8 +131,8 @@ def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:
     return f"{arm_label(shared)} seed={first.seed}"
 
 
-def told(event: EventRow, *, objective: str) -> str:
-    """An event in words; nothing for those that are only for the record."""
+def event_line(event: EventRow, *, objective: str) -> str:
+    """An event in words; empty for the kinds that are not shown."""
     match event.content:
         case Begun():
             return f"attempt {event.attempt} begins"

@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
     """Run a sweep file. UserError: anything the user can mend, before a trial has begun."""
-    found = planned(file)
-    locations = home.locations(found.spec)
+    plan = planned(file)
+    name, locations = plan.spec.name, home.locations(plan.spec)
     prepare_environment(address=address)
-    check_before(found.spec.name, locations, home, address=address)
-    check_searches(found, locations)
-    ran = _run(found, locations, home, address=address, screen=2 if as_json else 1)
-    name = found.spec.name
-    if ran.state is SweepState.INTERRUPTED:
-        console(stderr=as_json).print(f"interrupted; {_standing(name, locations)}\nthe same command goes on")
+    check_before(name, locations, home, address=address)
+    check_searches(plan, locations)
+    result = _run(plan, locations, home, address=address, screen=2 if as_json else 1)
+    reader = LedgerReader.open(locations.ledger)
+    if result.state is SweepState.INTERRUPTED:
+        console(stderr=as_json).print(f"interrupted; {_standing(reader, name)}\nthe same command goes on")
         return ExitCode.INTERRUPTED
-    code = leaderboard.print_results(name, locations.ledger, as_json=as_json)
+    code = leaderboard.print_results(reader, name, as_json=as_json)
     if not as_json:
-        _print_next(name, locations, home, undelivered=ran.undelivered)
-    if ran.reason:
-        console(stderr=True).print(f"\n{ran.state}: {ran.reason}; {_standing(name, locations)}", soft_wrap=True)
-    return leaderboard.WITHOUT_SCORES if ran.reason else code
+        _print_next(reader, name, home, undelivered=result.undelivered)
+    if result.reason:
+        console(stderr=True).print(f"\n{result.state}: {result.reason}; {_standing(reader, name)}", soft_wrap=True)
+    return ExitCode.WITHOUT_SCORES if result.reason else code
 
 
 def check_before(name: str, locations: Locations, home: Home, *, address: str | None) -> None:
@@ -63,17 +63,24 @@ def check_before(name: str, locations: Locations, home: Home, *, address: str | 
     home.make()
 
 
-def check_searches(found: Plan, locations: Locations) -> None:
-    """Build every search's sampler once, and read what it starts warm from. UserError: its options, its package, or a sweep
-    whose scores mean something else."""
-    if searches(found.spec):
-        from jit_sweep.search.samplers import check_sampler  # starts Optuna
-        from jit_sweep.search.warm_start import check_warm_start
+def check_searches(plan: Plan, locations: Locations) -> None:
+    """Build every search's sampler once, and check the sweeps that it starts warm from.
 
-        for search in searches(found.spec).values():
-            check_sampler(search)
-            if search.warm_start:
-                check_warm_start(LedgerReader(open_engine(locations.ledger)), search, facts=found.identity)
+    UserError: a sampler's options, its package, or a sweep that is not there or whose scores mean something else.
+    """
+    if not searches(plan.spec):
+        return
+    from jit_sweep.search.samplers import check_sampler  # starts Optuna
+    from jit_sweep.search.warm_start import check_warm_start
+
+    for search in searches(plan.spec).values():
+        check_sampler(search)
+    warm = [search for search in searches(plan.spec).values() if search.warm_start]
+    if warm:
+        # Not `LedgerReader.open`: a run makes a ledger that is missing and upgrades one of an older version.
+        reader = LedgerReader(open_engine(locations.ledger))
+        for search in warm:
+            check_warm_start(reader, search, identity=plan.identity)
 
 
 def _is_known(name: str, locations: Locations) -> bool:
@@ -98,29 +105,28 @@ def check_writable(storage: str) -> None:
         ) from None
 
 
-def _run(found: Plan, locations: Locations, home: Home, *, address: str | None, screen: int) -> "RunResult":
+def _run(plan: Plan, locations: Locations, home: Home, *, address: str | None, screen: int) -> "RunResult":
     """The run itself, with the noise of Ray and MLflow in a log file."""
-    with noise_to(home.logs / f"{found.spec.name}.log", screen=screen) as real:
+    with noise_to(home.logs / f"{plan.spec.name}.log", screen=screen) as real:
         from jit_sweep.cli.progress import view_of
         from jit_sweep.estimate.measure import speeds_here
         from jit_sweep.executor.run import run_sweep
 
-        view = view_of(found, real)
+        view = view_of(plan, real)
         try:
-            return run_sweep(found, locations, address=address, watch=view, probed=speeds_here(found.spec, home))
+            return run_sweep(plan, locations, address=address, watch=view, probed=speeds_here(plan.spec, home))
         finally:
             view.close()
 
 
-def _standing(name: str, locations: Locations) -> str:
-    rows = LedgerReader.open(locations.ledger).entries(name)
+def _standing(reader: LedgerReader, sweep: str) -> str:
+    rows = reader.entries(sweep)
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _print_next(name: str, locations: Locations, home: Home, *, undelivered: int) -> None:
+def _print_next(reader: LedgerReader, name: str, home: Home, *, undelivered: int) -> None:
     screen, options = console(), _options(home)
-    reader = LedgerReader.open(locations.ledger)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
     if grids := write_sample_grids(results, home.store):

@@ -14,6 +14,7 @@ from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
 from jit_sweep.results import why
 from jit_sweep.results.as_json import entry_row
 from search_spaces.axes import arm_label
+from trainables.report import ExitCode
 
 MOST_ROWS = 50
 """Trials that are shown without being asked for all."""
@@ -29,12 +30,18 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
     named, rows = reader.sweep(sweep), reader.entries(sweep)
     if as_json:
         print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.state))
-        return 0
+        return ExitCode.DONE
+    _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
+    return ExitCode.DONE
+
+
+def _print_trials(sweep: SweepRow, rows: Sequence[EntryRow], *, reason: str, every: bool) -> None:
+    """Who runs the sweep, or for what `reason` it ended; its trials, and why those that are lost failed."""
     screen = console()
-    held = named.is_run(time.time())
-    owner = f", run by {named.owner}" if held else ", and nobody runs it" if named.state == "running" else ""
-    reason = "" if held else reader.end_reason(sweep)
-    screen.print(f"sweep {sweep}: {named.state}{owner}" + (f": {reason}" if reason else ""), soft_wrap=True)
+    held = sweep.is_run(time.time())
+    owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state == "running" else ""
+    ending = f": {reason}" if reason and not held else ""
+    screen.print(f"sweep {sweep.name}: {sweep.state}{owner}{ending}", soft_wrap=True)
     screen.print(_counts(rows))
     shown = rows if every else most_interesting(rows)
     screen.print(_trial_table(shown))
@@ -43,12 +50,11 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
     for row in shown:
         if row.state in LOST:
             screen.print(f"{row.trial_id} {row.state}: {row.cause}: {row.detail.strip().splitlines()[-1]}", soft_wrap=True)
-    return 0
 
 
 def most_interesting(rows: Sequence[EntryRow], most: int = MOST_ROWS) -> list[EntryRow]:
     """What a person looks for first, in the order of the plan: the urgent states in their order, then what changed last."""
-    urgency = {state: place for place, state in enumerate(URGENT)}
+    urgency = {state: rank for rank, state in enumerate(URGENT)}
     first = sorted(rows, key=lambda row: (urgency.get(row.state, len(urgency)), -row.updated_at))[:most]
     keys = {row.key for row in first}
     return [row for row in rows if row.key in keys]
@@ -59,10 +65,14 @@ def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_jso
     reader = LedgerReader.open(ledger)
     named, rows = reader.sweep(sweep), reader.entries(sweep)
     entries = why.entries_of(rows, trial)
-    running = named.is_run(time.time())
-    resources, free = resources_of(named.spec), _free(address) if address else None
-    now, ended = time.time(), reader.end_reason(sweep)
-    sentences = [why.why(row, rows, resources=resources, running=running, free=free, now=now, ended=ended) for row in entries]
+    run = why.RunState(
+        resources_of(named.spec),
+        running=named.is_run(time.time()),
+        now=time.time(),
+        free=_free(address) if address else None,
+        end_reason=reader.end_reason(sweep),
+    )
+    sentences = [why.why(row, rows, run) for row in entries]
     attempts = [attempt for attempt in reader.attempts_at_trials(sweep) if attempt.trial_id == entries[0].trial_id]
     if as_json:
         facts = [
@@ -70,13 +80,13 @@ def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_jso
             for row, words in zip(entries, sentences, strict=True)
         ]
         print_json("why", facts, sweep=sweep, attempts=why.history(attempts))
-        return 0
+        return ExitCode.DONE
     screen = console()
     for row, words in zip(entries, sentences, strict=True):
         screen.print(f"{row.trial_id} {arm_label(row.arm)} seed={row.seed}: {words}", soft_wrap=True)
     for line in why.history(attempts):
         screen.print(f"  {line}", soft_wrap=True)
-    return 0
+    return ExitCode.DONE
 
 
 def _free(address: str) -> why.Free:
@@ -96,7 +106,7 @@ def show_cost(sweep: str, ledger: str, *, as_json: bool) -> int:
         print_json("cost", rows, sweep=sweep, unit=f"{costs.unit}-hours", **total, saved=_cost_json(costs.saved))
     else:
         console().print(_cost_table(sweep, costs))
-    return 0
+    return ExitCode.DONE
 
 
 def _cost_json(cost: Cost) -> dict[str, float]:
@@ -124,7 +134,7 @@ def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
             for s in sweeps
         ]
         print_json("sweeps", rows)
-        return 0
+        return ExitCode.DONE
     table = Table(box=None, pad_edge=False)
     for heading in ("sweep", "state", "trials", "last change"):
         table.add_column(heading)
@@ -132,7 +142,7 @@ def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
         counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items())
         table.add_row(sweep.name, str(sweep.state), counts, when(sweep.updated_at))
     console().print(table)
-    return 0
+    return ExitCode.DONE
 
 
 def _counts(rows: Sequence[EntryRow]) -> str:

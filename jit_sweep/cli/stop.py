@@ -12,6 +12,7 @@ from jit_sweep.ledger.lease import is_gone, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
+from trainables.report import ExitCode
 
 LOOK_S = 0.5
 
@@ -23,7 +24,7 @@ def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float) -> int:
     owner = _owner(reader, sweep)
     if owner is None:
         screen.print(f"sweep {sweep}: nobody runs it")
-        return 0
+        return ExitCode.DONE
     ask_to_stop(engine, sweep, by=str(this_process()))
     screen.print(f"asked {owner} to stop {sweep}; its trials save and pause")
     if not _ended(reader, sweep, owner, wait_s=wait_s):
@@ -31,14 +32,14 @@ def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float) -> int:
         if not _ended(reader, sweep, owner, wait_s=wait_s):
             raise UserError(f"{owner} must end within {wait_s:g} s of being signalled, and runs {sweep!r} still; look there")
     screen.print(f"sweep {sweep} has stopped; the same `jit-sweep run` goes on")
-    return 0
+    return ExitCode.DONE
 
 
 def _owner(reader: LedgerReader, sweep: str) -> Owner | None:
-    found = reader.sweep(sweep)
-    if found.owner is None or not found.is_run(time.time()):
+    row = reader.sweep(sweep)
+    if row.owner is None or not row.is_run(time.time()):
         return None
-    return None if is_gone(found.owner, seen_from=socket.gethostname()) else found.owner
+    return None if is_gone(row.owner, seen_from=socket.gethostname()) else row.owner
 
 
 def _ended(reader: LedgerReader, sweep: str, owner: Owner, *, wait_s: float) -> bool:

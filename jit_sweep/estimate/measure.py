@@ -47,7 +47,7 @@ class Machine:
 
 
 class CachedMeasurement(Frozen):
-    """A measurement of before."""
+    """A measurement as `probes.json` keeps it."""
 
     request: ProbeRequest
     device: str
@@ -63,16 +63,16 @@ class MeasurementCache:
 
     def all(self) -> dict[str, CachedMeasurement]:
         try:
-            found = json.loads(self._file.read_text())
+            stored = json.loads(self._file.read_text())
         except (FileNotFoundError, ValueError):
             return {}
-        rows = {key: _remembered(row) for key, row in found.items()} if isinstance(found, dict) else {}
+        rows = {key: _remembered(row) for key, row in stored.items()} if isinstance(stored, dict) else {}
         return {key: row for key, row in rows.items() if row is not None}
 
-    def put(self, key: str, found: CachedMeasurement) -> None:
+    def put(self, key: str, measurement: CachedMeasurement) -> None:
         """Remember at once: the next shape may take minutes, or an interrupt. UserError: the home cannot be written."""
         self._home.make()
-        rows = {name: row.model_dump(mode="json") for name, row in {**self.all(), key: found}.items()}
+        rows = {name: row.model_dump(mode="json") for name, row in {**self.all(), key: measurement}.items()}
         draft = self._file.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps(rows, indent=1))
         draft.replace(self._file)
@@ -80,12 +80,12 @@ class MeasurementCache:
 
 @dataclass(frozen=True)
 class Prober:
-    """Measures what a memory does not have."""
+    """Measures the shapes that its memory does not hold."""
 
     memory: MeasurementCache
     machine: Machine
     tell: Callable[[str], None]
-    """Is told what is about to be measured."""
+    """Called with a line before each measurement."""
     command: Sequence[str] = MEASURE
     timeout_s: float = TIMEOUT_S
 
@@ -110,31 +110,31 @@ class Prober:
         return known
 
 
-def probe(found: Plan, home: Home, *, compiled: bool, tell: Callable[[str], None]) -> Estimate:
+def probe(plan: Plan, home: Home, *, compiled: bool, tell: Callable[[str], None]) -> Estimate:
     """What a plan will take by the speed of its shapes here; those not yet known are measured.
 
     `compiled`: measure compiled steps where the sweep has them; else eager ones, which are slower. UserError: a shape cannot be
     measured here.
     """
-    machine = machine_of(found.spec)
-    return probed(found, Prober(MeasurementCache(home), machine, tell), compiled=compiled)
+    machine = machine_of(plan.spec)
+    return probed(plan, Prober(MeasurementCache(home), machine, tell), compiled=compiled)
 
 
-def probed(found: Plan, prober: Prober, *, compiled: bool) -> Estimate:
-    """As `probe`, by a given prober."""
-    entries = [*found.entries, *largest_proposals(found).values()]
-    requests = [(entry, request_of(found.spec, entry, compiled=compiled)) for entry in entries]
+def probed(plan: Plan, prober: Prober, *, compiled: bool) -> Estimate:
+    """The estimate of a plan by what a prober measures or remembers. UserError: a shape cannot be measured."""
+    entries = [*plan.entries, *largest_proposals(plan).values()]
+    requests = [(entry, request_of(plan.spec, entry, compiled=compiled)) for entry in entries]
     keys = {entry.key: key_of(request, prober.machine) for entry, request in requests}
     wanted: dict[str, tuple[str, ProbeRequest]] = {}
     for entry, request in requests:
         wanted.setdefault(keys[entry.key], (entry.label, request))
     measured = prober.measured(wanted)
-    lanes = lanes_of(found.spec.resources, prober.machine)
-    return estimate(found, lambda entry: keys[entry.key], lambda entry: measured[keys[entry.key]], lanes=lanes)
+    lanes = lanes_of(plan.spec.resources, prober.machine)
+    return estimate(plan, lambda entry: keys[entry.key], lambda entry: measured[keys[entry.key]], lanes=lanes)
 
 
 def measured_by(command: Sequence[str], request: ProbeRequest, *, timeout_s: float) -> Measured:
-    """What a process measures. NotMeasured: it says why not, answers nonsense, or does not answer."""
+    """The measurement that a probe process prints. NotMeasured: it fails, prints none, or takes longer than `timeout_s`."""
     try:
         done = subprocess.run(
             command, input=request.model_dump_json(), capture_output=True, text=True, timeout=timeout_s, check=False
@@ -142,8 +142,8 @@ def measured_by(command: Sequence[str], request: ProbeRequest, *, timeout_s: flo
     except subprocess.TimeoutExpired:
         raise NotMeasured(f"a probe must answer within {timeout_s:g} s, and did not; try fewer images a batch") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing"]
-        raise NotMeasured(f"the probe ended with {done.returncode} and said: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or ["nothing"]
+        raise NotMeasured(f"the probe ended with {done.returncode} and said: {lines[-1]}")
     try:
         return Measured.model_validate_json((done.stdout.strip().splitlines() or [""])[-1])
     except ValidationError:
@@ -169,14 +169,16 @@ def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> Probe
 
 
 def key_of(request: ProbeRequest, machine: Machine) -> str:
-    """Names a measurement; where the data lies is not part of it, its content is."""
+    """The hash that names a measurement: of the request without the data's address, the device and torch's version."""
     shape = request.model_dump(mode="json", exclude={"data", "holdout"})
     return content_hash({"shape": shape, "device": machine.device, "torch": version("torch")})
 
 
 def speeds_here(spec: SweepSpec, home: Home) -> dict[SpeedShape, float]:
-    """Images a second of training by a trial's shape, as probes have found on this machine; nothing where it has no GPU for the
-    sweep."""
+    """Images a second of training by a trial's shape, as probes have measured on this machine.
+
+    Empty where the sweep wants a GPU and this machine has none.
+    """
     try:
         device = machine_of(spec).device
     except UserError:
@@ -194,17 +196,17 @@ def machine_of(spec: SweepSpec) -> Machine:
 
 
 def lanes_of(resources: Resources, machine: Machine) -> int:
-    """Trials at once: what the file says, else what this machine holds; at least one."""
+    """Trials that run at once: `resources.concurrent`, else as many as this machine holds, at least one."""
     if resources.concurrent is not None:
         return resources.concurrent
     return max(1, lanes_held(resources, [NodeSize(cpus=machine.cpus, gpus=machine.gpus)]))
 
 
-def _speed(found: CachedMeasurement) -> tuple[SpeedShape, float]:
-    """A probe measures one worker; all of them train a trial together."""
-    workers, trial = found.request.workers, found.request.trial
+def _speed(row: CachedMeasurement) -> tuple[SpeedShape, float]:
+    """The shape of a whole trial, and its images a second over all workers: a probe measures one of them."""
+    workers, trial = row.request.workers, row.request.trial
     whole = trial.model_copy(update={"batch_size": trial.batch_size * workers})
-    return speed_shape(whole), found.measured.images_per_second * workers
+    return speed_shape(whole), row.measured.images_per_second * workers
 
 
 def _remembered(row: Any) -> CachedMeasurement | None:
@@ -229,5 +231,5 @@ def _cpu_name() -> str:
     return f"{named[0] if named else platform.machine()}, {os.cpu_count()} cores"
 
 
-def _lines(found: Iterable[str]) -> list[str]:
-    return [line.strip() for line in found if line.strip()]
+def _lines(texts: Iterable[str]) -> list[str]:
+    return [text.strip() for text in texts if text.strip()]

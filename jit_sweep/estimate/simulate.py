@@ -1,6 +1,6 @@
 """What a planned sweep will take, from how fast its shapes are: a pure simulation of its schedule.
 
-It takes the gradients' way between a trial's workers for nothing, and trials that run at once for undisturbed.
+Not counted: the exchange of gradients between a trial's workers, and the slowing of trials that run at once.
 """
 
 import heapq
@@ -56,11 +56,12 @@ class Job:
 
 
 class Simulated(NamedTuple):
-    """How the lanes spent a sweep."""
+    """The seconds of a simulated sweep."""
 
     wall_s: float
+    """Until the last lane ends, without `LANE_START_S`."""
     busy_s: float
-    """Over all lanes, warm-ups included."""
+    """Summed over all lanes, warm-ups included."""
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,18 @@ class Estimate:
         return sorted((checkpoint_bytes(job.entry.trial) for job in self.jobs), reverse=True)
 
 
-def estimate(found: Plan, shape_of: Callable[[Entry], str], measured: Callable[[Entry], Measured], *, lanes: int) -> Estimate:
-    """The estimate of a plan; `shape_of` and `measured` tell of an entry's shape."""
-    spec = found.spec
-    jobs = [_job(spec, entries, shape_of(entries[0]), measured(entries[0])) for entries in shared(found.entries)]
+def estimate(plan: Plan, shape_of: Callable[[Entry], str], measured: Callable[[Entry], Measured], *, lanes: int) -> Estimate:
+    """The estimate of a plan on `lanes` lanes.
+
+    `shape_of`: the name of an entry's shape; `measured`: the measurement of that shape. Entries that share a training count
+    once; a search counts with its costliest proposal (`largest_proposals`) as often as it proposes.
+    """
+    spec = plan.spec
+    jobs = [_job(spec, entries, shape_of(entries[0]), measured(entries[0])) for entries in shared(plan.entries)]
     later = [
         _job(spec, [entry], shape_of(entry), measured(entry))
-        for stage, entry in largest_proposals(found).items()
-        for _ in range(proposals(found)[stage])
+        for stage, entry in largest_proposals(plan).items()
+        for _ in range(proposals(plan)[stage])
     ]
     return Estimate(
         planned=tuple(jobs),
@@ -137,7 +142,10 @@ def estimate(found: Plan, shape_of: Callable[[Entry], str], measured: Callable[[
 
 
 def simulated(jobs: Sequence[Job], *, lanes: int) -> Simulated:
-    """Each trial to the lane that is free first, in the sweep's own order; the next stage starts when all have ended."""
+    """The seconds of a run in which each job goes to the lane that is free first, in the order of `Job.turn`.
+
+    A lane warms up once for each shape. A stage starts when all jobs of the one before have ended.
+    """
     warm: list[set[str]] = [set() for _ in range(lanes)]
     kept = [""] * lanes
     start = busy = 0.0
@@ -165,7 +173,7 @@ def by_shape(jobs: Sequence[Job]) -> dict[str, deque[Job]]:
 
 
 def taken(waiting: dict[str, deque[Job]], *, kept: str, under_way: Collection[str]) -> Job:
-    """The job that a lane takes next, out of `waiting`."""
+    """Remove from `waiting` the job that a lane takes next, and return it: of the shape it keeps, else the first by `turn`."""
     shape = kept if kept in waiting else min(waiting, key=lambda shape: waiting[shape][0].turn(under_way=under_way))
     job = waiting[shape].popleft()
     if not waiting[shape]:
@@ -173,9 +181,9 @@ def taken(waiting: dict[str, deque[Job]], *, kept: str, under_way: Collection[st
     return job
 
 
-def largest_proposals(found: Plan) -> dict[int, Entry]:
+def largest_proposals(plan: Plan) -> dict[int, Entry]:
     """By stage of a search: the costliest trial that it can propose from the baseline."""
-    return {stage: max(_corners(found, stage), key=_flops) for stage in searches(found.spec)}
+    return {stage: max(_corners(plan, stage), key=_flops) for stage in searches(plan.spec)}
 
 
 def shared(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -191,10 +199,10 @@ def checkpoint_bytes(trial: TrialConfig) -> int:
     return FP32_BYTES * parameter_count(trial) * (1 + len(trial.ema) + MOMENTS)
 
 
-def _corners(found: Plan, stage: int) -> Iterator[Entry]:
-    planner, search = Planner.of(found), searches(found.spec)[stage]
+def _corners(plan: Plan, stage: int) -> Iterator[Entry]:
+    planner, search = Planner.of(plan), searches(plan.spec)[stage]
     for values in combinations(search.axes):
-        cell, images = put(found.baseline, values), found.spec.budget.images_per_trial
+        cell, images = put(plan.baseline, values), plan.spec.budget.images_per_trial
         yield planner.entry(cell, stage=stage, position=0, seed=search.seed, images=images)
 
 

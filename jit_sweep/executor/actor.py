@@ -1,8 +1,8 @@
 """The sweep's actor: the one writer of its ledger, and the mailboxes of its lanes.
 
-It is made by the driver, in a fixed namespace, so that no trial's placement group captures it. Nothing that matters lives
-only here: what it is told goes into the ledger before it answers, and Ray may kill and start it again at any time. Every
-method may be called again with the same arguments and does nothing more.
+It is made by the driver, in a fixed namespace, so that no trial's placement group captures it. A report is in the ledger
+before its answer is given, so that Ray may kill and start the actor again at any time. Every method may be called again with
+the same arguments and does nothing more.
 """
 
 import asyncio

@@ -45,7 +45,7 @@ def assignment_of(
 
     Args:
         most_micro_batch: more than this has run out of memory; None: nothing has.
-        finished_images: up to here it was trained and scored before; 0: it was not.
+        finished_images: the image count up to which it has been trained and scored before; 0 where it has not.
     """
     first = rows[0]
     caps = [cap for cap in (settings.micro_batch, most_micro_batch) if cap is not None]

@@ -117,9 +117,9 @@ class Driver:
         # Killed, it starts again from the ledger, and what was asked of it is asked again.
         again = {"max_restarts": -1, "max_task_retries": -1}
         actor_class: Any = ray.remote(num_cpus=0, max_concurrency=1000, **again)(SweepActor)
-        # On this node: the ledger may be a file here.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor = actor_class.options(name=self.lane_config.actor, scheduling_strategy=here).remote(
+        # On this node: the ledger may be a file that only it has.
+        this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = actor_class.options(name=self.lane_config.actor, scheduling_strategy=this_node).remote(
             self.locations.ledger,
             sweep=self.sweep,
             epoch=self.lease.epoch,

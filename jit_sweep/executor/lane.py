@@ -116,12 +116,12 @@ def cause_of_loss(failure: BaseException | None) -> Cause:
     if _met_the_storage(failure):
         return Cause.STORAGE_ERROR
     failures = [failure, *getattr(failure, "worker_failures", {}).values()]
-    died = [each for each in failures if isinstance(each, ray.exceptions.ActorDiedError | ray.exceptions.NodeDiedError)]
-    if any(getattr(each, "preempted", False) for each in died):
+    died = [error for error in failures if isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.NodeDiedError)]
+    if any(getattr(error, "preempted", False) for error in died):
         return Cause.PREEMPTED
-    if any("running low on memory" in str(each) for each in died):
+    if any("running low on memory" in str(error) for error in died):
         return Cause.OUT_OF_MEMORY
-    if any(isinstance(each, ray.exceptions.NodeDiedError) or "its node has died" in str(each) for each in died):
+    if any(isinstance(error, ray.exceptions.NodeDiedError) or "its node has died" in str(error) for error in died):
         return Cause.NODE_LOST
     return Cause.WORKER_LOST
 

@@ -1,4 +1,4 @@
-"""What Tune hands to a lane, as records; Tune's plain dict is written and read here and nowhere else."""
+"""What Tune hands to a lane, as records; no other module writes or reads Tune's plain dict."""
 
 from typing import Any, Self
 

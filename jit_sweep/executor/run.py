@@ -76,7 +76,7 @@ def is_complete(plan: Plan, reader: LedgerReader) -> bool:
 
 
 def _mirror(plan: Plan, locations: Locations) -> MirrorThread:
-    """Brings MLflow up to date from here on."""
+    """The thread that brings MLflow up to date, started."""
     reader = LedgerReader(open_engine(locations.ledger))
     mirror = MirrorThread(locations.tracking, reader, plan.spec.name, artifacts=locations.artifacts)
     mirror.start()

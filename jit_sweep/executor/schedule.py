@@ -52,7 +52,7 @@ Step = Start | Propose | Searched | Wait | Over
 
 @dataclass(frozen=True)
 class Now:
-    """What is so besides the ledger's rows."""
+    """What a step depends on besides the ledger's rows."""
 
     at: float
     """Seconds since the epoch."""
@@ -60,9 +60,14 @@ class Now:
     alone: bool = False
     """Whether what is in flight must have nothing beside it."""
     shape: str = ""
-    """Of the trial that a lane has ended last: what that lane keeps."""
+    """What the lane that ended a trial last keeps: that trial's shape; empty before any has."""
     searched: Collection[int] = ()
-    """Stages whose searches have proposed all that they will."""
+    """Stages of which the ledger knows that their searches have proposed all that they will."""
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a trial runs that must have nothing beside it."""
+        return self.alone and bool(self.in_flight)
 
 
 def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], now: Now) -> Step:
@@ -80,26 +85,47 @@ def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, 
 def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -> Step | None:
     """What a stage does next; None where it has ended."""
     waiting = [row for row in rows if row.state is EntryState.WAITING and target_of(row) not in now.in_flight]
-    ready = [row for row in waiting if row.not_before <= now.at and not (row.alone and now.in_flight)]
-    if now.in_flight and now.alone:
-        ready = []
+    ready = [row for row in waiting if _may_start(row, now)]
     if ready:
-        shapes = {row.shape for row in rows if target_of(row) in now.in_flight}
-        first = min(ready, key=lambda row: _order(row, kept=now.shape, under_way=shapes))
-        return Start(target_of(first), first)
-    if any(row.alone for row in waiting) and now.in_flight:
-        return Wait()  # what must run alone would never find the cluster empty
-    if not (now.in_flight and now.alone) and len(rows) < proposals:
+        return _first(ready, under_way={row.shape for row in rows if target_of(row) in now.in_flight}, kept=now.shape)
+    if _is_draining(waiting, now):
+        return Wait()
+    if len(rows) < proposals and not now.is_taken:
         return Propose(stage)
-    if any(row.origin == "search" for row in rows) and stage not in now.searched:
+    if _has_searched(stage, rows, now):
         return Searched(stage)
     if waiting or any(_under_way(row, now) for row in rows):
         return Wait()
-    paused = any(row.state is EntryState.PAUSED for row in rows)
-    return Over() if paused else None  # what comes after would build on what is not there
+    return Over() if _is_paused(rows) else None
+
+
+def _may_start(row: EntryRow, now: Now) -> bool:
+    """Whether a waiting trial's time has come, and the cluster is as empty as it must be."""
+    return row.not_before <= now.at and not (row.alone and now.in_flight) and not now.is_taken
+
+
+def _first(ready: Sequence[EntryRow], *, under_way: Collection[str], kept: str) -> Start:
+    row = min(ready, key=lambda row: _order(row, kept=kept, under_way=under_way))
+    return Start(target_of(row), row)
+
+
+def _is_draining(waiting: Sequence[EntryRow], now: Now) -> bool:
+    """Whether what runs must end before a trial that runs alone: with more proposals the cluster would never be empty."""
+    return bool(now.in_flight) and any(row.alone for row in waiting)
+
+
+def _has_searched(stage: int, rows: Sequence[EntryRow], now: Now) -> bool:
+    """Whether a search has proposed all that it will and the ledger does not know so yet."""
+    return stage not in now.searched and any(row.origin == "search" for row in rows)
+
+
+def _is_paused(rows: Sequence[EntryRow]) -> bool:
+    """Whether the run ends within this stage: the next would build on trials that have not ended."""
+    return any(row.state is EntryState.PAUSED for row in rows)
 
 
 def target_of(row: EntryRow) -> Target:
+    """What a lane must do for an entry."""
     return Target(row.trial_id, row.images)
 
 

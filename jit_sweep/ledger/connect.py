@@ -123,7 +123,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _switch_to_wal(connection: Any) -> None:
-    """Processes that open a new file together stand in each other's way here, and sqlite refuses without waiting."""
+    """Processes that open a new file together lock each other out, and sqlite refuses without waiting."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

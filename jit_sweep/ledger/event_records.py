@@ -22,11 +22,11 @@ class EventKind(StrEnum):
     CACHE_HIT = "cache_hit"
     REOPENED = "reopened"
     RESCHEDULED = "rescheduled"
-    """Another scheduler judges from here on: the verdicts so far are void."""
+    """From now on another scheduler judges: the verdicts so far are void."""
     DIVERGED = "diverged"
     """Entries that a trial's divergence has closed, be it this sweep's or another's."""
     KNOWN_RUNGS = "known_rungs"
-    """Rung values that another sweep's attempts have measured, and that races here are judged by."""
+    """Rung values that another sweep's attempts have measured, and that this sweep's races are judged by."""
     BEGUN = "begun"
     PHASE = "phase"
     PROGRESS = "progress"
@@ -98,7 +98,7 @@ class Reopened(LedgerRecord):
 
 
 class Rescheduled(LedgerRecord):
-    """Another scheduler judges from here on: the verdicts so far are void."""
+    """From now on another scheduler judges: the verdicts so far are void."""
 
     kind = EventKind.RESCHEDULED
     scheduler: dict[str, Any] | None
@@ -106,7 +106,7 @@ class Rescheduled(LedgerRecord):
 
 
 class KnownRungs(LedgerRecord):
-    """Rung values that another sweep's attempts have measured, and that races here are judged by."""
+    """Rung values that another sweep's attempts have measured, and that this sweep's races are judged by."""
 
     kind = EventKind.KNOWN_RUNGS
     metric: str

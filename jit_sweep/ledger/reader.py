@@ -115,8 +115,8 @@ class LedgerReader:
         """What the sweep's trials measured on the way, up to its own budgets, by trial and image count."""
         rung = schema.rung_value.c
         columns = select(schema.rung_value)
-        mine = (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.trial_id == rung.trial_id, _ENTRY.images >= rung.images)
-        query = columns.where(exists().where(*mine).correlate(schema.rung_value))
+        needed = (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.trial_id == rung.trial_id, _ENTRY.images >= rung.images)
+        query = columns.where(exists().where(*needed).correlate(schema.rung_value))
         return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric, rung.weights))]
 
     def verdicts(self, sweep: str) -> list[VerdictRow]:

@@ -190,8 +190,8 @@ class EntryRow:
 
     def serves(self, attempt: AttemptRow) -> bool:
         """Whether this attempt is made for it now."""
-        mine = self.attempt is not None and self.attempt.number == attempt.number
-        return mine and self.trial_id == attempt.trial_id and self.state is EntryState.RUNNING
+        is_last = self.attempt is not None and self.attempt.number == attempt.number
+        return is_last and self.trial_id == attempt.trial_id and self.state is EntryState.RUNNING
 
     @property
     def cause(self) -> Cause | None:

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy import Connection, select
 
-from jit_sweep.ledger import attempts, entries, events, races, schema
+from jit_sweep.ledger import attempts, entries, events, schema, verdicts
 from jit_sweep.ledger.attempts import AttemptEnd
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
@@ -53,7 +53,7 @@ def apply(
             _scored(connection, attempt, report, now=now)
         case Ended():
             _ended(connection, attempt, report, decider=decider, now=now)
-            races.judge(connection, attempt.sweep, decider, now=now)
+            verdicts.judge(connection, attempt.sweep, decider, now=now)
     return Decision()
 
 
@@ -76,8 +76,8 @@ def _rung(
         for metric, value in values.items()
     ]
     insert_new(connection, schema.rung_value, values)
-    races.judge(connection, attempt.sweep, decider, now=now)
-    decision = races.answer(connection, attempt, report.images, decider=decider)
+    verdicts.judge(connection, attempt.sweep, decider, now=now)
+    decision = verdicts.answer(connection, attempt, report.images, decider=decider)
     answer = {"sequence": sequence, "verdict": decision.verdict, "reason": decision.reason}
     insert_new(connection, schema.decision, [{**measured, **answer}])
     return decision
@@ -106,7 +106,7 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
 
 def _ended(connection: Connection, attempt: AttemptRow, report: Ended, *, decider: Decider, now: float) -> None:
     if report.outcome in ("paused", "stopped"):
-        races.leave(connection, attempt, report.images, decider=decider, now=now)
+        verdicts.leave(connection, attempt, report.images, decider=decider, now=now)
     reached = attempt._replace(images=max(attempt.images, report.images))
     attempts.close(connection, reached, _ending(connection, attempt, report), now=now)
 

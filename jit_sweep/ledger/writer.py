@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger import attempts, entries, events, races, reports, schema
+from jit_sweep.ledger import attempts, entries, events, reports, schema, verdicts
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.differences import changes
@@ -104,7 +104,7 @@ class LedgerWriter:
         now = self._clock()
         with self._transaction(sweep) as connection:
             entries.settle(connection, sweep, now=now)
-            races.judge(connection, sweep, self._decider, now=now)
+            verdicts.judge(connection, sweep, self._decider, now=now)
 
     def searched(self, sweep: str, stage: int) -> None:
         """Record that a search has proposed all that it will: what waits for more of it is judged."""
@@ -115,7 +115,7 @@ class LedgerWriter:
                 return
             _set_sweep(connection, sweep, searched=sorted([*known, stage]))
             events.append(connection, AllProposed(stage=stage), sweep=sweep, at=now)
-            races.judge(connection, sweep, self._decider, now=now)
+            verdicts.judge(connection, sweep, self._decider, now=now)
 
     def reopen(self, sweep: str) -> None:
         """Start again after an end of any kind: open attempts are lost with their driver, and what has no score waits."""
@@ -131,7 +131,7 @@ class LedgerWriter:
             waiting = connection.execute(again.values(**fresh)).rowcount
             if lost or waiting:
                 events.append(connection, Reopened(lost_attempts=lost, waiting=waiting), sweep=sweep, at=now)
-            races.judge(connection, sweep, self._decider, now=now)
+            verdicts.judge(connection, sweep, self._decider, now=now)
 
     def begin(self, sweep: str, trial_id: str, images: int, *, lane: str, host: str, pid: int) -> AttemptRow | None:
         """Open the trial's next attempt for this sweep's entries that want it at `images`; one still open is given up.
@@ -147,7 +147,7 @@ class LedgerWriter:
                     raise TrialBusy(f"trial {trial_id} is being trained by the sweep {last.sweep!r}")
                 self._replace(connection, last, now=now)
             entries.settle(connection, sweep, now=now, trial_id=trial_id)
-            races.judge(connection, sweep, self._decider, now=now)
+            verdicts.judge(connection, sweep, self._decider, now=now)
             if not entries.has_unsettled(connection, sweep, trial_id, images):
                 return None
             opened = attempts.open_next(
@@ -187,7 +187,7 @@ class LedgerWriter:
             record = Failed(cause=cause, detail=why, leaves=ending.leaves, then=ending.why)
             events.append(connection, record, sweep=row.sweep, at=now, trial_id=trial_id, attempt=attempt)
             attempts.close(connection, row, ending, now=now)
-            races.judge(connection, row.sweep, self._decider, now=now)
+            verdicts.judge(connection, row.sweep, self._decider, now=now)
             alike = attempts.equal_bugs(connection, row.sweep, why, since=since) if cause is Cause.BUG else []
         if len(alike) < EQUAL_BUGS:
             return ""
@@ -221,7 +221,7 @@ class LedgerWriter:
             record = EntriesAdded(count=fresh, planned=tuple(different), hidden=tuple(hidden))
             events.append(connection, record, sweep=sweep, at=now)
         entries.settle(connection, sweep, now=now)
-        races.judge(connection, sweep, self._decider, now=now)
+        verdicts.judge(connection, sweep, self._decider, now=now)
 
     def _replace(self, connection: Connection, attempt: AttemptRow, *, now: float) -> None:
         """Give up an attempt that is still open, in its own sweep's event log."""
@@ -232,8 +232,8 @@ class LedgerWriter:
         attempts.close(connection, attempt, ending, now=now)
 
     def _forget(self, connection: Connection, sweep: str, spec: Mapping[str, Any]) -> None:
-        """Void every verdict: another scheduler judges from here on, or the same one at other gates."""
-        races.forget(connection, sweep)
+        """Void every verdict: from now on another scheduler judges, or the same one at other gates."""
+        verdicts.forget(connection, sweep)
         events.append(connection, Rescheduled(scheduler=spec.get("scheduler")), sweep=sweep, at=self._clock())
 
     def _own_attempt(self, connection: Connection, trial_id: str, number: int) -> AttemptRow:
@@ -260,9 +260,9 @@ def _set_sweep(connection: Connection, name: str, **values: object) -> None:
 
 
 def _changed(name: str, *, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    found = changes(old, new)
-    shown = [f"  {change}" for change in found[:MOST_CHANGES_SHOWN]]
-    if len(found) > len(shown):
-        shown.append(f"  and {len(found) - len(shown)} more")
+    differences = changes(old, new)
+    shown = [f"  {change}" for change in differences[:MOST_CHANGES_SHOWN]]
+    if len(differences) > len(shown):
+        shown.append(f"  and {len(differences) - len(shown)} more")
     rule = f"a sweep keeps its baseline, data, objective and evaluation, and {name!r} has run with others"
     return "\n".join([f"{rule}; rename the sweep, or choose another home with --home:", *shown])

@@ -134,13 +134,13 @@ def export_checkpoint(folder: Path, checkpoint: Path) -> Exported:
 def require_official(trial: TrialConfig) -> None:
     """UserError where a component is not the official network's, or its output is not x, which the official sampler reads."""
     parts = trial.model.model_dump()
-    found = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
+    differing = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
     if trial.model.embedding.kind != "bottleneck":
-        found["embedding"] = (trial.model.embedding.kind, "bottleneck")
+        differing["embedding"] = (trial.model.embedding.kind, "bottleneck")
     if trial.diffusion.prediction != "x":
-        found["prediction"] = (trial.diffusion.prediction, "x")
-    if found:
-        got = ", ".join(f"{name}={value} (official: {wanted})" for name, (value, wanted) in found.items())
+        differing["prediction"] = (trial.diffusion.prediction, "x")
+    if differing:
+        got = ", ".join(f"{name}={value} (official: {wanted})" for name, (value, wanted) in differing.items())
         raise UserError(
             f"the official code runs its own network only, got {got}; use `jit-sweep export`'s files with this program"
         )

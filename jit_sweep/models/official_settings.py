@@ -19,7 +19,7 @@ from trainables.networks.sizes import mlp_hidden
 from trainables.official.file import Scalar, Sizes
 
 IMPORTED = "imported"
-"""Stands for the digest of images that we have not seen."""
+"""In place of the digest of the training images, which a checkpoint does not hold."""
 EVALUATED = 50_000
 """Samples that the official code scores."""
 _MEND = "correct `args` and save the checkpoint again"
@@ -30,12 +30,12 @@ def config_of(sizes: Sizes, args: Mapping[str, Scalar], *, class_tokens_start: i
 
     ValueError: the settings and the tensors disagree, or a setting is none of the official code's.
     """
-    said = _preset_of(_word(args, "model", ""))
-    model = _model(sizes, args, said, class_tokens_start)
+    named = _preset_of(_word(args, "model", ""))
+    model = _model(sizes, args, named, class_tokens_start)
     data = DataConfig(digest=IMPORTED, image_size=sizes.image_size, channels=sizes.channels, num_classes=sizes.num_classes)
     _agree(args, "img_size", data.image_size)
     _agree(args, "class_num", data.num_classes)
-    recipe = said or PRESETS["jit-b"]
+    recipe = named or PRESETS["jit-b"]
     batch = _whole(args, "batch_size", recipe.batch_size) * _whole(args, "world_size", 1)
     decays = zip(("ema_decay1", "ema_decay2"), JIT_AVERAGES, strict=True)
     averages = [{"kind": "decay", "name": e.name, "decay": _number(args, key, e.decay), "warmup": False} for key, e in decays]
@@ -78,7 +78,7 @@ def args_of(config: ModelFolderConfig) -> dict[str, Scalar]:
     return args | dict(zip(("interval_min", "interval_max"), evaluation.interval, strict=True))
 
 
-def _model(sizes: Sizes, args: Mapping[str, Scalar], said: Recipe | None, class_tokens_start: int | None) -> dict[str, Any]:
+def _model(sizes: Sizes, args: Mapping[str, Scalar], named: Recipe | None, class_tokens_start: int | None) -> dict[str, Any]:
     """Of `ModelConfig`: sizes from the tensors, which the named size must have."""
     if sizes.width % sizes.head_dim:
         rule = "the heads' dimension must divide the width"
@@ -92,23 +92,23 @@ def _model(sizes: Sizes, args: Mapping[str, Scalar], said: Recipe | None, class_
         "class_tokens": sizes.class_tokens,
         "mlp_ratio": _mlp_ratio(sizes),
     }
-    if said is not None:
-        known = said.model.model_dump()
+    if named is not None:
+        known = named.model.model_dump()
         differing = [f"{key}={known[key]} (tensors: {value})" for key, value in model.items() if known[key] != value]
         if differing:
             rule = "`args.model` must agree with the tensors"
             raise ValueError(f"{rule}, got {args['model']!r} with {', '.join(differing)}; {_MEND}")
-    start = _class_tokens_start(sizes, args, said, class_tokens_start)
+    start = _class_tokens_start(sizes, args, named, class_tokens_start)
     return {**model, "class_tokens_start": start, "dropout": _dropout(args)}
 
 
-def _class_tokens_start(sizes: Sizes, args: Mapping[str, Scalar], said: Recipe | None, given: int | None) -> int:
+def _class_tokens_start(sizes: Sizes, args: Mapping[str, Scalar], named: Recipe | None, given: int | None) -> int:
     """The caller's, else the named size's, else the settings': the tensors do not tell."""
     if given is not None or not sizes.class_tokens:
         return given or 0
-    if said is not None:
-        _agree(args, "in_context_start", said.model.class_tokens_start)
-        return said.model.class_tokens_start
+    if named is not None:
+        _agree(args, "in_context_start", named.model.class_tokens_start)
+        return named.model.class_tokens_start
     if args.get("in_context_start") is None:
         rule, got = "`args.model` must be an official name such as JiT-B/16", _word(args, "model", "none")
         raise ValueError(f"{rule}, got {got!r}; give the block where its class tokens begin with --class-tokens-start N")
@@ -148,7 +148,7 @@ def _diffusion(args: Mapping[str, Scalar]) -> dict[str, Any]:
 def _optimiser(args: Mapping[str, Scalar], recipe: Recipe, *, batch: int) -> dict[str, Any]:
     """`lr` stands in every saved file: it is the user's where it is not `blr` x batch / 256.
 
-    An epoch's images are not told: ImageNet's are taken.
+    The settings do not hold the images of an epoch: ImageNet's count is taken.
     """
     base = _number(args, "blr", recipe.optimiser.learning_rate)
     scaled = base * batch / 256
@@ -185,8 +185,8 @@ def _evaluation(args: Mapping[str, Scalar], *, num_classes: int) -> dict[str, An
 
 def _preset_of(name: str) -> Recipe | None:
     """The recipe of an official size's name; None of any other name."""
-    found = re.fullmatch(r"JiT-([BLHG])/([1-9]\d{0,3})", name)
-    return preset(f"jit-{found[1].lower()}/{found[2]}") if found else None
+    size = re.fullmatch(r"JiT-([BLHG])/([1-9]\d{0,3})", name)
+    return preset(f"jit-{size[1].lower()}/{size[2]}") if size else None
 
 
 def _number(args: Mapping[str, Scalar], name: str, default: float) -> float:
@@ -214,7 +214,8 @@ def _word(args: Mapping[str, Scalar], name: str, default: str) -> str:
     return value
 
 
-def _agree(args: Mapping[str, Scalar], name: str, found: int) -> None:
-    said = _whole(args, name, found)
-    if said != found:
-        raise ValueError(f"`args.{name}` must agree with the tensors and the model's name, got {said} and {found}; {_MEND}")
+def _agree(args: Mapping[str, Scalar], name: str, expected: int) -> None:
+    """ValueError: a setting that stands in `args` is not what the tensors or the model's name say."""
+    value = _whole(args, name, expected)
+    if value != expected:
+        raise ValueError(f"`args.{name}` must agree with the tensors and the model's name, got {value} and {expected}; {_MEND}")

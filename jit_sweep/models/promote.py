@@ -38,7 +38,7 @@ class Chosen:
 
     @property
     def unreplicated(self) -> bool:
-        """Whether too few seeds stand behind it."""
+        """Whether its arm has fewer than `LEAST_SEEDS` scored seeds."""
         return self.arm is None or self.arm.scored < LEAST_SEEDS
 
 
@@ -100,12 +100,12 @@ def choose(results: Results, trial: str | None) -> Chosen:
         return Chosen(median_seed(arm, objective=results.objective), arm, f"the median of {arm.scored} seeds of the best arm")
     owned: list[tuple[TrialResult, Arm | None]] = [(result, arm) for arm in results.arms for result in arm.trials]
     owned += [(result, None) for result in results.searched]
-    found = [(result, arm) for result, arm in owned if result.entry.trial_id == trial]
-    if not found:
+    named = [(result, arm) for result, arm in owned if result.entry.trial_id == trial]
+    if not named:
         raise UserError(_unknown_trial(results.sweep, trial, [result.entry.trial_id for result, _ in owned]))
-    scored = [(result, arm) for result, arm in found if result.value(results.objective) is not None]
+    scored = [(result, arm) for result, arm in named if result.value(results.objective) is not None]
     if not scored:
-        raise UserError(_without_score(found[0][0], results.objective))
+        raise UserError(_without_score(named[0][0], results.objective))
     picked, siblings = scored[0]
     return Chosen(picked, siblings, "chosen by name")
 

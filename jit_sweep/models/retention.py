@@ -71,7 +71,7 @@ class Collected:
 def apply_retention(reader: LedgerReader, locations: Locations, sweep: str, *, clock: Clock = time.time) -> Collected:
     """At a sweep's end: remove what its `retention.best` does not keep; nothing where it is not set.
 
-    Nothing that goes wrong here is raised: the sweep has its results, and `jit-sweep gc` does the rest another day.
+    A UserError is not raised: it is logged and returned as `problem`, and `jit-sweep gc` removes what is left.
     """
     spec = spec_of(reader.sweep(sweep))
     if spec is None or spec.retention.best is None:
@@ -100,9 +100,9 @@ def collect(
     """
     stored = {storage: _attempts(reader, sweeps) for storage, sweeps in _by_storage(locations).items()}
     trials = frozenset(trial_id for attempts in stored.values() for trial_id in attempts)
-    asked = registries | {place.tracking for place in locations.values()}
-    asked |= _registries_of_others(reader, asked, trials=trials)
-    needs = needs_of(reader, frozenset().union(*(promoted(registry) for registry in asked)), ended=ended)
+    all_registries = registries | {sweep_locations.tracking for sweep_locations in locations.values()}
+    all_registries |= _registries_of_others(reader, all_registries, trials=trials)
+    needs = needs_of(reader, frozenset().union(*(promoted(registry) for registry in all_registries)), ended=ended)
     removed: list[Removal] = []
     in_training: set[str] = set()
     for storage, attempts_by_trial in stored.items():
@@ -119,7 +119,10 @@ def collect(
 
 
 def needs_of(reader: LedgerReader, kept_for_models: Iterable[tuple[str, int]], *, ended: frozenset[str]) -> Needs:
-    """What all sweeps of the ledger and the registered models need."""
+    """What all sweeps of the ledger and the registered models need.
+
+    `kept_for_models`: trial and image count of each registered model's checkpoint. `ended`: sweeps that count as ended.
+    """
     needs: defaultdict[str, set[int]] = defaultdict(set)
     for trial_id, images in kept_for_models:
         needs[trial_id].add(images)
@@ -166,13 +169,13 @@ def superfluous(saved: Sequence["Saved"], *, up_to: frozenset[int], lost: frozen
 
     `up_to`: image counts up to which the last checkpoint is kept; `lost`: attempts that write no more.
     """
-    committed = [found.images for found in saved if found.standing == "committed"]
+    committed = [file.images for file in saved if file.standing == "committed"]
     kept = {max((images for images in committed if images <= limit), default=None) for limit in up_to}
     return [
-        found
-        for found in saved
-        if (found.standing == "committed" and found.images not in kept)
-        or (found.standing == "uncommitted" and found.attempt in lost)
+        file
+        for file in saved
+        if (file.standing == "committed" and file.images not in kept)
+        or (file.standing == "uncommitted" and file.attempt in lost)
     ]
 
 
@@ -184,32 +187,32 @@ def spec_of(sweep: SweepRow) -> SweepSpec | None:
         return None
 
 
-def _registries_of_others(reader: LedgerReader, asked: frozenset[str], *, trials: frozenset[str]) -> frozenset[str]:
+def _registries_of_others(reader: LedgerReader, known: frozenset[str], *, trials: frozenset[str]) -> frozenset[str]:
     """Where the other sweeps that planned one of these trials may have registered it."""
-    found: set[str] = set()
+    others: set[str] = set()
     for sweep in reader.sweeps():
         spec = spec_of(sweep)
-        if spec is None or spec.tracking is None or spec.tracking in asked | found:
+        if spec is None or spec.tracking is None or spec.tracking in known | others:
             continue
         if any(entry.trial_id in trials for entry in reader.entries(sweep.name)):
-            found.add(spec.tracking)
-    return frozenset(found)
+            others.add(spec.tracking)
+    return frozenset(others)
 
 
 def _by_storage(locations: Mapping[str, Locations]) -> dict[str, list[str]]:
     sweeps: defaultdict[str, list[str]] = defaultdict(list)
-    for sweep, place in locations.items():
-        sweeps[place.storage].append(sweep)
+    for sweep, sweep_locations in locations.items():
+        sweeps[sweep_locations.storage].append(sweep)
     return sweeps
 
 
 def _attempts(reader: LedgerReader, sweeps: Sequence[str]) -> dict[str, list[AttemptRow]]:
     """All attempts at the trials that these sweeps have ever planned, by trial."""
-    found: dict[str, dict[int, AttemptRow]] = {}
+    by_trial: dict[str, dict[int, AttemptRow]] = {}
     for sweep in sweeps:
         for attempt in reader.attempts_at_trials(sweep):
-            found.setdefault(attempt.trial_id, {})[attempt.number] = attempt
-    return {trial_id: list(of_trial.values()) for trial_id, of_trial in sorted(found.items())}
+            by_trial.setdefault(attempt.trial_id, {})[attempt.number] = attempt
+    return {trial_id: list(of_trial.values()) for trial_id, of_trial in sorted(by_trial.items())}
 
 
 def _parents(entries: Sequence[EntryRow]) -> Iterator[tuple[str, int]]:
@@ -228,11 +231,11 @@ def _collect_trial(
 
     store = Store(storage)
     lost = frozenset(attempt.number for attempt in attempts if now - (attempt.ended_at or attempt.updated_at) > QUIET_S)
-    found = superfluous(store.saved(trial_id), up_to=needs.get(trial_id, frozenset()), lost=lost)
+    unneeded = superfluous(store.saved(trial_id), up_to=needs.get(trial_id, frozenset()), lost=lost)
     if not dry_run:
-        for saved in found:
+        for saved in unneeded:
             store.discard(saved)
-    return [_removal(saved, store) for saved in found]
+    return [_removal(saved, store) for saved in unneeded]
 
 
 def _removal(saved: "Saved", store: "Store") -> Removal:

@@ -10,7 +10,10 @@ from trainables.evaluation.metrics.registry import metric_of
 
 
 def contents(results: Results, front: Collection[str]) -> dict[str, Any]:
-    """All but the schema's name. `front`: keys of the searched trials that stand on a Pareto front."""
+    """The keys of the leaderboard's JSON object but `schema`: `rows` (arms, then searched trials) and the sweep's own facts.
+
+    `front`: keys of the searched trials on a Pareto front (`pareto.front_in`).
+    """
     return {"rows": _rows(results, front), **_facts(results)}
 
 

@@ -1,4 +1,4 @@
-"""What a sweep found, best first, and which of it can be chosen. Pure functions of the ledger's rows."""
+"""A sweep's arms and searched trials ranked by its objective, and the choice of the best arm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class Results:
     arms: tuple[Arm, ...]
     """Grid cells, best first."""
     searched: tuple[TrialResult, ...]
-    """A search's trials, best first: one seed each, and so no proof of anything."""
+    """A search's trials, best first, a row for each seed; no verdict rests on them."""
     heldout: HeldoutRow | None
     fidelity: tuple[RungFidelity, ...] = ()
-    """How well the rungs foretold the final order."""
+    """By group of arms and rung: the rank correlation of the rung's values with the final ones."""
 
     @cached_property
     def contrasts(self) -> tuple[Contrast, ...]:
@@ -79,9 +79,9 @@ def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
 
 
 def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SEEDS) -> Arm:
-    """The best mean among the arms with the most seeds, all of them scored.
+    """Of the arms whose seeds are all scored and that have the most seeds, the one with the best mean.
 
-    NoBestArm: no arm has `least_seeds` of them.
+    NoBestArm: no such arm has `least_seeds` seeds.
     """
     whole = [arm for arm in arms if len(arm.by_seed(objective)) == len(arm.trials)]
     most = max((len(arm.trials) for arm in whole), default=0)

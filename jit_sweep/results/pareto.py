@@ -1,4 +1,4 @@
-"""Which of several points nothing beats in every objective at once."""
+"""The Pareto front of points and of a search's arms: those that no other dominates."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def pareto_front(points: Sequence[Point], directions: Sequence[Direction]) -> li
     losses = [
         tuple(loss(value, direction=direction) for value, direction in zip(point, directions, strict=True)) for point in points
     ]
-    return [not any(_dominates(other, mine) for other in losses) for mine in losses]
+    return [not any(_dominates(other, point) for other in losses) for point in losses]
 
 
 def _dominates(a: Point, b: Point) -> bool:
@@ -33,16 +33,16 @@ def front_of(searched: Sequence[TrialResult], stages: Sequence[Stage]) -> frozen
 
     A stage of one objective has no front. An arm of which a trial has no score, or none yet, is no point.
     """
-    found: set[str] = set()
+    front: set[str] = set()
     for index, stage in enumerate(stages):
         if isinstance(stage, SearchStage) and stage.search.objectives:
-            mine = [trial for trial in searched if trial.entry.stage == index]
-            found |= {trial.entry.key for arm in _front(mine, stage.search.objectives) for trial in arm}
-    return frozenset(found)
+            of_stage = [trial for trial in searched if trial.entry.stage == index]
+            front |= {trial.entry.key for arm in _front(of_stage, stage.search.objectives) for trial in arm}
+    return frozenset(front)
 
 
 def front_in(reader: LedgerReader, results: Results) -> frozenset[str]:
-    """The same of a sweep's results, by its own stages."""
+    """The front (`front_of`) of a sweep's searched trials, by the stages of its own file; empty where nothing was searched."""
     if not results.searched:
         return frozenset()
     return front_of(results.searched, SweepSpec.model_validate(reader.sweep(results.sweep).spec).stages)
@@ -51,5 +51,5 @@ def front_in(reader: LedgerReader, results: Results) -> frozenset[str]:
 def _front(trials: Sequence[TrialResult], objectives: Sequence[str]) -> list[list[TrialResult]]:
     arms = [arm for arm in by_arm(trials) if all(values_of(objectives, trial) is not None for trial in arm)]
     points = [point for arm in arms if (point := mean_values(objectives, arm)) is not None]
-    stand = pareto_front(points, [direction_of(name) for name in objectives])
-    return [arm for arm, stands in zip(arms, stand, strict=True) if stands]
+    on_front = pareto_front(points, [direction_of(name) for name in objectives])
+    return [arm for arm, is_on_front in zip(arms, on_front, strict=True) if is_on_front]

@@ -1,4 +1,4 @@
-"""Whether rungs told the truth: how well the order of arms on the way agrees with that of their final scores."""
+"""Rank correlation between arms' values at a rung and their final scores: whether stopping arms at the rung was safe."""
 
 import math
 from collections import defaultdict
@@ -12,8 +12,9 @@ from search_spaces.axes import arm_label
 from trainables.evaluation.metrics.registry import metric_of
 
 LEAST_ARMS = 4
-"""Fewer have no order to speak of."""
+"""Arms that a correlation needs."""
 UNSAFE_BELOW = 0.5
+"""Correlation below which a rung that stopped arms is marked unsafe."""
 
 
 class RungFidelity(NamedTuple):
@@ -31,27 +32,29 @@ class RungFidelity(NamedTuple):
 
     @property
     def unsafe(self) -> bool:
-        """Whether arms were stopped by a rung whose order says little about the end."""
+        """Whether arms were stopped at or before a rung whose correlation with the final order is below `UNSAFE_BELOW`."""
         return self.stopped > 0 and self.correlation < UNSAFE_BELOW
 
     def __str__(self) -> str:
         where = f"{self.group}: " if self.group != "baseline" else ""
-        said = f"{where}{self.metric} at {self.images:,} images ranks {self.arms} arms with correlation {self.correlation:.2f}"
+        line = f"{where}{self.metric} at {self.images:,} images ranks {self.arms} arms with correlation {self.correlation:.2f}"
         if self.unsafe:
-            return f"{said}: UNSAFE, {self.stopped} arms were stopped by then; set `first_rung` later"
-        return said
+            return f"{line}: UNSAFE, {self.stopped} arms were stopped by then; set `first_rung` later"
+        return line
 
 
 def fidelity(
     arms: Sequence[Arm], rungs: Sequence[RungRow], *, objective: str, metric: str, within: Sequence[str] = ("patch_size",)
 ) -> list[RungFidelity]:
-    """Every rung at which enough arms with a final score stood, by group and images. Pruned arms have none, so that what is
-    left shows the order among those that went on."""
+    """One value for each group and rung with at least `LEAST_ARMS` arms that have a value there and a final score.
+
+    `within`: axes whose values part the arms into groups. Pruned arms have no final score and are not correlated.
+    """
     values = {(row.trial_id, row.images): row.value for row in rungs if row.name == metric}
     groups: defaultdict[str, list[Arm]] = defaultdict(list)
     for arm in arms:
         groups[arm_label({axis: arm.arm[axis] for axis in within if axis in arm.arm})].append(arm)
-    found = []
+    fidelities = []
     for group, members in groups.items():
         ends = {arm.images for arm in members}
         for images in sorted({images for _, images in values} - ends):
@@ -60,8 +63,8 @@ def fidelity(
             correlation = spearman([at_rung(value) for value, _ in pairs], [at_end(value) for _, value in pairs])
             if len(pairs) >= LEAST_ARMS and correlation is not None:
                 stopped = sum(arm.pruned > 0 and _furthest(arm, values) <= images for arm in members)
-                found.append(RungFidelity(group, images, metric, len(pairs), correlation, stopped))
-    return found
+                fidelities.append(RungFidelity(group, images, metric, len(pairs), correlation, stopped))
+    return fidelities
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:

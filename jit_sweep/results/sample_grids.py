@@ -55,8 +55,8 @@ def _side_by_side(panels: Sequence[tuple[str, Image.Image]], *, columns: int = 2
     rows = -(-len(panels) // columns)
     sheet = Image.new("RGB", (min(columns, len(panels)) * width + _PAD_PX, rows * height + _PAD_PX), "white")
     draw = ImageDraw.Draw(sheet)
-    for place, (caption, grid) in enumerate(panels):
-        left, top = _PAD_PX + place % columns * width, _PAD_PX + place // columns * height
+    for index, (caption, grid) in enumerate(panels):
+        left, top = _PAD_PX + index % columns * width, _PAD_PX + index // columns * height
         draw.text((left, top), caption, fill="black")
         sheet.paste(grid, (left, top + _CAPTION_PX))
     return sheet

@@ -12,14 +12,14 @@ from trainables.config.yaml import parsed
 
 def conditions(given: Sequence[str]) -> dict[str, AxisValue]:
     """Axis values from `axis=value` words, values as a sweep file has them. UserError: no such axis, or not a value of it."""
-    found: dict[str, AxisValue] = {}
+    values: dict[str, AxisValue] = {}
     for word in given:
         axis, equals, text = word.partition("=")
         if not equals:
             raise UserError(f"`--where` must be AXIS=VALUE, got {word!r}")
         name = known_axis(axis, option="--where")
-        found[name] = _value(name, text)
-    return found
+        values[name] = _value(name, text)
+    return values
 
 
 def known_axis(name: str, *, option: str) -> str:

@@ -1,6 +1,7 @@
 """Why a trial stands as it does, in one sentence. Pure, from the ledger's rows and what the cluster has free."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from jit_sweep.errors import UserError
@@ -15,25 +16,31 @@ class Free(NamedTuple):
     gpus: float
 
 
-def why(
-    row: EntryRow,
-    rows: Sequence[EntryRow],
-    *,
-    resources: Resources,
-    running: bool,
-    free: Free | None,
-    now: float,
-    ended: str = "",
-) -> str:
-    """The sentence. `rows`: the sweep's entries; `running`: somebody runs it; `free`: None where nobody asked the cluster;
-    `ended`: why its last run did not go to its end."""
-    if not running and ended and row.state in (EntryState.WAITING, EntryState.PAUSED):
-        return f"it waits: the last run ended, since {ended}"
+@dataclass(frozen=True)
+class RunState:
+    """How a sweep is run now: what its entries do not say."""
+
+    resources: Resources
+    """Of each trial."""
+    running: bool
+    """A process holds the sweep."""
+    now: float
+    """Unix time in seconds."""
+    free: Free | None = None
+    """What the cluster has free; None where it was not asked."""
+    end_reason: str = ""
+    """Why the last run stopped short; empty where it did not."""
+
+
+def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
+    """Why an entry is in its state, in one sentence; `rows`: all entries of its sweep."""
+    if not run.running and run.end_reason and row.state in (EntryState.WAITING, EntryState.PAUSED):
+        return f"it waits: the last run ended, since {run.end_reason}"
     match row.state:
         case EntryState.WAITING:
-            return _waits(row, rows, resources=resources, running=running, free=free, now=now)
+            return _waits(row, rows, run)
         case EntryState.RUNNING:
-            return _runs(row, running=running)
+            return _runs(row, running=run.running)
         case EntryState.HELD:
             return f"it is paused: {row.why}"
         case EntryState.PRUNED:
@@ -66,14 +73,12 @@ def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:
     return named
 
 
-def _waits(
-    row: EntryRow, rows: Sequence[EntryRow], *, resources: Resources, running: bool, free: Free | None, now: float
-) -> str:
+def _waits(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
     again = f" ({row.why})" if row.why else ""
-    if not running:
+    if not run.running:
         return f"it waits{again}: nobody runs the sweep now, and `jit-sweep run` goes on with it"
-    if row.not_before > now:
-        return f"it is tried again in {row.not_before - now:.0f} s ({row.why})"
+    if row.not_before > run.now:
+        return f"it is tried again in {row.not_before - run.now:.0f} s ({row.why})"
     earlier = [other for other in rows if other.stage < row.stage and other.state in _UNDER_WAY]
     if earlier:
         return f"it waits{again} for stage {earlier[0].stage} to end, of which {len(earlier)} trials are under way"
@@ -82,7 +87,7 @@ def _waits(
     beside = [other for other in rows if other.state is EntryState.RUNNING]
     if any(other.alone for other in beside):
         return f"it waits{again}: {beside[0].trial_id} must run alone, since it ran out of memory"
-    return f"it waits{again} for a lane: {len(beside)} trials run now, and {_room(resources, free)}"
+    return f"it waits{again} for a lane: {len(beside)} trials run now, and {_room(run.resources, run.free)}"
 
 
 def _room(resources: Resources, free: Free | None) -> str:

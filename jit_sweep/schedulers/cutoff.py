@@ -1,4 +1,4 @@
-"""One comparison at one gate: locations, the cutoff, and the fairness that every rule owes."""
+"""One comparison at one gate: the arms' places, the cutoff, and who is spared whatever its place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Cut:
 
     def verdict(self, racer: Racer) -> Verdict:
         """Whether an arm goes on. A planned contrast does, and what is no further behind the last kept than luck explains."""
-        place = [each.name for each in self.order].index(racer.name) + 1
+        place = [other.name for other in self.order].index(racer.name) + 1
         standing = f"place {place} of {len(self.order)} at {self._where(racer)}"
         if place <= self.keep:
             return self._verdict(racer, True, f"{standing}, {self.keep} go on")

@@ -50,7 +50,7 @@ def dealt(arms: int, layout: Sequence[Bracket]) -> list[Bracket]:
     hands = []
     for place in range(1, arms + 1):
         # In whole numbers: the bracket that is furthest behind its share of the arms so far.
-        bracket = max(layout, key=lambda each: each.arms * place - given[each] * total)
+        bracket = max(layout, key=lambda bracket: bracket.arms * place - given[bracket] * total)
         given[bracket] += 1
         hands.append(bracket)
     return hands

@@ -21,8 +21,8 @@ def stopping(scheduler: Median | Patient, race: Race) -> list[Verdict]:
 
 
 def _verdict(scheduler: Median | Patient, race: Race, racer: Racer, gate: int) -> Verdict:
-    here = Cut(scheduler, race, gate, best_first(race, gate, metric=scheduler.metric), keep=0, whole=race)
-    allowed, spared = here.allowance(), here.spared(racer)
+    cut = Cut(scheduler, race, gate, best_first(race, gate, metric=scheduler.metric), keep=0, whole=race)
+    allowed, spared = cut.allowance(), cut.spared(racer)
     where = f"at {racer.gates[gate]} images"
     if allowed is None or spared:
         return Verdict(racer.name, gate, True, f"{where}: {spared}")
@@ -35,15 +35,17 @@ def _median(scheduler: Median, race: Race, racer: Racer, gate: int, *, allowed: 
     ended = [other for other in race.racers if other is not racer and _has_ended(other)]
     there = [other.value(gate) for other in ended if other.values(gate)]
     if len(ended) < scheduler.startup_arms or not there:
-        said = f"{len(ended)} arms have ended, {len(there)} with a value here; startup_arms={scheduler.startup_arms} must have"
-        return Verdict(racer.name, gate, True, f"{where}: {said}")
+        reason = (
+            f"{len(ended)} arms have ended, {len(there)} with a value here; startup_arms={scheduler.startup_arms} must have"
+        )
+        return Verdict(racer.name, gate, True, f"{where}: {reason}")
     median = statistics.median(there)
     compared = f"the median of the {len(there)} arms that have ended, {median:.4g}"
     if not _prunes(MedianPruner(n_startup_trials=scheduler.startup_arms), scheduler.metric, ended, racer, gate):
         return Verdict(racer.name, gate, True, f"{where}: its best is no worse than {compared}")
     gap = abs(racer.value(gate) - median)
-    said = f"{where}: {gap:.4g} behind {compared}; luck explains {allowed:.4g}"
-    return Verdict(racer.name, gate, gap < allowed, said)
+    reason = f"{where}: {gap:.4g} behind {compared}; luck explains {allowed:.4g}"
+    return Verdict(racer.name, gate, gap < allowed, reason)
 
 
 def _patient(scheduler: Patient, racer: Racer, gate: int, *, allowed: float, where: str) -> Verdict:
@@ -54,8 +56,8 @@ def _patient(scheduler: Patient, racer: Racer, gate: int, *, allowed: float, whe
         pruner = PatientPruner(None, patience=scheduler.patience, min_delta=forgiven)
     stops = _prunes(pruner, scheduler.metric, [], racer, gate)
     are = "are all" if stops else "are not all"
-    said = f"the last {scheduler.patience + 1} rungs {are} worse than the best before, by more than {forgiven:.4g}"
-    return Verdict(racer.name, gate, not stops, f"{where}: {said}")
+    reason = f"the last {scheduler.patience + 1} rungs {are} worse than the best before, by more than {forgiven:.4g}"
+    return Verdict(racer.name, gate, not stops, f"{where}: {reason}")
 
 
 def _has_ended(racer: Racer) -> bool:

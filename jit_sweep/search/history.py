@@ -1,4 +1,4 @@
-"""What a sampler is told of the trials before: pure functions of the ledger's rows."""
+"""What a sampler gets of the trials before, as pure functions of the ledger's rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Observation:
     scores: tuple[float, ...] = ()
     """One an objective; empty unless it was scored."""
     levels: Mapping[int, float] = field(default_factory=dict)
-    """The rung metric by images, as far as it came."""
+    """The rung metric by images, at the rungs that were reached."""
 
 
 def observations_of(
@@ -45,10 +45,12 @@ def observations_of(
         if row.name == rung_metric:
             levels.setdefault(row.trial_id, {})[row.images] = row.value
     names = objectives_of(search, objective)
-    return [_told(arm, levels, names) for arm in by_arm(trials) if search.holds(arm[0].entry.arm)]
+    return [_observation(arm, levels, names) for arm in by_arm(trials) if search.holds(arm[0].entry.arm)]
 
 
-def _told(arm: Sequence[TrialResult], levels: Mapping[str, Mapping[int, float]], objectives: Sequence[str]) -> Observation:
+def _observation(
+    arm: Sequence[TrialResult], levels: Mapping[str, Mapping[int, float]], objectives: Sequence[str]
+) -> Observation:
     outcomes = {outcome_of(trial, objectives) for trial in arm}
     outcome = next(outcome for outcome in _OUTCOMES if outcome in outcomes)
     scores = mean_values(objectives, arm) if outcome == "scored" else None
@@ -73,6 +75,6 @@ def outcome_of(trial: TrialResult, objectives: Sequence[str]) -> ObservedOutcome
 
 
 def _mean_levels(seeds: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """At each rung the mean over the seeds that stand there."""
+    """At each rung the mean over the seeds that have a value there."""
     rungs = sorted({images for levels in seeds for images in levels})
     return {images: mean([levels[images] for levels in seeds if images in levels]) for images in rungs}

@@ -62,9 +62,9 @@ def export_journal(reader: LedgerReader, sweep: str, file: Path) -> list[str]:
     names = []
     for index, stage in enumerate(spec.stages):
         study = _new_study(storage, f"{sweep}/{index}", objectives := _objectives(stage, row.objective))
-        mine = [trial for trial in trials if trial.entry.stage == index]
-        spaces = _distributions(stage, [trial.entry for trial in mine])
-        study.add_trials([_trial(trial, spaces, objectives, levels.get(trial.entry.trial_id, {})) for trial in mine])
+        own = [trial for trial in trials if trial.entry.stage == index]
+        spaces = _distributions(stage, [trial.entry for trial in own])
+        study.add_trials([_trial(trial, spaces, objectives, levels.get(trial.entry.trial_id, {})) for trial in own])
         names.append(study.study_name)
     _write(pages.logs, file)
     return names
@@ -105,7 +105,7 @@ def _trial(
     entry, outcome = trial.entry, outcome_of(trial, objectives)
     state = TrialState.WAITING if entry.state is EntryState.WAITING else _STATES.get(outcome, TrialState.FAIL)
     params = {name: entry.arm[name] for name in in_order(entry.arm)}
-    told = create_trial(
+    frozen = create_trial(
         state=state,
         values=values_of(objectives, trial) if outcome == "scored" else None,
         params=params,
@@ -114,8 +114,8 @@ def _trial(
         user_attrs=_attributes(entry),
         constraints={CONSTRAINT: 1.0} if outcome in ("diverged", "infeasible") else None,
     )
-    _date(told, entry)
-    return told
+    _date(frozen, entry)
+    return frozen
 
 
 def _attributes(entry: EntryRow) -> dict[str, Any]:
@@ -124,14 +124,16 @@ def _attributes(entry: EntryRow) -> dict[str, Any]:
     return {**named, "images": entry.images, "evaluation": entry.evaluation_id, **cause}
 
 
-def _date(told: FrozenTrial, entry: EntryRow) -> None:
+def _date(frozen: FrozenTrial, entry: EntryRow) -> None:
     """When the last attempt began and ended; a score from another sweep was there when the entry was last changed."""
-    if told.state is TrialState.WAITING:
+    if frozen.state is TrialState.WAITING:
         return
     attempt = entry.attempt
-    told.datetime_start = datetime.fromtimestamp(attempt.started_at if attempt else entry.updated_at)
-    if told.state.is_finished():
-        told.datetime_complete = datetime.fromtimestamp(attempt.ended_at or attempt.updated_at if attempt else entry.updated_at)
+    frozen.datetime_start = datetime.fromtimestamp(attempt.started_at if attempt else entry.updated_at)
+    if frozen.state.is_finished():
+        frozen.datetime_complete = datetime.fromtimestamp(
+            attempt.ended_at or attempt.updated_at if attempt else entry.updated_at
+        )
 
 
 def _write(logs: list[dict[str, Any]], file: Path) -> None:

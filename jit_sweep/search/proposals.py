@@ -9,7 +9,7 @@ from jit_sweep.results.objectives import direction_of, objectives_of
 from jit_sweep.search.history import Observation
 from jit_sweep.search.samplers import REPLAYED, sampler
 from jit_sweep.search.space import suggested
-from jit_sweep.search.study import rebuilt, refuse, take_notes, worst
+from jit_sweep.search.study import rebuilt, refuse, worst, write_state
 from jit_sweep.spec.stages import SearchSpec
 from search_spaces.axes import AXES, AxisValue, Cell, in_order, put
 from search_spaces.quantities import excess
@@ -26,7 +26,7 @@ class NothingFits(ValueError):
 def propose(
     search: SearchSpec,
     start: Recipe,
-    told: Sequence[Observation],
+    observations: Sequence[Observation],
     *,
     objective: str,
     trial_of: Callable[[Cell], TrialConfig],
@@ -36,20 +36,20 @@ def propose(
     """The axis values of the next proposal. Conditional axes are asked for only where they exist; a running trial counts as
     pending, so that the sampler looks elsewhere.
 
-    `trial_of` makes the trial of a cell, which trains on `images`; what makes none (ValueError), or is above a limit, is told
-    to the sampler and never returned. `again` counts proposals that were thrown away as repetitions.
+    `trial_of` makes the trial of a cell, which trains on `images`. A proposal that makes none (ValueError), or is above a
+    limit, is refused and never returned. `again` counts proposals that were thrown away as repetitions.
 
     NothingFits: the sampler was asked often enough.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     directions = [direction_of(name) for name in objectives_of(search, objective)]
-    study = rebuilt(search, told, directions=directions, sampler=sampler(search, draws=len(told) + again))
+    study = rebuilt(search, observations, directions=directions, sampler=sampler(search, draws=len(observations) + again))
     if search.sampler in REPLAYED:
         for _ in range(again):
             thrown_away = study.ask()
-            take_notes(thrown_away)
+            write_state(thrown_away)
             study.tell(thrown_away, state=TrialState.FAIL)
-    stand_in = worst(told, directions=directions)
+    stand_in = worst(observations, directions=directions)
     for _ in range(MOST_REFUSED):
         trial = study.ask()
         values = _asked(trial, search, start)

@@ -1,9 +1,8 @@
-"""What a search plans next: its sampler is told what came of the trials before, and asked for one arm more."""
+"""What a search plans next: its sampler gets the outcomes of the trials before, and is asked for one arm more."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
@@ -12,12 +11,11 @@ from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.results.arms import with_scores
 from jit_sweep.results.leaderboard import best_cell
+from jit_sweep.search.history import Observation, observations_of
+from jit_sweep.search.warm_start import warm_observations
 from jit_sweep.spec.stages import SearchSpec
 from search_spaces.axes import AxisValue, Cell, put
 from trainables.config.trial import Recipe
-
-if TYPE_CHECKING:
-    from jit_sweep.search.history import Observation
 
 _log = logging.getLogger(__name__)
 MOST_REPETITIONS = 100
@@ -42,36 +40,38 @@ class Proposer:
 
     def propose(self, rows: Sequence[EntryRow], stage: int) -> list[Entry]:
         """The entries of one arm more; none where the space holds nothing new. A repetition is thrown away."""
-        from jit_sweep.search.proposals import NothingFits  # starts Optuna
-
         known = {row.key for row in rows if row.stage == stage}
         start = self._start(rows, stage)
-        told = self._told(rows, stage, start)
+        observations = self._observations(rows, stage, start)
         for again in range(MOST_REPETITIONS):
-            try:
-                proposed = self._proposed(stage, start, told, first=sum(row.stage == stage for row in rows), again=again)
-            except NothingFits as error:
-                _log.warning("%s", error)
+            proposed = self._proposed(stage, start, observations, first=sum(row.stage == stage for row in rows), again=again)
+            if not proposed:
                 break
             if fresh := [entry for entry in proposed if entry.key not in known]:
                 return fresh
         _log.warning("the search of stage %s ends: nothing new is proposed", stage)
         return []
 
-    def _proposed(self, stage: int, start: Origin, told: "list[Observation]", *, first: int, again: int) -> list[Entry]:
-        """The entries of a proposal, at the places from `first` on."""
-        from jit_sweep.search.proposals import propose  # starts Optuna
+    def _proposed(
+        self, stage: int, start: Origin, observations: Sequence[Observation], *, first: int, again: int
+    ) -> list[Entry]:
+        """The entries of a proposal, at the positions from `first` on; none where nothing fits the search's limits."""
+        from jit_sweep.search.proposals import NothingFits, propose  # starts Optuna
 
         spec, search = self._plan.spec, searches(self._plan.spec)[stage]
-        values = propose(
-            search,
-            start.recipe,
-            told,
-            objective=spec.objective,
-            trial_of=lambda cell: self._entry(cell, start, stage, search).trial,
-            images=start.images,
-            again=again,
-        )
+        try:
+            values = propose(
+                search,
+                start.recipe,
+                observations,
+                objective=spec.objective,
+                trial_of=lambda cell: self._entry(cell, start, stage, search).trial,
+                images=start.images,
+                again=again,
+            )
+        except NothingFits as error:
+            _log.warning("%s", error)
+            return []
         cell = put(start.recipe, values)
         return [self._entry(cell, start, stage, search, index=index, position=first + index) for index in range(search.seeds)]
 
@@ -92,22 +92,21 @@ class Proposer:
             _log.warning("no cell has all its scores: the search starts from the baseline")
         return Origin(self._plan.baseline, spec.budget.images_per_trial, {})
 
-    def _told(self, rows: Sequence[EntryRow], stage: int, start: Origin) -> "list[Observation]":
-        from jit_sweep.search.history import observations_of
-
+    def _observations(self, rows: Sequence[EntryRow], stage: int, start: Origin) -> list[Observation]:
+        """What the sampler gets: the scored trials of the sweeps that `warm_start` names, then the stage's own proposals."""
         spec, search = self._plan.spec, searches(self._plan.spec)[stage]
         if stage not in self._earlier:
             self._earlier[stage] = self._of_earlier_sweeps(search, start)
-        here = with_scores([row for row in rows if row.stage == stage], self._reader.scores(spec.name))
+        trials = with_scores([row for row in rows if row.stage == stage], self._reader.scores(spec.name))
         rungs = self._reader.rung_values(spec.name)
-        return self._earlier[stage] + observations_of(here, rungs, search, spec.objective, rung_metric=spec.rung_metric)
+        return self._earlier[stage] + observations_of(trials, rungs, search, spec.objective, rung_metric=spec.rung_metric)
 
-    def _of_earlier_sweeps(self, search: SearchSpec, start: Origin) -> "list[Observation]":
-        from jit_sweep.search.warm_start import warm_observations
-
-        identity = self._plan.identity
+    def _of_earlier_sweeps(self, search: SearchSpec, start: Origin) -> list[Observation]:
+        identity, images = self._plan.identity, start.images
         return [
-            told
+            observation
             for sweep in search.warm_start
-            for told in warm_observations(self._reader, sweep, search, start=start.recipe, images=start.images, facts=identity)
+            for observation in warm_observations(
+                self._reader, sweep, search, start=start.recipe, images=images, identity=identity
+            )
         ]

@@ -15,9 +15,10 @@ from jit_sweep.spec.stages import SearchSpec
 from trainables.config.spelling import did_you_mean
 
 REPLAYED = frozenset({"cmaes", "nsgaii", "nsgaiii", "qmc"})
-"""Samplers that go on from notes which they keep in the study beside the trials (a generation, a place in a sequence)."""
-_TOO_MANY_NOTES = frozenset({"with_margin"})
-"""Options for which a sampler notes more of a trial than its values, which are all that the ledger has."""
+"""Samplers that keep state in the study beside the trials (a generation, a place in a sequence) and go on from it: their
+studies are rebuilt by asking for every trial once more, in order."""
+_UNREPLAYABLE = frozenset({"with_margin"})
+"""Options for which a sampler's state holds more of a trial than its values, which are all that the ledger has."""
 _PACKAGES = {"cmaes": "cmaes", "gp": "scipy", "qmc": "scipy"}
 """What a sampler needs beside Optuna."""
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "None": None, "dict[str, Any]": dict[str, Any]}
@@ -27,8 +28,8 @@ _PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "None": None, "d
 def sampler_classes() -> dict[str, type[BaseSampler]]:
     """Optuna's concrete samplers that need no argument, by short name."""
     public: list[Any] = [getattr(optuna.samplers, name) for name in optuna.samplers.__all__]
-    classes = [each for each in public if isinstance(each, type) and issubclass(each, BaseSampler)]
-    return {_short(each): each for each in classes if _is_ready(each)}
+    classes = [member for member in public if isinstance(member, type) and issubclass(member, BaseSampler)]
+    return {_short(cls): cls for cls in classes if _is_ready(cls)}
 
 
 def sampler(search: SearchSpec, *, draws: int) -> BaseSampler:
@@ -59,7 +60,7 @@ def check_sampler(search: SearchSpec) -> None:
 
 def _check_option(owner: str, known: dict[str, inspect.Parameter], name: str, value: Any) -> None:
     plain = {option: adapter for option in known if (adapter := _adapter(known[option])) is not None and option != "seed"}
-    if name in _TOO_MANY_NOTES & known.keys():
+    if name in _UNREPLAYABLE & known.keys():
         rule = f"`options` of sampler {owner} must go on from its trials' values alone"
         raise UserError(f"{rule}, got {name}; leave it out")
     if name in known and name not in plain:

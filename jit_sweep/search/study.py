@@ -1,4 +1,4 @@
-"""A study in memory, as it would be had the sampler seen every trial itself."""
+"""An Optuna study in memory, as it would be had its sampler proposed every trial itself."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -29,26 +29,26 @@ _STATES = {
 
 
 def rebuilt(
-    search: SearchSpec, told: Sequence[Observation], *, directions: Sequence[Direction], sampler: BaseSampler
+    search: SearchSpec, observations: Sequence[Observation], *, directions: Sequence[Direction], sampler: BaseSampler
 ) -> optuna.Study:
-    """A study with the trials that were told, in their order."""
+    """A study that holds a trial for each observation, in their order."""
     study = optuna.create_study(directions=directions, sampler=sampler)
-    stand_in = worst(told, directions=directions)
+    stand_in = worst(observations, directions=directions)
     if search.sampler in REPLAYED:
-        for one in told:
-            _replay(study, search, one, worst=stand_in)
+        for observation in observations:
+            _replay(study, search, observation, worst=stand_in)
     else:
-        study.add_trials([_frozen(search, one, worst=stand_in) for one in told])
+        study.add_trials([_frozen(search, observation, worst=stand_in) for observation in observations])
     return study
 
 
-def worst(told: Sequence[Observation], *, directions: Sequence[Direction]) -> list[float]:
+def worst(observations: Sequence[Observation], *, directions: Sequence[Direction]) -> list[float]:
     """The worst value seen in each objective; 0 before any.
 
     It stands in the study for what has no score but a broken constraint: samplers that know constraints do not look at it but
     for GP's model of the objective, and CMA-ES, which knows none, ranks it last.
     """
-    scored = [one.scores for one in told if one.outcome == "scored"]
+    scored = [observation.scores for observation in observations if observation.outcome == "scored"]
     if not scored:
         return [0.0] * len(directions)
     columns = zip(directions, zip(*scored, strict=True), strict=True)
@@ -61,41 +61,41 @@ def refuse(study: optuna.Study, search: SearchSpec, trial: optuna.Trial, *, exce
     study.tell(trial, list(worst))
 
 
-def _frozen(search: SearchSpec, told: Observation, *, worst: Sequence[float]) -> FrozenTrial:
-    params, met = {name: told.values[name] for name in in_order(told.values)}, _MET.get(told.outcome)
+def _frozen(search: SearchSpec, observation: Observation, *, worst: Sequence[float]) -> FrozenTrial:
+    params, met = {name: observation.values[name] for name in in_order(observation.values)}, _MET.get(observation.outcome)
     return create_trial(
-        state=_STATES[told.outcome],
-        values=_values(told, worst=worst),
+        state=_STATES[observation.outcome],
+        values=_values(observation, worst=worst),
         params=params,
         distributions={name: distribution(search.axes[name]) for name in params},
-        intermediate_values=_levels(told, objectives=len(worst)),
+        intermediate_values=_levels(observation, objectives=len(worst)),
         constraints=None if met is None else {CONSTRAINT: met},
     )
 
 
-def _replay(study: optuna.Study, search: SearchSpec, told: Observation, *, worst: Sequence[float]) -> None:
-    """Ask for a trial whose values are given and tell what came of it, so that the sampler takes its notes."""
-    study.enqueue_trial({name: told.values[name] for name in in_order(told.values)})
+def _replay(study: optuna.Study, search: SearchSpec, observation: Observation, *, worst: Sequence[float]) -> None:
+    """Ask for a trial whose values are given and tell what came of it, so that the sampler writes its state."""
+    study.enqueue_trial({name: observation.values[name] for name in in_order(observation.values)})
     trial = study.ask()
-    take_notes(trial)
-    for name in in_order(told.values):
+    write_state(trial)
+    for name in in_order(observation.values):
         suggested(trial, name, search.axes[name])
-    _constrain(trial, search, _MET.get(told.outcome))
-    for images, value in _levels(told, objectives=len(worst)).items():
+    _constrain(trial, search, _MET.get(observation.outcome))
+    for images, value in _levels(observation, objectives=len(worst)).items():
         trial.report(value, images)
-    if told.outcome != "running":
-        study.tell(trial, _values(told, worst=worst), state=_STATES[told.outcome])
+    if observation.outcome != "running":
+        study.tell(trial, _values(observation, worst=worst), state=_STATES[observation.outcome])
 
 
-def take_notes(trial: optuna.Trial) -> None:
-    """Let the sampler write into the study what it goes on from: it does so when its joint values are first looked at."""
+def write_state(trial: optuna.Trial) -> None:
+    """Make the sampler write its state into the study, as it does when a trial's relative parameters are first read."""
     assert trial.relative_params is not None
 
 
-def _values(told: Observation, *, worst: Sequence[float]) -> list[float] | None:
-    if told.outcome == "scored":
-        return list(told.scores)
-    return list(worst) if told.outcome in ("diverged", "infeasible") else None
+def _values(observation: Observation, *, worst: Sequence[float]) -> list[float] | None:
+    if observation.outcome == "scored":
+        return list(observation.scores)
+    return list(worst) if observation.outcome in ("diverged", "infeasible") else None
 
 
 def _constrain(trial: optuna.Trial, search: SearchSpec, value: float | None) -> None:
@@ -103,6 +103,6 @@ def _constrain(trial: optuna.Trial, search: SearchSpec, value: float | None) -> 
         trial.set_constraint(CONSTRAINT, value)
 
 
-def _levels(told: Observation, *, objectives: int) -> dict[int, float]:
+def _levels(observation: Observation, *, objectives: int) -> dict[int, float]:
     """Optuna knows intermediate values of a single objective only."""
-    return dict(told.levels) if objectives == 1 else {}
+    return dict(observation.levels) if objectives == 1 else {}

@@ -1,4 +1,4 @@
-"""What a search may be told of earlier sweeps: scored trials that answer the question it asks."""
+"""What a search may use of earlier sweeps: scored trials inside its space whose scores mean the same."""
 
 import logging
 from collections.abc import Mapping
@@ -18,43 +18,43 @@ from trainables.config.trial import Recipe
 
 _log = logging.getLogger(__name__)
 SHARED = ("data", "objective", "evaluation", "maths_version")
-"""What a score means: two sweeps must agree in these facts, or the scores of one say nothing in the other."""
+"""Keys of a sweep's identity that two sweeps must share for their scores to mean the same."""
 
 
 def warm_observations(
-    reader: LedgerReader, sweep: str, search: SearchSpec, *, start: Recipe, images: int, facts: Mapping[str, Any]
+    reader: LedgerReader, sweep: str, search: SearchSpec, *, start: Recipe, images: int, identity: Mapping[str, Any]
 ) -> list[Observation]:
     """An earlier sweep's scored trials inside the space of a search from `start`, at its `images` and by its evaluation, each
-    as the mean over its seeds. `facts` are those of the sweep that asks.
+    as the mean over its seeds. `identity` is that of the sweep that asks.
 
     UserError: the ledger has no such sweep, or its scores mean something else.
     """
-    _check(reader, sweep, facts=facts)
-    names = objectives_of(search, str(facts["objective"]))
-    evaluation = EvaluationSpec.model_validate(facts["evaluation"])
+    _check(reader, sweep, identity=identity)
+    names = objectives_of(search, str(identity["objective"]))
+    evaluation = EvaluationSpec.model_validate(identity["evaluation"])
     groups: dict[tuple[str, str], list[TrialResult]] = {}
     for trial in with_scores(reader.entries(sweep), reader.scores(sweep)):
         if trial.entry.images == images and mean_values(names, [trial]) is not None:
             groups.setdefault((recipe_id(trial.entry.trial), trial.entry.evaluation_id), []).append(trial)
-    found = [
+    observations = [
         Observation(values, "scored", scores)
         for seeds in groups.values()
         if (values := _values(seeds[0], search, start, evaluation)) is not None and (scores := mean_values(names, seeds))
     ]
-    if not found:
+    if not observations:
         _log.warning("warm_start: %s has no scored trial inside the search's space at %s images", sweep, images)
-    return found
+    return observations
 
 
-def check_warm_start(reader: LedgerReader, search: SearchSpec, *, facts: Mapping[str, Any]) -> None:
+def check_warm_start(reader: LedgerReader, search: SearchSpec, *, identity: Mapping[str, Any]) -> None:
     """UserError: the ledger has no such sweep, or the scores of one mean something else."""
     for sweep in search.warm_start:
-        _check(reader, sweep, facts=facts)
+        _check(reader, sweep, identity=identity)
 
 
-def _check(reader: LedgerReader, sweep: str, *, facts: Mapping[str, Any]) -> None:
+def _check(reader: LedgerReader, sweep: str, *, identity: Mapping[str, Any]) -> None:
     theirs = reader.sweep(sweep).identity
-    if differing := changes({key: theirs.get(key) for key in SHARED}, {key: facts.get(key) for key in SHARED}):
+    if differing := changes({key: theirs.get(key) for key in SHARED}, {key: identity.get(key) for key in SHARED}):
         rule = f"`warm_start` must name sweeps that share {', '.join(SHARED)}, got {sweep!r}"
         raise UserError(f"{rule}, where {'; '.join(map(str, differing))}; leave it out, or make them equal")
 

@@ -41,7 +41,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
-    """Refuse every place that workers on other machines cannot reach. UserError: all of them, each by name."""
+    """UserError: locations of the sweep that workers on other machines cannot reach, one line for each."""
     faults = [fault for key in LOCATIONS if (fault := _fault(key, getattr(spec, key)))]
     if not spec.data.is_shipped and (fault := _fault("data.uri", spec.data.address)):
         faults.append(fault)

@@ -81,7 +81,7 @@ def _end(job: JobDetails, *, echo: Callable[[str], None]) -> int:
 def exit_code(job: JobDetails) -> int:
     """A finished job's exit code as a shell counts it: 128 + n for a command that signal n ended; 130 for a stopped job."""
     if job.status == JobStatus.SUCCEEDED:
-        return 0
+        return ExitCode.DONE
     if job.status == JobStatus.STOPPED:
         return ExitCode.INTERRUPTED
     code: int | None = job.driver_exit_code

@@ -31,6 +31,7 @@ from jit_sweep.submit.address import Address, check_reachable, parsed_address
 from jit_sweep.submit.follow import follow
 from jit_sweep.submit.package import copy_source, package_folders
 from trainables.config.fields import content_hash
+from trainables.report import ExitCode
 
 ANSWER_TIMEOUT_S = 10.0
 CHECK_TIMEOUT_S = 120.0
@@ -87,8 +88,8 @@ def submit(spec: SweepSpec, *, address: str, home: Home, wait: bool, echo: Echo)
         client = JobSubmissionClient(target.url)
         job_id = _current_job(client, submission, target=target, echo=echo)
         if job_id is None:
-            return 0
-        return follow(client, job_id, url=target.url, echo=echo) if wait else 0
+            return ExitCode.DONE
+        return follow(client, job_id, url=target.url, echo=echo) if wait else ExitCode.DONE
 
 
 def stop_jobs(sweep: str, *, address: str) -> None:
@@ -113,7 +114,7 @@ def submission_of(spec: SweepSpec, *, target: Address, home: Home) -> Submission
     options: tuple[str, ...] = ()
     if target.loopback:
         spec = on_this_machine(spec)
-        if any(getattr(spec, place) is None for place in LOCATIONS):
+        if any(getattr(spec, key) is None for key in LOCATIONS):
             options = ("--home", str(home.path))
     text = spec.model_dump_json(by_alias=True)
     if len(text.encode()) > MOST_SPEC_BYTES:
@@ -140,7 +141,7 @@ def check_answers(target: Address) -> None:
 
 
 def _quieten_ray() -> None:
-    """Ray's client tells each upload on standard error; its loggers set their own levels, so the handlers must be told."""
+    """Drop the line that Ray's client logs for each upload: at the handlers, since its loggers set their own levels."""
     for handler in logging.getLogger("ray").handlers:
         handler.setLevel(logging.WARNING)
 
@@ -178,21 +179,21 @@ def _root(error: BaseException) -> str:
 
 def _current_job(client: JobSubmissionClient, submission: Submission, *, target: Address, echo: Echo) -> str | None:
     """The job to follow, started if need be; None: the sweep has already succeeded there."""
-    found = standing(submission, client.list_jobs())
-    job_id = submission.id(found.attempt)
-    if found.state == "succeeded":
+    current = standing(submission, client.list_jobs())
+    job_id = submission.id(current.attempt)
+    if current.state == "succeeded":
         echo(f"{job_id} has already succeeded on {target.url}; nothing to do")
         return None
-    if found.state == "going":
+    if current.state == "going":
         echo(f"attached to {job_id} on {target.url}")
     else:
-        _start(client, submission, attempt=found.attempt, target=target, echo=echo)
+        _start(client, submission, attempt=current.attempt, target=target, echo=echo)
     return job_id
 
 
-def standing(submission: Submission, found: Sequence[JobDetails]) -> Standing:
+def standing(submission: Submission, jobs: Sequence[JobDetails]) -> Standing:
     """Which attempt a submission is at: the last one while it goes or once it has succeeded, else a new one."""
-    attempts = {number: job for job in found if (number := submission.attempt(job.submission_id))}
+    attempts = {number: job for job in jobs if (number := submission.attempt(job.submission_id))}
     last = max(attempts, default=0)
     if last and attempts[last].status == JobStatus.SUCCEEDED:
         return Standing(attempt=last, state="succeeded")
@@ -254,11 +255,11 @@ def _cluster_facts(client: JobSubmissionClient) -> dict[str, str | None]:
             )
         time.sleep(0.1)
     log = client.get_job_logs(job_id)
-    found = [line.removeprefix(cluster_versions.MARK) for line in log.splitlines() if line.startswith(cluster_versions.MARK)]
-    if not found:
+    answers = [line.removeprefix(cluster_versions.MARK) for line in log.splitlines() if line.startswith(cluster_versions.MARK)]
+    if not answers:
         raise UserError(f"the cluster's Python cannot be asked for its versions ({job_id}): {_last_line(log) or info.message}")
     client.delete_job(job_id)
-    answer: dict[str, str | None] = json.loads(found[-1])
+    answer: dict[str, str | None] = json.loads(answers[-1])
     return answer
 
 

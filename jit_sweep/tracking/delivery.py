@@ -80,7 +80,7 @@ class Delivery:
         self._log(run, [point for event in fresh for point in translation.points(event)], tags)
 
     def write_states(self) -> None:
-        """How each trial stands; those that another sweep scored get their scores here."""
+        """How each trial stands; those that another sweep scored get their scores with it."""
         for entries in self._entries.values():
             known = self._runs.trials.get(variant(entries[0]))
             if known is None and not any(entry.state in SETTLED | LOST for entry in entries):

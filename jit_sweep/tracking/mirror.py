@@ -82,8 +82,8 @@ class Mirror:
     def _find_runs(self, client: MlflowClient) -> SweepRuns:
         sweep = self._reader.sweep(self._sweep)
         experiment_id = mlflow_client.ensure_experiment(client, artifacts=self._artifacts)
-        facts = {"jit_sweep.fingerprint": sweep.fingerprint, "objective": sweep.objective, **_provenance()}
-        return mlflow_runs.find_or_make(client, experiment_id, sweep, facts=facts)
+        tags = {"jit_sweep.fingerprint": sweep.fingerprint, "objective": sweep.objective, **_provenance()}
+        return mlflow_runs.find_or_make(client, experiment_id, sweep, tags=tags)
 
     def _entries_for(self, events: Sequence[EventRow]) -> dict[Variant, list[EntryRow]]:
         """The sweep's entries by run, read again only where these events may have changed them."""

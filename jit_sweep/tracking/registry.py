@@ -64,16 +64,16 @@ class Registry:
             self._client = open_client(tracking_uri, create=False)
 
     def trial(self, sweep: SweepRow, wanted: Variant) -> TrackedTrial | None:
-        """A trial's run; None where the sweep's diary has not reached MLflow so far."""
+        """A trial's run; None where the sweep's event log has not reached MLflow so far."""
         with answering(self._uri):
             experiment_id = mlflow_client.experiment_id(self._client)
-            found = runs.find(self._client, experiment_id, sweep) if experiment_id is not None else None
-        if found is None or wanted not in found.trials:
+            sweep_runs = runs.find(self._client, experiment_id, sweep) if experiment_id is not None else None
+        if sweep_runs is None or wanted not in sweep_runs.trials:
             return None
         named = {"mlflow.source.git.commit": "git_commit"}
-        tags = found.parent.tags
+        tags = sweep_runs.parent.tags
         code = {named.get(name, name.removeprefix("version.")): value for name, value in tags.items() if _tells_code(name)}
-        return TrackedTrial(found.trials[wanted].run_id, code)
+        return TrackedTrial(sweep_runs.trials[wanted].run_id, code)
 
     def champion(self, model: str) -> Version | None:
         """The version with the alias `champion`."""
@@ -114,19 +114,19 @@ def load(model: str, *, tracking_uri: str, folder: Path) -> Path:
 
     `model` is NAME (its champion), NAME@ALIAS or NAME/VERSION. UserError: there is no such version, or its files are gone.
     """
-    wanted = _ADDRESS.fullmatch(model)
-    if wanted is None:
+    address = _ADDRESS.fullmatch(model)
+    if address is None:
         raise UserError(f"a registered model must be named as NAME, NAME@ALIAS or NAME/VERSION, got {model!r}")
-    name, version = wanted["name"], wanted["number"] or wanted["alias"] or CHAMPION
+    name, version = address["name"], address["number"] or address["alias"] or CHAMPION
     with answering(tracking_uri):
         client = open_client(tracking_uri, create=False)
-        found = _find(client, name, version)
-        if found is None:
+        registered = _find(client, name, version)
+        if registered is None:
             raise UserError(_unknown(client, name, version))
     try:
-        return Path(download_artifacts(artifact_uri=found.source, dst_path=str(folder), tracking_uri=tracking_uri))
+        return Path(download_artifacts(artifact_uri=registered.source, dst_path=str(folder), tracking_uri=tracking_uri))
     except (MlflowException, OSError) as error:
-        rule = f"version {found.number} of {name} must have its files, got none at {found.source}"
+        rule = f"version {registered.number} of {name} must have its files, got none at {registered.source}"
         raise UserError(f"{rule} ({type(error).__name__}); promote again") from error
 
 
@@ -153,14 +153,14 @@ def _find(client: MlflowClient, model: str, version: str) -> Version | None:
             return _version(client.get_model_version(model, version))
         return _version(client.get_model_version_by_alias(model, version))
     except MlflowException as error:
-        # An alias that a model does not have is told as an invalid parameter.
+        # MLflow reports an alias that a model does not have as an invalid parameter.
         if mlflow_client.missing(error) or mlflow_client.says(error, INVALID_PARAMETER_VALUE):
             return None
         raise
 
 
-def _version(found: ModelVersion) -> Version:
-    return Version(str(found.name), int(found.version), str(found.source), dict(found.tags))
+def _version(registered: ModelVersion) -> Version:
+    return Version(str(registered.name), int(registered.version), str(registered.source), dict(registered.tags))
 
 
 def _promoted(version: ModelVersion) -> Promoted | None:

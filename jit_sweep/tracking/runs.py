@@ -88,23 +88,23 @@ def find(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> SweepRuns
     parents, trials = list[TrialRun](), dict[str, dict[Variant, TrialRun]]()
     for run in _tagged(client, experiment_id, identity(sweep)):
         tags = dict(run.data.tags)
-        found = TrialRun(run.info.run_id, run.info.status, tags)
+        trial = TrialRun(run.info.run_id, run.info.status, tags)
         if tags.get(KIND) == "sweep":
-            parents.append(found)
+            parents.append(trial)
         elif PARENT in tags:
-            trials.setdefault(tags[PARENT], {})[Variant(tags["trial"], tags["evaluation"])] = found
+            trials.setdefault(tags[PARENT], {})[Variant(tags["trial"], tags["evaluation"])] = trial
     if not parents:
         return None
     parent = max(parents, key=lambda run: int(run.tags.get(CURSOR, 0)))
     return SweepRuns(experiment_id, parent, identity(sweep), sweep.name, trials.get(parent.run_id, {}))
 
 
-def find_or_make(client: MlflowClient, experiment_id: str, sweep: SweepRow, *, facts: Mapping[str, str]) -> SweepRuns:
-    """The sweep's runs; its own is made with these facts as tags if it has none."""
-    found = find(client, experiment_id, sweep)
-    if found is not None:
-        return found
-    tags = {"sweep": sweep.name, KIND: "sweep", IDENTITY: identity(sweep), CURSOR: "0", **facts}
+def find_or_make(client: MlflowClient, experiment_id: str, sweep: SweepRow, *, tags: Mapping[str, str]) -> SweepRuns:
+    """The sweep's runs; its own is made, with these tags beside those that identify it, if it has none."""
+    runs = find(client, experiment_id, sweep)
+    if runs is not None:
+        return runs
+    tags = {"sweep": sweep.name, KIND: "sweep", IDENTITY: identity(sweep), CURSOR: "0", **tags}
     run = client.create_run(experiment_id, start_time=milliseconds(sweep.created_at), tags=tags, run_name=sweep.name)
     _log.info("the sweep %s is run %s of experiment %s", sweep.name, run.info.run_id, experiment_id)
     return SweepRuns(experiment_id, TrialRun(run.info.run_id, run.info.status, tags), identity(sweep), sweep.name, {})

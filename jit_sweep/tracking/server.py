@@ -40,12 +40,10 @@ class Serving:
             return []
         if sweep is None:
             return [links.all_runs(self.url, experiment_id=experiment_id)]
-        found = client.search_runs(
-            [experiment_id], f"tags.sweep = '{sweep}' and tags.`jit_sweep.kind` = 'sweep'", max_results=1
-        )
-        if not found:
+        runs = client.search_runs([experiment_id], f"tags.sweep = '{sweep}' and tags.`jit_sweep.kind` = 'sweep'", max_results=1)
+        if not runs:
             return []
-        objective = found[0].data.tags["objective"]
+        objective = runs[0].data.tags["objective"]
         return [
             links.sweep_runs(
                 self.url,

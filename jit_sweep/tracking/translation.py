@@ -137,8 +137,8 @@ def trial_status(entries: Sequence[EntryRow]) -> str:
         (EntryState.FAILED, RunStatus.FAILED),
         (EntryState.DIVERGED, RunStatus.FAILED),
     )
-    found = (status for state, status in by_urgency if state in states)
-    return str(RunStatus.to_string(next(found, RunStatus.FINISHED)))
+    statuses = (status for state, status in by_urgency if state in states)
+    return str(RunStatus.to_string(next(statuses, RunStatus.FINISHED)))
 
 
 def state_tags(entries: Sequence[EntryRow]) -> dict[str, str]:

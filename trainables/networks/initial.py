@@ -2,24 +2,22 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config.trial import TrialConfig
 from trainables.draws.philox import WORDS, as_normals, as_uniforms, philox, signed
 from trainables.networks.parts.part import Initial
-from trainables.networks.registry import parts_of
 
 STD = 0.02
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, trial: TrialConfig) -> None:
-    """Overwrite every parameter by the trial's seed, as its part of the network says."""
-    parts = parts_of(trial)
+def overwrite(network: nn.Module, *, seed: int, kind_of: Callable[[str], Initial]) -> None:
+    """Give every parameter its initial value; `kind_of` says by a parameter's name how it starts."""
     for name, parameter in network.named_parameters():
-        parameter.copy_(initial_value(name, parameter.shape, trial.seed, kind=parts.initial(name)))
+        parameter.copy_(initial_value(name, parameter.shape, seed, kind=kind_of(name)))
 
 
 def initial_value(name: str, shape: torch.Size, seed: int, *, kind: Initial) -> Tensor:

@@ -12,7 +12,6 @@ from trainables.networks.embedding import TimeEmbedding, images_of
 from trainables.networks.network import Network
 from trainables.networks.norm import ModulatedNorm
 from trainables.networks.positions import rotation_table, sincos_table
-from trainables.networks.registry import parts_of
 from trainables.networks.sizes import mlp_hidden, modulation_chunks
 
 ALIGNMENT = 8
@@ -86,7 +85,7 @@ class Block(nn.Module):
 
 
 class JiT(Network):
-    """JiT's trunk around the embedding and the head that the trial asks for. Parameters as torch's modules leave them.
+    """JiT's trunk around an embedding and a head. Parameters as torch's modules leave them.
 
     `position` is the fixed table added to the tokens, or none. No table is part of the state dict.
     """
@@ -94,11 +93,10 @@ class JiT(Network):
     position: Tensor | None
     rotation: Tensor | None
 
-    def __init__(self, trial: TrialConfig) -> None:
+    def __init__(self, trial: TrialConfig, *, embedding: nn.Module, head: nn.Module) -> None:
         super().__init__()
         model, self.trial = trial.model, trial
-        parts = parts_of(trial)
-        self.embedding = parts.embedding.module()
+        self.embedding = embedding
         self.time = TimeEmbedding(model.width)
         self.label = nn.Embedding(trial.data.num_classes + 1, model.width)
         if model.class_tokens:
@@ -106,7 +104,7 @@ class JiT(Network):
         self.modulation = nn.Linear(model.width, modulation_chunks(model) * model.width)
         self.blocks = nn.ModuleList([Block(trial, dropout=dropout_of(model, i)) for i in range(model.depth)])
         self.final_norm = ModulatedNorm(model.norm, model.width)
-        self.head = parts.head.module()
+        self.head = head
         self.activation_checkpointing = False
         self._register_tables()
 

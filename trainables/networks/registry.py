@@ -48,8 +48,8 @@ class Parts(NamedTuple):
 
 def parts_of(trial: TrialConfig) -> Parts:
     """The parts of a trial's network."""
-    model = trial.model
-    return Parts(EMBEDDINGS[model.embedding.kind](trial), JitBlocks(trial), HEADS[model.head.kind](trial))
+    embedding, head = EMBEDDINGS[trial.model.embedding.kind](trial), HEADS[trial.model.head.kind](trial)
+    return Parts(embedding, JitBlocks(trial, embedding, head), head)
 
 
 def blank(trial: TrialConfig) -> "Network":
@@ -63,8 +63,13 @@ def blank(trial: TrialConfig) -> "Network":
 
 def build(trial: TrialConfig) -> "Network":
     """The trial's network on the CPU with the initial weights of its seed."""
-    from trainables.networks.initial import initialise
-
     network = blank(trial)
     initialise(network, trial)
     return network
+
+
+def initialise(network: "Network", trial: TrialConfig) -> None:
+    """Overwrite every parameter by the trial's seed, as its part of the network says."""
+    from trainables.networks.initial import overwrite
+
+    overwrite(network, seed=trial.seed, kind_of=parts_of(trial).initial)

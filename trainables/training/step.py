@@ -11,9 +11,8 @@ from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
-from trainables.networks.initial import initialise
 from trainables.networks.network import Network
-from trainables.networks.registry import blank, build
+from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
 from trainables.training.batches import Batch
 

@@ -96,13 +96,13 @@ def test_a_trial_of_unknown_speed_reserves_its_images_alone() -> None:
 
 def test_the_next_trial_may_begin_where_the_budget_holds_it_to_the_last_image() -> None:
     limits = budget(total_images=100_000)
-    assert not refusal(limits, Spent(images=80_000), Need(images=15_000), coming=Need(5_000))
-    said = refusal(limits, Spent(images=80_000), Need(images=15_000), coming=Need(10_000))
+    assert not refusal(limits, Spent(images=80_000), Need(images=15_000), next_need=Need(5_000))
+    said = refusal(limits, Spent(images=80_000), Need(images=15_000), next_need=Need(10_000))
     assert said == "`budget.total_images` is 100,000: 80,000 are spent, running trials need 15,000, and the next needs 10,000"
 
 
 def test_a_trial_that_only_needs_its_score_costs_no_images() -> None:
-    assert not refusal(budget(total_images=1000), Spent(images=1200), Need(), coming=Need())
+    assert not refusal(budget(total_images=1000), Spent(images=1200), Need(), next_need=Need())
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ def test_a_trial_that_only_needs_its_score_costs_no_images() -> None:
 )
 def test_each_limit_refuses_by_its_own_sum(limits: dict[str, float], used: Spent, said: str) -> None:
     coming = Need(960, 2.0, 1.0)
-    assert refusal(budget(**limits), used, Need(), coming=coming) == said
-    assert refusal(budget(**limits), Spent(), Need(), coming=coming) == ""
-    assert refusal(budget(), used, Need(), coming=coming) == ""
+    assert refusal(budget(**limits), used, Need(), next_need=coming) == said
+    assert refusal(budget(**limits), Spent(), Need(), next_need=coming) == ""
+    assert refusal(budget(), used, Need(), next_need=coming) == ""
 
 
 def test_a_trial_that_has_begun_goes_on_whatever_the_number_of_trials() -> None:
     used = Spent(trials=4)
-    assert not refusal(budget(trials=4), used, Need(), coming=Need(960), has_begun=True)
+    assert not refusal(budget(trials=4), used, Need(), next_need=Need(960), has_begun=True)
 
 
 @pytest.mark.parametrize(("used", "refused"), [(9.9, False), (10.0, True)])
 def test_a_trial_of_unknown_need_may_begin_while_any_hours_are_left(used: float, refused: bool) -> None:
-    said = refusal(budget(gpu_hours=10.0), Spent(device_hours=used), Need(), coming=Need(960))
+    said = refusal(budget(gpu_hours=10.0), Spent(device_hours=used), Need(), next_need=Need(960))
     assert said == ("`budget.gpu_hours` is 10: 10 are spent" if refused else "")
 
 

@@ -112,6 +112,12 @@ def test_what_must_run_alone_waits_for_an_empty_cluster_which_then_stays_empty()
     assert what([row(0, "running"), row(1, stage=1)], Now(at=0.0, in_flight={target_of(alone)}, alone=True), _1=2) == Wait()
 
 
+def test_nothing_more_is_proposed_while_what_must_run_alone_waits_for_an_empty_cluster() -> None:
+    alone, flying = row(0, alone=True), row(1, "running")
+    assert step([alone, flying], in_flight=[flying], _0=5) == Wait()
+    assert step([flying], in_flight=[flying], _0=5) == Propose(0)
+
+
 def test_what_cannot_run_beside_others_does_not_keep_others_from_ending_first() -> None:
     alone, other, flying = row(0, alone=True), row(1), row(2, "running")
     assert step([alone, other, flying], in_flight=[flying]) == target_of(other)

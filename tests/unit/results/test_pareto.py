@@ -100,11 +100,10 @@ def test_a_stage_of_one_objective_has_no_front(ledger: LedgerFixture) -> None:
 
 
 def test_the_leaderboard_marks_the_front(ledger: LedgerFixture, capsys: pytest.CaptureFixture[str]) -> None:
-    uri = ledger.engine.url.render_as_string()
-    print_results("mine", uri, as_json=True)
+    print_results(ledger.reader, "mine", as_json=True)
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {(row["cell"]["patch_size"], row["pareto"]) for row in rows} == {(16, True), (4, True), (8, False), (16, False)}
-    print_results("mine", uri, as_json=False)
+    print_results(ledger.reader, "mine", as_json=False)
     shown = capsys.readouterr().out
     assert "* stands on the Pareto front" in shown
     on = {row["trial"] for row in rows if row["pareto"]}

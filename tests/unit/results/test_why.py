@@ -6,7 +6,7 @@ import pytest
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import Cause, EntryRow
-from jit_sweep.results.why import Free, entries_of, history, why
+from jit_sweep.results.why import Free, RunState, entries_of, history, why
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import attempt, done, entry
 
@@ -18,7 +18,7 @@ def plain(trial_id: str = "t", state: str = "waiting", **told: Any) -> EntryRow:
 
 
 def asked(row: EntryRow, *others: EntryRow, running: bool = True, free: Free | None = None, **resources: Any) -> str:
-    return why(row, [row, *others], resources=Resources(**resources), running=running, free=free, now=100.0)
+    return why(row, [row, *others], RunState(Resources(**resources), running=running, now=100.0, free=free))
 
 
 def test_a_trial_waits_for_a_lane_and_for_what_the_cluster_lacks() -> None:
@@ -52,7 +52,7 @@ def test_nothing_happens_where_nobody_runs_the_sweep() -> None:
 
 def test_what_ended_the_last_run_is_told() -> None:
     spent = "`budget.trials` is 2: 2 have begun"
-    said = why(plain(), [plain()], resources=Resources(), running=False, free=None, now=0.0, ended=spent)
+    said = why(plain(), [plain()], RunState(Resources(), running=False, now=0.0, end_reason=spent))
     assert said == f"it waits: the last run ended, since {spent}"
 
 

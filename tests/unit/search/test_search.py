@@ -378,7 +378,7 @@ def test_what_lies_outside_a_space_that_has_changed_is_not_told(ledger: LedgerFi
 
 
 def warm(ledger: LedgerFixture, space: SearchSpec, *, facts: dict[str, Any] = FACTS, images: int = IMAGES) -> list[Observation]:
-    return warm_observations(ledger.reader, ledger.name, space, start=planned().trial, images=images, facts=facts)
+    return warm_observations(ledger.reader, ledger.name, space, start=planned().trial, images=images, identity=facts)
 
 
 def test_an_earlier_sweeps_trials_are_told_by_their_configuration_whatever_its_axes_were(ledger: LedgerFixture) -> None:
@@ -435,4 +435,4 @@ def test_a_warm_start_from_scores_that_mean_something_else_is_refused(
 def test_a_warm_start_from_an_unknown_sweep_is_refused(ledger: LedgerFixture) -> None:
     other = LedgerFixture(ledger.engine, name="other", owner=BOB)
     with pytest.raises(UserError, match="has no sweep 'othr'; did you mean 'other'"):
-        warm_observations(other.reader, "othr", search(RATE), start=planned().trial, images=IMAGES, facts=FACTS)
+        warm_observations(other.reader, "othr", search(RATE), start=planned().trial, images=IMAGES, identity=FACTS)

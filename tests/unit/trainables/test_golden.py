@@ -15,6 +15,7 @@ from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.diffusion.sampler import sample
 from trainables.networks.jit import JiT
+from trainables.networks.registry import blank
 from trainables.official.names import to_official, to_ours
 
 FILE = np.load(GOLDEN / "jit_official_tiny.npz")
@@ -42,7 +43,8 @@ def golden_trial(attention: str) -> TrialConfig:
 
 @pytest.fixture(params=["sdpa", "fp32"])
 def network(request: pytest.FixtureRequest) -> JiT:
-    network = JiT(golden_trial(request.param)).eval()
+    network = blank(golden_trial(request.param)).eval()
+    assert isinstance(network, JiT)
     network.load_state_dict(to_ours(OFFICIAL))
     return network
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
-from trainables.networks.parts.part import Initial, Macs
+from trainables.networks.parts.part import Initial, Macs, Part
 from trainables.networks.sizes import FP32, TIME_FEATURES, mlp_hidden, modulation_chunks
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ class JitBlocks:
     """Everything between the embedding and the head."""
 
     trial: TrialConfig
+    embedding: Part
+    head: Part
 
     def parameters(self) -> int:
         """The fixed position tables do not count."""
@@ -60,7 +62,7 @@ class JitBlocks:
         """The whole network: the trunk takes the embedding and the head in."""
         from trainables.networks.jit import JiT
 
-        return JiT(self.trial)
+        return JiT(self.trial, embedding=self.embedding.module(), head=self.head.module())
 
     @property
     def _before(self) -> int:

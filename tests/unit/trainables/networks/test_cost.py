@@ -12,7 +12,7 @@ from tests.support.trials import batch, small_model, small_trial
 from trainables.config.network import BottleneckEmbedding, ConvStemEmbedding, Embedding, LinearEmbedding, ModelConfig
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.networks.cost import forward_flops, forward_macs, parameter_count, training_flops
-from trainables.networks.jit import JiT
+from trainables.networks.registry import blank
 
 PAPER = [
     ("B", 16, 131.1, 25),
@@ -47,7 +47,7 @@ def paper_trial(size: str, patch: int) -> TrialConfig:
 
 def meta_parameters(trial: TrialConfig) -> int:
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in JiT(trial).parameters())
+        return sum(parameter.numel() for parameter in blank(trial).parameters())
 
 
 @pytest.mark.parametrize(("size", "patch", "millions", "giga_macs"), PAPER)
@@ -82,7 +82,7 @@ def test_the_rungs_of_the_papers_ladder_add_its_parts_one_by_one() -> None:
 def test_the_closed_form_of_training_is_exact(embedding: Embedding, mlp: str) -> None:
     # The CPU's own RMSNorm takes a row sum as a product, which would be counted.
     trial = small_trial(small_model(embedding=embedding, mlp=mlp, norm="layer", qk_norm=False), attention="fp32")
-    network = JiT(trial)
+    network = blank(trial)
     with FlopCounterMode(display=False) as counter:
         network(*batch(4)).square().sum().backward()
     assert counter.get_total_flops() == training_flops(trial, images=4)
@@ -91,7 +91,7 @@ def test_the_closed_form_of_training_is_exact(embedding: Embedding, mlp: str) ->
 @pytest.mark.parametrize("model", MODELS, ids=range(len(MODELS)))
 def test_the_closed_forms_are_exact_for_every_combination_of_components(model: ModelConfig) -> None:
     trial = small_trial(model)
-    network = JiT(trial).eval()
+    network = blank(trial).eval()
     assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters())
     z, t, y = batch(2)
     # torch counts the products of its fused CPU attention as none, those of the plain one in full.

@@ -1,0 +1,224 @@
+"""The verdicts of early stopping in the ledger: one an arm and gate, and the entries' states that follow from them."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
+
+from jit_sweep.ledger import events, schema
+from jit_sweep.ledger.entries import of_sweep
+from jit_sweep.ledger.event_records import EventKind, Judged, KnownRungs
+from jit_sweep.ledger.races import Member, Values, Verdicts, races, stands, waits
+from jit_sweep.ledger.records import AttemptRow, EntryState
+from jit_sweep.schedulers.decide import Decider
+from jit_sweep.schedulers.race import Standing, Verdict
+from trainables.evaluation.metrics.registry import parse
+from trainables.report import Decision
+
+_ENTRY = schema.entry.c
+_VERDICT = schema.verdict.c
+_STANDING: Mapping[EntryState, Standing] = {
+    EntryState.DONE: "ended",
+    EntryState.DIVERGED: "lost",
+    EntryState.FAILED: "lost",
+}
+_AT_REST = frozenset({EntryState.WAITING, EntryState.HELD, EntryState.PRUNED, EntryState.PAUSED, EntryState.FAILED})
+"""States that a verdict may change. A running trial gets its verdict as the answer to a report; its entries change at its
+end."""
+
+
+@dataclass(frozen=True)
+class _RaceEntry:
+    """The columns of an entry that its race reads."""
+
+    key: str
+    stage: int
+    position: int
+    race: str
+    racer: str
+    seed: int
+    trial_id: str
+    gates: tuple[int, ...]
+    """Image counts; empty where it does not race."""
+    protected: bool
+    origin: str
+    state: EntryState
+
+    def member(self, searched: Collection[int]) -> Member:
+        """searched: the stages whose searches propose nothing more."""
+        return Member(
+            race=self.race,
+            racer=self.racer,
+            seed=self.seed,
+            position=self.position,
+            trial_id=self.trial_id,
+            gates=self.gates,
+            protected=self.protected,
+            standing=_STANDING.get(self.state, "coming"),
+            more_to_come=self.origin == "search" and self.stage not in searched,
+        )
+
+
+_COLUMNS = tuple(_ENTRY[field.name] for field in fields(_RaceEntry))
+
+
+def judge(connection: Connection, sweep: str, decider: Decider, *, now: float) -> None:
+    """Record every verdict that is due, and give each entry at rest the state that follows from its arm's verdicts."""
+    if decider.metric is None:
+        return
+    racing = select(*_COLUMNS).where(*_in_race(sweep))
+    entries = _entries(connection, racing.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key))
+    values = _values(connection, sweep, decider.metric, now=now)
+    verdicts = _verdicts(connection, sweep)
+    searched = _searched(connection, sweep)
+    for label, race in races([entry.member(searched) for entry in entries], values, verdicts).items():
+        for verdict in decider.verdicts(race):
+            _record(connection, sweep, label, verdict, now=now)
+            verdicts[label, verdict.racer][verdict.gate] = verdict
+    _move_on(connection, sweep, entries, values, verdicts, now=now)
+
+
+def answer(connection: Connection, attempt: AttemptRow, images: int, *, decider: Decider) -> Decision:
+    """Whether a trial goes on past a rung: where one of the entries that it serves says so, or has nothing to decide there."""
+    decisions = [_decision(connection, attempt.sweep, entry, images) for entry in _served(connection, attempt)]
+    made = [decision for decision in decisions if decision is not None]
+    if len(made) < len(decisions) or not made or decider.metric is None:
+        return Decision(verdict="go_on", reason=f"nothing is decided at {images} images")
+    for wanted in ("go_on", "pause"):
+        for decision in made:
+            if decision.verdict == wanted:
+                return decision
+    return made[0]
+
+
+def leave(connection: Connection, attempt: AttemptRow, images: int, *, decider: Decider, now: float) -> None:
+    """Move on the entries of an attempt that ended early, where it has a value at a gate of theirs."""
+    states = {"go_on": EntryState.WAITING, "pause": EntryState.HELD, "stop": EntryState.PRUNED}
+    if not _is_measured(connection, attempt.trial_id, images, decider):
+        return
+    for entry in _served(connection, attempt):
+        decision = _decision(connection, attempt.sweep, entry, images)
+        if decision is not None:
+            _set_state(connection, attempt.sweep, entry, states[decision.verdict], why=decision.reason, now=now)
+
+
+def forget(connection: Connection, sweep: str) -> None:
+    """Take back every verdict: from now on another scheduler judges the sweep.
+
+    Nothing races until it is planned again: what a search has proposed by the former scheduler's gates goes to its end.
+    """
+    connection.execute(schema.verdict.delete().where(_VERDICT.sweep == sweep))
+    every = update(schema.entry).where(_ENTRY.sweep == sweep)
+    connection.execute(every.values(race="", gates=[]))
+    early = every.where(_ENTRY.state.in_([EntryState.HELD, EntryState.PRUNED]))
+    connection.execute(early.values(state=EntryState.WAITING, why=""))
+
+
+def _entries(connection: Connection, query: Select[Any]) -> list[_RaceEntry]:
+    """The entries that a query of `_COLUMNS` selects."""
+    rows = connection.execute(query).mappings()
+    return [_RaceEntry(**{**row, "gates": tuple(row["gates"]), "state": EntryState(row["state"])}) for row in rows]
+
+
+def _searched(connection: Connection, sweep: str) -> frozenset[int]:
+    """The stages whose searches propose nothing more."""
+    return frozenset(connection.scalar(select(schema.sweep.c.searched).where(schema.sweep.c.name == sweep)) or ())
+
+
+def _values(connection: Connection, sweep: str, metric: str, *, now: float) -> dict[tuple[str, int], float]:
+    """The rung values of a sweep's races. Those that other sweeps' attempts measured are recorded once among this sweep's
+    events, which so explain its verdicts."""
+    rung, attempt = schema.rung_value.c, schema.attempt.c
+    trials = select(_ENTRY.trial_id).where(*_in_race(sweep))
+    made = (attempt.trial_id == rung.trial_id) & (attempt.number == rung.attempt)
+    query = select(rung.trial_id, rung.images, rung.value, attempt.sweep).join_from(schema.rung_value, schema.attempt, made)
+    query = query.where(*_is_of(metric), rung.trial_id.in_(trials)).order_by(rung.trial_id, rung.images)
+    rows = connection.execute(query).all()
+    foreign = [(row.trial_id, row.images, row.value) for row in rows if row.sweep != sweep]
+    if foreign:
+        _record_known(connection, sweep, metric, foreign, now=now)
+    return {(row.trial_id, row.images): row.value for row in rows}
+
+
+def _record_known(
+    connection: Connection, sweep: str, metric: str, values: Sequence[tuple[str, int, float]], *, now: float
+) -> None:
+    event = schema.event.c
+    query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.KNOWN_RUNGS)
+    before = [KnownRungs.model_validate(data) for data in connection.scalars(query)]
+    recorded = {value[:2] for rungs in before if rungs.metric == metric for value in rungs.values}
+    fresh = tuple(value for value in values if value[:2] not in recorded)
+    if fresh:
+        events.append(connection, KnownRungs(metric=metric, values=fresh), sweep=sweep, at=now)
+
+
+def _verdicts(connection: Connection, sweep: str) -> defaultdict[tuple[str, str], dict[int, Verdict]]:
+    verdicts: defaultdict[tuple[str, str], dict[int, Verdict]] = defaultdict(dict)
+    query = select(schema.verdict).where(_VERDICT.sweep == sweep).order_by(_VERDICT.gate)
+    for row in connection.execute(query):
+        verdicts[row.race, row.racer][row.gate] = Verdict(row.racer, row.gate, row.go_on, row.reason)
+    return verdicts
+
+
+def _record(connection: Connection, sweep: str, race: str, verdict: Verdict, *, now: float) -> None:
+    record = Judged(race=race, **verdict._asdict())
+    connection.execute(insert(schema.verdict).values(sweep=sweep, created_at=now, **record.model_dump()))
+    events.append(connection, record, sweep=sweep, at=now)
+
+
+def _move_on(
+    connection: Connection, sweep: str, entries: Iterable[_RaceEntry], values: Values, verdicts: Verdicts, *, now: float
+) -> None:
+    for entry in entries:
+        if entry.state not in _AT_REST:
+            continue
+        gates = {gate: images for gate, images in enumerate(entry.gates) if (entry.trial_id, images) in values}
+        moved = stands(entry.state, gates, verdicts.get((entry.race, entry.racer), {}))
+        if moved is not None:
+            state, why = moved
+            _set_state(connection, sweep, entry, state, why=why, now=now)
+
+
+def _set_state(connection: Connection, sweep: str, entry: _RaceEntry, state: EntryState, *, why: str, now: float) -> None:
+    own = of_sweep(sweep).where(~_ENTRY.superseded, _ENTRY.key == entry.key)
+    connection.execute(own.values(state=state, why=why, updated_at=now))
+
+
+def _is_measured(connection: Connection, trial_id: str, images: int, decider: Decider) -> bool:
+    rung = schema.rung_value.c
+    if decider.metric is None:
+        return False
+    query = select(rung.images).where(rung.trial_id == trial_id, rung.images == images, *_is_of(decider.metric))
+    return connection.scalar(query) is not None
+
+
+def _is_of(metric: str) -> tuple[ColumnElement[bool], ...]:
+    """The rung values of a metric by its shown name."""
+    name = parse(metric)
+    return schema.rung_value.c.metric == name.metric, schema.rung_value.c.weights == name.weights
+
+
+def _decision(connection: Connection, sweep: str, entry: _RaceEntry, images: int) -> Decision | None:
+    """What the verdicts say of an entry at a rung; None where the rung is no gate. An arm that was stopped stays so."""
+    if images not in entry.gates:
+        return None
+    gate = entry.gates.index(images)
+    arm = (_VERDICT.sweep == sweep, _VERDICT.race == entry.race, _VERDICT.racer == entry.racer)
+    query = select(_VERDICT.go_on, _VERDICT.reason).where(*arm, (_VERDICT.gate == gate) | ~_VERDICT.go_on)
+    verdict = connection.execute(query.order_by(_VERDICT.go_on)).first()
+    if verdict is None:
+        return Decision(verdict="pause", reason=waits(images))
+    return Decision(verdict="go_on" if verdict.go_on else "stop", reason=verdict.reason)
+
+
+def _served(connection: Connection, attempt: AttemptRow) -> list[_RaceEntry]:
+    """The entries that an attempt runs for."""
+    its = (_ENTRY.sweep == attempt.sweep, _ENTRY.trial_id == attempt.trial_id, _ENTRY.attempt == attempt.number)
+    running = (_ENTRY.state == EntryState.RUNNING, ~_ENTRY.superseded)
+    return _entries(connection, select(*_COLUMNS).where(*its, *running))
+
+
+def _in_race(sweep: str) -> tuple[ColumnElement[bool], ...]:
+    return (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.race != "")
