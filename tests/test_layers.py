@@ -17,7 +17,7 @@ PACKAGES = ("trainables", "search_spaces", "jit_sweep")
 """In the order in which they may be imported: each imports only those before it."""
 
 FLOORS = (
-    ("trainables.config", "trainables.draws"),
+    ("trainables.config", "trainables.draws", "trainables.process_caches"),
     ("trainables.diffusion", "trainables.storage"),
     ("trainables.data", "trainables.networks"),
     ("trainables.evaluation", "trainables.official"),

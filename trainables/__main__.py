@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     try:
         assignment = Assignment.model_validate(parsed(Path(arguments[0]).read_text()))
     except ValidationError as error:
-        return _complain("\n".join(f"{arguments[0]}: {_told(item)}" for item in error.errors()))
+        return _complain("\n".join(f"{arguments[0]}: {_problem(item)}" for item in error.errors()))
     except OSError as error:
         return _complain(f"{arguments[0]}: {error.strerror}")
     except ValueError as error:
@@ -53,7 +53,7 @@ def _train(assignment: Assignment) -> int:
     return code
 
 
-def _told(item: Any) -> str:
+def _problem(item: Any) -> str:
     path = ".".join(str(part) for part in item["loc"])
     return ": ".join(filter(None, (path, str(item["msg"]).removeprefix("Value error, "))))
 

@@ -1,4 +1,4 @@
-"""What a running trial says, as plain records that travel between processes."""
+"""The reports of a running trial: plain records that travel between processes."""
 
 from enum import IntEnum
 from typing import Annotated, Any, Literal

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from trainables.data import DataError, ImageSet, open_images
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted
 from trainables.networks.cost import training_flops
+from trainables.process_caches import ProcessCache
 from trainables.report import (
     ASKED_TO_STOP,
     Committed,
@@ -79,16 +80,21 @@ def train(
     return _Run(assignment, attempt=attempt, interrupted=interrupted, workers=workers).reports()
 
 
-@lru_cache(maxsize=1)
-def _kept(uri: str, *, holdout: int | None) -> ImageSet:
-    return open_images(uri, holdout=holdout)
+_image_sets: ProcessCache[tuple[str, int | None], ImageSet] = ProcessCache("image sets", most=1)
+"""By address and number of held-out images."""
 
 
-def _opened(uri: str, *, holdout: int | None, digest: str) -> ImageSet:
-    """The image set, from this process's memory where the last trial has read it and it is what this one was planned on."""
-    if _kept(uri, holdout=holdout).fingerprint != digest:
-        _kept.cache_clear()
-    return _kept(uri, holdout=holdout)
+def _planned_images(assignment: Assignment) -> ImageSet:
+    """The image set that the trial was planned on; a kept one of other content is read anew. DataError: it still differs."""
+    key, planned = (assignment.data, assignment.holdout), assignment.trial.data.digest
+    read = partial(open_images, assignment.data, holdout=assignment.holdout)
+    if _image_sets.get(key, make=read).fingerprint != planned:
+        _image_sets.clear()
+    images = _image_sets.get(key, make=read)
+    if images.fingerprint != planned:
+        rule = "the data must be what the trial was planned on"
+        raise DataError(f"{rule}, got digest {images.fingerprint}, planned {planned}; plan again")
+    return images
 
 
 class _Run:
@@ -104,29 +110,28 @@ class _Run:
     ) -> None:
         self.assignment, self.trial = assignment, assignment.trial
         self.attempt, self.interrupted, self.workers = attempt, interrupted, workers
-        self.images = _opened(assignment.data, holdout=assignment.holdout, digest=self.trial.data.digest)
-        if self.images.fingerprint != self.trial.data.digest:
-            rule = "the data must be what the trial was planned on"
-            raise DataError(f"{rule}, got digest {self.images.fingerprint}, planned {self.trial.data.digest}; plan again")
+        self.images = _planned_images(assignment)
         for evaluation in assignment.evaluations:
             self.trial.check_weights(evaluation.weights)
         self.store = Store(assignment.storage)
         share = share_of(self.trial, workers)
-        how = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)
-        self.learner = Learner(self.trial, self.images, workers=workers, how=how)
+        fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)
+        self.learner = Learner(self.trial, self.images, workers=workers, fit=fit)
         self.scoring = Scoring(assignment, self.learner, self.images, workers=workers, interrupted=interrupted)
         self.watch = Stopwatch()
         self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
         self.resumed_at = 0
         self.rung_due = False
-        self.looked = self.saved = time.perf_counter()
-        self.on_the_way: Commit | None = None
-        self.unheard = Ask.NOTHING
+        self.reported_at = self.saved_at = time.perf_counter()
+        self.interim: Commit | None = None
+        """The last checkpoint, where it is not of a trial's end: the next one replaces it."""
+        self.pending = Ask.NOTHING
+        """What the lead has asked for and the workers have not heard yet."""
         self.usage = Usage(self.learner.device)
         self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
     def reports(self) -> Reports:
-        """The attempt, as prose: resume, train to the end, score, say so."""
+        """Resume, train to the end, score; the last report is `Ended`."""
         try:
             self.resume()
             if self.learner.images < self.assignment.images:
@@ -159,7 +164,7 @@ class _Run:
             with self.watch.count("checkpoint"):
                 checkpoint = self.store.read(commit)
                 self.learner.restore(checkpoint.tensors, checkpoint.state)
-            self.on_the_way = None if checkpoint.state["final"] else commit
+            self.interim = None if checkpoint.state["final"] else commit
             self.rung_due = checkpoint.state.get("rung_due", False)
         elif self.trial.parent is not None:
             self.learner.begin_from(self.parent_weights(self.trial.parent))
@@ -168,8 +173,8 @@ class _Run:
     def parent_weights(self, parent: Parent) -> dict[str, Tensor]:
         """A parent's weights, not averaged. DataError where its checkpoint is not in the trial's own storage."""
         with self.watch.count("checkpoint"):
-            found = self.store.latest(parent.trial, most_images=parent.images) if self.workers.lead else None
-            commit = self.workers.agree(found)
+            latest = self.store.latest(parent.trial, most_images=parent.images) if self.workers.lead else None
+            commit = self.workers.agree(latest)
             if commit is None or commit.images != parent.images:
                 rule = f"`parent` must have a checkpoint at {parent.images} images in the trial's storage"
                 got = f"{commit.images} images" if commit else "none"
@@ -177,8 +182,8 @@ class _Run:
             return self.store.read(commit).tensors[MODEL]
 
     def phase(self) -> Phase:
-        """What begins now: where the weights come from, and on what they are trained."""
-        parent, how = self.trial.parent, self.learner.how
+        """The stretch of training that begins now."""
+        parent, fit = self.trial.parent, self.learner.fit
         return Phase(
             images=self.learner.images,
             start=self.start,
@@ -188,33 +193,28 @@ class _Run:
             cpus=cpus(),
             cuda=cuda_version(self.learner.device),
             workers=self.workers.size,
-            micro_batch=how.micro_batch,
-            activation_checkpointing=how.activation_checkpointing,
+            micro_batch=fit.micro_batch,
+            activation_checkpointing=fit.activation_checkpointing,
         )
 
     def train_on(self) -> Generator[Report, Decision | None, Ended | None]:
         """Train to the assignment's image count; returns the `Ended` of a trial that ends before it."""
-        self.looked = self.saved = time.perf_counter()
+        self.reported_at = self.saved_at = time.perf_counter()
         since = self.learner.images
-        if self.rung_due and since in self.assignment.rungs:
-            early = yield from self.stand_at_rung()
-            if early is not None:
-                return early
+        if self.rung_due and since in self.assignment.rungs and (early := (yield from self.stand_at_rung())) is not None:
+            return early
         while self.learner.images < self.assignment.images:
-            with self.watch.count("train"):
-                asked = self.learner.update(ask=self.asks())
-            self.unheard &= ~asked
+            asked = self.update()
             at_rung = self.learner.images in self.assignment.rungs
             at_end = self.learner.images >= self.assignment.images
-            if (asked or at_rung or at_end or self.learner.at_look) and (divergence := self.divergence()) is not None:
+            report_due = bool(asked) or at_rung or at_end
+            if (report_due or self.learner.at_look) and (divergence := self.divergence()) is not None:
                 return self.diverged(divergence)
-            if asked or at_rung or at_end:
+            if report_due:
                 yield self.progress(since)
                 since = self.learner.images
-            if at_rung:
-                early = yield from self.stand_at_rung()
-                if early is not None:
-                    return early
+            if at_rung and (early := (yield from self.stand_at_rung())) is not None:
+                return early
             if at_end:
                 break
             if asked & (Ask.SAVE | Ask.STOP):
@@ -223,17 +223,24 @@ class _Run:
                 return self.ended("paused", cause=ASKED_TO_STOP)
         return None
 
+    def update(self) -> Ask:
+        """One update; what every worker is to do after it."""
+        with self.watch.count("train"):
+            asked = self.learner.update(ask=self.asks())
+        self.pending &= ~asked
+        return asked
+
     def asks(self) -> Ask:
         """What the lead wants done after the coming update, or some updates later; not again what is on its way."""
         now, wish = time.perf_counter(), Ask.NOTHING
         if self.interrupted():
             wish |= Ask.STOP
-        if now - self.looked >= REPORT_INTERVAL_S:
+        if now - self.reported_at >= REPORT_INTERVAL_S:
             wish |= Ask.LOOK
-        if now - self.saved >= self.assignment.checkpoint_interval_s:
+        if now - self.saved_at >= self.assignment.checkpoint_interval_s:
             wish |= Ask.SAVE
-        fresh = wish & ~self.unheard
-        self.unheard |= fresh
+        fresh = wish & ~self.pending
+        self.pending |= fresh
         return fresh
 
     def stand_at_rung(self) -> Generator[Report, Decision | None, Ended | None]:
@@ -254,7 +261,7 @@ class _Run:
         with self.watch.count("train"):  # it waits for what was trained
             loss = self.learner.health.mean_loss()
         now, images = time.perf_counter(), self.learner.images - since
-        seconds, self.looked = now - self.looked, now
+        seconds, self.reported_at = now - self.reported_at, now
         images_per_second = images / max(seconds, 1e-9)
         return Progress(
             images=self.learner.images,
@@ -281,11 +288,11 @@ class _Run:
     def rung(self) -> Rung:
         with self.watch.count("evaluation"):
             rung = self.scoring.rung()
-        self.looked = time.perf_counter()  # speed is training's
+        self.reported_at = time.perf_counter()  # speed is training's
         return rung
 
     def commit(self, *, final: bool, rung_due: bool = False) -> Committed:
-        """Write a checkpoint; one on the way to another is removed once the next is committed.
+        """Write a checkpoint; the interim one before it is removed once this one is committed.
 
         `rung_due`: the rung at this image count is still to be measured.
         """
@@ -299,11 +306,11 @@ class _Run:
                     tensors=self.learner.parts(),
                     state={**self.learner.state(), "final": final, "rung_due": rung_due},
                 )
-                if self.on_the_way is not None and self.on_the_way.images != commit.images:
-                    self.store.remove(self.on_the_way)
-            self.on_the_way = None if final else commit
+                if self.interim is not None and self.interim.images != commit.images:
+                    self.store.remove(self.interim)
+            self.interim = None if final else commit
             uri = self.store.address(commit)
-        self.saved = self.looked = time.perf_counter()
+        self.saved_at = self.reported_at = time.perf_counter()
         return Committed(images=self.learner.images, uri=uri)
 
     def score(self, evaluation: EvaluationConfig) -> Scored:
@@ -311,11 +318,11 @@ class _Run:
         with self.watch.count("evaluation"):
             return self.scoring.score(evaluation, grid=grid)
 
-    def diverged(self, found: Divergence) -> Ended:
+    def diverged(self, divergence: Divergence) -> Ended:
         """A trial that diverged ended at its first bad update, whenever that was seen."""
-        images = found.step * self.trial.batch_size
-        end = self.ended("diverged", cause=str(found), first_bad_step=found.step)
-        return end.model_copy(update={"images": images, "bad_t": found.bad_t, "grad_norm": found.grad_norm})
+        images = divergence.step * self.trial.batch_size
+        end = self.ended("diverged", cause=str(divergence), first_bad_step=divergence.step)
+        return end.model_copy(update={"images": images, "bad_t": divergence.bad_t, "grad_norm": divergence.grad_norm})
 
     def ended(self, outcome: TrialOutcome, *, cause: str = "", first_bad_step: int | None = None) -> Ended:
         return Ended(

@@ -18,10 +18,11 @@ from trainables.config.trial import DataConfig, TrialConfig
 from trainables.draws.philox import Purpose
 from trainables.networks.cost import training_flops
 from trainables.networks.memory import Fit, fit, peak_bytes
+from trainables.process_caches import clear_process_caches
 from trainables.training.fitting import memory_of
 from trainables.training.hardware import peak_flops
 from trainables.training.learner import Learner
-from trainables.training.step import CompiledStep, _steps, image_losses
+from trainables.training.step import CompiledStep, image_losses
 from trainables.training.workers import Workers
 
 CLASSES = 1000
@@ -89,7 +90,7 @@ def trial_of(name: str, *, image_size: int, batch_size: int) -> TrialConfig:
 def measured(trial: TrialConfig, how: Fit, *, mode: str) -> Row:
     """One case in one mode: medians of `REPEATS` stretches, each timed by the host between two waits for the device."""
     torch._dynamo.reset()
-    _steps.clear()
+    clear_process_caches()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     start = time.perf_counter()
@@ -116,7 +117,7 @@ def in_mode(trial: TrialConfig, how: Fit, *, mode: str) -> Learner:
     """A learner whose step is eager, compiled, or compiled and replayed as CUDA graphs."""
     trial = trial.model_copy(update={"compile": mode != "eager"})
     learner = Learner(
-        trial, NoiseImages(max(512, trial.batch_size), size=trial.data.image_size, classes=CLASSES), workers=Workers(), how=how
+        trial, NoiseImages(max(512, trial.batch_size), size=trial.data.image_size, classes=CLASSES), workers=Workers(), fit=how
     )
     if mode == "graphs":
         assert isinstance(learner.image_losses, CompiledStep)
@@ -150,10 +151,10 @@ def noise_seconds(learner: Learner) -> float:
     shape = (data.channels, data.image_size, data.image_size)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     repeats = 50
-    draws.normal(Purpose.NOISE, first=0, count=learner.how.micro_batch, shape=shape)
+    draws.normal(Purpose.NOISE, first=0, count=learner.fit.micro_batch, shape=shape)
     start.record()
     for i in range(repeats):
-        draws.normal(Purpose.NOISE, first=i, count=learner.how.micro_batch, shape=shape)
+        draws.normal(Purpose.NOISE, first=i, count=learner.fit.micro_batch, shape=shape)
     end.record()
     end.synchronize()
     seconds: float = start.elapsed_time(end) / 1000 / repeats

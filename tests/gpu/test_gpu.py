@@ -38,7 +38,7 @@ def _no_waiting() -> Iterator[None]:
 
 def learner(*, micro_batch: int = 8, **changes: Any) -> Learner:
     trial = small_trial(device="cuda", batch_size=8, **changes)
-    return Learner(trial, IMAGES, workers=Workers(), how=Fit(micro_batch, activation_checkpointing=False))
+    return Learner(trial, IMAGES, workers=Workers(), fit=Fit(micro_batch, activation_checkpointing=False))
 
 
 @pytest.mark.parametrize(("seed", "purpose", "first"), [(0, 0, 0), (12345, 3, 7), (2**53, 8, 2**40)])
@@ -184,7 +184,7 @@ def test_the_memory_model_follows_the_measured_peak(name: str, image_size: int, 
     images = NoiseImages(64, size=image_size, classes=1000)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
-    trained = Learner(trial, images, workers=Workers(), how=how)
+    trained = Learner(trial, images, workers=Workers(), fit=how)
     trained.update()
     torch.cuda.reset_peak_memory_stats()
     trained.update()

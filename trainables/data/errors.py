@@ -1,5 +1,5 @@
-"""What is wrong with a trial's images, or with the checkpoint that it is to go on from."""
+"""The error of a trial's images, and of the checkpoint that it is to go on from."""
 
 
 class DataError(ValueError):
-    """What a trial is given does not fit it: told in words, and no fault of the program's."""
+    """The images or the checkpoint do not fit the trial. The user can mend it: the message is shown without a traceback."""

@@ -1,9 +1,9 @@
 """The image sets that travel with the package: a JSON record beside each array file, read without numpy."""
 
-import functools
 from pathlib import Path
 
 from trainables.config.fields import Frozen
+from trainables.process_caches import ProcessCache
 
 _FOLDER = Path(__file__).parent
 
@@ -32,7 +32,10 @@ def names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.json"))
 
 
-@functools.cache
+_records: ProcessCache[str, PackagedSet] = ProcessCache("packaged records")
+
+
 def record(name: str) -> PackagedSet:
     """The record of a packaged set, one of `names()`."""
-    return PackagedSet.model_validate_json((_FOLDER / f"{name}.json").read_bytes())
+    path = _FOLDER / f"{name}.json"
+    return _records.get(name, make=lambda: PackagedSet.model_validate_json(path.read_bytes()))

@@ -20,7 +20,7 @@ def heldout_indices(images: NDArray[np.uint8], labels: NDArray[np.int64], *, cou
     """The indices [count] of the held-out images, rising. images [N, S, S, C], labels [N].
 
     Groups of near-duplicates are taken whole, in an order that only their pixels decide, while the quota of each label in
-    them lasts; what is then missing is filled without regard to labels. Raises ValueError where `count` cannot be reached.
+    them lasts; what is then missing is filled without regard to labels. ValueError: `count` cannot be reached.
     """
     if not 2 <= count <= len(images) // 2:
         rule = "`holdout` must be at least 2 and at most half of the images"

@@ -33,8 +33,7 @@ def sample(
     Returns:
         float32 [B, C, H, W], not clipped.
 
-    Raises:
-        ValueError: for a label out of range, guidance of an unconditional model, or an unclamped eps-prediction.
+    ValueError: a label out of range, guidance of an unconditional model, or an unclamped eps-prediction.
     """
     _check(labels, diffusion, evaluation, num_classes)
     velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)

@@ -48,8 +48,7 @@ class Draws(Protocol):
 class PhiloxDraws:
     """`Draws` on the CPU by numpy's Philox.
 
-    Raises:
-        ValueError: for a seed that does not fit in 64 bits.
+    ValueError: a seed that does not fit in 64 bits.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A number that is not finite is never a score."""
+"""The check that weights, samples and errors are finite numbers: a trial that has others has diverged."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ class NotFinite(ArithmeticError):
 
 
 def require_finite(values: Tensor, *, what: str) -> Tensor:
-    """The values themselves; NotFinite where one of them is NaN or infinite."""
+    """The values, unchanged. NotFinite: one of them is NaN or infinite."""
     bad = int((~torch.isfinite(values)).sum())
     if bad:
         raise NotFinite(f"{what} must be finite, got {bad} of {values.numel()} that are not; the weights have diverged")

@@ -30,8 +30,7 @@ def generate(
 ) -> Tensor:
     """uint8 images [n, C, H, W] of these labels [n], on the network's device and in the trial's precision.
 
-    NotFinite where the samples are not numbers any more; Interrupted where
-    `interrupted`, read before every batch, says so.
+    NotFinite: a sample is not finite. Interrupted: `interrupted`, read before every batch, returned true.
     """
     device = next(network.parameters()).device
     labels = labels.to(device)

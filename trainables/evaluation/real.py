@@ -11,7 +11,7 @@ Derived = TypeVar("Derived")
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The side of a comparison that never changes."""
+    """The features of one split's real images, and the values derived from them, each computed once."""
 
     features: Tensor
     """float32 [m, d], m >= 2."""

@@ -1,10 +1,11 @@
-"""The real images' side of every score: their features, made once per image set and kept."""
+"""The features of an image set's real images: computed once, and kept by the process and in a file."""
 
 import io
 import logging
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,38 +16,33 @@ from trainables.data import ImageSet
 from trainables.evaluation.features.registry import Extractor, extractor
 from trainables.evaluation.metrics.kernel import mean_over_pairs
 from trainables.evaluation.real import Reference, References
+from trainables.process_caches import ProcessCache
 from trainables.storage.folder import Folder
 
 _log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 256
 
-
-_known: dict[tuple[str, str], References] = {}
+_references: ProcessCache[tuple[str, str], References] = ProcessCache("references")
+"""By the image set's fingerprint and the features' variant."""
 
 
 def references(images: ImageSet, *, under: str, cache: str | None) -> References:
-    """Both splits' features under a registered extractor: remembered by this process, else read from `cache`, else computed
-    and written there.
+    """Both splits' features under a registered extractor: kept by this process, else read from `cache`, else computed and
+    written there.
 
     `cache` is a folder or URI; the file is `reference/{digest}-{variant}.npz` below it. A damaged file is made again.
     """
     network = extractor(under)
     variant = network.variant(images.read(images.heldout[:1]).shape[-1])
-    key = (images.fingerprint, variant)
-    if key not in _known:
-        _known[key] = _cached(images, network, name=f"reference/{images.fingerprint}-{variant}.npz", cache=cache)
-    return _known[key]
+    name = f"reference/{images.fingerprint}-{variant}.npz"
+    make = partial(_cached, images, network, name=name, cache=cache)
+    return _references.get((images.fingerprint, variant), make=make)
 
 
 def made_up(features: Tensor) -> Reference:
-    """A reference of features that stand for real ones: what would be read with them counts as known."""
+    """A reference of made-up features, float32 [m, d], to time metrics on; its self-term counts as computed."""
     return Reference(features, {mean_over_pairs: 0.0})
-
-
-def forget() -> None:
-    """Drop what this process remembers, and the memory it holds."""
-    _known.clear()
 
 
 def _cached(images: ImageSet, network: Extractor, *, name: str, cache: str | None) -> References:

@@ -30,14 +30,14 @@ class Scorer:
     def score(self, generated: Tensor) -> dict[str, float]:
         """Scores of generated uint8 images [n, C, H, W], n >= 2, by metric name.
 
-        ValueError: images of another kind than the set's. NotFinite: a score is not a number.
+        ValueError: images of another shape than the set's, or fewer than 2. NotFinite: a score is not finite.
         """
         self._require_alike(generated)
         features = {name: extractor(name).features(generated) for name in self._real}
         return _finite({metric.name: self._score(metric, needs, features) for metric, needs in of_samples()})
 
     def heldout_row(self, n: int) -> dict[str, float]:
-        """What n real held-out images score against the training split: the mark to read every other score by.
+        """What n real held-out images score against the training split: what a perfect generator would score at this n.
 
         The images are spread evenly over the held-out list. ValueError: there are fewer than n.
         """
@@ -61,7 +61,7 @@ class Scorer:
 
 
 def score_network(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> dict[str, float]:
-    """Scores of a network without images, by metric name. NotFinite: its output is not a number any more."""
+    """Scores of a network without images, by metric name. NotFinite: its output, or a score, is not finite."""
     metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, NetworkAlone)]
     return _finite({metric.name: metric.of_network(grid, network, trial) for metric in metrics})
 

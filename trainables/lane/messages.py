@@ -1,4 +1,4 @@
-"""What a sweep's actor, a lane's workers and its owner say to each other: frozen records. Free of Ray and torch."""
+"""The messages between a sweep's actor, a lane's workers and its owner: frozen records. Free of Ray and torch."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -8,7 +8,7 @@ from trainables.config.fields import Frozen
 from trainables.report import Decision, Report, TrialOutcome
 
 TrialCause = Literal["out_of_memory", "storage_error", "infeasible", "data_error", "bug"]
-"""Why a trial raised, as far as its worker can tell; names of the ledger's closed list of causes."""
+"""Why a trial raised, as its worker sees it; names of the ledger's closed list of causes."""
 
 
 class WorkerAddress(NamedTuple):
@@ -94,7 +94,7 @@ class Letter(Frozen):
 
 @dataclass(frozen=True)
 class FencedOff:
-    """Answers a letter: nothing that this attempt still says is recorded."""
+    """Answers a letter: the attempt was replaced, and nothing that it reports is recorded any more."""
 
     reason: str
 

@@ -1,3 +1,3 @@
-"""Where a sweep's actor and those who look for it by name meet in Ray. Free of Ray and torch, as those who ask may be."""
+"""The Ray namespace of every sweep's actor. Free of Ray and torch, since modules without them read it."""
 
 NAMESPACE = "jit-sweep"

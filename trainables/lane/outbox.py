@@ -30,6 +30,7 @@ class Outbox:
 
     def __init__(self, deliver: Deliver, spool: Path, *, patience_s: float = PATIENCE_S) -> None:
         self._deliver, self._spool, self._patience_s = deliver, spool, patience_s
+        self._waiting = 0
         self.drop()  # what a process of the same number has left behind
 
     def post(self, letter: Letter) -> None:
@@ -46,7 +47,7 @@ class Outbox:
                 self._keep(letter)
 
     def ask(self, letter: Letter) -> Decision:
-        """Deliver all that waits, then this letter; its answer, however long that takes: it is never guessed."""
+        """Deliver all that waits, then this letter; its answer, however long that takes."""
         self.deliver_all()
         return self._persist(lambda: self._deliver(letter, self._patience_s))
 
@@ -55,7 +56,7 @@ class Outbox:
         self._persist(lambda: self._empty(self._patience_s))
 
     def drop(self) -> None:
-        """Forget what waits: nobody wants it any more."""
+        """Drop all that waits."""
         self._spool.unlink(missing_ok=True)
         self._waiting = 0
 

@@ -50,7 +50,7 @@ BEAT_WAIT_S = 5.0
 LONGEST_SILENCE_S = 50.0
 """Without an answer for this long the sweep counts as gone; shorter than its lease, so that no other run has begun."""
 MISTAKES: tuple[TrialCause, ...] = ("data_error", "infeasible")
-"""Causes whose message says all: they are told without a traceback."""
+"""Causes that are reported without a traceback: their message suffices."""
 ACTOR_GONE = 75
 """Exit code of a worker whose sweep has ended without telling it."""
 STALLED = 76
@@ -58,7 +58,7 @@ STALLED = 76
 
 
 class Fenced(Exception):
-    """The attempt was given up and replaced: nothing that it does is wanted any more."""
+    """The attempt was replaced: nothing that it reports is recorded any more."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def lane_loop(config: dict[str, Any]) -> None:
 
 
 class Pulse:
-    """When training last made a step, as the loop tells it and another thread reads it."""
+    """When training last made a step: set by the training loop, read by another thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -197,7 +197,7 @@ class _LaneWorker:
         return decision
 
     def _deliver(self, letter: Letter, patience_s: float) -> Decision:
-        """Away: the actor did not answer in time. Fenced: it does not want to hear of this attempt."""
+        """Away: the actor did not answer in time. Fenced: the attempt was replaced."""
         try:
             answer: Answer = ray.get(self.actor.report.remote(self.lane, letter=letter), timeout=patience_s)
         except ray.exceptions.ActorDiedError:

@@ -37,10 +37,10 @@ def fit(
     activation_checkpointing: bool | None = None,
 ) -> Fit:
     """The largest micro-batch that divides a worker's share and fits; activations are recomputed only where keeping them would
-    leave a micro-batch too small to keep a GPU busy. What is asked for is kept to; `memory_bytes` None is no limit.
+    leave a micro-batch too small to keep a GPU busy. `micro_batch` and `activation_checkpointing`, where set, are not changed;
+    `memory_bytes` None is no limit.
 
-    Raises:
-        Infeasible: with the bytes that the least of what may be chosen takes.
+    Infeasible: not even the smallest choice fits; the message has its bytes.
     """
     if memory_bytes is None:
         return Fit(min(micro_batch or share, share), activation_checkpointing=bool(activation_checkpointing))
@@ -51,24 +51,24 @@ def fit(
     if not fitting:
         least = peak_bytes(trial, Fit(sizes[-1], ways[-1]), workers=workers)
         raise Infeasible(_too_large(sizes[-1], ways[-1], least=least, memory_bytes=memory_bytes))
-    largest = max(fitting, key=lambda how: (how.micro_batch, not how.activation_checkpointing))
-    kept = next((how for how in fitting if not how.activation_checkpointing), largest)
+    largest = max(fitting, key=lambda choice: (choice.micro_batch, not choice.activation_checkpointing))
+    kept = next((choice for choice in fitting if not choice.activation_checkpointing), largest)
     busy = kept.micro_batch * trial.grid**2 >= SATURATING_TOKENS
     return kept if busy or kept.micro_batch == largest.micro_batch else largest
 
 
 def _too_large(images: int, recomputed: bool, *, least: int, memory_bytes: int) -> str:
-    how = f"{images} images at once" if images > 1 else "one image"
-    rule = f"{how} must fit a worker's memory{', with its activations recomputed' if recomputed else ''}"
+    subject = f"{images} images at once" if images > 1 else "one image"
+    rule = f"{subject} must fit a worker's memory{', with its activations recomputed' if recomputed else ''}"
     gib = f"{least / HEADROOM / 2**30:.3g} GiB of {memory_bytes / 2**30:.3g}"
     return f"{rule}, got {gib}; try a larger patch_size, a smaller model, attention=sdpa or more `memory_gib`"
 
 
-def peak_bytes(trial: TrialConfig, how: Fit, *, workers: int = 1) -> int:
+def peak_bytes(trial: TrialConfig, fit: Fit, *, workers: int = 1) -> int:
     """Most bytes at once in an update: what stays over updates, what the backward pass needs, what it works with."""
     around = AROUND_IMAGES * image_bytes(trial)
-    kept = sum(part.activation_bytes(recomputed=how.activation_checkpointing) for part in parts_of(trial))
-    return state_bytes(trial, workers=workers) + how.micro_batch * (around + kept)
+    kept = sum(part.activation_bytes(recomputed=fit.activation_checkpointing) for part in parts_of(trial))
+    return state_bytes(trial, workers=workers) + fit.micro_batch * (around + kept)
 
 
 def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:

@@ -48,8 +48,7 @@ class NoiseTime(nn.Module):
     def __init__(self, network: Network, *, t_eps: float) -> None:
         """t_eps clamps the conversion to a flow, as `EvaluationConfig.t_eps_sample` does; 0 is off.
 
-        Raises:
-            ValueError: for an unclamped eps-prediction.
+        ValueError: an unclamped eps-prediction.
         """
         super().__init__()
         self.network, self.t_eps = network, t_eps
@@ -82,8 +81,7 @@ def reversed_time(state_dict: Mapping[str, Tensor], *, trial: TrialConfig, frequ
         state_dict: parameters of the trial's network, raw or averaged; every other tensor is passed on as it is.
         frequencies: [F], as `TimeEmbedding.frequencies` holds them.
 
-    Raises:
-        ValueError: for an output skip, which uses t outside the weights, or where a tensor to rewrite is missing.
+    ValueError: the network has an output skip, which uses t outside the weights, or a tensor to rewrite is missing.
     """
     _check(state_dict, trial)
     adapted = dict(state_dict)

@@ -1,4 +1,4 @@
-"""Where a token is: the fixed sine-cosine table added once, and the rotary tables of attention."""
+"""Position tables of tokens: the fixed sine-cosine table added once, and the rotary tables of attention."""
 
 import numpy as np
 import torch

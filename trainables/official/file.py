@@ -91,9 +91,7 @@ class Sizes:
 def read(path: Path) -> OfficialFile:
     """A checkpoint's weights and plain settings; the official names are checked, the shapes by `check_fits`.
 
-    Raises:
-        ValueError: the file is not such a checkpoint, or would run code when it is loaded.
-        OSError: it cannot be read.
+    ValueError: the file is not such a checkpoint, or would run code when it is loaded. OSError: it cannot be read.
     """
     _check_archive(path)
     content = _loaded(path)
@@ -135,7 +133,7 @@ def sizes_of(state_dict: Mapping[str, Tensor]) -> Sizes:
 
 
 def check_fits(weights: Mapping[str, StateDict], trial: TrialConfig) -> None:
-    """ValueError where a tensor has not its shape in the trial's network, or holds what no number or another table is."""
+    """ValueError: a tensor has another shape than in the trial's network, is not finite, or is another position table."""
     blank = _blank(trial)
     table = torch.empty(trial.grid**2, trial.model.width, device="meta")
     expected = to_official(blank, position=table, patch_size=trial.model.patch_size)

@@ -52,8 +52,7 @@ _BLOCK_NAMES = {
 def to_ours(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Official parameters, with or without the prefix `net.`, under our names and in our shapes.
 
-    Raises:
-        ValueError: names what is missing or unknown, or a position table that is not the fixed one.
+    ValueError: parameters are missing or unknown, which it names, or the position table is not the fixed one.
     """
     given = {name.removeprefix("net."): tensor for name, tensor in state_dict.items()}
     check_official_names(given)
@@ -69,8 +68,7 @@ def to_ours(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def to_official(state_dict: Mapping[str, Tensor], *, position: Tensor, patch_size: int) -> dict[str, Tensor]:
     """Our parameters under the official names with the prefix `net.`; position is the [N, D] table, as `JiT.position` holds it.
 
-    Raises:
-        ValueError: names what is missing or unknown: a network whose components are not the official ones has no such form.
+    ValueError: parameters are missing or unknown, which it names: the network's components are not the official ones.
     """
     depth = depth_of(state_dict)
     names = _names(depth, class_tokens="class_positions" in state_dict)
@@ -101,7 +99,7 @@ def check_table(table: Tensor) -> None:
 
 def depth_of(names: Iterable[str]) -> int:
     """Blocks among the parameters: as many as are named, so that a strange number in a name cannot make it large."""
-    return len({found[1] for name in names if (found := re.match(r"blocks\.(\d+)\.", name))})
+    return len({block[1] for name in names if (block := re.match(r"blocks\.(\d+)\.", name))})
 
 
 def _names(depth: int, *, class_tokens: bool) -> dict[str, str]:

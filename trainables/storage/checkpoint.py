@@ -113,8 +113,8 @@ class Store:
     ) -> Commit:
         """Save and commit. Where somebody has committed this image count before, theirs is returned and stands.
 
-        Raises CheckpointError where their marker cannot be read, OSError where the storage fails (nothing is committed then,
-        and a full disk gets back what was written).
+        CheckpointError: their marker cannot be read. OSError: the storage fails; nothing is committed, and what was written to
+        a full disk is deleted.
         """
         if images in self._marked(trial_id):
             return self._theirs(trial_id, images)
@@ -128,7 +128,7 @@ class Store:
         return theirs
 
     def read(self, commit: Commit) -> Checkpoint:
-        """The saved tensors and state. Raises CheckpointError, naming the file, where one is not what was committed."""
+        """The saved tensors and state. CheckpointError: a file, which it names, is not what was committed."""
         contents = {part.file: self._get(commit, part) for part in commit.parts}
         state = json.loads(contents.pop(_STATE))
         tensors = {file.removesuffix(".safetensors"): self._tensors(commit, file, raw) for file, raw in contents.items()}
@@ -146,11 +146,11 @@ class Store:
     def saved(self, trial_id: str) -> list[Saved]:
         """All that is stored of a trial's checkpoints, whole or not, by image count and attempt."""
         sizes = self._folder.sizes(f"trials/{trial_id}")
-        found: dict[tuple[int, int], int] = {}
+        part_bytes: dict[tuple[int, int], int] = {}
         for name, size in sizes.items():
             if part := _PART.fullmatch(name):
                 key = int(part["images"]), int(part["attempt"])
-                found[key] = found.get(key, 0) + size
+                part_bytes[key] = part_bytes.get(key, 0) + size
         markers = {int(marker["images"]): size for name, size in sizes.items() if (marker := _MARKER.fullmatch(name))}
         commits = {images: self._commit(trial_id, images) for images in markers}
         # A marker whose files are gone is listed too.
@@ -160,20 +160,20 @@ class Store:
                 trial_id=trial_id,
                 attempt=attempt,
                 images=images,
-                size=found.get((images, attempt), 0) + (markers[images] if (images, attempt) in whole else 0),
+                size=part_bytes.get((images, attempt), 0) + (markers[images] if (images, attempt) in whole else 0),
                 standing=_standing(attempt, commit=commits.get(images), marked=images in markers),
             )
-            for images, attempt in sorted(found.keys() | whole)
+            for images, attempt in sorted(part_bytes.keys() | whole)
         ]
 
     def discard(self, saved: Saved) -> None:
         """Delete what `saved` listed, unless it has changed its standing since or is unclear. A marker goes first."""
         commit = self._commit(saved.trial_id, saved.images) if saved.images in self._marked(saved.trial_id) else None
-        mine = commit is not None and commit.attempt == saved.attempt
-        if saved.standing == "committed" and mine:
+        is_its_commit = commit is not None and commit.attempt == saved.attempt
+        if saved.standing == "committed" and is_its_commit:
             assert commit is not None
             self.remove(commit)
-        elif saved.standing == "uncommitted" and not mine:
+        elif saved.standing == "uncommitted" and not is_its_commit:
             self._folder.remove_folder(saved.folder)
         self._folder.remove_if_empty(_attempt(saved.trial_id, saved.attempt))
 
@@ -202,7 +202,7 @@ class Store:
         return commit
 
     def _put_all(self, commit: Commit, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> tuple[PartFile, ...]:
-        """Write a checkpoint's files. Where the disk is full, those that still found room are taken off it again."""
+        """Write a checkpoint's files. Where the disk is full, those already written are deleted again."""
         try:
             parts = [self._put(commit, f"{part}.safetensors", save(_packed(named))) for part, named in tensors.items()]
             return (*parts, self._put(commit, _STATE, json.dumps(state, sort_keys=True, allow_nan=False).encode()))
@@ -226,9 +226,9 @@ class Store:
         if len(content) != part.size:
             rule = f"a committed file must keep its {part.size} bytes"
             raise CheckpointError(f"{rule}, got {len(content)} in {address}; {self._remedy(commit)}")
-        if (found := hashlib.sha256(content).hexdigest()) != part.sha256:
+        if (digest := hashlib.sha256(content).hexdigest()) != part.sha256:
             rule = f"a committed file must keep its SHA-256 {part.sha256[:12]}"
-            raise CheckpointError(f"{rule}, got {found[:12]} in {address}; {self._remedy(commit)}")
+            raise CheckpointError(f"{rule}, got {digest[:12]} in {address}; {self._remedy(commit)}")
         return content
 
     def _tensors(self, commit: Commit, file: str, content: bytes) -> dict[str, Tensor]:

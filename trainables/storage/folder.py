@@ -57,11 +57,11 @@ class Folder:
     def sizes(self, name: str) -> dict[str, int]:
         """The bytes of every file below a subfolder, however deep, by the name within it, sorted."""
         try:
-            found: dict[str, dict[str, Any]] = self._ask("find", name, detail=True)
+            entries: dict[str, dict[str, Any]] = self._ask("find", name, detail=True)
         except FileNotFoundError:
             return {}
         below = len(self._path(name)) + 1
-        return {path[below:]: int(info["size"]) for path, info in sorted(found.items())}
+        return {path[below:]: int(info["size"]) for path, info in sorted(entries.items())}
 
     def put(self, name: str, content: bytes) -> None:
         """Write or replace a file; on a disk it is synced, so that it outlives a power cut."""

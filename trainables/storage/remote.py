@@ -1,6 +1,6 @@
 """Calls to a file system behind a network: each ends by a deadline, what passes by itself is tried again, the rest is OSError.
 
-s3fs waits without end for a server that accepts and never answers, whatever it is told.
+s3fs waits without end for a server that accepts and never answers, whatever timeouts it is given.
 """
 
 import errno
@@ -31,10 +31,10 @@ _PASSING_STATUS = frozenset({408, 409, 429})
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for an answer, and how often to ask."""
+    """Deadlines and tries of a call."""
 
     base_s: float = 30.0
-    """For a call that carries next to nothing."""
+    """For a call that carries no content."""
     least_bytes_per_s: float = 4 * 2**20
     """A link slower than this counts as broken."""
     tries: int = 3
@@ -51,7 +51,7 @@ PATIENCE = Patience()
 
 @dataclass(frozen=True)
 class Remote:
-    """A file system, asked with patience."""
+    """A file system whose calls are tried again and end by a deadline, both by `patience`."""
 
     fs: AbstractFileSystem
     patience: Patience = PATIENCE
@@ -59,7 +59,7 @@ class Remote:
     def ask(self, method: str, path: str, *arguments: object, address: str, size: int = 0, **named: object) -> Any:
         """Call a method of the file system about `path`; `size`: the bytes that it carries; `address`: for messages.
 
-        FileNotFoundError and FileExistsError are answers; OSError says what was tried, and for how long.
+        FileNotFoundError, FileExistsError: the file system's answer. OSError: it failed; the message has the tries and seconds.
         """
         call = partial(getattr(self.fs, method), path, *arguments, **named)
         deadline_s, began = self.patience.deadline_s(size), time.monotonic()
@@ -69,12 +69,12 @@ class Remote:
             try:
                 return within(deadline_s, call)
             except FileNotFoundError as error:
-                raise told(f"nothing at {address} ({error})", errno.ENOENT) from error
+                raise _os_error(f"nothing at {address} ({error})", errno.ENOENT) from error
             except FileExistsError:
                 raise
             except FAULTS as error:
                 if precondition_failed(error):
-                    raise told(f"something is at {address} already", errno.EEXIST) from error
+                    raise _os_error(f"something is at {address} already", errno.EEXIST) from error
                 if tried == self.patience.tries or not passes(error):
                     raise _given_up(error, method, address, tried=tried, seconds=time.monotonic() - began) from error
                 _log.warning("%s of %s: %s; trying again", method, address, _reason(error))
@@ -106,11 +106,11 @@ def passes(error: Exception) -> bool:
 
 def precondition_failed(error: Exception) -> bool:
     """Whether a create-only write was refused in the words of S3 servers other than Amazon's, which s3fs takes for errno 22."""
-    said = f"{error} {error.__cause__!r}"
-    return isinstance(error, OSError) and error.errno == errno.EINVAL and "PreconditionFailed" in said
+    message = f"{error} {error.__cause__!r}"
+    return isinstance(error, OSError) and error.errno == errno.EINVAL and "PreconditionFailed" in message
 
 
-def told(message: str, number: int) -> OSError:
+def _os_error(message: str, number: int) -> OSError:
     """An OSError of the class that its number stands for, whose text is the message alone."""
     error = type(OSError(number, ""))(message)
     error.errno = number
@@ -119,12 +119,12 @@ def told(message: str, number: int) -> OSError:
 
 def _status(error: Exception) -> int | None:
     """The HTTP status behind an error."""
-    for found in (error, error.__cause__):
-        if isinstance(found, ClientError):
-            status: int | None = found.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    for reason in (error, error.__cause__):
+        if isinstance(reason, ClientError):
+            status: int | None = reason.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             return status
-        if isinstance(found, ClientResponseError):
-            return found.status
+        if isinstance(reason, ClientResponseError):
+            return reason.status
     return None
 
 
@@ -132,7 +132,7 @@ def _given_up(error: Exception, method: str, address: str, *, tried: int, second
     rule = "storage must be reachable with the credentials in the environment"
     times = "once" if tried == 1 else f"{tried} times in {seconds:.3g} s"
     message = f"{rule}, got {_reason(error)} for {address} ({method} tried {times}); check the endpoint and the AWS_ variables"
-    return told(message, _errno(error))
+    return _os_error(message, _errno(error))
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
+from trainables.process_caches import ProcessCache
 
 RESIDENT_SHARE = 0.25
 """An image set lives on a GPU where it takes at most this share of its memory."""
@@ -34,8 +35,7 @@ class Batch:
 class Batches:
     """The batches of one trial on one device.
 
-    Raises:
-        ValueError: for a label that the trial's network does not know.
+    ValueError: a label that the trial's network does not know.
     """
 
     def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device) -> None:
@@ -111,16 +111,15 @@ class _Resident:
         return self._pixels[places], self._labels[places]
 
 
-_resident: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
-"""The one set that this process keeps on a device, by its fingerprint: the next trial finds it there."""
+_training_splits: ProcessCache[tuple[str, torch.device], tuple[Tensor, Tensor]] = ProcessCache("training splits", most=1)
+"""Images and labels on a device, by the set's fingerprint."""
 
 
 def _uploaded(images: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
-    key = (images.fingerprint, device)
-    if key not in _resident:
-        _resident.clear()
-        _resident[key] = images.read(images.train).to(device), images.labels(images.train).to(device)
-    return _resident[key]
+    def upload() -> tuple[Tensor, Tensor]:
+        return images.read(images.train).to(device), images.labels(images.train).to(device)
+
+    return _training_splits.get((images.fingerprint, device), make=upload)
 
 
 def resident_bytes(images: ImageSet, device: torch.device) -> int:

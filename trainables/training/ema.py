@@ -40,8 +40,7 @@ class Averages:
     def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], *, updates: int) -> None:
         """Go on from saved averages, by name.
 
-        Raises:
-            ValueError: when a name is not the network's, or one is missing.
+        ValueError: a name is not the network's, or one is missing.
         """
         for name, average in self.tensors.items():
             saved = tensors.get(name, {})

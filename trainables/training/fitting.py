@@ -42,5 +42,5 @@ def fitted(trial: TrialConfig, images: ImageSet, *, share: int, workers: int, li
 
 
 def memory_of(device: torch.device) -> int | None:
-    """Bytes that a GPU has; None of a CPU, whose memory nobody shares out."""
+    """Bytes that a GPU has; None on a CPU, whose memory is not limited."""
     return None if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory

@@ -1,4 +1,4 @@
-"""What a processor can do at best, which measured speeds are shares of."""
+"""Peak speeds of processors, which measured speeds are shares of."""
 
 PEAK_BF16_FLOPS = {
     "H200": 989e12,
@@ -16,6 +16,6 @@ PEAK_BF16_FLOPS = {
 
 
 def peak_flops(device_name: str) -> float | None:
-    """FLOP/s that a device of this name reaches at best in bf16; None where nobody has written it down."""
+    """FLOP/s that a device of this name reaches at best in bf16; None of a device that the table lacks."""
     words = set(device_name.replace("-", " ").split())
     return next((peak for name, peak in PEAK_BF16_FLOPS.items() if words.issuperset(name.split())), None)

@@ -1,4 +1,4 @@
-"""What a trial must know of itself, kept on its device and read rarely: reading makes the host wait for the device."""
+"""Loss, gradient norm and divergence of a trial, kept on its device and read rarely: reading makes the host wait for it."""
 
 import math
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Divergence:
 
 
 class Health:
-    """Losses as they come, and the moment from which on they are no numbers."""
+    """The running mean loss, the last finite gradient norm, and the first update at which one of the two was not finite."""
 
     def __init__(self, device: torch.device) -> None:
         self.diverged = torch.zeros((), device=device)
@@ -61,7 +61,7 @@ class Health:
         self._updates += 1
 
     def divergence(self, workers: Workers) -> Divergence | None:
-        """None while all is well. Waits for the device; every worker asks at the same update."""
+        """None while every loss and gradient was finite. Waits for the device; every worker asks at the same update."""
         if not float(self.diverged):
             return None
         bad_t = workers.summed(self._bad_t)

@@ -32,15 +32,15 @@ class Learner:
     dropout alone is drawn by the micro-batch.
     """
 
-    def __init__(self, trial: TrialConfig, images: ImageSet, *, workers: Workers, how: Fit | None = None) -> None:
+    def __init__(self, trial: TrialConfig, images: ImageSet, *, workers: Workers, fit: Fit | None = None) -> None:
         self.trial = trial
         self.workers = workers
         self.share = share_of(trial, workers)
-        self.how = how or Fit(self.share, activation_checkpointing=False)
+        self.fit = fit or Fit(self.share, activation_checkpointing=False)
         self.device = torch.device(trial.device)
         self.image_losses = step_of(trial)
         self.network = self.image_losses.network
-        self.network.activation_checkpointing = self.how.activation_checkpointing
+        self.network.activation_checkpointing = self.fit.activation_checkpointing
         self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
         self.optimiser = adamw(self.network, trial.optimiser)
         self.health = Health(self.device)
@@ -67,8 +67,8 @@ class Learner:
         self.network.train()
         loss = torch.zeros((), device=self.device)
         first = self.images + self.workers.rank * self.share
-        for low in range(first, first + self.share, self.how.micro_batch):
-            loss += self._backward(low, min(self.how.micro_batch, first + self.share - low))
+        for low in range(first, first + self.share, self.fit.micro_batch):
+            loss += self._backward(low, min(self.fit.micro_batch, first + self.share - low))
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         if self.workers.size > 1:
             ask = self._heard(self.workers.sum_gradients(gradients, loss, ask=ask))
@@ -143,8 +143,7 @@ class Learner:
     def begin_from(self, weights: Mapping[str, Tensor]) -> None:
         """Start with a parent's weights, and averages that have seen nothing else.
 
-        Raises:
-            ValueError: when the parent's network is of another shape.
+        ValueError: the parent's network is of another shape.
         """
         parameters = trained(self.network)
         if odd := _unlike(parameters, weights):

@@ -1,4 +1,4 @@
-"""What a probe is asked and what it answers: how fast trials of one shape are here. Free of torch."""
+"""A probe's request and its answer: how fast trials of one shape train on this machine. Free of torch."""
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -25,7 +25,7 @@ class ProbeRequest(Frozen):
 
 
 class Measured(Frozen):
-    """What was seen of one worker. The gradients' way between workers is not in it."""
+    """Speed and memory of one worker. Summing gradients over workers is not in it."""
 
     images_per_second: PositiveFloat
     """Of training, once warm."""

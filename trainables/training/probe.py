@@ -66,8 +66,8 @@ def measure(request: ProbeRequest) -> Measured:
     if request.trial.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("a trial on a GPU can only be measured where torch finds one, got none")
     images = open_images(request.data, holdout=request.holdout)
-    how = fitted(request.trial, images, share=request.trial.batch_size, workers=request.workers, limits=request)
-    learner = Learner(request.trial, images, workers=Workers(), how=how)
+    fit = fitted(request.trial, images, share=request.trial.batch_size, workers=request.workers, limits=request)
+    learner = Learner(request.trial, images, workers=Workers(), fit=fit)
     first_s = _timed(learner, learner.update)
     update_s = _update_s(learner)
     network_s = _network_s(learner, images)
@@ -77,9 +77,9 @@ def measure(request: ProbeRequest) -> Measured:
         rung_s=network_s[RUNG_METRIC],
         sampled_s=_sampled_s(learner, images, request.evaluation) + sum(network_s.values()),
         peak_bytes=_most_memory(learner.device),
-        modelled_bytes=peak_bytes(request.trial, how, workers=request.workers),
-        micro_batch=how.micro_batch,
-        activation_checkpointing=how.activation_checkpointing,
+        modelled_bytes=peak_bytes(request.trial, fit, workers=request.workers),
+        micro_batch=fit.micro_batch,
+        activation_checkpointing=fit.activation_checkpointing,
     )
 
 
@@ -127,7 +127,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _update_s(learner: Learner) -> float:
-    """The median update. ValueError: the trial's numbers run away at once."""
+    """The median update. ValueError: the losses are not finite."""
     seconds = sorted(_updates(learner))
     if not math.isfinite(learner.health.mean_loss()):
         raise ValueError("a probe must train on finite losses, got others; is the data sound?")
@@ -201,8 +201,8 @@ def _most_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if _STATUS.exists():  # where getrusage counts what the parent held, too
-        told = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-        return int(told["VmHWM"].split()[0]) * 1024
+        fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

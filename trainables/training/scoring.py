@@ -1,4 +1,4 @@
-"""What a trial's network is worth: at its rungs on the way, and by every evaluation at its end."""
+"""The scores of a trial's network: at its rungs, and by every evaluation at its end."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -25,7 +25,7 @@ GRID_COLUMNS = 8
 
 
 class Measurement(NamedTuple):
-    """What some weights were measured to be worth."""
+    """The scores and first samples of one set of weights at one image count."""
 
     values: dict[str, float]
     """By metric name."""
@@ -36,8 +36,8 @@ class Measurement(NamedTuple):
 class Scoring:
     """The scores of one learner's weights as they are whenever it is asked.
 
-    Samples are drawn from equal noise and labels over all trials. Raises NotFinite where weights have diverged, and
-    Interrupted where `interrupted`, read before every batch of samples, says so.
+    Samples are drawn from equal noise and labels over all trials. NotFinite: the weights have diverged. Interrupted:
+    `interrupted`, read before every batch of samples, returned true.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Scoring:
         return answer
 
     def _sampled(self, metric: str, *, raw: bool) -> float | Interrupted | NotFinite:
-        """The score of samples drawn now as the first evaluation says, or what came instead of it."""
+        """The score of samples drawn now as the first evaluation says, or what it raised, for every worker to raise."""
         evaluation = self._assignment.evaluations[0]
         try:
             return self._measure(evaluation, RAW if raw else evaluation.weights).values[metric]

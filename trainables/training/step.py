@@ -1,8 +1,8 @@
 """The differentiated part of an update: forward pass and loss of a micro-batch, eager or compiled."""
 
 import shutil
-from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.networks.network import Network
 from trainables.networks.registry import blank, build, initialise
+from trainables.process_caches import ProcessCache
 from trainables.training.batches import Batch
 
 MOST_SHAPES = 2
@@ -63,29 +64,22 @@ class CompiledStep:
         return losses
 
 
-_steps: OrderedDict[StepShape, CompiledStep] = OrderedDict()
-"""The latest used stands last."""
+_compiled_steps: ProcessCache[StepShape, CompiledStep] = ProcessCache("compiled steps", most=MOST_SHAPES)
 
 
 def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
     """The step of a trial, whose network has its initial weights. A compiled one is taken from the trial before it.
 
-    Raises:
-        ValueError: where there is nothing to compile with.
+    ValueError: there is no compiler.
     """
     if not trial.compile:
         return EagerStep(trial)
     _check_compiler(trial.device)
     torch._dynamo.config.recompile_limit = MOST_COMPILATIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    shape = step_shape(trial)
-    if shape not in _steps:
-        _steps[shape] = CompiledStep(trial)
-    _steps.move_to_end(shape)
-    while len(_steps) > MOST_SHAPES:
-        _steps.popitem(last=False)
-    _steps[shape].begin(trial)
-    return _steps[shape]
+    step = _compiled_steps.get(step_shape(trial), make=partial(CompiledStep, trial))
+    step.begin(trial)
+    return step
 
 
 def _check_compiler(device: str) -> None:

@@ -13,7 +13,7 @@ class NpzReader:
     """Files by path or URI, read whole into memory."""
 
     def reads(self, uri: str) -> bool:
-        """Every address: what lies there, and whether it is readable, is said by its refusals."""
+        """Always true: `describe` and `open` refuse what is no readable .npz file."""
         return True
 
     def describe(self, uri: str, *, holdout: int | None) -> DataDescription:

@@ -9,7 +9,7 @@ class PackagedReader:
     """Sets whose pixels lie beside their records."""
 
     def reads(self, uri: str) -> bool:
-        """The name of a packaged set."""
+        """Whether the address is the name of a packaged set."""
         return uri in packaged.names()
 
     def describe(self, uri: str, *, holdout: int | None) -> DataDescription:

