@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check lint format test bench chaos
+.PHONY: help quickstart check types unit lint format test bench chaos
 
 in_range = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ifeq ($(strip $(PYTHON)),)
@@ -23,7 +23,12 @@ quickstart: $(ready)  ## set up .venv and run the quickstart sweep to its end
 	@$(bin)/jit-sweep run quickstart
 
 check: lint  ## what to run while you write: lint, types and the fast unit tests, in a minute or so
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types unit
+
+types: $(ready_to_test)
 	$(bin)/mypy
+
+unit: $(ready_to_test)
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/test_layers.py
 
 lint: $(ready_to_test)  ## ruff's rules and its formatting
@@ -34,8 +39,7 @@ format: $(ready_to_test)  ## let ruff mend and format every file
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
-test: lint  ## lint, types and the whole suite, with Ray, PostgreSQL, S3 and MLflow
-	$(bin)/mypy
+test: lint types  ## lint, types and the whole suite, with Ray, PostgreSQL, S3 and MLflow
 	$(bin)/python -m pytest
 
 bench: $(ready_to_test)  ## the measurements

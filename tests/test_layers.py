@@ -201,6 +201,7 @@ def test_the_check_of_loaded_libraries_can_fail(tmp_path: Path) -> None:
     assert loaded_by("import optuna", cwd=tmp_path) == {"optuna"}
 
 
+@pytest.mark.slow
 def test_the_benchmark_on_a_gpu_needs_five_libraries_alone() -> None:
     others = tuple({*requirements(), "botocore", "yaml", "scipy"} - {"torch", "numpy", "pydantic", "pillow", "fsspec"})
     assert {"ray", "mlflow", "safetensors", "s3fs"} <= set(others)

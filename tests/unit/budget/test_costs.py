@@ -228,6 +228,7 @@ def test_the_command_prints_the_sums_of_the_ledger(
     assert "unfinished         2  0:21" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_status_with_cost_asks_for_one_sweep_and_shows_it(tmp_path: Path, ledger: LedgerFixture) -> None:
     lost_and_trained(ledger)
     option = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")

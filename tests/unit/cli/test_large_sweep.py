@@ -63,6 +63,7 @@ def test_status_shows_what_runs_and_what_failed_before_what_ended_last() -> None
     assert most_interesting(rows, most=1)[0].state is EntryState.RUNNING
 
 
+@pytest.mark.slow
 def test_tables_of_a_large_sweep_are_cut_and_say_so_and_all_shows_all(tmp_path: Path, ledger: LedgerFixture) -> None:
     ledger.plan(*(planned(arm={"learning_rate": 1e-5 * (1 + n)}, position=n) for n in range(MOST_ROWS + 10)))
     for command in ("status", "leaderboard"):

@@ -224,6 +224,7 @@ def test_the_brackets_are_those_of_hyperbands_table() -> None:
     assert brackets(4, reduction=3) == [(81, 0), (34, 1), (15, 2), (8, 3), (5, 4)]
 
 
+@pytest.mark.slow
 def test_each_bracket_keeps_as_many_as_hyperbands_table() -> None:
     """JMLR 18:185, table 1: R = 81, eta = 3; all brackets in one race, on a cluster of ten."""
     layout = brackets(4, reduction=3)
@@ -247,6 +248,7 @@ def test_each_bracket_keeps_as_many_as_hyperbands_table() -> None:
         assert not best.stopped
 
 
+@pytest.mark.slow
 def test_a_bracket_decides_nothing_before_its_own_first_gate() -> None:
     arms = level([index / 200 for index in range(143)], gates=4)
     outcome = simulate(scheduler_of({"kind": "hyperband"}), arms, width=4, luck=random.Random(RECORDED))
@@ -325,6 +327,7 @@ def jobs_of_algorithm_2(curves: Sequence[Sequence[float]], *, reduction: int) ->
             rungs[job[1]].append(job[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 def test_on_one_worker_promotion_runs_the_jobs_of_algorithm_2(reduction: int) -> None:
     luck = random.Random(RECORDED)
@@ -347,6 +350,7 @@ def test_synchronous_halving_keeps_the_whole_part_of_a_share_and_at_least_one(ar
     assert outcome.stopped == list(range(kept, arms))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SYNCHRONOUS, ids=names(SYNCHRONOUS))
 @pytest.mark.parametrize("spread", [0.0, 0.05, None])
 def test_synchronous_verdicts_depend_on_neither_order_nor_width(kind: dict[str, Any], spread: float | None) -> None:
@@ -428,6 +432,7 @@ def test_promotion_begins_at_the_highest_gate() -> None:
 # Fairness
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=names(KINDS))
 def test_every_race_ends_fairly(kind: dict[str, Any]) -> None:
     stops = 0
@@ -569,6 +574,7 @@ def test_the_gap_is_that_to_the_last_arm_that_goes_on() -> None:
     assert went_on(decider.verdicts(race)) == ["arm 0", "arm 1", "arm 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=names(KINDS))
 def test_where_noise_is_neither_declared_nor_measured_nothing_is_stopped_and_the_reason_says_so(kind: dict[str, Any]) -> None:
     luck = random.Random(RECORDED)
@@ -605,6 +611,7 @@ def test_measured_noise_decides_what_is_stopped(kind: dict[str, Any]) -> None:
     assert went_on(decider.verdicts(race)) == ["arm 0", "arm 1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LADDERS, ids=names(LADDERS))
 def test_no_arm_is_stopped_within_luck_of_the_best(kind: dict[str, Any]) -> None:
     stops = 0
@@ -647,6 +654,7 @@ def test_a_reason_names_the_race_the_place_the_images_and_the_gap() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=names(KINDS))
 def test_a_metric_of_which_more_is_better_is_judged_as_its_mirror_image(
     kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -690,6 +698,7 @@ def verdicts_of_optuna(pruner: BasePruner, outcome: Outcome, arms: Sequence[Arm]
     return verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("startup_arms", [0, 1, 5])
 @pytest.mark.parametrize("width", [1, 4])
 def test_median_agrees_with_optunas_pruner_on_a_live_study(startup_arms: int, width: int) -> None:
@@ -703,6 +712,7 @@ def test_median_agrees_with_optunas_pruner_on_a_live_study(startup_arms: int, wi
     assert stops > 10
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize(("patience", "min_delta"), [(0, 0.0), (1, 0.0), (2, 0.0), (1, 0.2)])
 def test_patient_agrees_with_optunas_pruner_on_a_live_study(patience: int, min_delta: float) -> None:

@@ -123,6 +123,7 @@ def test_a_sampler_whose_package_is_missing_is_refused_with_the_remedy() -> None
         check_sampler(search(RATE, sampler="cmaes"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ("nsgaii", "nsgaiii", "cmaes") if name in INSTALLED])
 def test_a_population_evolves_though_its_study_is_rebuilt_for_every_proposal(name: str) -> None:
     size = {"popsize": 6} if name == "cmaes" else {"population_size": 6}

@@ -138,6 +138,7 @@ def test_the_checkpoint_on_the_way_is_gone_once_the_next_is_committed(tmp_path: 
     assert store.latest(work.trial.id, most_images=4 * BATCH) is not None
 
 
+@pytest.mark.slow
 def test_the_micro_batch_changes_no_draw_and_the_weights_only_by_rounding(tmp_path: Path) -> None:
     whole = assignment(tmp_path / "whole", steps=4)
     parts = assignment(tmp_path / "parts", steps=4, micro_batch=3)

@@ -64,6 +64,7 @@ def test_packaged_heldout_list_is_the_frozen_answer_of_the_split(emoji: Arrays) 
     assert chosen.tolist() == list(emoji_record().heldout)
 
 
+@pytest.mark.slow
 def test_no_heldout_image_has_a_near_duplicate_in_training(emoji: Arrays) -> None:
     apart = np.setdiff1d(np.arange(len(emoji.images)), emoji.heldout)
     flat = (emoji.images.reshape(len(emoji.images), -1) / 255).astype(np.float32)

@@ -200,6 +200,7 @@ def noise(like: Tensor) -> Tensor:
     return torch.randint(0, 256, like.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_real_images_score_best_then_blurred_ones_then_noise(emoji: ImageSet, scorer: Scorer) -> None:
     real = emoji.read(emoji.heldout[::4])
     rows = [scorer.heldout_row(len(real)), scorer.score(blurred(real)), scorer.score(noise(real))]
@@ -210,6 +211,7 @@ def test_real_images_score_best_then_blurred_ones_then_noise(emoji: ImageSet, sc
     assert abs(kernel[0]) < 0.02 * kernel[1]
 
 
+@pytest.mark.slow
 def test_heldout_row_is_what_the_heldout_images_score(emoji: ImageSet, scorer: Scorer) -> None:
     row, scores = scorer.heldout_row(384), scorer.score(emoji.read(emoji.heldout))
     assert {name: scores[name] for name in row} == pytest.approx(row)
@@ -228,6 +230,7 @@ def brightness(features: Tensor, real: Reference) -> float:
     return float(features.mean() - real.features.mean())
 
 
+@pytest.mark.slow
 def test_a_metric_more_is_scored_once_it_is_registered(
     emoji: ImageSet, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -415,6 +415,7 @@ def test_a_folder_and_a_missing_file_are_refused_with_the_file_to_give(checkpoin
     assert "got none at" in refusal(tmp_path / "none.pth")
 
 
+@pytest.mark.slow
 def test_a_damaged_pickle_never_ends_in_a_traceback(tmp_path: Path) -> None:
     torch.save(content(), tmp_path / "whole.pth")
     with zipfile.ZipFile(tmp_path / "whole.pth") as archive:
