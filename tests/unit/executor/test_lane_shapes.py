@@ -112,7 +112,8 @@ def test_one_lane_compiles_each_shape_of_a_sweep_once(axes: Axes, seeds: int, sh
 
 
 @pytest.mark.parametrize(("axes", "seeds", "shapes"), SWEEPS, ids=NAMES)
-def test_two_lanes_share_out_the_shapes_and_help_each_other_at_the_end(axes: Axes, seeds: int, shapes: int) -> None:
+def test_two_lanes_that_end_one_after_the_other_share_out_the_shapes(axes: Axes, seeds: int, shapes: int) -> None:
+    """The lane that has ended last asks next: of lanes that end together the schedule knows only that one's shape."""
     sizes = len(axes.get("patch_size", (0,)))
     assert compilations(trials(axes, seeds=seeds), lanes=2) <= shapes + sizes, "one shape of each size is trained by both"
 
