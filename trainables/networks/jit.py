@@ -21,7 +21,7 @@ SIGMA_DATA = 0.5
 
 
 class SwiGlu(nn.Module):
-    """silu(a) b of one wide projection, dropout, and back (SwiGLU; hidden width `cost.mlp_hidden`)."""
+    """silu(a) b of one wide projection, dropout, and back (SwiGLU; hidden width `sizes.mlp_hidden`)."""
 
     def __init__(self, model: ModelConfig, *, dropout: float) -> None:
         super().__init__()

@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
-from trainables.networks.parts.embeddings import image_bytes
 from trainables.networks.registry import parts_of
-from trainables.networks.sizes import FP32
+from trainables.networks.sizes import FP32, image_bytes
 
 AROUND_IMAGES = 7
 """As many images as a batch and its loss keep of each: images, noise, noisy images, targets, errors."""

@@ -1,7 +1,7 @@
 """The registry of network parts, and the network that a trial's parts make. Free of torch until a network is built.
 
 A new embedding or head is one file in `parts/` whose class has the methods of `parts.part.Part`, its variant in
-`trainables.config.network`, and one line here.
+`trainables.config.network`, and one line here. A new trunk is such a class too, built around an embedding and a head.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,12 @@ HEADS: dict[str, Callable[[TrialConfig], Part]] = {
     "linear": LinearHeadPart,
 }
 """By the kind of `model.head`."""
+TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
+    "jit": JitBlocks,
+}
+"""A trunk from a trial, its embedding and its head; its module is the whole network, a `Network`."""
+TRUNK = "jit"
+"""The trunk of every network: no key of a configuration names one."""
 
 
 class Parts(NamedTuple):
@@ -49,7 +55,7 @@ class Parts(NamedTuple):
 def parts_of(trial: TrialConfig) -> Parts:
     """The parts of a trial's network."""
     embedding, head = EMBEDDINGS[trial.model.embedding.kind](trial), HEADS[trial.model.head.kind](trial)
-    return Parts(embedding, JitBlocks(trial, embedding, head), head)
+    return Parts(embedding, TRUNKS[TRUNK](trial, embedding, head), head)
 
 
 def blank(trial: TrialConfig) -> "Network":

@@ -1,11 +1,17 @@
 """Sizes that follow from a configuration. Free of torch."""
 
 from trainables.config.network import ModelConfig
+from trainables.config.trial import TrialConfig
 
 FP32 = 4
 """Bytes; the residual stream, weights, gradients and averages are always fp32."""
 TIME_FEATURES = 256
 """Sinusoids of t that the time embedding starts from."""
+
+
+def image_bytes(trial: TrialConfig) -> int:
+    """Bytes of one image in fp32."""
+    return trial.data.channels * trial.data.image_size**2 * FP32
 
 
 def mlp_hidden(model: ModelConfig) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from tests.support.trials import batch, small_model, small_trial
@@ -11,8 +12,10 @@ from tests.unit.docs.plan_seams import Add, Proof
 from trainables.config.fields import Frozen
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
-from trainables.networks.parts.part import Initial, Macs
-from trainables.networks.registry import build
+from trainables.networks.embedding import images_of
+from trainables.networks.network import Network
+from trainables.networks.parts.part import Initial, Macs, Part
+from trainables.networks.registry import TRUNK, build
 
 
 class Bare(Frozen):
@@ -64,6 +67,43 @@ class _Patches(nn.Module):
         return tokens
 
 
+@dataclass(frozen=True)
+class BareTrunk:
+    """One linear map between the embedding and the head; it hears neither t nor the class."""
+
+    trial: TrialConfig
+    embedding: Part
+    head: Part
+
+    def parameters(self) -> int:
+        return self.trial.model.width**2
+
+    def macs(self) -> Macs:
+        return Macs(self.trial.grid**2 * self.parameters())
+
+    def activation_bytes(self, *, recomputed: bool) -> int:
+        return 0
+
+    def initial(self, name: str) -> Initial:
+        return "ones"
+
+    def module(self) -> nn.Module:
+        return _BareNetwork(self.trial, embedding=self.embedding.module(), head=self.head.module())
+
+
+class _BareNetwork(Network):
+    def __init__(self, trial: TrialConfig, *, embedding: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.trial, self.activation_checkpointing = trial, False
+        self.embedding, self.head = embedding, head
+        self.map = nn.Linear(trial.model.width, trial.model.width, bias=False)
+        self.register_buffer("noise_scale", torch.tensor(trial.diffusion.noise_scale), persistent=False)
+
+    def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]."""
+        return images_of(self.head(self.map(self.embedding(z))), self.trial.model.patch_size, z.shape[1])
+
+
 def is_built_and_counted(part: str) -> None:
     plain = small_trial(small_model())
     trial = plain.model_copy(update={"model": plain.model.model_copy(update={part: Bare()})})
@@ -86,7 +126,21 @@ def head(add: Add, _: Path) -> None:
     is_built_and_counted("head")
 
 
+def trunk(add: Add, _: Path) -> None:
+    """A trunk that a network is then built around, in the place of JiT's."""
+    trial = small_trial(small_model())
+    plain = parameter_count(trial)
+    add(TRUNK, BareTrunk)
+    network = build(trial)
+    assert isinstance(network, _BareNetwork)
+    assert (network.map.weight == 1).all()
+    assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters()) != plain
+    z, t, y = batch(2)
+    assert network(z, t, y).shape == z.shape
+
+
 PROOFS: dict[str, Proof] = {
     "network embedding": embedding,
     "network head": head,
+    "network trunk": trunk,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trainables.config.network import BottleneckEmbedding
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.part import Initial, Macs
-from trainables.networks.sizes import FP32, conv_stem_channels
+from trainables.networks.sizes import conv_stem_channels, image_bytes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,11 +103,6 @@ class ConvStemPart:
         from trainables.networks.embedding import ConvStem
 
         return ConvStem(self.trial)
-
-
-def image_bytes(trial: TrialConfig) -> int:
-    """Of one image in fp32."""
-    return trial.data.channels * trial.data.image_size**2 * FP32
 
 
 def weights_or_bias(name: str) -> Initial:

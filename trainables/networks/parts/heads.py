@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainables.config.trial import TrialConfig
-from trainables.networks.parts.embeddings import image_bytes
 from trainables.networks.parts.part import Initial, Macs
+from trainables.networks.sizes import image_bytes
 
 if TYPE_CHECKING:
     from torch import nn
