@@ -1,12 +1,13 @@
-"""The documentation's pages, and the tables in them that the program writes.
+"""The documentation's pages, the tables in them that the program writes, and the JSON schema that ships.
 
-`python -m tests.support.documents` writes every generated part anew.
+`python -m tests.support.documents` writes every generated part and the schema anew.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from jit_sweep.spec.json_schema import schema_text
 from jit_sweep.spec.reference import sweep_file_markdown
 from search_spaces.axes import AXES
 from search_spaces.presets import PRESETS
@@ -17,6 +18,7 @@ from trainables.config.trial import Recipe
 from trainables.evaluation.metrics.registry import METRICS, Samples
 
 DOCS = TOP / "docs"
+SCHEMA = TOP / "search_spaces" / "sweeps" / "sweep.schema.json"
 FRONT = tuple(TOP / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"))
 PAGES = (*FRONT, *sorted(DOCS.glob("*.md")), TOP / "deploy" / "README.md", TOP / "tests" / "bench" / "README.md")
 
@@ -93,7 +95,8 @@ def generated_part(page: str, name: str) -> str:
 
 
 def write_generated() -> None:
-    """Write every generated part anew."""
+    """Write every generated part and the schema anew."""
+    SCHEMA.write_text(schema_text())
     for (page, name), write in GENERATED.items():
         file, text = DOCS / page, write()
         before, after = _marked(name).split(file.read_text())[0::4]

@@ -12,12 +12,12 @@ from jit_sweep.spec.json_schema import schema_text
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import AXES
 from search_spaces.presets import PRESETS
+from tests.support.documents import SCHEMA
+from tests.support.paths import TOP
 from tests.support.sweep_files import write_sweep
 from trainables.config.yaml import parsed
 from trainables.evaluation.metrics.registry import METRICS
 
-TOP = Path(__file__).parents[3]
-SHIPPED = TOP / "search_spaces" / "sweeps" / "sweep.schema.json"
 SWEEPS = [*(TOP / "search_spaces" / "sweeps").glob("*.yaml"), *(TOP / "deploy" / "sweeps").glob("*.yaml")]
 RUNG = {"images": 8}
 
@@ -37,8 +37,8 @@ def sweep(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def test_the_shipped_schema_is_what_the_command_prints() -> None:
-    rule = "the models or the registries have changed: jit-sweep schema > search_spaces/sweeps/sweep.schema.json"
-    assert SHIPPED.read_text() == schema_text(), rule
+    rule = "the models or the registries have changed: python -m tests.support.documents"
+    assert SCHEMA.read_text() == schema_text(), rule
 
 
 def test_the_schema_is_one_of_draft_7() -> None:

@@ -191,8 +191,8 @@ def test_a_finished_trial_is_scored_on_equal_terms_without_training_again(tmp_pa
     scored = reports[0]
     assert isinstance(scored, Scored)
     assert scored.n == 8
-    assert list(scored.values) == list(scored.raw_values) == list(METRICS)
-    assert scored.heldout.keys() == {"fd_efflite0_96", "kid_efflite0_96"}
+    assert scored.values.keys() == scored.raw_values.keys() == METRICS.keys()
+    assert scored.heldout.keys() >= {"fd_efflite0_96", "kid_efflite0_96"}
     assert Path(scored.grid).read_bytes().startswith(b"\x89PNG")
     again = run(work, attempt=3)[0]
     assert isinstance(again, Scored)

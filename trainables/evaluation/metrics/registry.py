@@ -61,6 +61,12 @@ class Metric:
     judges: bool = False
     """Whether verdicts need it to agree: where such metrics that can judge the axis disagree, the verdict is undecided."""
 
+    def __post_init__(self) -> None:
+        """ValueError: the name ends as those of scores of raw weights do."""
+        if self.name.endswith(_RAW_SUFFIX):
+            rule = f"a metric's name must not end in {_RAW_SUFFIX}, which stands for the weights without averaging"
+            raise ValueError(f"{rule}, got {self.name!r}; rename it")
+
     def loss(self, value: float) -> float:
         """The value, or its negative where higher is better: lower is always better."""
         return loss(value, direction=self.direction)
@@ -79,7 +85,18 @@ class Metric:
 RUNG_METRIC = "heldout_v_error"
 """Measured at every rung: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
 
-_ENTRIES = (
+
+def by_name(*metrics: Metric) -> dict[str, Metric]:
+    """Metrics by name, in the order given. ValueError: a name stands twice."""
+    registered = {metric.name: metric for metric in metrics}
+    if len(registered) < len(metrics):
+        names = [metric.name for metric in metrics]
+        repeated = ", ".join(name for name in registered if names.count(name) > 1)
+        raise ValueError(f"each metric must have a name of its own, got {repeated} twice; rename one")
+    return registered
+
+
+METRICS: dict[str, Metric] = by_name(
     Metric(
         "fd_efflite0_96",
         "minimize",
@@ -119,8 +136,6 @@ _ENTRIES = (
         judges=True,
     ),
 )
-
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ENTRIES}
 """By name, in the order in which they are shown."""
 
 

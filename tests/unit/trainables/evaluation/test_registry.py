@@ -1,5 +1,6 @@
 """The registry of metrics: every entry's code is there, and a score's name says which weights it is of."""
 
+from dataclasses import replace
 from pkgutil import resolve_name
 
 import pytest
@@ -14,6 +15,7 @@ from trainables.evaluation.metrics.registry import (
     NetworkAlone,
     Samples,
     ScoreName,
+    by_name,
     joined,
     metric_of,
     parse,
@@ -36,12 +38,25 @@ def test_every_metric_s_code_and_extractor_are_found_by_name() -> None:
 def test_every_metric_says_what_it_is_for_people() -> None:
     assert all(metric.unit and metric.about and name == metric.name for name, metric in METRICS.items())
     assert isinstance(METRICS[RUNG_METRIC].needs, NetworkAlone)
-    assert table_metrics() == ["fd_efflite0_96", "fd_efflite0_96_heldout", "kid_efflite0_96", "heldout_v_error"]
-    assert verdict_metrics() == ["fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"]
 
 
-def test_a_shown_name_is_read_back_and_no_metric_s_own_name_looks_like_one_of_raw_weights() -> None:
-    assert not any(name.endswith("_raw") for name in METRICS)
+def test_tables_show_what_is_meant_for_people_and_verdicts_rest_on_what_judges() -> None:
+    assert table_metrics() == [name for name, metric in METRICS.items() if metric.in_tables]
+    assert {"fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"} <= set(verdict_metrics())
+    assert "fd_efflite0_96_heldout" not in verdict_metrics()
+    assert {*verdict_metrics(), "fd_efflite0_96_heldout"} <= set(table_metrics())
+
+
+def test_a_metric_s_name_must_be_its_own_and_not_look_like_one_of_raw_weights() -> None:
+    metric = METRICS[RUNG_METRIC]
+    with pytest.raises(ValueError, match=r"must not end in _raw.*got 'sharpness_raw'; rename it"):
+        replace(metric, name="sharpness_raw")
+    with pytest.raises(ValueError, match=f"must have a name of its own, got {RUNG_METRIC} twice"):
+        by_name(metric, replace(metric, name="other"), replace(metric, unit="another"))
+    assert list(by_name(metric, replace(metric, name="other"))) == [RUNG_METRIC, "other"]
+
+
+def test_a_shown_name_is_read_back() -> None:
     assert score_names()[:2] == ["fd_efflite0_96", "fd_efflite0_96_raw"]
     assert [shown(parse(name)) for name in score_names()] == score_names()
     assert parse("kid_efflite0_96_raw") == ScoreName("kid_efflite0_96", "raw")
