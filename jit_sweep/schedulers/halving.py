@@ -9,7 +9,7 @@ def halving(scheduler: Halving | Hyperband, race: Race, *, whole: Race | None = 
     """Verdicts that are due: on each arm as it arrives, or on all that reach a gate once nothing more can. The noise is that
     of the `whole` race, of which this one may be a bracket."""
     verdicts: list[Verdict] = []
-    for gate in range(race.gates):
+    for gate in range(race.gate_count):
         cutoff = cut(scheduler, race, gate, reduction=scheduler.reduction, whole=whole)
         if scheduler.mode == "asynchronous" or all_here(race, gate):
             verdicts += [cutoff.verdict(racer) for racer in awaiting(race, gate)]
@@ -20,7 +20,7 @@ def promotion(scheduler: PauseAndPromote, race: Race) -> list[Verdict]:
     """Verdicts that are due: the best share of each gate goes on, from the highest gate down; the others wait to be promoted
     once more arms have come. What waits when nothing more can come is judged by the whole of its gate."""
     verdicts: list[Verdict] = []
-    for gate in reversed(range(race.gates)):
+    for gate in reversed(range(race.gate_count)):
         cutoff = cut(scheduler, race, gate, reduction=scheduler.reduction)
         promoted = cutoff.order[: len(cutoff.order) // scheduler.reduction]
         whole = all_here(race, gate)

@@ -18,7 +18,7 @@ class Bracket(NamedTuple):
 
 def hyperband(scheduler: Hyperband, race: Race) -> list[Verdict]:
     """Verdicts that are due: halving within each bracket, which begins to decide at its own gate."""
-    layout = brackets(race.gates, reduction=scheduler.reduction)
+    layout = brackets(race.gate_count, reduction=scheduler.reduction)
     members: dict[Bracket, list[Racer]] = {}
     planned = sorted(race.racers, key=lambda racer: racer.position)
     for racer, bracket in zip(planned, dealt(len(planned), layout), strict=True):

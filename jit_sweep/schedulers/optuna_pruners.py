@@ -17,7 +17,7 @@ from trainables.evaluation.metrics.registry import metric_of
 
 def stopping(scheduler: Median | Patient, race: Race) -> list[Verdict]:
     """Verdicts that are due: one on each arm at each gate, as it arrives."""
-    return [_verdict(scheduler, race, racer, gate) for gate in range(race.gates) for racer in awaiting(race, gate)]
+    return [_verdict(scheduler, race, racer, gate) for gate in range(race.gate_count) for racer in awaiting(race, gate)]
 
 
 def _verdict(scheduler: Median | Patient, race: Race, racer: Racer, gate: int) -> Verdict:

@@ -18,6 +18,7 @@ class Verdict(NamedTuple):
 
     racer: str
     gate: int
+    """An index into the racer's gates."""
     go_on: bool
     reason: str
 
@@ -29,7 +30,7 @@ class Seed:
     seed: int
     standing: Standing
     values: Mapping[int, float]
-    """By gate."""
+    """By gate, an index into the racer's gates."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Racer:
     name: str
     position: int
     gates: tuple[int, ...]
-    """Image counts of its gates."""
+    """Image counts of its gates, rising; a gate is named elsewhere by its index here."""
     protected: bool
     """Part of a planned contrast."""
     seeds: tuple[Seed, ...]
     verdicts: Mapping[int, bool] = field(default_factory=dict)
-    """By gate: whether it went on."""
+    """By gate, an index into `gates`: whether it went on."""
 
     @property
     def stopped(self) -> bool:
@@ -93,7 +94,7 @@ class Race:
     """Whether a search may still add arms."""
 
     @property
-    def gates(self) -> int:
+    def gate_count(self) -> int:
         """How many gates the longest has."""
         return max((len(racer.gates) for racer in self.racers), default=0)
 

@@ -11,7 +11,7 @@ from jit_sweep.ledger.records import AttemptRow, EntryState, SweepState
 from jit_sweep.tracking.client import EXPERIMENT, open_client
 from tests.chaos.disturb import Disturbed
 from tests.chaos.disturbed_sweep import NAME
-from tests.chaos.reference import Reference, Said
+from tests.chaos.reference import BareVerdict, Reference
 from tests.support.replay import judged, replayed
 from trainables.report import Rung, Scored
 from trainables.storage.checkpoint import Store
@@ -99,27 +99,27 @@ def weights_are_bit_identical(sweep: Disturbed, reference: Reference) -> list[st
 
 
 def decisions_are_kept(sweep: Disturbed, _: Reference) -> list[str]:
-    """What the ledger had decided at a kill stands at the end, and the diary has each verdict once."""
+    """What the ledger had decided at a kill stands at the end, and the event log has each verdict once."""
     final = sweep.reader.verdicts(NAME)
     gone = [verdict for each in sweep.struck for verdict in each.verdicts if verdict not in final]
     told = Counter((each.race, each.verdict.racer, each.verdict.gate) for each in judged(sweep.reader, NAME))
     wrong = [f"a verdict is gone or another: {verdict}" for verdict in dict.fromkeys(gone)]
     wrong += [f"judged {count} times: {key}" for key, count in told.items() if count > 1]
     if set(told) != {(verdict.race, verdict.racer, verdict.gate) for verdict in final}:
-        wrong.append("the diary has other verdicts than the ledger")
+        wrong.append("the event log has other verdicts than the ledger")
     return wrong
 
 
 def a_replay_decides_the_same(sweep: Disturbed, reference: Reference) -> list[str]:
-    """The other events of the diary give the same verdicts, in the same order."""
+    """The other events of the log give the same verdicts, in the same order."""
     recorded, again = judged(sweep.reader, NAME), replayed(sweep.reader, NAME, reference.plan.spec.scheduler)
     return [] if recorded == again else [f"recorded {recorded}, replayed {again}"]
 
 
 def decisions_are_those_of_an_undisturbed_run(sweep: Disturbed, reference: Reference) -> list[str]:
     """A synchronous scheduler on a fixed list."""
-    found = {Said(verdict.racer, verdict.gate, verdict.go_on) for verdict in sweep.reader.verdicts(NAME)}
-    return [f"only one of both has {each}" for each in sorted(found ^ reference.verdicts)]
+    verdicts = {BareVerdict(verdict.racer, verdict.gate, verdict.go_on) for verdict in sweep.reader.verdicts(NAME)}
+    return [f"only one of both has {each}" for each in sorted(verdicts ^ reference.verdicts)]
 
 
 def mlflow_has_every_point_once(sweep: Disturbed, _: Reference) -> list[str]:

@@ -26,7 +26,7 @@ THREADS = 1
 """As a lane of one CPU has."""
 
 
-class Said(NamedTuple):
+class BareVerdict(NamedTuple):
     """A verdict without its words."""
 
     racer: str
@@ -57,21 +57,21 @@ class Reference:
         return store.read(commit).tensors
 
     @cached_property
-    def verdicts(self) -> frozenset[Said]:
+    def verdicts(self) -> frozenset[BareVerdict]:
         """What a synchronous scheduler decides: every arm still in stands at a gate, and then all are judged."""
         decider, values = Decider(self.plan.spec.scheduler), self.values
         racers = [
             Racer(entry.racer, entry.position, entry.gates, entry.protected, (Seed(entry.seed, "coming", {}),))
             for entry in self.plan.entries
         ]
-        race, said = Race("", tuple(racers)), set[Said]()
-        for gate in range(race.gates):
+        race, verdicts = Race("", tuple(racers)), set[BareVerdict]()
+        for gate in range(race.gate_count):
             arrived = tuple(_arrived(racer, gate, values[racer.name]) for racer in race.racers)
             race = Race("", arrived)
             due = decider.verdicts(race)
             race = race.judged(due)
-            said |= {Said(verdict.racer, verdict.gate, verdict.go_on) for verdict in due}
-        return frozenset(said)
+            verdicts |= {BareVerdict(verdict.racer, verdict.gate, verdict.go_on) for verdict in due}
+        return frozenset(verdicts)
 
     @cached_property
     def values(self) -> dict[str, dict[int, float]]:

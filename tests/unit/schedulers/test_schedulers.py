@@ -95,7 +95,7 @@ class Outcome:
     def per_rung(self) -> list[int]:
         """How many arms reached each gate, and the end."""
         ends = sum(all(seed.standing == "ended" for seed in racer.seeds) for racer in self.race.racers)
-        return [sum(bool(racer.values(gate)) for racer in self.race.racers) for gate in range(self.race.gates)] + [ends]
+        return [sum(bool(racer.values(gate)) for racer in self.race.racers) for gate in range(self.race.gate_count)] + [ends]
 
 
 @dataclass
