@@ -29,7 +29,7 @@ class Assignment(Frozen):
     rung_metric: MetricName = RUNG_METRIC
     """What rungs compare. Where it is the score of samples, they are drawn at every rung as the first evaluation says."""
     data: str = "emoji32"
-    """A packaged set's name, or the URI of an .npz file."""
+    """A packaged set's name, or the URI of a file that a reader takes."""
     holdout: PositiveInt | None = None
     """Held-out images to split off where the file brings no list of its own."""
     storage: str

@@ -41,9 +41,10 @@ def metrics(*, as_json: bool) -> int:
     screen.print(
         _table(
             ("metric", "better", "meaning"),
-            [(one.name, better[one.direction], f"{one.about}, in {one.unit}") for one in scores],
+            [(one.name, better[one.direction], f"{one.unit}: {one.about}") for one in scores],
         )
     )
+    screen.print("\nEvery metric's name may end in `_raw`, for the weights without averaging.")
     screen.print("\nKnown before training, for `limits`, and for `objectives` beside a metric:\n")
     screen.print(_table(("quantity", "unit", "meaning"), [(one.name, one.unit, one.about) for one in quantities]))
     return ExitCode.DONE

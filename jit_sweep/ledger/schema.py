@@ -39,7 +39,7 @@ sweep = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("fingerprint", String, nullable=False),
-    Column("facts", JSON, nullable=False),
+    Column("facts", JSON, nullable=False),  # a sweep's identity
     Column("spec", JSON, nullable=False),
     Column("state", String, nullable=False),
     Column("created_at", Double, nullable=False),

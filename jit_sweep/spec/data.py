@@ -38,7 +38,7 @@ class PackagedData(Frozen):
 
 
 class FileData(Frozen):
-    """An .npz file: `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
+    """An image file (today .npz): `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
 
     uri: Uri
     """Path or URI of the file."""

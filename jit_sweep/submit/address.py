@@ -54,7 +54,7 @@ _VALID = {
     "storage": "a URI such as s3://BUCKET/PREFIX, or an absolute path on a file system that all nodes share",
     "tracking": "the URI of an MLflow server, such as http://HOST:5000",
     "ledger": "the URI of a PostgreSQL database, such as postgresql://USER@HOST/DATABASE",
-    "data.uri": "a URI such as s3://BUCKET/images.npz, or an absolute path on a file system that all nodes share",
+    "data.uri": "the URI of an image file (s3://BUCKET/images.npz), or an absolute path on a file system that all nodes share",
 }
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 from importlib import metadata
 
-MARK = "jit-sweep-facts "
+MARK = "jit-sweep-versions "
 COMPARED = ("ray", "torch", "numpy")
 _WORKER_FLAG = "--python_worker_command="
 
@@ -23,11 +23,11 @@ def version_of(package: str) -> "str | None":
         return None
 
 
-def facts() -> "dict[str, str | None]":
+def versions() -> "dict[str, str | None]":
     """The interpreter, its minor version, the compared packages' versions, and the host's name."""
     minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    versions = {package: version_of(package) for package in COMPARED}
-    return {"python": minor, **versions, "executable": sys.executable, "host": socket.gethostname()}
+    packages = {package: version_of(package) for package in COMPARED}
+    return {"python": minor, **packages, "executable": sys.executable, "host": socket.gethostname()}
 
 
 def _worker_interpreter() -> "str | None":
@@ -44,11 +44,11 @@ def _worker_interpreter() -> "str | None":
 
 
 def main() -> None:
-    """Print the facts of the interpreter that Ray's workers run in. Its own text, as argument, follows it there."""
+    """Print the versions of the interpreter that Ray's workers run in. Its own text, as argument, follows it there."""
     worker = _worker_interpreter()
     if sys.argv[1:] and worker not in (None, sys.executable):
         os.execv(worker, [worker, "-c", sys.argv[1]])
-    sys.stdout.write(MARK + json.dumps(facts()) + "\n")
+    sys.stdout.write(MARK + json.dumps(versions()) + "\n")
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def standing(submission: Submission, jobs: Sequence[JobDetails]) -> Standing:
 
 
 def _start(client: JobSubmissionClient, submission: Submission, *, attempt: int, target: Address, echo: Echo) -> None:
-    cluster = _cluster_facts(client)
+    cluster = _cluster_versions(client)
     check_same(cluster, url=target.url)
     check_host(cluster, submission.spec, url=target.url)
     job_id = submission.id(attempt)
@@ -227,7 +227,7 @@ def _start(client: JobSubmissionClient, submission: Submission, *, attempt: int,
 
 def check_same(cluster: dict[str, str | None], *, url: str) -> None:
     """Refuse a cluster whose Python or packages differ from ours. UserError: every difference by name."""
-    ours = cluster_versions.facts()
+    ours = cluster_versions.versions()
     differing = [name for name in ("python", *cluster_versions.COMPARED) if cluster[name] != ours[name]]
     if differing:
         lines = [f"  {name}: {cluster[name] or 'none'} there, {ours[name] or 'none'} here" for name in differing]
@@ -242,7 +242,7 @@ def check_host(cluster: dict[str, str | None], spec: SweepSpec, *, url: str) -> 
         check_reachable(spec, cluster=f"{url} leads to {cluster['host']}, which")
 
 
-def _cluster_facts(client: JobSubmissionClient) -> dict[str, str | None]:
+def _cluster_versions(client: JobSubmissionClient) -> dict[str, str | None]:
     """What the cluster's Python says of itself, asked by a small job of its own."""
     source = shlex.quote(Path(cluster_versions.__file__).read_text())
     python = '"$(command -v python || command -v python3)"'

@@ -1,4 +1,4 @@
-"""Early stopping in the ledger: who is held, who goes on, who is pruned and why; and the diary that explains every verdict."""
+"""Early stopping in the ledger: who is held, goes on or is pruned and why; the event log explains every verdict."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,10 +98,10 @@ class Track:
 
 @pytest.fixture
 def track(engine: Engine) -> Iterator[Track]:
-    """At its end the diary explains every verdict."""
+    """At its end the event log explains every verdict."""
     track = Track(LedgerFixture(engine, decider=decider()))
     yield track
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
 
 
 @pytest.fixture
@@ -109,11 +109,11 @@ def synchronous(engine: Engine) -> Iterator[Track]:
     """As `track`, with whole cohorts."""
     track = Track(LedgerFixture(engine, decider=decider(SYNCHRONOUS)))
     yield track
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
 
 
-def check_diary(ledger: LedgerFixture, *, began_with: Decider | None = None) -> None:
-    """What was judged follows from the diary's other events, and what has not been taken back is what stands."""
+def check_event_log(ledger: LedgerFixture, *, began_with: Decider | None = None) -> None:
+    """What was judged follows from the log's other events, and what has not been taken back is what stands."""
     reader, name = ledger.reader, ledger.name
     recorded = judged(reader, name)
     assert replayed(reader, name, (began_with or ledger.decider).scheduler) == recorded
@@ -276,7 +276,7 @@ def test_reports_that_come_at_once_give_each_verdict_once(engine: Engine) -> Non
     for entry, attempt in zip(entries, attempts, strict=True):
         track.ledger.tell(attempt, ended(entry, "paused", images=240), first=100)
     assert track.states() == [EntryState.WAITING] * 4 + [EntryState.PRUNED] * 4
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
 
 
 def test_what_another_sweep_has_measured_judges_an_entry_as_it_is_planned(engine: Engine) -> None:
@@ -292,7 +292,7 @@ def test_what_another_sweep_has_measured_judges_an_entry_as_it_is_planned(engine
     assert [sorted(data["values"]) for data in known] == [
         sorted([entry.trial_id, 240, 0.1 + arm] for arm, entry in enumerate(entries))
     ]
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
 
 
 def test_what_another_sweep_measures_later_is_told_once_and_counts(engine: Engine) -> None:
@@ -308,7 +308,7 @@ def test_what_another_sweep_measures_later_is_told_once_and_counts(engine: Engin
         track.ledger.writer.settle("mine")
     assert track.states() == [EntryState.WAITING, EntryState.PRUNED]
     assert sum(event.kind is EventKind.KNOWN_RUNGS for event in track.ledger.events()) == 1
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
 
 
 def test_a_divergence_in_another_sweep_frees_its_race(engine: Engine) -> None:
@@ -322,7 +322,7 @@ def test_a_divergence_in_another_sweep_frees_its_race(engine: Engine) -> None:
     assert track.states() == [EntryState.DIVERGED, EntryState.WAITING]
     told = [event.data["keys"] for event in track.ledger.events() if event.kind is EventKind.DIVERGED]
     assert told == [[doomed.key]]
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
 
 
 def test_a_score_of_another_sweep_frees_its_race(engine: Engine) -> None:
@@ -333,7 +333,7 @@ def test_a_score_of_another_sweep_frees_its_race(engine: Engine) -> None:
     LedgerFixture(engine, name="other", owner=BOB, clock=track.ledger.clock).train(theirs, VALUES)
     track.ledger.writer.settle("mine")
     assert track.states() == [EntryState.DONE, EntryState.WAITING]
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
 
 
 def test_a_cohort_is_judged_once_nothing_more_can_arrive(synchronous: Track) -> None:
@@ -387,7 +387,7 @@ def test_another_scheduler_takes_back_every_verdict_and_lets_the_pruned_go_on(en
     assert track.states() == [EntryState.HELD] * 3 + [EntryState.WAITING]
     track.arrive(partner, track.ledger.begin(partner), 0.9)
     assert track.verdicts() == {(good.racer, 0): True, (bad.racer, 0): False, (held.racer, 0): False}
-    check_diary(track.ledger, began_with=decider())
+    check_event_log(track.ledger, began_with=decider())
 
 
 def test_without_a_scheduler_what_was_pruned_or_proposed_under_one_goes_to_its_end(engine: Engine) -> None:
@@ -401,7 +401,7 @@ def test_without_a_scheduler_what_was_pruned_or_proposed_under_one_goes_to_its_e
     assert track.rung(attempt, 480, 0.9).verdict == "go_on"
     track.finish(bad, attempt)
     assert track.ledger.row(bad).state is EntryState.DONE
-    check_diary(track.ledger, began_with=decider())
+    check_event_log(track.ledger, began_with=decider())
 
 
 def test_the_same_scheduler_keeps_its_verdicts_over_runs(track: Track) -> None:
@@ -612,11 +612,11 @@ def value_of(entry: Entry, gate: int) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(str(value) for value in kind.values()))
-def test_a_long_random_race_ends_and_its_diary_gives_the_same_verdicts_again(engine: Engine, kind: dict[str, Any]) -> None:
+def test_a_long_random_race_ends_and_its_event_log_gives_the_same_verdicts_again(engine: Engine, kind: dict[str, Any]) -> None:
     track = Track(LedgerFixture(engine, decider=decider(kind, first_rung={"images": LADDER[0]})))
     other = Track(LedgerFixture(engine, name="other", owner=BOB, clock=track.ledger.clock))
     Weekend(track, other, random.Random(RECORDED)).run(steps=250)
-    check_diary(track.ledger)
+    check_event_log(track.ledger)
     assert set(track.states()) <= {EntryState.DONE, EntryState.PRUNED, EntryState.DIVERGED, EntryState.FAILED}
     told = [event.kind for event in track.ledger.events()]
     assert len(told) > 300

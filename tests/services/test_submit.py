@@ -108,29 +108,29 @@ def test_local_places_are_refused_before_a_cluster_off_loopback_is_asked(tmp_pat
 
 
 def test_a_port_forwarded_to_another_host_is_no_loopback() -> None:
-    elsewhere = {**cluster_versions.facts(), "host": "head-of-a-cluster"}
+    elsewhere = {**cluster_versions.versions(), "host": "head-of-a-cluster"}
     with pytest.raises(UserError, match="leads to head-of-a-cluster, which is not this machine"):
         ray_jobs.check_host(elsewhere, spec_of(), url=HERE.url)
     ray_jobs.check_host(elsewhere, spec_of(**REACHABLE), url=HERE.url)
-    ray_jobs.check_host(cluster_versions.facts(), spec_of(), url=HERE.url)
+    ray_jobs.check_host(cluster_versions.versions(), spec_of(), url=HERE.url)
 
 
 @pytest.mark.parametrize("name", ["python", "ray", "torch", "numpy"])
 def test_a_differing_version_is_refused_by_name(name: str) -> None:
     with pytest.raises(UserError) as refusal:
-        ray_jobs.check_same({**cluster_versions.facts(), name: "1.2"}, url=HERE.url)
-    assert f"  {name}: 1.2 there, {cluster_versions.facts()[name]} here" in str(refusal.value)
+        ray_jobs.check_same({**cluster_versions.versions(), name: "1.2"}, url=HERE.url)
+    assert f"  {name}: 1.2 there, {cluster_versions.versions()[name]} here" in str(refusal.value)
     assert len(re.findall(" there, ", str(refusal.value))) == 1
 
 
 def test_a_missing_package_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="torch: none there"):
-        ray_jobs.check_same({**cluster_versions.facts(), "torch": None}, url=HERE.url)
+        ray_jobs.check_same({**cluster_versions.versions(), "torch": None}, url=HERE.url)
 
 
 def test_another_build_of_the_same_torch_is_accepted() -> None:
-    assert "+" not in str(cluster_versions.facts()["torch"])
-    ray_jobs.check_same(cluster_versions.facts(), url=HERE.url)
+    assert "+" not in str(cluster_versions.versions()["torch"])
+    ray_jobs.check_same(cluster_versions.versions(), url=HERE.url)
 
 
 def test_a_dead_address_is_refused_with_its_remedy(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def mortal(store: MlflowStore) -> Iterator[Server]:
 
 
 @dataclass
-class Diary:
+class EventLog:
     """Two trials that train by turns, and every point that MLflow should have of them, in the order it was told."""
 
     ledger: LedgerFixture
@@ -161,10 +161,10 @@ class Diary:
 
 
 @pytest.fixture
-def diary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Diary]:
+def event_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EventLog]:
     monkeypatch.setattr("jit_sweep.tracking.mirror.PAGE_EVENTS", PAGE_EVENTS)
     engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield Diary(LedgerFixture(engine))
+    yield EventLog(LedgerFixture(engine))
     engine.dispose()
 
 
@@ -175,13 +175,13 @@ def arrived(found: MlflowStore) -> dict[tuple[str, str], list[tuple[int, float, 
     return {(run.data.tags["trial"], name): found.series(run, name) for run in runs for name in run.data.metrics}
 
 
-def assert_a_beginning_of(diary: Diary, found: MlflowStore) -> int:
+def assert_a_beginning_of(event_log: EventLog, found: MlflowStore) -> int:
     """What has arrived is the beginning of what was told, and holds all that the cursor says; returns its length."""
     known = arrived(found)
-    for key, points in diary.series().items():
+    for key, points in event_log.series().items():
         assert known.get(key, []) == points[: len(known.get(key, []))]
     (sweep,) = found.runs("sweep")
-    certain = [event for event in diary.ledger.events() if event.id <= int(sweep.data.tags[CURSOR])]
+    certain = [event for event in event_log.ledger.events() if event.id <= int(sweep.data.tags[CURSOR])]
     ends = {(event.trial_id, event.data["images"]) for event in certain if event.kind == "progress"}
     begun = {(trial, images) for (trial, name), series in known.items() if name == "loss" for images, _, _ in series}
     assert ends <= begun
@@ -189,11 +189,11 @@ def assert_a_beginning_of(diary: Diary, found: MlflowStore) -> int:
 
 
 def test_a_server_killed_within_a_batch_and_between_two_ends_up_with_every_point_once_and_in_order(
-    mortal: Server, diary: Diary
+    mortal: Server, event_log: EventLog
 ) -> None:
-    diary.begin()
-    diary.train(*range(48, 960, 48))
-    view = Mirror(mortal.url, diary.ledger.reader, diary.ledger.name)
+    event_log.begin()
+    event_log.train(*range(48, 960, 48))
+    view = Mirror(mortal.url, event_log.ledger.reader, event_log.ledger.name)
     lengths = []
     for mortal.dies_after_writing in (False, True):
         mortal.start()
@@ -201,20 +201,20 @@ def test_a_server_killed_within_a_batch_and_between_two_ends_up_with_every_point
         with pytest.raises(MlflowException):
             view.deliver()
         assert mortal.running is None
-        lengths.append(assert_a_beginning_of(diary, mortal.store))
+        lengths.append(assert_a_beginning_of(event_log, mortal.store))
     mortal.batches_until_death = None
     mortal.start()
     assert view.deliver_page() == PAGE_EVENTS
     mortal.kill()
     with pytest.raises(MlflowException):
         view.deliver_page()
-    lengths.append(assert_a_beginning_of(diary, mortal.store))
-    diary.train(960)
-    diary.end()
+    lengths.append(assert_a_beginning_of(event_log, mortal.store))
+    event_log.train(960)
+    event_log.end()
     mortal.start()
     view.deliver()
-    assert 0 < lengths[0] < lengths[1] < lengths[2] < len(diary.told)
-    assert arrived(mortal.store) == diary.series()
+    assert 0 < lengths[0] < lengths[1] < lengths[2] < len(event_log.told)
+    assert arrived(mortal.store) == event_log.series()
     assert [run.info.status for run in mortal.store.runs("trial")] == ["FINISHED", "FINISHED"]
 
 
@@ -245,23 +245,23 @@ def log() -> Iterator[Log]:
 
 
 def test_a_thread_whose_server_is_away_at_first_and_dies_later_catches_up_by_itself_each_time(
-    mortal: Server, diary: Diary, log: Log
+    mortal: Server, event_log: EventLog, log: Log
 ) -> None:
-    thread = MirrorThread(mortal.url, diary.ledger.reader, diary.ledger.name, interval_s=0.05)
+    thread = MirrorThread(mortal.url, event_log.ledger.reader, event_log.ledger.name, interval_s=0.05)
     thread.start()
     assert log.failed.wait(WAIT_S)
-    diary.begin()
-    diary.train(*range(48, 480, 48))
+    event_log.begin()
+    event_log.train(*range(48, 480, 48))
     mortal.start()
     assert log.caught_up.wait(WAIT_S)
-    assert arrived(mortal.store) == diary.series()
+    assert arrived(mortal.store) == event_log.series()
     log.clear()
     mortal.kill()
-    diary.train(*range(480, 1008, 48))
+    event_log.train(*range(480, 1008, 48))
     assert log.failed.wait(WAIT_S)
     mortal.start()
     assert log.caught_up.wait(WAIT_S)
-    assert arrived(mortal.store) == diary.series()
-    diary.end()
+    assert arrived(mortal.store) == event_log.series()
+    event_log.end()
     assert thread.close(WAIT_S) == 0
-    assert arrived(mortal.store) == diary.series()
+    assert arrived(mortal.store) == event_log.series()

@@ -1,6 +1,6 @@
-"""A race judged once more, from the ledger's diary alone: the same events must give the same verdicts in the same order.
+"""A race judged once more, from the ledger's event log alone: the same events must give the same verdicts in the same order.
 
-The diary says what is planned, how trials stand and what they have measured; nothing else is read. Judging is the ledger's
+The event log says what is planned, how trials stand and what they have measured; nothing else is read. Judging is the ledger's
 own (`races.races` and `Decider`), which is pure.
 """
 
@@ -54,12 +54,12 @@ def judged(reader: LedgerReader, sweep: str) -> list[Judged]:
 def replayed(reader: LedgerReader, sweep: str, scheduler: Early | NoScheduler) -> list[Judged]:
     """The verdicts that follow from all the other events. `scheduler`: the one that the sweep began with."""
     told = _events(reader, sweep)
-    diary = _Diary(Decider(scheduler))
+    event_log = _EventLog(Decider(scheduler))
     for event, following in zip(told, [*told[1:], None], strict=True):
-        diary.read(event)
+        event_log.read(event)
         if event.kind is not EventKind.JUDGED and not _is_one_change(event, following):
-            diary.judge()
-    return diary.verdicts
+            event_log.judge()
+    return event_log.verdicts
 
 
 def _is_one_change(event: EventRow, following: EventRow | None) -> bool:
@@ -71,7 +71,7 @@ def _events(reader: LedgerReader, sweep: str) -> list[EventRow]:
 
 
 @dataclass
-class _Diary:
+class _EventLog:
     """How a sweep stands after the events read so far."""
 
     decider: Decider

@@ -12,7 +12,7 @@ class ProbeRequest(Frozen):
     """With the worker's share of the batch as its batch."""
     evaluation: EvaluationConfig
     data: str
-    """A packaged set's name, or the URI of an .npz file."""
+    """A packaged set's name, or the URI of a file that a reader takes."""
     holdout: PositiveInt | None = None
     workers: PositiveInt = 1
     """That share a batch: each then holds its gradients once more."""
