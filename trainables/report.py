@@ -98,6 +98,15 @@ class Rung(_ByWeights):
     kind: Literal["rung"] = "rung"
     images: int
 
+    @model_validator(mode="before")
+    @classmethod
+    def the_answer_is_no_part_of_the_report(cls, data: Any) -> Any:
+        """Drop `decision`."""
+        # A ledger's first reports were stored with the answer to them, which a table of its own holds as well.
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if name != "decision"}
+
 
 class Committed(Frozen):
     """A checkpoint is complete and can be resumed from."""

@@ -8,7 +8,8 @@ import time
 from jit_sweep.cli.output import console
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.lease import is_gone, this_process
+from jit_sweep.ledger.holder import is_gone
+from jit_sweep.ledger.lease import this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop

@@ -1,6 +1,7 @@
 """Opening a ledger: by URL, checked, and made on first use."""
 
 import json
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from sqlalchemy.sql.schema import Table
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.file_systems import network_file_system
+from jit_sweep.ledger.holder import live_holders
 from jit_sweep.ledger.migrations import migrate
+from jit_sweep.ledger.records import when
 from jit_sweep.redact import redact, redact_all
 
 DatabaseAway = DBAPIError
@@ -33,7 +36,7 @@ def open_engine(uri: str, *, create: bool = True) -> Engine:
     """Connect to a ledger and make its tables where they are missing.
 
     uri: `sqlite:///FILE` or `postgresql://...`. With `create=False` a missing ledger is an error and nothing is made.
-    UserError: no such ledger, unreachable, unwritable, or written by a newer version.
+    UserError: no such ledger, unreachable, unwritable, written by a newer version, or by an older one that runs a sweep in it.
     """
     url = _url(uri)
     try:
@@ -150,7 +153,7 @@ def _prepare(engine: Engine, *, create: bool, uri: str) -> None:
             version = _create(connection)
     elif create and version < schema.SCHEMA_VERSION:
         with writing(engine) as connection:
-            version = _upgrade(connection)
+            version = _upgrade(connection, uri=uri)
     if version < schema.SCHEMA_VERSION:
         have = f"schema {version}, this one needs {schema.SCHEMA_VERSION}"
         raise UserError(f"the ledger {redact(uri)} was written by an older jit-sweep ({have}); `jit-sweep run` upgrades it")
@@ -177,12 +180,24 @@ def _create(connection: Connection) -> int:
     return schema.SCHEMA_VERSION
 
 
-def _upgrade(connection: Connection) -> int:
-    """Migrate the tables unless another process was first; returns the version that stands."""
+def _upgrade(connection: Connection, *, uri: str) -> int:
+    """Migrate the tables unless another process was first; returns the version that stands. UserError: a sweep runs."""
     _alone(connection)
     version = _stored_version(connection)
     assert version is not None
+    if version < schema.SCHEMA_VERSION:
+        _refuse_under_a_run(connection, uri=uri)
     return migrate(connection, version)
+
+
+def _refuse_under_a_run(connection: Connection, *, uri: str) -> None:
+    """UserError: an older jit-sweep runs a sweep of this ledger, and could not write to the migrated tables."""
+    holders = live_holders(connection, now=time.time(), seen_from=socket.gethostname())
+    if holders:
+        runs = "; ".join(f"{sweep!r} run by {owner} since {when(owner.started_at)}" for sweep, owner in holders.items())
+        rule = f"the ledger {redact(uri)} is of an older jit-sweep and can be upgraded only while no sweep of it runs"
+        remedy = "let it end or stop it with Ctrl-C where it runs, then try again; a run that was killed counts for a minute"
+        raise UserError(f"{rule}, got {runs}; {remedy}")
 
 
 def _alone(connection: Connection) -> None:

@@ -44,7 +44,8 @@ class EventKind(StrEnum):
 
 
 class LedgerRecord(BaseModel):
-    """Base of what the ledger itself records. An older version's fields that are read no more are left out."""
+    """Base of what the ledger itself records. Of an older version's records, fields that are read no more are left out, and
+    fields that they lack have a default."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
     kind: ClassVar[EventKind]
@@ -63,9 +64,9 @@ class EntriesAdded(LedgerRecord):
     kind = EventKind.ENTRIES_ADDED
     count: int
     """Entries that are new."""
-    planned: tuple[dict[str, Any], ...]
-    """Columns of those that are new, or planned otherwise than before."""
-    hidden: tuple[str, ...]
+    planned: tuple[dict[str, Any], ...] = ()
+    """Columns of those that are new, or planned otherwise than before; empty in a record of schema 1."""
+    hidden: tuple[str, ...] = ()
     """Keys of those that are planned no more."""
 
 
@@ -132,9 +133,9 @@ class Failed(LedgerRecord):
     kind = EventKind.FAILED
     cause: Cause
     detail: str
-    leaves: EntryState
-    """The state of its entries then."""
-    then: str
+    leaves: EntryState | None = None
+    """The state of its entries then; None in a record of schema 1."""
+    then: str = ""
     """Why they stand so; empty where that goes without saying."""
 
 

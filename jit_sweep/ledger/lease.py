@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlalchemy import Connection, Engine, Row, select, update
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import insert_new, writing
+from jit_sweep.ledger.holder import holder, is_gone
 from jit_sweep.ledger.records import Owner, when
 from jit_sweep.ledger.schema import lease as table
 
@@ -66,7 +66,7 @@ class Lease:
         """Hold off a takeover until this transaction ends. LeaseLost: it has happened."""
         row = _locked(connection, self.sweep)
         if row is None or row.epoch != self.epoch:
-            now = f"{_holder(row)} runs it since {when(row.started_at)}" if row is not None else "its lease is gone"
+            now = f"{holder(row)} runs it since {when(row.started_at)}" if row is not None else "its lease is gone"
             raise LeaseLost(f"the sweep {self.sweep!r} was taken over: {now}")
 
 
@@ -77,7 +77,7 @@ def acquire(engine: Engine, sweep: str, owner: Owner, *, ttl_s: float = TTL_S, c
         row = _locked(connection, sweep)
         assert row is not None
         now = clock()
-        if row.expires_at > now and not is_gone(_holder(row), seen_from=owner.host):
+        if row.expires_at > now and not is_gone(holder(row), seen_from=owner.host):
             raise LeaseHeld(_held(sweep, row, now=now))
         _set(connection, sweep, epoch=row.epoch + 1, expires_at=now + ttl_s, **_columns(owner))
         return Lease(engine=engine, sweep=sweep, epoch=row.epoch + 1, owner=owner, ttl_s=ttl_s, clock=clock)
@@ -107,31 +107,7 @@ def _columns(owner: Owner) -> dict[str, str | float]:
     return owner._asdict()
 
 
-def _holder(row: Row[tuple[object, ...]]) -> Owner:
-    return Owner(host=row.host, pid=row.pid, user=row.user, started_at=row.started_at)
-
-
-def is_gone(holder: Owner, *, seen_from: str) -> bool:
-    """Whether the holder ran on this host and its process is gone; False where that cannot be told."""
-    if holder.host != seen_from:
-        return False
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return _is_zombie(holder.pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Killed but not yet collected by its parent; no parent ever does in many containers."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return False
-
-
 def _held(sweep: str, row: Row[tuple[object, ...]], *, now: float) -> str:
-    rule = f"one command at a time runs a sweep, and {_holder(row)} has been running {sweep!r} since {when(row.started_at)}"
+    rule = f"one command at a time runs a sweep, and {holder(row)} has been running {sweep!r} since {when(row.started_at)}"
     status = f"follow it with `jit-sweep status {sweep}`, end it with `jit-sweep stop {sweep}`"
     return f"{rule}; {status}, or try again {max(1, round(row.expires_at - now))} s after it is gone"

@@ -6,6 +6,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tarfile
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,16 +20,17 @@ from sqlalchemy.exc import IntegrityError
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import connect, migrations, schema
 from jit_sweep.ledger.connect import open_engine, writing
+from jit_sweep.ledger.event_records import CacheHit, EntriesAdded, Failed, Finished, Reopened
 from jit_sweep.ledger.file_systems import network_file_system
 from jit_sweep.ledger.lease import TTL_S, LeaseHeld, LeaseLost, acquire, this_process
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryState, Owner
+from jit_sweep.ledger.records import Cause, EntryState, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import recipe_id
 from jit_sweep.redact import redact, redact_all
 from tests.support.ledger import ALICE, BOB, FACTS, OBJECTIVE, HandClock, LedgerFixture, contents, planned
 from tests.support.paths import GOLDEN, TOP
-from trainables.report import Ended, Scored
+from trainables.report import Ended, Progress, Rung, Scored
 
 VERSION_1 = GOLDEN / "ledger_version_1.sql"
 
@@ -90,6 +93,87 @@ def test_an_old_ledger_is_brought_up_to_date_and_its_rows_kept(old_uri: str) -> 
     assert [row.value for row in reader.rung_values("mine")] == [0.5]
     assert len(reader.events_since("mine", 0, limit=100)) == 10
     assert reader.sweep("mine").stop_asked_by is None
+
+
+def test_every_event_of_an_old_ledger_is_read_as_the_record_of_its_kind(old_uri: str) -> None:
+    events = LedgerReader(open_engine(old_uri)).events_since("mine", 0, limit=100)
+    kinds = "registered entries_added begun rung committed scored ended begun committed ended"
+    assert [event.content.kind for event in events] == kinds.split()
+    assert events[1].content == EntriesAdded(count=3)
+    assert events[3].content == Rung(images=480, values={"heldout_v_error": 0.5})
+
+
+VERSION_1_EVENTS = {
+    "progress": (
+        '{"kind": "progress", "images": 48, "step": 1, "loss": 0.5, "images_per_second": 9.0}',
+        Progress(images=48, step=1, loss=0.5, images_per_second=9.0),
+    ),
+    "cache_hit": (
+        '{"key": "0:t:e:960", "attempt": 1, "age_s": 2.0, "code_version": "0.1"}',
+        CacheHit(key="0:t:e:960", attempt=1, age_s=2.0, code_version="0.1"),
+    ),
+    "failed": ('{"cause": "bug", "detail": "KeyError: 1"}', Failed(cause=Cause.BUG, detail="KeyError: 1")),
+    "reopened": ('{"lost_attempts": 1, "waiting": 2}', Reopened(lost_attempts=1, waiting=2)),
+    "finished": ('{"state": "done"}', Finished(state=SweepState.DONE)),
+}
+"""By kind: as version 1 has stored it, and what it says; those that the old ledger has none of."""
+
+
+def test_kinds_of_event_that_the_old_ledger_has_none_of_are_read_as_version_1_stored_them(old_uri: str) -> None:
+    rows = [{"kind": kind, "data": stored} for kind, (stored, _) in VERSION_1_EVENTS.items()]
+    raw = create_engine(_driver(old_uri))
+    with raw.begin() as connection:
+        into = "INSERT INTO event (sweep, at, kind, data) VALUES ('mine', 1000.0, :kind, :data)"
+        connection.execute(text(into), rows)
+    raw.dispose()
+    events = LedgerReader(open_engine(old_uri)).events_since("mine", 0, limit=100)[-len(rows) :]
+    assert {event.kind: event.content for event in events} == {kind: said for kind, (_, said) in VERSION_1_EVENTS.items()}
+
+
+def test_every_event_of_a_ledger_of_version_3_is_read_as_the_record_of_its_kind(tmp_path: Path) -> None:
+    with tarfile.open(GOLDEN / "home_ce5615d.tar.xz") as archive:
+        archive.extract("./ledger.db", tmp_path, filter="data")
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/ledger.db"))
+    events = [event for sweep in reader.sweeps() for event in reader.events_since(sweep.name, 0, limit=1000)]
+    assert len(events) == 60
+    assert [event.content.kind for event in events] == [event.kind for event in events]
+
+
+def test_an_old_ledger_is_not_upgraded_under_a_run(old_uri: str) -> None:
+    _lease_of(old_uri, host="elsewhere", pid=7, expires_at=time.time() + TTL_S)
+    with pytest.raises(UserError) as refusal:
+        open_engine(old_uri)
+    message = str(refusal.value)
+    assert "can be upgraded only while no sweep of it runs" in message
+    assert "got 'mine' run by alice@elsewhere (pid 7) since 1970-01-01 00:16:40 UTC; let it end or stop it" in message
+    raw = create_engine(_driver(old_uri))
+    with raw.connect() as connection:
+        assert connection.scalars(select(schema.schema_version.c.version)).all() == [1]
+    assert "raw_values" not in {column["name"] for column in inspect(raw).get_columns("score")}
+    raw.dispose()
+
+
+def test_a_run_that_is_over_or_gone_holds_up_no_upgrade(old_uri: str) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    _lease_of(old_uri, host=socket.gethostname(), pid=gone.pid, expires_at=time.time() + TTL_S)
+    with open_engine(old_uri).connect() as connection:
+        assert (
+            connection.scalar(select(schema.schema_version.c.version).order_by(text("version DESC"))) == schema.SCHEMA_VERSION
+        )
+
+
+def test_a_lease_that_has_run_out_holds_up_no_upgrade(old_uri: str) -> None:
+    _lease_of(old_uri, host="elsewhere", pid=7, expires_at=time.time() - 0.1)
+    assert LedgerReader(open_engine(old_uri)).sweep("mine").name == "mine"
+
+
+def _lease_of(uri: str, **values: str | float) -> None:
+    """Set columns of the sweep's lease."""
+    raw = create_engine(_driver(uri))
+    with raw.begin() as connection:
+        connection.execute(update(schema.lease).values(values))
+    raw.dispose()
 
 
 def test_an_upgraded_ledger_has_the_columns_and_indices_of_a_new_one(old_uri: str, tmp_path: Path) -> None:
@@ -164,7 +248,7 @@ def test_who_comes_second_with_an_upgrade_changes_nothing(old_uri: str) -> None:
     engine = open_engine(old_uri)
     before = contents(engine)
     with writing(engine) as connection:
-        assert connect._upgrade(connection) == schema.SCHEMA_VERSION
+        assert connect._upgrade(connection, uri=old_uri) == schema.SCHEMA_VERSION
     assert contents(engine) == before
 
 
