@@ -57,11 +57,11 @@ def test_a_metric_s_name_must_be_its_own_and_not_look_like_one_of_raw_weights() 
 
 
 def test_a_shown_name_is_read_back() -> None:
-    assert score_names()[:2] == ["fd_efflite0_96", "fd_efflite0_96_raw"]
+    assert score_names()[:2] == [next(iter(METRICS)), f"{next(iter(METRICS))}_raw"]
     assert [shown(parse(name)) for name in score_names()] == score_names()
     assert parse("kid_efflite0_96_raw") == ScoreName("kid_efflite0_96", "raw")
     assert metric_of("heldout_v_error_raw") is METRICS["heldout_v_error"]
-    with pytest.raises(ValueError, match="must be of a registered metric: fd_efflite0_96, .* got 'fid'"):
+    with pytest.raises(ValueError, match="must be of a registered metric: .*fd_efflite0_96, .* got 'fid'"):
         parse("fid")
 
 
@@ -76,7 +76,7 @@ def test_a_metric_name_is_checked_under_its_field_s_name() -> None:
         objective: MetricName
 
     assert Holder(objective="fd_efflite0_96_raw").objective == "fd_efflite0_96_raw"
-    rule = "`objective` must be a registered metric: fd_efflite0_96, fd_efflite0_96_raw, .* got 'fd_efflite'; did you mean"
+    rule = "`objective` must be a registered metric: .*fd_efflite0_96, fd_efflite0_96_raw, .* got 'fd_efflite'; did you mean"
     with pytest.raises(ValidationError, match=rule):
         Holder(objective="fd_efflite")
     assert Assignment.model_fields["rung_metric"].default == RUNG_METRIC
