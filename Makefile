@@ -22,7 +22,7 @@ help:  ## print this list
 quickstart: $(ready)  ## set up .venv and run the quickstart sweep to its end
 	@$(bin)/jit-sweep run quickstart
 
-check: lint  ## what to run while you write: lint, types and the fast unit tests, in a minute or so
+check: lint  ## what to run while you write: lint, types and the fast unit tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types unit
 
 types: $(ready_to_test)
