@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from trainables.config.trial import Recipe, Target, TrialConfig
+from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig
 
 AxisValue = str | int | float | bool | None
 Tree = dict[str, Any]
@@ -161,6 +161,8 @@ _REGISTERED = (
         TypeAdapter(Literal["none", "edm", "linear"]),
         _at("model", "output_skip"),
     ),
+    Axis("attention", "sdpa, cudnn, flash or fp32", TypeAdapter(AttentionMode), _at("attention")),
+    Axis("residual", "precision of the residual stream: fp32 or bf16", TypeAdapter(Precision), _at("residual")),
     Axis("grad_clip", "largest gradient norm; null is off", TypeAdapter(PositiveFloat | None), _at("optimiser", "grad_clip")),
     Axis("batch_size", "images of one update", _POSITIVE_INT, _at("batch_size")),
     Axis("weights", "the average that is scored, by its name, or raw", TypeAdapter(str), _at("evaluation", "weights")),

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import AxisValue, arm_label
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.fields import Frozen, content_hash
+from trainables.config.fields import Frozen, content_hash, identity
 from trainables.config.trial import MATHS_VERSION, Recipe, TrialConfig
 from trainables.data import DataDescription
 
@@ -64,10 +64,10 @@ class Plan(Frozen):
     def identity(self) -> dict[str, Any]:
         """What makes two runs of a name the same sweep."""
         return {
-            "baseline": self.baseline.model_dump(mode="json"),
+            "baseline": identity(self.baseline),
             "data": {"digest": self.data.digest, "flip": self.spec.data.flip},
             "objective": self.spec.objective,
-            "evaluation": self.spec.evaluation.model_dump(mode="json"),
+            "evaluation": identity(self.spec.evaluation),
             "device": self.spec.resources.device,
             "maths_version": MATHS_VERSION,
         }

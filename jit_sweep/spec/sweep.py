@@ -12,7 +12,7 @@ from jit_sweep.spec.uri import Uri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
-from trainables.config.trial import AttentionMode, Parent, Precision, Recipe
+from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, Recipe
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
@@ -43,9 +43,17 @@ class Baseline(Frozen):
     precision: Precision | None = None
     """bf16: autocast around the network; weights and optimiser stay fp32. null: the preset's."""
     attention: AttentionMode | None = None
-    """torch's choice of a fused kernel, flash attention or an error, or fp32 written out; null: the preset's."""
+    """torch's choice of a fused kernel, cuDNN's or flash attention or an error, or fp32 written out; null: the preset's."""
+    residual: Precision | None = None
+    """Precision of the residual stream between the blocks; null: the preset's."""
+    kernels: Kernels | None = None
+    """torch's own kernels, or ours in Triton for what lies between a block's matrix products; null: the preset's."""
     compile: bool | None = None
     """Compile the step with torch.compile; null: the preset's."""
+    graphs: bool | None = None
+    """Replay an update's kernels as a CUDA graph; null: the preset's."""
+    gradient_sum: Precision | None = None
+    """Precision in which the gradients of several workers are added up; null: the preset's."""
     parent: Parent | None = None
     """The checkpoint that every trial's weights start from; null: they start from the seed."""
 

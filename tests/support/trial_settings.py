@@ -34,7 +34,11 @@ OTHERS: dict[str, Any] = {
     "batch_size": 8,
     "precision": "bf16",
     "attention": "fp32",
+    "residual": "bf16",
+    "kernels": "triton",
     "compile": False,
+    "graphs": True,
+    "gradient_sum": "bf16",
     "parent": {"trial": "0" * 12, "images": 8},
     "data.digest": "another",
     "data.image_size": 32,
@@ -47,16 +51,24 @@ OTHERS: dict[str, Any] = {
 """By dotted name; a whole union where its kind is one setting of several."""
 
 
-def base_trial() -> TrialConfig:
-    """A tiny compiled trial that each of `OTHERS` changes."""
+NEEDS: dict[str, dict[str, Any]] = {
+    "residual": {"precision": "bf16"},
+    "kernels": {"device": "cuda"},
+    "graphs": {"device": "cuda"},
+}
+"""What a trial must have for a setting's other value to be allowed."""
+
+
+def base_trial(name: str = "") -> TrialConfig:
+    """A tiny compiled trial that each of `OTHERS` changes, with what the setting of this name needs."""
     model = small_model(width=16, depth=4, heads=2, class_tokens=2, class_tokens_start=1)
-    return small_trial(model, compile=True)
+    return small_trial(model, compile=True, **NEEDS.get(name, {}))
 
 
 def changed(name: str) -> TrialConfig:
     """The base with one setting at its other value."""
     *above, last = name.split(".")
-    tree = base_trial().model_dump()
+    tree = base_trial(name).model_dump()
     branch = tree
     for part in above:
         branch = branch[part]

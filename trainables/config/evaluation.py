@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveInt, content_hash
+from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveInt, content_hash, identity
 
 
 class Sampling(Frozen):
@@ -43,4 +43,4 @@ class EvaluationConfig(Sampling):
 
     @property
     def id(self) -> str:
-        return content_hash(self.model_dump(mode="json"))
+        return content_hash(identity(self))

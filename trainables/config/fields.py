@@ -23,6 +23,28 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+class _JoinedLater:
+    """Marks a field that joined after trials had ids."""
+
+
+JOINED_LATER = _JoinedLater()
+"""In the annotation of a field whose default is what every older trial did: it counts in a hash where it has another value."""
+
+
+def identity(config: BaseModel) -> dict[str, Any]:
+    """What a configuration is hashed by: its JSON, without the fields marked `JOINED_LATER` that hold their defaults."""
+    content: dict[str, Any] = config.model_dump(mode="json")
+    for name, info in type(config).model_fields.items():
+        value = getattr(config, name)
+        if JOINED_LATER in info.metadata and value == info.get_default(call_default_factory=True):
+            del content[name]
+        elif isinstance(value, BaseModel):
+            content[name] = identity(value)
+        elif isinstance(value, tuple):
+            content[name] = [identity(v) if isinstance(v, BaseModel) else c for v, c in zip(value, content[name], strict=True)]
+    return content
+
+
 def content_hash(value: dict[str, Any]) -> str:
     """First 12 hex digits of SHA-256 over the sorted JSON of a value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,10 +1,10 @@
 """The network of a trial: its sizes and components."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from trainables.config.fields import Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.fields import JOINED_LATER, Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 class LinearEmbedding(Frozen):
@@ -70,16 +70,8 @@ class ModelConfig(Frozen):
     number of workers or micro-batch drops other values."""
     output_skip: Literal["none", "edm", "linear"] = "none"
     """Pre-conditioner around the network: JiT's appendix, table 10."""
-    head: LinearHead = LinearHead()
+    head: Annotated[LinearHead, JOINED_LATER] = LinearHead()
     """From a token to the numbers of its patch."""
-
-    @model_serializer(mode="wrap")
-    def without_the_head_that_was_there_before_heads_had_names(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A trial's id is a hash of what is written: the ids of trials with the linear head stay."""
-        tree: dict[str, Any] = write(self)
-        if self.head == LinearHead():
-            tree.pop("head", None)
-        return tree
 
     @model_validator(mode="after")
     def heads_divide_width(self) -> Self:

@@ -11,7 +11,7 @@ from trainables.config.trial import DiffusionConfig, OptimiserConfig, TrialConfi
 StepShape = NewType("StepShape", str)
 SpeedShape = NewType("SpeedShape", str)
 
-NO_PART = {"seed", "optimiser", "ema", "batch_size", "compile", "parent"}
+NO_PART = {"seed", "optimiser", "ema", "batch_size", "compile", "graphs", "gradient_sum", "parent"}
 """Settings of a trial that its step knows nothing of. It compiles once for each number of images at once."""
 INPUTS = {"digest", "flip", "t_sampling", "t_eps_train", "noise_scale", "label_drop"}
 """Settings of its data and diffusion that reach a step in the batch or as tensors."""
@@ -29,11 +29,11 @@ def lane_shape(trial: TrialConfig) -> StepShape:
 
 
 def speed_shape(trial: TrialConfig) -> SpeedShape:
-    """Hash of what decides a warm trial's speed: its shape, its batch, and whether its step is compiled.
+    """Hash of what decides a warm trial's speed: its shape, its batch, and whether its step is compiled or replayed.
 
     Not the spaces of prediction and loss, which are another step of the same speed.
     """
-    return SpeedShape(content_hash(_without_cell(trial, exclude=NO_PART - {"batch_size", "compile"})))
+    return SpeedShape(content_hash(_without_cell(trial, exclude=NO_PART - {"batch_size", "compile", "graphs"})))
 
 
 def measured_as(trial: TrialConfig, *, batch_size: int, compiled: bool) -> TrialConfig:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from trainables.config.fields import (
+    JOINED_LATER,
     FiniteFloat,
     Fraction,
     Frozen,
@@ -18,6 +19,7 @@ from trainables.config.fields import (
     PositiveInt,
     choices,
     content_hash,
+    identity,
     nearest,
 )
 from trainables.config.network import ModelConfig
@@ -27,7 +29,8 @@ MATHS_VERSION = 2
 
 Target = Literal["x", "eps", "v"]
 Precision = Literal["fp32", "bf16"]
-AttentionMode = Literal["sdpa", "flash", "fp32"]
+AttentionMode = Literal["sdpa", "cudnn", "flash", "fp32"]
+Kernels = Literal["torch", "triton"]
 
 
 class DataConfig(Frozen):
@@ -179,10 +182,18 @@ class Recipe(Frozen):
     precision: Precision = "bf16"
     """bf16: autocast around the network; weights and optimiser stay fp32."""
     attention: AttentionMode = "sdpa"
-    """torch's choice of a fused kernel, flash attention or an error, or QK^T and softmax written out in fp32 as the official
-    code has it."""
+    """torch's choice of a fused kernel, cuDNN's or flash attention or an error, or QK^T and softmax written out in fp32 as the
+    official code has it."""
+    residual: Annotated[Precision, JOINED_LATER] = "fp32"
+    """Precision of the residual stream between the blocks; bf16 halves the memory that it moves."""
+    kernels: Annotated[Kernels, JOINED_LATER] = "torch"
+    """torch's own kernels, or ours in Triton for what lies between a block's matrix products."""
     compile: bool = False
     """Compile the step with torch.compile; sums are rounded in another order than without."""
+    graphs: Annotated[bool, JOINED_LATER] = False
+    """Replay an update's kernels as a CUDA graph, which spares a small model the time of starting them one by one."""
+    gradient_sum: Annotated[Precision, JOINED_LATER] = "fp32"
+    """Precision in which the gradients of several workers are added up."""
     parent: Parent | None = None
     """None: the weights start from the seed."""
 
@@ -220,12 +231,25 @@ class TrialConfig(Recipe):
         return self
 
     @model_validator(mode="after")
-    def flash_needs_bf16_on_a_gpu(self) -> Self:
-        if self.attention == "flash" and (self.device, self.precision) != ("cuda", "bf16"):
+    def fused_attention_needs_bf16_on_a_gpu(self) -> Self:
+        if self.attention in ("cudnn", "flash") and (self.device, self.precision) != ("cuda", "bf16"):
+            rule = f"`attention` {self.attention} needs a GPU and precision bf16"
             got = f"device={self.device}, precision={self.precision}"
-            raise ValueError(
-                f"`attention` flash needs a GPU and precision bf16, got {got}; try attention=sdpa or precision=bf16"
-            )
+            raise ValueError(f"{rule}, got {got}; try attention=sdpa or precision=bf16")
+        return self
+
+    @model_validator(mode="after")
+    def a_bf16_residual_needs_bf16(self) -> Self:
+        if self.residual == "bf16" and self.precision != "bf16":
+            rule = "`residual` bf16 needs precision bf16"
+            raise ValueError(f"{rule}, got precision={self.precision}; try residual=fp32 or precision=bf16")
+        return self
+
+    @model_validator(mode="after")
+    def kernels_and_graphs_need_a_gpu(self) -> Self:
+        for name, wanted, plain in (("kernels", self.kernels == "triton", "torch"), ("graphs", self.graphs, "false")):
+            if wanted and self.device != "cuda":
+                raise ValueError(f"`{name}` other than {plain} needs a GPU, got device={self.device}; try {name}={plain}")
         return self
 
     @model_validator(mode="after")
@@ -261,4 +285,4 @@ class TrialConfig(Recipe):
     @property
     def id(self) -> str:
         """First 12 hex digits of the hash of everything that decides the numbers."""
-        return content_hash({"maths_version": MATHS_VERSION, **self.model_dump(mode="json")})
+        return content_hash({"maths_version": MATHS_VERSION, **identity(self)})

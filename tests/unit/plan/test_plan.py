@@ -122,6 +122,8 @@ def test_a_trials_id_ignores_budget_and_evaluation_and_feels_everything_else(tmp
 
 
 VALUES: dict[str, Any] = {
+    "attention": "fp32",
+    "residual": "bf16",
     "patch_size": 8,
     "prediction": "eps",
     "loss": "x",
@@ -160,7 +162,7 @@ def test_every_axis_changes_something(name: str) -> None:
 
 def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
-    recipe, data = preset("jit-tiny"), entry.trial.data
+    recipe, data = preset("jit-tiny").model_copy(update={"precision": "bf16"}), entry.trial.data
     for name, value in VALUES.items():
         cell = put(recipe, {name: value})
         trial = TrialConfig.model_validate({**cell.recipe.model_dump(), "data": data})
