@@ -15,6 +15,7 @@ from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.training.health import Health
 from trainables.training.optimiser import adamw, learning_rate
+from trainables.training.reduction import Reduction
 from trainables.training.step import step_of
 from trainables.training.workers import Ask, Workers
 
@@ -44,6 +45,7 @@ class Learner:
         self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
         self.optimiser = adamw(self.network, trial.optimiser)
         self.health = Health(self.device)
+        self.reduction = self._reduction() if workers.size > 1 else None
         self.images = 0
         self._batches = Batches(trial, images, device=self.device)
         self._asked: deque[tuple[Tensor, torch.cuda.Event]] = deque()
@@ -69,9 +71,9 @@ class Learner:
         first = self.images + self.workers.rank * self.share
         for low in range(first, first + self.share, self.fit.micro_batch):
             loss += self._backward(low, min(self.fit.micro_batch, first + self.share - low))
+        if self.reduction is not None:
+            ask = self._heard(self.reduction.finish(loss, ask=ask))
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        if self.workers.size > 1:
-            ask = self._heard(self.workers.sum_gradients(gradients, loss, ask=ask))
         self.images += self.trial.batch_size
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self.health.see_update(loss, grad_norm=norm, step=self.step)
@@ -89,6 +91,10 @@ class Learner:
         loss.backward()
         self.health.see_images(losses.detach(), batch.t)
         return loss.detach()
+
+    def _reduction(self) -> Reduction:
+        passes = -(-self.share // self.fit.micro_batch)
+        return Reduction(self.network, workers=self.workers, passes=passes, precision=self.trial.gradient_sum)
 
     def _heard(self, asked: Tensor) -> Ask:
         if not asked.is_cuda:
