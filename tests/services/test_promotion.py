@@ -218,7 +218,7 @@ def test_a_sweep_without_seeds_needs_a_trial_to_be_named(ledger: LedgerFixture, 
 def test_a_sweep_without_a_score_has_no_champion(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     ledger.plan(planned(arm=X))
     with pytest.raises(UserError, match="no grid trial has"):
-        promote(ledger, store, checkpoints)
+        promote(ledger, store, checkpoints, now=True)
 
 
 def test_an_unknown_trial_is_refused_with_the_nearest(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
