@@ -268,7 +268,7 @@ def attention_backward(
     """Writes the gradients of q, k and v into `into`, [B, H, T, d] each with adjacent last dimension, wherever they lie."""
     head_dim = q.shape[-1]
     dout = dout if dout.stride(-1) == 1 else dout.contiguous()
-    delta, chosen = torch.empty_like(lse), cut or tiling_of(head_dim)
+    delta, chosen = torch.empty_like(lse), tiling or tiling_of(head_dim)
     _queries_gradient(dout, q, k, v, out, lse, delta, into[0], chosen.queries)
     _keys_gradient(dout, q, k, v, lse, delta, into[1], into[2], chosen.keys)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.networks.kernels.attention import Tiling, Tiles, attention, attention_backward, attention_forward
+from trainables.networks.kernels.attention import Tiles, Tiling, attention, attention_backward, attention_forward
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
