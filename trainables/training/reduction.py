@@ -23,8 +23,8 @@ _hooks: WeakKeyDictionary[nn.Module, list[RemovableHandle]] = WeakKeyDictionary(
 class Reduction:
     """Sums a network's gradients over the workers of a trial; alone, a worker needs none.
 
-    A gradient becomes a view of its bucket when the first of an update's `passes` (micro-batches) makes it; the others add to it
-    there. A bucket leaves with its last gradient of the last pass, never before the bucket ahead of it: every worker sums in
+    A gradient becomes a view of its bucket when the first of an update's `passes` (micro-batches) makes it; the others add to
+    it there. A bucket leaves with its last gradient of the last pass, never before the bucket ahead of it: every worker sums in
     the same order. The first buckets hold the last parameters, whose gradients are made first.
     """
 
@@ -101,9 +101,10 @@ class _Bucket:
 
     def take(self, parameter: Tensor, slot: int) -> None:
         """Make a new gradient a view of the bucket; one that is has been added to in place."""
-        view = self._views[slot]
-        if parameter.grad is not view:
-            view.copy_(parameter.grad)
+        view, gradient = self._views[slot], parameter.grad
+        assert gradient is not None, "it has just been made"
+        if gradient is not view:
+            view.copy_(gradient)
             parameter.grad = view
         self._to_come[slot] -= 1
 

@@ -35,7 +35,8 @@ def reduction(network: nn.Module, *, passes: int = 1, precision: Precision = "fp
 
 
 def backward(network: nn.Module, seed: int) -> Tensor:
-    loss: Tensor = network(torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(seed))).square().mean()
+    output: Tensor = network(torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(seed)))
+    loss = output.square().mean()
     loss.backward()
     return loss.detach()
 
@@ -55,7 +56,8 @@ def test_sums_are_under_way_before_the_backward_pass_has_reached_the_first_layer
     summed = reduction(network)
     sent: list[int] = []
     for layer in reversed(network):
-        layer.weight.register_post_accumulate_grad_hook(lambda _: sent.append(summed.sent))
+        (weight,) = layer.parameters()
+        weight.register_post_accumulate_grad_hook(lambda _: sent.append(summed.sent))
     loss = backward(network, seed=1)
     assert sent == [1, 2, 3, 3]  # the last bucket waits for the loss
     summed.finish(loss, ask=Ask.NOTHING)
