@@ -22,14 +22,13 @@ from trainables.process_caches import clear_process_caches
 from trainables.training.fitting import memory_of
 from trainables.training.hardware import peak_flops
 from trainables.training.learner import Learner
-from trainables.training.step import CompiledStep, image_losses
 from trainables.training.workers import Workers
 
 CLASSES = 1000
 REPEATS = 5
 LEAST_S = 0.4
 """Seconds that one repeat takes at least."""
-MODES = ("eager", "compile", "graphs")
+MODES = ("eager", "compile", "graphs", "compile+graphs")
 CASES = [
     ("jit-b/16", 256, 256),
     ("jit-l/16", 256, 128),
@@ -74,7 +73,7 @@ def main() -> None:
         recomputed = ", activations recomputed" if how.activation_checkpointing else ""
         say(f"\n{name} at {size} px: {trial.grid**2} tokens, {how.micro_batch} images an update{recomputed}")
         for mode in chosen.modes:
-            say(f"  {mode:8} {measured(trial, how, mode=mode)}")
+            say(f"  {mode:14} {measured(trial, how, mode=mode)}")
 
 
 def say(line: str) -> None:
@@ -114,16 +113,10 @@ def measured(trial: TrialConfig, how: Fit, *, mode: str) -> Row:
 
 
 def in_mode(trial: TrialConfig, how: Fit, *, mode: str) -> Learner:
-    """A learner whose step is eager, compiled, or compiled and replayed as CUDA graphs."""
-    trial = trial.model_copy(update={"compile": mode != "eager"})
-    learner = Learner(
-        trial, NoiseImages(max(512, trial.batch_size), size=trial.data.image_size, classes=CLASSES), workers=Workers(), fit=how
-    )
-    if mode == "graphs":
-        assert isinstance(learner.image_losses, CompiledStep)
-        graphed = torch.compile(image_losses, fullgraph=True, dynamic=False, mode="reduce-overhead")
-        learner.image_losses._compiled = graphed
-    return learner
+    """A learner whose kernels are eager or compiled, and started one by one or replayed."""
+    trial = trial.model_copy(update={"compile": "compile" in mode, "graphs": "graphs" in mode})
+    images = NoiseImages(max(512, trial.batch_size), size=trial.data.image_size, classes=CLASSES)
+    return Learner(trial, images, workers=Workers(), fit=how)
 
 
 def stretches(learner: Learner) -> Iterator[float]:
@@ -139,7 +132,6 @@ def timed(learner: Learner, updates: int) -> float:
     torch.cuda.synchronize()
     start = time.perf_counter()
     for _ in range(updates):
-        torch.compiler.cudagraph_mark_step_begin()
         learner.update()
     torch.cuda.synchronize()
     return time.perf_counter() - start
