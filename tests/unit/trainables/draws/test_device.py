@@ -7,7 +7,7 @@ from trainables.draws.philox import PhiloxDraws, Purpose, philox, signed
 
 pytest.importorskip("triton", reason="a CPU's torch comes without Triton")
 
-from trainables.draws.device import DeviceDraws  # noqa: E402 - Triton may be missing
+from trainables.draws.device import DeviceDraws
 
 CPU = torch.device("cpu")
 FIRST = [(0, 0, 0), (12345, 3, 7), (2**53, 8, 2**40), (2**64 - 1, 2, 2**33 + 1)]
