@@ -10,13 +10,16 @@ from trainables.config.trial import AttentionMode
 from trainables.networks.norm import HeadNorm
 from trainables.networks.positions import rotate
 
+DEMANDED = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
+"""The fused kernels that a trial may demand of torch by name."""
+
 
 class Attention(nn.Module):
     """Attention of JiT: one biased projection to q, k and v, RMSNorm on q and k, rotary positions, a biased output projection.
 
-    `mode` "sdpa" is the fused kernel that torch chooses; "flash" is flash attention, or a RuntimeError that says why it cannot
-    be (in the fp32 held-out error, which flash cannot compute, torch's choice); "fp32" writes QK^T and the softmax out in fp32
-    as the official code does, which some eps- and v-prediction runs need against loss spikes.
+    `mode` "sdpa" is the fused kernel that torch chooses; "cudnn" and "flash" are cuDNN's and flash attention, or a RuntimeError
+    that says why it cannot be (in the fp32 held-out error, which neither computes, torch's choice); "fp32" writes QK^T and the
+    softmax out in fp32 as the official code does, which some eps- and v-prediction runs need against loss spikes.
     """
 
     def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float) -> None:
@@ -49,8 +52,8 @@ class Attention(nn.Module):
         if self.mode == "fp32":
             weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
             return F.dropout(weights, dropout, self.training) @ v
-        if self.mode == "flash" and q.dtype is not torch.float32:
-            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        if self.mode in DEMANDED and q.dtype is not torch.float32:
+            with sdpa_kernel(DEMANDED[self.mode]):
                 return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
 

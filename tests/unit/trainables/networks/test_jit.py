@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tests.support.trials import CLASSES, batch, lively, small_model, small_trial
 from trainables.config.network import ConvStemEmbedding, LinearEmbedding
 from trainables.config.trial import DiffusionConfig
+from trainables.networks.attention import Attention
 from trainables.networks.embedding import images_of, patches_of
 from trainables.networks.jit import SIGMA_DATA, dropout_of, edm_skip
 from trainables.networks.norm import rms_normalise
@@ -281,7 +282,15 @@ def test_a_skip_around_anything_but_an_x_prediction_is_refused() -> None:
         small_trial(small_model(output_skip="edm"), diffusion=DiffusionConfig(prediction="v"))
 
 
-def test_flash_attention_gives_way_where_it_cannot_be_in_an_fp32_evaluation() -> None:
-    flash, plain = (lively(small_trial(attention=mode, device="cuda", precision="bf16")) for mode in ("flash", "sdpa"))
+@pytest.mark.parametrize("mode", ["cudnn", "flash"])
+def test_a_fused_attention_gives_way_where_it_cannot_be_in_an_fp32_evaluation(mode: str) -> None:
+    fused, plain = (lively(small_trial(attention=each, device="cuda", precision="bf16")) for each in (mode, "sdpa"))
     with torch.no_grad():
-        assert torch.equal(flash(Z, TIMES, LABELS), plain(Z, TIMES, LABELS))
+        assert torch.equal(fused(Z, TIMES, LABELS), plain(Z, TIMES, LABELS))
+
+
+def test_cudnn_s_attention_is_demanded_and_not_replaced() -> None:
+    attention = Attention(small_model(), mode="cudnn", dropout=0.0)
+    halves = [torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)] * 3
+    with pytest.raises(RuntimeError, match="No viable backend"):
+        attention.attend(*halves)
