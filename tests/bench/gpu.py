@@ -5,15 +5,18 @@ images; the first update must have the loss and gradient norm of torch's eager k
 """
 
 import argparse
+import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from tests.bench import gpu_profile, gpu_sampling, gpu_training
 from tests.bench.gpu_modes import CASES, MODES, Case
+from trainables.networks import kernel_choice
 
 TABLES = {"training": gpu_training, "sampling": gpu_sampling, "profile": gpu_profile}
 """Each has its `HEADER` and the `cells` of a row."""
@@ -43,13 +46,29 @@ def rows(wanted: Iterable[tuple[Case, str]], cells: Callable[[Case, str], list[l
     """The lines of every case in every mode; a row that fails is its reason, and the table goes on."""
     end = time.perf_counter() + 60 * minutes
     for case, mode in wanted:
-        try:
-            if time.perf_counter() > end:
-                raise TimeoutError(f"not begun within {minutes:g} minutes")
-            made = cells(case, mode)
-        except Exception as error:  # noqa: BLE001  # a kernel may fail in any way, and the rows after it are wanted
-            made = [[f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".replace("|", "/")]]
+        with warnings_of(kernel_choice.log) as notes:
+            try:
+                if time.perf_counter() > end:
+                    raise TimeoutError(f"not begun within {minutes:g} minutes")
+                made = cells(case, mode)
+            except Exception as error:  # noqa: BLE001  # a kernel may fail in any way, and the rows after it are wanted
+                made = [[f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".replace("|", "/")]]
         yield from (f"| {' | '.join((str(case), mode, *line))} |" for line in made)
+        yield from (f"| {case} | {mode} | note: {note} |" for note in notes)
+
+
+@contextmanager
+def warnings_of(log: logging.Logger) -> Iterator[list[str]]:
+    """What is logged meanwhile: a row whose kernels were not used must say so."""
+    notes: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
+    kernel_choice.warn_once.cache_clear()
+    log.addHandler(handler)
+    try:
+        yield notes
+    finally:
+        log.removeHandler(handler)
 
 
 class Lines:

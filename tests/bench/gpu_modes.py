@@ -182,4 +182,4 @@ def fill(network: nn.Module) -> None:
     for name, parameter in parameters.items():
         parameter.normal_(0.0, WEIGHT_STD if parameter.ndim > 1 else BIAS_STD, generator=generator)
         if parameter.ndim == 1 and name.endswith("weight"):  # a norm's
-            parameter += 1
+            parameter.add_(1)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 import torch
+from torch._C._autograd import DeviceType
 
 from tests.bench.gpu_modes import OFFICIAL, Case, in_mode, trial_of
 from tests.bench.gpu_training import begin, images_of, timed
@@ -37,7 +38,7 @@ def cells(case: Case, mode: str, *, attention: str) -> list[list[str]]:
         for _ in range(UPDATES):
             begun.trained.update()
         torch.cuda.synchronize()
-    events = (event for event in profile.events() or [] if event.device_type == torch.autograd.DeviceType.CUDA)
+    events = (event for event in profile.events() or [] if event.device_type is DeviceType.CUDA)
     return by_kind(((event.name, event.device_time) for event in events), update_ms=update_ms, updates=UPDATES)
 
 

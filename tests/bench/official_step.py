@@ -211,6 +211,7 @@ class OfficialNetwork(nn.Module):
         x = self.x_embedder(z)
         x = x + self.pos_embed.type_as(x)
         for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             if i == model.class_tokens_start:
                 in_context = label.unsqueeze(1).repeat(1, model.class_tokens, 1) + self.in_context_posemb
                 x = torch.cat((in_context, x), dim=1)

@@ -12,6 +12,7 @@ from tests.bench.gpu_sampling import official_draw, our_draw
 from tests.support.images import NoiseImages
 from tests.support.trials import CLASSES, SIZE, small_trial
 from trainables.config.evaluation import EvaluationConfig
+from trainables.networks.kernel_choice import on_triton
 from trainables.networks.memory import Fit
 
 IMAGES = NoiseImages(16, size=SIZE, classes=CLASSES)
@@ -54,6 +55,15 @@ def test_a_row_that_fails_is_its_reason_and_the_rows_after_it_follow() -> None:
     lines = list(rows([(TINY, "triton"), (TINY, "eager")], cells, minutes=1))
     assert lines == ["| jit-tiny/16@32 | triton | RuntimeError: no / kernel here |", "| jit-tiny/16@32 | eager | 4 |"]
     assert "not begun within 0 minutes" in next(iter(rows([(TINY, "eager")], cells, minutes=0)))
+
+
+def test_a_row_whose_kernels_were_not_used_says_so_each_time() -> None:
+    def cells(case: Case, mode: str) -> list[list[str]]:
+        on_triton("triton", torch.zeros(1), unsupported=f"{mode} is odd")
+        return [["4"]]
+
+    lines = list(rows([(TINY, "triton"), (TINY, "triton")], cells, minutes=1))
+    assert [line for line in lines if "triton is odd" in line] == [lines[1], lines[3]]
 
 
 def test_the_rows_of_several_calls_make_one_table(tmp_path: Path) -> None:
