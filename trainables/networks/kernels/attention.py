@@ -217,7 +217,7 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Tiling:
     """The tiles of the three kernels."""
 
     forward: Tiles
@@ -225,13 +225,13 @@ class Cut:
     keys: Tiles
 
 
-NARROW = Cut(forward=Tiles(64, 64, 4, 3), queries=Tiles(64, 64, 4, 2), keys=Tiles(64, 64, 4, 2))
+NARROW = Tiling(forward=Tiles(64, 64, 4, 3), queries=Tiles(64, 64, 4, 2), keys=Tiles(64, 64, 4, 2))
 """For heads of up to 64."""
-WIDE = Cut(forward=Tiles(64, 64, 4, 2), queries=Tiles(64, 32, 4, 2), keys=Tiles(64, 32, 4, 2))
+WIDE = Tiling(forward=Tiles(64, 64, 4, 2), queries=Tiles(64, 32, 4, 2), keys=Tiles(64, 32, 4, 2))
 """For heads of up to 128."""
 
 
-def cut_of(head_dim: int) -> Cut:
+def tiling_of(head_dim: int) -> Tiling:
     """The measured choice."""
     return NARROW if head_dim <= 64 else WIDE
 
@@ -246,7 +246,7 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, *, tiles: Tiles | None = 
     assert q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
     out = torch.empty(batch, tokens, heads, head_dim, dtype=q.dtype, device=q.device).transpose(1, 2)
     lse = torch.empty(batch, heads, tokens, dtype=torch.float32, device=q.device)
-    chosen = tiles or cut_of(head_dim).forward
+    chosen = tiles or tiling_of(head_dim).forward
     grid = (triton.cdiv(tokens, chosen.rows), batch * heads)
     strides = [stride for each in (q, k, v, out) for stride in each.stride()[:3]]
     options = chosen.options(tokens, head_dim)
@@ -263,12 +263,12 @@ def attention_backward(
     lse: Tensor,
     *,
     into: tuple[Tensor, Tensor, Tensor],
-    cut: Cut | None = None,
+    tiling: Tiling | None = None,
 ) -> None:
     """Writes the gradients of q, k and v into `into`, [B, H, T, d] each with adjacent last dimension, wherever they lie."""
     head_dim = q.shape[-1]
     dout = dout if dout.stride(-1) == 1 else dout.contiguous()
-    delta, chosen = torch.empty_like(lse), cut or cut_of(head_dim)
+    delta, chosen = torch.empty_like(lse), tiling or tiling_of(head_dim)
     _queries_gradient(dout, q, k, v, out, lse, delta, into[0], chosen.queries)
     _keys_gradient(dout, q, k, v, lse, delta, into[1], into[2], chosen.keys)
 

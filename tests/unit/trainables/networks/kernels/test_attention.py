@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.networks.kernels.attention import Cut, Tiles, attention, attention_backward, attention_forward
+from trainables.networks.kernels.attention import Tiles, Tiling, attention, attention_backward, attention_forward
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -65,7 +65,7 @@ def test_tiles_of_any_size_cut_the_same_attention() -> None:
     for tiles in (Tiles(32, 16, 4, 1), Tiles(16, 64, 4, 1)):
         out, lse = attention_forward(q, k, v, tiles=tiles)
         found = (torch.empty_like(q), torch.empty_like(k), torch.empty_like(v))
-        attention_backward(dout, q, k, v, out, lse, into=found, cut=Cut(tiles, tiles, tiles))
+        attention_backward(dout, q, k, v, out, lse, into=found, tiling=Tiling(tiles, tiles, tiles))
         assert max(relative_error(a, b) for a, b in zip((out, *found), exact, strict=True)) < 2e-6
 
 
