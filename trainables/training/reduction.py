@@ -26,6 +26,8 @@ class Reduction:
     A gradient becomes a view of its bucket when the first of an update's `passes` (micro-batches) makes it; the others add to
     it there. A bucket leaves with its last gradient of the last pass, never before the bucket ahead of it: every worker sums in
     the same order. The first buckets hold the last parameters, whose gradients are made first.
+
+    Not `overlapping`: all of them leave after the backward pass, as those of a replayed one must, at which Python does nothing.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Reduction:
         *,
         workers: Workers,
         passes: int,
+        overlapping: bool = True,
         precision: Precision = "fp32",
         bucket_bytes: int = BUCKET_BYTES,
     ) -> None:
@@ -45,9 +48,10 @@ class Reduction:
         last = _Bucket(groups[-1], passes=passes, precision="fp32", device=device, more=2)
         self._buckets.append(last)
         self._loss, self._asked = last.flat[-2:].unbind()
-        self._workers = workers
+        self._workers, self._overlapping = workers, overlapping
         self.sent = 0
         """Buckets of this update whose sum is under way."""
+        self._finished = True
         release(network)
         _hooks[network] = [
             parameter.register_post_accumulate_grad_hook(self._hook(bucket, slot))
@@ -64,7 +68,7 @@ class Reduction:
             bucket.send()
         for bucket in self._buckets:
             bucket.receive()
-        self.sent = 0
+        self.sent, self._finished = 0, True
         loss.copy_(self._loss)
         return self._asked
 
@@ -72,12 +76,20 @@ class Reduction:
         """What follows each gradient. It does not hold the parameter, which holds it."""
 
         def arrived(parameter: Tensor) -> None:
+            if self._finished:
+                self._begin()
             bucket.take(parameter, slot)
-            while self.sent < len(self._buckets) - 1 and self._buckets[self.sent].full:
+            while self._overlapping and self.sent < len(self._buckets) - 1 and self._buckets[self.sent].full:
                 self._buckets[self.sent].send()
                 self.sent += 1
 
         return arrived
+
+    def _begin(self) -> None:
+        """Wait for every gradient anew. A replayed pass comes without this and reaches what it reached when it was recorded."""
+        self._finished = False
+        for bucket in self._buckets:
+            bucket.begin()
 
 
 class _Bucket:
@@ -90,14 +102,19 @@ class _Bucket:
         self.flat = torch.zeros(ends[-1] + more, device=device)
         self._views = [self.flat[end - p.numel() : end].view_as(p) for p, end in zip(parameters, ends[1:], strict=True)]
         self._passes, self._rounded = passes, precision == "bf16"
-        self._to_come = [passes] * len(parameters)
+        self._to_come: list[int] = []
         """Passes of this update that have not yet reached each gradient."""
+        self.begin()
         self._sent: tuple[dist.Work, Tensor] | None = None
 
     @property
     def full(self) -> bool:
         """Whether the last pass has reached every gradient."""
         return not any(self._to_come)
+
+    def begin(self) -> None:
+        """An update's first gradient is there."""
+        self._to_come = [self._passes] * len(self._views)
 
     def take(self, parameter: Tensor, slot: int) -> None:
         """Make a new gradient a view of the bucket; one that is has been added to in place."""
@@ -126,7 +143,6 @@ class _Bucket:
         if self._rounded:
             self.flat.copy_(summed)
         self._sent = None
-        self._to_come = [self._passes] * len(self._views)
 
 
 def cut(parameters: Sequence[nn.Parameter], *, bucket_bytes: int) -> list[list[nn.Parameter]]:

@@ -127,3 +127,16 @@ def test_a_network_that_the_next_trial_trains_has_the_hooks_of_that_trial_alone(
     first, second = reduction(network), reduction(network)
     backward(network, seed=1)
     assert (first.sent, second.sent) == (0, 3)
+
+
+def test_gradients_that_a_replay_writes_where_the_recorded_pass_wrote_them_are_summed_though_no_hook_runs() -> None:
+    network = layers()
+    summed = Reduction(network, workers=Workers(), passes=1, overlapping=False, bucket_bytes=LAYER_BYTES)
+    loss = backward(network, seed=1)
+    assert summed.sent == 0
+    summed.finish(loss, ask=Ask.NOTHING)
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        parameter.grad.fill_(7.0)
+    summed.finish(loss, ask=Ask.NOTHING)
+    assert all((gradient == 7.0).all() for gradient in gradients(network))
