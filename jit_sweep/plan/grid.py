@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jit_sweep.plan.entry import Entry
-from jit_sweep.plan.fault import Fault
+from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.planner import Planner
 from jit_sweep.spec.stages import CellRule, Grid, Range
 from search_spaces.axes import AxisValue, put
@@ -34,22 +34,33 @@ def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
     """
     entries: dict[str, Entry] = {}
     faults: list[Fault] = []
+    cells: list[Mapping[str, AxisValue]] = []
     for values in combinations(grid.axes):
         protected = _is_contrasted(grid, values)
         try:
             cell = put(planner.baseline, values)
+            cells.append(cell.values)
             images = _images(grid, values) or planner.spec.budget.images_per_trial
             for seed in _seeds(grid, values):
                 entry = planner.entry(cell, stage=stage, position=len(entries), seed=seed, images=images, protected=protected)
-                entries.setdefault(entry.key, entry)
+                _refuse_same_run(entries.setdefault(entry.key, entry), entry)
         except ValueError as error:
             faults.append(Fault.of_cell(error, key=f"stages[{stage}].grid", values=values))
+    if cells:
+        faults += missing_axes(grid.axes, cells, key=f"stages[{stage}].grid")
     within = tuple(entry for entry in entries.values() if not excess(grid.limits, entry.trial, images=entry.images))
     if entries and not within:
         rule = f"`limits` must leave some trials, got none of {len(entries)} within {limits_in_words(grid.limits)}"
         faults.append(Fault(f"stages[{stage}]", f"{rule}; raise a limit"))
     left_out = {entry.label for entry in entries.values()} - {entry.label for entry in within}
     return PlannedGrid(within, len(left_out), tuple(faults))
+
+
+def _refuse_same_run(known: Entry, entry: Entry) -> None:
+    """ValueError: two cells with other axis values resolve to one trial, scored in one way."""
+    if known.arm != entry.arm:
+        rule = f"cells must differ in what they train or how they are scored, got the same run as {known.label}"
+        raise ValueError(f"{rule}; leave one of them out")
 
 
 def combinations(axes: Mapping[str, Any]) -> Iterator[dict[str, AxisValue]]:
