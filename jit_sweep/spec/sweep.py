@@ -16,6 +16,8 @@ from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, R
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
+OWN_KEYS = "x-"
+"""How top-level keys begin that are the user's own, such as a place for YAML anchors."""
 NAME_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
 
 
