@@ -165,7 +165,7 @@ _REGISTERED = (
         TypeAdapter(Literal["none", "edm", "linear"]),
         _at("model", "output_skip"),
     ),
-    Axis("attention", "sdpa, cudnn, flash or fp32", TypeAdapter(AttentionMode), _at("attention")),
+    Axis("attention", "sdpa, cudnn, flash, triton or fp32", TypeAdapter(AttentionMode), _at("attention")),
     Axis("residual", "precision of the residual stream: fp32 or bf16", TypeAdapter(Precision), _at("residual")),
     Axis("grad_clip", "largest gradient norm; null is off", TypeAdapter(PositiveFloat | None), _at("optimiser", "grad_clip")),
     Axis("batch_size", "images of one update", _POSITIVE_INT, _at("batch_size")),

@@ -45,7 +45,7 @@ class Baseline(Frozen):
     precision: Precision | None = None
     """bf16: autocast around the network; weights and optimiser stay fp32. null: the preset's."""
     attention: AttentionMode | None = None
-    """torch's choice of a fused kernel, cuDNN's or flash attention or an error, or fp32 written out; null: the preset's."""
+    """torch's choice of a fused kernel; cuDNN's, flash or our own, or an error; or fp32 written out. null: the preset's."""
     residual: Precision | None = None
     """Precision of the residual stream between the blocks; null: the preset's."""
     kernels: Kernels | None = None

@@ -18,8 +18,9 @@ class Attention(nn.Module):
     """Attention of JiT: one biased projection to q, k and v, RMSNorm on q and k, rotary positions, a biased output projection.
 
     `mode` "sdpa" is the fused kernel that torch chooses; "cudnn" and "flash" are cuDNN's and flash attention, or a RuntimeError
-    that says why it cannot be (in the fp32 held-out error, which neither computes, torch's choice); "fp32" writes QK^T and the
-    softmax out in fp32 as the official code does, which some eps- and v-prediction runs need against loss spikes.
+    that says why it cannot be; "triton" is our own, which alone of these gives the same gradients bit for bit every time; in
+    the fp32 held-out error torch chooses for all three. "fp32" writes QK^T and the softmax out in fp32 as the official code
+    does, which some eps- and v-prediction runs need against loss spikes.
     """
 
     def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float) -> None:
@@ -52,6 +53,10 @@ class Attention(nn.Module):
         if self.mode == "fp32":
             weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
             return F.dropout(weights, dropout, self.training) @ v
+        if self.mode == "triton" and q.dtype is not torch.float32:
+            from trainables.networks.kernels.attention import attention
+
+            return attention(q, k, v)
         if self.mode in DEMANDED and q.dtype is not torch.float32:
             with sdpa_kernel(DEMANDED[self.mode]):
                 return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)

@@ -324,6 +324,7 @@ def test_a_parent_is_part_of_a_trial_and_of_its_id(tmp_path: Path) -> None:
     ("override", "rule"),
     [
         ({"attention": "flash"}, "`attention` flash needs a GPU and precision bf16, got device=cpu, precision=fp32"),
+        ({"attention": "triton"}, "`attention` triton needs a GPU and precision bf16, got device=cpu, precision=fp32"),
         (
             {"ema": [{"kind": "decay", "name": "raw"}]},
             "`ema` must name each average once, and none of them model, optimiser, raw",
