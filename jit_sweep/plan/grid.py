@@ -14,6 +14,8 @@ from search_spaces.axes import AxisValue, put
 from search_spaces.quantities import excess
 
 MOST_COMBINATIONS = 4096
+MOST_TRIALS = 50_000
+"""Of one grid, over its seeds."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class PlannedGrid:
 def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
     """Every cell of a grid that makes a trial, and a fault for each that makes none.
 
-    ValueError: the grid has more than MOST_COMBINATIONS cells.
+    ValueError: the grid has more than MOST_COMBINATIONS cells, or more than MOST_TRIALS trials.
     """
+    _refuse_too_many(grid)
     entries: dict[str, Entry] = {}
     faults: list[Fault] = []
     cells: list[Mapping[str, AxisValue]] = []
@@ -54,6 +57,12 @@ def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
         faults.append(Fault(f"stages[{stage}]", f"{rule}; raise a limit"))
     left_out = {entry.label for entry in entries.values()} - {entry.label for entry in within}
     return PlannedGrid(within, len(left_out), tuple(faults))
+
+
+def _refuse_too_many(grid: Grid) -> None:
+    trials = sum(len(_seeds(grid, values)) for values in combinations(grid.axes))
+    if trials > MOST_TRIALS:
+        raise ValueError(f"a grid must have at most {MOST_TRIALS} trials, got {trials}; take fewer seeds, or split the stage")
 
 
 def _refuse_same_run(known: Entry, entry: Entry) -> None:
