@@ -34,7 +34,7 @@ def sweep_schema() -> Schema:
     _require_kind(schema["properties"]["scheduler"], definitions)
     _name_what_is_registered({"SweepSpec": schema, **definitions})
     schema["$defs"] = definitions | _registered()
-    own = {"patternProperties": {f"^{OWN_KEYS}": {}}}
+    own: Schema = {"patternProperties": {f"^{OWN_KEYS}": {}}}
     return {"$schema": DRAFT, **_tidied(schema), **own, "title": "A sweep file of jit-sweep"}
 
 
