@@ -201,6 +201,7 @@ PEAKS = [
     ("jit-l/16", 256, Fit(8, activation_checkpointing=False), {}),
     ("jit-s/8", 64, Fit(64, activation_checkpointing=False), {"precision": "fp32"}),
     ("dit-s/4", 64, Fit(32, activation_checkpointing=False), {}),
+    ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {"graphs": True}),
 ]
 
 
