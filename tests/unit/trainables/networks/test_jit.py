@@ -296,7 +296,7 @@ def test_our_attention_is_refused_for_wide_heads_and_with_dropout(changes: dict[
 
 
 def test_cudnn_s_attention_is_demanded_and_not_replaced() -> None:
-    attention = Attention(small_model(), mode="cudnn", dropout=0.0)
+    attention = Attention(small_model(), mode="cudnn", dropout=0.0, kernels="torch")
     halves = [torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)] * 3
     with pytest.raises(RuntimeError, match="No viable backend"):
         attention.attend(*halves)
