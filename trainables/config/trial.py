@@ -54,9 +54,9 @@ class LogitNormal(Frozen):
     """t = sigmoid(s) with s ~ N(mu, sigma^2); t = 1 is data. JiT: mu = -0.8, sigma = 0.8."""
 
     kind: Literal["logit_normal"] = "logit_normal"
-    mu: FiniteFloat = -0.8
+    mu: Annotated[FiniteFloat, Field(ge=-20, le=20)] = -0.8
     """Mean of logit(t); lower is noisier."""
-    sigma: PositiveFloat = 0.8
+    sigma: Annotated[PositiveFloat, Field(le=20)] = 0.8
     """Standard deviation of logit(t)."""
 
 
@@ -80,7 +80,7 @@ class DiffusionConfig(Frozen):
     """The distribution of t in training."""
     t_eps_train: Fraction = 0.05
     """Smallest 1 - t (and t) that a conversion divides by in training; 0 is off."""
-    noise_scale: PositiveFloat = 1.0
+    noise_scale: Annotated[PositiveFloat, Field(ge=1e-3, le=1000)] = 1.0
     """Standard deviation of the noise e."""
     label_drop: Fraction = 0.1
     """Share of labels replaced by the null label; unused by unconditional models."""
