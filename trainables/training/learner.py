@@ -49,7 +49,7 @@ class Learner:
         self.health = Health(self.device)
         self.reduction = self._reduction() if workers.size > 1 else None
         self.images = 0
-        self._kernels = kernels_of(trial, self.fit, self.optimiser, workers=workers.size)
+        self._kernels = kernels_of(trial, self.fit, self.optimiser)
         self._loss = torch.zeros((), device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
         self._batches = Batches(trial, images, device=self.device)
