@@ -13,10 +13,10 @@ HEADER = ["case", "mode", "kind", "ms an update", "kernels", "longest"]
 UPDATES = 5
 KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("copies", ("memcpy", "memset")),
-    ("draws", ("_write_normals", "_write_words")),
+    ("draws", ("_write_",)),
     (
         "attention",
-        ("flash", "fmha", "sdpa", "_forward_kernel", "_queries_kernel", "_keys_kernel", "softmax", "cudnn_generated"),
+        ("flash", "fmha", "sdpa", "_attention_", "softmax", "cudnn_generated"),
     ),
     ("optimiser", ("adam", "lerp", "multi_tensor", "foreach")),
     ("matmul", ("nvjet", "gemm", "cutlass", "cublas", "splitk", "triton_tem")),
