@@ -1,12 +1,17 @@
-"""The normalisations: before a block's two halves with adaLN's shift and scale, and of q and k within a head."""
+"""The normalisations: of the residual stream before a block's two halves, and of q and k within a head."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.config.trial import Kernels
+from trainables.networks.kernel_choice import on_triton
+
 EPS = 1e-6
+WIDEST = 8192
+"""Numbers of a token that the norm's Triton kernel takes."""
 
 
 class _ScaledRms(torch.autograd.Function):
@@ -44,20 +49,94 @@ def rms_normalise(x: Tensor, gain: Tensor, shift: Tensor | None = None) -> Tenso
     return out
 
 
-class ModulatedNorm(nn.Module):
-    """norm(x) (1 + scale) + shift (adaLN, DiT section 3.2): RMSNorm with a learned weight, or LayerNorm without one."""
+class Branch(NamedTuple):
+    """What half a block adds to the residual stream: gate (y + bias)."""
 
-    def __init__(self, kind: Literal["rms", "layer"], width: int) -> None:
+    y: Tensor
+    """[B, T, D], in the precision of the products."""
+    gate: Tensor
+    """float32 [B, 1, D]."""
+    bias: Tensor | None = None
+    """[D], of the projection that made y, where y is without it."""
+
+
+class Normed(NamedTuple):
+    """The stream x' with the branch in it, and h, normalised and modulated: what the next half block computes with."""
+
+    stream: Tensor
+    h: Tensor
+
+
+def joined(x: Tensor, branch: Branch) -> Tensor:
+    """x + gate (y + bias), [B, T, D] in x's dtype; the sum itself in float32."""
+    y = branch.y if branch.bias is None else branch.y + branch.bias
+    return torch.addcmul(x, branch.gate, y).to(x.dtype)
+
+
+def gated_norm(
+    x: Tensor,
+    branch: Branch | None,
+    weight: Tensor | None,
+    shift: Tensor,
+    scale: Tensor,
+    *,
+    prepended: Tensor | None = None,
+    dropped: int = 0,
+) -> Normed:
+    """x' = x + gate (y + bias) and h = norm(x') (1 + scale) + shift: RMSNorm with a weight [D], LayerNorm without one.
+
+    Args:
+        x: the stream [B, T, D], float32 or bfloat16; sums over it are float32.
+        branch: what is still to be added to it, if anything.
+        shift, scale: float32 [B, 1, D] (adaLN, DiT section 3.2).
+        prepended: tokens [B, C, D] in x's dtype that come before x' and are normalised with it.
+        dropped: how many tokens of x are left out, from the first on; nothing is prepended then.
+    """
+    stream = x if branch is None else joined(x, branch)
+    if prepended is not None:
+        stream = torch.cat((prepended, stream), dim=1)
+    if dropped:
+        stream = stream[:, dropped:]
+    return Normed(stream, modulated(stream.float(), weight, shift, scale))
+
+
+def modulated(x: Tensor, weight: Tensor | None, shift: Tensor, scale: Tensor) -> Tensor:
+    """norm(x) (1 + scale) + shift, float32 [B, T, D]."""
+    if weight is None:
+        return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=EPS), 1 + scale)
+    # The weight joins the scale, [B, 1, D], rather than the tokens, [B, T, D].
+    return rms_normalise(x, torch.addcmul(weight, weight, scale), shift)
+
+
+class ModulatedNorm(nn.Module):
+    """`gated_norm` with a learned weight, or none for a LayerNorm; in the form that `kernels` asks for."""
+
+    def __init__(self, kind: Literal["rms", "layer"], width: int, *, kernels: Kernels) -> None:
         super().__init__()
-        self.width = width
+        self.kernels = kernels
         self.weight = nn.Parameter(torch.ones(width)) if kind == "rms" else None
 
-    def forward(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-        """x float32 [B, T, D]; shift and scale float32 [B, 1, D]."""
-        if self.weight is None:
-            return torch.addcmul(shift, F.layer_norm(x, (self.width,), eps=EPS), 1 + scale)
-        # The weight joins the scale, [B, 1, D], rather than the tokens, [B, T, D].
-        return rms_normalise(x, torch.addcmul(self.weight, self.weight, scale), shift)
+    def forward(
+        self,
+        x: Tensor,
+        branch: Branch | None,
+        shift: Tensor,
+        scale: Tensor,
+        *,
+        prepended: Tensor | None = None,
+        dropped: int = 0,
+    ) -> Normed:
+        """The arguments are those of `gated_norm`."""
+        form = gated_norm
+        if on_triton(self.kernels, x, unsupported=too_wide(x)):
+            from trainables.networks.kernels.gated_norm import gated_norm as form
+        return form(x, branch, self.weight, shift, scale, prepended=prepended, dropped=dropped)
+
+
+def too_wide(x: Tensor) -> str:
+    """Why the kernel cannot take a stream of this width, or nothing: a program holds a whole token in its registers."""
+    width = x.shape[-1]
+    return f"the norm's kernel takes a width of at most {WIDEST}, got {width}" if width > WIDEST else ""
 
 
 class HeadNorm(nn.Module):
