@@ -60,44 +60,43 @@ class Branch(NamedTuple):
     """[D], of the projection that made y, where y is without it."""
 
 
-class Normed(NamedTuple):
-    """The stream x' with the branch in it, and h, normalised and modulated: what the next half block computes with."""
+class Stream(NamedTuple):
+    """The residual stream, and what has still to enter it."""
 
-    stream: Tensor
+    x: Tensor
+    """[B, T, D], float32 or bfloat16."""
+    branch: Branch | None = None
+    """To be added to x."""
+    prepended: Tensor | None = None
+    """Tokens [B, C, D] of x's dtype that come before it."""
+
+
+class Normed(NamedTuple):
+    """The stream x' with all in it, and h, normalised and modulated: what the next half block computes with."""
+
+    x: Tensor
     h: Tensor
 
 
-def joined(x: Tensor, branch: Branch) -> Tensor:
-    """x + gate (y + bias), [B, T, D] in x's dtype; the sum itself in float32."""
-    y = branch.y if branch.bias is None else branch.y + branch.bias
-    return torch.addcmul(x, branch.gate, y).to(x.dtype)
+def joined(stream: Stream) -> Tensor:
+    """The stream with all in it, [B, C + T, D] in x's dtype; x + gate (y + bias) itself is computed in float32."""
+    x = stream.x
+    if stream.branch is not None:
+        y, gate, bias = stream.branch
+        x = torch.addcmul(x, gate, y if bias is None else y + bias).to(x.dtype)
+    return x if stream.prepended is None else torch.cat((stream.prepended, x), dim=1)
 
 
-def gated_norm(
-    x: Tensor,
-    branch: Branch | None,
-    weight: Tensor | None,
-    shift: Tensor,
-    scale: Tensor,
-    *,
-    prepended: Tensor | None = None,
-    dropped: int = 0,
-) -> Normed:
-    """x' = x + gate (y + bias) and h = norm(x') (1 + scale) + shift: RMSNorm with a weight [D], LayerNorm without one.
+def gated_norm(stream: Stream, weight: Tensor | None, shift: Tensor, scale: Tensor, *, dropped: int = 0) -> Normed:
+    """x', all joined, and h = norm(x') (1 + scale) + shift: RMSNorm with a weight [D], or LayerNorm without one.
 
-    Args:
-        x: the stream [B, T, D], float32 or bfloat16; sums over it are float32.
-        branch: what is still to be added to it, if anything.
-        shift, scale: float32 [B, 1, D] (adaLN, DiT section 3.2).
-        prepended: tokens [B, C, D] in x's dtype that come before x' and are normalised with it.
-        dropped: how many tokens of x are left out, from the first on; nothing is prepended then.
+    shift and scale float32 [B, 1, D] (adaLN, DiT section 3.2); what is summed is float32. The first `dropped` tokens of x are
+    left out of both, where none are prepended.
     """
-    stream = x if branch is None else joined(x, branch)
-    if prepended is not None:
-        stream = torch.cat((prepended, stream), dim=1)
+    x = joined(stream)
     if dropped:
-        stream = stream[:, dropped:]
-    return Normed(stream, modulated(stream.float(), weight, shift, scale))
+        x = x[:, dropped:]
+    return Normed(x, modulated(x.float(), weight, shift, scale))
 
 
 def modulated(x: Tensor, weight: Tensor | None, shift: Tensor, scale: Tensor) -> Tensor:
@@ -116,21 +115,12 @@ class ModulatedNorm(nn.Module):
         self.kernels = kernels
         self.weight = nn.Parameter(torch.ones(width)) if kind == "rms" else None
 
-    def forward(
-        self,
-        x: Tensor,
-        branch: Branch | None,
-        shift: Tensor,
-        scale: Tensor,
-        *,
-        prepended: Tensor | None = None,
-        dropped: int = 0,
-    ) -> Normed:
-        """The arguments are those of `gated_norm`."""
+    def forward(self, stream: Stream, shift: Tensor, scale: Tensor, *, dropped: int = 0) -> Normed:
+        """As `gated_norm` has it."""
         form = gated_norm
-        if on_triton(self.kernels, x, unsupported=too_wide(x)):
+        if on_triton(self.kernels, stream.x, unsupported=too_wide(stream.x)):
             from trainables.networks.kernels.gated_norm import gated_norm as form
-        return form(x, branch, self.weight, shift, scale, prepended=prepended, dropped=dropped)
+        return form(stream, self.weight, shift, scale, dropped=dropped)
 
 
 def too_wide(x: Tensor) -> str:

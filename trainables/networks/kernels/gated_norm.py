@@ -13,7 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from trainables.networks.kernels.gated_norm_passes import backward_pass, finishing_pass, forward_pass
 from trainables.networks.kernels.precision import product_dtype
-from trainables.networks.norm import EPS, Branch, Normed
+from trainables.networks.norm import EPS, Normed, Stream
+
 
 class Tile(NamedTuple):
     """Tokens of one image that a program goes through, tokens it holds at once, its warps, and how many loads run ahead."""
@@ -28,19 +29,11 @@ FORWARD = Tile(tokens=16, rows=2, warps=4, stages=1)
 BACKWARD = Tile(tokens=64, rows=2, warps=4, stages=1)
 
 
-def gated_norm(
-    x: Tensor,
-    branch: Branch | None,
-    weight: Tensor | None,
-    shift: Tensor,
-    scale: Tensor,
-    *,
-    prepended: Tensor | None = None,
-    dropped: int = 0,
-) -> Normed:
+def gated_norm(stream: Stream, weight: Tensor | None, shift: Tensor, scale: Tensor, *, dropped: int = 0) -> Normed:
     """As the plain form, with h in the precision of the products."""
-    y, gate, bias = branch or (None, None, None)
+    x, branch, prepended = stream
     lead = -dropped if prepended is None else prepended.shape[1]
+    y, gate, bias = branch or (None, None, None)
     return Normed(*_GatedNorm.apply(x, y, gate, bias, prepended, weight, shift, scale, lead, product_dtype(x)))
 
 
@@ -94,7 +87,9 @@ def forward(given: Given, *, lead: int, product: torch.dtype, tile: Tile = FORWA
     `lead` is how many tokens more x' has than x: those prepended, or less than zero where the first of x are left out.
     """
     x, y, gate, bias, prepended, weight, shift, scale = map(dense, given)
-    assert x is not None and shift is not None and scale is not None
+    assert x is not None
+    assert shift is not None
+    assert scale is not None
     images, tokens, width = x.shape
     stream = x if y is None and lead == 0 else x.new_empty(images, tokens + lead, width)
     h = torch.empty_like(stream, dtype=product)
@@ -103,14 +98,15 @@ def forward(given: Given, *, lead: int, product: torch.dtype, tile: Tile = FORWA
     chunks = chunks_of(tokens, lead, tile)
     forward_pass[(images * chunks,)](
         x, y, gate, bias, prepended, weight, shift, scale, stream, h, mean, inverse,
-        chunks, tokens, stride(gate), stride(shift), stride(scale), WRITTEN=stream is not x, EPS=EPS, **constants(width, lead, tile),
+        chunks, tokens, stride(gate), stride(shift), stride(scale),
+        WRITTEN=stream is not x, EPS=EPS, **constants(width, lead, tile),
     )  # fmt: skip
     return Kept(stream, y, gate, bias, weight, scale, mean, inverse), h
 
 
 def backward(kept: Kept, of_stream: Tensor | None, of_h: Tensor, *, lead: int, tile: Tile = BACKWARD) -> Given:
     """Gradients of the arguments, from those of x', where there is one, and h."""
-    stream, y, gate, bias, weight, scale, mean, inverse = kept
+    stream, y, gate, _, weight, scale, mean, inverse = kept
     images, out, width = stream.shape
     tokens, of_stream, of_h = out - lead, dense(of_stream), of_h.contiguous()
     dx = stream.new_empty(images, tokens, width)

@@ -4,7 +4,7 @@ Row k of an image is token k - max(LEAD, 0) of the stream that comes in and toke
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 
 import triton
 import triton.language as tl

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import pytest
 import torch
@@ -10,9 +9,8 @@ from torch import Tensor
 
 from trainables.networks import norm
 from trainables.networks.kernels import gated_norm as kernels
-from trainables.networks.norm import EPS, Branch, Normed
+from trainables.networks.norm import EPS, Branch, Normed, Stream
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Form = Callable[..., Normed]
 
 
@@ -80,7 +78,7 @@ def arguments(case: Case, *, exact: bool = False) -> Arguments:
 
     def drawn(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         values = torch.randn(shape, generator=generator).to(dtype).to(torch.float64 if exact else dtype)
-        return values.to(DEVICE).requires_grad_()
+        return values.requires_grad_()
 
     row, tokens = (IMAGES, 1, case.width), (IMAGES, case.tokens, case.width)
     x, y, gate, bias = drawn(*tokens, dtype=case.stream), drawn(*tokens, dtype=case.product), drawn(*row), drawn(case.width)
@@ -92,21 +90,20 @@ def arguments(case: Case, *, exact: bool = False) -> Arguments:
 
 def applied(form: Form, case: Case, given: Arguments) -> Normed:
     branch = None if given.y is None or given.gate is None else Branch(given.y, given.gate, given.bias)
-    rest = {"prepended": given.prepended, "dropped": case.dropped}
-    with torch.autocast(DEVICE, torch.bfloat16, enabled=case.product is torch.bfloat16):
-        return form(given.x, branch, given.weight, given.shift, given.scale, **rest)
+    stream = Stream(given.x, branch, given.prepended)
+    with torch.autocast("cpu", torch.bfloat16, enabled=case.product is torch.bfloat16):
+        return form(stream, given.weight, given.shift, given.scale, dropped=case.dropped)
 
 
-def formula(
-    x: Tensor, branch: Branch | None, weight: Tensor | None, shift: Tensor, scale: Tensor, *, prepended: Any, dropped: int
-) -> Normed:
+def formula(stream: Stream, weight: Tensor | None, shift: Tensor, scale: Tensor, *, dropped: int) -> Normed:
     """In whatever precision, from the equations."""
+    x, branch, prepended = stream
     if branch is not None:
         x = x + branch.gate * (branch.y if branch.bias is None else branch.y + branch.bias)
-    stream = (x if prepended is None else torch.cat((prepended, x), dim=1))[:, dropped:]
-    centred = stream - stream.mean(-1, keepdim=True) if weight is None else stream
+    x = (x if prepended is None else torch.cat((prepended, x), dim=1))[:, dropped:]
+    centred = x - x.mean(-1, keepdim=True) if weight is None else x
     normal = centred / (centred.square().mean(-1, keepdim=True) + EPS).sqrt()
-    return Normed(stream, normal * (1 if weight is None else weight) * (1 + scale) + shift)
+    return Normed(x, normal * (1 if weight is None else weight) * (1 + scale) + shift)
 
 
 def results(form: Form, case: Case, *, exact: bool = False) -> dict[str, Tensor]:
@@ -114,30 +111,33 @@ def results(form: Form, case: Case, *, exact: bool = False) -> dict[str, Tensor]
     given = arguments(case, exact=exact)
     found = applied(form, case, given)
     generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(part.shape, generator=generator).to(DEVICE) for part in found]
+    weights = [torch.randn(part.shape, generator=generator) for part in found]
     terms = [(part * weight.to(part.dtype)).sum() for part, weight in zip(found, weights, strict=True)]
     (terms[0] + terms[1] if case.used else terms[1]).backward()
-    return {**found._asdict(), **{name: leaf.grad for name, leaf in given.leaves().items() if leaf.grad is not None}}
+    gradients = {f"gradient of {name}": leaf.grad for name, leaf in given.leaves().items() if leaf.grad is not None}
+    return {"x'": found.x.detach(), "h": found.h.detach(), **gradients}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_outputs_and_every_gradient_are_the_formula_s_to_float32(case: Case) -> None:
     found, expected = results(kernels.gated_norm, case), results(formula, case, exact=True)
-    assert found.keys() == expected.keys() >= arguments(case).leaves().keys()
+    assert found.keys() == expected.keys() >= {f"gradient of {name}" for name in arguments(case).leaves()}
     for name, exact in expected.items():
-        torch.testing.assert_close(found[name].double(), exact, rtol=2e-5, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            found[name].double(), exact, rtol=2e-5, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("stream", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.tokens + case.prepended < 64], ids=str)
 def test_under_bf16_autocast_each_tensor_has_its_precision_and_is_close(case: Case, stream: torch.dtype) -> None:
     case = replace(case, stream=stream, product=torch.bfloat16)
     found, expected = results(kernels.gated_norm, case), results(formula, case, exact=True)
     assert found.keys() == expected.keys()
     for name, exact in expected.items():
         assert float((found[name].double() - exact).norm() / exact.norm()) < 0.02, name
-    of_tokens = {name: found[name].dtype for name in ("stream", "x", "prepended") if name in found}
-    of_products = {name: found[name].dtype for name in ("h", "y") if name in found}
+    of_tokens = {name: found[name].dtype for name in ("x'", "gradient of x", "gradient of prepended") if name in found}
+    of_products = {name: found[name].dtype for name in ("h", "gradient of y") if name in found}
     assert set(of_tokens.values()) == {stream}
     assert set(of_products.values()) == {torch.bfloat16}
     assert {found[name].dtype for name in found.keys() - of_tokens.keys() - of_products.keys()} == {torch.float32}
