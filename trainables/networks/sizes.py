@@ -4,7 +4,7 @@ from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 
 FP32 = 4
-"""Bytes; the residual stream, weights, gradients and averages are always fp32."""
+"""Bytes; weights, gradients and averages are always fp32."""
 TIME_FEATURES = 256
 """Sinusoids of t that the time embedding starts from."""
 

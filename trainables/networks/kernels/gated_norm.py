@@ -34,7 +34,8 @@ def gated_norm(stream: Stream, weight: Tensor | None, shift: Tensor, scale: Tens
     x, branch, prepended = stream
     lead = -dropped if prepended is None else prepended.shape[1]
     y, gate, bias = branch or (None, None, None)
-    return Normed(*_GatedNorm.apply(x, y, gate, bias, prepended, weight, shift, scale, lead, product_dtype(x)))
+    arguments = Given(x, y, gate, bias, prepended, weight, shift, scale)
+    return Normed(*_GatedNorm.apply(*arguments, lead, product_dtype(x)))  # type: ignore[no-untyped-call]
 
 
 class _GatedNorm(torch.autograd.Function):
@@ -118,11 +119,22 @@ def backward(kept: Kept, of_stream: Tensor | None, of_h: Tensor, *, lead: int, t
         of_stream, of_h, stream, y, gate, weight, scale, mean, inverse, dx, dy, of_prepended, sums,
         chunks, tokens, stride(gate), stride(scale), **constants(width, lead, tile),
     )  # fmt: skip
-    return Given(dx, dy, *shared(kept, sums, of_prepended=of_prepended))
+    of_gate, of_bias, of_weight, of_shift, of_scale = of_vectors(kept, sums)
+    return Given(dx, dy, of_gate, of_bias, of_prepended, of_weight, of_shift, of_scale)
 
 
-def shared(kept: Kept, sums: Tensor, *, of_prepended: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Gradients of gate, bias, the prepended tokens, weight, shift and scale, from what a chunk of an image adds to them."""
+class OfVectors(NamedTuple):
+    """Gradients of what an image or the batch shares."""
+
+    gate: Tensor | None
+    bias: Tensor | None
+    weight: Tensor | None
+    shift: Tensor
+    scale: Tensor
+
+
+def of_vectors(kept: Kept, sums: Tensor) -> OfVectors:
+    """From what each chunk of an image adds to them, [2 or 4, B, chunks, D]."""
     _, y, gate, bias, weight, scale, _, _ = kept
     _, images, chunks, width = sums.shape
     of_image = torch.empty(3, images, 1, width, device=sums.device)
@@ -133,13 +145,12 @@ def shared(kept: Kept, sums: Tensor, *, of_prepended: Tensor | None) -> tuple[Te
     )  # fmt: skip
     of_gate, of_shift, of_scale = of_image
     of_bias, of_weight = terms.sum(1)
-    return (
-        None if y is None else of_gate,
-        None if bias is None else of_bias.to(bias.dtype),
-        of_prepended,
-        None if weight is None else of_weight.to(weight.dtype),
-        of_shift,
-        of_scale,
+    return OfVectors(
+        gate=None if y is None else of_gate,
+        bias=None if bias is None else of_bias.to(bias.dtype),
+        weight=None if weight is None else of_weight.to(weight.dtype),
+        shift=of_shift,
+        scale=of_scale,
     )
 
 

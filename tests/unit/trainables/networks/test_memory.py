@@ -101,7 +101,9 @@ def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(*batch(images)).square().mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16"):
+            output = network(*batch(images))
+        output.square().mean().backward()
     return sum(kept.values())
 
 
@@ -114,8 +116,10 @@ def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
         ({}, {"attention": "fp32"}),
         ({"depth": 8}, {}),
         ({"dropout": 0.2}, {}),
+        ({}, {"precision": "bf16"}),
+        ({}, {"precision": "bf16", "residual": "bf16"}),
     ],
-    ids=["base", "wide", "gelu", "fp32 attention", "deep", "dropout"],
+    ids=["base", "wide", "gelu", "fp32 attention", "deep", "dropout", "bf16", "bf16 residual"],
 )
 def test_the_model_follows_what_autograd_keeps(model: dict[str, Any], changes: dict[str, Any]) -> None:
     trial = small_trial(small_model(patch_size=2, **model), **changes)
