@@ -52,7 +52,7 @@ def check_before(name: str, locations: Locations, home: Home, *, address: str | 
     """
     if address is not None:
         check_answers(address)
-    if locations.tracking.startswith("http") and not _is_known(name, locations):
+    if locations.tracking != home.tracking and not _is_known(name, locations):
         from jit_sweep.tracking import check
 
         check.check(locations.tracking)

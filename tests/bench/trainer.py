@@ -77,7 +77,7 @@ class OurStep:
         norm = torch.linalg.vector_norm(
             torch.stack(torch._foreach_norm([p.grad for p in self.network.parameters() if p.grad is not None]))
         )
-        self._health.see_update(mean.detach(), grad_norm=norm, step=1)
+        self._health.see_update(mean.detach(), grad_norm=norm, step=torch.tensor(1))
         self._optimiser.found_inf = self._health.diverged  # type: ignore[attr-defined]
         self._optimiser.step()
         self._optimiser.zero_grad()

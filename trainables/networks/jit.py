@@ -30,18 +30,25 @@ class Block(nn.Module):
         model = trial.model
         self.kernels = trial.kernels
         self.norm1 = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
-        self.attention = Attention(model, mode=trial.attention, dropout=dropout)
+        self.attention = Attention(model, mode=trial.attention, dropout=dropout, kernels=trial.kernels)
         self.norm2 = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
         mlp = SwiGlu if model.mlp == "swiglu" else GeluMlp
-        self.mlp = mlp(model, dropout=dropout)
+        self.mlp = mlp(model, dropout=dropout, kernels=trial.kernels)
 
     def forward(self, stream: Stream, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Stream:
         """Modulation is six times float32 [B, 1, D]: shift, scale and gate of attention, then of the MLP."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation
         x, h = self.norm1(stream, shift1, scale1)
-        x, h = self.norm2(Stream(x, Branch(self.attention(h, rotation), gate1)), shift2, scale2)
-        after = Stream(x, Branch(self.mlp(h), gate2))
-        return after if self.kernels == "triton" else Stream(joined(after))
+        x, h = self.norm2(Stream(x, self._of_attention(h, rotation, gate1)), shift2, scale2)
+        if self.kernels == "triton":
+            return Stream(x, Branch(self.mlp.unbiased(h), gate2, self.mlp.output_bias))
+        return Stream(joined(Stream(x, Branch(self.mlp(h), gate2))))
+
+    def _of_attention(self, h: Tensor, rotation: Tensor | None, gate: Tensor) -> Branch:
+        dropping = self.training and self.attention.dropout > 0  # after the bias
+        if self.kernels == "triton" and not dropping:
+            return Branch(self.attention.unbiased(h, rotation), gate, self.attention.proj.bias)
+        return Branch(self.attention(h, rotation), gate)
 
 
 class JiT(Network):

@@ -15,8 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MAX_HEAD_DIM = 128
-"""Above it a program's tiles do not fit its registers."""
+from trainables.config.trial import TRITON_HEAD_DIM
+
 _LEAST = 16
 """Rows and columns that a product of Triton's needs."""
 
@@ -80,7 +80,7 @@ def _attend(  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 @triton.jit
-def _forward_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _attention_forward(  # type: ignore[no-untyped-def]  # noqa: ANN202
     q, k, v, out, lse, heads, tokens, scale,  # noqa: ANN001
     q_b, q_h, q_t, k_b, k_h, k_t, v_b, v_h, v_t, out_b, out_h, out_t,  # noqa: ANN001
     D: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TAIL: tl.constexpr, WHOLE: tl.constexpr,
@@ -121,7 +121,7 @@ def _of_queries(  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 @triton.jit
-def _queries_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _attention_queries(  # type: ignore[no-untyped-def]  # noqa: ANN202
     q, k, v, out, dout, lse, delta, dq, heads, tokens, scale, sm_scale,  # noqa: ANN001
     q_b, q_h, q_t, k_b, k_h, k_t, v_b, v_h, v_t, out_b, out_h, out_t, dout_b, dout_h, dout_t, dq_b, dq_h, dq_t,  # noqa: ANN001
     D: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TAIL: tl.constexpr, WHOLE: tl.constexpr,
@@ -164,7 +164,7 @@ def _of_keys(  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 @triton.jit
-def _keys_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _attention_keys(  # type: ignore[no-untyped-def]  # noqa: ANN202
     q, k, v, dout, lse, delta, dk, dv, heads, tokens, scale, sm_scale,  # noqa: ANN001
     q_b, q_h, q_t, k_b, k_h, k_t, v_b, v_h, v_t, dout_b, dout_h, dout_t, dk_b, dk_h, dk_t, dv_b, dv_h, dv_t,  # noqa: ANN001
     D: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TAIL: tl.constexpr, WHOLE: tl.constexpr,
@@ -225,7 +225,7 @@ class Tiling:
     keys: Tiles
 
 
-NARROW = Tiling(forward=Tiles(64, 64, 4, 3), queries=Tiles(64, 64, 4, 2), keys=Tiles(64, 64, 4, 2))
+NARROW = Tiling(forward=Tiles(64, 32, 4, 3), queries=Tiles(64, 32, 4, 3), keys=Tiles(64, 32, 4, 3))
 """For heads of up to 64."""
 WIDE = Tiling(forward=Tiles(64, 64, 4, 2), queries=Tiles(64, 32, 4, 2), keys=Tiles(64, 32, 4, 2))
 """For heads of up to 128."""
@@ -242,7 +242,7 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, *, tiles: Tiles | None = 
     q, k, v [B, H, T, d] with adjacent last dimension, of one dtype, otherwise wherever they lie.
     """
     batch, heads, tokens, head_dim = q.shape
-    assert head_dim <= MAX_HEAD_DIM, head_dim
+    assert head_dim <= TRITON_HEAD_DIM, head_dim
     assert q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
     out = torch.empty(batch, tokens, heads, head_dim, dtype=q.dtype, device=q.device).transpose(1, 2)
     lse = torch.empty(batch, heads, tokens, dtype=torch.float32, device=q.device)
@@ -250,7 +250,7 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, *, tiles: Tiles | None = 
     grid = (triton.cdiv(tokens, chosen.rows), batch * heads)
     strides = [stride for each in (q, k, v, out) for stride in each.stride()[:3]]
     options = chosen.options(tokens, head_dim)
-    _forward_kernel[grid](q, k, v, out, lse, heads, tokens, _exponent_scale(head_dim), *strides, **options)
+    _attention_forward[grid](q, k, v, out, lse, heads, tokens, _exponent_scale(head_dim), *strides, **options)
     return out, lse
 
 
@@ -281,7 +281,7 @@ def _queries_gradient(
     scales = (_exponent_scale(head_dim), head_dim**-0.5)
     grid = (triton.cdiv(tokens, tiles.rows), batch * heads)
     options = tiles.options(tokens, head_dim)
-    _queries_kernel[grid](q, k, v, out, dout, lse, delta, dq, heads, tokens, *scales, *strides, **options)
+    _attention_queries[grid](q, k, v, out, dout, lse, delta, dq, heads, tokens, *scales, *strides, **options)
 
 
 def _keys_gradient(
@@ -292,7 +292,7 @@ def _keys_gradient(
     scales = (_exponent_scale(head_dim), head_dim**-0.5)
     grid = (triton.cdiv(tokens, tiles.rows), batch * heads)
     options = tiles.options(tokens, head_dim)
-    _keys_kernel[grid](q, k, v, dout, lse, delta, dk, dv, heads, tokens, *scales, *strides, **options)
+    _attention_keys[grid](q, k, v, dout, lse, delta, dk, dv, heads, tokens, *scales, *strides, **options)
 
 
 def _exponent_scale(head_dim: int) -> float:
