@@ -193,6 +193,7 @@ def of_preset(name: str, *, image_size: int, **changes: object) -> TrialConfig:
 
 PEAKS = [
     ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {}),
+    ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "triton"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {}),
     ("jit-b/2", 128, Fit(4, activation_checkpointing=True), {}),

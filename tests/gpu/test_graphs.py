@@ -60,7 +60,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "recomputed": {"precision": "bf16", "fit": RECOMPUTED},
     "clip": {"optimiser": {"grad_clip": 0.1, "learning_rate": 1e-3, "warmup_images": 100}},
     "dropout": {"precision": "bf16", "fit": PARTS, "model": {"dropout": 0.5}},
-    "averages": {"ema": [{"name": "fast", "decay": 0.9}, {"name": "slow", "kind": "half_life", "images": 100}]},
+    "averages": {
+        "ema": [
+            {"name": "fast", "kind": "decay", "decay": 0.9},
+            {"name": "slow", "kind": "half_life", "images": 100},
+        ]
+    },
     "compiled": {"precision": "bf16", "compile": True, "fit": PARTS},
     "triton": {"precision": "bf16", "kernels": "triton"},
 }

@@ -46,7 +46,7 @@ class AsGraphs:
     """
 
     def __init__(self, optimiser: torch.optim.AdamW, device: torch.device) -> None:
-        self._optimiser = optimiser
+        self._optimiser, self._device = optimiser, device
         self._plain = OneByOne(optimiser, device)
         self._recorder = Recorder(device)
         self._recordings: dict[Hashable, Recording[None]] = {}
@@ -74,6 +74,7 @@ class AsGraphs:
     def forget(self) -> None:
         """Tensors that the work uses lie elsewhere now: the next update is a first one again."""
         self._recordings.clear()
+        self._recorder = Recorder(self._device)  # memory whose last recording is gone takes no other
         self._optimiser.zero_grad()
         self._fused, self._warm = None, False
 
@@ -108,19 +109,22 @@ class FusedAdamW:
     @torch.no_grad()
     def step(self, *, rate: float, skip: Tensor) -> None:
         """One step, none where `skip`, float32 [], is 1."""
-        torch._foreach_add_(self._steps, 1 - skip)
+        torch._foreach_add_(self._steps, 1)
         for group in self._groups:
             torch._fused_adamw_(*group.tensors, lr=rate, found_inf=skip, amsgrad=False, maximize=False, **group.settings)
+        torch._foreach_sub_(self._steps, [skip] * len(self._steps))
 
 
-def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW) -> OneByOne | AsGraphs:
-    """How a trial's kernels are started. ValueError: recomputed activations with dropout, whose masks torch draws again from a
-    state that it reads on the host."""
+def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW, *, workers: int = 1) -> OneByOne | AsGraphs:
+    """How the kernels of a trial of so many workers are started. ValueError: its passes cannot be replayed."""
     device = torch.device(trial.device)
     if not trial.graphs:
         return OneByOne(optimiser, device)
+    if workers > 1:
+        rule = "`graphs` needs one worker a trial, since others' gradients are waited for within the backward pass"
+        raise ValueError(f"{rule}, got workers={workers}; try graphs=false or workers=1")
     if fit.activation_checkpointing and trial.model.dropout:
-        rule = "`graphs` with dropout needs activations that are kept"
+        rule = "`graphs` with dropout needs activations that are kept: torch reads the state of its masks on the host"
         got = f"activation_checkpointing=true, dropout={trial.model.dropout}"
-        raise ValueError(f"{rule}, got {got}; try graphs=false, dropout=0 or a smaller micro_batch without recomputing")
+        raise ValueError(f"{rule}, got {got}; try graphs=false, dropout=0 or activation_checkpointing=false")
     return AsGraphs(optimiser, device)

@@ -47,7 +47,7 @@ class Learner:
         self.optimiser = adamw(self.network, trial.optimiser)
         self.health = Health(self.device)
         self.images = 0
-        self._kernels = kernels_of(trial, self.fit, self.optimiser)
+        self._kernels = kernels_of(trial, self.fit, self.optimiser, workers=workers.size)
         self._loss = torch.zeros((), device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
         self._batches = Batches(trial, images, device=self.device)

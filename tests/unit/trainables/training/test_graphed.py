@@ -61,7 +61,7 @@ def test_what_the_host_says_of_a_batch_is_all_that_differs_between_batches() -> 
 
 def test_graphs_with_dropout_refuse_recomputed_activations_and_are_not_given_them() -> None:
     optimiser: Any = None
-    with pytest.raises(ValueError, match=r"`graphs` with dropout needs activations that are kept, got .*dropout=0\.5; try"):
+    with pytest.raises(ValueError, match=r"`graphs` with dropout needs activations that are kept: .*, got .*dropout=0\.5; try"):
         kernels_of(graphed(dropout=0.5), Fit(8, activation_checkpointing=True), optimiser)
     plain, dropping = graphed(), graphed(dropout=0.5)
     kept, recomputed = (peak_bytes(plain, Fit(1, activation_checkpointing=way)) for way in (False, True))
@@ -69,6 +69,12 @@ def test_graphs_with_dropout_refuse_recomputed_activations_and_are_not_given_the
     assert fit(plain, share=8, memory_bytes=between).activation_checkpointing
     with pytest.raises(Infeasible):
         fit(dropping, share=8, memory_bytes=between)
+
+
+def test_graphs_refuse_several_workers() -> None:
+    optimiser: Any = None
+    with pytest.raises(ValueError, match="`graphs` needs one worker a trial, .* got workers=2; try graphs=false or workers=1"):
+        kernels_of(graphed(), Fit(4, activation_checkpointing=False), optimiser, workers=2)
 
 
 def test_a_trial_without_graphs_starts_its_kernels_one_by_one() -> None:
