@@ -73,15 +73,27 @@ class JitBlocks:
 def _token_bytes(trial: TrialConfig, tokens: int) -> int:
     """What one block keeps of one token for its backward pass.
 
-    What its two norms keep; in the precision of the products the inputs and outputs of the four projections, q and k
-    normalised and turned, the attention's output, and the MLP's hidden values.
+    What its two norms keep; in the precision of the products the inputs and outputs of the four projections, the attention's
+    output, q and k turned, and before that normalised where torch computes, and the MLP's hidden values.
     """
-    model, activation = trial.model, _activation_bytes(trial)
+    model, activation, ours = trial.model, _activation_bytes(trial), trial.kernels == "triton"
     attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
-    hidden = mlp_hidden(model) * (4 if model.mlp == "swiglu" else 2)
-    products = activation * (7 * model.width + hidden) + attention * (3 + 2 * model.qk_norm) * model.width
-    kept = 2 * _norm_bytes(trial) + products + _dropout_bytes(model, activation)
-    return kept + (_matrix_bytes(model, tokens) if trial.attention == "fp32" else FP32 * model.heads)
+    heads = 3 if ours else 3 + 2 * model.qk_norm
+    hidden = _hidden_values(trial, ours=2) * activation
+    kept = 2 * _norm_bytes(trial) + activation * 7 * model.width + attention * heads * model.width + hidden
+    return kept + _dropout_bytes(model, activation) + _weights_bytes(trial, tokens)
+
+
+def _hidden_values(trial: TrialConfig, *, ours: int) -> int:
+    """Numbers of one token inside the MLP: of SwiGLU a, b, silu(a) and silu(a) b, or `ours` of them in Triton's kernel, which
+    knows no dropout; of GELU's before and after it."""
+    ours = ours if trial.kernels == "triton" and not trial.model.dropout else 4
+    return mlp_hidden(trial.model) * (ours if trial.model.mlp == "swiglu" else 2)
+
+
+def _weights_bytes(trial: TrialConfig, tokens: int) -> int:
+    """Of one token's attention weights: the sum of each head's, or all where attention is written out."""
+    return _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else FP32 * trial.model.heads
 
 
 def _norm_bytes(trial: TrialConfig) -> int:
@@ -104,10 +116,10 @@ def _dropout_bytes(model: ModelConfig, activation: int) -> int:
 
 def _working_bytes(trial: TrialConfig, tokens: int) -> int:
     """Gradients of one block's widest part, one token: of its hidden values and the stream, and of the attention matrix."""
-    hidden = mlp_hidden(trial.model) * (4 if trial.model.mlp == "swiglu" else 2)
     matrix = 2 * _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else 0
     stream = _stream_bytes(trial) if trial.kernels == "triton" else FP32  # torch's kernels take the stream in fp32
-    return 2 * stream * trial.model.width + _activation_bytes(trial) * hidden + matrix
+    hidden = _activation_bytes(trial) * _hidden_values(trial, ours=3)
+    return 2 * stream * trial.model.width + hidden + matrix
 
 
 def _matrix_bytes(model: ModelConfig, tokens: int) -> int:

@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
 from search_spaces.presets import preset
-from tests.support.trials import batch, lively, small_model, small_trial
+from tests.support.kept import kept_by_autograd
+from tests.support.trials import small_model, small_trial
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.evaluation.batch_size import images_at_once
 from trainables.networks.cost import parameter_count
@@ -84,27 +83,6 @@ def test_an_evaluation_takes_fewer_images_at_once_where_attention_is_written_out
     trial = big("jit-b/1", image_size=128, attention=attention, device="cuda", precision="bf16")
     assert images_at_once(trial, device="cuda") == least
     assert images_at_once(small_trial(), device="cpu") > 64
-
-
-def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
-    """Bytes of the distinct storages that a forward pass on this machine keeps for its backward pass."""
-    network = lively(trial).train()
-    own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-    kept: dict[int, int] = {}
-    alive = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        with torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16"):
-            output = network(*batch(images))
-        output.square().mean().backward()
-    return sum(kept.values())
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.kept import kept_by_autograd
 from tests.support.trials import batch, lively, small_model, small_trial
 from trainables.networks.kernel_choice import warn_once
+from trainables.networks.memory import Fit, peak_bytes, state_bytes
 
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "jit": ({}, {}),
@@ -51,3 +53,11 @@ def test_output_and_gradients_are_those_of_torch_s_kernels(
     for parameter, theirs in expected.items():
         assert (found[parameter] - theirs).norm() <= tolerance * theirs.norm(), parameter
     assert not any("norm" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("model", [{}, {"mlp": "gelu"}, {"qk_norm": False}], ids=str)
+def test_the_memory_model_follows_what_autograd_keeps(model: dict[str, Any]) -> None:
+    trial = small_trial(small_model(depth=3, **model), device="cuda", kernels="triton")
+    more, fewer = (kept_by_autograd(trial, images=images) for images in (3, 1))
+    modelled = peak_bytes(trial, Fit(1, activation_checkpointing=False)) - state_bytes(trial)
+    assert 0.85 < 2 * modelled / (more - fewer) < 1.5
