@@ -21,8 +21,6 @@ def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: in
     )
     unit = update_unit(spec, recipe.batch_size)
     _check_batch(recipe.batch_size, unit=unit, images=images, workers=spec.resources.workers)
-    if recipe.graphs and spec.resources.workers > 1:
-        raise ValueError(f"`graphs` needs one worker a trial, got workers={spec.resources.workers}; try graphs=false")
     tree = recipe.model_dump()
     if tree["optimiser"]["schedule"].get("total_images", 0) is None:
         tree["optimiser"]["schedule"]["total_images"] = images

@@ -2,10 +2,12 @@
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
@@ -162,6 +164,27 @@ def test_replayed_passes_give_the_samples_of_plain_ones_bit_for_bit(
         return generate(lively(trial).to(GPU), trial, evaluation, labels)
 
     assert torch.equal(drawn(True), drawn(False))
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    """A worker's process, that replays its share of each update; leaves its weights."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    trial = small_trial(device="cuda", batch_size=8, graphs=True)
+    trained = Learner(trial, IMAGES, workers=Workers(rank=rank, size=2), fit=Fit(2, activation_checkpointing=False))
+    for _ in range(5):
+        trained.update()
+    torch.save([parameter.detach().cpu() for parameter in trained.network.parameters()], f"{folder}/weights-{rank}")
+    dist.destroy_process_group()
+
+
+def test_two_workers_that_replay_their_passes_train_what_one_does(tmp_path: Path) -> None:
+    spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    together = [torch.load(tmp_path / f"weights-{rank}", weights_only=True) for rank in range(2)]
+    alone = learner(graphs=False)
+    after(alone, 5)
+    for a, b, c in zip(*together, alone.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c.detach().cpu(), rtol=1e-3, atol=1e-5)
 
 
 def refuse(_: int) -> None:

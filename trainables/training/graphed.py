@@ -115,14 +115,11 @@ class FusedAdamW:
         torch._foreach_sub_(self._steps, [skip] * len(self._steps))
 
 
-def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW, *, workers: int = 1) -> OneByOne | AsGraphs:
-    """How the kernels of a trial of so many workers are started. ValueError: its passes cannot be replayed."""
+def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW) -> OneByOne | AsGraphs:
+    """How a trial's kernels are started. ValueError: its passes cannot be replayed."""
     device = torch.device(trial.device)
     if not trial.graphs:
         return OneByOne(optimiser, device)
-    if workers > 1:
-        rule = "`graphs` needs one worker a trial, since others' gradients are waited for within the backward pass"
-        raise ValueError(f"{rule}, got workers={workers}; try graphs=false or workers=1")
     if fit.activation_checkpointing and trial.model.dropout:
         rule = "`graphs` with dropout needs activations that are kept: torch reads the state of its masks on the host"
         got = f"activation_checkpointing=true, dropout={trial.model.dropout}"

@@ -17,6 +17,7 @@ from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.training.graphed import kernels_of
 from trainables.training.health import Health
 from trainables.training.optimiser import adamw, learning_rate
+from trainables.training.reduction import Reduction
 from trainables.training.step import step_of
 from trainables.training.workers import Ask, Workers
 
@@ -46,8 +47,9 @@ class Learner:
         self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
         self.optimiser = adamw(self.network, trial.optimiser)
         self.health = Health(self.device)
+        self.reduction = self._reduction() if workers.size > 1 else None
         self.images = 0
-        self._kernels = kernels_of(trial, self.fit, self.optimiser, workers=workers.size)
+        self._kernels = kernels_of(trial, self.fit, self.optimiser)
         self._loss = torch.zeros((), device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
         self._batches = Batches(trial, images, device=self.device)
@@ -74,8 +76,8 @@ class Learner:
         first = self.images + self.workers.rank * self.share
         for low in range(first, first + self.share, self.fit.micro_batch):
             self._pass(low, min(self.fit.micro_batch, first + self.share - low), begins=low == first)
-        if self.workers.size > 1:
-            ask = self._heard(self.workers.sum_gradients(self._gradients(), self._loss, ask=ask))
+        if self.reduction is not None:
+            ask = self._heard(self.reduction.finish(self._loss, ask=ask))
         self.images += self.trial.batch_size
         self._step.fill_(self.step)
         self._kernels.run("judge", self._judge)
@@ -109,6 +111,15 @@ class Learner:
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self.network.parameters() if p.grad is not None]
+
+    def _reduction(self) -> Reduction:
+        return Reduction(
+            self.network,
+            workers=self.workers,
+            passes=-(-self.share // self.fit.micro_batch),
+            overlapping=not self.trial.graphs,
+            precision=self.trial.gradient_sum,
+        )
 
     def _heard(self, asked: Tensor) -> Ask:
         if not asked.is_cuda:

@@ -306,13 +306,6 @@ def test_every_batch_size_of_an_axis_must_divide_the_budget_and_be_divided_by_th
         planned(tmp_path, **grid({"batch_size": [8, 1]}), resources={"workers": 2})
 
 
-def test_graphs_need_one_worker_a_trial(tmp_path: Path) -> None:
-    baseline = {"preset": "jit-tiny", "batch_size": 8, "graphs": True}
-    assert planned(tmp_path, baseline=baseline, resources={"gpus": 1}).entries[0].trial.graphs
-    with pytest.raises(UserError, match="`graphs` needs one worker a trial, got workers=2; try graphs=false"):
-        planned(tmp_path, baseline=baseline, resources={"gpus": 1, "workers": 2})
-
-
 def test_arms_of_different_batch_sizes_stand_at_the_same_rungs(tmp_path: Path) -> None:
     entries = planned(tmp_path, **grid({"batch_size": [8, 12]}), budget={"images_per_trial": 96, "rungs": 4}).entries
     assert [entry.rungs for entry in entries] == [(24, 48, 72, 96)] * 2

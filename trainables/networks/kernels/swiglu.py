@@ -28,7 +28,7 @@ class Tile(NamedTuple):
 
 
 FORWARD = Tile(rows=4, cols=512, warps=4)
-BACKWARD = Tile(rows=8, cols=256, warps=4)
+BACKWARD = Tile(rows=4, cols=256, warps=4)
 
 
 def swiglu(x: Tensor, wide: Tensor, bias: Tensor, narrow: Tensor) -> Tensor:

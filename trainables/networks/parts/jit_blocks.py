@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.part import Initial, Macs, Part
-from trainables.networks.sizes import FP32, TIME_FEATURES, mlp_hidden, modulation_chunks
+from trainables.networks.sizes import BF16, FP32, TIME_FEATURES, mlp_hidden, modulation_chunks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,11 +128,11 @@ def _matrix_bytes(model: ModelConfig, tokens: int) -> int:
 
 
 def _stream_bytes(trial: TrialConfig) -> int:
-    return 2 if trial.residual == "bf16" else FP32
+    return BF16 if trial.residual == "bf16" else FP32
 
 
 def _activation_bytes(trial: TrialConfig) -> int:
-    return 2 if trial.precision == "bf16" else FP32
+    return BF16 if trial.precision == "bf16" else FP32
 
 
 def _block_parameters(model: ModelConfig) -> int:

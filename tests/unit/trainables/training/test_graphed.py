@@ -71,12 +71,6 @@ def test_graphs_with_dropout_refuse_recomputed_activations_and_are_not_given_the
         fit(dropping, share=8, memory_bytes=between)
 
 
-def test_graphs_refuse_several_workers() -> None:
-    optimiser: Any = None
-    with pytest.raises(ValueError, match="`graphs` needs one worker a trial, .* got workers=2; try graphs=false or workers=1"):
-        kernels_of(graphed(), Fit(4, activation_checkpointing=False), optimiser, workers=2)
-
-
 def test_a_trial_without_graphs_starts_its_kernels_one_by_one() -> None:
     network = build(small_trial())
     how = kernels_of(small_trial(), Fit(4, activation_checkpointing=False), adamw(network, DECAYING))
