@@ -16,7 +16,7 @@ from tests.support.images import NoiseImages
 from tests.support.trials import batch, lively, small_model, small_trial
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, TrialConfig
-from trainables.draws.philox import PhiloxDraws, Purpose, philox, signed
+from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.memory import Fit, peak_bytes
 from trainables.networks.sizes import mlp_hidden
 from trainables.training.batches import draws_on
@@ -42,12 +42,14 @@ def learner(*, micro_batch: int = 8, **changes: Any) -> Learner:
     return Learner(trial, IMAGES, workers=Workers(), fit=Fit(micro_batch, activation_checkpointing=False))
 
 
-@pytest.mark.parametrize(("seed", "purpose", "first"), [(0, 0, 0), (12345, 3, 7), (2**53, 8, 2**40)])
-def test_the_integers_drawn_on_the_device_are_numpys(seed: int, purpose: int, first: int) -> None:
-    from trainables.draws.device import DeviceDraws
-
-    words = DeviceDraws(seed, GPU).words((seed, purpose), first=first, blocks=1000)
-    assert torch.equal(words.cpu(), signed(philox((seed, purpose), first=first, blocks=1000)))
+@pytest.mark.parametrize("tensor", [False, True], ids=["number", "tensor"])
+@pytest.mark.parametrize(
+    ("seed", "purpose", "first"), [(0, Purpose.ORDER, 0), (12345, Purpose.NOISE, 7), (2**53, Purpose.TIME, 2**40)]
+)
+def test_the_uniforms_drawn_on_the_device_are_numpys(seed: int, purpose: Purpose, first: int, tensor: bool) -> None:
+    named = torch.tensor(first, device=GPU) if tensor else first
+    found = draws_on(GPU, seed=seed).uniform(purpose, first=named, count=1000)
+    assert torch.equal(found.cpu(), PhiloxDraws(seed).uniform(purpose, first=first, count=1000))
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (3, 5, 7)])
@@ -55,8 +57,6 @@ def test_the_numbers_drawn_on_the_device_are_the_hosts(shape: tuple[int, ...]) -
     device, host = draws_on(GPU, seed=5), PhiloxDraws(5)
     found = device.normal(Purpose.NOISE, first=3, count=9, shape=shape)
     torch.testing.assert_close(found.cpu(), host.normal(Purpose.NOISE, first=3, count=9, shape=shape), rtol=1e-5, atol=2e-6)
-    times = device.uniform(Purpose.TIME, first=3, count=99)
-    assert torch.equal(times.cpu(), host.uniform(Purpose.TIME, first=3, count=99))
 
 
 @pytest.mark.usefixtures("_no_waiting")

@@ -12,7 +12,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.draws.philox import WORDS, PhiloxDraws, Purpose, as_uniforms
+from trainables.draws.philox import WORDS, PhiloxDraws, Purpose
 
 _BLOCKS = 256
 """Counters that one program enciphers."""
@@ -60,12 +60,12 @@ def _image(first, POINTER: tl.constexpr):  # type: ignore[no-untyped-def]  # noq
 
 
 @triton.jit(do_not_specialize=["first", "key0", "key1"])
-def _write_words(out, first, key0, key1, count, BLOCKS: tl.constexpr, POINTER: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    block = tl.program_id(0).to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
-    w0, w1, w2, w3 = _enciphered((_image(first, POINTER) + block + 1).to(tl.uint64), key0, key1)
-    words = tl.reshape(_interleaved(w0, w1, w2, w3), [BLOCKS, 4])
-    place = block[:, None] * 4 + tl.arange(0, 4)[None, :]
-    tl.store(out + place, words.to(tl.int64, bitcast=True), mask=place < count * 4)
+def _write_uniforms(out, first, key0, key1, count, BLOCKS: tl.constexpr, POINTER: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """`trainables.draws.philox.as_uniforms` of the first word of each image's block."""
+    image = tl.program_id(0).to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
+    word, _, _, _ = _enciphered((_image(first, POINTER) + image + 1).to(tl.uint64), key0, key1)
+    upper = (word >> 12).to(tl.int64).to(tl.float64)
+    tl.store(out + image, (upper + 0.5) * 2.220446049250313e-16, mask=image < count)
 
 
 @triton.jit(do_not_specialize=["first", "key0", "key1"])
@@ -105,15 +105,11 @@ class DeviceDraws:
 
     def uniform(self, purpose: Purpose, *, first: int | Tensor, count: int) -> Tensor:
         """One number in the open interval (0, 1) an image, float64 [count]; from the first word of the image's block."""
-        return as_uniforms(self.words((self.seed, int(purpose)), first=first, blocks=count)[::WORDS])
+        out = torch.empty(count, dtype=torch.float64, device=self._device)
+        where = {"BLOCKS": _BLOCKS, "POINTER": isinstance(first, Tensor)}
+        _write_uniforms[(triton.cdiv(count, _BLOCKS),)](out, first, self.seed, int(purpose), count, **where)
+        return out
 
     def permutation(self, purpose: Purpose, index: int, n: int) -> NDArray[np.int64]:
         """The index-th random order of 0..n-1, int64 [n]."""
         return self._host.permutation(purpose, index, n)
-
-    def words(self, key: tuple[int, int], *, first: int | Tensor, blocks: int) -> Tensor:
-        """The words of `blocks` consecutive blocks as int64 [blocks x 4] with the bits of `philox`'s."""
-        out = torch.empty(blocks * WORDS, dtype=torch.int64, device=self._device)
-        where = {"BLOCKS": _BLOCKS, "POINTER": isinstance(first, Tensor)}
-        _write_words[(triton.cdiv(blocks, _BLOCKS),)](out, first, key[0], key[1], blocks, **where)
-        return out
