@@ -1,79 +1,63 @@
-"""The norm's kernels as a GPU computes them: in bf16, which Triton's interpreter cuts off, and at the sizes that train."""
+"""What only a GPU can show of our kernels between the matrix products: bf16 as the device rounds it, and grids of its size."""
 
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from tests.support.images import NoiseImages
-from tests.support.trials import CLASSES, SIZE, small_trial
-from trainables.networks import norm
-from trainables.networks.norm import Branch, Stream
-from trainables.training.learner import Learner
-from trainables.training.workers import Workers
+from tests.support.trials import batch, lively, small_model, small_trial
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = torch.device("cuda")
+SECOND_AXIS = 65_535
+"""Programs along the second axis of a CUDA grid, at most."""
 
 
-class Call(NamedTuple):
-    """The arguments of a gated norm, each a leaf, and the gradients of x' and h."""
-
-    leaves: list[Tensor]
-    of_outputs: list[Tensor]
-
-
-def call(images: int, tokens: int, width: int, *, stream: torch.dtype, product: torch.dtype) -> Call:
-    generator = torch.Generator(GPU).manual_seed(0)
-
-    def drawn(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator, device=GPU).to(dtype)
-
-    token, row = (images, tokens, width), (images, 1, width)
-    leaves = [drawn(*token, dtype=stream), drawn(*token, dtype=product), drawn(*row), drawn(width), drawn(width)]
-    leaves = [leaf.requires_grad_() for leaf in (*leaves, drawn(*row), drawn(*row))]
-    return Call(leaves, [drawn(*token, dtype=stream), drawn(*token, dtype=product)])
+def results(kernels: str, precision: str, model: dict[str, Any]) -> dict[str, Tensor]:
+    """The output and the gradient of every parameter."""
+    network = lively(small_trial(small_model(**model), device="cuda", kernels=kernels)).to(GPU)
+    with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+        output = network(*(each.to(GPU) for each in batch(16)))
+    output.square().mean().backward()
+    return {"output": output.detach(), **{name: p.grad for name, p in network.named_parameters() if p.grad is not None}}
 
 
-def results(form: object, given: Call) -> list[Tensor]:
-    """x', h and the gradients of x, y, gate, bias, weight, shift and scale."""
-    assert callable(form)
-    x, y, gate, bias, weight, shift, scale = given.leaves
-    with torch.autocast("cuda", torch.bfloat16, enabled=y.dtype is torch.bfloat16):
-        outputs = list(form(Stream(x, Branch(y, gate, bias)), weight, shift, scale))
-    of_outputs = [each.to(output.dtype) for each, output in zip(given.of_outputs, outputs, strict=True)]
-    return [output.detach() for output in outputs] + list(torch.autograd.grad(outputs, given.leaves, of_outputs))
+@pytest.mark.parametrize("model", [{}, {"qk_norm": False}, {"rope": False}, {"mlp_ratio": 2.1}, {"heads": 3}], ids=str)
+def test_output_and_gradients_in_bf16_are_as_close_to_fp32_as_those_of_torch(model: dict[str, Any]) -> None:
+    exact, theirs = results("torch", "fp32", model), results("torch", "bf16", model)
+    ours, again = results("triton", "bf16", model), results("triton", "bf16", model)
+    assert ours.keys() == exact.keys()
+    assert all(torch.equal(ours[name], again[name]) for name in ours)
+
+    def furthest(found: dict[str, Tensor]) -> float:
+        return max(float((found[name] - exact[name]).norm() / exact[name].norm()) for name in exact)
+
+    assert 0 < furthest(ours) < 1.3 * furthest(theirs)
 
 
-PRECISIONS = [(torch.float32, torch.float32), (torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16)]
+def test_there_may_be_more_tiles_of_tokens_than_a_grid_has_along_its_second_axis() -> None:
+    from trainables.networks.kernels.qkv import BACKWARD, FORWARD, Qkv, Turn, turned, unturned
+
+    tokens, norm = 16 * SECOND_AXIS + 17, torch.ones(8, device=GPU)
+    assert tokens > FORWARD.tokens * SECOND_AXIS
+    assert tokens > BACKWARD.tokens * SECOND_AXIS
+    qkv = torch.randn(1, tokens, 3, 1, 8, device=GPU, dtype=torch.bfloat16)
+    turn = Turn(norm, norm, None)
+    q, _ = turned(qkv, turn, dtype=torch.bfloat16)
+    torch.testing.assert_close(q[:, -20:], F.rms_norm(qkv[:, -20:, 0], (8,), eps=1e-6))
+    gradients = Qkv(*qkv.flip(1).unbind(2))
+    dqkv, sums = unturned(qkv, turn, gradients)
+    assert torch.equal(dqkv[:, :, 2], gradients.v)
+    torch.testing.assert_close(sums[2, 0], gradients.v.float().sum((0, 1, 2)), rtol=1e-3, atol=1e-1)
 
 
-@pytest.mark.parametrize(("stream", "product"), PRECISIONS, ids=str)
-@pytest.mark.parametrize(("tokens", "width"), [(288, 768), (257, 1280), (37, 13), (3, 8192)])
-def test_the_norm_s_kernels_are_its_plain_form_and_repeat_bit_for_bit(
-    tokens: int, width: int, stream: torch.dtype, product: torch.dtype
-) -> None:
-    from trainables.networks.kernels.gated_norm import gated_norm
+def test_there_may_be_more_tiles_of_rows_than_a_grid_has_along_its_second_axis() -> None:
+    from trainables.networks.kernels.swiglu import FORWARD, gated, gated_backward
 
-    given = call(8, tokens, width, stream=stream, product=product)
-    found, again, plain = (results(form, given) for form in (gated_norm, gated_norm, norm.gated_norm))
-    most = 0.01 if product is torch.bfloat16 else 1e-5
-    for one, other, expected in zip(found, again, plain, strict=True):
-        assert torch.equal(one, other)
-        assert (one.float() - expected.float()).norm() < most * expected.float().norm()
-
-
-@pytest.mark.parametrize("residual", ["fp32", "bf16"])
-def test_a_trial_on_triton_s_kernels_gives_the_same_weights_bit_for_bit_and_the_losses_of_torch_s(residual: str) -> None:
-    def trained(kernels: str) -> Learner:
-        trial = small_trial(device="cuda", batch_size=8, precision="bf16", residual=residual, kernels=kernels)
-        learner = Learner(trial, NoiseImages(64, size=SIZE, classes=CLASSES), workers=Workers())
-        for _ in range(5):
-            learner.update()
-        return learner
-
-    first, second, plain = trained("triton"), trained("triton"), trained("torch")
-    pairs = zip(first.network.parameters(), second.network.parameters(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
-    assert first.health.mean_loss() == pytest.approx(plain.health.mean_loss(), rel=1e-2)
+    pair = torch.randn(FORWARD.rows * SECOND_AXIS + 9, 16, device=GPU, dtype=torch.bfloat16)
+    a, b = pair.float().chunk(2, dim=-1)
+    torch.testing.assert_close(gated(pair), (F.silu(a) * b).bfloat16())
+    dpair, _ = gated_backward(pair, torch.ones_like(pair[:, :8]))
+    torch.testing.assert_close(dpair[:, 8:], F.silu(a).bfloat16())

@@ -16,7 +16,7 @@ from trainables.networks.kernels.precision import product_dtype
 from trainables.networks.norm import EPS, Normed, Stream
 
 
-class Tile(NamedTuple):
+class Walk(NamedTuple):
     """Tokens of one image that a program goes through, tokens it holds at once, its warps, and how many loads run ahead."""
 
     tokens: int
@@ -25,8 +25,8 @@ class Tile(NamedTuple):
     stages: int
 
 
-FORWARD = Tile(tokens=16, rows=2, warps=4, stages=1)
-BACKWARD = Tile(tokens=64, rows=2, warps=4, stages=1)
+FORWARD = Walk(tokens=16, rows=2, warps=4, stages=1)
+BACKWARD = Walk(tokens=64, rows=2, warps=4, stages=1)
 
 
 def gated_norm(stream: Stream, weight: Tensor | None, shift: Tensor, scale: Tensor, *, dropped: int = 0) -> Normed:
@@ -82,7 +82,7 @@ class Kept(NamedTuple):
     inverse: Tensor
 
 
-def forward(given: Given, *, lead: int, product: torch.dtype, tile: Tile = FORWARD) -> tuple[Kept, Tensor]:
+def forward(given: Given, *, lead: int, product: torch.dtype, walk: Walk = FORWARD) -> tuple[Kept, Tensor]:
     """What to keep, and h.
 
     `lead` is how many tokens more x' has than x: those prepended, or less than zero where the first of x are left out.
@@ -96,16 +96,16 @@ def forward(given: Given, *, lead: int, product: torch.dtype, tile: Tile = FORWA
     h = torch.empty_like(stream, dtype=product)
     inverse = torch.empty(stream.shape[:2], device=x.device)
     mean = torch.empty_like(inverse) if weight is None else None
-    chunks = chunks_of(tokens, lead, tile)
+    chunks = chunks_of(tokens, lead, walk)
     forward_pass[(images * chunks,)](
         x, y, gate, bias, prepended, weight, shift, scale, stream, h, mean, inverse,
         chunks, tokens, stride(gate), stride(shift), stride(scale),
-        WRITTEN=stream is not x, EPS=EPS, **constants(width, lead, tile),
+        WRITTEN=stream is not x, EPS=EPS, **constants(width, lead, walk),
     )  # fmt: skip
     return Kept(stream, y, gate, bias, weight, scale, mean, inverse), h
 
 
-def backward(kept: Kept, of_stream: Tensor | None, of_h: Tensor, *, lead: int, tile: Tile = BACKWARD) -> Given:
+def backward(kept: Kept, of_stream: Tensor | None, of_h: Tensor, *, lead: int, walk: Walk = BACKWARD) -> Given:
     """Gradients of the arguments, from those of x', where there is one, and h."""
     stream, y, gate, _, weight, scale, mean, inverse = kept
     images, out, width = stream.shape
@@ -113,11 +113,11 @@ def backward(kept: Kept, of_stream: Tensor | None, of_h: Tensor, *, lead: int, t
     dx = stream.new_empty(images, tokens, width)
     dy = None if y is None else torch.empty_like(y)
     of_prepended = stream.new_empty(images, lead, width) if lead > 0 else None
-    chunks = chunks_of(tokens, lead, tile)
+    chunks = chunks_of(tokens, lead, walk)
     sums = torch.empty(2 if y is None else 4, images, chunks, width, device=stream.device)
     backward_pass[(images * chunks,)](
         of_stream, of_h, stream, y, gate, weight, scale, mean, inverse, dx, dy, of_prepended, sums,
-        chunks, tokens, stride(gate), stride(scale), **constants(width, lead, tile),
+        chunks, tokens, stride(gate), stride(scale), **constants(width, lead, walk),
     )  # fmt: skip
     of_gate, of_bias, of_weight, of_shift, of_scale = of_vectors(kept, sums)
     return Given(dx, dy, of_gate, of_bias, of_prepended, of_weight, of_shift, of_scale)
@@ -154,16 +154,16 @@ def of_vectors(kept: Kept, sums: Tensor) -> OfVectors:
     )
 
 
-def chunks_of(tokens: int, lead: int, tile: Tile) -> int:
+def chunks_of(tokens: int, lead: int, walk: Walk) -> int:
     """Programs that share an image. Its rows are the tokens of x, and before them those prepended."""
-    return -(-(tokens + max(lead, 0)) // tile.tokens)
+    return -(-(tokens + max(lead, 0)) // walk.tokens)
 
 
-def constants(width: int, lead: int, tile: Tile) -> dict[str, Any]:
+def constants(width: int, lead: int, walk: Walk) -> dict[str, Any]:
     """What the passes are compiled for."""
-    assert tile.tokens % tile.rows == 0
+    assert walk.tokens % walk.rows == 0
     sizes = {"WIDTH": width, "BLOCK": triton.next_power_of_2(width), "LEAD": lead}
-    return {**sizes, "TOKENS": tile.tokens, "ROWS": tile.rows, "STAGES": tile.stages, "num_warps": tile.warps}
+    return {**sizes, "TOKENS": walk.tokens, "ROWS": walk.rows, "STAGES": walk.stages, "num_warps": walk.warps}
 
 
 def dense(tensor: Tensor | None) -> Tensor | None:

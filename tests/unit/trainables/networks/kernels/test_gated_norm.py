@@ -159,16 +159,16 @@ def test_repeats_are_equal_bit_for_bit(name: str) -> None:
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-TILES = [kernels.Tile(4, 1, 1, 1), kernels.Tile(2, 2, 1, 2), kernels.Tile(32, 8, 8, 1)]
+WALKS = [kernels.Walk(4, 1, 1, 1), kernels.Walk(2, 2, 1, 2), kernels.Walk(32, 8, 8, 1)]
 
 
-@pytest.mark.parametrize("tile", TILES, ids=str)
-def test_every_tile_gives_the_same_values(tile: kernels.Tile, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("walk", WALKS, ids=str)
+def test_every_walk_gives_the_same_values(walk: kernels.Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(tokens=9, prepended=2)
     expected = results(kernels.gated_norm, case)
     for form in (kernels.forward, kernels.backward):
         assert form.__kwdefaults__ is not None
-        monkeypatch.setitem(form.__kwdefaults__, "tile", tile)
+        monkeypatch.setitem(form.__kwdefaults__, "walk", walk)
     for name, found in results(kernels.gated_norm, case).items():
         torch.testing.assert_close(found, expected[name], rtol=1e-5, atol=1e-5)
 

@@ -142,7 +142,7 @@ def test_gradients_may_come_in_any_memory_order() -> None:
         assert all(torch.equal(a, b) for a, b in zip(got[0], other, strict=True))
 
 
-@pytest.mark.parametrize("tile", [TokenTile(4, 1, 1), TokenTile(8, 2, 1), TokenTile(64, 3, 1)], ids=str)
+@pytest.mark.parametrize("tile", [TokenTile(4, 1), TokenTile(32, 1)], ids=str)
 def test_every_tile_gives_the_same_values(tile: TokenTile) -> None:
     case = Case(2, 9, 3, 12)
     inputs, table = inputs_of(case), table_of(case)
