@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 
 from tests.bench.gpu_modes import OFFICIAL, Case, in_mode, trial_of
 from tests.bench.gpu_training import begin, images_of, timed
