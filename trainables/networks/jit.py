@@ -118,8 +118,9 @@ class JiT(Network):
         return self._in_precision(tokens.float() if self.position is None else tokens + self.position)
 
     def _in_precision(self, tokens: Tensor) -> Tensor:
-        """In the residual stream's."""
-        return tokens.to(torch.bfloat16 if self.trial.residual == "bf16" else torch.float32)
+        """In the residual stream's; float32 where the products are, as in the held-out error."""
+        narrow = self.trial.residual == "bf16" and torch.is_autocast_enabled(tokens.device.type)
+        return tokens.to(torch.bfloat16 if narrow else torch.float32)
 
     def _rotation(self, tokens: int) -> Tensor | None:
         return None if self.rotation is None else self.rotation[-tokens:]

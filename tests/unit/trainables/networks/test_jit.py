@@ -300,3 +300,11 @@ def test_cudnn_s_attention_is_demanded_and_not_replaced() -> None:
     halves = [torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)] * 3
     with pytest.raises(RuntimeError, match="No viable backend"):
         attention.attend(*halves)
+
+
+def test_a_bf16_residual_stream_is_float32_where_the_products_are_as_in_the_held_out_error() -> None:
+    wide, narrow = (lively(small_trial(precision="bf16", residual=residual)) for residual in ("fp32", "bf16"))
+    with torch.no_grad():
+        assert torch.equal(wide(*batch()), narrow(*batch()))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not torch.equal(wide(*batch()), narrow(*batch()))
