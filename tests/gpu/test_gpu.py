@@ -175,6 +175,10 @@ PEAKS = [
     ("jit-s/8", 64, Fit(64, activation_checkpointing=False), {"precision": "fp32"}),
     ("dit-s/4", 64, Fit(32, activation_checkpointing=False), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {"graphs": True}),
+    ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton"}),
+    ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton", "residual": "bf16"}),
+    ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {"kernels": "triton", "residual": "bf16"}),
+    ("jit-l/16", 256, Fit(16, activation_checkpointing=False), {"residual": "bf16"}),
 ]
 
 

@@ -63,7 +63,7 @@ def test_what_reaches_a_step_as_numbers_is_not_measured_anew(name: str) -> None:
     assert step_shape(first) == step_shape(base_trial())
 
 
-ON_A_GPU = {"device", "kernels", "residual"}
+ON_A_GPU = {"device", "kernels"}
 """Settings that no CPU can show."""
 
 

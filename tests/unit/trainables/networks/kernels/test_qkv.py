@@ -83,8 +83,8 @@ def rotated(x: Tensor, table: Tensor) -> Tensor:
 
 
 def fused(inputs: Inputs, case: Case, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    norms = (inputs.q_norm, inputs.k_norm) if case.norm else (None, None)
-    turn = Turn(*norms, table_of(case))
+    q_norm, k_norm = (inputs.q_norm, inputs.k_norm) if case.norm else (None, None)
+    turn = Turn(q_norm, k_norm, table_of(case))
     return project(inputs.x, inputs.weight, inputs.bias, turn, heads=case.heads, dtype=dtype)
 
 
