@@ -167,6 +167,8 @@ def of_preset(name: str, *, image_size: int, **changes: object) -> TrialConfig:
 PEAKS = [
     ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {}),
     ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "triton"}),
+    ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "cudnn"}),
+    ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "flash"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {}),
     ("jit-b/2", 128, Fit(4, activation_checkpointing=True), {}),
@@ -175,6 +177,7 @@ PEAKS = [
     ("jit-s/8", 64, Fit(64, activation_checkpointing=False), {"precision": "fp32"}),
     ("dit-s/4", 64, Fit(32, activation_checkpointing=False), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {"graphs": True}),
+    ("jit-s/16", 64, Fit(1, activation_checkpointing=False), {"compile": True, "batch_size": 2}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton", "residual": "bf16"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {"kernels": "triton", "residual": "bf16"}),
