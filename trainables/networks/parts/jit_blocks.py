@@ -79,16 +79,16 @@ def _token_bytes(trial: TrialConfig, tokens: int) -> int:
     model, activation, ours = trial.model, _activation_bytes(trial), trial.kernels == "triton"
     attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
     heads = 3 if ours else 3 + 2 * model.qk_norm
-    hidden = _hidden_values(trial, ours=2) * activation
+    hidden = _hidden_values(trial) * activation
     kept = 2 * _norm_bytes(trial) + activation * 7 * model.width + attention * heads * model.width + hidden
     return kept + _dropout_bytes(model, activation) + _weights_bytes(trial, tokens)
 
 
-def _hidden_values(trial: TrialConfig, *, ours: int) -> int:
-    """Numbers of one token inside the MLP: of SwiGLU a, b, silu(a) and silu(a) b, or `ours` of them in Triton's kernel, which
-    knows no dropout; of GELU's before and after it."""
-    ours = ours if trial.kernels == "triton" and not trial.model.dropout else 4
-    return mlp_hidden(trial.model) * (ours if trial.model.mlp == "swiglu" else 2)
+def _hidden_values(trial: TrialConfig) -> int:
+    """Numbers of one token inside the MLP, or their gradients: of SwiGLU a, b, silu(a) b, and silu(a) but in Triton's
+    kernel, which knows no dropout; of GELU's before and after it."""
+    swiglu = 3 if trial.kernels == "triton" and not trial.model.dropout else 4
+    return mlp_hidden(trial.model) * (swiglu if trial.model.mlp == "swiglu" else 2)
 
 
 def _weights_bytes(trial: TrialConfig, tokens: int) -> int:
@@ -118,7 +118,7 @@ def _working_bytes(trial: TrialConfig, tokens: int) -> int:
     """Gradients of one block's widest part, one token: of its hidden values and the stream, and of the attention matrix."""
     matrix = 2 * _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else 0
     stream = _stream_bytes(trial) if trial.kernels == "triton" else FP32  # torch's kernels take the stream in fp32
-    hidden = _activation_bytes(trial) * _hidden_values(trial, ours=3)
+    hidden = _activation_bytes(trial) * _hidden_values(trial)
     return 2 * stream * trial.model.width + hidden + matrix
 
 

@@ -15,7 +15,7 @@ from trainables.networks.kernel_choice import warn_once
 from trainables.networks.mlp import GeluMlp, SwiGlu
 
 Z, TIMES, LABELS = batch(2)
-MODELS: list[dict[str, Any]] = [{}, {"qk_norm": False}, {"rope": False, "heads": 2}, {"mlp_ratio": 2.1}]
+MODELS: list[dict[str, Any]] = [{"qk_norm": False}, {"rope": False, "heads": 2, "mlp_ratio": 2.1}]
 
 
 def network_of(kernels: str, *, attention: str = "sdpa", **model: Any) -> JiT:
@@ -50,13 +50,6 @@ def test_under_bf16_autocast_they_stay_as_close_to_fp32_as_those_of_torch(attent
     with torch.autocast("cpu", torch.bfloat16):
         ours, theirs = (results(network_of(kernels, attention=attention)) for kernels in ("triton", "torch"))
     assert norm_of_difference(ours, exact) < 2.5 * norm_of_difference(theirs, exact)
-
-
-def test_activations_computed_again_give_the_same_gradients_bit_for_bit() -> None:
-    kept, again = network_of("triton").train(), network_of("triton").train()
-    again.activation_checkpointing = True
-    a, b = results(kept), results(again)
-    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("kernels", ["torch", "triton"])
