@@ -41,6 +41,8 @@ class Axis:
     values: TypeAdapter[Any]
     slot: Slot
     exists: Callable[[Tree], bool] = lambda _: True
+    condition: str = ""
+    """What `exists` asks for, in words such as `t_sampling=logit_normal`; empty where the axis always exists."""
 
     def check(self, value: AxisValue) -> AxisValue:
         """The value, or ValueError with the rule."""
@@ -120,6 +122,7 @@ _REGISTERED = (
         TypeAdapter(FiniteFloat),
         _at("diffusion", "t_sampling", "mu"),
         _logit_normal,
+        "t_sampling=logit_normal",
     ),
     Axis(
         "t_sigma",
@@ -127,6 +130,7 @@ _REGISTERED = (
         _POSITIVE,
         _at("diffusion", "t_sampling", "sigma"),
         _logit_normal,
+        "t_sampling=logit_normal",
     ),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", _FRACTION, _at("diffusion", "t_eps_train")),
     Axis("noise_scale", "standard deviation of the noise", _POSITIVE, _at("diffusion", "noise_scale")),
@@ -161,7 +165,7 @@ _REGISTERED = (
         TypeAdapter(Literal["none", "edm", "linear"]),
         _at("model", "output_skip"),
     ),
-    Axis("attention", "sdpa, cudnn, flash or fp32", TypeAdapter(AttentionMode), _at("attention")),
+    Axis("attention", "sdpa, cudnn, flash, triton or fp32", TypeAdapter(AttentionMode), _at("attention")),
     Axis("residual", "precision of the residual stream: fp32 or bf16", TypeAdapter(Precision), _at("residual")),
     Axis("grad_clip", "largest gradient norm; null is off", TypeAdapter(PositiveFloat | None), _at("optimiser", "grad_clip")),
     Axis("batch_size", "images of one update", _POSITIVE_INT, _at("batch_size")),

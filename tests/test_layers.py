@@ -19,6 +19,7 @@ PACKAGES = ("trainables", "search_spaces", "jit_sweep")
 
 FLOORS = (
     ("trainables.config", "trainables.draws", "trainables.process_caches"),
+    ("trainables.cuda_graphs",),
     ("trainables.diffusion", "trainables.storage"),
     ("trainables.data", "trainables.networks"),
     ("trainables.evaluation", "trainables.official"),

@@ -221,6 +221,8 @@ def promote(
     sweep: SweepName,
     name: Annotated[str, typer.Option(help="The registered model's name.")],
     trial: Annotated[str | None, typer.Option(help="A trial id; without it, the median seed of the best arm.")] = None,
+    reason: Annotated[str, typer.Option(help="Why this trial; kept with the model. A collapsed trial needs one.")] = "",
+    now: Annotated[bool, typer.Option("--now", help="Choose although some trials have not ended.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     tracking: TrackingUri = None,
@@ -228,9 +230,10 @@ def promote(
 ) -> int:
     """Register a sweep's best configuration as the champion."""
     from jit_sweep.cli import models
+    from jit_sweep.models.choice import Wish
 
-    home = home_at(home_folder)
-    return models.promote(sweep, home, name=name, trial=trial, ledger=ledger, tracking=tracking, as_json=as_json)
+    home, wish = home_at(home_folder), Wish(trial, reason=reason, now=now)
+    return models.promote(sweep, home, wish=wish, name=name, ledger=ledger, tracking=tracking, as_json=as_json)
 
 
 @app.command()

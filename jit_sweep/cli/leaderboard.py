@@ -60,7 +60,8 @@ def print_results(
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
-    return ExitCode.WITHOUT_SCORES if any(trial.entry.state in LOST for trial in trials) else ExitCode.DONE
+    unsound = any(trial.entry.state in LOST for trial in trials) or any(contrast.same_run for contrast in results.contrasts)
+    return ExitCode.WITHOUT_SCORES if unsound else ExitCode.DONE
 
 
 def print_tables(results: Results, screen: Console, front: Collection[str] = (), *, most: int | None = None) -> None:
@@ -125,7 +126,9 @@ def _search_table(results: Results, front: Collection[str]) -> Table:
 
 def _value(trial: TrialResult, metric: str) -> str:
     value = trial.value(metric)
-    return str(trial.entry.state) if value is None else f"{value:.5g}"
+    if value is None:
+        return str(trial.entry.state)
+    return f"{value:.5g}" + (" (collapsed)" if trial.collapsed else "")
 
 
 def _spread(spread: Spread | None) -> str:

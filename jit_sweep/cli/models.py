@@ -4,7 +4,7 @@ import signal
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.errors import UserError
@@ -12,6 +12,9 @@ from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.report import ExitCode
+
+if TYPE_CHECKING:
+    from jit_sweep.models.choice import Wish
 
 
 def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking: str | None) -> int:
@@ -38,9 +41,7 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
     return ExitCode.DONE
 
 
-def promote(
-    sweep: str, home: Home, *, name: str, trial: str | None, ledger: str | None, tracking: str | None, as_json: bool
-) -> int:
+def promote(sweep: str, home: Home, *, wish: "Wish", name: str, ledger: str | None, tracking: str | None, as_json: bool) -> int:
     """Register the best configuration, or a trial that was named."""
     with noise_to(home.log("promote.log")):
         from jit_sweep.models import promote
@@ -50,7 +51,7 @@ def promote(
         promoted = promote.promote(
             reader,
             sweep,
-            trial=trial,
+            wish=wish,
             name=name,
             locations=replace(locations, tracking=tracking) if tracking else locations,
         )

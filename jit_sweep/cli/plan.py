@@ -47,7 +47,13 @@ class ProbeOptions:
 
 def planned(file: str) -> Plan:
     """A sweep file, resolved. UserError: whatever is wrong with it."""
-    return plan(on_this_machine(read_spec(file)), source=file)
+    spec = on_this_machine(read_spec(file))
+    for search in searches(spec).values():
+        if search.options:
+            from jit_sweep.search.samplers import check_sampler  # starts Optuna
+
+            check_sampler(search)
+    return plan(spec, source=file)
 
 
 def validate(file: str, *, as_json: bool) -> int:

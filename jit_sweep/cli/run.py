@@ -16,7 +16,7 @@ from jit_sweep.ledger.records import EntryState, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.redact import redact, redact_all
-from jit_sweep.results.leaderboard import LEAST_SEEDS, read_results
+from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm, best_first, read_results
 from jit_sweep.results.sample_grids import write_sample_grids
 from trainables.report import ExitCode
 from trainables.storage.folder import Folder
@@ -52,7 +52,7 @@ def check_before(name: str, locations: Locations, home: Home, *, address: str | 
     """
     if address is not None:
         check_answers(address)
-    if locations.tracking.startswith("http") and not _is_known(name, locations):
+    if locations.tracking != home.tracking and not _is_known(name, locations):
         from jit_sweep.tracking import check
 
         check.check(locations.tracking)
@@ -133,8 +133,20 @@ def _print_next(reader: LedgerReader, name: str, home: Home, *, undelivered: int
         screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")
-    which = "" if any(arm.scored >= LEAST_SEEDS for arm in results.arms) else " --trial ID"
-    screen.print(f"\nnext:\n  jit-sweep ui {name}{options}\n  jit-sweep promote {name} --name {name}-model{which}{options}")
+    screen.print(f"\nnext:\n  jit-sweep ui {name}{options}", soft_wrap=True)
+    if (which := _which(results)) is not None:
+        screen.print(f"  jit-sweep promote {name} --name {name}-model{which}{options}", soft_wrap=True)
+
+
+def _which(results: Results) -> str | None:
+    """What `promote` has to be told besides the sweep; None where no trial is worth it."""
+    try:
+        best_arm(results.arms, objective=results.objective)
+    except NoBestArm:
+        trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
+        sound = [trial for trial in trials if trial.value(results.objective) is not None and not trial.collapsed]
+        return f" --trial {best_first(sound, objective=results.objective)[0].entry.trial_id}" if sound else None
+    return ""
 
 
 def _options(home: Home) -> str:

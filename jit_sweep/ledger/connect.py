@@ -23,6 +23,7 @@ from jit_sweep.ledger.holder import live_holders
 from jit_sweep.ledger.migrations import migrate
 from jit_sweep.ledger.records import when
 from jit_sweep.redact import redact, redact_all
+from jit_sweep.spec.uri import LEDGER_FORMS
 
 DatabaseAway = DBAPIError
 """What a call raises while the database cannot be reached, is busy for too long or has no space left."""
@@ -82,7 +83,7 @@ def _url(uri: str) -> URL:
         url = None
     backend = url.get_backend_name() if url is not None else None
     if url is None or backend not in ("sqlite", "postgresql", "postgres"):
-        raise UserError(f"`ledger` must be sqlite:///FILE or postgresql://HOST/DATABASE, got {redact(uri)}")
+        raise UserError(f"`ledger` must be {LEDGER_FORMS}, got {redact(uri)}")
     if backend == "sqlite":
         if url.database in (None, "", ":memory:"):
             raise UserError(f"`ledger` must outlive the command, got {redact(uri)}; name a file, as sqlite:///ledger.db")

@@ -48,6 +48,8 @@ class EntryState(StrEnum):
 
 SETTLED = frozenset({EntryState.DONE, EntryState.PRUNED, EntryState.DIVERGED})
 """States that running the sweep again does not change."""
+UNDER_WAY = frozenset({EntryState.WAITING, EntryState.RUNNING, EntryState.HELD, EntryState.PAUSED})
+"""States of an entry whose outcome is not known yet."""
 LOST = frozenset({EntryState.DIVERGED, EntryState.FAILED})
 """Ended without a score."""
 

@@ -10,36 +10,20 @@ from typing import TYPE_CHECKING, Any
 from jit_sweep.errors import UserError
 from jit_sweep.home import Locations
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryState, SweepRow
+from jit_sweep.ledger.records import SweepRow
+from jit_sweep.models.choice import Chosen, Wish, choose
 from jit_sweep.models.model_folder import CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
 from jit_sweep.redact import redact
-from jit_sweep.results.arms import Arm, TrialResult
-from jit_sweep.results.leaderboard import LEAST_SEEDS, Results, best_arm, median_seed, read_results
+from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import Registry, TrackedTrial, check_name, source_of
 from jit_sweep.tracking.translation import variant
 from search_spaces.axes import arm_label
-from trainables.config.spelling import nearest_name
 from trainables.config.trial import MATHS_VERSION
 
 if TYPE_CHECKING:
     from trainables.storage.checkpoint import Commit
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A trial to be registered, and why it is this one."""
-
-    result: TrialResult
-    arm: Arm | None
-    """The trials that differ from it in their seed only; None of a searched trial."""
-    reason: str
-
-    @property
-    def unreplicated(self) -> bool:
-        """Whether its arm has fewer than `LEAST_SEEDS` scored seeds."""
-        return self.arm is None or self.arm.scored < LEAST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -61,6 +45,8 @@ class Promotion:
     score: float
     unreplicated: bool
     reason: str
+    too_good: float | None = None
+    """By how much the best of several equal arms looks better than it is, in the objective's unit; None where unknown."""
 
     def __str__(self) -> str:
         which = f"trial {self.trial} of {self.sweep} ({self.cell} seed={self.seed}, {self.objective} {self.score:.5g})"
@@ -68,17 +54,19 @@ class Promotion:
             return f"{which} is the champion of {self.model} already, as version {self.version}; nothing changed"
         former = f"; version {self.previous} is now the previous champion" if self.previous is not None else ""
         doubt = "\nUnreplicated: one seed may be luck" if self.unreplicated else ""
+        if self.too_good is not None:
+            doubt += f"\nChosen by this very score: the best of equal arms looks {self.too_good:.2g} better than it is"
         return f"{self.model} version {self.version} is the champion: {which}, {self.reason}{former}{doubt}"
 
 
-def promote(reader: LedgerReader, sweep: str, *, trial: str | None, name: str, locations: Locations) -> Promotion:
-    """Register the best arm's median seed, or the named trial, as the champion of a model.
+def promote(reader: LedgerReader, sweep: str, *, wish: Wish, name: str, locations: Locations) -> Promotion:
+    """Register the best arm's median seed, or the trial that is wished for, as the champion of a model.
 
-    UserError: the name is no model's name, there is no such trial, it has no score, or its parts are out of reach.
+    UserError: the name is no model's name, no trial can be chosen, or its parts are out of reach.
     """
     check_name(name)
     row, results = reader.sweep(sweep), read_results(reader, sweep)
-    chosen = choose(results, trial)
+    chosen = choose(results, wish)
     tracked = _tracked(reader, row, chosen, locations)
     registry = Registry(locations.tracking)
     path = f"champion/{name}/{chosen.result.entry.images:012d}"
@@ -91,23 +79,6 @@ def promote(reader: LedgerReader, sweep: str, *, trial: str | None, name: str, l
         made = registry.make_champion(name, run_id=tracked.run_id, path=path, files=Path(folder), tags=tags)
     previous = former.number if former is not None else None
     return _promotion(chosen, results, name, version=made.number, previous=previous, changed=True)
-
-
-def choose(results: Results, trial: str | None) -> Chosen:
-    """The trial to register. UserError: none can be chosen, or the named one cannot be registered."""
-    if trial is None:
-        arm = best_arm(results.arms, objective=results.objective)
-        return Chosen(median_seed(arm, objective=results.objective), arm, f"the median of {arm.scored} seeds of the best arm")
-    owned: list[tuple[TrialResult, Arm | None]] = [(result, arm) for arm in results.arms for result in arm.trials]
-    owned += [(result, None) for result in results.searched]
-    named = [(result, arm) for result, arm in owned if result.entry.trial_id == trial]
-    if not named:
-        raise UserError(_unknown_trial(results.sweep, trial, [result.entry.trial_id for result, _ in owned]))
-    scored = [(result, arm) for result, arm in named if result.value(results.objective) is not None]
-    if not scored:
-        raise UserError(_without_score(named[0][0], results.objective))
-    picked, siblings = scored[0]
-    return Chosen(picked, siblings, "chosen by name")
 
 
 def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, tracked: TrackedTrial, *, store: str) -> None:
@@ -189,6 +160,7 @@ def version_tags(chosen: Chosen, results: Results) -> dict[str, str]:
         "objective": results.objective,
         results.objective: str(chosen.result.value(results.objective)),
         "unreplicated": str(chosen.unreplicated).lower(),
+        "collapsed": str(chosen.result.collapsed).lower(),
     }
 
 
@@ -224,21 +196,8 @@ def _promotion(chosen: Chosen, results: Results, model: str, *, version: int, pr
         score=score,
         unreplicated=chosen.unreplicated,
         reason=chosen.reason,
+        too_good=chosen.too_good,
     )
-
-
-def _unknown_trial(sweep: str, trial: str, known: list[str]) -> str:
-    meant = nearest_name(trial, known)
-    hint = f"did you mean {meant}?" if meant else f"`jit-sweep status {sweep}` lists them"
-    return f"the sweep {sweep} has no trial {trial!r}; {hint}"
-
-
-def _without_score(result: TrialResult, objective: str) -> str:
-    entry = result.entry
-    rule = f"a champion must have {objective}, and trial {entry.trial_id} has none"
-    if entry.state is EntryState.DIVERGED:
-        return f"{rule}: it diverged ({entry.detail}); choose another"
-    return f"{rule}: it is {entry.state}; run the sweep to its end, or choose another"
 
 
 def _write_json(file: Path, value: dict[str, Any]) -> None:

@@ -22,10 +22,9 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState, SweepRow, SweepState
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.results.arms import TrialResult, grid_arms, with_scores
-from jit_sweep.results.leaderboard import NoBestArm, best_arm, median_seed
+from jit_sweep.results.leaderboard import NoBestArm, best_arm, best_first, median_seed
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.tracking.registry import promoted
-from trainables.evaluation.metrics.registry import metric_of
 
 if TYPE_CHECKING:
     from trainables.storage.checkpoint import Saved, Store
@@ -148,10 +147,9 @@ def needed(entries: Sequence[EntryRow], *, best: frozenset[str] | None) -> Itera
 
 
 def best_trials(trials: Sequence[TrialResult], *, objective: str, count: int) -> frozenset[str]:
-    """The `count` trials with the best objective; of equal ones those that were planned first."""
-    metric = metric_of(objective)
-    scored = [(metric.loss(value), trial.entry.trial_id) for trial in trials if (value := trial.value(objective)) is not None]
-    ordered = dict.fromkeys(trial_id for _, trial_id in sorted(scored, key=lambda pair: pair[0]))
+    """The `count` trials with the best objective, collapsed ones last; of equal ones those that were planned first."""
+    scored = [trial for trial in trials if trial.value(objective) is not None]
+    ordered = dict.fromkeys(trial.entry.trial_id for trial in best_first(scored, objective=objective))
     return frozenset(list(ordered)[:count])
 
 

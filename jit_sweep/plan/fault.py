@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axes import AXES, AxisValue, arm_label
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,18 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
+
+
+def missing_axes(axes: Iterable[str], cells: Iterable[Mapping[str, AxisValue]], *, key: str) -> list[Fault]:
+    """A fault for each axis that exists in none of these cells: its values would change nothing, and no table would show it."""
+    met = {axis for values in cells for axis in values}
+    return [Fault(f"{key}.axes.{axis}", _missing(axis)) for axis in axes if axis not in met]
+
+
+def _missing(axis: str) -> str:
+    condition = AXES[axis].condition
+    rule = f"`{axis}` must exist in some cell, and it does only where {condition}, got none"
+    return f"{rule}; set {condition} in the baseline or as an axis, or leave {axis} out"
 
 
 def by_reason(faults: Iterable[Fault]) -> list[str]:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from jit_sweep.plan.entry import Entry
-from jit_sweep.plan.fault import Fault
+from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.planner import Planner
 from jit_sweep.spec.stages import CellRule, Grid, Range
 from search_spaces.axes import AxisValue, put
 from search_spaces.quantities import excess
 
 MOST_COMBINATIONS = 4096
+MOST_TRIALS = 50_000
+"""Of one grid, over its seeds."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +32,44 @@ class PlannedGrid:
 def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
     """Every cell of a grid that makes a trial, and a fault for each that makes none.
 
-    ValueError: the grid has more than MOST_COMBINATIONS cells.
+    ValueError: the grid has more than MOST_COMBINATIONS cells, or more than MOST_TRIALS trials.
     """
+    _refuse_too_many(grid)
     entries: dict[str, Entry] = {}
     faults: list[Fault] = []
+    cells: list[Mapping[str, AxisValue]] = []
     for values in combinations(grid.axes):
         protected = _is_contrasted(grid, values)
         try:
             cell = put(planner.baseline, values)
+            cells.append(cell.values)
             images = _images(grid, values) or planner.spec.budget.images_per_trial
             for seed in _seeds(grid, values):
                 entry = planner.entry(cell, stage=stage, position=len(entries), seed=seed, images=images, protected=protected)
-                entries.setdefault(entry.key, entry)
+                _refuse_same_run(entries.setdefault(entry.key, entry), entry)
         except ValueError as error:
             faults.append(Fault.of_cell(error, key=f"stages[{stage}].grid", values=values))
+    if cells:
+        faults += missing_axes(grid.axes, cells, key=f"stages[{stage}].grid")
     within = tuple(entry for entry in entries.values() if not excess(grid.limits, entry.trial, images=entry.images))
     if entries and not within:
         rule = f"`limits` must leave some trials, got none of {len(entries)} within {limits_in_words(grid.limits)}"
         faults.append(Fault(f"stages[{stage}]", f"{rule}; raise a limit"))
     left_out = {entry.label for entry in entries.values()} - {entry.label for entry in within}
     return PlannedGrid(within, len(left_out), tuple(faults))
+
+
+def _refuse_too_many(grid: Grid) -> None:
+    trials = sum(len(_seeds(grid, values)) for values in combinations(grid.axes))
+    if trials > MOST_TRIALS:
+        raise ValueError(f"a grid must have at most {MOST_TRIALS} trials, got {trials}; take fewer seeds, or split the stage")
+
+
+def _refuse_same_run(known: Entry, entry: Entry) -> None:
+    """ValueError: two cells with other axis values resolve to one trial, scored in one way."""
+    if known.arm != entry.arm:
+        rule = f"cells must differ in what they train or how they are scored, got the same run as {known.label}"
+        raise ValueError(f"{rule}; leave one of them out")
 
 
 def combinations(axes: Mapping[str, Any]) -> Iterator[dict[str, AxisValue]]:

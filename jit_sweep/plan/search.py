@@ -1,12 +1,14 @@
 """The searches of a sweep: whether their spaces hold trials, and how many they bring."""
 
+from collections.abc import Mapping
+
 from jit_sweep.plan.entry import Plan
-from jit_sweep.plan.fault import Fault
+from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.grid import combinations, limits_in_words
 from jit_sweep.plan.planner import Planner
 from jit_sweep.spec.stages import SearchSpec, SearchStage
 from jit_sweep.spec.sweep import SweepSpec
-from search_spaces.axes import Cell, arm_label, put
+from search_spaces.axes import AxisValue, Cell, arm_label, put
 from search_spaces.quantities import excess
 
 
@@ -24,14 +26,18 @@ def search_faults(search: SearchSpec, *, planner: Planner, stage: int) -> list[F
     images, key = planner.spec.budget.images_per_trial, f"stages[{stage}].search"
     faults: list[Fault] = []
     over: list[bool] = []
+    cells: list[Mapping[str, AxisValue]] = []
     for values in combinations(search.axes):
         try:
             cell = put(planner.baseline, values)
+            cells.append(cell.values)
             trial = planner.trial(cell, seed=search.seed, images=images)
             planner.evaluation(cell, trial)
             over.append(bool(excess(search.limits, trial, images=images)))
         except ValueError as error:
             faults.append(Fault.of_cell(error, key=key, values=values))
+    if cells and search.start == "baseline":
+        faults += missing_axes(search.axes, cells, key=key)
     if over and all(over) and search.start == "baseline":
         rule = "`limits` must leave some trials, got none at the ends of the axes within"
         faults.append(Fault(key, f"{rule} {limits_in_words(search.limits)}; raise a limit"))

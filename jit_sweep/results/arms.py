@@ -28,6 +28,11 @@ class TrialResult:
     entry: EntryRow
     score: ScoreRow | None
 
+    @property
+    def collapsed(self) -> bool:
+        """Whether it has a score, but predicts images no better than a model that always answers with the mean image."""
+        return self.score is not None and self.score.collapsed
+
     def value(self, metric: str) -> float | None:
         """A score by its shown name, or None where it is missing; never NaN."""
         return self.score.value(metric) if self.score is not None else None
@@ -75,8 +80,8 @@ class Arm:
 
     @property
     def collapsed(self) -> int:
-        """Seeds with a score, but no better than a model that always predicts the mean image."""
-        return sum(trial.score is not None and trial.score.collapsed for trial in self.trials)
+        """Seeds with a score that collapsed (`TrialResult.collapsed`)."""
+        return sum(trial.collapsed for trial in self.trials)
 
     @property
     def unfinished(self) -> int:

@@ -55,7 +55,8 @@ def _facts(results: Results) -> dict[str, Any]:
 
 def _trial_row(trial: TrialResult) -> dict[str, Any]:
     values = trial.score.by_name if trial.score else {}
-    return {**entry_row(trial.entry), "n": trial.score.n if trial.score else None, "scores": values}
+    n = trial.score.n if trial.score else None
+    return {**entry_row(trial.entry), "n": n, "scores": values, "collapsed": trial.collapsed}
 
 
 def entry_row(row: EntryRow) -> dict[str, Any]:

@@ -62,28 +62,39 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
                 within=scheduler["compare_within"],
             )
         ),
-        searched=tuple(sorted(searched, key=lambda trial: _rank(trial.value(objective), objective))),
+        searched=tuple(best_first(searched, objective=objective)),
         heldout=reader.heldout(sweep),
     )
 
 
-def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
-    """Arms by their mean objective, the best first; then those that lost seeds, since their mean is of the survivors."""
+def best_first(trials: Sequence[TrialResult], *, objective: str) -> list[TrialResult]:
+    """Trials by the objective, the best first; then those that collapsed, then those without it; equal ones as they came."""
 
-    def order(arm: Arm) -> tuple[bool, bool, float, tuple[int, int]]:
+    def order(trial: TrialResult) -> tuple[bool, bool, float]:
+        missing, value = _rank(trial.value(objective), objective)
+        return missing, trial.collapsed, value
+
+    return sorted(trials, key=order)
+
+
+def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
+    """Arms by their mean objective, the best first; then those that lost seeds, since their mean is of the survivors; then
+    those of which a seed collapsed, whose good score is an accident."""
+
+    def order(arm: Arm) -> tuple[bool, bool, bool, float, tuple[int, int]]:
         spread = arm.metrics.get(objective)
         missing, value = _rank(spread.mean if spread is not None else None, objective)
-        return missing, arm.lost > 0 or arm.pruned > 0, value, arm.position
+        return missing, arm.collapsed > 0, arm.lost > 0 or arm.pruned > 0, value, arm.position
 
     return sorted(arms, key=order)
 
 
 def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SEEDS) -> Arm:
-    """Of the arms whose seeds are all scored and that have the most seeds, the one with the best mean.
+    """Of the arms whose seeds are all scored, none of them collapsed, and that have the most seeds, the one with the best mean.
 
     NoBestArm: no such arm has `least_seeds` seeds.
     """
-    whole = [arm for arm in arms if len(arm.by_seed(objective)) == len(arm.trials)]
+    whole = [arm for arm in arms if len(arm.by_seed(objective)) == len(arm.trials) and not arm.collapsed]
     most = max((len(arm.trials) for arm in whole), default=0)
     if most < least_seeds:
         raise NoBestArm(_no_best_arm(arms, objective=objective, least_seeds=least_seeds))
@@ -91,7 +102,7 @@ def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SE
 
 
 def best_cell(entries: Sequence[EntryRow], scores: Sequence[ScoreRow], *, objective: str) -> Arm | None:
-    """The arm that a search starts from: the best one, be it of one seed; None where no arm has all its scores."""
+    """The arm that a search starts from: the best one, be it of one seed; None where no arm can be the best."""
     try:
         return best_arm(grid_arms(with_scores(entries, scores)), objective=objective, least_seeds=1)
     except NoBestArm:
@@ -121,9 +132,9 @@ def _no_best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int) -> st
     if not any(objective in arm.metrics for arm in arms):
         rule = f"the best arm needs scores, and no grid trial has {objective} yet"
         return f"{rule}; run the sweep to its end, or name a trial with --trial"
-    rule = f"the best arm is chosen among those with {least_seeds} or more seeds, all with {objective}, and there is none"
+    rule = f"the best arm is chosen among those with {least_seeds} or more seeds, all with {objective} and none collapsed"
     counts = (f"{arm.label}: {arm.scored} of {len(arm.trials)} scored{_lost(arm)}" for arm in arms)
-    return f"{rule} ({'; '.join(counts)}); name a trial with --trial"
+    return f"{rule}, and there is none ({'; '.join(counts)}); name a trial with --trial"
 
 
 def _lost(arm: Arm) -> str:

@@ -31,7 +31,7 @@ def _dominates(a: Point, b: Point) -> bool:
 def front_of(searched: Sequence[TrialResult], stages: Sequence[Stage]) -> frozenset[str]:
     """The keys of the searched trials whose arm, as its mean over seeds, is on the front of its stage.
 
-    A stage of one objective has no front. An arm of which a trial has no score, or none yet, is no point.
+    A stage of one objective has no front. An arm of which a trial collapsed, or has no score yet or at all, is no point.
     """
     front: set[str] = set()
     for index, stage in enumerate(stages):
@@ -49,7 +49,11 @@ def front_in(reader: LedgerReader, results: Results) -> frozenset[str]:
 
 
 def _front(trials: Sequence[TrialResult], objectives: Sequence[str]) -> list[list[TrialResult]]:
-    arms = [arm for arm in by_arm(trials) if all(values_of(objectives, trial) is not None for trial in arm)]
+    arms = [arm for arm in by_arm(trials) if all(_is_point(trial, objectives) for trial in arm)]
     points = [point for arm in arms if (point := mean_values(objectives, arm)) is not None]
     on_front = pareto_front(points, [direction_of(name) for name in objectives])
     return [arm for arm, is_on_front in zip(arms, on_front, strict=True) if is_on_front]
+
+
+def _is_point(trial: TrialResult, objectives: Sequence[str]) -> bool:
+    return not trial.collapsed and values_of(objectives, trial) is not None

@@ -60,6 +60,8 @@ class Contrast:
     @property
     def reason(self) -> str:
         """Why there is no verdict; empty where there is one."""
+        if self.same_run:
+            return f"{self.axis} changed nothing: these arms are the same run"
         if self.a.images != self.b.images:
             return f"they trained on {self.a.images} and {self.b.images} images"
         if self.a.unfinished or self.b.unfinished:
@@ -70,11 +72,22 @@ class Contrast:
             return ", ".join(self._says(difference) for difference in self.differences)
         if self._agreed.lost:
             return f"{self.value(self._agreed)} lost {self._agreed.lost} of its {len(self._agreed.trials)} seeds"
+        if self._agreed.collapsed:
+            return f"{self.value(self._agreed)} collapsed in {self._agreed.collapsed} of its {len(self._agreed.trials)} seeds"
         return ""
+
+    @cached_property
+    def same_run(self) -> bool:
+        """Whether the axis changed nothing: every score of every seed that both have is equal to the last bit."""
+        a, b = ({trial.entry.seed: trial.score.by_name for trial in arm.trials if trial.score} for arm in (self.a, self.b))
+        shared = a.keys() & b.keys()
+        return self.a.images == self.b.images and bool(shared) and all(a[seed] == b[seed] for seed in shared)
 
     @property
     def hopeless(self) -> str:
-        """Why no seed to come could bring a verdict; empty where one could, or has."""
+        """Why no seed to come could bring a verdict; empty where one could, or has, or where the axis changed nothing."""
+        if self.same_run:
+            return ""
         if self.a.pruned or self.b.pruned:
             return "an arm was stopped early"
         short = min(len(self.a.trials), len(self.b.trials)) < LEAST_SHARED_SEEDS

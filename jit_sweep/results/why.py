@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jit_sweep.errors import UserError
-from jit_sweep.ledger.records import LOST, AttemptRow, EntryRow, EntryState, when
+from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, EntryRow, EntryState, when
+from jit_sweep.results.naming import full_id
 from jit_sweep.spec.sweep import Resources
 
 
@@ -64,13 +64,8 @@ def history(attempts: Sequence[AttemptRow]) -> list[str]:
 
 def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:
     """The entries of a trial, whose id may be cut short. UserError: none, or several trials begin so."""
-    named = [row for row in rows if row.trial_id.startswith(trial)]
-    if not named:
-        raise UserError(f"`--why` must name a trial of the sweep, got {trial!r}; `jit-sweep status SWEEP` lists them")
-    if len({row.trial_id for row in named}) > 1:
-        names = ", ".join(sorted({row.trial_id for row in named})[:4])
-        raise UserError(f"`--why` must name one trial, got {trial!r}, with which several begin ({names}); give more of it")
-    return named
+    known = full_id(trial, [row.trial_id for row in rows], option="--why")
+    return [row for row in rows if row.trial_id == known]
 
 
 def _waits(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
@@ -79,7 +74,7 @@ def _waits(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
         return f"it waits{again}: nobody runs the sweep now, and `jit-sweep run` goes on with it"
     if row.not_before > run.now:
         return f"it is tried again in {row.not_before - run.now:.0f} s ({row.why})"
-    earlier = [other for other in rows if other.stage < row.stage and other.state in _UNDER_WAY]
+    earlier = [other for other in rows if other.stage < row.stage and other.state in UNDER_WAY]
     if earlier:
         return f"it waits{again} for stage {earlier[0].stage} to end, of which {len(earlier)} trials are under way"
     if row.alone:
@@ -113,6 +108,3 @@ def _lost(row: EntryRow) -> str:
     assert row.state in LOST
     last = row.detail.strip().splitlines()[-1]
     return f"it {row.state}: {row.cause}: {last}" + (f"; {row.why}" if row.why else "")
-
-
-_UNDER_WAY = frozenset({EntryState.WAITING, EntryState.RUNNING, EntryState.HELD, EntryState.PAUSED})

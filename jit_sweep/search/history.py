@@ -60,8 +60,10 @@ def _observation(
 
 
 def outcome_of(trial: TrialResult, objectives: Sequence[str]) -> ObservedOutcome:
-    """What became of one trial; one whose score lacks an objective has failed."""
+    """What became of one trial; one whose score lacks an objective has failed, a collapsed one's score is no score."""
     match trial.entry.state:
+        case EntryState.DONE if trial.collapsed:
+            return "infeasible"
         case EntryState.DONE:
             return "failed" if mean_values(objectives, [trial]) is None else "scored"
         case EntryState.PRUNED:

@@ -89,7 +89,7 @@ class Proposer:
             if best is not None:
                 cell = put(self._plan.baseline, best.arm)
                 return Origin(cell.recipe, best.images, cell.evaluation)
-            _log.warning("no cell has all its scores: the search starts from the baseline")
+            _log.warning("no cell has all its scores without a collapsed seed: the search starts from the baseline")
         return Origin(self._plan.baseline, spec.budget.images_per_trial, {})
 
     def _observations(self, rows: Sequence[EntryRow], stage: int, start: Origin) -> list[Observation]:

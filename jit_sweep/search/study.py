@@ -15,7 +15,7 @@ from search_spaces.axes import in_order
 from trainables.evaluation.metrics.registry import Direction, loss
 
 CONSTRAINT = "can be trained"
-"""Above 0 for what diverged or is too large. TPE, GP, NSGA-II and NSGA-III read it, of trials that did not fail."""
+"""Above 0 for what diverged, collapsed or is too large. TPE, GP, NSGA-II and NSGA-III read it, of trials that did not fail."""
 _MET = {"scored": -1.0, "pruned": -1.0, "diverged": 1.0, "infeasible": 1.0}
 """The constraint's value by outcome."""
 _STATES = {

@@ -1,7 +1,7 @@
 """What a search may use of earlier sweeps: scored trials inside its space whose scores mean the same."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jit_sweep.errors import UserError
@@ -10,7 +10,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.plan.entry import recipe_id
 from jit_sweep.results.arms import TrialResult, with_scores
 from jit_sweep.results.objectives import mean_values, objectives_of
-from jit_sweep.search.history import Observation
+from jit_sweep.search.history import Observation, outcome_of
 from jit_sweep.spec.stages import SearchSpec
 from jit_sweep.spec.sweep import EvaluationSpec
 from search_spaces.axes import AXES, AxisValue, axis_values, in_order
@@ -19,6 +19,9 @@ from trainables.config.trial import Recipe
 _log = logging.getLogger(__name__)
 SHARED = ("data", "objective", "evaluation", "maths_version")
 """Keys of a sweep's identity that two sweeps must share for their scores to mean the same."""
+
+_OUTCOMES = ("scored", "infeasible")
+"""What an earlier trial must have come to, to be told."""
 
 
 def warm_observations(
@@ -34,16 +37,23 @@ def warm_observations(
     evaluation = EvaluationSpec.model_validate(identity["evaluation"])
     groups: dict[tuple[str, str], list[TrialResult]] = {}
     for trial in with_scores(reader.entries(sweep), reader.scores(sweep)):
-        if trial.entry.images == images and mean_values(names, [trial]) is not None:
+        if trial.entry.images == images and outcome_of(trial, names) in _OUTCOMES:
             groups.setdefault((recipe_id(trial.entry.trial), trial.entry.evaluation_id), []).append(trial)
     observations = [
-        Observation(values, "scored", scores)
+        _observation(values, seeds, names)
         for seeds in groups.values()
-        if (values := _values(seeds[0], search, start, evaluation)) is not None and (scores := mean_values(names, seeds))
+        if (values := _values(seeds[0], search, start, evaluation)) is not None
     ]
     if not observations:
         _log.warning("warm_start: %s has no scored trial inside the search's space at %s images", sweep, images)
     return observations
+
+
+def _observation(values: Mapping[str, AxisValue], seeds: Sequence[TrialResult], objectives: Sequence[str]) -> Observation:
+    """The mean over the seeds; infeasible where one of them collapsed."""
+    if any(seed.collapsed for seed in seeds):
+        return Observation(values, "infeasible")
+    return Observation(values, "scored", mean_values(objectives, seeds) or ())
 
 
 def check_warm_start(reader: LedgerReader, search: SearchSpec, *, identity: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jit_sweep.spec.stages import SAMPLERS
-from jit_sweep.spec.sweep import NAME_PATTERN, SweepSpec
+from jit_sweep.spec.sweep import NAME_PATTERN, OWN_KEYS, SweepSpec
 from search_spaces.axes import AXES, Axis
 from search_spaces.presets import PRESETS
 from search_spaces.quantities import QUANTITIES, Quantity
@@ -34,7 +34,8 @@ def sweep_schema() -> Schema:
     _require_kind(schema["properties"]["scheduler"], definitions)
     _name_what_is_registered({"SweepSpec": schema, **definitions})
     schema["$defs"] = definitions | _registered()
-    return {"$schema": DRAFT, **_tidied(schema), "title": "A sweep file of jit-sweep"}
+    own: Schema = {"patternProperties": {f"^{OWN_KEYS}": {}}}
+    return {"$schema": DRAFT, **_tidied(schema), **own, "title": "A sweep file of jit-sweep"}
 
 
 def schema_text() -> str:

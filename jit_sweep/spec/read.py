@@ -8,7 +8,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.sweep import OWN_KEYS, SweepSpec
 from trainables.config.spelling import did_you_mean
 from trainables.config.yaml import parsed
 
@@ -37,7 +37,7 @@ def read_spec(file: str) -> SweepSpec:
     if not isinstance(tree, dict):
         raise UserError(f"{file}: a sweep file must be a YAML mapping, got {type(tree).__name__}")
     try:
-        return SweepSpec.model_validate(tree)
+        return SweepSpec.model_validate({key: value for key, value in tree.items() if not str(key).startswith(OWN_KEYS)})
     except ValidationError as error:
         raise UserError(explain(error, source=file, model=SweepSpec)) from None
 

@@ -55,7 +55,14 @@ def _known_quantities(limits: dict[str, float]) -> dict[str, float]:
     return limits
 
 
+MOST_SEEDS = 1000
+"""Of one cell or proposal."""
+
+
 def _seed_list(seeds: Any) -> Any:
+    count = seeds if isinstance(seeds, int) else len(seeds) if isinstance(seeds, list | tuple) else 0
+    if count > MOST_SEEDS:
+        raise ValueError(f"`seeds` must be at most {MOST_SEEDS}, got {count}")
     return tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
 
 
@@ -91,9 +98,10 @@ def _shape_of_axis(value: Any) -> str:
 Number = Annotated[int, Field(strict=True)] | FiniteFloat
 Choices = tuple[Any, ...]
 """Values of an axis; `_sound_axes` checks each by the axis's own rule and leaves `AxisValue`s."""
+_SeedCount = Annotated[PositiveInt, Field(le=MOST_SEEDS)]
 Seeds = Annotated[
     tuple[NonNegativeInt, ...],
-    BeforeValidator(_seed_list, json_schema_input_type=PositiveInt | tuple[NonNegativeInt, ...]),
+    BeforeValidator(_seed_list, json_schema_input_type=_SeedCount | tuple[NonNegativeInt, ...]),
     AfterValidator(_distinct_seeds),
 ]
 
@@ -210,13 +218,13 @@ class SearchSpec(Frozen):
     """A sampler of Optuna's by its short name."""
     options: dict[str, Any] = {}
     """Of the sampler, as Optuna names them."""
-    trials: PositiveInt
+    trials: Annotated[PositiveInt, Field(le=100_000)]
     """Proposals."""
     axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(_sound_axes)]
     """The values of each axis: a list of choices, or a range."""
     seed: NonNegativeInt = 0
     """Of the sampler, and the first of every proposal's trials."""
-    seeds: PositiveInt = 1
+    seeds: _SeedCount = 1
     """Trials of each proposal, with the seeds from `seed` on; the sampler is told their mean."""
     limits: Limits = {}
     """What is above one of them is never proposed."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from jit_sweep.spec.data import DataSpec
 from jit_sweep.spec.schedulers import NoScheduler, SchedulerSpec
 from jit_sweep.spec.stages import GridStage, SearchStage, Stage
-from jit_sweep.spec.uri import Uri
+from jit_sweep.spec.uri import LedgerUri, StorageUri, TrackingUri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -16,6 +16,8 @@ from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, R
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
+OWN_KEYS = "x-"
+"""How top-level keys begin that are the user's own, such as a place for YAML anchors."""
 NAME_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
 
 
@@ -43,7 +45,7 @@ class Baseline(Frozen):
     precision: Precision | None = None
     """bf16: autocast around the network; weights and optimiser stay fp32. null: the preset's."""
     attention: AttentionMode | None = None
-    """torch's choice of a fused kernel, cuDNN's or flash attention or an error, or fp32 written out; null: the preset's."""
+    """torch's choice of a fused kernel; cuDNN's, flash or our own, or an error; or fp32 written out. null: the preset's."""
     residual: Precision | None = None
     """Precision of the residual stream between the blocks; null: the preset's."""
     kernels: Kernels | None = None
@@ -87,7 +89,7 @@ class Budget(Frozen):
 
     images_per_trial: PositiveInt
     """Images that a trial trains on, a multiple of its batch size."""
-    rungs: PositiveInt = 4
+    rungs: Annotated[PositiveInt, Field(le=1000)] = 4
     """Equally spaced points, the last at the end, where the rung metric is measured and the ledger asked. Schedulers with a
     `reduction` set their own."""
     total_images: PositiveInt | None = None
@@ -103,13 +105,13 @@ class Budget(Frozen):
 class Resources(Frozen):
     """What one trial gets, and how many run at once."""
 
-    workers: PositiveInt = 1
+    workers: Annotated[PositiveInt, Field(le=4096)] = 1
     """Processes of one trial; they share its batch, so they must divide it."""
     cpus: PositiveFloat = 1.0
     """CPUs of each worker, and its torch threads."""
     gpus: NonNegativeFloat = 0.0
     """GPUs of each worker."""
-    concurrent: PositiveInt | None = None
+    concurrent: Annotated[PositiveInt, Field(le=10_000)] | None = None
     """Most trials at once; None: as many as the cluster holds when the sweep starts."""
     memory_gib: PositiveFloat | None = None
     """Memory of each worker, which its micro-batch is chosen by; None: its GPU's own, and no limit on a CPU."""
@@ -170,11 +172,11 @@ class SweepSpec(Frozen):
     """What one trial gets, and how many run at once."""
     retention: Retention = Retention()
     """Which checkpoints are kept once the sweep has ended."""
-    storage: Uri | None = None
+    storage: StorageUri | None = None
     """Checkpoints and sample grids; None: `store/` below the home."""
-    tracking: Uri | None = None
+    tracking: TrackingUri | None = None
     """MLflow tracking URI; None: `mlflow.db` below the home."""
-    ledger: Uri | None = None
+    ledger: LedgerUri | None = None
     """Database URI of the ledger; None: `ledger.db` below the home."""
 
     @property

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from jit_sweep.errors import UserError
 from jit_sweep.redact import redact
+from jit_sweep.spec.uri import TRACKING_FORMS
 from jit_sweep.tracking import client as mlflow_client
 
 TIMEOUT_S = 5.0
@@ -27,8 +28,7 @@ def check(tracking_uri: str, *, timeout_s: float = TIMEOUT_S) -> None:
     elif scheme in _DATABASE_PORTS:
         _check_database(tracking_uri, port=_DATABASE_PORTS[scheme], timeout_s=timeout_s)
     else:
-        valid = "http(s)://HOST:PORT, sqlite:///FILE or postgresql://HOST/DATABASE"
-        raise UserError(f"`tracking` must be {valid}, got {redact(tracking_uri)}")
+        raise UserError(f"`tracking` must be {TRACKING_FORMS}, got {redact(tracking_uri)}")
     with mlflow_client.answering(tracking_uri):
         mlflow_client.experiment_id(mlflow_client.open_client(tracking_uri))
 

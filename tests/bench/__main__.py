@@ -9,12 +9,18 @@ from tests.bench import engine, ledger, trainer
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("table", nargs="?", choices=("engine", "ledger", "trainer"), help="all of them where none is named")
-    parser.add_argument("--no-compile", dest="compiled", action="store_false", help="leave out the compiled steps")
+    parser.add_argument(
+        "--no-compile",
+        dest="compiled",
+        action="store_false",
+        help="leave out our compiled steps, which take minutes to compile",
+    )
+    parser.add_argument("--patches", nargs="*", type=int, default=[*trainer.BATCH_OF_PATCH], help="the trainer's patch sizes")
     asked = parser.parse_args()
     tables: dict[str, Callable[[], None]] = {
         "engine": engine.table,
         "ledger": ledger.table,
-        "trainer": lambda: trainer.table(compiled=asked.compiled),
+        "trainer": lambda: trainer.table(asked.patches, compiled=asked.compiled),
     }
     for name in [asked.table] if asked.table else tables:
         tables[name]()

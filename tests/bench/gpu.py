@@ -1,164 +1,95 @@
-"""`python -m tests.bench.gpu`: training speed, memory and noise on one GPU. Needs torch, numpy, pydantic, pillow, fsspec.
+"""`python -m tests.bench.gpu`: speed, memory and noise on one GPU. Needs torch, numpy, pydantic, pillow, fsspec.
 
-Each row trains a fresh learner on random images through the trainer's own update: draws, forward, backward, AdamW, averages.
+A row is a case in a mode, as Markdown. Training draws, differentiates, updates and averages as the trainer does, on random
+images; the first update must have the loss and gradient norm of torch's eager kernels. A row that fails says why.
 """
 
 import argparse
+import logging
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
-from search_spaces.presets import preset
-from tests.support.images import NoiseImages
-from trainables.config.trial import DataConfig, TrialConfig
-from trainables.draws.philox import Purpose
-from trainables.networks.cost import training_flops
-from trainables.networks.memory import Fit, fit, peak_bytes
-from trainables.process_caches import clear_process_caches
-from trainables.training.fitting import memory_of
-from trainables.training.hardware import peak_flops
-from trainables.training.learner import Learner
-from trainables.training.step import CompiledStep, image_losses
-from trainables.training.workers import Workers
+from tests.bench import gpu_profile, gpu_sampling, gpu_training
+from tests.bench.gpu_modes import CASES, MODES, Case
+from trainables.networks import kernel_choice
 
-CLASSES = 1000
-REPEATS = 5
-LEAST_S = 0.4
-"""Seconds that one repeat takes at least."""
-MODES = ("eager", "compile", "graphs")
-CASES = [
-    ("jit-b/16", 256, 256),
-    ("jit-l/16", 256, 128),
-    *((f"jit-b/{patch}", 128, 256) for patch in (32, 16, 8, 4, 2, 1)),
-    ("jit-s/16", 64, 256),
-    ("jit-tiny/16", 32, 32),
-]
-"""Preset, image size, and images of an update, less where memory holds less."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one case showed in one mode."""
-
-    images_per_second: float
-    mfu: float | None
-    peak_gib: float
-    modelled_gib: float
-    warmup_s: float
-    noise_share: float
-
-    def __str__(self) -> str:
-        mfu = f"{100 * self.mfu:5.1f} %" if self.mfu is not None else "      -"
-        speed = f"{self.images_per_second:9.1f} img/s  MFU {mfu}"
-        memory = f"peak {self.peak_gib:5.1f} GiB (model {self.modelled_gib:5.1f})"
-        return f"{speed}  {memory}  noise {100 * self.noise_share:4.2f} %  warm-up {self.warmup_s:5.1f} s"
+TABLES = {"training": gpu_training, "sampling": gpu_sampling, "profile": gpu_profile}
+"""Each has its `HEADER` and the `cells` of a row."""
 
 
 def main() -> None:
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # as a lane has it
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--modes", nargs="*", default=MODES, choices=MODES)
-    parser.add_argument("--cases", nargs="*", help="such as jit-b/16@256; all where none are named")
-    chosen = parser.parse_args()
-    say(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bf16, one GPU")
-    for name, size, batch in CASES:
-        if chosen.cases and f"{name}@{size}" not in chosen.cases:
-            continue
-        trial = trial_of(name, image_size=size, batch_size=batch)
-        how = fit(trial, share=batch, memory_bytes=memory_of(torch.device("cuda", 0)))
-        trial = trial.model_copy(update={"batch_size": how.micro_batch})
-        recomputed = ", activations recomputed" if how.activation_checkpointing else ""
-        say(f"\n{name} at {size} px: {trial.grid**2} tokens, {how.micro_batch} images an update{recomputed}")
-        for mode in chosen.modes:
-            say(f"  {mode:8} {measured(trial, how, mode=mode)}")
-
-
-def say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
-
-
-def trial_of(name: str, *, image_size: int, batch_size: int) -> TrialConfig:
-    data = DataConfig(digest="none", image_size=image_size, num_classes=CLASSES)
-    recipe = {**preset(name).model_dump(), "batch_size": batch_size, "precision": "bf16"}
-    return TrialConfig.model_validate({**recipe, "data": data, "device": "cuda"})
-
-
-def measured(trial: TrialConfig, how: Fit, *, mode: str) -> Row:
-    """One case in one mode: medians of `REPEATS` stretches, each timed by the host between two waits for the device."""
-    torch._dynamo.reset()
-    clear_process_caches()
-    torch.cuda.empty_cache()
-    before = torch.cuda.memory_allocated()
-    start = time.perf_counter()
-    learner = in_mode(trial, how, mode=mode)
-    for _ in range(3):
-        learner.update()
-    torch.cuda.synchronize()
-    warmup_s = time.perf_counter() - start
-    torch.cuda.reset_peak_memory_stats()
-    seconds = median(stretches(learner))
-    peak = torch.cuda.max_memory_allocated() - before
-    limit, images_per_second = peak_flops(torch.cuda.get_device_name()), trial.batch_size / seconds
-    return Row(
-        images_per_second=images_per_second,
-        mfu=training_flops(trial, images=1) * images_per_second / limit if limit else None,
-        peak_gib=peak / 2**30,
-        modelled_gib=peak_bytes(trial, how) / 2**30,
-        warmup_s=warmup_s,
-        noise_share=noise_seconds(learner) / seconds,
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.gpu", description=__doc__)
+    parser.add_argument("table", nargs="?", choices=TABLES, default="training")
+    parser.add_argument("--cases", nargs="*", choices=CASES, default=[*CASES], metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--modes", nargs="*", choices=MODES, default=[*MODES], metavar="MODE", help=", ".join(MODES))
+    parser.add_argument(
+        "--attention", choices=("sdpa", "cudnn", "flash"), default="sdpa", help="of every mode but the official"
     )
+    parser.add_argument("--minutes", type=float, default=60.0, help="no row is begun after them")
+    parser.add_argument("--out", type=Path, help="a file that the rows are added to as well, so that calls can be joined")
+    asked = parser.parse_args()
+    table = TABLES[asked.table]
+    say = Lines(asked.out)
+    say.head(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bf16, one GPU", table.HEADER)
+    wanted = [(CASES[name], mode) for name in asked.cases for mode in asked.modes]
+    for line in rows(wanted, lambda case, mode: table.cells(case, mode, attention=asked.attention), minutes=asked.minutes):
+        say(line)
 
 
-def in_mode(trial: TrialConfig, how: Fit, *, mode: str) -> Learner:
-    """A learner whose step is eager, compiled, or compiled and replayed as CUDA graphs."""
-    trial = trial.model_copy(update={"compile": mode != "eager"})
-    learner = Learner(
-        trial, NoiseImages(max(512, trial.batch_size), size=trial.data.image_size, classes=CLASSES), workers=Workers(), fit=how
-    )
-    if mode == "graphs":
-        assert isinstance(learner.image_losses, CompiledStep)
-        graphed = torch.compile(image_losses, fullgraph=True, dynamic=False, mode="reduce-overhead")
-        learner.image_losses._compiled = graphed
-    return learner
+def rows(wanted: Iterable[tuple[Case, str]], cells: Callable[[Case, str], list[list[str]]], *, minutes: float) -> Iterable[str]:
+    """The lines of every case in every mode; a row that fails is its reason, and the table goes on."""
+    end = time.perf_counter() + 60 * minutes
+    for case, mode in wanted:
+        with warnings_of(kernel_choice.log) as notes:
+            try:
+                if time.perf_counter() > end:
+                    raise TimeoutError(f"not begun within {minutes:g} minutes")
+                made = cells(case, mode)
+            except Exception as error:  # noqa: BLE001  # a kernel may fail in any way, and the rows after it are wanted
+                made = [[f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".replace("|", "/")]]
+        yield from (f"| {' | '.join((str(case), mode, *line))} |" for line in made)
+        yield from (f"| {case} | {mode} | note: {note} |" for note in notes)
 
 
-def stretches(learner: Learner) -> Iterator[float]:
-    """Seconds an update."""
-    updates = 1
-    while (seconds := timed(learner, updates)) < LEAST_S:
-        updates = max(updates + 1, round(1.2 * updates * LEAST_S / max(seconds, 1e-3)))
-    for _ in range(REPEATS):
-        yield timed(learner, updates) / updates
+@contextmanager
+def warnings_of(log: logging.Logger) -> Iterator[list[str]]:
+    """What is logged meanwhile: a row whose kernels were not used must say so."""
+    notes: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
+    kernel_choice.warn_once.cache_clear()
+    log.addHandler(handler)
+    try:
+        yield notes
+    finally:
+        log.removeHandler(handler)
 
 
-def timed(learner: Learner, updates: int) -> float:
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(updates):
-        torch.compiler.cudagraph_mark_step_begin()
-        learner.update()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
+class Lines:
+    """Prints lines, and adds them to a file as they come: what a call that is cut off had made is kept."""
 
+    def __init__(self, out: Path | None) -> None:
+        self._out = out
 
-def noise_seconds(learner: Learner) -> float:
-    """Seconds of drawing the noise of one update, by the device's own clock."""
-    data, draws = learner.trial.data, learner._batches._draws
-    shape = (data.channels, data.image_size, data.image_size)
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    repeats = 50
-    draws.normal(Purpose.NOISE, first=0, count=learner.fit.micro_batch, shape=shape)
-    start.record()
-    for i in range(repeats):
-        draws.normal(Purpose.NOISE, first=i, count=learner.fit.micro_batch, shape=shape)
-    end.record()
-    end.synchronize()
-    seconds: float = start.elapsed_time(end) / 1000 / repeats
-    return seconds
+    def __call__(self, line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+        if self._out:
+            with self._out.open("a") as file:
+                file.write(line + "\n")
+
+    def head(self, machine: str, header: list[str]) -> None:
+        """The machine and the table's head, which a file gets once."""
+        head = f"{machine}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}"
+        if self._out and self._out.exists() and head in self._out.read_text():
+            print(head, flush=True)  # noqa: T201
+        else:
+            self(head)
 
 
 if __name__ == "__main__":

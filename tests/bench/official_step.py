@@ -1,9 +1,10 @@
 """The step and the sampler that ours is measured against: the same function, computed the way the official JiT code does.
 
 Attention writes out an N x N matrix in fp32, rotary tables are fp32, RMSNorm is a chain of elementwise operations, every block
-has an adaLN projection of its own, AdamW and two averages go through the parameters one by one, the loss is read back at every
-step, and guidance takes two passes at every t. Parameters carry the official names, so that
-`trainables.official.names` loads them.
+has an adaLN projection of its own, AdamW is torch's default, two averages go through the parameters one by one, the loss is
+read back at every step, and guidance takes two passes at every t. `compiled`, as the official code is, compiles a block and the
+final layer with torch.compile's defaults. In bf16 the autocast is its own: the stream is bf16 until the class tokens join, of
+attention QK^T and softmax alone are fp32. Parameters carry the official names, so that `trainables.official.names` loads them.
 """
 
 import math
@@ -19,13 +20,15 @@ from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.sampler import guidance_at
 from trainables.networks.embedding import MAX_PERIOD, images_of
+from trainables.networks.jit import JiT
 from trainables.networks.norm import EPS
 from trainables.networks.positions import rotation_table, sincos_table
 from trainables.networks.sizes import TIME_FEATURES, mlp_hidden
+from trainables.official.names import to_official
 
 
 class RmsNorm(nn.Module):
-    """x / rms(x) times a weight, in fp32 whatever x is."""
+    """x / rms(x) times a weight, computed in fp32 whatever x is."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,7 +38,7 @@ class RmsNorm(nn.Module):
         """[..., width]."""
         wide = x.float()
         normal = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + EPS)
-        return self.weight * normal.type_as(x)
+        return (self.weight * normal).type_as(x)
 
 
 class Rope(nn.Module):
@@ -76,7 +79,7 @@ class Attention(nn.Module):
         q, k = rope(self.q_norm(q)), rope(self.k_norm(k))
         with torch.autocast(x.device.type, enabled=False):
             weights = q.float() @ k.float().transpose(-2, -1) / math.sqrt(d // self.heads)
-            mixed = weights.softmax(dim=-1) @ v.float()
+        mixed = weights.softmax(dim=-1) @ v
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(b, n, d))
         return out
 
@@ -130,7 +133,8 @@ class TimeEmbedder(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """[B] -> [B, D]."""
         half = TIME_FEATURES // 2
-        angle = t[:, None] * torch.exp(-math.log(MAX_PERIOD) * torch.arange(half, dtype=torch.float32) / half)
+        exponent = -math.log(MAX_PERIOD) * torch.arange(half, dtype=torch.float32) / half
+        angle = t[:, None] * exponent.exp().to(t.device)
         out: Tensor = self.mlp(torch.cat((angle.cos(), angle.sin()), dim=-1))
         return out
 
@@ -182,9 +186,9 @@ class FinalLayer(nn.Module):
 
 
 class OfficialNetwork(nn.Module):
-    """The network o(z, t, y) of JiT's own components."""
+    """The network o(z, t, y) of JiT's own components, its blocks and final layer compiled or not."""
 
-    def __init__(self, trial: TrialConfig) -> None:
+    def __init__(self, trial: TrialConfig, *, compiled: bool) -> None:
         super().__init__()
         model, self.trial = trial.model, trial
         self.t_embedder = TimeEmbedder(model.width)
@@ -196,19 +200,31 @@ class OfficialNetwork(nn.Module):
         self.rope_in_context = Rope(trial, class_tokens=model.class_tokens)
         self.blocks = nn.ModuleList([Block(model) for _ in range(model.depth)])
         self.final_layer = FinalLayer(trial)
+        self._block = torch.compile(Block.forward) if compiled else Block.forward
+        self._final = torch.compile(FinalLayer.forward) if compiled else FinalLayer.forward
 
     def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """z [B, C, H, W], t [B], y [B] -> [B, C, H, W]."""
         model = self.trial.model
         label = self.y_embedder(y)
         c = self.t_embedder(t) + label
-        x = self.x_embedder(z) + self.pos_embed
+        x = self.x_embedder(z)
+        x = x + self.pos_embed.type_as(x)
         for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             if i == model.class_tokens_start:
                 in_context = label.unsqueeze(1).repeat(1, model.class_tokens, 1) + self.in_context_posemb
                 x = torch.cat((in_context, x), dim=1)
-            x = block(x, c, self.rope if i < model.class_tokens_start else self.rope_in_context)
-        return images_of(self.final_layer(x[:, model.class_tokens :], c), model.patch_size, z.shape[1])
+            x = self._block(block, x, c, self.rope if i < model.class_tokens_start else self.rope_in_context)
+        patches = self._final(self.final_layer, x[:, model.class_tokens :], c)
+        return images_of(patches, model.patch_size, z.shape[1])
+
+
+def official_names(network: JiT) -> dict[str, Tensor]:
+    """The network's weights under the names of `OfficialNetwork`."""
+    assert network.position is not None
+    official = to_official(network.state_dict(), position=network.position, patch_size=network.trial.model.patch_size)
+    return {name.removeprefix("net."): tensor for name, tensor in official.items()}
 
 
 class OfficialStep:
@@ -217,7 +233,7 @@ class OfficialStep:
     def __init__(self, network: OfficialNetwork, *, decays: tuple[float, ...]) -> None:
         self.network, self.decays = network, decays
         self.averages = [deepcopy(list(network.parameters())) for _ in decays]
-        self.optimiser = unfused_adamw(network)
+        self.optimiser = default_adamw(network)
 
     def __call__(self, x: Tensor, e: Tensor, t: Tensor, y: Tensor) -> float:
         """Images x and noise e [B, C, H, W], times t and labels y [B]."""
@@ -228,6 +244,8 @@ class OfficialStep:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
+        if x.is_cuda:
+            torch.cuda.synchronize()
         self._average()
         return value
 
@@ -238,15 +256,15 @@ class OfficialStep:
                 kept.mul_(decay).add_(own, alpha=1 - decay)
 
 
-def unfused_adamw(network: OfficialNetwork) -> torch.optim.AdamW:
-    """AdamW that goes through the parameters one by one; biases and norms in a group without decay."""
+def default_adamw(network: OfficialNetwork) -> torch.optim.AdamW:
+    """torch's choice of AdamW: parameter by parameter on a CPU. Biases and norms are in a group without decay."""
     config = network.trial.optimiser
     trained = [p for p in network.parameters() if p.requires_grad]
     bare = [p for name, p in network.named_parameters() if p.requires_grad and (p.ndim <= 1 or name.endswith(".bias"))]
     decayed = [p for p in trained if all(p is not other for other in bare)]
     groups = [{"params": bare, "weight_decay": 0.0}, {"params": decayed, "weight_decay": config.weight_decay}]
     betas = (config.beta1, config.beta2)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, foreach=False, fused=False)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas)
 
 
 def v_loss(network: OfficialNetwork, x: Tensor, e: Tensor, t: Tensor, y: Tensor) -> Tensor:
@@ -255,7 +273,9 @@ def v_loss(network: OfficialNetwork, x: Tensor, e: Tensor, t: Tensor, y: Tensor)
     column = t.view(-1, 1, 1, 1)
     z = column * x + (1 - column) * e
     v = (x - z) / (1 - column).clamp_min(t_eps)
-    predicted = (network(z, t, y) - z) / (1 - column).clamp_min(t_eps)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=network.trial.precision == "bf16"):
+        output = network(z, t, y)
+    predicted = (output - z) / (1 - column).clamp_min(t_eps)
     loss: Tensor = ((v - predicted) ** 2).mean(dim=(1, 2, 3)).mean()
     return loss
 
@@ -281,5 +301,5 @@ def two_pass_heun(network: OfficialNetwork, z: Tensor, labels: Tensor, *, evalua
 
 def one_velocity(network: OfficialNetwork, z: Tensor, t: float, y: Tensor, *, t_eps: float) -> Tensor:
     """(o - z) / d at one time for all images, [B, C, H, W]."""
-    output: Tensor = network(z, torch.full((len(z),), t), y)
+    output: Tensor = network(z, torch.full((len(z),), t, device=z.device), y)
     return (output - z) / max(1 - t, t_eps)

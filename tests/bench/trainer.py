@@ -1,12 +1,13 @@
-"""A trial's step and sampler against the official way (`official_step`): the same weights and batches, one thread.
+"""A trial's step and sampler against the official way (`official_step`), compiled as the official code compiles it: the same
+weights and batches, one thread.
 
-A ratio is the official CPU time over ours, so above 1 is faster; the variants take turns, and it is the median over the turns.
-Ratios on a CPU say nothing about a GPU.
+A ratio is the compiled official fp32 CPU time over a variant's, so above 1 is faster; the variants take turns, and it is the
+median over the turns. Ratios on a CPU say nothing about a GPU.
 """
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tests.bench.official_step import OfficialNetwork, OfficialStep, two_pass_heun
+from tests.bench.official_step import OfficialNetwork, OfficialStep, official_names, two_pass_heun
 from tests.bench.table import say
 from tests.support.trials import jit
 from trainables.config.evaluation import EvaluationConfig
@@ -25,7 +26,6 @@ from trainables.diffusion.sampler import sample
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.jit import JiT
-from trainables.official.names import to_official
 from trainables.training.ema import Averages
 from trainables.training.health import Health
 from trainables.training.optimiser import adamw
@@ -42,6 +42,9 @@ BF16_TOLERANCE = 1e-2
 """The same of the losses of two updates in bf16, whose numbers have 8 bits."""
 FP32_BAR, BF16_BAR, SAMPLING_BAR = 0.97, 2.0, 2.5
 SAMPLED_PATCH, SAMPLED_IMAGES = 8, 8
+
+OFFICIAL, EAGER_OFFICIAL = "official, compiled", "official, eager"
+"""The variant that every ratio is against, and the same without compiling."""
 
 Seconds = Mapping[str, list[float]]
 
@@ -74,7 +77,7 @@ class OurStep:
         norm = torch.linalg.vector_norm(
             torch.stack(torch._foreach_norm([p.grad for p in self.network.parameters() if p.grad is not None]))
         )
-        self._health.see_update(mean.detach(), grad_norm=norm, step=1)
+        self._health.see_update(mean.detach(), grad_norm=norm, step=torch.tensor(1))
         self._optimiser.found_inf = self._health.diverged  # type: ignore[attr-defined]
         self._optimiser.step()
         self._optimiser.zero_grad()
@@ -82,32 +85,32 @@ class OurStep:
         return mean.detach()
 
 
-def table(*, compiled: bool) -> None:
-    """CPU times of this process on one thread."""
+def table(patches: Sequence[int], *, compiled: bool) -> None:
+    """CPU times of this process on one thread; `compiled`: with our compiled steps."""
     torch.set_num_threads(1)
     torch.compiler.config.force_disable_caches = True  # a warm-up is that of a first run
     warnings.filterwarnings("ignore", message="dynamo_pgo")
     say("against the official way", "ratio", "bar")
-    patches = [step_rows(patch, compiled=compiled) for patch in BATCH_OF_PATCH]
-    whole = geometric_mean(patch["fp32"] for patch in patches)
-    say("step, all patch sizes, fp32 (geometric mean)", f"{whole:.2f}x", "above 1x")
+    ratios = [step_rows(patch, compiled=compiled) for patch in patches]
+    whole = geometric_mean(of_patch["fp32"] for of_patch in ratios)
+    say("step, these patch sizes, fp32 (geometric mean)", f"{whole:.2f}x", "above 1x")
     sampler_rows()
 
 
 def step_rows(patch: int, *, compiled: bool) -> Mapping[str, float]:
     """Print what is known of a step at one patch size; its ratios by variant."""
     batch = batch_of(patch)
-    agreement_rows(patch, batch)
     torch.compiler.reset()
+    agreement_rows(patch, batch)
     ours = {"fp32": OurStep(trial_of(patch, "fp32")), "bf16": OurStep(trial_of(patch, "bf16"))}
     if compiled:
         ours |= {f"{p} compiled": OurStep(trial_of(patch, p), compiled=True) for p in ("fp32", "bf16")}
-    official = OfficialStep(official_network(trial_of(patch, "fp32")), decays=DECAYS)
-    variants: dict[str, Callable[[], object]] = {"official": partial(official, *batch)}
+    variants: dict[str, Callable[[], object]] = {OFFICIAL: partial(official_step(patch, compiled=True), *batch)}
+    variants[EAGER_OFFICIAL] = partial(official_step(patch, compiled=False), *batch)
     variants |= {name: partial(step, batch) for name, step in ours.items()}
     warm_up(variants, patch)
     seconds = interleaved(variants | {"draws": partial(draw, patch)})
-    ratios = {name: ratio(seconds, name) for name in ours}
+    ratios = {name: ratio(seconds, name) for name in variants if name != OFFICIAL}
     for name, figure in ratios.items():
         say(f"{label(patch)}, {described(name)}", f"{figure:.2f}x", bar(patch, name))
     noise_row(patch, seconds)
@@ -117,7 +120,7 @@ def step_rows(patch: int, *, compiled: bool) -> Mapping[str, float]:
 def agreement_rows(patch: int, batch: Batch) -> None:
     """Three updates in fp32 must make the losses and weights that the official ones make."""
     trial = trial_of(patch, "fp32")
-    ours, official = OurStep(trial), OfficialStep(official_network(trial), decays=DECAYS)
+    ours, official = OurStep(trial), official_step(patch, compiled=True)
     losses = [abs(float(ours(batch)) / official(*batch) - 1) for _ in range(3)]
     theirs = official.network.state_dict()
     weights = [relative_error(ours_now, theirs[name]) for name, ours_now in official_names(ours.network).items()]
@@ -137,21 +140,24 @@ def sampler_rows() -> None:
     """Ten Heun steps with and without guidance, the official two passes in fp32 against ours."""
     for guidance in (3.0, 1.0):
         evaluation = EvaluationConfig(steps=10, guidance=guidance, interval=(0.1, 1.0))
-        samplers: dict[str, Callable[[], Tensor]] = {"official": official_sampler(evaluation)}
+        samplers: dict[str, Callable[[], Tensor]] = {OFFICIAL: official_sampler(evaluation, compiled=True)}
+        samplers[EAGER_OFFICIAL] = official_sampler(evaluation, compiled=False)
         samplers |= {precision: our_sampler(precision, evaluation) for precision in ("fp32", "bf16")}
         what = f"sampling, p = {SAMPLED_PATCH}, cfg {guidance:g}"
-        error = relative_error(samplers["fp32"](), samplers["official"]())
+        error = relative_error(samplers["fp32"](), samplers[OFFICIAL]())
         say(f"{what}, largest difference in fp32", f"{error:.0e}", f"{TOLERANCE:.0e}")
         assert error < TOLERANCE, "the official sampler must compute the same images"
-        samplers["bf16"]()
+        for name in (EAGER_OFFICIAL, "bf16"):
+            samplers[name]()
         seconds = interleaved(samplers)
+        say(f"{what}, {EAGER_OFFICIAL}", f"{ratio(seconds, EAGER_OFFICIAL):.2f}x")
         say(f"{what}, fp32", f"{ratio(seconds, 'fp32'):.2f}x")
         say(f"{what}, {described('bf16')}", f"{ratio(seconds, 'bf16'):.2f}x", f"{SAMPLING_BAR}x" if has_bf16() else "")
 
 
-def official_sampler(evaluation: EvaluationConfig) -> Callable[[], Tensor]:
+def official_sampler(evaluation: EvaluationConfig, *, compiled: bool) -> Callable[[], Tensor]:
     """Two passes at every t, in fp32."""
-    network = official_network(trial_of(SAMPLED_PATCH, "fp32")).eval()
+    network = official_network(trial_of(SAMPLED_PATCH, "fp32"), compiled=compiled).eval()
     z0, labels = starts()
     return partial(two_pass_heun, network, z0, labels, evaluation=evaluation)
 
@@ -174,13 +180,13 @@ def warm_up(variants: Mapping[str, Callable[[], object]], patch: int) -> None:
     for name, variant in variants.items():
         start = time.perf_counter()
         first = float(variant())  # type: ignore[arg-type]
-        if name.endswith("compiled"):
+        if name == OFFICIAL or name.endswith("compiled"):
             say(f"{label(patch)}, {described(name)}, warm-up", f"{time.perf_counter() - start:.0f} s")
         losses[name] = [first, float(variant())]  # type: ignore[arg-type]
     for name, found in losses.items():
         tolerance = BF16_TOLERANCE if "bf16" in name else TOLERANCE
-        error = max(abs(ours / theirs - 1) for ours, theirs in zip(found, losses["official"], strict=True))
-        assert error < tolerance, f"{name} must compute the official losses at p = {patch}, got {found} of {losses['official']}"
+        error = max(abs(ours / theirs - 1) for ours, theirs in zip(found, losses[OFFICIAL], strict=True))
+        assert error < tolerance, f"{name} must compute the official losses at p = {patch}, got {found} of {losses[OFFICIAL]}"
     say(f"{label(patch)}, losses of every variant equal", "yes", f"{TOLERANCE:.0e} / {BF16_TOLERANCE:.0e}")
 
 
@@ -196,8 +202,8 @@ def interleaved(variants: Mapping[str, Callable[[], object]]) -> Seconds:
 
 
 def ratio(seconds: Seconds, name: str) -> float:
-    """The official time over that of a variant, turn by turn."""
-    return median(official / own for official, own in zip(seconds["official"], seconds[name], strict=True))
+    """The compiled official time over that of a variant, turn by turn."""
+    return median(official / own for official, own in zip(seconds[OFFICIAL], seconds[name], strict=True))
 
 
 def trial_of(patch: int, precision: Precision) -> TrialConfig:
@@ -222,18 +228,16 @@ def open_network(trial: TrialConfig) -> JiT:
     return network
 
 
-def official_network(trial: TrialConfig) -> OfficialNetwork:
+def official_step(patch: int, *, compiled: bool) -> OfficialStep:
+    """The official step from the weights of `open_network`, in fp32."""
+    return OfficialStep(official_network(trial_of(patch, "fp32"), compiled=compiled), decays=DECAYS)
+
+
+def official_network(trial: TrialConfig, *, compiled: bool) -> OfficialNetwork:
     """The official form of `open_network`."""
-    network = OfficialNetwork(trial)
+    network = OfficialNetwork(trial, compiled=compiled)
     network.load_state_dict(official_names(open_network(trial)))
     return network
-
-
-def official_names(network: JiT) -> dict[str, Tensor]:
-    """The network's weights under the names of `OfficialNetwork`."""
-    assert network.position is not None
-    official = to_official(network.state_dict(), position=network.position, patch_size=network.trial.model.patch_size)
-    return {name.removeprefix("net."): tensor for name, tensor in official.items()}
 
 
 def batch_of(patch: int) -> Batch:

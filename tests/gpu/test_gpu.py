@@ -14,8 +14,9 @@ from torch.multiprocessing.spawn import spawn
 from search_spaces.presets import preset
 from tests.support.images import NoiseImages
 from tests.support.trials import batch, lively, small_model, small_trial
+from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, TrialConfig
-from trainables.draws.philox import PhiloxDraws, Purpose, philox, signed
+from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.memory import Fit, peak_bytes
 from trainables.networks.sizes import mlp_hidden
 from trainables.training.batches import draws_on
@@ -41,12 +42,14 @@ def learner(*, micro_batch: int = 8, **changes: Any) -> Learner:
     return Learner(trial, IMAGES, workers=Workers(), fit=Fit(micro_batch, activation_checkpointing=False))
 
 
-@pytest.mark.parametrize(("seed", "purpose", "first"), [(0, 0, 0), (12345, 3, 7), (2**53, 8, 2**40)])
-def test_the_integers_drawn_on_the_device_are_numpys(seed: int, purpose: int, first: int) -> None:
-    from trainables.draws.device import DeviceDraws
-
-    words = DeviceDraws(seed, GPU).words((seed, purpose), first=first, blocks=1000)
-    assert torch.equal(words.cpu(), signed(philox((seed, purpose), first=first, blocks=1000)))
+@pytest.mark.parametrize("tensor", [False, True], ids=["number", "tensor"])
+@pytest.mark.parametrize(
+    ("seed", "purpose", "first"), [(0, Purpose.ORDER, 0), (12345, Purpose.NOISE, 7), (2**53, Purpose.TIME, 2**40)]
+)
+def test_the_uniforms_drawn_on_the_device_are_numpys(seed: int, purpose: Purpose, first: int, tensor: bool) -> None:
+    named = torch.tensor(first, device=GPU) if tensor else first
+    found = draws_on(GPU, seed=seed).uniform(purpose, first=named, count=1000)
+    assert torch.equal(found.cpu(), PhiloxDraws(seed).uniform(purpose, first=first, count=1000))
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (3, 5, 7)])
@@ -54,8 +57,6 @@ def test_the_numbers_drawn_on_the_device_are_the_hosts(shape: tuple[int, ...]) -
     device, host = draws_on(GPU, seed=5), PhiloxDraws(5)
     found = device.normal(Purpose.NOISE, first=3, count=9, shape=shape)
     torch.testing.assert_close(found.cpu(), host.normal(Purpose.NOISE, first=3, count=9, shape=shape), rtol=1e-5, atol=2e-6)
-    times = device.uniform(Purpose.TIME, first=3, count=99)
-    assert torch.equal(times.cpu(), host.uniform(Purpose.TIME, first=3, count=99))
 
 
 @pytest.mark.usefixtures("_no_waiting")
@@ -86,8 +87,13 @@ def test_a_gpu_trains_what_a_cpu_does() -> None:
     assert on_gpu.health.mean_loss() == pytest.approx(on_cpu.health.mean_loss(), rel=1e-4)
 
 
-def test_the_same_trial_on_one_gpu_gives_the_same_weights_bit_for_bit() -> None:
-    first, second = learner(precision="bf16"), learner(precision="bf16")
+LONG = small_model(patch_size=1, width=192, heads=3, class_tokens=32)
+"""256 tokens and 32 of the class: torch's fused attentions add with atomics from here on."""
+
+
+@pytest.mark.parametrize(("model", "attention"), [(small_model(), "sdpa"), (LONG, "triton"), (LONG, "fp32")])
+def test_the_same_trial_on_one_gpu_gives_the_same_weights_bit_for_bit(model: ModelConfig, attention: str) -> None:
+    first, second = (learner(precision="bf16", model=model, attention=attention) for _ in range(2))
     for trained in (first, second):
         for _ in range(5):
             trained.update()
@@ -107,6 +113,28 @@ def test_a_compiled_step_serves_the_next_trials_and_gives_their_weights_again() 
     for seed in range(1, 12):
         weights(seed, -0.8 + 0.1 * seed)
     assert all(torch.equal(a, b) for a, b in zip(first, weights(0, -0.8), strict=True))
+
+
+@pytest.mark.parametrize(("tokens", "head_dim"), [(5, 16), (70, 24), (256, 64), (288, 64), (300, 128)])
+def test_our_attention_in_bf16_is_the_softmax_written_out(tokens: int, head_dim: int) -> None:
+    from trainables.networks.kernels.attention import attention
+
+    generator = torch.Generator(GPU).manual_seed(0)
+    q, k, v, dout = torch.randn(4, 2, tokens, 3, head_dim, generator=generator, device=GPU).bfloat16().transpose(2, 3).unbind()
+    leaves = [each.detach().requires_grad_() for each in (q, k, v)]
+    wide = [each.double().requires_grad_() for each in (q, k, v)]
+    weights = (wide[0] @ wide[1].mT / head_dim**0.5).softmax(dim=-1)
+    exact, found = weights @ wide[2], attention(leaves[0], leaves[1], leaves[2])
+    pairs = zip(torch.autograd.grad(found, leaves, dout), torch.autograd.grad(exact, wide, dout.double()), strict=True)
+    for ours, theirs in ((found, exact), *pairs):
+        assert float((ours.double() - theirs).norm() / theirs.norm()) < 8e-3
+
+
+def test_our_attention_is_used_where_it_is_asked_for() -> None:
+    trained = learner(attention="triton", precision="bf16")
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        trained.update()
+    assert {"_attention_forward", "_attention_queries", "_attention_keys"} <= {event.key for event in profile.key_averages()}
 
 
 @pytest.mark.parametrize("mode", ["cudnn", "flash"])
@@ -165,6 +193,7 @@ def of_preset(name: str, *, image_size: int, **changes: object) -> TrialConfig:
 
 PEAKS = [
     ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {}),
+    ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "triton"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {}),
     ("jit-b/2", 128, Fit(4, activation_checkpointing=True), {}),
@@ -172,6 +201,7 @@ PEAKS = [
     ("jit-l/16", 256, Fit(8, activation_checkpointing=False), {}),
     ("jit-s/8", 64, Fit(64, activation_checkpointing=False), {"precision": "fp32"}),
     ("dit-s/4", 64, Fit(32, activation_checkpointing=False), {}),
+    ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {"graphs": True}),
 ]
 
 

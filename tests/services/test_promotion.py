@@ -15,6 +15,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import Locations
 from jit_sweep.models import model_folder
 from jit_sweep.models import promote as promotion
+from jit_sweep.models.choice import Wish
 from jit_sweep.models.export import export
 from jit_sweep.plan.entry import Entry
 from jit_sweep.tracking.mirror import Mirror
@@ -54,10 +55,10 @@ def train_arm(ledger: LedgerFixture, arm: dict[str, Any], values: Sequence[float
 
 
 def promote(
-    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo"
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo", **more: Any
 ) -> promotion.Promotion:
     locations = Locations(ledger="", tracking=store.uri, storage=checkpoints)
-    return promotion.promote(ledger.reader, ledger.name, trial=trial, name=name, locations=locations)
+    return promotion.promote(ledger.reader, ledger.name, wish=Wish(trial, **more), name=name, locations=locations)
 
 
 def file_of(store: MlflowStore, folder: Path, name: str) -> dict[str, Any]:
@@ -157,6 +158,57 @@ def test_a_named_trial_of_one_seed_is_marked_unreplicated(ledger: LedgerFixture,
     assert store.client.get_model_version("demo", "1").tags["unreplicated"] == "true"
 
 
+def collapse_arm(ledger: LedgerFixture, arm: dict[str, Any], checkpoints: str) -> list[Entry]:
+    """Two seeds whose scores are far better than any, by accident."""
+    entries = [planned(arm=arm, seed=seed) for seed in range(2)]
+    for entry in entries:
+        ledger.train(entry, {OBJECTIVE: 0.01}, collapsed=True)
+        commit(entry, checkpoints)
+    return entries
+
+
+def test_noise_with_a_good_score_is_no_champion(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
+    collapse_arm(ledger, V, checkpoints)
+    with pytest.raises(UserError, match="none collapsed, and there is none"):
+        promote(ledger, store, checkpoints)
+    best = train_arm(ledger, X, [8.0, 9.0], checkpoints)[1]
+    assert promote(ledger, store, checkpoints).trial == best.trial_id
+
+
+def test_a_collapsed_trial_is_promoted_by_name_and_with_a_reason_only_and_says_so(
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
+) -> None:
+    entry = collapse_arm(ledger, V, checkpoints)[0]
+    with pytest.raises(UserError, match=f"trial {entry.trial_id} collapsed.*--reason"):
+        promote(ledger, store, checkpoints, trial=entry.trial_id)
+    assert not store.client.search_registered_models()
+    made = promote(ledger, store, checkpoints, trial=entry.trial_id[:6], reason="a baseline for the report")
+    assert made.reason == "chosen by name: a baseline for the report"
+    assert store.client.get_model_version("demo", "1").tags["collapsed"] == "true"
+    assert file_of(store, tmp_path, model_folder.LINEAGE)["chosen"] == made.reason
+
+
+def test_while_trials_are_unfinished_the_best_arm_is_only_chosen_when_asked(
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
+) -> None:
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    ledger.plan(planned(arm=V), planned(arm=V, seed=1))
+    with pytest.raises(UserError, match=r"every trial has ended, and 2 of mine have not; .*--now"):
+        promote(ledger, store, checkpoints)
+    made = promote(ledger, store, checkpoints, now=True)
+    assert "while 2 trials had not ended" in str(made)
+
+
+def test_a_champion_says_by_how_much_the_best_of_equal_arms_looks_too_good(
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
+) -> None:
+    for arm, first in ((X, 1.0), (V, 11.0), ({"prediction": "eps"}, 21.0), ({"patch_size": 8}, 31.0)):
+        train_arm(ledger, arm, [first, first + 2, first + 4], checkpoints)
+    made = promote(ledger, store, checkpoints)
+    assert made.too_good == pytest.approx(1.03 * 2 / 3**0.5, rel=0.03)
+    assert "Chosen by this very score: the best of equal arms looks 1.2 better than it is" in str(made)
+
+
 def test_a_sweep_without_seeds_needs_a_trial_to_be_named(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     train_arm(ledger, X, [1.0], checkpoints)
     with pytest.raises(UserError, match="--trial"):
@@ -166,7 +218,7 @@ def test_a_sweep_without_seeds_needs_a_trial_to_be_named(ledger: LedgerFixture, 
 def test_a_sweep_without_a_score_has_no_champion(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     ledger.plan(planned(arm=X))
     with pytest.raises(UserError, match="no grid trial has"):
-        promote(ledger, store, checkpoints)
+        promote(ledger, store, checkpoints, now=True)
 
 
 def test_an_unknown_trial_is_refused_with_the_nearest(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:

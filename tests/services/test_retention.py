@@ -15,6 +15,7 @@ from jit_sweep.home import Home, Locations, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause, EntryState, SweepState
 from jit_sweep.models import promote
+from jit_sweep.models.choice import Wish
 from jit_sweep.models.retention import QUIET_S, Collected, apply_retention, collect, needed
 from jit_sweep.plan.entry import Entry
 from tests.support.cli import jit_sweep
@@ -241,7 +242,7 @@ def test_what_a_registered_model_was_made_of_stays_for_ever(
     checkpoints.write(entry.trial_id, attempt=1, images=IMAGES, tensors=averages, state={})
     ledger.train(entry, {OBJECTIVE: 99.0})
     locations = places_of(home, tracking=store.uri)
-    promote.promote(ledger.reader, ledger.name, trial=entry.trial_id, name="demo", locations=locations)
+    promote.promote(ledger.reader, ledger.name, wish=Wish(entry.trial_id), name="demo", locations=locations)
     describe(ledger, best=1)
     entries = train_four(ledger, checkpoints)
     removed = apply_retention(ledger.reader, locations, ledger.name, clock=ledger.clock).removed

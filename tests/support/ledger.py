@@ -87,7 +87,9 @@ def planned(
     )
 
 
-def scored(entry: Entry, values: Mapping[str, float], *, heldout: Mapping[str, float] | None = None) -> Scored:
+def scored(
+    entry: Entry, values: Mapping[str, float], *, heldout: Mapping[str, float] | None = None, collapsed: bool = False
+) -> Scored:
     return Scored(
         images=entry.images,
         evaluation=entry.evaluation.id,
@@ -95,6 +97,7 @@ def scored(entry: Entry, values: Mapping[str, float], *, heldout: Mapping[str, f
         values=dict(values),
         heldout=dict(heldout or {}),
         grid="file:///grid.png",
+        collapsed=collapsed,
     )
 
 
@@ -153,11 +156,11 @@ class LedgerFixture:
         for sequence, report in enumerate(reports, start=first):
             self.writer.report(attempt.trial_id, attempt.number, sequence, report)
 
-    def train(self, entry: Entry, values: Mapping[str, float]) -> AttemptRow:
+    def train(self, entry: Entry, values: Mapping[str, float], *, collapsed: bool = False) -> AttemptRow:
         """Plan a trial and see it through to its score."""
         self.plan(entry)
         attempt = self.begin(entry)
-        self.tell(attempt, scored(entry, values), ended(entry))
+        self.tell(attempt, scored(entry, values, collapsed=collapsed), ended(entry))
         return attempt
 
     def diverge(self, entry: Entry, *, images: int) -> None:

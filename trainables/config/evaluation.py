@@ -10,13 +10,13 @@ from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, NonNega
 class Sampling(Frozen):
     """How samples are drawn and counted."""
 
-    n: Annotated[int, Field(ge=2, strict=True)] = 384
+    n: Annotated[int, Field(ge=2, le=10_000_000, strict=True)] = 384
     """Generated images a score is computed from."""
     sampler: Literal["euler", "heun"] = "heun"
     """First-order (one network pass a step) or second-order (two) integration."""
-    steps: PositiveInt = 50
+    steps: Annotated[PositiveInt, Field(le=10_000)] = 50
     """Steps of the sampler."""
-    guidance: NonNegativeFloat = 1.0
+    guidance: Annotated[NonNegativeFloat, Field(le=1000)] = 1.0
     """Classifier-free guidance scale; 1 is off."""
     interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)
     """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""

@@ -29,8 +29,11 @@ MATHS_VERSION = 2
 
 Target = Literal["x", "eps", "v"]
 Precision = Literal["fp32", "bf16"]
-AttentionMode = Literal["sdpa", "cudnn", "flash", "fp32"]
+AttentionMode = Literal["sdpa", "cudnn", "flash", "triton", "fp32"]
 Kernels = Literal["torch", "triton"]
+
+TRITON_HEAD_DIM = 128
+"""Widest head of our own attention: above it what a program works on does not fit its registers."""
 
 
 class DataConfig(Frozen):
@@ -51,9 +54,9 @@ class LogitNormal(Frozen):
     """t = sigmoid(s) with s ~ N(mu, sigma^2); t = 1 is data. JiT: mu = -0.8, sigma = 0.8."""
 
     kind: Literal["logit_normal"] = "logit_normal"
-    mu: FiniteFloat = -0.8
+    mu: Annotated[FiniteFloat, Field(ge=-20, le=20)] = -0.8
     """Mean of logit(t); lower is noisier."""
-    sigma: PositiveFloat = 0.8
+    sigma: Annotated[PositiveFloat, Field(le=20)] = 0.8
     """Standard deviation of logit(t)."""
 
 
@@ -77,7 +80,7 @@ class DiffusionConfig(Frozen):
     """The distribution of t in training."""
     t_eps_train: Fraction = 0.05
     """Smallest 1 - t (and t) that a conversion divides by in training; 0 is off."""
-    noise_scale: PositiveFloat = 1.0
+    noise_scale: Annotated[PositiveFloat, Field(ge=1e-3, le=1000)] = 1.0
     """Standard deviation of the noise e."""
     label_drop: Fraction = 0.1
     """Share of labels replaced by the null label; unused by unconditional models."""
@@ -182,8 +185,8 @@ class Recipe(Frozen):
     precision: Precision = "bf16"
     """bf16: autocast around the network; weights and optimiser stay fp32."""
     attention: AttentionMode = "sdpa"
-    """torch's choice of a fused kernel, cuDNN's or flash attention or an error, or QK^T and softmax written out in fp32 as the
-    official code has it."""
+    """torch's choice of a fused kernel; cuDNN's, flash or our own in Triton, or an error; or QK^T and softmax written out in
+    fp32 as the official code has it. Above 256 tokens only the last two give a GPU's gradients again bit for bit."""
     residual: Annotated[Precision, JOINED_LATER] = "fp32"
     """Precision of the residual stream between the blocks; bf16 halves the memory that it moves."""
     kernels: Annotated[Kernels, JOINED_LATER] = "torch"
@@ -232,10 +235,18 @@ class TrialConfig(Recipe):
 
     @model_validator(mode="after")
     def fused_attention_needs_bf16_on_a_gpu(self) -> Self:
-        if self.attention in ("cudnn", "flash") and (self.device, self.precision) != ("cuda", "bf16"):
+        if self.attention in ("cudnn", "flash", "triton") and (self.device, self.precision) != ("cuda", "bf16"):
             rule = f"`attention` {self.attention} needs a GPU and precision bf16"
             got = f"device={self.device}, precision={self.precision}"
             raise ValueError(f"{rule}, got {got}; try attention=sdpa or precision=bf16")
+        return self
+
+    @model_validator(mode="after")
+    def triton_attention_has_narrow_heads_and_no_dropout(self) -> Self:
+        head_dim, dropout = self.model.width // self.model.heads, self.model.dropout
+        if self.attention == "triton" and (head_dim > TRITON_HEAD_DIM or dropout):
+            rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no dropout"
+            raise ValueError(f"{rule}, got width/heads={head_dim}, dropout={dropout}; try attention=sdpa")
         return self
 
     @model_validator(mode="after")

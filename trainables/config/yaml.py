@@ -1,4 +1,4 @@
-"""YAML as people write it: `1e-3` is a number, and a repeated key is a mistake."""
+"""YAML as people write it: `1e-3` is a number, a repeated key is a mistake, and `1:30` is not 90."""
 
 import re
 from typing import Any
@@ -18,6 +18,30 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def decimal_int(self, node: yaml.ScalarNode) -> Any:
+        """YAML 1.1 reads 010 as 8, 0x10 as 16 and 1:30 as 90."""
+        self._check(node, _DECIMAL_INT, "decimal")
+        return super().construct_yaml_int(node)
+
+    def decimal_float(self, node: yaml.ScalarNode) -> Any:
+        """YAML 1.1 reads 1:30.5 as 90.5."""
+        self._check(node, _DECIMAL_FLOAT, "decimal")
+        return super().construct_yaml_float(node)
+
+    def no_date(self, node: yaml.ScalarNode) -> Any:
+        """No key of ours takes a date."""
+        self._check(node, re.compile("(?!)"), "a number or a text, not a date")
+
+    def _check(self, node: yaml.ScalarNode, form: re.Pattern[str], what: str) -> None:
+        if not form.fullmatch(node.value):
+            line = node.start_mark.line + 1
+            raise ValueError(f"line {line}: a plain value must be {what}, got {node.value}; write it out, or quote a text")
+
+
+_DECIMAL_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+_DECIMAL_FLOAT = re.compile(r"[-+]?[0-9_]*\.?[0-9_]*([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+for _tag, _construct in (("int", _Loader.decimal_int), ("float", _Loader.decimal_float), ("timestamp", _Loader.no_date)):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _construct)
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789.")

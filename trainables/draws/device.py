@@ -12,7 +12,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.draws.philox import WORDS, PhiloxDraws, Purpose, as_uniforms
+from trainables.draws.philox import WORDS, PhiloxDraws, Purpose
 
 _BLOCKS = 256
 """Counters that one program enciphers."""
@@ -53,20 +53,26 @@ def _interleaved(a, b, c, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
     return tl.join(tl.join(a, c), tl.join(b, d))
 
 
-@triton.jit(do_not_specialize=["first", "key0", "key1"])
-def _write_words(out, first, key0, key1, count, BLOCKS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    block = tl.program_id(0).to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
-    w0, w1, w2, w3 = _enciphered((first + block + 1).to(tl.uint64), key0, key1)
-    words = tl.reshape(_interleaved(w0, w1, w2, w3), [BLOCKS, 4])
-    place = block[:, None] * 4 + tl.arange(0, 4)[None, :]
-    tl.store(out + place, words.to(tl.int64, bitcast=True), mask=place < count * 4)
+@triton.jit
+def _image(first, POINTER: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The first image's number, int64: read on the device where a pointer is given, so that a replayed kernel draws anew."""
+    return tl.load(first) if POINTER else first.to(tl.int64)
 
 
 @triton.jit(do_not_specialize=["first", "key0", "key1"])
-def _write_normals(out, first, key0, key1, size, per_image, count, BLOCKS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _write_uniforms(out, first, key0, key1, count, BLOCKS: tl.constexpr, POINTER: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """`trainables.draws.philox.as_uniforms` of the first word of each image's block."""
+    image = tl.program_id(0).to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
+    word, _, _, _ = _enciphered((_image(first, POINTER) + image + 1).to(tl.uint64), key0, key1)
+    upper = (word >> 12).to(tl.int64).to(tl.float64)
+    tl.store(out + image, (upper + 0.5) * 2.220446049250313e-16, mask=image < count)
+
+
+@triton.jit(do_not_specialize=["first", "key0", "key1"])
+def _write_normals(out, first, key0, key1, size, per_image, count, BLOCKS: tl.constexpr, POINTER: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Image i owns `per_image` counters and takes the first `size` of their normals."""
     block = tl.program_id(0).to(tl.int64) * BLOCKS + tl.arange(0, BLOCKS)
-    w0, w1, w2, w3 = _enciphered((first + block + 1).to(tl.uint64), key0, key1)
+    w0, w1, w2, w3 = _enciphered((_image(first, POINTER) * per_image + block + 1).to(tl.uint64), key0, key1)
     a0, a1 = _pair(w0)
     b0, b1 = _pair(w1)
     c0, c1 = _pair(w2)
@@ -79,33 +85,31 @@ def _write_normals(out, first, key0, key1, size, per_image, count, BLOCKS: tl.co
 
 
 class DeviceDraws:
-    """`Draws` on one GPU. Orders are made on the host, once an epoch."""
+    """`Draws` on one GPU. Orders are made on the host, once an epoch. The first image's number may lie on the GPU, int64 []."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed = seed
         self._device = device
         self._host = PhiloxDraws(seed)
 
-    def normal(self, purpose: Purpose, *, first: int, count: int, shape: tuple[int, ...]) -> Tensor:
+    def normal(self, purpose: Purpose, *, first: int | Tensor, count: int, shape: tuple[int, ...]) -> Tensor:
         """Standard normals for images first..first+count-1, float32 [count, *shape]."""
         size = math.prod(shape)
         out = torch.empty((count, *shape), device=self._device)
         per_image = -(-size // _NORMALS)
         blocks = count * per_image
+        where = {"BLOCKS": _BLOCKS, "POINTER": isinstance(first, Tensor)}
         grid = (triton.cdiv(blocks, _BLOCKS),)
-        _write_normals[grid](out, first * per_image, self.seed, int(purpose), size, per_image, count, BLOCKS=_BLOCKS)
+        _write_normals[grid](out, first, self.seed, int(purpose), size, per_image, count, **where)
         return out
 
-    def uniform(self, purpose: Purpose, *, first: int, count: int) -> Tensor:
+    def uniform(self, purpose: Purpose, *, first: int | Tensor, count: int) -> Tensor:
         """One number in the open interval (0, 1) an image, float64 [count]; from the first word of the image's block."""
-        return as_uniforms(self.words((self.seed, int(purpose)), first=first, blocks=count)[::WORDS])
+        out = torch.empty(count, dtype=torch.float64, device=self._device)
+        where = {"BLOCKS": _BLOCKS, "POINTER": isinstance(first, Tensor)}
+        _write_uniforms[(triton.cdiv(count, _BLOCKS),)](out, first, self.seed, int(purpose), count, **where)
+        return out
 
     def permutation(self, purpose: Purpose, index: int, n: int) -> NDArray[np.int64]:
         """The index-th random order of 0..n-1, int64 [n]."""
         return self._host.permutation(purpose, index, n)
-
-    def words(self, key: tuple[int, int], *, first: int, blocks: int) -> Tensor:
-        """The words of `blocks` consecutive blocks as int64 [blocks x 4] with the bits of `philox`'s."""
-        out = torch.empty(blocks * WORDS, dtype=torch.int64, device=self._device)
-        _write_words[(triton.cdiv(blocks, _BLOCKS),)](out, first, key[0], key[1], blocks, BLOCKS=_BLOCKS)
-        return out

@@ -33,12 +33,12 @@ class Purpose(IntEnum):
 
 
 class Draws(Protocol):
-    """A source of numbers keyed by image. Tensors lie on the source's own device."""
+    """A source of numbers keyed by image. Tensors lie on the source's own device, `first` too where it is one, int64 []."""
 
-    def normal(self, purpose: Purpose, *, first: int, count: int, shape: tuple[int, ...]) -> Tensor:
+    def normal(self, purpose: Purpose, *, first: int | Tensor, count: int, shape: tuple[int, ...]) -> Tensor:
         """Standard normals for images first..first+count-1, float32 [count, *shape]."""
 
-    def uniform(self, purpose: Purpose, *, first: int, count: int) -> Tensor:
+    def uniform(self, purpose: Purpose, *, first: int | Tensor, count: int) -> Tensor:
         """One number in the open interval (0, 1) an image, float64 [count]."""
 
     def permutation(self, purpose: Purpose, index: int, n: int) -> NDArray[np.int64]:
@@ -56,16 +56,16 @@ class PhiloxDraws:
             raise ValueError(f"`seed` must be in 0..2^64-1, got {seed}; try 0")
         self.seed = seed
 
-    def normal(self, purpose: Purpose, *, first: int, count: int, shape: tuple[int, ...]) -> Tensor:
+    def normal(self, purpose: Purpose, *, first: int | Tensor, count: int, shape: tuple[int, ...]) -> Tensor:
         """Standard normals for images first..first+count-1, float32 [count, *shape]."""
         size = math.prod(shape)
         blocks = -(-size // (2 * WORDS))
-        words = self._words(purpose, first=first * blocks, blocks=count * blocks)
+        words = self._words(purpose, first=int(first) * blocks, blocks=count * blocks)
         return as_normals(signed(words)).view(count, -1)[:, :size].reshape(count, *shape)
 
-    def uniform(self, purpose: Purpose, *, first: int, count: int) -> Tensor:
+    def uniform(self, purpose: Purpose, *, first: int | Tensor, count: int) -> Tensor:
         """One number in the open interval (0, 1) an image, float64 [count]; from the first word of the image's block."""
-        return as_uniforms(signed(self._words(purpose, first=first, blocks=count)[::WORDS]))
+        return as_uniforms(signed(self._words(purpose, first=int(first), blocks=count)[::WORDS]))
 
     def permutation(self, purpose: Purpose, index: int, n: int) -> NDArray[np.int64]:
         """The index-th random order of 0..n-1, int64 [n]: the stable sorting order of n words."""

@@ -14,6 +14,7 @@ from trainables.diffusion.sampler import sample
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
+from trainables.evaluation.replayed import Replayed
 
 
 class Interrupted(Exception):
@@ -37,6 +38,7 @@ def generate(
     size = images_at_once(trial, device=device.type)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=trial.precision == "bf16")
     with torch.inference_mode(), autocast:
+        network = Replayed(network, device) if trial.graphs and device.type == "cuda" else network
         batches = []
         for first in range(0, len(labels), size):
             if interrupted():

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainables.config.network import ModelConfig
-from trainables.config.trial import AttentionMode
+from trainables.config.trial import AttentionMode, Kernels
+from trainables.networks.kernel_choice import on_triton
 from trainables.networks.norm import HeadNorm
 from trainables.networks.positions import rotate
 
@@ -18,14 +19,15 @@ class Attention(nn.Module):
     """Attention of JiT: one biased projection to q, k and v, RMSNorm on q and k, rotary positions, a biased output projection.
 
     `mode` "sdpa" is the fused kernel that torch chooses; "cudnn" and "flash" are cuDNN's and flash attention, or a RuntimeError
-    that says why it cannot be (in the fp32 held-out error, which neither computes, torch's choice); "fp32" writes QK^T and the
-    softmax out in fp32 as the official code does, which some eps- and v-prediction runs need against loss spikes.
+    that says why it cannot be; "triton" is our own, which alone of these gives the same gradients bit for bit every time; in
+    the fp32 held-out error torch chooses for all three. "fp32" writes QK^T and the softmax out in fp32 as the official code
+    does, which some eps- and v-prediction runs need against loss spikes.
     """
 
-    def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float) -> None:
+    def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float, kernels: Kernels) -> None:
         super().__init__()
         head_dim = model.width // model.heads
-        self.heads, self.mode, self.dropout = model.heads, mode, dropout
+        self.heads, self.mode, self.dropout, self.kernels = model.heads, mode, dropout, kernels
         self.qkv = nn.Linear(model.width, 3 * model.width)
         self.q_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
         self.k_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
@@ -33,18 +35,40 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """x [B, T, D]; rotation [T, 1, d / 2, 2] or none -> [B, T, D]."""
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in split_linear(self.qkv, x, parts=3))  # [B, T, heads, d]
+        return F.dropout(self.proj(self._mixed(x, rotation)), self.dropout, self.training)
+
+    def unbiased(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+        """`forward` without dropout and without `proj.bias`, for a kernel that adds the bias later."""
+        return F.linear(self._mixed(x, rotation), self.proj.weight)
+
+    def _mixed(self, x: Tensor, rotation: Tensor | None) -> Tensor:
+        """What each head reads from all tokens, side by side, [B, T, D]."""
+        heads = self._fused_heads(x, rotation) if on_triton(self.kernels, x) else self._heads(x, rotation)
+        # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one; its forward is the faster.
+        wide = self.mode == "fp32" or (not x.is_cuda and torch.is_grad_enabled())
+        dtype = torch.float32 if wide else heads[2].dtype
+        with torch.autocast(x.device.type, enabled=False):
+            out = self.attend(*(part.transpose(1, 2).to(dtype) for part in heads))
+        return out.transpose(1, 2).flatten(2)
+
+    def _heads(self, x: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v, [B, T, heads, d] each."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in split_linear(self.qkv, x, parts=3))
         if self.mode == "fp32" or not x.is_cuda:
             q, k = q.float(), k.float()
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one; its forward is the faster.
-        wide = self.mode == "fp32" or (not x.is_cuda and torch.is_grad_enabled())
-        dtype = torch.float32 if wide else v.dtype
-        with torch.autocast(x.device.type, enabled=False):
-            out = self.attend(*(part.transpose(1, 2).to(dtype) for part in (q, k, v)))
-        return F.dropout(self.proj(out.transpose(1, 2).flatten(2)), self.dropout, self.training)
+        return q, k, v
+
+    def _fused_heads(self, x: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """`_heads` with one Triton kernel after the projection, and one before it in the backward pass."""
+        from trainables.networks.kernels.qkv import Turn, project
+
+        q_norm, k_norm = (norm.weight if isinstance(norm, HeadNorm) else None for norm in (self.q_norm, self.k_norm))
+        dtype = torch.float32 if self.mode == "fp32" or not x.is_cuda else None
+        turn = Turn(q_norm, k_norm, rotation)
+        return project(x, self.qkv.weight, self.qkv.bias, turn, heads=self.heads, dtype=dtype)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
@@ -52,6 +76,10 @@ class Attention(nn.Module):
         if self.mode == "fp32":
             weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
             return F.dropout(weights, dropout, self.training) @ v
+        if self.mode == "triton" and q.dtype is not torch.float32:
+            from trainables.networks.kernels.attention import attention
+
+            return attention(q, k, v)
         if self.mode in DEMANDED and q.dtype is not torch.float32:
             with sdpa_kernel(DEMANDED[self.mode]):
                 return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)

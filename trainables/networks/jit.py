@@ -26,10 +26,10 @@ class Block(nn.Module):
         super().__init__()
         model = trial.model
         self.norm1 = ModulatedNorm(model.norm, model.width)
-        self.attention = Attention(model, mode=trial.attention, dropout=dropout)
+        self.attention = Attention(model, mode=trial.attention, dropout=dropout, kernels=trial.kernels)
         self.norm2 = ModulatedNorm(model.norm, model.width)
         mlp = SwiGlu if model.mlp == "swiglu" else GeluMlp
-        self.mlp = mlp(model, dropout=dropout)
+        self.mlp = mlp(model, dropout=dropout, kernels=trial.kernels)
 
     def forward(self, x: Tensor, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Tensor:
         """x float32 [B, T, D]; modulation six times [B, 1, D]: shift, scale and gate of attention, then of the MLP."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 from trainables.networks.registry import parts_of
-from trainables.networks.sizes import FP32, image_bytes
+from trainables.networks.sizes import BF16, FP32, image_bytes
 
 AROUND_IMAGES = 7
 """As many images as a batch and its loss keep of each: images, noise, noisy images, targets, errors."""
@@ -44,7 +44,9 @@ def fit(
     if memory_bytes is None:
         return Fit(min(micro_batch or share, share), activation_checkpointing=bool(activation_checkpointing))
     sizes = [min(micro_batch, share)] if micro_batch else [count for count in range(share, 0, -1) if share % count == 0]
-    ways = (False, True) if activation_checkpointing is None else (activation_checkpointing,)
+    # Masks of dropout that are drawn again cannot be replayed.
+    free = (False,) if trial.graphs and trial.model.dropout else (False, True)
+    ways = free if activation_checkpointing is None else (activation_checkpointing,)
     limit = HEADROOM * memory_bytes
     fitting = [Fit(size, way) for way in ways for size in sizes if peak_bytes(trial, Fit(size, way), workers=workers) <= limit]
     if not fitting:
@@ -71,7 +73,7 @@ def peak_bytes(trial: TrialConfig, fit: Fit, *, workers: int = 1) -> int:
 
 
 def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:
-    """Weights, gradients, AdamW's two moments and the averages; under bf16 also the weights' copies in that precision, and
-    with several workers the gradients as one tensor to sum."""
-    copies = (4 + len(trial.ema) + (workers > 1)) * FP32 + (2 if trial.precision == "bf16" else 0)
-    return copies * parameter_count(trial)
+    """Weights, gradients, AdamW's two moments and the averages; in bf16 also the weights' copies in that precision, and the
+    gradients' where several workers add theirs up in it."""
+    rounded = (trial.precision == "bf16") + (workers > 1 and trial.gradient_sum == "bf16")
+    return ((4 + len(trial.ema)) * FP32 + rounded * BF16) * parameter_count(trial)

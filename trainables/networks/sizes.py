@@ -5,6 +5,8 @@ from trainables.config.trial import TrialConfig
 
 FP32 = 4
 """Bytes; the residual stream, weights, gradients and averages are always fp32."""
+BF16 = 2
+"""Bytes."""
 TIME_FEATURES = 256
 """Sinusoids of t that the time embedding starts from."""
 

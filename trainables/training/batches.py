@@ -40,24 +40,37 @@ class Batches:
 
     def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device) -> None:
         self._trial = trial
+        self._device = device
         self._draws = draws_on(device, seed=trial.seed)
-        self._pixels: _Resident | _Hosted = (
-            _Resident(images, device) if resident_bytes(images, device) else _Hosted(images, device)
-        )
+        self._pixels: _Resident | _Hosted = _Resident(images, device) if resident_bytes(images, device) else _Hosted(images)
         self._count = len(images.train)
         self._epochs: dict[int, NDArray[np.int64]] = {}
         _check_labels(images, num_classes=trial.data.num_classes)
 
     def take(self, first: int, count: int) -> Batch:
         """Images first..first+count-1 of the trial's endless sequence."""
+        return self.made(*(part.to(self._device, non_blocking=True) for part in self.fetch(first, count)))
+
+    def fetch(self, first: int, count: int) -> tuple[Tensor, ...]:
+        """What the host has to say of these images, for `made`, in memory that a GPU copies from without the host's waiting.
+
+        The first is int64 [1 + count]: the number of the first image, then a place or a label of each.
+        """
+        of_each, *rest = self._pixels.fetch(self._order(first, count))
+        parts = (torch.cat((torch.tensor([first]), of_each)), *rest)
+        return parts if self._device.type == "cpu" else tuple(part.pin_memory() for part in parts)
+
+    def made(self, numbers: Tensor, *rest: Tensor) -> Batch:
+        """The batch of what was fetched, now on the device. Kernels that are replayed on other numbers make their batch."""
         data, diffusion, draws = self._trial.data, self._trial.diffusion, self._draws
-        pixels, y = self._pixels.read(self._order(first, count))
+        first, count = numbers[0], len(numbers) - 1
+        pixels, y = self._pixels.read(numbers[1:], *rest)
         if data.flip:
             mirrored = draws.uniform(Purpose.FLIP, first=first, count=count) < 0.5
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
         if data.num_classes > 1:
             dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < diffusion.label_drop
-            y = torch.where(dropped, data.num_classes, y)
+            y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=tuple(pixels.shape[1:]))
         return Batch(x=to_unit(pixels), e=diffusion.noise_scale * noise, t=t, y=y)
@@ -68,10 +81,9 @@ class Batches:
 
     def _order(self, first: int, count: int) -> NDArray[np.int64]:
         """Positions in the training split, int64 [count]: a fresh permutation each epoch."""
-        position = np.arange(first, first + count)
-        epochs = position // self._count
-        self._epochs = {epoch: self._epoch(epoch) for epoch in np.unique(epochs).tolist()}
-        return np.concatenate([order[position[epochs == epoch] % self._count] for epoch, order in self._epochs.items()])
+        end, n = first + count, self._count
+        self._epochs = {epoch: self._epoch(epoch) for epoch in range(first // n, (end - 1) // n + 1)}
+        return np.concatenate([order[max(0, first - epoch * n) : end - epoch * n] for epoch, order in self._epochs.items()])
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         known = self._epochs.get(epoch)
@@ -91,23 +103,27 @@ def draws_on(device: torch.device, *, seed: int) -> Draws:
 class _Hosted:
     """Images in the host's memory; a batch is copied to the device without waiting for it."""
 
-    def __init__(self, images: ImageSet, device: torch.device) -> None:
-        self._images, self._device = images, device
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
 
-    def read(self, order: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def fetch(self, order: NDArray[np.int64]) -> tuple[Tensor, ...]:
         indices = self._images.train[order]
-        return _sent(self._images.read(indices), self._device), _sent(self._images.labels(indices), self._device)
+        return self._images.labels(indices), self._images.read(indices)
+
+    def read(self, labels: Tensor, *pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return pixels[0], labels
 
 
 class _Resident:
     """The whole training split on the device."""
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
-        self._device = device
         self._pixels, self._labels = _uploaded(images, device)
 
-    def read(self, order: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        places = _sent(torch.from_numpy(order), self._device)
+    def fetch(self, order: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        return (torch.from_numpy(order),)
+
+    def read(self, places: Tensor) -> tuple[Tensor, Tensor]:
         return self._pixels[places], self._labels[places]
 
 
@@ -128,10 +144,6 @@ def resident_bytes(images: ImageSet, device: torch.device) -> int:
         return 0
     size: int = len(images.train) * images.read(images.train[:1]).nbytes
     return size if size <= RESIDENT_SHARE * torch.cuda.get_device_properties(device).total_memory else 0
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _check_labels(images: ImageSet, *, num_classes: int) -> None:

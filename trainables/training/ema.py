@@ -26,14 +26,14 @@ class Averages:
         self._averages = averages
         self._batch_size = batch_size
         self._network = network
+        self._own: list[Tensor] = list(trained(network).values())
 
     @torch.no_grad()
     def update(self) -> None:
         """Keep `decay_of(updates)` of each average and take the rest from the network."""
-        own: list[Tensor] = list(trained(self._network).values())
         for average in self._averages:
             keep = decay_of(self.updates, average, batch_size=self._batch_size)
-            torch._foreach_lerp_(list(self.tensors[average.name].values()), own, 1 - keep)
+            torch._foreach_lerp_(list(self.tensors[average.name].values()), self._own, 1 - keep)
         self.updates += 1
 
     @torch.no_grad()

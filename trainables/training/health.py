@@ -35,7 +35,10 @@ class Divergence:
 
 
 class Health:
-    """The running mean loss, the last finite gradient norm, and the first update at which one of the two was not finite."""
+    """The running mean loss, the last finite gradient norm, and the first update at which one of the two was not finite.
+
+    Its tensors stay where they are, so that what is seen can be replayed.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.diverged = torch.zeros((), device=device)
@@ -44,18 +47,18 @@ class Health:
         self._grad_norm = torch.full((), torch.nan, device=device)
         self._bad_t = torch.zeros(BINS, device=device)
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._updates = 0
+        self._updates = torch.zeros((), dtype=torch.float64, device=device)
 
     def see_images(self, losses: Tensor, t: Tensor) -> None:
         """Losses and times of a micro-batch, [B] each; counted until the first bad update is over."""
         bad = ~torch.isfinite(losses) & (self.diverged == 0)
         self._bad_t.index_add_(0, (t * BINS).long().clamp(max=BINS - 1), bad.float())
 
-    def see_update(self, loss: Tensor, *, grad_norm: Tensor, step: int) -> None:
-        """The whole update's mean loss and the norm of its gradient, scalars."""
+    def see_update(self, loss: Tensor, *, grad_norm: Tensor, step: Tensor) -> None:
+        """The whole update's mean loss, the norm of its gradient, and which one it is, int64: scalars on the device."""
         bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
-        self._first_bad_step = torch.where(bad & (self.diverged == 0), step, self._first_bad_step)
-        self._grad_norm = torch.where(bad | (self.diverged != 0), self._grad_norm, grad_norm)
+        self._first_bad_step.copy_(torch.where(bad & (self.diverged == 0), step, self._first_bad_step))
+        self._grad_norm.copy_(torch.where(bad | (self.diverged != 0), self._grad_norm, grad_norm))
         self.diverged.copy_(torch.maximum(self.diverged, bad.float()))
         self._loss_sum += loss.double()
         self._updates += 1
@@ -75,7 +78,7 @@ class Health:
 
     def mean_loss(self) -> float:
         """Mean loss since the last call. Waits for the device."""
-        mean = float(self._loss_sum) / max(1, self._updates)
+        mean = float(self._loss_sum / self._updates.clamp(min=1))
         self._loss_sum.zero_()
-        self._updates = 0
+        self._updates.zero_()
         return mean

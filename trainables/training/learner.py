@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from trainables.data import ImageSet
 from trainables.networks.memory import Fit
 from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
+from trainables.training.graphed import kernels_of
 from trainables.training.health import Health
 from trainables.training.optimiser import adamw, learning_rate
+from trainables.training.reduction import Reduction
 from trainables.training.step import step_of
 from trainables.training.workers import Ask, Workers
 
@@ -44,7 +47,11 @@ class Learner:
         self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
         self.optimiser = adamw(self.network, trial.optimiser)
         self.health = Health(self.device)
+        self.reduction = self._reduction() if workers.size > 1 else None
         self.images = 0
+        self._kernels = kernels_of(trial, self.fit, self.optimiser)
+        self._loss = torch.zeros((), device=self.device)
+        self._step = torch.zeros((), dtype=torch.int64, device=self.device)
         self._batches = Batches(trial, images, device=self.device)
         self._asked: deque[tuple[Tensor, torch.cuda.Event]] = deque()
 
@@ -64,31 +71,55 @@ class Learner:
         Once a loss or a gradient was not finite, weights and optimiser stay as they are: the check stays on the device, and
         nothing here waits for it.
         """
-        self.network.train()
-        loss = torch.zeros((), device=self.device)
+        if not self.network.training:
+            self.network.train()
         first = self.images + self.workers.rank * self.share
         for low in range(first, first + self.share, self.fit.micro_batch):
-            loss += self._backward(low, min(self.fit.micro_batch, first + self.share - low))
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        if self.workers.size > 1:
-            ask = self._heard(self.workers.sum_gradients(gradients, loss, ask=ask))
+            self._pass(low, min(self.fit.micro_batch, first + self.share - low), begins=low == first)
+        if self.reduction is not None:
+            ask = self._heard(self.reduction.finish(self._loss, ask=ask))
         self.images += self.trial.batch_size
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        self.health.see_update(loss, grad_norm=norm, step=self.step)
-        if (most := self.trial.optimiser.grad_clip) is not None:
-            clip_grads_with_norm_(self.network.parameters(), most, norm, foreach=True)
-        self._apply()
+        self._step.fill_(self.step)
+        self._kernels.run("judge", self._judge)
+        self._kernels.step(rate=learning_rate(self.trial, images=self.images), skip=self.health.diverged)
+        self.averages.update()
         return ask
 
-    def _backward(self, first: int, count: int) -> Tensor:
+    def _pass(self, first: int, count: int, *, begins: bool) -> None:
         if self.trial.model.dropout:
             torch.manual_seed(self._batches.dropout_seed(first))
-        batch = self._batches.take(first, count)
+        inputs = self._batches.fetch(first, count)
+        self._kernels.run((count, begins), partial(self._backward, begins=begins), *inputs)
+
+    def _backward(self, *inputs: Tensor, begins: bool) -> None:
+        """Add a micro-batch's gradients and its share of the mean loss; `begins`: it is an update's first."""
+        batch = self._batches.made(*inputs)
         losses = self.image_losses(batch)
         loss = losses.sum() / self.trial.batch_size
         loss.backward()
         self.health.see_images(losses.detach(), batch.t)
-        return loss.detach()
+        if begins:
+            self._loss.zero_()
+        self._loss += loss.detach()
+
+    def _judge(self) -> None:
+        """Look at the whole update's loss and gradient, and clip the latter."""
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self._gradients())))
+        self.health.see_update(self._loss, grad_norm=norm, step=self._step)
+        if (most := self.trial.optimiser.grad_clip) is not None:
+            clip_grads_with_norm_(self.network.parameters(), most, norm, foreach=True)
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.network.parameters() if p.grad is not None]
+
+    def _reduction(self) -> Reduction:
+        return Reduction(
+            self.network,
+            workers=self.workers,
+            passes=-(-self.share // self.fit.micro_batch),
+            overlapping=not self.trial.graphs,
+            precision=self.trial.gradient_sum,
+        )
 
     def _heard(self, asked: Tensor) -> Ask:
         if not asked.is_cuda:
@@ -100,16 +131,6 @@ class Learner:
         answer, arrived = self._asked.popleft()
         arrived.synchronize()
         return Ask(int(answer))
-
-    def _apply(self) -> None:
-        rate = learning_rate(self.trial, images=self.images)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        # The fused kernel skips its step where it is 1.
-        self.optimiser.found_inf = self.health.diverged  # type: ignore[attr-defined]
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.averages.update()
 
     def parts(self) -> Tensors:
         """Everything a checkpoint holds, by part."""
@@ -138,6 +159,7 @@ class Learner:
             self.optimiser.state[parameters[name]] = values
         self.averages.restore(tensors, updates=int(state["ema_updates"]))
         self.images = int(state["images"])
+        self._kernels.forget()
 
     @torch.no_grad()
     def begin_from(self, weights: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ class ProbeRequest(Frozen):
     """A packaged set's name, or the URI of a file that a reader takes."""
     holdout: PositiveInt | None = None
     workers: PositiveInt = 1
-    """That share a batch: each then holds its gradients once more."""
+    """That share a batch."""
     threads: PositiveInt = 1
     """torch's, on the CPU."""
     memory_bytes: PositiveInt | None = None

@@ -15,6 +15,7 @@ from trainables.networks.network import Network
 from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
 from trainables.training.batches import Batch
+from trainables.training.reduction import release
 
 MOST_SHAPES = 2
 """Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache. A
@@ -52,6 +53,7 @@ class CompiledStep:
         """Start from the trial's own weights and scalars."""
         initialise(self.network, trial)
         self.network.zero_grad()
+        release(self.network)
         self.network.noise_scale.fill_(trial.diffusion.noise_scale)
         self._t_eps.fill_(trial.diffusion.t_eps_train)
 

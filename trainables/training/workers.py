@@ -32,16 +32,6 @@ class Workers:
         """Whether this process speaks for the trial."""
         return self.rank == 0
 
-    def sum_gradients(self, gradients: list[Tensor], loss: Tensor, *, ask: Ask) -> Tensor:
-        """Sum gradients and loss over the workers in place; the lead's ask, a scalar on the device: all in one collective."""
-        asked = torch.full_like(loss, float(ask if self.lead else Ask.NOTHING))
-        flat = torch.cat([*(g.flatten() for g in gradients), loss[None], asked[None]])
-        dist.all_reduce(flat)
-        summed = flat[:-2].split([g.numel() for g in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(summed, gradients, strict=True)])
-        loss.copy_(flat[-2])
-        return flat[-1]
-
     def summed(self, tensor: Tensor) -> Tensor:
         """The sum of every worker's tensor."""
         total = tensor.clone()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from jit_sweep.cli.plan import entry_row, show
 from jit_sweep.errors import UserError
@@ -11,7 +12,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
-from search_spaces.axes import AXES, axis_values, put
+from search_spaces.axes import AXES, Axis, Slot, axis_values, put
 from search_spaces.presets import PRESETS, preset
 from search_spaces.quantities import QUANTITIES, excess
 from tests.support.sweep_files import write_sweep
@@ -47,6 +48,34 @@ def test_an_axis_that_does_not_exist_in_a_cell_is_left_out_and_its_copies_are_on
         {"t_sampling": "logit_normal", "t_mu": -0.8},
         {"t_sampling": "logit_normal", "t_mu": 0.0},
     ]
+
+
+@pytest.mark.parametrize("stage", ["grid", "search"])
+def test_an_axis_that_exists_in_no_cell_is_refused_with_its_condition(tmp_path: Path, stage: str) -> None:
+    axes = {"t_mu": [-0.8, 0.0, 0.4], "prediction": ["x", "v"]}
+    baseline = {"preset": "jit-tiny", "batch_size": 8, "diffusion": {"t_sampling": {"kind": "uniform"}}}
+    stages = [{stage: {"axes": axes, **({"trials": 2} if stage == "search" else {})}}]
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, baseline=baseline, stages=stages)
+    assert str(error.value) == (
+        f"sweep.yaml: stages[0].{stage}.axes.t_mu: `t_mu` must exist in some cell, and it does only where "
+        "t_sampling=logit_normal, got none; set t_sampling=logit_normal in the baseline or as an axis, or leave t_mu out"
+    )
+
+
+def test_a_conditional_axis_of_a_search_that_starts_from_the_best_cell_may_exist_there(tmp_path: Path) -> None:
+    first = {"grid": {"axes": {"t_sampling": ["uniform", "logit_normal"]}}}
+    second = {"search": {"axes": {"t_mu": [-0.8, 0.0]}, "trials": 2, "from": "best_cell"}}
+    baseline = {"preset": "jit-tiny", "batch_size": 8, "diffusion": {"t_sampling": {"kind": "uniform"}}}
+    assert len(planned(tmp_path, baseline=baseline, stages=[first, second]).entries) == 2
+
+
+def test_cells_that_are_one_run_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An axis that writes where nothing reads, as one that was registered wrongly would."""
+    idle = Axis("idle", "nothing", TypeAdapter(int), Slot(lambda tree, value: None, lambda tree: 0))
+    monkeypatch.setitem(AXES, "idle", idle)
+    with pytest.raises(UserError, match=r"idle=2: cells must differ in what they train .*, got the same run as idle=1; leave"):
+        planned(tmp_path, **grid({"idle": [1, 2]}))
 
 
 def test_the_sampling_clamp_changes_the_evaluation_and_not_the_trial(tmp_path: Path) -> None:
@@ -295,6 +324,7 @@ def test_a_parent_is_part_of_a_trial_and_of_its_id(tmp_path: Path) -> None:
     ("override", "rule"),
     [
         ({"attention": "flash"}, "`attention` flash needs a GPU and precision bf16, got device=cpu, precision=fp32"),
+        ({"attention": "triton"}, "`attention` triton needs a GPU and precision bf16, got device=cpu, precision=fp32"),
         (
             {"ema": [{"kind": "decay", "name": "raw"}]},
             "`ema` must name each average once, and none of them model, optimiser, raw",

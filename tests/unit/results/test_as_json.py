@@ -27,6 +27,7 @@ ROW_KEYS = {
     "first_bad_step",
     "n",
     "scores",
+    "collapsed",
 }
 
 

@@ -94,6 +94,15 @@ def test_the_front_of_a_stage_is_of_arms_by_their_means_and_of_whole_ones_only(l
     assert not any(trial.entry.key in front for trial in trials(ledger) if "learning_rate" in trial.entry.arm)
 
 
+def test_an_arm_of_which_a_seed_collapsed_is_on_no_front(ledger: LedgerFixture) -> None:
+    arm = {"patch_size": 16, "learning_rate": 1e-2}
+    for seed in range(2):
+        entry = planned(arm=arm, seed=seed, position=8 + seed, origin="search")
+        ledger.train(entry, {OBJECTIVE: 0.01}, collapsed=seed == 0)
+    front = front_of(trials(ledger), SweepSpec.model_validate(ledger.reader.sweep("mine").spec).stages)
+    assert not any(trial.entry.key in front for trial in trials(ledger) if trial.entry.arm == arm)
+
+
 def test_a_stage_of_one_objective_has_no_front(ledger: LedgerFixture) -> None:
     single = SweepSpec.model_validate(tiny_sweep(stages=[two_objectives(objectives=None)])).stages
     assert front_of(trials(ledger), single) == frozenset()

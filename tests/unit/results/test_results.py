@@ -27,6 +27,13 @@ def train_arm(
         ledger.train(planned(arm=arm, seed=seed, position=len(ledger.reader.entries("mine")), **more), scores)
 
 
+def collapse_arm(ledger: LedgerFixture, arm: Mapping[str, Any], values: Sequence[float]) -> None:
+    """Trials with scores that are an accident: each has collapsed."""
+    for seed, value in enumerate(values):
+        entry = planned(arm=arm, seed=seed, position=len(ledger.reader.entries("mine")))
+        ledger.train(entry, dict.fromkeys((FD, KID, ERROR), value), collapsed=True)
+
+
 def only_contrast(ledger: LedgerFixture) -> Contrast:
     (contrast,) = read_results(ledger.reader, "mine").contrasts
     return contrast
@@ -254,6 +261,54 @@ def test_one_seed_is_never_chosen_unasked_but_a_search_may_start_from_it(ledger:
     cell = best_cell(ledger.reader.entries("mine"), ledger.reader.scores("mine"), objective=OBJECTIVE)
     assert cell is not None
     assert cell.arm == X
+
+
+def test_an_arm_with_a_collapsed_seed_stands_behind_and_is_never_the_best(ledger: LedgerFixture) -> None:
+    collapse_arm(ledger, V, [1.0, 1.0])
+    train_arm(ledger, X, [5.0, 6.0])
+    arms = read_results(ledger.reader, "mine").arms
+    assert [(arm.arm, arm.remarks) for arm in arms] == [(X, []), (V, ["2 collapsed"])]
+    assert best_arm(arms, objective=OBJECTIVE).arm == X
+
+
+def test_where_every_arm_collapsed_none_is_the_best_and_no_search_starts_from_one(ledger: LedgerFixture) -> None:
+    collapse_arm(ledger, V, [1.0, 1.0])
+    with pytest.raises(NoBestArm, match=r"none collapsed, and there is none \(prediction=v: 2 of 2 scored, 2 collapsed\)"):
+        best_arm(read_results(ledger.reader, "mine").arms, objective=OBJECTIVE)
+    assert best_cell(ledger.reader.entries("mine"), ledger.reader.scores("mine"), objective=OBJECTIVE) is None
+
+
+def test_a_collapsed_arm_may_lose_a_verdict_and_never_wins_one(ledger: LedgerFixture) -> None:
+    collapse_arm(ledger, V, [1.0, 1.1, 1.2])
+    train_arm(ledger, X, [5.0, 5.1, 5.2])
+    train_arm(ledger, EPS, [0.1, 0.2, 0.3])
+    lines = [contrast.line for contrast in read_results(ledger.reader, "mine").contrasts]
+    assert lines == [
+        "prediction=v against prediction=x: undecided (prediction=v collapsed in 3 of its 3 seeds)",
+        "prediction=v against prediction=eps: prediction=eps better",
+        "prediction=x against prediction=eps: prediction=eps better",
+    ]
+
+
+def test_a_collapsed_search_trial_stands_behind_those_that_learned(ledger: LedgerFixture) -> None:
+    for seed, (value, collapsed) in enumerate([(3.0, False), (1.0, True), (2.0, False)]):
+        ledger.train(planned(seed=seed, position=seed, origin="search"), {FD: value}, collapsed=collapsed)
+    assert [trial.value(FD) for trial in read_results(ledger.reader, "mine").searched] == [2.0, 3.0, 1.0]
+
+
+def test_arms_with_equal_scores_on_every_shared_seed_are_the_same_run(ledger: LedgerFixture) -> None:
+    train_arm(ledger, X, [1.0, 2.0])
+    train_arm(ledger, V, [1.0, 2.0, 3.0])
+    contrast = only_contrast(ledger)
+    assert contrast.verdict == "undecided (prediction changed nothing: these arms are the same run)"
+    assert not contrast.hopeless
+
+
+@pytest.mark.parametrize("other", [[1.0, 2.000001], [{FD: 1.0, KID: 1.0}, 2.0]])
+def test_arms_that_differ_in_the_last_bit_or_in_which_scores_they_have_are_not(ledger: LedgerFixture, other: list[Any]) -> None:
+    train_arm(ledger, X, [1.0, 2.0])
+    train_arm(ledger, V, other)
+    assert "same run" not in only_contrast(ledger).verdict
 
 
 def test_without_a_score_nothing_is_chosen(ledger: LedgerFixture) -> None:

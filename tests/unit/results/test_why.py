@@ -92,3 +92,8 @@ def test_a_trial_is_found_by_the_beginning_of_its_id() -> None:
         entries_of(rows, "abc")
     with pytest.raises(UserError, match="must name a trial"):
         entries_of(rows, "q")
+
+
+def test_nothing_at_all_names_no_trial() -> None:
+    with pytest.raises(UserError, match="`--why` must name a trial of the sweep, got ''"):
+        entries_of([plain("abc1")], "")

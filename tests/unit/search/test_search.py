@@ -340,6 +340,15 @@ def test_one_seed_decides_unless_it_failed_by_accident(
     assert told.scores == ((4.0,) if outcome == "scored" else ())
 
 
+def test_a_collapsed_seed_makes_its_proposal_infeasible_however_good_its_score(ledger: LedgerFixture) -> None:
+    for seed in range(2):
+        entry = planned(arm={"learning_rate": 1e-3}, seed=seed, position=seed, origin="search")
+        ledger.train(entry, {OBJECTIVE: 0.1}, collapsed=seed == 1)
+    (told,) = told_by(results(ledger), seeds=2)
+    assert (told.outcome, told.scores) == ("infeasible", ())
+    assert warm(ledger, search(RATE)) == [Observation({"learning_rate": 1e-3}, "infeasible")]
+
+
 def test_a_proposal_is_running_until_its_last_seed_has_ended(ledger: LedgerFixture) -> None:
     rate_arm(ledger, 1e-3, [1.0, 2.0])
     first, second = results(ledger)

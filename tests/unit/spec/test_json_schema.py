@@ -82,7 +82,7 @@ def search(**values: Any) -> dict[str, Any]:
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"objectve": "fd_efflite0_96"}, "'objectve' was unexpected"),
+    ({"objectve": "fd_efflite0_96"}, "'objectve' does not match"),
     ({"objective": "fd"}, "'fd' is not one of"),
     ({"name": "My Sweep"}, "'My Sweep' does not match"),
     ({"baseline": {"preset": "jit-huge"}}, "'jit-huge' is not one of"),

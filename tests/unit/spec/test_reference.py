@@ -38,5 +38,5 @@ def test_a_row_says_type_default_and_meaning_in_the_file_s_own_words() -> None:
     lines = sweep_file_markdown().splitlines()
     assert "## `scheduler` with `kind: halving`" in lines
     assert "| `images_per_trial` | whole number above 0 or null | `null` | Their images; null: the budget's. |" in lines
-    assert "| `steps` | whole number above 0 | `50` | Steps of the sampler. |" in lines
+    assert "| `steps` | whole number above 0 and at most 10000 | `50` | Steps of the sampler. |" in lines
     assert not [line for line in lines if "None" in line]

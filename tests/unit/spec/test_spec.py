@@ -10,6 +10,7 @@ from jit_sweep.spec.read import read_spec, shipped_sweeps
 from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep, write_sweep
+from trainables.config.yaml import parsed
 
 
 def complaint(folder: Path, **changes: Any) -> str:
@@ -112,6 +113,21 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ),
         ({"stages": [{"search": {"trials": 2, "axes": {"noise_scale": {"low": 2, "high": 1}}}}]}, "`low` must be below high"),
         ({"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": [0, 0]}}]}, "`seeds` must not repeat"),
+        ({"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": 1_000_000}}]}, "`seeds` must be at most 1000, got 1000000"),
+        (
+            {"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": list(range(1001))}}]},
+            "at most 1000, got 1001",
+        ),
+        ({"stages": [{"search": {"axes": {"depth": [1]}, "trials": 10**7}}]}, "less than or equal to 100000, got 10000000"),
+        ({"budget": {"images_per_trial": 16, "rungs": 10**6}}, "budget.rungs: input should be less than or equal to 1000"),
+        ({"evaluation": {"steps": 10**6}}, "evaluation.steps: input should be less than or equal to 10000"),
+        ({"tracking": "mlruns"}, "tracking: `tracking` must be http(s)://HOST:PORT, sqlite:///FILE or postgresql"),
+        ({"tracking": "htp://mlflow:5000"}, "postgresql://HOST/DATABASE, got htp://mlflow:5000"),
+        ({"tracking": "http://"}, "DATABASE, got http://"),
+        ({"tracking": "sqlite:///"}, "DATABASE, got sqlite:///"),
+        ({"ledger": "mysql://db/x"}, "ledger: `ledger` must be sqlite:///FILE or postgresql://HOST/DATABASE, got mysql://db/x"),
+        ({"ledger": "ledger.db"}, "postgresql://HOST/DATABASE, got ledger.db"),
+        ({"storage": "s4://bucket/x"}, "storage: `storage` must be a folder or a URI of a known protocol, got s4://bucket/x"),
         ({"stages": [{"grid": {"axes": {"depth": [1]}, "cells": [{"where": {"depth": 3}}]}}]}, "`where` must name a value"),
     ],
 )
@@ -204,7 +220,18 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None
         ("- 1", "must be a YAML mapping, got list"),
         ("name: a\nname: b", "line 2: a key must not repeat, got 'name' twice"),
         ("name: {{ x }}", "a key must be a word"),
-        ("name: 2024-13-45", "month must be in 1..12"),
+        (
+            "name: 2024-12-24",
+            "line 1: a plain value must be a number or a text, not a date, got 2024-12-24; write it out, or quote",
+        ),
+        (
+            "name: a\nbudget: {wall_hours: 1:30}",
+            "line 2: a plain value must be decimal, got 1:30; write it out, or quote a text",
+        ),
+        ("budget: {wall_hours: 1:30.5}", "must be decimal, got 1:30.5"),
+        ("budget: {wall_hours: 0x10}", "must be decimal, got 0x10"),
+        ("budget: {wall_hours: 010}", "must be decimal, got 010"),
+        ("budget: {wall_hours: 0b11}", "must be decimal, got 0b11"),
     ],
 )
 def test_what_is_no_sweep_file_is_refused_with_the_reason(tmp_path: Path, text: str, rule: str) -> None:
@@ -213,6 +240,22 @@ def test_what_is_no_sweep_file_is_refused_with_the_reason(tmp_path: Path, text: 
     with pytest.raises(UserError, match="sweep.yaml") as error:
         read_spec(str(path))
     assert rule in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("-7", -7), ("1_000", 1000), ("1.5", 1.5), (".5", 0.5), ("2e3", 2000.0)]
+)
+def test_a_decimal_number_is_what_it_says(text: str, number: float) -> None:
+    assert parsed(f"key: {text}") == {"key": number}
+
+
+def test_top_level_keys_of_the_users_own_hold_anchors(tmp_path: Path) -> None:
+    path = Path(write_sweep(tmp_path))
+    path.write_text(f"x-rates: &rates [1.0e-3, 1.0e-4]\n{path.read_text()}")
+    assert read_spec(str(path)) == read_spec(str(write_sweep(tmp_path)))
+    path.write_text(f"y-rates: 1\n{path.read_text()}")
+    with pytest.raises(UserError, match="unknown key 'y-rates'"):
+        read_spec(str(path))
 
 
 def test_a_missing_file_names_the_shipped_ones(tmp_path: Path) -> None:

@@ -282,15 +282,21 @@ def test_a_skip_around_anything_but_an_x_prediction_is_refused() -> None:
         small_trial(small_model(output_skip="edm"), diffusion=DiffusionConfig(prediction="v"))
 
 
-@pytest.mark.parametrize("mode", ["cudnn", "flash"])
+@pytest.mark.parametrize("mode", ["cudnn", "flash", "triton"])
 def test_a_fused_attention_gives_way_where_it_cannot_be_in_an_fp32_evaluation(mode: str) -> None:
     fused, plain = (lively(small_trial(attention=each, device="cuda", precision="bf16")) for each in (mode, "sdpa"))
     with torch.no_grad():
         assert torch.equal(fused(Z, TIMES, LABELS), plain(Z, TIMES, LABELS))
 
 
+@pytest.mark.parametrize("changes", [{"width": 4 * 132}, {"dropout": 0.1}])
+def test_our_attention_is_refused_for_wide_heads_and_with_dropout(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="`attention` triton needs heads of at most 128 and no dropout"):
+        small_trial(small_model(**changes), attention="triton", device="cuda", precision="bf16")
+
+
 def test_cudnn_s_attention_is_demanded_and_not_replaced() -> None:
-    attention = Attention(small_model(), mode="cudnn", dropout=0.0)
+    attention = Attention(small_model(), mode="cudnn", dropout=0.0, kernels="torch")
     halves = [torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)] * 3
     with pytest.raises(RuntimeError, match="No viable backend"):
         attention.attend(*halves)

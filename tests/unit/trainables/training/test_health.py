@@ -15,7 +15,7 @@ def health_after(*updates: tuple[list[float], list[float]]) -> Health:
     health = Health(torch.device("cpu"))
     for step, (losses, times) in enumerate(updates, start=1):
         health.see_images(torch.tensor(losses), torch.tensor(times))
-        health.see_update(torch.tensor(losses).mean(), grad_norm=torch.tensor(float(step)), step=step)
+        health.see_update(torch.tensor(losses).mean(), grad_norm=torch.tensor(float(step)), step=torch.tensor(step))
     return health
 
 
@@ -23,7 +23,7 @@ def test_finite_losses_are_no_divergence_and_give_their_mean_once() -> None:
     health = health_after(([1.0, 3.0], [0.1, 0.2]), ([4.0, 4.0], [0.1, 0.2]))
     assert health.divergence(Workers()) is None
     assert health.mean_loss() == 3.0
-    health.see_update(torch.tensor(7.0), grad_norm=torch.tensor(1.0), step=3)
+    health.see_update(torch.tensor(7.0), grad_norm=torch.tensor(1.0), step=torch.tensor(3))
     assert health.mean_loss() == 7.0
 
 
@@ -44,7 +44,7 @@ def test_every_micro_batch_of_the_bad_update_is_counted() -> None:
     health = Health(torch.device("cpu"))
     for times in ([0.1, 0.6], [0.6, 0.6]):
         health.see_images(torch.full((2,), NAN), torch.tensor(times))
-    health.see_update(torch.tensor(NAN), grad_norm=torch.tensor(NAN), step=1)
+    health.see_update(torch.tensor(NAN), grad_norm=torch.tensor(NAN), step=torch.tensor(1))
     found = health.divergence(Workers())
     assert found is not None
     assert sum(found.bad_t) == 4
@@ -62,8 +62,8 @@ def test_the_flag_that_stops_the_optimiser_stays_up() -> None:
 def test_a_gradient_that_is_not_finite_is_a_divergence_of_its_own() -> None:
     health = health_after(([1.0], [0.5]))
     health.see_images(torch.tensor([1.0]), torch.tensor([0.5]))
-    health.see_update(torch.tensor(1.0), grad_norm=torch.tensor(INF), step=2)
-    health.see_update(torch.tensor(1.0), grad_norm=torch.tensor(5.0), step=3)
+    health.see_update(torch.tensor(1.0), grad_norm=torch.tensor(INF), step=torch.tensor(2))
+    health.see_update(torch.tensor(1.0), grad_norm=torch.tensor(5.0), step=torch.tensor(3))
     found = health.divergence(Workers())
     assert found is not None
     assert (found.step, sum(found.bad_t), found.grad_norm) == (2, 0, 1.0)

@@ -1,10 +1,12 @@
 """The compiled step: one compilation for every trial of a shape, the same weights again, and no silent return to eager mode."""
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch._dynamo.utils import counters
 
 from tests.support.trials import small_model, small_trial
@@ -31,8 +33,8 @@ def trial(**changes: Any) -> TrialConfig:
     return small_trial(**{"model": model, "compile": True, **changes})
 
 
-def trained(config: TrialConfig) -> Learner:
-    learner = Learner(config, IMAGES, workers=Workers())
+def trained(config: TrialConfig, *, workers: Workers = Workers()) -> Learner:  # noqa: B008 - frozen
+    learner = Learner(config, IMAGES, workers=workers)
     for _ in range(3):
         learner.update()
     return learner
@@ -49,6 +51,22 @@ def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bi
         assert learner.health.mean_loss() == pytest.approx(eager.health.mean_loss(), rel=1e-4)
     assert counters["stats"]["unique_graphs"] == compiled
     assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
+
+
+def test_a_worker_of_several_shares_its_step_between_trials_and_each_sums_its_own_gradients(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    half = Workers(size=2)  # of which the other adds nothing
+    first = weights(trained(trial(), workers=half))
+    compiled = counters["stats"]["unique_graphs"]
+    trained(trial(seed=1), workers=half)
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial(), workers=half)), strict=True))
+    alone = weights(trained(trial(batch_size=2)))
+    assert counters["stats"]["unique_graphs"] == compiled
+    assert not all(torch.equal(a, b) for a, b in zip(first, alone, strict=True))  # another batch
+    eager = weights(trained(trial(compile=False), workers=half))
+    dist.destroy_process_group()
+    for a, b in zip(first, eager, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_another_process_of_the_machine_finds_what_this_one_compiled_on_the_disk() -> None:
