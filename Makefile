@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check types unit lint format test bench chaos
+.PHONY: help quickstart check types unit lint format test suite bench chaos
 
 in_range = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ifeq ($(strip $(PYTHON)),)
@@ -39,8 +39,11 @@ format: $(ready_to_test)  ## let ruff mend and format every file
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
-test: lint types  ## lint, types and the whole suite, with Ray, PostgreSQL, S3 and MLflow
-	$(bin)/python -m pytest
+test: lint  ## lint, types and the whole suite, with Ray, PostgreSQL, S3 and MLflow
+	@$(MAKE) --no-print-directory --jobs=2 types suite
+
+suite: $(ready_to_test)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(ready_to_test)  ## the measurements
 	@$(bin)/python -m tests.bench

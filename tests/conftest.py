@@ -1,7 +1,8 @@
-"""What all folders share: markers by folder, and torch on one thread. Nothing heavy is imported here."""
+"""What all folders share: markers, the way to two workers, and torch on one thread. Nothing heavy is imported here."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         item.add_marker(folder if folder in FOLDERS else "unit")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of pytest-xdist, where it is installed and asked for."""
+    from tests.support.two_workers import OneRayAtATime
+
+    return OneRayAtATime(config, log)
 
 
 @pytest.fixture

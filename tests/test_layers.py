@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,10 @@ def imports_of(file: Path) -> Iterator[Import]:
             yield Import(name, node.lineno, str(node.module))
 
 
-ALL = [each for file in source_files() for each in imports_of(file)]
+@cache
+def imports() -> list[Import]:
+    """Every import statement of the program."""
+    return [each for file in source_files() for each in imports_of(file)]
 
 
 def test_the_scan_sees_imports_inside_functions() -> None:
@@ -123,7 +127,9 @@ def test_the_scan_sees_imports_inside_functions() -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_imported_only_in_its_place(library: str) -> None:
-    strays = [each for each in ALL if each.package == library and not each.file.startswith(LIBRARIES[library] or "nowhere")]
+    strays = [
+        each for each in imports() if each.package == library and not each.file.startswith(LIBRARIES[library] or "nowhere")
+    ]
     assert strays == []
 
 
@@ -150,7 +156,7 @@ def test_every_room_stands_on_one_floor_and_no_file_stands_loose() -> None:
 
 def test_no_room_imports_from_its_own_floor_or_from_above() -> None:
     """So there is no circle either. The packages' own `__init__` hand names through, when asked for them."""
-    between = [(each, room_of(module_of(each.file)), room_of(each.module)) for each in ALL if each.package in PACKAGES]
+    between = [(each, room_of(module_of(each.file)), room_of(each.module)) for each in imports() if each.package in PACKAGES]
     wrong = [
         f"{each.file}:{each.line} imports {each.module}"
         for each, own, other in between
@@ -179,7 +185,7 @@ def test_no_two_public_classes_share_a_name() -> None:
 
 
 def test_the_program_never_imports_its_tests() -> None:
-    assert [each for each in ALL if each.package in ("tests", "pytest")] == []
+    assert [each for each in imports() if each.package in ("tests", "pytest")] == []
 
 
 def loaded_by(code: str, *, cwd: Path, among: tuple[str, ...] = HEAVY) -> set[str]:

@@ -46,7 +46,7 @@ def seconds_of(command: list[str]) -> float:
 def thousand() -> dict[str, float]:
     """What a driver of a thousand trials says of itself."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.support.sham_lanes", folder]
+        command = [sys.executable, "-m", "tests.support.sham_lanes", folder, "1000"]
         done = subprocess.run(command, env=environment(Path(folder)), check=True, capture_output=True, text=True)
         said: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return said

@@ -20,7 +20,7 @@ from tests.chaos.world import World
 from tests.support.cli import environment
 
 POLL_S = 0.05
-STUCK_S = 150.0
+STUCK_S = 300.0
 """Without an event for this long nothing goes on any more."""
 MOST_RUNS = 30
 MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.COMMITTED, EventKind.SCORED, EventKind.ENDED})

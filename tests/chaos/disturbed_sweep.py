@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.sweep_files import few_images, write_sweep
+from tests.support.sweep_files import write_sweep_of_few_images
 
 NAME = "disturbed"
 AXES = {"prediction": ["x", "v", "eps"], "t_sampling": ["logit_normal", "uniform"], "learning_rate": [1e-3, 3e-3]}
@@ -16,10 +16,9 @@ def write_disturbed(folder: Path, *, seed: int, storage: str, tracking: str) -> 
 
     seed: the trials' own; sweeps of other seeds share no trial, and so may share a storage.
     """
-    return write_sweep(
+    return write_sweep_of_few_images(
         folder,
         name=NAME,
-        data=few_images(folder),
         stages=[{"grid": {"axes": AXES, "seeds": [seed], "contrasts": []}}],
         evaluation=EVALUATION,
         budget={"images_per_trial": 960},

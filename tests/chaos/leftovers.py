@@ -11,7 +11,7 @@ import psutil
 from tests.support.cli import environment
 from tests.support.ray_head import Head
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 """Ray ends a dead job's actors a moment after it."""
 RAYS_OWN = (
     "ray::IDLE",

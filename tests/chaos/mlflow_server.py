@@ -13,7 +13,7 @@ from urllib.request import urlopen
 from tests.support.cli import environment
 from tests.support.ports import free_ports
 
-READY_S = 90.0
+READY_S = 180.0
 
 
 @dataclass

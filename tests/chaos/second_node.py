@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from tests.support.cli import RAY
 from tests.support.ray_head import Head
 
-JOIN_S = 60.0
+JOIN_S = 180.0
 
 
 @dataclass
@@ -38,7 +39,7 @@ class SecondNode:
             "num-cpus": 1,
         }
         command = [*self.within, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-        environment = {"HOME": str(self.head.home), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+        environment = {"HOME": str(self.head.home), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **RAY}
         with (self.head.home / "second_node.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command + [f"--{name}={value}" for name, value in options.items()],

@@ -22,8 +22,9 @@ from jit_sweep.ledger.records import AttemptRow, SweepState
 from tests.chaos.leftovers import left_behind
 from tests.chaos.victims import titled
 from tests.support.cli import DEADLINE_S, environment
+from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.ray_head import Head, running_head
-from tests.support.sweep_files import few_images, write_sweep
+from tests.support.sweep_files import write_sweep_of_few_images
 from trainables.data import open_images
 from trainables.evaluation.features.efficientnet import EFFICIENTNET_LITE0
 from trainables.storage.checkpoint import Store
@@ -80,9 +81,8 @@ class Sweep:
     resources: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.file = write_sweep(
+        self.file = write_sweep_of_few_images(
             self.folder,
-            data=few_images(self.folder),
             stages=[{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}],
             budget={"images_per_trial": IMAGES, "rungs": 4},
             resources={"cpus": 1, "checkpoint_interval_s": 0.3, **self.resources},
@@ -111,8 +111,7 @@ class Sweep:
     @property
     def features(self) -> Path:
         """Where the real images' features are kept: scoring asks for them there first."""
-        data = few_images(self.folder)
-        digest = open_images(data["uri"], holdout=data["holdout"]).fingerprint
+        digest = open_images(FEW_IMAGES, holdout=FEW_HELD_OUT).fingerprint
         return self.folder / ".jit-sweep" / "store" / "reference" / f"{digest}-{EFFICIENTNET_LITE0.variant(IMAGE_SIZE)}.npz"
 
     @property

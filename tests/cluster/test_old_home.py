@@ -17,6 +17,7 @@ import yaml
 from jit_sweep.models.model_folder import load_network
 from tests.support.cli import jit_sweep
 from tests.support.paths import GOLDEN
+from tests.support.ray_head import Head
 
 MADE_AT = "/tmp/jit-sweep-fixture-home"
 INTERRUPTED_AT = 3560
@@ -44,12 +45,12 @@ def _move(database: Path, *, to: str) -> None:
                 connection.execute(moved, (MADE_AT, to, MADE_AT))
 
 
-def run(folder: Path, sweep: str, **changes: Any) -> None:
-    """Run one of its sweeps to the end, with some keys changed."""
+def run(head: Head, folder: Path, sweep: str, **changes: Any) -> None:
+    """Run one of its sweeps to the end on the session's head, with some keys changed."""
     tree = yaml.safe_load((folder / ".jit-sweep" / "sweeps" / f"{sweep}.yaml").read_text())
     file = folder / f"{sweep}.yaml"
     file.write_text(yaml.safe_dump({**tree, **changes}))
-    done = jit_sweep("run", str(file), cwd=folder)
+    done = jit_sweep("run", str(file), "--address", head.address, cwd=folder, **head.client_env)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -74,12 +75,12 @@ def stretches(folder: Path, sweep: str) -> list[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def upgraded(folder: Path) -> Path:
+def upgraded(folder: Path, head: Head) -> Path:
     """The same after its ended sweep was run again, as it was."""
     asked = jit_sweep("leaderboard", "ended", cwd=folder)
     assert (asked.returncode, "`jit-sweep run` upgrades it" in asked.stderr) == (2, True)
     before = stretches(folder, "ended")
-    run(folder, "ended")
+    run(head, folder, "ended")
     assert stretches(folder, "ended") == before
     return folder
 
@@ -96,15 +97,16 @@ def test_its_champion_stays_and_loads(upgraded: Path) -> None:
     assert not load_network(upgraded / "faces").training
 
 
-def test_a_longer_budget_goes_on_from_its_checkpoints(upgraded: Path) -> None:
+def test_a_longer_budget_goes_on_from_its_checkpoints(upgraded: Path, head: Head) -> None:
     before = stretches(upgraded, "ended")
     grid = {"grid": {"axes": {"prediction": ["x"]}, "seeds": 2}}
-    run(upgraded, "ended", budget={"images_per_trial": 32, "rungs": 2}, stages=[grid], scheduler={"kind": "none"})
+    budget, one_lane = {"images_per_trial": 32, "rungs": 2}, {"cpus": 1, "concurrent": 1}
+    run(head, upgraded, "ended", budget=budget, stages=[grid], scheduler={"kind": "none"}, resources=one_lane)
     assert stretches(upgraded, "ended")[len(before) :] == [("checkpoint", 16)] * 2
 
 
-def test_an_interrupted_sweep_goes_on_from_where_it_was(upgraded: Path) -> None:
-    run(upgraded, "begun")
+def test_an_interrupted_sweep_goes_on_from_where_it_was(upgraded: Path, head: Head) -> None:
+    run(head, upgraded, "begun")
     assert stretches(upgraded, "begun") == [("seed", 0), ("checkpoint", INTERRUPTED_AT)]
     [row] = printed(upgraded, "status", "begun")["rows"]
     assert (row["state"], row["attempt"]) == ("done", 2)

@@ -13,7 +13,7 @@ from tests.support.cli import DEADLINE_S, environment
 from tests.support.ledger import contents
 from tests.support.ray_head import Head, running_head
 from tests.support.s3 import BUCKET, SECRET_KEY, S3Server
-from tests.support.sweep_files import few_images, write_sweep
+from tests.support.sweep_files import write_sweep_of_few_images
 from trainables.storage.folder import Folder
 
 PLANTED = {"PGPASSWORD": "planted-in-postgres", "MLFLOW_TRACKING_PASSWORD": "planted-in-mlflow"}
@@ -42,7 +42,7 @@ def test_a_planted_password_is_found_nowhere_once_a_job_has_run(
     tmp_path: Path, head: Head, s3: S3Server, postgres_uri: str
 ) -> None:
     storage = f"s3://{BUCKET}/secrets"
-    file = write_sweep(tmp_path, stages=[{"grid": FAILS}], storage=storage, ledger=postgres_uri, data=few_images(tmp_path))
+    file = write_sweep_of_few_images(tmp_path, stages=[{"grid": FAILS}], storage=storage, ledger=postgres_uri)
     submit = [sys.executable, "-P", "-m", "jit_sweep", "submit", file, "--address", head.url]
     mine = environment(tmp_path, **head.client_env, **PLANTED, **s3.environment())
     done = subprocess.run(submit, cwd=tmp_path, env=mine, capture_output=True, text=True, timeout=DEADLINE_S, check=False)

@@ -11,9 +11,10 @@ import pytest
 from jit_sweep.errors import UserError
 from jit_sweep.submit import ray_jobs
 from jit_sweep.submit.address import Address
+from tests.support.cli import DEADLINE_S
 from tests.support.ports import free_ports
 from tests.support.ray_head import Head, running_head
-from tests.support.sweep_files import write_sweep
+from tests.support.sweep_files import write_sweep, write_sweep_of_few_images
 
 ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
 
@@ -46,14 +47,16 @@ class Submitter:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=DEADLINE_S,
             check=False,
         )
 
     def python(self, code: str) -> str:
         """What a program prints that is let into the cluster."""
         program = [sys.executable, "-P", "-c", code]
-        done = subprocess.run(program, env=self.environment(), cwd=self.folder, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            program, env=self.environment(), cwd=self.folder, capture_output=True, text=True, timeout=DEADLINE_S
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -74,7 +77,7 @@ def states(head: Head, name: str) -> dict[str, str]:
 
 
 def test_a_submitted_sweep_runs_to_its_end_once(submitter: Submitter) -> None:
-    file = write_sweep(submitter.folder, name="submitted", stages=ONE_TRIAL)
+    file = write_sweep_of_few_images(submitter.folder, name="submitted", stages=ONE_TRIAL)
     first = submitter.submit(file)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "scored fd_efflite0_96" in first.stdout
@@ -90,11 +93,12 @@ def test_a_submitted_sweep_runs_to_its_end_once(submitter: Submitter) -> None:
     assert job_seen["entrypoint"].startswith(f"exec {sys.executable} -P ")
 
 
-@pytest.mark.timeout(600)  # two jobs and a resumed trial, in a minute on an idle machine
+@pytest.mark.timeout(1200)
 def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_resumes(submitter: Submitter) -> None:
-    file = write_sweep(submitter.folder, name="stopped", stages=ONE_TRIAL, budget={"images_per_trial": 24000, "rungs": 8})
+    budget = {"images_per_trial": 24000, "rungs": 8}
+    file = write_sweep_of_few_images(submitter.folder, name="stopped", stages=ONE_TRIAL, budget=budget)
     both = [submitter.start(file, "--no-wait") for _ in range(2)]
-    assert [each.wait(120) for each in both] == [0, 0]
+    assert [each.wait(DEADLINE_S) for each in both] == [0, 0]
     assert list(states(submitter.head, "stopped")) == ["1"]
 
     follower = submitter.start(file)
@@ -104,7 +108,7 @@ def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_r
     next(line for line in lines if " images, " in line)
     submitter.python(f"from jit_sweep.submit import stop_jobs; stop_jobs('stopped', address={submitter.head.url!r})")
     rest = "".join(lines)
-    assert follower.wait(120) == 130
+    assert follower.wait(DEADLINE_S) == 130
     assert states(submitter.head, "stopped") == {"1": "STOPPED"}
     assert "paused" in rest, rest
 

@@ -15,12 +15,13 @@ from pydantic import TypeAdapter
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryState
+from jit_sweep.ledger.records import EntryRow, EntryState
+from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.schedulers import SchedulerSpec
 from tests.support.cli import Running, environment, jit_sweep, rows_of
 from tests.support.ray_head import Head
 from tests.support.replay import judged, replayed
-from tests.support.sweep_files import tiny_sweep, write_sweep
+from tests.support.sweep_files import tiny_sweep, write_sweep_of_few_images
 from trainables.assignment import Assignment
 from trainables.config.trial import TrialConfig
 from trainables.storage.checkpoint import Store
@@ -29,6 +30,7 @@ from trainables.train import train
 LEARNING_RATES = [1e-3, 1e30]
 RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
 """Waiting workers, and an actor that Ray makes once for all jobs of a cluster and keeps."""
+ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
 LONG = {"budget": {"images_per_trial": 24_000, "rungs": 12}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
 
 
@@ -42,7 +44,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "trials": 2,
         "axes": {"t_sampling": ["logit_normal", "uniform"], "t_mu": {"low": -1.0, "high": 0.0}},
     }
-    file = write_sweep(folder, stages=[{"grid": grid}, {"search": search}], budget={"images_per_trial": 64, "rungs": 2})
+    file = write_sweep_of_few_images(
+        folder, stages=[{"grid": grid}, {"search": search}], budget={"images_per_trial": 64, "rungs": 2}
+    )
     done = jit_sweep("run", file, cwd=folder)
     (folder / "said.txt").write_text(done.stdout)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -99,7 +103,7 @@ def test_a_second_run_prints_the_same_result_and_starts_nothing(finished: Path) 
 
 
 def test_a_changed_baseline_under_the_same_name_is_refused_with_what_changed(finished: Path, tmp_path: Path) -> None:
-    file = write_sweep(tmp_path, evaluation={"n": 16})
+    file = write_sweep_of_few_images(tmp_path, evaluation={"n": 16})
     done = jit_sweep("run", file, "--home", str(finished / ".jit-sweep"), cwd=tmp_path)
     assert done.returncode == 2
     assert "evaluation.n" in done.stderr
@@ -111,19 +115,36 @@ def test_a_trial_in_a_warm_lane_equals_the_same_trial_in_this_process_bit_for_bi
     entry = [row for row in reader.entries("tiny") if row.arm.get("learning_rate") == 1e-3][-1]
     lane = next(row.lane for row in reader.attempts("tiny") if row.trial_id == entry.trial_id)
     assert sum(row.lane == lane for row in reader.attempts("tiny")) > 1
-    cold = Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path))
-    torch.set_num_threads(1)
-    list(train(cold))
+    train_here(finished, entry, storage=tmp_path)
     assert_same_weights(finished / ".jit-sweep" / "store", tmp_path, entry.trial, entry.images)
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_a_lane_of_several_workers_trains_what_a_lane_of_one_does_but_for_rounding(
-    finished: Path, tmp_path: Path, head: Head, workers: int
+def train_here(folder: Path, entry: EntryRow, *, storage: Path) -> None:
+    """Train an entry of a folder's sweep in this process, from its seed and in one go, on one thread as a lane has."""
+    data = read_spec(str(folder / "sweep.yaml")).data
+    work = Assignment(
+        trial=entry.trial,
+        images=entry.images,
+        evaluations=(),
+        data=data.address,
+        holdout=data.holdout,
+        storage=str(storage),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    list(train(work))
+    torch.set_num_threads(before)
+
+
+def test_a_lane_of_four_workers_trains_what_a_lane_of_one_does_but_for_rounding(
+    finished: Path, tmp_path: Path, head: Head
 ) -> None:
+    workers = 4
     grid = {"axes": {"learning_rate": LEARNING_RATES[:1], "prediction": ["x"]}, "seeds": 1}
     resources = {"workers": workers, "cpus": 0.5, "memory_gib": 1.0, "micro_batch": 1, "activation_checkpointing": True}
-    file = write_sweep(tmp_path, stages=[{"grid": grid}], budget={"images_per_trial": 64, "rungs": 2}, resources=resources)
+    file = write_sweep_of_few_images(
+        tmp_path, stages=[{"grid": grid}], budget={"images_per_trial": 64, "rungs": 2}, resources=resources
+    )
     done = run_on(head, file, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
@@ -191,33 +212,40 @@ def begun(said: str) -> int:
     return len({line.split()[1] for line in said.splitlines() if "heldout_v_error" in line})
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, "stop"])
-def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(
-    tmp_path: Path, kind: signal.Signals | str
-) -> None:
-    file = write_sweep(tmp_path, **LONG)
+def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    file = write_sweep_of_few_images(tmp_path, **LONG)
     with Running("run", file, cwd=tmp_path) as command:
         command.until(lambda said: begun(said) == 2)
-        if isinstance(kind, signal.Signals):
-            assert command.end(kind) == 130
+        assert command.end(signal.SIGINT) == 130
+        assert_paused(tmp_path, command)
+    resumed = jit_sweep("run", file, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
+    entry = reader.entries("tiny")[0]
+    train_here(tmp_path, entry, storage=tmp_path / "whole")
+    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "stop"])
+def test_a_terminated_and_a_stopped_sweep_save_as_an_interrupted_one_does(tmp_path: Path, head: Head, how: str) -> None:
+    file = write_sweep_of_few_images(tmp_path, **LONG, stages=ONE_TRIAL)
+    with Running("run", file, "--address", head.address, cwd=tmp_path, env=head.client_env) as command:
+        command.until(lambda said: begun(said) == 1)
+        if how == "SIGTERM":
+            assert command.end(signal.SIGTERM) == 130
         else:
             asked = jit_sweep("stop", "tiny", cwd=tmp_path)
             assert "the same `jit-sweep run` goes on" in asked.stdout, asked.stdout + asked.stderr
             assert command.wait() == 130
             assert "nobody runs it" in jit_sweep("stop", "tiny", cwd=tmp_path).stdout
-        assert "the same command goes on" in command.said
-    stopped = rows_of("status", "tiny", cwd=tmp_path)
+        assert_paused(tmp_path, command)
+
+
+def assert_paused(folder: Path, command: Running) -> None:
+    assert "the same command goes on" in command.said
+    stopped = rows_of("status", "tiny", cwd=folder)
     assert {row["state"] for row in stopped} == {"paused"}
     assert all(0 < row["images_done"] < row["images"] for row in stopped)
-    if kind is not signal.SIGINT:
-        return
-
-    resumed = jit_sweep("run", file, cwd=tmp_path)
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
-    entry = reader.entries("tiny")[0]
-    list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
-    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
 
 
 def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_waited(tmp_path: Path, head: Head) -> None:
@@ -225,7 +253,7 @@ def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_w
     grid = {"axes": {"learning_rate": [2e-3, 1e-4, 1e-3, 1e30]}, "contrasts": []}
     budget = {"images_per_trial": 64}
     resources = {"cpus": 1, "concurrent": 1}
-    file = write_sweep(tmp_path, stages=[{"grid": grid}], scheduler=scheduler, budget=budget, resources=resources)
+    file = write_sweep_of_few_images(tmp_path, stages=[{"grid": grid}], scheduler=scheduler, budget=budget, resources=resources)
     done = run_on(head, file, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr  # one diverges
     assert "stopped early" in done.stdout
@@ -235,8 +263,7 @@ def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_w
     (best,) = (row for row in entries if row.state is EntryState.DONE)
     assert best.attempt is not None
     assert best.attempt.number > 1, "the first to come waits for others to be compared with"
-    (tmp_path / "whole").mkdir()
-    list(train(Assignment(trial=best.trial, images=best.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    train_here(tmp_path, best, storage=tmp_path / "whole")
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", best.trial, best.images)
     pruned = next(row for row in entries if row.state is EntryState.PRUNED)
     assert (
@@ -261,7 +288,7 @@ NO_MEMORY = {"resources": {"workers": 1, "cpus": 1, "memory_gib": 1e-4}}
 def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(
     tmp_path: Path, head: Head, changes: dict[str, Any], cause: str, begins: str
 ) -> None:
-    done = run_on(head, write_sweep(tmp_path, **changes), cwd=tmp_path)
+    done = run_on(head, write_sweep_of_few_images(tmp_path, **changes), cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "0 of 1 (1 failed)" in done.stdout
@@ -271,7 +298,7 @@ def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(
 
 
 def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
-    with Running("run", write_sweep(tmp_path, **LONG), cwd=tmp_path) as command:
+    with Running("run", write_sweep_of_few_images(tmp_path, **LONG), cwd=tmp_path) as command:
         command.until(lambda said: begun(said) == 2)
         command.process.send_signal(signal.SIGINT)
         command.until(lambda said: "interrupt again to end at once" in said)
@@ -280,7 +307,7 @@ def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
 
 
 def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persistent_head(tmp_path: Path, head: Head) -> None:
-    file = write_sweep(tmp_path, **LONG, resources={"cpus": 1, "checkpoint_interval_s": 0.5})
+    file = write_sweep_of_few_images(tmp_path, **LONG, resources={"cpus": 1, "checkpoint_interval_s": 0.5})
     arguments = ("run", file, "--address", head.address)
     before = {process.pid for process in head.processes()}
     with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
@@ -303,7 +330,7 @@ def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persiste
     resumed = [images for (_, attempt), images in first_reports.items() if attempt == 2]
     assert all(images > 1000 for images in resumed)
     entry = reader.entries("tiny")[0]
-    list(train(Assignment(trial=entry.trial, images=entry.images, evaluations=(), storage=str(tmp_path / "whole"))))
+    train_here(tmp_path, entry, storage=tmp_path / "whole")
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
     assert left_behind(head, before) == []
 

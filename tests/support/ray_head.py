@@ -17,10 +17,11 @@ from urllib.request import Request, urlopen
 
 import psutil
 
+from tests.support.cli import RAY
 from tests.support.ports import free_ports
 
-START_TIMEOUT_S = 60.0
-END_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 180.0
+END_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def _start(
         "HOME": str(head.home),
         "PATH": os.environ["PATH"],
         "OMP_NUM_THREADS": "1",
+        **RAY,
         **head.client_env,
         **more,
     }

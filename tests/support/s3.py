@@ -23,7 +23,7 @@ import s3fs
 
 from tests.support.ports import free_ports
 
-START_S = 60.0
+START_S = 180.0
 ACCESS_KEY, SECRET_KEY = "jit-sweep-tests", "not-a-secret"
 BUCKET = "sweeps"
 PARTS = ("master", "volume", "filer", "s3", "admin")

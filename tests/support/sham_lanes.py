@@ -1,6 +1,6 @@
-"""A thousand trials through the real ledger, actor, searcher and Tune, on lanes whose owners play the worker.
+"""Many trials through the real ledger, actor, searcher and Tune, on lanes whose owners play the worker.
 
-`python -m tests.support.sham_lanes FOLDER` runs them in a process of its own and prints what became of this process
+`python -m tests.support.sham_lanes FOLDER TRIALS` runs them in a process of its own and prints what became of this process
 as JSON: its memory is that of a driver, and nothing else is in it. What becomes of a trial is drawn from its id.
 """
 
@@ -41,7 +41,8 @@ from jit_sweep.executor.lane import LaneTrial  # noqa: E402
 from jit_sweep.executor.lane_config import LaneConfig  # noqa: E402
 
 SEED = 20_260_726
-ARMS, SEEDS = 20, 50
+NAME = "many"
+ARMS = 20
 BEAT_S = 0.5
 SILENT_S = 15.0
 FIRST_PART = 100
@@ -120,11 +121,11 @@ def reports_of(assignment: Assignment, fate: Fate) -> list[Report]:
     return [*said, rung, Committed(images=images, uri="memory://end"), *scores, Ended(images=images, outcome="done", **spent)]
 
 
-def thousand(**changes: Any) -> Plan:
-    """A grid of 20 arms and 50 seeds on one shape, on lanes of half a CPU."""
+def many(trials: int) -> Plan:
+    """A grid of 20 arms on one shape, with as many seeds as it takes, on lanes of half a CPU."""
     axes = {"learning_rate": [1e-4 * (1 + arm) for arm in range(ARMS)]}
-    stages = [{"grid": {"axes": axes, "seeds": SEEDS}}]
-    given = tiny_sweep(name="thousand", stages=stages, resources={"workers": 1, "cpus": 0.5}, **changes)
+    stages = [{"grid": {"axes": axes, "seeds": trials // ARMS}}]
+    given = tiny_sweep(name=NAME, stages=stages, resources={"workers": 1, "cpus": 0.5})
     return plan(SweepSpec.model_validate(given), source="a test")
 
 
@@ -148,10 +149,9 @@ def memory_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def run(folder: Path) -> dict[str, Any]:
+def run(folder: Path, trials: int) -> dict[str, Any]:
     """All of it, in a ledger and on a cluster of its own."""
-    found = thousand()
-    name = found.spec.name
+    found, name = many(trials), NAME
     locations = Locations(ledger=ledger_of(folder), tracking="", storage=str(folder / "store"))
     engine = open_engine(locations.ledger)
     lease = acquire(engine, name, this_process())
@@ -185,4 +185,4 @@ def ledger_of(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(run(Path(sys.argv[1]))) + "\n")
+    sys.stdout.write(json.dumps(run(Path(sys.argv[1]), int(sys.argv[2]))) + "\n")

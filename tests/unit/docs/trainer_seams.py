@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tests.support.sweep_files import few_images
+from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.unit.docs.plan_seams import Add, Proof
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen
@@ -25,10 +25,8 @@ HALF = torch.full((2,), 0.5)
 ONES = torch.ones(2, 1, 2, 2)
 
 
-def images(folder: Path) -> ImageSet:
-    """96 images of noise, of which 16 are held out."""
-    data = few_images(folder)
-    return open_images(data["uri"], holdout=data["holdout"])
+def images() -> ImageSet:
+    return open_images(FEW_IMAGES, holdout=FEW_HELD_OUT)
 
 
 def brightness(features: Tensor, real: Reference) -> float:
@@ -40,7 +38,7 @@ def metric(add: Add, folder: Path) -> None:
     """A metric that generated images are then scored by."""
     needs = Samples("efflite0", against="heldout")
     add("brightness", Metric("brightness", "maximize", "feature", "mean", needs=needs, compute=f"{__name__}:brightness"))
-    real = images(folder)
+    real = images()
     assert abs(Scorer(real, cache=None).score(real.read(real.heldout))["brightness"]) < 1e-6
 
 
@@ -62,7 +60,7 @@ CHANNELS = Channels()
 def feature_extractor(add: Add, folder: Path) -> None:
     """An extractor that the real images' features are then made by."""
     add("channels", f"{__name__}:CHANNELS")
-    real = images(folder)
+    real = images()
     features = references(real, under="channels", cache=None).heldout.features
     torch.testing.assert_close(features, real.read(real.heldout).float().mean((2, 3)))
 

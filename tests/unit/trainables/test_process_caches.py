@@ -4,15 +4,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import trainables
 from tests.unit.trainables.test_train import assert_same, assignment, run, trial, weights
-from trainables.config.trial import DataConfig
-from trainables.data import describe
-from trainables.data.description import DataDescription
 from trainables.process_caches import ProcessCache, clear_process_caches, process_caches
 from trainables.report import Report, Scored
 
@@ -83,15 +79,6 @@ def test_every_value_that_a_module_keeps_for_the_process_lies_in_a_process_cache
     assert [f"{file}:{line}" for file in SOURCES for line in hidden_caches(file.read_text())] == []
 
 
-def few_images(folder: Path) -> DataDescription:
-    """Noise, whose features are soon computed."""
-    generator = np.random.default_rng(0)
-    uri = str(folder / "few.npz")
-    images = generator.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
-    np.savez(uri, images=images, labels=np.arange(32) % 2, heldout=np.arange(8, 24))
-    return describe(uri, holdout=None)
-
-
 def scores(reports: list[Report]) -> list[dict[str, float]]:
     return [report.values | report.raw_values for report in reports if isinstance(report, Scored)]
 
@@ -101,13 +88,9 @@ def scores(reports: list[Report]) -> list[dict[str, float]]:
 def test_a_trial_is_repeated_bit_for_bit_when_the_caches_are_full_and_when_they_are_cleared(
     tmp_path: Path, compiled: bool
 ) -> None:
-    data = few_images(tmp_path)
-    described = DataConfig(digest=data.digest, image_size=data.image_size, num_classes=data.num_classes)
-    config = trial().model_copy(update={"compile": compiled, "data": described})
+    config = trial().model_copy(update={"compile": compiled})
     clear_process_caches()
-    works = [
-        assignment(tmp_path / name, steps=3, of=config, scored=True, data=data.uri) for name in ("cold", "full", "cleared")
-    ]
+    works = [assignment(tmp_path / name, steps=3, of=config, scored=True) for name in ("cold", "full", "cleared")]
     cold = run(works[0])
     kept = process_caches()
     assert {name for name, count in kept.items() if count == 0} == (set() if compiled else {"compiled steps"}) | ELSEWHERE

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import small_model, small_trial
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
@@ -27,7 +28,7 @@ from trainables.training.workers import Ask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BATCH = 8
-DATA = describe("emoji32", holdout=None)
+DATA = describe(FEW_IMAGES, holdout=FEW_HELD_OUT)
 
 
 def trial(*, dropout: float = 0.0, learning_rate: float = 1e-3, **diffusion: object) -> TrialConfig:
@@ -44,8 +45,9 @@ def trial(*, dropout: float = 0.0, learning_rate: float = 1e-3, **diffusion: obj
 
 def assignment(store: Path, *, steps: int, of: TrialConfig | None = None, scored: bool = False, **more: object) -> Assignment:
     evaluations = (EvaluationConfig(n=8, sampler="euler", steps=2),) if scored else ()
+    data = {"data": FEW_IMAGES, "holdout": FEW_HELD_OUT}
     return Assignment.model_validate(
-        {"trial": of or trial(), "images": steps * BATCH, "evaluations": evaluations, "storage": str(store), **more}
+        {"trial": of or trial(), "images": steps * BATCH, "evaluations": evaluations, "storage": str(store), **data, **more}
     )
 
 

@@ -25,8 +25,16 @@ class Walk(NamedTuple):
     stages: int
 
 
-FORWARD = Walk(tokens=16, rows=2, warps=4, stages=1)
-BACKWARD = Walk(tokens=64, rows=2, warps=4, stages=1)
+FORWARD_TOKENS, BACKWARD_TOKENS = 16, 64
+HELD = 2048
+"""Numbers of a tensor that four warps hold at once, 16 a thread: a few tokens, or a wide one over more warps."""
+
+
+def walk_for(width: int, *, tokens: int) -> Walk:
+    """How a program goes through so many tokens of such a width."""
+    block = triton.next_power_of_2(width)
+    rows = min(16, max(1, HELD // block))
+    return Walk(tokens, rows=rows, warps=max(1, 4 * rows * block // HELD), stages=1)
 
 
 def gated_norm(stream: Stream, weight: Tensor | None, shift: Tensor, scale: Tensor, *, dropped: int = 0) -> Normed:
@@ -82,7 +90,7 @@ class Kept(NamedTuple):
     inverse: Tensor
 
 
-def forward(given: Given, *, lead: int, product: torch.dtype, walk: Walk = FORWARD) -> tuple[Kept, Tensor]:
+def forward(given: Given, *, lead: int, product: torch.dtype, walk: Walk | None = None) -> tuple[Kept, Tensor]:
     """What to keep, and h.
 
     `lead` is how many tokens more x' has than x: those prepended, or less than zero where the first of x are left out.
@@ -92,6 +100,7 @@ def forward(given: Given, *, lead: int, product: torch.dtype, walk: Walk = FORWA
     assert shift is not None
     assert scale is not None
     images, tokens, width = x.shape
+    walk = walk or walk_for(width, tokens=FORWARD_TOKENS)
     stream = x if y is None and lead == 0 else x.new_empty(images, tokens + lead, width)
     h = torch.empty_like(stream, dtype=product)
     inverse = torch.empty(stream.shape[:2], device=x.device)
@@ -105,10 +114,11 @@ def forward(given: Given, *, lead: int, product: torch.dtype, walk: Walk = FORWA
     return Kept(stream, y, gate, bias, weight, scale, mean, inverse), h
 
 
-def backward(kept: Kept, of_stream: Tensor | None, of_h: Tensor, *, lead: int, walk: Walk = BACKWARD) -> Given:
+def backward(kept: Kept, of_stream: Tensor | None, of_h: Tensor, *, lead: int, walk: Walk | None = None) -> Given:
     """Gradients of the arguments, from those of x', where there is one, and h."""
     stream, y, gate, _, weight, scale, mean, inverse = kept
     images, out, width = stream.shape
+    walk = walk or walk_for(width, tokens=BACKWARD_TOKENS)
     tokens, of_stream, of_h = out - lead, dense(of_stream), of_h.contiguous()
     dx = stream.new_empty(images, tokens, width)
     dy = None if y is None else torch.empty_like(y)

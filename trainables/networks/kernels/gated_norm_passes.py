@@ -39,6 +39,8 @@ def forward_pass(
         gain *= _vector(weight, 0, d, inside)
     if y is not None:
         g = _vector(gate, image * gate_row, d, inside)
+    if bias is not None:
+        b = _vector(bias, 0, d, inside)
     rows = min(TOKENS, tokens + max(LEAD, 0) - chunk * TOKENS)
     for start in tl.range(0, rows, ROWS, num_stages=STAGES):
         k = chunk * TOKENS + start + tl.arange(0, ROWS)
@@ -50,7 +52,7 @@ def forward_pass(
         if y is not None:
             added = _tokens(y, place, live)
             if bias is not None:
-                added += tl.where(live, _vector(bias, 0, d, inside), 0.0)
+                added += tl.where(live, b, 0.0)
             v += g * added
         if prepended is not None:
             first = (image * LEAD + k)[:, None] * WIDTH + d[None, :]

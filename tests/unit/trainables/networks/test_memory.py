@@ -80,6 +80,14 @@ def test_several_workers_hold_their_gradients_once_more_only_where_they_round_th
     assert state_bytes(rounded, workers=2) - state_bytes(rounded) == 2 * parameter_count(rounded)
 
 
+def test_a_compiled_backward_pass_hands_over_its_gradients_beside_those_that_are_there() -> None:
+    eager, compiled = (big("jit-h/16", image_size=32, compile=each) for each in (False, True))
+    handed_over = 4 * parameter_count(compiled)
+    assert peak_bytes(eager, KEPT) < peak_bytes(compiled, KEPT) == state_bytes(compiled) + handed_over
+    many = Fit(128, activation_checkpointing=False)
+    assert peak_bytes(eager, many) == peak_bytes(compiled, many) > state_bytes(compiled) + handed_over
+
+
 @pytest.mark.parametrize(("attention", "least"), [("sdpa", 8), ("fp32", 1)])
 def test_an_evaluation_takes_fewer_images_at_once_where_attention_is_written_out(attention: str, least: int) -> None:
     trial = big("jit-b/1", image_size=128, attention=attention, device="cuda", precision="bf16")

@@ -21,6 +21,8 @@ SIZE = 2
 AT = 2
 METRIC = "fd_efflite0_96"
 Fault = Literal["none", "interrupted", "not finite"]
+FAULTS: tuple[Fault, ...] = ("none", "interrupted", "not finite")
+"""In this order: the last one spoils the process."""
 
 
 def rung_of(folder: Path, **more: object) -> dict[str, object]:
@@ -33,46 +35,58 @@ def without_numbers(network: torch.nn.Module, noise: Tensor, *_: object, **__: o
     return noise / 0 - noise / 0
 
 
-def one_of(rank: int, folder: str, fault: Fault) -> None:
-    """A worker's process: train, and leave the rung's value and the outcome in a file."""
+def one_of(rank: int, folder: str) -> None:
+    """A worker's process: train once for each fault, and leave the rung's value and the outcome in a file."""
     torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=SIZE)
+    for fault in FAULTS:
+        (Path(folder) / f"{fault}-{rank}.json").write_text(json.dumps(trained(Path(folder) / fault, rank=rank, fault=fault)))
+        dist.barrier()  # nobody goes on or leaves while the other still talks
+    dist.destroy_process_group()
+
+
+def trained(folder: Path, *, rank: int, fault: Fault) -> dict[str, object]:
+    """What a worker has to say of its trial."""
     if fault == "not finite":
         vars(generate)["sample"] = without_numbers
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=SIZE)
-    work = assignment(**rung_of(Path(folder) / "together"))  # type: ignore[arg-type]
+    work = assignment(**rung_of(folder))  # type: ignore[arg-type]
     asked = iter([False] * AT + [fault == "interrupted"])
     reports = list(train(work, workers=Workers(rank=rank, size=SIZE), interrupted=lambda: rank == 0 and next(asked, False)))
     end = reports[-1]
     assert isinstance(end, Ended)
     rungs = [report.values[METRIC] for report in reports if isinstance(report, Rung)]
-    told = {"outcome": end.outcome, "images": end.images, "rungs": rungs}
-    (Path(folder) / f"told-{rank}.json").write_text(json.dumps(told))
-    dist.barrier()  # nobody leaves while the other still talks
-    dist.destroy_process_group()
+    return {"outcome": end.outcome, "images": end.images, "rungs": rungs}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two workers have left, trial after trial: they start once, since that takes longer than all else."""
+    folder = tmp_path_factory.mktemp("workers")
+    spawn(one_of, args=(str(folder),), nprocs=SIZE)
+    return folder
 
 
 def told(folder: Path, *, fault: Fault) -> list[dict[str, object]]:
-    """What each of two workers says."""
-    spawn(one_of, args=(str(folder), fault), nprocs=SIZE)
-    return [json.loads((folder / f"told-{rank}.json").read_text()) for rank in range(SIZE)]
+    """What each of them says."""
+    return [json.loads((folder / f"{fault}-{rank}.json").read_text()) for rank in range(SIZE)]
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_both_workers_know_the_score_that_the_lead_has_measured(tmp_path: Path) -> None:
-    first, second = told(tmp_path, fault="none")
+def test_both_workers_know_the_score_that_the_lead_has_measured(folder: Path, tmp_path: Path) -> None:
+    first, second = told(folder, fault="none")
     assert first == second
-    alone = [report for report in run(assignment(**rung_of(tmp_path / "alone"))) if isinstance(report, Rung)]  # type: ignore[arg-type]
+    alone = [report for report in run(assignment(**rung_of(tmp_path))) if isinstance(report, Rung)]  # type: ignore[arg-type]
     assert first["rungs"] == pytest.approx([rung.values[METRIC] for rung in alone], rel=1e-3)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_workers_whose_lead_is_interrupted_while_sampling_pause_together_and_the_rung_stays_due(tmp_path: Path) -> None:
+def test_workers_whose_lead_is_interrupted_while_sampling_pause_together_and_the_rung_stays_due(folder: Path) -> None:
     paused = {"outcome": "paused", "images": AT * BATCH, "rungs": []}
-    assert told(tmp_path, fault="interrupted") == [paused, paused]
-    reports = run(assignment(**rung_of(tmp_path / "together")), attempt=2)  # type: ignore[arg-type]
+    assert told(folder, fault="interrupted") == [paused, paused]
+    reports = run(assignment(**rung_of(folder / "interrupted")), attempt=2)  # type: ignore[arg-type]
     assert [report.images for report in reports if isinstance(report, Rung)] == [AT * BATCH]
 
 
-def test_samples_of_the_lead_that_are_no_numbers_end_the_trial_on_both_workers(tmp_path: Path) -> None:
+def test_samples_of_the_lead_that_are_no_numbers_end_the_trial_on_both_workers(folder: Path) -> None:
     diverged = {"outcome": "diverged", "images": AT * BATCH, "rungs": []}
-    assert told(tmp_path, fault="not finite") == [diverged, diverged]
+    assert told(folder, fault="not finite") == [diverged, diverged]

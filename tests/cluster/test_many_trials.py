@@ -15,13 +15,14 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryRow, EntryState
 from tests.support.cli import Running, environment
 from tests.support.paths import TOP
-from tests.support.sweep_files import write_sweep
+from tests.support.sweep_files import write_sweep_of_few_images
 
 pytestmark = pytest.mark.timeout(1200)
 
 MIB = 2**20
-MOST_GROWTH = 200 * MIB
-"""A driver's memory over 900 trials."""
+TRIALS = 240
+MOST_GROWTH = 50 * MIB
+"""A driver's memory, from the hundredth trial to the last: a third of a megabyte for each."""
 
 
 class Fates(NamedTuple):
@@ -66,36 +67,36 @@ def check_books(reader: LedgerReader, sweep: str, rows: list[EntryRow]) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], LedgerReader]:
-    """What a process says that has driven the thousand trials, and their ledger."""
-    folder = tmp_path_factory.mktemp("thousand")
-    command = [sys.executable, "-m", "tests.support.sham_lanes", str(folder)]
+    """What a process says that has driven the trials, and their ledger."""
+    folder = tmp_path_factory.mktemp("many")
+    command = [sys.executable, "-m", "tests.support.sham_lanes", str(folder), str(TRIALS)]
     done = subprocess.run(command, cwd=TOP, env=environment(folder), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-5000:]
     return json.loads(done.stdout.splitlines()[-1]), LedgerReader(open_engine(f"sqlite:///{folder}/ledger.db"))
 
 
-def test_each_of_a_thousand_trials_ends_as_its_fate_has_it_and_once(run: tuple[dict[str, Any], LedgerReader]) -> None:
-    from tests.support.sham_lanes import fate_of  # starts Ray's import
+def test_each_of_240_trials_ends_as_its_fate_has_it_and_once(run: tuple[dict[str, Any], LedgerReader]) -> None:
+    from tests.support.sham_lanes import NAME, fate_of  # starts Ray's import
 
     said, reader = run
     assert (said["state"], said["reason"]) == ("done", "")
-    rows, attempts = reader.entries("thousand"), by_trial(reader, "thousand")
-    assert len(rows) == len(attempts) == 1000
+    rows, attempts = reader.entries(NAME), by_trial(reader, NAME)
+    assert len(rows) == len(attempts) == TRIALS
     assert Counter(fate_of(row.trial_id) for row in rows).keys() == ENDS.keys()
     for row in rows:
         expected = ENDS[fate_of(row.trial_id)]
         assert [(attempt.outcome, attempt.cause) for attempt in attempts[row.trial_id]] == expected.attempts, row
         assert row.state is expected.state
-    check_books(reader, "thousand", rows)
+    check_books(reader, NAME, rows)
 
 
-def test_a_thousand_trials_go_over_few_lanes_but_for_those_that_died(run: tuple[dict[str, Any], LedgerReader]) -> None:
-    attempts = run[1].attempts("thousand")
+def test_240_trials_go_over_few_lanes_but_for_those_that_died(run: tuple[dict[str, Any], LedgerReader]) -> None:
+    attempts = run[1].attempts("many")
     died = {attempt.lane for attempt in attempts if attempt.outcome == "failed"}
     assert len({attempt.lane for attempt in attempts} - died) <= 8
 
 
-def test_a_driver_holds_little_more_after_a_thousand_trials_than_after_a_hundred(
+def test_a_driver_holds_little_more_after_240_trials_than_after_a_hundred(
     run: tuple[dict[str, Any], LedgerReader],
 ) -> None:
     said = run[0]
@@ -108,17 +109,18 @@ def workers(command: Running) -> list[psutil.Process]:
     return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
 
 
-def test_thirty_trials_in_real_lanes_lose_nothing_to_divergence_and_a_killed_worker(tmp_path: Path) -> None:
-    grid = {"axes": {"learning_rate": [1e-3, 2e-3, 1e30], "prediction": ["x"]}, "seeds": 10}
+def test_eighteen_trials_in_real_lanes_lose_nothing_to_divergence_and_a_killed_worker(tmp_path: Path) -> None:
+    grid = {"axes": {"learning_rate": [1e-3, 2e-3, 1e30], "prediction": ["x"]}, "seeds": 6}
     budget = {"images_per_trial": 800, "rungs": 2}
-    with Running("run", write_sweep(tmp_path, stages=[{"grid": grid}], budget=budget), cwd=tmp_path) as command:
-        command.until(lambda said: said.count("heldout_v_error") >= 6)
+    file = write_sweep_of_few_images(tmp_path, stages=[{"grid": grid}], budget=budget)
+    with Running("run", file, cwd=tmp_path) as command:
+        command.until(lambda said: said.count("heldout_v_error") >= 3)
         workers(command)[0].kill()
         assert command.wait() == 1, command.said
     reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db", create=False))
     rows = reader.entries("tiny")
     states = Counter((row.arm["learning_rate"], row.state) for row in rows)
-    assert states == {(1e-3, EntryState.DONE): 10, (2e-3, EntryState.DONE): 10, (1e30, EntryState.DIVERGED): 10}
+    assert states == {(1e-3, EntryState.DONE): 6, (2e-3, EntryState.DONE): 6, (1e30, EntryState.DIVERGED): 6}
     lost = [attempt for attempt in reader.attempts("tiny") if attempt.outcome == "failed"]
     assert [attempt.cause for attempt in lost] == [Cause.WORKER_LOST]
     check_books(reader, "tiny", rows)
