@@ -63,7 +63,7 @@ def warnings_of(log: logging.Logger) -> Iterator[list[str]]:
     notes: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
-    kernel_choice.warn_once.cache_clear()
+    kernel_choice.warned.clear()
     log.addHandler(handler)
     try:
         yield notes

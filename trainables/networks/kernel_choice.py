@@ -1,13 +1,16 @@
 """Whether a part of the network is computed by a kernel of ours in Triton or by its plain form."""
 
 import logging
-from functools import cache
+from functools import partial
 
 from torch import Tensor
 
 from trainables.config.trial import Kernels
+from trainables.process_caches import ProcessCache
 
 log = logging.getLogger(__name__)
+warned: ProcessCache[str, None] = ProcessCache("kernel warnings")
+"""The reasons that the log has named."""
 
 
 def on_triton(kernels: Kernels, x: Tensor, *, unsupported: str = "") -> bool:
@@ -19,11 +22,10 @@ def on_triton(kernels: Kernels, x: Tensor, *, unsupported: str = "") -> bool:
         return False
     reason = unsupported or obstacle(x.device.type)
     if reason:
-        warn_once(reason)
+        warned.get(reason, make=partial(_warn, reason))
     return not reason
 
 
-@cache
 def obstacle(device_type: str) -> str:
     """Why no Triton kernel runs on such a device in this process, or nothing: Triton's interpreter runs them anywhere."""
     try:
@@ -35,7 +37,5 @@ def obstacle(device_type: str) -> str:
     return ""
 
 
-@cache
-def warn_once(reason: str) -> None:
-    """Say that the plain form computes instead."""
+def _warn(reason: str) -> None:
     log.warning("`kernels` triton is not used: %s; torch's own kernels compute instead", reason)

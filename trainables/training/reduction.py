@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -16,8 +15,8 @@ from trainables.training.workers import Ask, Workers
 BUCKET_BYTES = 25 * 2**20
 """Gradients that are summed at once: DDP's choice. A larger parameter has a bucket with more."""
 
-_hooks: WeakKeyDictionary[nn.Module, list[RemovableHandle]] = WeakKeyDictionary()
-"""On the parameters of each network whose gradients are reduced."""
+_HOOKS = "reduction_hooks"
+"""The attribute in which a network holds the hooks on its parameters."""
 
 
 class Reduction:
@@ -53,11 +52,12 @@ class Reduction:
         """Buckets of this update whose sum is under way."""
         self._finished = True
         release(network)
-        _hooks[network] = [
+        hooks: list[RemovableHandle] = [
             parameter.register_post_accumulate_grad_hook(self._hook(bucket, slot))
             for bucket, group in zip(self._buckets, groups, strict=True)
             for slot, parameter in enumerate(group)
         ]
+        vars(network)[_HOOKS] = hooks
 
     def finish(self, loss: Tensor, *, ask: Ask) -> Tensor:
         """Send what is left and wait for every sum. `loss`, a scalar, becomes the workers'; returns the lead's ask, a scalar on
@@ -157,5 +157,5 @@ def cut(parameters: Sequence[nn.Parameter], *, bucket_bytes: int) -> list[list[n
 
 def release(network: nn.Module) -> None:
     """Take the hooks of the trial before off a network that trials train one after the other."""
-    for handle in _hooks.pop(network, []):
+    for handle in vars(network).pop(_HOOKS, []):
         handle.remove()

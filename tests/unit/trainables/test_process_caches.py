@@ -104,7 +104,7 @@ def test_a_trial_is_repeated_bit_for_bit_when_the_caches_are_full_and_when_they_
         assert_same(weights(works[0]), weights(work))
 
 
-ELSEWHERE = {"training splits", "packaged records"}
+ELSEWHERE = {"training splits", "packaged records", "recording streams", "kernel warnings"}
 """What only a trial on a GPU keeps, and one on a packaged set."""
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support.trials import batch, lively, small_model, small_trial
-from trainables.networks.kernel_choice import obstacle, on_triton, warn_once
+from trainables.networks.kernel_choice import on_triton, warned
 from trainables.networks.norm import WIDEST, too_wide
 
 X = torch.zeros(2, 3)
@@ -16,11 +16,9 @@ TOO_ODD = "it takes an even width, got 3"
 
 @pytest.fixture(autouse=True)
 def _nothing_said() -> Iterator[None]:
-    obstacle.cache_clear()
-    warn_once.cache_clear()
+    warned.clear()
     yield
-    obstacle.cache_clear()
-    warn_once.cache_clear()
+    warned.clear()
 
 
 @pytest.fixture

@@ -325,7 +325,10 @@ WRONG_ARGS: dict[str, tuple[dict[str, Any], str]] = {
     "word": ({"noise_scale": "much"}, "`args.noise_scale` must be a number up to 2^53, got 'much'"),
     "huge": ({"epochs": 1e300, "lr_schedule": "cosine"}, "`args.epochs` must be a number"),
     "part": ({"batch_size": 1.5}, "`args.batch_size` must be a whole number, got 1.5"),
-    "negative": ({"noise_scale": -1.0}, "trial.diffusion.noise_scale: input should be greater than 0, got -1.0"),
+    "negative": (
+        {"noise_scale": -1.0},
+        "trial.diffusion.noise_scale: input should be greater than or equal to 0.001",
+    ),
     "schedule": ({"lr_schedule": "steps"}, "trial.optimiser.schedule: `kind` must be one of 'constant', 'cosine', got 'steps'"),
     "dropout": ({"attn_dropout": 0.1}, "`args.attn_dropout` and `args.proj_dropout` must be equal, got 0.1 and 0.0"),
     "start": ({"in_context_start": 4}, "`class_tokens_start` must be below depth"),

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.support.trials import batch, lively, small_model, small_trial
 from trainables.networks.attention import Attention
 from trainables.networks.jit import JiT
-from trainables.networks.kernel_choice import warn_once
+from trainables.networks.kernel_choice import warned
 from trainables.networks.mlp import GeluMlp, SwiGlu
 
 Z, TIMES, LABELS = batch(2)
@@ -65,7 +65,7 @@ def test_only_the_bias_is_left_out_where_a_later_kernel_adds_it(kernels: str, ml
 
 
 def test_dropout_falls_back_to_torch_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
-    warn_once.cache_clear()
+    warned.clear()
     ours, theirs = (
         network_of(kernels, depth=4, dropout=0.3).train().get_submodule("blocks.1.mlp") for kernels in ("triton", "torch")
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.support.kept import kept_by_autograd
 from tests.support.trials import batch, lively, small_model, small_trial
-from trainables.networks.kernel_choice import warn_once
+from trainables.networks.kernel_choice import warned
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -45,7 +45,7 @@ RECOMPUTED = ("jit", "class tokens from the first block on", "dropout", "bf16 re
 def test_output_and_gradients_are_those_of_torch_s_kernels(
     name: str, recomputed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    warn_once.cache_clear()
+    warned.clear()
     model, changes = MODELS[name]
     found, expected = (results(kernels, model, changes, recomputed=recomputed) for kernels in ("triton", "torch"))
     assert found.keys() == expected.keys()
