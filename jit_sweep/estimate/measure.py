@@ -153,15 +153,14 @@ def measured_by(command: Sequence[str], request: ProbeRequest, *, timeout_s: flo
 def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> ProbeRequest:
     """What to measure for an entry: one worker's part, without what its speed does not depend on."""
     trial, resources = entry.trial, spec.resources
-    share = trial.batch_size // resources.workers
     same = {"seed": 0, "weights": RAW, "t_eps_sample": DiffusionConfig().t_eps_train}
     return ProbeRequest(
-        trial=measured_as(trial, batch_size=share, compiled=trial.compile and compiled),
+        trial=measured_as(trial, workers=resources.workers, compiled=trial.compile and compiled),
         evaluation=entry.evaluation.model_copy(update=same),
         data=spec.data.address,
         holdout=spec.data.holdout,
         workers=resources.workers,
-        threads=max(1, int(resources.cpus)),
+        threads=resources.threads,
         memory_bytes=resources.memory_bytes,
         micro_batch=resources.micro_batch,
         activation_checkpointing=resources.activation_checkpointing,
@@ -175,7 +174,7 @@ def key_of(request: ProbeRequest, machine: Machine) -> str:
 
 
 def speeds_here(spec: SweepSpec, home: Home) -> dict[SpeedShape, float]:
-    """Images a second of training by a trial's shape, as probes have measured on this machine.
+    """Images a second of training by a trial's shape, as probes have measured on this machine with as many workers and threads.
 
     Empty where the sweep wants a GPU and this machine has none.
     """
@@ -183,7 +182,9 @@ def speeds_here(spec: SweepSpec, home: Home) -> dict[SpeedShape, float]:
         device = machine_of(spec).device
     except UserError:
         return {}
-    return dict(_speed(row) for row in MeasurementCache(home).all().values() if row.device == device)
+    rows = [row for row in MeasurementCache(home).all().values() if row.device == device]
+    lane = (spec.resources.workers, spec.resources.threads)
+    return dict(_speed(row) for row in rows if (row.request.workers, row.request.threads) == lane)
 
 
 def machine_of(spec: SweepSpec) -> Machine:

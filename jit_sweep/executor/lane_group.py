@@ -29,7 +29,7 @@ class LaneTrainer(DataParallelTrainer):
 def trainer_of(config: LaneConfig, *, lane: str) -> LaneTrainer:
     """What runs a lane's workers until they are sent home. `lane`: its name."""
     resources = config.resources
-    settings = LaneSettings(config.actor, lane, threads=max(1, int(resources.cpus)), stall_s=resources.stall_s)
+    settings = LaneSettings(config.actor, lane, threads=resources.threads, stall_s=resources.stall_s)
     return LaneTrainer(
         lane_loop,
         train_loop_config=asdict(settings),

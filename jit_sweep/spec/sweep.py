@@ -130,6 +130,11 @@ class Resources(Frozen):
         return "cuda" if self.gpus else "cpu"
 
     @property
+    def threads(self) -> int:
+        """torch's, in each worker."""
+        return max(1, int(self.cpus))
+
+    @property
     def memory_bytes(self) -> int | None:
         """`memory_gib` in bytes."""
         return None if self.memory_gib is None else round(self.memory_gib * 2**30)

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", choices=CASES, default=[*CASES], metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--modes", nargs="*", choices=MODES, default=[*MODES], metavar="MODE", help=", ".join(MODES))
     parser.add_argument(
-        "--attention", choices=("sdpa", "cudnn", "flash"), default="sdpa", help="of every mode but the official"
+        "--attention", choices=("sdpa", "cudnn", "flash", "triton"), default="sdpa", help="of every mode but the official"
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="no row is begun after them")
     parser.add_argument("--out", type=Path, help="a file that the rows are added to as well, so that calls can be joined")

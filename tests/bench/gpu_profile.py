@@ -13,16 +13,16 @@ HEADER = ["case", "mode", "kind", "ms an update", "kernels", "longest"]
 UPDATES = 5
 KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("copies", ("memcpy", "memset")),
-    ("draws", ("_write_normals", "_write_words")),
+    ("draws", ("_write_",)),
     (
         "attention",
-        ("flash", "fmha", "sdpa", "_forward_kernel", "_queries_kernel", "_keys_kernel", "softmax", "cudnn_generated"),
+        ("flash", "fmha", "sdpa", "_attention_", "softmax", "cudnn"),
     ),
     ("optimiser", ("adam", "lerp", "multi_tensor", "foreach")),
     ("matmul", ("nvjet", "gemm", "cutlass", "cublas", "splitk", "triton_tem")),
     ("SwiGLU", ("silu", "_gate_forward", "_gate_backward", "swiglu", "sigmoid")),
     ("q/k", ("_turn_", "_one_forward", "_one_back", "flip", "complex", "_fused_cat", "stack", "rotat")),
-    ("norm/gate", ("norm", "rsqrt", "addcmul", "gated", "modulat")),
+    ("norm/gate", ("norm", "rsqrt", "addcmul", "gated", "modulat", "_pass")),
     ("bias sums", ("triton_red", "reduce_kernel", "sum")),
 )
 """A kernel is of the first kind of which a word occurs in its name; what the compiler fused has its operators in its name."""
@@ -38,7 +38,7 @@ def cells(case: Case, mode: str, *, attention: str) -> list[list[str]]:
         for _ in range(UPDATES):
             begun.trained.update()
         torch.cuda.synchronize()
-    events = (event for event in profile.events() or [] if event.device_type is DeviceType.CUDA)
+    events = (event for event in profile.events() or [] if event.device_type == DeviceType.CUDA)
     return by_kind(((event.name, event.device_time) for event in events), update_ms=update_ms, updates=UPDATES)
 
 

@@ -55,7 +55,7 @@ def cells(case: Case, mode: str, *, attention: str, device: str = "cuda") -> lis
     del trained, begun.trained
     fresh(device)
     one = plain.model_copy(update={"batch_size": trial.batch_size})
-    apart = begun.first.apart(expected(one, images, at_once=begun.how.micro_batch))
+    apart = begun.first.apart(expected(one, images, at_once=begun.how.micro_batch), residual=trial.residual)
     speed = trial.batch_size / seconds
     return [
         [

@@ -102,9 +102,9 @@ def step_rows(patch: int, *, compiled: bool) -> Mapping[str, float]:
     batch = batch_of(patch)
     torch.compiler.reset()
     agreement_rows(patch, batch)
-    ours = {"fp32": OurStep(trial_of(patch, "fp32")), "bf16": OurStep(trial_of(patch, "bf16"))}
+    ours: dict[str, OurStep] = {precision: OurStep(trial_of(patch, precision)) for precision in precisions()}
     if compiled:
-        ours |= {f"{p} compiled": OurStep(trial_of(patch, p), compiled=True) for p in ("fp32", "bf16")}
+        ours |= {f"{p} compiled": OurStep(trial_of(patch, p), compiled=True) for p in precisions()}
     variants: dict[str, Callable[[], object]] = {OFFICIAL: partial(official_step(patch, compiled=True), *batch)}
     variants[EAGER_OFFICIAL] = partial(official_step(patch, compiled=False), *batch)
     variants |= {name: partial(step, batch) for name, step in ours.items()}
@@ -112,7 +112,7 @@ def step_rows(patch: int, *, compiled: bool) -> Mapping[str, float]:
     seconds = interleaved(variants | {"draws": partial(draw, patch)})
     ratios = {name: ratio(seconds, name) for name in variants if name != OFFICIAL}
     for name, figure in ratios.items():
-        say(f"{label(patch)}, {described(name)}", f"{figure:.2f}x", bar(patch, name))
+        say(f"{label(patch)}, {name}", f"{figure:.2f}x", bar(patch, name))
     noise_row(patch, seconds)
     return ratios
 
@@ -132,8 +132,8 @@ def agreement_rows(patch: int, batch: Batch) -> None:
 def noise_row(patch: int, seconds: Seconds) -> None:
     """How much of a step goes into its noise, times and dropped labels."""
     drawing = median(seconds["draws"])
-    shares = [drawing / (drawing + median(seconds[name])) for name in ("fp32", "bf16")]
-    say(f"{label(patch)}, drawing as a share of an fp32 and a bf16 step", " / ".join(f"{100 * s:.1f} %" for s in shares))
+    shares = [drawing / (drawing + median(seconds[name])) for name in precisions()]
+    say(f"{label(patch)}, drawing as a share of the {' and the '.join(precisions())} step", shown_shares(shares))
 
 
 def sampler_rows() -> None:
@@ -142,17 +142,16 @@ def sampler_rows() -> None:
         evaluation = EvaluationConfig(steps=10, guidance=guidance, interval=(0.1, 1.0))
         samplers: dict[str, Callable[[], Tensor]] = {OFFICIAL: official_sampler(evaluation, compiled=True)}
         samplers[EAGER_OFFICIAL] = official_sampler(evaluation, compiled=False)
-        samplers |= {precision: our_sampler(precision, evaluation) for precision in ("fp32", "bf16")}
+        samplers |= {precision: our_sampler(precision, evaluation) for precision in precisions()}
         what = f"sampling, p = {SAMPLED_PATCH}, cfg {guidance:g}"
         error = relative_error(samplers["fp32"](), samplers[OFFICIAL]())
         say(f"{what}, largest difference in fp32", f"{error:.0e}", f"{TOLERANCE:.0e}")
         assert error < TOLERANCE, "the official sampler must compute the same images"
-        for name in (EAGER_OFFICIAL, "bf16"):
+        for name in (EAGER_OFFICIAL, *precisions()):
             samplers[name]()
         seconds = interleaved(samplers)
-        say(f"{what}, {EAGER_OFFICIAL}", f"{ratio(seconds, EAGER_OFFICIAL):.2f}x")
-        say(f"{what}, fp32", f"{ratio(seconds, 'fp32'):.2f}x")
-        say(f"{what}, {described('bf16')}", f"{ratio(seconds, 'bf16'):.2f}x", f"{SAMPLING_BAR}x" if has_bf16() else "")
+        for name in (EAGER_OFFICIAL, *precisions()):
+            say(f"{what}, {name}", f"{ratio(seconds, name):.2f}x", f"{SAMPLING_BAR}x" if name == "bf16" else "")
 
 
 def official_sampler(evaluation: EvaluationConfig, *, compiled: bool) -> Callable[[], Tensor]:
@@ -181,7 +180,7 @@ def warm_up(variants: Mapping[str, Callable[[], object]], patch: int) -> None:
         start = time.perf_counter()
         first = float(variant())  # type: ignore[arg-type]
         if name == OFFICIAL or name.endswith("compiled"):
-            say(f"{label(patch)}, {described(name)}, warm-up", f"{time.perf_counter() - start:.0f} s")
+            say(f"{label(patch)}, {name}, warm-up", f"{time.perf_counter() - start:.0f} s")
         losses[name] = [first, float(variant())]  # type: ignore[arg-type]
     for name, found in losses.items():
         tolerance = BF16_TOLERANCE if "bf16" in name else TOLERANCE
@@ -273,15 +272,19 @@ def label(patch: int) -> str:
     return f"step, p = {patch}, batch {BATCH_OF_PATCH[patch]}"
 
 
-def described(name: str) -> str:
-    """A variant's name, with what a bf16 figure of this CPU is worth."""
-    return name if "bf16" not in name or has_bf16() else f"{name} (no AVX512-bf16: emulated)"
+def shown_shares(shares: list[float]) -> str:
+    return " / ".join(f"{100 * share:.1f} %" for share in shares)
 
 
 def bar(patch: int, name: str) -> str:
     if name == "fp32":
         return f"{FP32_BAR}x"
-    return f"{BF16_BAR:g}x" if name == "bf16" and patch >= 8 and has_bf16() else ""
+    return f"{BF16_BAR:g}x" if name == "bf16" and patch >= 8 else ""
+
+
+def precisions() -> tuple[Precision, ...]:
+    """Those in which this CPU computes: where it emulates bf16, a step takes ten times as long, which says nothing."""
+    return ("fp32", "bf16") if has_bf16() else ("fp32",)
 
 
 def has_bf16() -> bool:

@@ -2,14 +2,11 @@
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from search_spaces.presets import preset
 from tests.support.images import NoiseImages
@@ -20,8 +17,8 @@ from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.memory import Fit, peak_bytes
 from trainables.networks.sizes import mlp_hidden
 from trainables.training.batches import draws_on
-from trainables.training.learner import HEARD_AFTER, Learner
-from trainables.training.workers import Ask, Workers
+from trainables.training.learner import Learner
+from trainables.training.workers import Workers
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = torch.device("cuda")
@@ -148,30 +145,6 @@ def test_a_fused_attention_is_used_where_it_is_asked_for_and_demanded_loudly(mod
         odd.update()
 
 
-def one_of_two(rank: int, folder: str) -> None:
-    """A worker's process: update until the lead's wish to stop is heard; leave the weights."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    trained = Learner(small_trial(device="cuda", batch_size=8), IMAGES, workers=Workers(rank=rank, size=2))
-    asked = iter([Ask.NOTHING, Ask.STOP])
-    while not trained.update(ask=next(asked, Ask.NOTHING) if rank == 0 else Ask.NOTHING):
-        assert trained.step < 50
-    weights = [parameter.detach().cpu() for parameter in trained.network.parameters()]
-    torch.save(weights, f"{folder}/weights-{trained.step}-{rank}")
-    dist.destroy_process_group()
-
-
-def test_workers_hear_the_lead_two_updates_later_and_together_and_train_what_one_does(tmp_path: Path) -> None:
-    spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
-    steps = 2 + HEARD_AFTER
-    together = [torch.load(tmp_path / f"weights-{steps}-{rank}", weights_only=True) for rank in range(2)]
-    alone = learner()
-    for _ in range(steps):
-        alone.update()
-    for a, b, c in zip(*together, alone.network.parameters(), strict=True):
-        assert torch.equal(a, b)
-        torch.testing.assert_close(a, c.detach().cpu(), rtol=1e-3, atol=1e-5)
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_hidden_width_that_is_no_multiple_of_eight_computes_what_a_cpu_does(precision: str) -> None:
     model = small_model(width=40, heads=2)
@@ -194,6 +167,8 @@ def of_preset(name: str, *, image_size: int, **changes: object) -> TrialConfig:
 PEAKS = [
     ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {}),
     ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "triton"}),
+    ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "cudnn"}),
+    ("jit-b/16", 256, Fit(16, activation_checkpointing=False), {"attention": "flash"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {}),
     ("jit-b/2", 128, Fit(4, activation_checkpointing=True), {}),
@@ -202,6 +177,11 @@ PEAKS = [
     ("jit-s/8", 64, Fit(64, activation_checkpointing=False), {"precision": "fp32"}),
     ("dit-s/4", 64, Fit(32, activation_checkpointing=False), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {"graphs": True}),
+    ("jit-s/16", 64, Fit(1, activation_checkpointing=False), {"compile": True, "batch_size": 2}),
+    ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton"}),
+    ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton", "residual": "bf16"}),
+    ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {"kernels": "triton", "residual": "bf16"}),
+    ("jit-l/16", 256, Fit(16, activation_checkpointing=False), {"residual": "bf16"}),
 ]
 
 

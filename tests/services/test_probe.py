@@ -183,6 +183,16 @@ def test_whatever_changes_the_cost_makes_another_shape(changes: dict[str, Any]) 
     assert key(found.entries[0], found) != key(of().entries[0], of())
 
 
+def test_how_gradients_are_summed_is_measured_for_itself_only_where_they_are_summed() -> None:
+    for workers, shapes in ((1, 1), (2, 2)):
+        found = [of(resources={"workers": workers}, baseline=_summing(precision)) for precision in ("fp32", "bf16")]
+        assert len({key(each.entries[0], each) for each in found}) == shapes
+
+
+def _summing(precision: str) -> dict[str, Any]:
+    return {**tiny_sweep()["baseline"], "gradient_sum": precision}
+
+
 def test_a_probe_takes_one_worker_s_share_of_the_batch() -> None:
     found = of(resources={"workers": 2, "cpus": 1})
     asked = request_of(found.spec, found.entries[0])
@@ -310,6 +320,8 @@ def test_probes_tell_budgets_the_speed_of_a_whole_trial(measured_home: Path) -> 
     [row] = MeasurementCache(home_at(measured_home)).all().values()
     known = speeds_here(found.spec, home_at(measured_home))
     assert known == {speed_shape(found.entries[0].trial): row.measured.images_per_second}
+    for other in ({"workers": 2}, {"cpus": 2}):
+        assert speeds_here(of(resources=other).spec, home_at(measured_home)) == {}, "they train at another speed"
     gpu = of(resources={"gpus": 1}).spec
     if machine_has_no_gpu():
         assert speeds_here(gpu, home_at(measured_home)) == {}

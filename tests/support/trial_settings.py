@@ -53,7 +53,7 @@ OTHERS: dict[str, Any] = {
 
 NEEDS: dict[str, dict[str, Any]] = {
     "residual": {"precision": "bf16"},
-    "kernels": {"device": "cuda"},
+    "kernels": {"device": "cuda", "compile": False},
     "graphs": {"device": "cuda"},
 }
 """What a trial must have for a setting's other value to be allowed."""
@@ -62,7 +62,7 @@ NEEDS: dict[str, dict[str, Any]] = {
 def base_trial(name: str = "") -> TrialConfig:
     """A tiny compiled trial that each of `OTHERS` changes, with what the setting of this name needs."""
     model = small_model(width=16, depth=4, heads=2, class_tokens=2, class_tokens_start=1)
-    return small_trial(model, compile=True, **NEEDS.get(name, {}))
+    return small_trial(model, **{"compile": True, **NEEDS.get(name, {})})
 
 
 def changed(name: str) -> TrialConfig:

@@ -36,10 +36,11 @@ def speed_shape(trial: TrialConfig) -> SpeedShape:
     return SpeedShape(content_hash(_without_cell(trial, exclude=NO_PART - {"batch_size", "compile", "graphs"})))
 
 
-def measured_as(trial: TrialConfig, *, batch_size: int, compiled: bool) -> TrialConfig:
-    """The trial to measure for all trials that cost the same: of one speed and, where they are compiled, of one step.
+def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialConfig:
+    """One worker's part of a trial, to measure for all trials that cost the same: of one speed and, where they are compiled,
+    of one step.
 
-    Averages and the gradient's clipping stay, since each update pays for them.
+    Averages and the gradient's clipping stay, since each update pays for them; several workers need memory by how they sum.
     """
     diffusion = trial.diffusion.model_dump(exclude=INPUTS) if compiled else {}
     changes = {
@@ -47,8 +48,9 @@ def measured_as(trial: TrialConfig, *, batch_size: int, compiled: bool) -> Trial
         "parent": None,
         "diffusion": DiffusionConfig.model_validate(diffusion),
         "optimiser": OptimiserConfig(grad_clip=1.0 if trial.optimiser.grad_clip else None),
-        "batch_size": batch_size,
+        "batch_size": trial.batch_size // workers,
         "compile": compiled,
+        "gradient_sum": trial.gradient_sum if workers > 1 else "fp32",
     }
     return trial.model_copy(update=changes)
 

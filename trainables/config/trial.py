@@ -264,6 +264,13 @@ class TrialConfig(Recipe):
         return self
 
     @model_validator(mode="after")
+    def kernels_of_our_own_are_not_compiled(self) -> Self:
+        if self.kernels == "triton" and self.compile:
+            rule = "`kernels` triton runs without torch.compile, which cannot see into it"
+            raise ValueError(f"{rule}, got compile=true; try compile=false, or kernels=torch")
+        return self
+
+    @model_validator(mode="after")
     def cosine_ends_after_the_warmup(self) -> Self:
         schedule, warmup = self.optimiser.schedule, self.optimiser.warmup_images
         if schedule.kind == "cosine" and (schedule.total_images or 0) <= warmup:

@@ -11,7 +11,7 @@ from trainables.networks.attention import Attention
 from trainables.networks.embedding import TimeEmbedding, images_of
 from trainables.networks.mlp import GeluMlp, SwiGlu
 from trainables.networks.network import Network
-from trainables.networks.norm import ModulatedNorm
+from trainables.networks.norm import Branch, ModulatedNorm, Stream, joined
 from trainables.networks.positions import rotation_table, sincos_table
 from trainables.networks.sizes import modulation_chunks
 
@@ -20,22 +20,35 @@ SIGMA_DATA = 0.5
 
 
 class Block(nn.Module):
-    """Attention and MLP, each normalised and modulated before and gated after (adaLN-Zero)."""
+    """Attention and MLP, each normalised and modulated before and gated after (adaLN-Zero).
+
+    Where Triton computes, what the MLP adds to the stream is left to the next norm, whose kernel adds it on its way.
+    """
 
     def __init__(self, trial: TrialConfig, *, dropout: float) -> None:
         super().__init__()
         model = trial.model
-        self.norm1 = ModulatedNorm(model.norm, model.width)
+        self.kernels = trial.kernels
+        self.norm1 = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
         self.attention = Attention(model, mode=trial.attention, dropout=dropout, kernels=trial.kernels)
-        self.norm2 = ModulatedNorm(model.norm, model.width)
+        self.norm2 = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
         mlp = SwiGlu if model.mlp == "swiglu" else GeluMlp
         self.mlp = mlp(model, dropout=dropout, kernels=trial.kernels)
 
-    def forward(self, x: Tensor, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Tensor:
-        """x float32 [B, T, D]; modulation six times [B, 1, D]: shift, scale and gate of attention, then of the MLP."""
+    def forward(self, stream: Stream, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Stream:
+        """Modulation is six times float32 [B, 1, D]: shift, scale and gate of attention, then of the MLP."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation
-        x = torch.addcmul(x, gate1, self.attention(self.norm1(x, shift1, scale1), rotation))
-        return torch.addcmul(x, gate2, self.mlp(self.norm2(x, shift2, scale2)))
+        x, h = self.norm1(stream, shift1, scale1)
+        x, h = self.norm2(Stream(x, self._of_attention(h, rotation, gate1)), shift2, scale2)
+        if self.kernels == "triton":
+            return Stream(x, Branch(self.mlp.unbiased(h), gate2, self.mlp.output_bias))
+        return Stream(joined(Stream(x, Branch(self.mlp(h), gate2))))
+
+    def _of_attention(self, h: Tensor, rotation: Tensor | None, gate: Tensor) -> Branch:
+        dropping = self.training and self.attention.dropout > 0  # after the bias
+        if self.kernels == "triton" and not dropping:
+            return Branch(self.attention.unbiased(h, rotation), gate, self.attention.proj.bias)
+        return Branch(self.attention(h, rotation), gate)
 
 
 class JiT(Network):
@@ -57,7 +70,7 @@ class JiT(Network):
             self.class_positions = nn.Parameter(torch.zeros(model.class_tokens, model.width))
         self.modulation = nn.Linear(model.width, modulation_chunks(model) * model.width)
         self.blocks = nn.ModuleList([Block(trial, dropout=dropout_of(model, i)) for i in range(model.depth)])
-        self.final_norm = ModulatedNorm(model.norm, model.width)
+        self.final_norm = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
         self.head = head
         self.activation_checkpointing = False
         self._register_tables()
@@ -67,23 +80,23 @@ class JiT(Network):
         model = self.trial.model
         label = self.label(y)
         chunks = self._chunks(self.time(t) + label)
-        tokens = self._tokens(z)
+        stream = Stream(self._tokens(z))
         for i, block in enumerate(self.blocks):
             if model.class_tokens and i == model.class_tokens_start:
-                tokens = torch.cat((label[:, None] + self.class_positions, tokens), dim=1)
-            tokens = self._through(block, tokens, chunks[6 * i : 6 * i + 6])
-        image_tokens = tokens[:, model.class_tokens :]
-        patches = self.head(self.final_norm(image_tokens, *chunks[-2:]))
+                stream = stream._replace(prepended=self._in_precision(label[:, None] + self.class_positions))
+            stream = self._through(block, stream, chunks[6 * i : 6 * i + 6])
+        patches = self.head(self.final_norm(stream, *chunks[-2:], dropped=model.class_tokens).h)
         return self._skip(images_of(patches, model.patch_size, z.shape[1]).float(), z, t)
 
-    def _through(self, block: nn.Module, tokens: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
-        rotation = self._rotation(tokens.shape[1])
+    def _through(self, block: nn.Module, stream: Stream, modulation: tuple[Tensor, ...]) -> Stream:
+        tokens = stream.x.shape[1] + (0 if stream.prepended is None else stream.prepended.shape[1])
+        rotation = self._rotation(tokens)
         if self.activation_checkpointing and self.training:
             dropping = self.trial.model.dropout > 0
-            through = checkpoint(block, tokens, modulation, rotation, use_reentrant=False, preserve_rng_state=dropping)
+            through = checkpoint(block, stream, modulation, rotation, use_reentrant=False, preserve_rng_state=dropping)
         else:
-            through = block(tokens, modulation, rotation)
-        out: Tensor = through
+            through = block(stream, modulation, rotation)
+        out: Stream = through
         return out
 
     def _register_tables(self) -> None:
@@ -102,7 +115,12 @@ class JiT(Network):
 
     def _tokens(self, z: Tensor) -> Tensor:
         tokens: Tensor = self.embedding(z)
-        return tokens.float() if self.position is None else tokens + self.position
+        return self._in_precision(tokens.float() if self.position is None else tokens + self.position)
+
+    def _in_precision(self, tokens: Tensor) -> Tensor:
+        """In the residual stream's; float32 where the products are, as in the held-out error."""
+        narrow = self.trial.residual == "bf16" and torch.is_autocast_enabled(tokens.device.type)
+        return tokens.to(torch.bfloat16 if narrow else torch.float32)
 
     def _rotation(self, tokens: int) -> Tensor | None:
         return None if self.rotation is None else self.rotation[-tokens:]

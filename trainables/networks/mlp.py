@@ -23,6 +23,11 @@ class SwiGlu(nn.Module):
         self.w12 = nn.Linear(model.width, 2 * hidden)
         self.w3 = nn.Linear(hidden, model.width)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """[D], of the last projection."""
+        return self.w3.bias
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         if not self._on_triton(x):
@@ -31,7 +36,7 @@ class SwiGlu(nn.Module):
         return out + self.w3.bias.to(out.dtype)
 
     def unbiased(self, x: Tensor) -> Tensor:
-        """`forward` without `w3.bias`, for a kernel that adds the bias later."""
+        """`forward` without `output_bias`, for a kernel that adds the bias later."""
         return self._fused(x) if self._on_triton(x) else self._plain(x, None)
 
     def _on_triton(self, x: Tensor) -> bool:
@@ -70,13 +75,18 @@ class GeluMlp(nn.Module):
         self.first = nn.Linear(model.width, mlp_hidden(model))
         self.second = nn.Linear(mlp_hidden(model), model.width)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """[D], of the last projection."""
+        return self.second.bias
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         out: Tensor = self.second(self._hidden(x))
         return out
 
     def unbiased(self, x: Tensor) -> Tensor:
-        """`forward` without `second.bias`, for a kernel that adds the bias later."""
+        """`forward` without `output_bias`, for a kernel that adds the bias later."""
         return F.linear(self._hidden(x), self.second.weight)
 
     def _hidden(self, x: Tensor) -> Tensor:

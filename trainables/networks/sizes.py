@@ -4,7 +4,7 @@ from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 
 FP32 = 4
-"""Bytes; the residual stream, weights, gradients and averages are always fp32."""
+"""Bytes; weights, gradients and averages are always fp32."""
 BF16 = 2
 """Bytes."""
 TIME_FEATURES = 256

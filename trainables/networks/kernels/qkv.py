@@ -19,15 +19,14 @@ PROGRAMS = 1056
 
 
 class TokenTile(NamedTuple):
-    """Tokens that a program takes at once, heads that it takes one after the other, and its warps."""
+    """Tokens of one head that a program takes at once, and its warps."""
 
     tokens: int
-    heads: int
     warps: int
 
 
-FORWARD = TokenTile(tokens=16, heads=4, warps=4)
-BACKWARD = TokenTile(tokens=16, heads=1, warps=4)
+FORWARD = TokenTile(tokens=16, warps=4)
+BACKWARD = TokenTile(tokens=8, warps=4)
 
 
 class Qkv(NamedTuple):
@@ -91,11 +90,11 @@ def turned(qkv: Tensor, turn: Turn, *, dtype: torch.dtype, tile: TokenTile = FOR
     """q and k of a projection [B, T, 3, heads, d], normalised and turned: [B, T, heads, d] each."""
     batch, tokens, _, heads, dim = qkv.shape
     q, k = (qkv.new_empty(batch, tokens, heads, dim, dtype=dtype) for _ in range(2))
-    grid = (triton.cdiv(heads, tile.heads), triton.cdiv(batch * tokens, tile.tokens))
-    _turn_forward[grid](
+    programs = heads * triton.cdiv(batch * tokens, tile.tokens)
+    _turn_forward[(programs,)](
         qkv, q, k, *turn, batch * tokens, tokens,
         HEADS=heads, DIM=dim, EPS=EPS, NORM=turn.q_norm is not None, TURN=turn.rotation is not None,
-        EACH=tile.heads, ROWS=tile.tokens, COLS=triton.next_power_of_2(dim), num_warps=tile.warps,
+        ROWS=tile.tokens, COLS=triton.next_power_of_2(dim), num_warps=tile.warps,
     )  # fmt: skip
     return q, k
 
@@ -138,23 +137,20 @@ def _angles(table, position, live, DIM: tl.constexpr, ROWS: tl.constexpr, COLS: 
 def _turn_forward(  # type: ignore[no-untyped-def]  # noqa: ANN202
     qkv, q, k, q_norm, k_norm, table, count, tokens,  # noqa: ANN001
     HEADS: tl.constexpr, DIM: tl.constexpr, EPS: tl.constexpr, NORM: tl.constexpr, TURN: tl.constexpr,
-    EACH: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """Tokens by groups of heads."""
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    """A tile of tokens of one head; a tile's heads follow one another."""
+    head = tl.program_id(0) % HEADS
+    row = (tl.program_id(0) // HEADS) * ROWS + tl.arange(0, ROWS)
     col = tl.arange(0, COLS)
     live = (row < count)[:, None] & (col < DIM)[None, :]
     cos, sin = 0.0, 0.0
     if TURN:
         cos, sin = _angles(table, row % tokens, live, DIM, ROWS, COLS)
-    wide = row.to(tl.int64)[:, None] * (3 * HEADS * DIM) + col[None, :]
-    slim = row.to(tl.int64)[:, None] * (HEADS * DIM) + col[None, :]
-    first = tl.program_id(0) * EACH
-    for head in range(first, tl.minimum(first + EACH, HEADS)):
-        raw = qkv + wide + head * DIM
-        _one_forward(raw, q_norm, q + slim + head * DIM, cos, sin, col, live, DIM, EPS, NORM, TURN, ROWS, COLS)
-        raw += HEADS * DIM
-        _one_forward(raw, k_norm, k + slim + head * DIM, cos, sin, col, live, DIM, EPS, NORM, TURN, ROWS, COLS)
+    raw = qkv + row.to(tl.int64)[:, None] * (3 * HEADS * DIM) + head * DIM + col[None, :]
+    out = row.to(tl.int64)[:, None] * (HEADS * DIM) + head * DIM + col[None, :]
+    _one_forward(raw, q_norm, q + out, cos, sin, col, live, DIM, EPS, NORM, TURN, ROWS, COLS)
+    _one_forward(raw + HEADS * DIM, k_norm, k + out, cos, sin, col, live, DIM, EPS, NORM, TURN, ROWS, COLS)
 
 
 @triton.jit

@@ -27,8 +27,8 @@ class Tile(NamedTuple):
     warps: int
 
 
-FORWARD = Tile(rows=4, cols=512, warps=4)
-BACKWARD = Tile(rows=4, cols=256, warps=4)
+FORWARD = Tile(rows=8, cols=128, warps=4)
+BACKWARD = Tile(rows=8, cols=128, warps=4)
 
 
 def swiglu(x: Tensor, wide: Tensor, bias: Tensor, narrow: Tensor) -> Tensor:
@@ -48,29 +48,19 @@ def swiglu(x: Tensor, wide: Tensor, bias: Tensor, narrow: Tensor) -> Tensor:
 
 
 class _SwiGlu(torch.autograd.Function):
-    """silu(a) b is not kept: the backward pass reads a and b anyway."""
-
     @staticmethod
     def forward(ctx: Any, x: Tensor, wide: Tensor, bias: Tensor, narrow: Tensor) -> Tensor:
         pair = F.linear(x, wide, bias.to(x.dtype))
-        ctx.save_for_backward(x, wide, narrow, pair)
-        return F.linear(gated(pair), narrow)
+        hidden = gated(pair)
+        ctx.save_for_backward(x, wide, narrow, pair, hidden)
+        return F.linear(hidden, narrow)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
-        x, wide, narrow, pair = ctx.saved_tensors
-        dy = dy.flatten(0, -2)
-        back = gated_backward(pair, dy @ narrow)
-        dpair, tokens = back.pair.flatten(0, -2), x.flatten(0, -2)
-        return (dpair @ wide).view_as(x), dpair.T @ tokens, back.bias, dy.T @ back.hidden
-
-
-class GatedGradients(NamedTuple):
-    """Gradients of a and b side by side [..., 2 hidden] and their sum over tokens float32 [2 hidden]; silu(a) b [N, hidden]."""
-
-    pair: Tensor
-    bias: Tensor
-    hidden: Tensor
+        x, wide, narrow, pair, hidden = ctx.saved_tensors
+        tokens, pair, hidden, dy = (each.flatten(0, -2) for each in (x, pair, hidden, dy))
+        dpair, dbias = gated_backward(pair, dy @ narrow)
+        return (dpair @ wide).view_as(x), dpair.T @ tokens, dbias, dy.T @ hidden
 
 
 def gated(pair: Tensor, *, tile: Tile = FORWARD) -> Tensor:
@@ -78,13 +68,13 @@ def gated(pair: Tensor, *, tile: Tile = FORWARD) -> Tensor:
     hidden = pair.shape[-1] // 2
     out = pair.new_empty(*pair.shape[:-1], hidden)
     rows = out.numel() // hidden
-    grid = (triton.cdiv(hidden, tile.cols), triton.cdiv(rows, tile.rows))
-    _gate_forward[grid](pair, out, rows, HIDDEN=hidden, ROWS=tile.rows, COLS=tile.cols, num_warps=tile.warps)
+    programs = triton.cdiv(hidden, tile.cols) * triton.cdiv(rows, tile.rows)
+    _gate_forward[(programs,)](pair, out, rows, HIDDEN=hidden, ROWS=tile.rows, COLS=tile.cols, num_warps=tile.warps)
     return out
 
 
-def gated_backward(pair: Tensor, gradient: Tensor, *, tile: Tile = BACKWARD) -> GatedGradients:
-    """From the gradient of silu(a) b, [N, hidden] and contiguous, those of a and b. silu(a) b is written over it."""
+def gated_backward(pair: Tensor, gradient: Tensor, *, tile: Tile = BACKWARD) -> tuple[Tensor, Tensor]:
+    """From that of silu(a) b, [N, hidden], the gradients of a and b side by side, [N, 2 hidden], and their sum, float32."""
     rows, hidden = gradient.shape
     blocks = triton.cdiv(hidden, tile.cols)
     splits = min(triton.cdiv(rows, tile.rows), triton.cdiv(PROGRAMS, blocks))
@@ -93,13 +83,15 @@ def gated_backward(pair: Tensor, gradient: Tensor, *, tile: Tile = BACKWARD) -> 
     _gate_backward[(blocks, splits)](
         pair, gradient, dpair, partial, rows, splits, HIDDEN=hidden, ROWS=tile.rows, COLS=tile.cols, num_warps=tile.warps
     )
-    return GatedGradients(dpair, partial.sum(0), gradient)
+    return dpair, partial.sum(0)
 
 
 @triton.jit
 def _gate_forward(pair, out, rows, HIDDEN: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    row = (tl.program_id(1) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
-    col = (tl.program_id(0) * COLS + tl.arange(0, COLS))[None, :]
+    """One tile; the blocks of a row's columns follow one another."""
+    blocks = tl.cdiv(HIDDEN, COLS)
+    row = ((tl.program_id(0) // blocks) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
+    col = ((tl.program_id(0) % blocks) * COLS + tl.arange(0, COLS))[None, :]
     live = (row < rows) & (col < HIDDEN)
     a = tl.load(pair + row * (2 * HIDDEN) + col, mask=live, other=0.0).to(tl.float32)
     b = tl.load(pair + row * (2 * HIDDEN) + HIDDEN + col, mask=live, other=0.0).to(tl.float32)
@@ -129,7 +121,6 @@ def _gate_backward(  # type: ignore[no-untyped-def]  # noqa: ANN202
         db = given * silu
         tl.store(dpair + place, da.to(dpair.dtype.element_ty), mask=live)
         tl.store(dpair + place + HIDDEN, db.to(dpair.dtype.element_ty), mask=live)
-        tl.store(gradient + row * HIDDEN + col, (silu * b).to(gradient.dtype.element_ty), mask=live)
         sum_a += da
         sum_b += db
     sums = partial + split * (2 * HIDDEN) + col

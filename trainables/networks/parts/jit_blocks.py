@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.part import Initial, Macs, Part
-from trainables.networks.sizes import FP32, TIME_FEATURES, mlp_hidden, modulation_chunks
+from trainables.networks.sizes import BF16, FP32, TIME_FEATURES, mlp_hidden, modulation_chunks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,7 @@ class JitBlocks:
         before, longest = self._before, tokens + model.class_tokens
         around = 2 * modulation_chunks(model) * model.width * FP32 + longest * _working_bytes(trial, longest)
         if recomputed:
-            kept = FP32 * model.width * (before * tokens + (model.depth - before) * longest)
+            kept = _incoming_bytes(trial) * (before * tokens + (model.depth - before) * longest)
             return around + kept + longest * _token_bytes(trial, longest)
         late = (model.depth - before) * longest * _token_bytes(trial, longest)
         return around + before * tokens * _token_bytes(trial, tokens) + late
@@ -73,15 +73,40 @@ class JitBlocks:
 def _token_bytes(trial: TrialConfig, tokens: int) -> int:
     """What one block keeps of one token for its backward pass.
 
-    Twice the residual stream and its normalised form in fp32; in the precision of the products the inputs and outputs of the
-    four projections, q and k normalised and turned, the attention's output, and the MLP's hidden values.
+    What its two norms keep; in the precision of the products the inputs and outputs of the four projections, the attention's
+    output, q and k turned, and before that normalised where torch computes, and the MLP's hidden values.
     """
-    model, activation = trial.model, _activation_bytes(trial)
+    model, activation, ours = trial.model, _activation_bytes(trial), trial.kernels == "triton"
     attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
-    hidden = mlp_hidden(model) * (4 if model.mlp == "swiglu" else 2)
-    products = activation * (7 * model.width + hidden) + attention * (3 + 2 * model.qk_norm) * model.width
-    kept = 4 * FP32 * model.width + products + _dropout_bytes(model, activation)
-    return kept + (_matrix_bytes(model, tokens) if trial.attention == "fp32" else FP32 * model.heads)
+    heads = 3 if ours else 3 + 2 * model.qk_norm
+    hidden = _hidden_values(trial) * activation
+    kept = 2 * _norm_bytes(trial) + activation * 7 * model.width + attention * heads * model.width + hidden
+    return kept + _dropout_bytes(model, activation) + _weights_bytes(trial, tokens)
+
+
+def _hidden_values(trial: TrialConfig) -> int:
+    """Numbers of one token inside the MLP, or their gradients: of SwiGLU a, b, silu(a) b, and silu(a) but in Triton's
+    kernel, which knows no dropout; of GELU's before and after it."""
+    swiglu = 3 if trial.kernels == "triton" and not trial.model.dropout else 4
+    return mlp_hidden(trial.model) * (swiglu if trial.model.mlp == "swiglu" else 2)
+
+
+def _weights_bytes(trial: TrialConfig, tokens: int) -> int:
+    """Of one token's attention weights: the sum of each head's, or all where attention is written out."""
+    return _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else FP32 * trial.model.heads
+
+
+def _norm_bytes(trial: TrialConfig) -> int:
+    """What one norm keeps of one token: the stream and its normalised form in fp32; Triton's kernel the stream in its own
+    precision, a mean and a deviation."""
+    width = trial.model.width
+    return _stream_bytes(trial) * width + 2 * FP32 if trial.kernels == "triton" else 2 * FP32 * width
+
+
+def _incoming_bytes(trial: TrialConfig) -> int:
+    """What one token of the stream takes between two blocks: where Triton computes, the last branch is not yet added to it."""
+    waiting = _activation_bytes(trial) if trial.kernels == "triton" else 0
+    return (_stream_bytes(trial) + waiting) * trial.model.width
 
 
 def _dropout_bytes(model: ModelConfig, activation: int) -> int:
@@ -91,9 +116,10 @@ def _dropout_bytes(model: ModelConfig, activation: int) -> int:
 
 def _working_bytes(trial: TrialConfig, tokens: int) -> int:
     """Gradients of one block's widest part, one token: of its hidden values and the stream, and of the attention matrix."""
-    hidden = mlp_hidden(trial.model) * (4 if trial.model.mlp == "swiglu" else 2)
     matrix = 2 * _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else 0
-    return 2 * FP32 * trial.model.width + _activation_bytes(trial) * hidden + matrix
+    stream = _stream_bytes(trial) if trial.kernels == "triton" else FP32  # torch's kernels take the stream in fp32
+    hidden = _activation_bytes(trial) * _hidden_values(trial)
+    return 2 * stream * trial.model.width + hidden + matrix
 
 
 def _matrix_bytes(model: ModelConfig, tokens: int) -> int:
@@ -101,8 +127,12 @@ def _matrix_bytes(model: ModelConfig, tokens: int) -> int:
     return FP32 * model.heads * tokens
 
 
+def _stream_bytes(trial: TrialConfig) -> int:
+    return BF16 if trial.residual == "bf16" else FP32
+
+
 def _activation_bytes(trial: TrialConfig) -> int:
-    return 2 if trial.precision == "bf16" else FP32
+    return BF16 if trial.precision == "bf16" else FP32
 
 
 def _block_parameters(model: ModelConfig) -> int:

@@ -47,23 +47,23 @@ def test_a_lane_keeps_nothing_of_an_eager_trial() -> None:
 @pytest.mark.parametrize("name", ["diffusion.prediction", "diffusion.loss"])
 def test_a_compiled_trial_is_measured_for_each_step_and_an_eager_one_for_each_speed(name: str) -> None:
     compiled, eager = (
-        {measured_as(trial, batch_size=4, compiled=compiled) for trial in (base_trial(), changed(name))}
+        {measured_as(trial, workers=1, compiled=compiled) for trial in (base_trial(), changed(name))}
         for compiled in (True, False)
     )
     assert (len(compiled), len(eager)) == (2, 1)
 
 
-NOT_MEASURED = {"optimiser", "ema", "batch_size", "compile", "graphs", "gradient_sum", "data.digest", "data.flip"}
+NOT_MEASURED = {"optimiser", "ema", "batch_size", "compile", "graphs", "data.digest", "data.flip"}
 
 
 @pytest.mark.parametrize("name", sorted(ANY_STEP - NOT_MEASURED))
 def test_what_reaches_a_step_as_numbers_is_not_measured_anew(name: str) -> None:
-    first, other = (measured_as(trial, batch_size=4, compiled=True) for trial in (base_trial(), changed(name)))
+    first, other = (measured_as(trial, workers=1, compiled=True) for trial in (base_trial(), changed(name)))
     assert first == other
     assert step_shape(first) == step_shape(base_trial())
 
 
-ON_A_GPU = {"device", "kernels", "residual"}
+ON_A_GPU = {"device", "kernels"}
 """Settings that no CPU can show."""
 
 

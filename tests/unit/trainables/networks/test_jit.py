@@ -15,7 +15,7 @@ from trainables.config.trial import DiffusionConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import images_of, patches_of
 from trainables.networks.jit import SIGMA_DATA, dropout_of, edm_skip
-from trainables.networks.norm import rms_normalise
+from trainables.networks.norm import Stream, joined, rms_normalise
 from trainables.networks.positions import rotate, rotate_by_parts, rotation_table, sincos_table
 
 Z, TIMES, LABELS = batch()
@@ -171,7 +171,7 @@ def test_dropout_acts_in_the_middle_half_of_the_blocks() -> None:
 def test_class_tokens_carry_the_class_and_no_time() -> None:
     network = lively(small_trial())
     seen: list[Tensor] = []
-    network.blocks[2].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network.blocks[2].register_forward_pre_hook(lambda module, inputs: seen.append(joined(inputs[0])))
     with torch.no_grad():
         network(Z, TIMES, LABELS)
         network(Z, 1 - TIMES, LABELS)
@@ -252,7 +252,7 @@ def test_dits_parts_are_layer_norm_without_affine_and_a_tanh_gelu_mlp() -> None:
         network.get_submodule(f"blocks.0.{name}") for name in ("norm1", "mlp", "mlp.first", "mlp.second")
     )
     expected = F.layer_norm(x, (48,), eps=1e-6) * (1 + scale) + shift
-    torch.testing.assert_close(norm(x, shift, scale), expected)
+    torch.testing.assert_close(norm(Stream(x), shift, scale).h, expected)
     assert first.get_parameter("weight").shape == (4 * 48, 48)
     torch.testing.assert_close(mlp(x), second(F.gelu(first(x), approximate="tanh")))
 
@@ -300,3 +300,11 @@ def test_cudnn_s_attention_is_demanded_and_not_replaced() -> None:
     halves = [torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)] * 3
     with pytest.raises(RuntimeError, match="No viable backend"):
         attention.attend(*halves)
+
+
+def test_a_bf16_residual_stream_is_float32_where_the_products_are_as_in_the_held_out_error() -> None:
+    wide, narrow = (lively(small_trial(precision="bf16", residual=residual)) for residual in ("fp32", "bf16"))
+    with torch.no_grad():
+        assert torch.equal(wide(*batch()), narrow(*batch()))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not torch.equal(wide(*batch()), narrow(*batch()))

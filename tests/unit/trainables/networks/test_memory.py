@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
 from search_spaces.presets import preset
-from tests.support.trials import batch, lively, small_model, small_trial
+from tests.support.kept import kept_by_autograd
+from tests.support.trials import small_model, small_trial
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.evaluation.batch_size import images_at_once
 from trainables.networks.cost import parameter_count
@@ -81,30 +80,19 @@ def test_several_workers_hold_their_gradients_once_more_only_where_they_round_th
     assert state_bytes(rounded, workers=2) - state_bytes(rounded) == 2 * parameter_count(rounded)
 
 
+def test_a_compiled_backward_pass_hands_over_its_gradients_beside_those_that_are_there() -> None:
+    eager, compiled = (big("jit-h/16", image_size=32, compile=each) for each in (False, True))
+    handed_over = 4 * parameter_count(compiled)
+    assert peak_bytes(eager, KEPT) < peak_bytes(compiled, KEPT) == state_bytes(compiled) + handed_over
+    many = Fit(128, activation_checkpointing=False)
+    assert peak_bytes(eager, many) == peak_bytes(compiled, many) > state_bytes(compiled) + handed_over
+
+
 @pytest.mark.parametrize(("attention", "least"), [("sdpa", 8), ("fp32", 1)])
 def test_an_evaluation_takes_fewer_images_at_once_where_attention_is_written_out(attention: str, least: int) -> None:
     trial = big("jit-b/1", image_size=128, attention=attention, device="cuda", precision="bf16")
     assert images_at_once(trial, device="cuda") == least
     assert images_at_once(small_trial(), device="cpu") > 64
-
-
-def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
-    """Bytes of the distinct storages that a forward pass on this machine keeps for its backward pass."""
-    network = lively(trial).train()
-    own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-    kept: dict[int, int] = {}
-    alive = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(*batch(images)).square().mean().backward()
-    return sum(kept.values())
 
 
 @pytest.mark.parametrize(
@@ -116,8 +104,10 @@ def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
         ({}, {"attention": "fp32"}),
         ({"depth": 8}, {}),
         ({"dropout": 0.2}, {}),
+        ({}, {"precision": "bf16"}),
+        ({}, {"precision": "bf16", "residual": "bf16"}),
     ],
-    ids=["base", "wide", "gelu", "fp32 attention", "deep", "dropout"],
+    ids=["base", "wide", "gelu", "fp32 attention", "deep", "dropout", "bf16", "bf16 residual"],
 )
 def test_the_model_follows_what_autograd_keeps(model: dict[str, Any], changes: dict[str, Any]) -> None:
     trial = small_trial(small_model(patch_size=2, **model), **changes)

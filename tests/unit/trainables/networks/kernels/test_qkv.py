@@ -83,8 +83,8 @@ def rotated(x: Tensor, table: Tensor) -> Tensor:
 
 
 def fused(inputs: Inputs, case: Case, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    norms = (inputs.q_norm, inputs.k_norm) if case.norm else (None, None)
-    turn = Turn(*norms, table_of(case))
+    q_norm, k_norm = (inputs.q_norm, inputs.k_norm) if case.norm else (None, None)
+    turn = Turn(q_norm, k_norm, table_of(case))
     return project(inputs.x, inputs.weight, inputs.bias, turn, heads=case.heads, dtype=dtype)
 
 
@@ -142,7 +142,7 @@ def test_gradients_may_come_in_any_memory_order() -> None:
         assert all(torch.equal(a, b) for a, b in zip(got[0], other, strict=True))
 
 
-@pytest.mark.parametrize("tile", [TokenTile(4, 1, 1), TokenTile(8, 2, 1), TokenTile(64, 3, 1)], ids=str)
+@pytest.mark.parametrize("tile", [TokenTile(4, 1), TokenTile(32, 1)], ids=str)
 def test_every_tile_gives_the_same_values(tile: TokenTile) -> None:
     case = Case(2, 9, 3, 12)
     inputs, table = inputs_of(case), table_of(case)

@@ -72,9 +72,7 @@ def test_every_tile_gives_the_same_values(tile: Tile) -> None:
     generator = torch.Generator().manual_seed(1)
     pair, gradient = torch.randn(9, 48, generator=generator), torch.randn(9, 24, generator=generator)
     assert torch.equal(gated(pair, tile=tile), gated(pair))
-    for ours, theirs in zip(
-        gated_backward(pair, gradient.clone(), tile=tile), gated_backward(pair, gradient.clone()), strict=True
-    ):
+    for ours, theirs in zip(gated_backward(pair, gradient, tile=tile), gated_backward(pair, gradient), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -87,5 +85,4 @@ def test_repeats_are_equal_bit_for_bit() -> None:
 def test_the_gate_is_finite_where_its_exponential_is_not() -> None:
     pair = torch.tensor([[-200.0, 200.0, 1.0, 1.0]])
     assert torch.equal(gated(pair), torch.tensor([[-0.0, 200.0]]))
-    back = gated_backward(pair, torch.ones(1, 2))
-    assert torch.equal(back.pair, torch.tensor([[0.0, 1.0, -0.0, 200.0]]))
+    assert torch.equal(gated_backward(pair, torch.ones(1, 2))[0], torch.tensor([[0.0, 1.0, -0.0, 200.0]]))
