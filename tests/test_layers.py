@@ -78,6 +78,7 @@ TORCH_FREE = (
     "jit_sweep.budget.spending",
     "jit_sweep.plan.scheduler_remarks",
     "trainables.training.measurement",
+    "trainables.lane.loop",
     "trainables.lane.outbox",
     "jit_sweep.ledger.reader",
 )

@@ -30,10 +30,10 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
         show.print(f"MLflow: {serving.url}")
         for link in serving.links(sweep):
             show.print(f"  {link}")
-        show.print("Ctrl-C ends it.")
         ended = threading.Event()
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, lambda *_: ended.set())
+        show.print("Ctrl-C ends it.")
         while not ended.wait(1.0):
             if serving.process.poll() is not None:
                 raise UserError(f"the MLflow server ended by itself; see {home.log('mlflow-server.log')}")

@@ -43,7 +43,7 @@ class LaneTrial(tune.Trainable):
 
     def work(self, config: LaneConfig) -> None:
         """Run the lane's workers until they are sent home."""
-        from jit_sweep.executor.lane_group import trainer_of  # starts torch
+        from jit_sweep.executor.lane_group import trainer_of  # starts Ray Train
 
         trainer_of(config, lane=self.lane).fit()
 

@@ -1,21 +1,21 @@
-"""The worker group of a lane, as Ray Train runs it. Starts torch, which a run's driver has no use for."""
+"""The worker group of a lane, as Ray Train runs it. Only a group of several workers starts torch outside of them."""
 
 from dataclasses import asdict
 from typing import Any
 
 from ray import train
-from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from jit_sweep.executor.cluster import OWNER_CPU
 from jit_sweep.executor.lane_config import LaneConfig
 from jit_sweep.spec.sweep import Resources
-from trainables.lane.worker import LaneSettings, lane_loop
+from trainables.lane.loop import LaneSettings, lane_loop
 
 
-class LaneTrainer(TorchTrainer):
-    """A TorchTrainer without two helpers of Ray Train that a lane has no use for.
+class LaneTrainer(DataParallelTrainer):
+    """A trainer without two helpers of Ray Train that a lane has no use for.
 
     The placement group cleaner is a detached actor: it outlives a killed driver, and would be left behind; the executor
     removes the groups itself. The data set manager serves Ray Data. Each is a process of 110 MB.
@@ -33,6 +33,7 @@ def trainer_of(config: LaneConfig, *, lane: str) -> LaneTrainer:
     return LaneTrainer(
         lane_loop,
         train_loop_config=asdict(settings),
+        backend_config=process_group_of(resources),
         scaling_config=workers_of(resources),
         run_config=train.RunConfig(
             name=lane,
@@ -41,6 +42,15 @@ def trainer_of(config: LaneConfig, *, lane: str) -> LaneTrainer:
             failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=1),
         ),
     )
+
+
+def process_group_of(resources: Resources) -> train.BackendConfig | None:
+    """What several workers sum gradients by. One needs none, and so neither its owner nor Train's controller loads torch."""
+    if resources.workers == 1:
+        return None
+    from ray.train.torch import TorchConfig
+
+    return TorchConfig(backend="nccl" if resources.gpus else "gloo")
 
 
 def workers_of(resources: Resources) -> train.ScalingConfig:

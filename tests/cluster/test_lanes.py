@@ -22,14 +22,13 @@ from jit_sweep.ledger.records import AttemptRow, SweepState
 from tests.chaos.leftovers import left_behind
 from tests.chaos.victims import titled
 from tests.support.cli import DEADLINE_S, environment
-from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.ray_head import Head, running_head
-from tests.support.sweep_files import write_sweep_of_few_images
+from tests.support.sweep_files import few_images, write_sweep_of_few_images
 from trainables.data import open_images
 from trainables.evaluation.features.efficientnet import EFFICIENTNET_LITE0
 from trainables.storage.checkpoint import Store
 
-IMAGES, IMAGE_SIZE = 9600, 32
+IMAGES, IMAGE_SIZE = 4800, 32
 SILENT_S = 8.0
 STALL_S = 15.0
 RUN = """
@@ -111,7 +110,8 @@ class Sweep:
     @property
     def features(self) -> Path:
         """Where the real images' features are kept: scoring asks for them there first."""
-        digest = open_images(FEW_IMAGES, holdout=FEW_HELD_OUT).fingerprint
+        data = few_images(self.folder)
+        digest = open_images(data["uri"], holdout=data["holdout"]).fingerprint
         return self.folder / ".jit-sweep" / "store" / "reference" / f"{digest}-{EFFICIENTNET_LITE0.variant(IMAGE_SIZE)}.npz"
 
     @property

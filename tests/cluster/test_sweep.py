@@ -31,7 +31,7 @@ LEARNING_RATES = [1e-3, 1e30]
 RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
 """Waiting workers, and an actor that Ray makes once for all jobs of a cluster and keeps."""
 ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
-LONG = {"budget": {"images_per_trial": 24_000, "rungs": 12}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
+LONG = {"budget": {"images_per_trial": 9_600, "rungs": 12}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     done = jit_sweep("run", file, cwd=folder)
     (folder / "said.txt").write_text(done.stdout)
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert (done.returncode, "2 diverged" in done.stdout) == (1, True), done.stdout + done.stderr
     return folder
 
 
@@ -328,7 +328,7 @@ def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persiste
         if event.kind is EventKind.PROGRESS
     }
     resumed = [images for (_, attempt), images in first_reports.items() if attempt == 2]
-    assert all(images > 1000 for images in resumed)
+    assert all(images > 400 for images in resumed)
     entry = reader.entries("tiny")[0]
     train_here(tmp_path, entry, storage=tmp_path / "whole")
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)

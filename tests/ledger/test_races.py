@@ -611,7 +611,18 @@ def value_of(entry: Entry, gate: int) -> float:
     return random.Random(f"{entry.trial_id} {gate}").random()
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(str(value) for value in kind.values()))
+ON_BOTH_DATABASES = (PROMOTION, SYNCHRONOUS)
+"""Other schedulers decide otherwise by the same queries."""
+
+
+def long_races() -> Iterator[Any]:
+    """Parameters: a database, and a scheduler's kind."""
+    for database in ("sqlite", "postgresql"):
+        for kind in KINDS if database == "sqlite" else ON_BOTH_DATABASES:
+            yield pytest.param(database, kind, id="-".join([database, *(str(value) for value in kind.values())]))
+
+
+@pytest.mark.parametrize(("ledger_uri", "kind"), list(long_races()), indirect=["ledger_uri"])
 def test_a_long_random_race_ends_and_its_event_log_gives_the_same_verdicts_again(engine: Engine, kind: dict[str, Any]) -> None:
     track = Track(LedgerFixture(engine, decider=decider(kind, first_rung={"images": LADDER[0]})))
     other = Track(LedgerFixture(engine, name="other", owner=BOB, clock=track.ledger.clock))

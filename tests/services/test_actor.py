@@ -19,6 +19,7 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP
 from tests.support.ledger import BOB, IMAGES, HandClock, LedgerFixture, ended, planned, scored
 from tests.support.postgres import postgres
+from tests.test_layers import loaded_by
 from trainables.data import DataError
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.lane.messages import Answer, AttemptKey, FencedOff, Letter, Offer, TaskOutcome, WorkerAddress, WorkItem
@@ -254,6 +255,10 @@ def test_what_a_trial_raises_has_a_cause_of_the_closed_list(error: Exception, ca
 
 def test_a_lane_that_hears_nothing_ends_before_another_run_may_begin() -> None:
     assert LONGEST_SILENCE_S + BEAT_WAIT_S < TTL_S
+
+
+def test_a_lane_s_owner_loads_no_torch(tmp_path: Path) -> None:
+    assert loaded_by("import jit_sweep.executor.lane_group", cwd=tmp_path, among=("torch", "ray")) == {"ray"}
 
 
 def test_a_stalled_worker_leaves_its_stacks_and_its_trial_waits(office: Callable[..., Office]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE_S = 480.0
-RAY = {"RAY_worker_niceness": "0"}
-"""Ray's own is 15: beside another test on the same two cores its workers would starve."""
+RAY = {"RAY_worker_niceness": "0", "RAY_gcs_server_request_timeout_seconds": "240"}
+"""For a cluster beside another test on two cores: Ray's workers have niceness 15 otherwise, and its patience is short."""
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

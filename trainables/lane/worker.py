@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +24,7 @@ import torch
 from ray.train import get_context
 
 from trainables.data import DataError
+from trainables.lane.loop import LaneSettings
 from trainables.lane.messages import (
     Answer,
     AttemptKey,
@@ -61,23 +61,8 @@ class Fenced(Exception):
     """The attempt was replaced: nothing that it reports is recorded any more."""
 
 
-@dataclass(frozen=True)
-class LaneSettings:
-    """What each worker of a lane is started with."""
-
-    actor: str
-    """The name of the sweep's actor."""
-    lane: str
-    """This lane's name."""
-    threads: int
-    """torch's, in each worker."""
-    stall_s: float
-    """A worker that makes no step for this long is ended."""
-
-
-def lane_loop(config: dict[str, Any]) -> None:
-    """The Train loop of a lane. `config`: the fields of its `LaneSettings`, since Ray Train hands over a dict."""
-    settings = LaneSettings(**config)
+def work(settings: LaneSettings) -> None:
+    """Trial after trial in this process, a Ray Train worker."""
     torch.set_num_threads(settings.threads)
     context = get_context()
     worker = _LaneWorker(

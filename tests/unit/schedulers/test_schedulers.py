@@ -193,7 +193,7 @@ def random_arms(luck: random.Random, *, gates: int, seeds: int = 3) -> list[Arm]
     return arms
 
 
-def random_races(kind: Mapping[str, Any], *, count: int = 60, **changes: Any) -> Iterator[Outcome]:
+def random_races(kind: Mapping[str, Any], *, count: int = 30, **changes: Any) -> Iterator[Outcome]:
     luck = random.Random(RECORDED)
     for _ in range(count):
         arms = random_arms(luck, gates=luck.randint(1, 4))
@@ -360,7 +360,7 @@ def test_synchronous_verdicts_depend_on_neither_order_nor_width(kind: dict[str, 
         arms = random_arms(luck, gates=3)
         scheduler = scheduler_of(kind, s_train=spread)
         first = simulate(scheduler, arms)
-        for _ in range(15):
+        for _ in range(4):
             order = luck.sample(range(len(arms)), len(arms))
             again = simulate(scheduler, arms, width=luck.randint(1, 12), order=order, luck=luck)
             assert again.verdicts == first.verdicts

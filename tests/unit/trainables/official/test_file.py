@@ -23,7 +23,6 @@ from jit_sweep.models.model_folder import ModelFolderConfig, load_network, read_
 from jit_sweep.models.official import export_checkpoint, import_checkpoint
 from jit_sweep.models.official_settings import config_of, official_name
 from search_spaces.presets import preset
-from tests.support.cli import jit_sweep, rows_of
 from tests.support.paths import GOLDEN
 from tests.support.trials import lively, small_model, small_trial
 from trainables.config.evaluation import EvaluationConfig
@@ -533,15 +532,24 @@ def test_a_damaged_folder_is_refused(checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_import_and_export(checkpoint: Path, tmp_path: Path) -> None:
-    [row] = rows_of("import-jit", checkpoint.name, "out", cwd=tmp_path)
+def test_the_commands_import_and_export(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def said(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["jit-sweep", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        return capfd.readouterr().out
+
+    [row] = json.loads(said("import-jit", checkpoint.name, "out", "--json"))["rows"]
     assert sorted(row["files"]) == FILES
     assert row["left_out"] == {"optimizer": "not part of a model"}
-    assert jit_sweep("sample", "out/", "--out", "samples.png", "--n", "2", cwd=tmp_path).returncode == 0
+    said("sample", "out/", "--out", "samples.png", "--n", "2")
     assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
-    done = jit_sweep("export-jit", "out", "back.pth", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "--model tiny --img_size 16 --class_num 5 --noise_scale 1.0" in done.stdout
+    assert "--model tiny --img_size 16 --class_num 5 --noise_scale 1.0" in said("export-jit", "out", "back.pth")
     assert_same_weights(loaded(tmp_path / "back.pth"), weight_sets())
 
 
