@@ -29,6 +29,7 @@ FLOORS = (
     ("trainables.lane", "trainables.__main__"),
     ("search_spaces",),
     ("jit_sweep.errors", "jit_sweep.redact", "jit_sweep.statistics"),
+    ("jit_sweep.commands",),
     ("jit_sweep.spec",),
     ("jit_sweep.home", "jit_sweep.schedulers"),
     ("jit_sweep.plan", "jit_sweep.submit"),

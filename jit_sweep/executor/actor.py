@@ -16,8 +16,9 @@ from jit_sweep.errors import UserError
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
 from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.ledger.attempts import LaneAddress
+from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
-from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
+from jit_sweep.ledger.lease import Lease, LeaseLost
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
@@ -74,13 +75,14 @@ class SweepActor:
         lost_nodes: Callable[[], Collection[str]],
         silent_s: float = SILENT_S,
         clock: Callable[[], float] = time.time,
+        database_clock: DatabaseClock = database_now,
     ) -> None:
         """`lost_nodes`: ids of the cluster's nodes that are no more; it is asked where a lane died with its owner."""
         engine = _opened(ledger)
         self._sweep, self._settings, self._silent_s = sweep, settings, silent_s
-        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, ttl_s=TTL_S, clock=clock)
+        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, clock=database_clock)
         self._writer = LedgerWriter(engine, self._lease, decider=decider, clock=clock)
-        self._reader, self._lost_nodes = LedgerReader(engine), lost_nodes
+        self._reader, self._lost_nodes = LedgerReader(engine, clock=database_clock), lost_nodes
         self._stop = False
         self._failure = ""
         self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
