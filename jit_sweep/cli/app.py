@@ -23,7 +23,7 @@ def _exit_with(code: int, **_: object) -> None:
 class _Commands(TyperGroup):
     """The commands, each of which an interrupt ends with a line."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
