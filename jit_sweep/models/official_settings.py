@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jit_sweep.models.model_folder import ModelFolderConfig
-from search_spaces.presets import IMAGENET_EPOCH, JIT_AVERAGES, PRESETS, preset
+from search_spaces.presets import JIT_AVERAGES, OFFICIAL_WARMUP, PRESETS, preset
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import MOST
 from trainables.config.network import ModelConfig
@@ -20,6 +20,8 @@ from trainables.official.file import Scalar, Sizes
 
 IMPORTED = "imported"
 """In place of the digest of the training images, which a checkpoint does not hold."""
+IMAGENET_EPOCH = 1_281_167
+"""Training images of ImageNet, which the official code trains on."""
 EVALUATED = 50_000
 """Samples that the official code scores."""
 _MEND = "correct `args` and save the checkpoint again"
@@ -154,7 +156,7 @@ def _optimiser(args: Mapping[str, Scalar], recipe: Recipe, *, batch: int) -> dic
     scaled = base * batch / 256
     rate = _number(args, "lr", scaled)
     is_scaled = math.isclose(rate, scaled, rel_tol=1e-6)
-    warmup = _number(args, "warmup_epochs", recipe.optimiser.warmup_images / IMAGENET_EPOCH)
+    warmup = _number(args, "warmup_epochs", OFFICIAL_WARMUP.epochs)
     schedule: dict[str, Any] = {"kind": _word(args, "lr_schedule", "constant")}
     if schedule["kind"] == "cosine":
         schedule["total_images"] = round(_number(args, "epochs", 200) * IMAGENET_EPOCH)

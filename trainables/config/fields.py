@@ -60,3 +60,8 @@ def choices(values: list[int]) -> str:
     """A list in words: `4, 8 or 16`."""
     *head, last = map(str, values)
     return f"{', '.join(head)} or {last}" if head else last
+
+
+def percent(share: float) -> str:
+    """A share in words: `0.4 %`."""
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"

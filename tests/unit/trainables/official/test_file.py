@@ -21,11 +21,12 @@ from jit_sweep.cli import main
 from jit_sweep.errors import UserError
 from jit_sweep.models.model_folder import ModelFolderConfig, load_network, read_config
 from jit_sweep.models.official import export_checkpoint, import_checkpoint
-from jit_sweep.models.official_settings import config_of, official_name
+from jit_sweep.models.official_settings import IMAGENET_EPOCH, config_of, official_name
 from search_spaces.presets import preset
 from tests.support.paths import GOLDEN
 from tests.support.trials import lively, small_model, small_trial
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_weights
 from trainables.config.network import LinearEmbedding
 from trainables.config.trial import DecayEma
 from trainables.diffusion.maths import noisy
@@ -190,7 +191,7 @@ def test_the_configuration_says_what_args_and_shapes_say(checkpoint: Path, tmp_p
     assert trial.ema == tuple(DecayEma(name=name, decay=decay, warmup=False) for name, decay in decays.items())
     assert (trial.optimiser.learning_rate, trial.optimiser.scale_with_batch) == (5e-5, True)
     assert (evaluation.sampler, evaluation.steps, evaluation.guidance, evaluation.weights) == ("heun", 50, 2.9, "ema1")
-    trial.check_weights(evaluation.weights)
+    check_weights(trial, evaluation.weights)
 
 
 @pytest.mark.parametrize(("size", "start"), [("B", 4), ("L", 8), ("H", 10)])
@@ -199,7 +200,8 @@ def test_an_official_size_is_its_preset_with_official_defaults(size: str, start:
     recipe = preset(f"jit-{size.lower()}/{patch}")
     config = config_of(sizes_of_preset(f"jit-{size.lower()}/{patch}"), dropout_args(size, patch), class_tokens_start=None)
     trial = config.trial
-    assert (trial.model, trial.diffusion, trial.optimiser) == (recipe.model, recipe.diffusion, recipe.optimiser)
+    optimiser = recipe.optimiser.model_copy(update={"warmup_images": 5 * IMAGENET_EPOCH})
+    assert (trial.model, trial.diffusion, trial.optimiser) == (recipe.model, recipe.diffusion, optimiser)
     assert (trial.model.class_tokens_start, trial.batch_size, trial.precision) == (start, 1024, "bf16")
     assert [(average.name, average.warmup) for average in trial.ema] == [("ema1", False), ("ema2", False)]
     assert config.evaluation == EvaluationConfig(n=50_000, weights="ema1")
