@@ -24,8 +24,8 @@ _JIT_SIZES: dict[str, dict[str, Any]] = {
     "s": {"width": 384, "depth": 12, "heads": 6, "class_tokens_start": 4},
     "b": {"width": 768, "depth": 12, "heads": 12, "class_tokens_start": 4},
     "l": {"width": 1024, "depth": 24, "heads": 16, "class_tokens_start": 8},
-    "h": {"width": 1280, "depth": 32, "heads": 16, "class_tokens_start": 10, "dropout": 0.2},
-    "g": {"width": 1664, "depth": 40, "heads": 16, "class_tokens_start": 10, "dropout": 0.2},
+    "h": {"width": 1280, "depth": 32, "heads": 16, "class_tokens_start": 10, "proj_dropout": 0.2},
+    "g": {"width": 1664, "depth": 40, "heads": 16, "class_tokens_start": 10, "proj_dropout": 0.2},
 }
 _DIT_SIZES: dict[str, dict[str, Any]] = {
     "s": {"width": 384, "depth": 12, "heads": 6},

@@ -12,6 +12,7 @@ from jit_sweep.spec.uri import LedgerUri, StorageUri, TrackingUri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
+from trainables.config.network import both_dropouts
 from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, Recipe
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName
 
@@ -66,6 +67,11 @@ class Baseline(Frozen):
     def preset_is_known(cls, name: str) -> str:
         preset(name)
         return name
+
+    @field_validator("model")
+    @classmethod
+    def dropout_is_both(cls, model: dict[str, Any]) -> dict[str, Any]:
+        return both_dropouts(model)
 
     def recipe(self) -> Recipe:
         """The preset with its overrides. pydantic.ValidationError: an override does not fit."""

@@ -124,7 +124,7 @@ def trial_of(case: Case, *, device: str = "cuda", **changes: object) -> TrialCon
     data = DataConfig(digest="none", image_size=case.image_size, num_classes=CLASSES)
     given = {"data": data, "device": device, "batch_size": case.batch_size, "precision": "bf16", **changes}
     trial = trial_of_recipe(preset(case.preset), **given)
-    trial = trial.model_copy(update={"model": trial.model.model_copy(update={"dropout": 0.0})})
+    trial = trial.model_copy(update={"model": trial.model.model_copy(update={"attn_dropout": 0.0, "proj_dropout": 0.0})})
     return trial.model_copy(update={"batch_size": how_of(trial).micro_batch})
 
 

@@ -61,7 +61,7 @@ def _official_cells(recipe: Recipe) -> list[str]:
     warmup = recipe.optimiser.warmup_images
     assert isinstance(warmup, WarmupEpochs)
     numbers = (model.patch_size, recipe.diffusion.noise_scale, f"{warmup.epochs:g} epochs", ", ".join(averages))
-    return [str(cell) for cell in (*numbers, model.dropout, model.dropout)]
+    return [str(cell) for cell in (*numbers, model.attn_dropout, model.proj_dropout)]
 
 
 def _sizes(model: ModelConfig) -> list[str]:

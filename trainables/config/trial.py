@@ -31,6 +31,8 @@ Target = Literal["x", "eps", "v"]
 Precision = Literal["fp32", "bf16"]
 Device = Literal["cpu", "cuda"]
 AttentionMode = Literal["sdpa", "cudnn", "flash", "triton", "fp32"]
+"""How attention is computed. fp32 writes QK^T, the softmax and the product with v out in fp32. The official code does that for
+the first two, and computes the product with v in bf16: no mode here is it to the bit."""
 Kernels = Literal["torch", "triton"]
 
 TRITON_HEAD_DIM = 128
@@ -224,8 +226,9 @@ class Recipe(Frozen):
     precision: Precision | None = None
     """bf16: autocast around the network; weights and optimiser stay fp32. None: bf16 on a GPU, fp32 on a CPU."""
     attention: AttentionMode = "sdpa"
-    """torch's choice of a fused kernel; cuDNN's, flash or our own in Triton, or an error; or QK^T and softmax written out in
-    fp32 as the official code has it. Above 256 tokens only the last two give a GPU's gradients again bit for bit."""
+    """torch's choice of a fused kernel; cuDNN's, flash or our own in Triton, or an error; or QK^T, softmax and the product with
+    v written out in fp32 (the official code's last is in bf16). Above 256 tokens only the last two modes give a GPU's gradients
+    again bit for bit."""
     residual: Annotated[Precision, JOINED_LATER] = "fp32"
     """Precision of the residual stream between the blocks; bf16 halves the memory that it moves."""
     kernels: Annotated[Kernels, JOINED_LATER] = "torch"
@@ -305,10 +308,10 @@ class TrialConfig(Recipe):
 
     @model_validator(mode="after")
     def triton_attention_has_narrow_heads_and_no_dropout(self) -> Self:
-        head_dim, dropout = self.model.width // self.model.heads, self.model.dropout
+        head_dim, dropout = self.model.width // self.model.heads, self.model.attn_dropout
         if self.attention == "triton" and (head_dim > TRITON_HEAD_DIM or dropout):
-            rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no dropout"
-            raise ValueError(f"{rule}, got width/heads={head_dim}, dropout={dropout}; try attention=sdpa")
+            rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no attn_dropout"
+            raise ValueError(f"{rule}, got width/heads={head_dim}, attn_dropout={dropout}; try attention=sdpa")
         return self
 
     @model_validator(mode="after")

@@ -173,6 +173,8 @@ VALUES: dict[str, Any] = {
     "qk_norm": False,
     "class_tokens": 3,
     "dropout": 0.1,
+    "attn_dropout": 0.1,
+    "proj_dropout": 0.1,
     "output_skip": "edm",
     "grad_clip": 0.5,
     "batch_size": 8,
