@@ -60,11 +60,12 @@ class Driver:
         probed: Mapping[SpeedShape, float] | None = None,
         lane: type[LaneTrial] = LaneTrial,
         silent_s: float = SILENT_S,
+        interrupt: Interrupt | None = None,
     ) -> None:
         self.plan, self.locations, self.reader, self.lease, self.tune_storage = plan, locations, reader, lease, tune_storage
         self.lane, self.silent_s = lane, silent_s
         self.sweep = plan.spec.name
-        self.interrupt = Interrupt()
+        self.interrupt = interrupt or Interrupt()
         self.stopping = threading.Event()
         self.reason, self.failure = "", ""
         self.crash: BaseException | None = None
