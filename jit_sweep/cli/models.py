@@ -11,6 +11,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.uri import artifact_uri
 from trainables.report import ExitCode
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
         locations = home.locations()
         if sweep is not None:
             locations = _locations(sweep, LedgerReader.open(home.existing_ledger(ledger)), home)
-        serving = server.serve(tracking or locations.tracking, artifacts=locations.artifacts or locations.storage, port=port)
+        artifacts = locations.artifacts or artifact_uri(locations.storage)
+        serving = server.serve(tracking or locations.tracking, artifacts=artifacts, port=port)
         show = console(screen)
         show.print(f"MLflow: {serving.url}")
         for link in serving.links(sweep):

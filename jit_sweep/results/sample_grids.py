@@ -1,6 +1,5 @@
 """One picture of a sweep: a row of samples for every arm, aligned by seed, noise and label, so that columns compare."""
 
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.leaderboard import Results
-from trainables.storage.folder import Folder
+from trainables.storage.folder import open_file
 
 _log = logging.getLogger(__name__)
 _CAPTION_PX = 18
@@ -41,9 +40,9 @@ def _seed(results: Results, arm: Arm) -> int | None:
 def _grid(arm: Arm, *, seed: int) -> Image.Image | None:
     """A trial's picture; None where it is not there any more."""
     score = next(trial.score for trial in arm.trials if trial.entry.seed == seed and trial.score)
-    folder, _, name = score.grid.rpartition("/")
     try:
-        return Image.open(io.BytesIO(Folder(folder).read(name))).convert("RGB")
+        with open_file(score.grid) as file:
+            return Image.open(file).convert("RGB")
     except OSError as error:
         _log.warning("no sample grid at %s: %s", score.grid, error)
         return None

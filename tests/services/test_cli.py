@@ -51,9 +51,9 @@ def test_a_ledger_that_cannot_be_opened_is_refused(tmp_path: Path, ledger: str) 
     assert "ledger" in complaint("run", write_sweep(tmp_path, ledger=ledger), cwd=tmp_path)
 
 
-def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_storage_of_no_known_protocol_is_refused(tmp_path: Path) -> None:
     said = complaint("run", write_sweep(tmp_path, storage="nosuch://bucket"), cwd=tmp_path)
-    assert "`storage` must be a folder or URI that can be written, got nosuch://bucket" in said
+    assert "`storage` must be a folder or a URI of a known protocol, got nosuch://bucket" in said
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 

@@ -1,0 +1,45 @@
+"""Addresses of files: a path on a disk, or a URI of a protocol that fsspec knows. Free of torch and fsspec.
+
+A path is taken as it is: blanks, `%`, `?`, `#` and `::` in it are characters like others. In a file: URI they are escaped.
+"""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
+"""fsspec chains protocols by `::`, as in `simplecache::s3://BUCKET/KEY`."""
+_FILE = "file:"
+
+
+def local_path(address: str) -> Path | None:
+    """The absolute path behind a path or a file: URI; None behind a URI of another protocol. ValueError: it names no file."""
+    if address.startswith(_FILE):
+        return checked_path(_path_in(address))
+    return None if _URI.match(address) else checked_path(address)
+
+
+def checked_path(text: str) -> Path:
+    """A path as somebody wrote it, made absolute. ValueError: no file can have it, or it cannot be written down."""
+    if "\0" in text or not _is_utf8(text):
+        raise ValueError(f"a path must be UTF-8 without a NUL, got {text!r}; rename the folder")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"a path that begins with ~ must name a user of this machine, got {text}; write it out") from None
+
+
+def _path_in(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or "?" in uri or "#" in uri:
+        rule = "a file: URI must be file:///ABSOLUTE/PATH, with %3F for ? and %23 for #"
+        raise ValueError(f"{rule}, got {uri}; or give the path as it is")
+    return unquote(parts.path)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
