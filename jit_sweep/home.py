@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.spec.uri import artifact_uri, located, sqlite_uri
@@ -67,6 +68,15 @@ class Home:
         if given is None and not (self.path / "ledger.db").exists():
             raise UserError(f"there is no ledger in {self.path}; run a sweep first, or give its home with --home")
         return given or self.ledger
+
+    def shared_options(self, locations: Locations) -> SharedOptions:
+        """What a further command has to be told to find a sweep's ledger and models again."""
+        own = self.locations()
+        return SharedOptions(
+            home=None if self == home_at(DEFAULT_HOME) else self.path,
+            ledger=None if locations.ledger == own.ledger else locations.ledger,
+            tracking=None if locations.tracking == own.tracking else locations.tracking,
+        )
 
     def make(self) -> None:
         """Create the folder. UserError: it cannot be written."""

@@ -29,6 +29,7 @@ FLOORS = (
     ("trainables.lane", "trainables.__main__"),
     ("search_spaces",),
     ("jit_sweep.errors", "jit_sweep.redact", "jit_sweep.statistics"),
+    ("jit_sweep.commands",),
     ("jit_sweep.spec",),
     ("jit_sweep.home", "jit_sweep.schedulers"),
     ("jit_sweep.plan", "jit_sweep.submit"),
@@ -53,6 +54,7 @@ LIBRARIES = {
     "sqlite3": ("jit_sweep/ledger/",),
     "psycopg": ("jit_sweep/ledger/",),
     "torch": ("trainables/", "jit_sweep/models/sample.py"),
+    "scipy": ("jit_sweep/statistics/",),
     "pandas": (),
 }
 TORCH_FREE = (
@@ -82,7 +84,7 @@ TORCH_FREE = (
     "trainables.lane.outbox",
     "jit_sweep.ledger.reader",
 )
-HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas")
+HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "scipy")
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def test_the_check_of_loaded_libraries_can_fail(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_benchmark_on_a_gpu_needs_five_libraries_alone() -> None:
-    others = tuple({*requirements(), "botocore", "yaml", "scipy"} - {"torch", "numpy", "pydantic", "pillow", "fsspec"})
+    others = tuple({*requirements(), "botocore", "yaml"} - {"torch", "numpy", "pydantic", "pillow", "fsspec"})
     assert {"ray", "mlflow", "safetensors", "s3fs"} <= set(others)
     assert loaded_by("import tests.bench.gpu", cwd=TOP, among=others) == set()
 

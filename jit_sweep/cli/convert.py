@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from jit_sweep.cli.output import console, print_json
+from jit_sweep.cli.output import console, print_json, print_next
+from jit_sweep.commands import SharedOptions, shell_path
 from trainables.report import ExitCode
 
 
@@ -18,14 +19,18 @@ def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int
     lines = [f"{folder}: {imported.model or 'a JiT'} of {imported.parameters:,} parameters, from {checkpoint}"]
     lines += [f"  {name:22} {size:>15,} bytes" for name, size in imported.files.items()]
     lines += [f"not kept: {name} ({why})" for name, why in imported.left_out.items()]
-    lines += [
-        "",
-        "next:",
-        f"  jit-sweep sample {folder}/ --out samples.png",
-        f"  jit-sweep export-jit {folder} back.pth",
-    ]
-    console().print("\n".join(lines), markup=False)
+    screen = console()
+    screen.print("\n".join(lines), soft_wrap=True)
+    print_next(screen, *folder_commands(folder))
     return ExitCode.DONE
+
+
+def folder_commands(folder: Path) -> list[str]:
+    """What can be done with a model's folder; one without a slash in its name would be taken for a registered model."""
+    return [
+        SharedOptions().command("sample", f"{shell_path(folder)}/", out="samples.png"),
+        SharedOptions().command("export-jit", folder, "back.pth"),
+    ]
 
 
 def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
@@ -47,5 +52,5 @@ def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
         ]
     lines += [f"The official code takes its settings from its command line: {known}"]
     lines += ["and the folder of a file named checkpoint-last.pth as --resume."]
-    console().print("\n".join(lines), markup=False)
+    console().print("\n".join(lines), soft_wrap=True)
     return ExitCode.DONE

@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jit_sweep.cli.output import console, noise_to, print_json
+from jit_sweep.cli.output import console, noise_to, print_json, print_next
+from jit_sweep.commands import SharedOptions, shell_line
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
@@ -29,9 +30,9 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
         artifacts = locations.artifacts or artifact_uri(locations.storage)
         serving = server.serve(tracking or locations.tracking, artifacts=artifacts, port=port)
         show = console(screen)
-        show.print(f"MLflow: {serving.url}")
+        show.print(f"MLflow: {serving.url}", soft_wrap=True)
         for link in serving.links(sweep):
-            show.print(f"  {link}")
+            show.print(f"  {link}", soft_wrap=True)
         ended = threading.Event()
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, lambda *_: ended.set())
@@ -50,21 +51,22 @@ def promote(sweep: str, home: Home, *, wish: "Wish", name: str, ledger: str | No
 
         reader = LedgerReader.open(home.existing_ledger(ledger))
         locations = _locations(sweep, reader, home)
-        promoted = promote.promote(
-            reader,
-            sweep,
-            wish=wish,
-            name=name,
-            locations=replace(locations, tracking=tracking) if tracking else locations,
-        )
+        locations = replace(locations, tracking=tracking) if tracking else locations
+        promoted = promote.promote(reader, sweep, wish=wish, name=name, locations=locations)
     row: dict[str, Any] = asdict(promoted)
     if as_json:
         print_json("promote", [row])
         return ExitCode.DONE
     screen = console()
-    screen.print(str(promoted))
-    screen.print(f"\nnext:\n  jit-sweep sample {name} --out {name}.png\n  jit-sweep export {name} {name}/")
+    screen.print(str(promoted), soft_wrap=True)
+    shared = home.shared_options(locations).of_model
+    print_next(screen, *model_commands(name, shared), hint=shared.hint)
     return ExitCode.DONE
+
+
+def model_commands(name: str, shared: SharedOptions) -> list[str]:
+    """What can be done with a registered model."""
+    return [shared.command("sample", name, out=f"{name}.png"), shared.command("export", name, f"{name}/")]
 
 
 def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: str | None) -> int:
@@ -73,7 +75,7 @@ def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: st
         from jit_sweep.models.sample import draw
 
         draw(model, tracking_uri=tracking or home.tracking, out=out, n=n, seed=seed)
-    console().print(f"{out}: {n} images from {model}")
+    console().print(f"{out}: {n} images from {model}", soft_wrap=True)
     return ExitCode.DONE
 
 
@@ -83,7 +85,7 @@ def export(model: str, home: Home, *, folder: Path, tracking: str | None) -> int
         from jit_sweep.models.export import export as export_files
 
         files = export_files(model, folder, tracking_uri=tracking or home.tracking)
-    console().print(f"{folder}: {', '.join(files)}")
+    console().print(f"{folder}: {', '.join(files)}", soft_wrap=True)
     return ExitCode.DONE
 
 
@@ -93,7 +95,9 @@ def export_journal(sweep: str, ledger: str, *, file: Path, log: Path) -> int:
         from jit_sweep.search import journal
 
         studies = journal.export_journal(LedgerReader.open(ledger), sweep, file)
-    console().print(f"{file}: {', '.join(studies)}\n\nnext:\n  optuna-dashboard {file}", soft_wrap=True)
+    screen = console()
+    screen.print(f"{file}: {', '.join(studies)}", soft_wrap=True)
+    print_next(screen, shell_line("optuna-dashboard", file))
     return ExitCode.DONE
 
 

@@ -32,7 +32,20 @@ WIDEST = 400
 def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
     """Wide enough for our tables where nobody looks at a terminal."""
     target = file or (sys.stderr if stderr else sys.stdout)
-    return Console(file=target, soft_wrap=not target.isatty(), width=None if target.isatty() else WIDEST, highlight=False)
+    return Console(
+        file=target,
+        soft_wrap=not target.isatty(),
+        width=None if target.isatty() else WIDEST,
+        highlight=False,
+        markup=False,  # a path or a name may have brackets and colons in it
+        emoji=False,
+    )
+
+
+def print_next(screen: Console, *commands: str, hint: str = "") -> None:
+    """What can be done next: command lines (`jit_sweep.commands`), whole, so that they can be copied."""
+    if commands:
+        screen.print("\n".join([f"\nnext{hint}:", *(f"  {command}" for command in commands)]), soft_wrap=True)
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 from jit_sweep.budget.costs import cost_line
 from jit_sweep.cli import leaderboard
-from jit_sweep.cli.output import console, noise_to
+from jit_sweep.cli.output import console, noise_to, print_next
 from jit_sweep.cli.plan import planned
+from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
 from jit_sweep.executor.before_ray import check_answers, prepare_environment
-from jit_sweep.home import DEFAULT_HOME, Home, Locations, home_at
+from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.lease import LeaseHeld
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepState
 from jit_sweep.plan.entry import Plan
@@ -39,7 +41,7 @@ def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
         return ExitCode.INTERRUPTED
     code = leaderboard.print_results(reader, name, as_json=as_json)
     if not as_json:
-        _print_next(reader, name, home, undelivered=result.undelivered)
+        _print_rest(reader, name, home, locations, undelivered=result.undelivered)
     if result.reason:
         console(stderr=True).print(f"\n{result.state}: {result.reason}; {_standing(reader, name)}", soft_wrap=True)
     return ExitCode.WITHOUT_SCORES if result.reason else code
@@ -115,6 +117,10 @@ def _run(plan: Plan, locations: Locations, home: Home, *, address: str | None, s
         view = view_of(plan, real)
         try:
             return run_sweep(plan, locations, address=address, watch=view, probed=speeds_here(plan.spec, home))
+        except LeaseHeld as error:
+            shared, name = home.shared_options(locations), plan.spec.name
+            lines = (f"  {shared.command(command, name)}" for command in ("status", "stop"))
+            raise UserError("\n".join([f"{error}{shared.hint}", *lines])) from None
         finally:
             view.close()
 
@@ -125,30 +131,29 @@ def _standing(reader: LedgerReader, sweep: str) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _print_next(reader: LedgerReader, name: str, home: Home, *, undelivered: int) -> None:
-    screen, options = console(), _options(home)
+def _print_rest(reader: LedgerReader, name: str, home: Home, locations: Locations, *, undelivered: int) -> None:
+    screen, shared = console(), home.shared_options(locations)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
     if grids := write_sample_grids(results, home.store):
-        screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}")
+        screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}", soft_wrap=True)
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")
-    screen.print(f"\nnext:\n  jit-sweep ui {name}{options}", soft_wrap=True)
-    if (which := _which(results)) is not None:
-        screen.print(f"  jit-sweep promote {name} --name {name}-model{which}{options}", soft_wrap=True)
+    served = locations.tracking.startswith("http")
+    print_next(screen, *next_commands(results, shared, served=served), hint=shared.hint)
 
 
-def _which(results: Results) -> str | None:
-    """What `promote` has to be told besides the sweep; None where no trial is worth it."""
+def next_commands(results: Results, shared: SharedOptions, *, served: bool) -> list[str]:
+    """Looking at a sweep, unless an MLflow server shows it already, and promoting from it, where a trial is worth that."""
+    name = results.sweep
+    commands = [] if served else [shared.command("ui", name)]
     try:
         best_arm(results.arms, objective=results.objective)
     except NoBestArm:
         trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
         sound = [trial for trial in trials if trial.value(results.objective) is not None and not trial.collapsed]
-        return f" --trial {best_first(sound, objective=results.objective)[0].entry.trial_id}" if sound else None
-    return ""
-
-
-def _options(home: Home) -> str:
-    """What a further command needs to find this home."""
-    return "" if home == home_at(DEFAULT_HOME) else f" --home {home.path}"
+        if not sound:
+            return commands
+        trial = best_first(sound, objective=results.objective)[0].entry.trial_id
+        return [*commands, shared.command("promote", name, name=f"{name}-model", trial=trial)]
+    return [*commands, shared.command("promote", name, name=f"{name}-model")]

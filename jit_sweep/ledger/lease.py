@@ -109,5 +109,4 @@ def _columns(owner: Owner) -> dict[str, str | float]:
 
 def _held(sweep: str, row: Row[tuple[object, ...]], *, now: float) -> str:
     rule = f"one command at a time runs a sweep, and {holder(row)} has been running {sweep!r} since {when(row.started_at)}"
-    status = f"follow it with `jit-sweep status {sweep}`, end it with `jit-sweep stop {sweep}`"
-    return f"{rule}; {status}, or try again {max(1, round(row.expires_at - now))} s after it is gone"
+    return f"{rule}; follow it, stop it, or try again {max(1, round(row.expires_at - now))} s after it is gone"

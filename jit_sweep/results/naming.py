@@ -14,7 +14,7 @@ def full_id(given: str, known: Iterable[str], *, option: str) -> str:
     begun = [trial for trial in ids if trial.startswith(given)]
     if not given or not begun:
         meant = nearest_name(given, ids) if given else None
-        remedy = f"did you mean {meant}?" if meant else "`jit-sweep status SWEEP` lists them"
+        remedy = f"did you mean {meant}?" if meant else "the sweep's `status` lists them"
         raise UserError(f"`{option}` must name a trial of the sweep, got {given!r}; {remedy}")
     if len(begun) > 1:
         names = ", ".join(begun[:MOST_LISTED])

@@ -19,7 +19,7 @@ REPLAYED = frozenset({"cmaes", "nsgaii", "nsgaiii", "qmc"})
 studies are rebuilt by asking for every trial once more, in order."""
 _UNREPLAYABLE = frozenset({"with_margin"})
 """Options for which a sampler's state holds more of a trial than its values, which are all that the ledger has."""
-_PACKAGES = {"cmaes": "cmaes", "gp": "scipy", "qmc": "scipy"}
+_PACKAGES = {"cmaes": "cmaes"}
 """What a sampler needs beside Optuna."""
 _PLAIN = {"int": int, "float": float, "bool": bool, "str": str, "None": None, "dict[str, Any]": dict[str, Any]}
 """Annotations of options that a file can give."""

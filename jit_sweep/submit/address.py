@@ -61,7 +61,7 @@ _VALID = {
 def _fault(key: str, uri: str | None) -> str | None:
     if uri is None:
         return f"`{key}` must be {_VALID[key]}, got none (its default lies in the submitter's home)"
-    reason = _why_local(uri) or ("a file" if key in ("tracking", "ledger") and _is_path(uri) else None)
+    reason = _why_local(uri)
     return f"`{key}` must be {_VALID[key]}, got {redact(uri)!r} ({reason})" if reason else None
 
 
@@ -71,13 +71,9 @@ def _why_local(uri: str) -> str | None:
         return "a sqlite file"
     if parts is not None and parts.hostname and is_loopback(parts.hostname):
         return "the loopback interface"
-    if _is_path(uri) and not uri.startswith(("/", "file:")):
+    if local_path(uri) is not None and not uri.startswith(("/", "file:")):
         return "a relative path"
     return None
-
-
-def _is_path(uri: str) -> bool:
-    return local_path(uri) is not None
 
 
 def _split(uri: str) -> SplitResult | None:

@@ -9,6 +9,7 @@ import requests
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from jit_sweep.commands import shell_line
 from jit_sweep.errors import UserError
 from trainables.report import ExitCode
 
@@ -36,7 +37,7 @@ def follow(client: JobSubmissionClient, job_id: str, *, url: str, echo: Callable
                 return _end(job, echo=echo)
             time.sleep(0.2)
     except KeyboardInterrupt:
-        stop = f"ray job stop --address {url} {job_id}"
+        stop = shell_line("ray", "job", "stop", "--address", url, job_id)
         echo(f"no longer following {job_id}, which goes on; the same command attaches again, `{stop}` ends it")
         return ExitCode.INTERRUPTED
 

@@ -85,14 +85,18 @@ def upgraded(folder: Path, head: Head) -> Path:
     return folder
 
 
-def test_a_sweep_that_has_ended_prints_what_it_printed(upgraded: Path) -> None:
-    assert printed(upgraded, "leaderboard", "ended") == expected(upgraded, "ended-leaderboard")
+def test_a_sweep_that_has_ended_prints_what_it_printed_and_which_trials_collapsed(upgraded: Path) -> None:
+    board = expected(upgraded, "ended-leaderboard")
+    arm, searched = board["rows"]
+    for trial in (*arm["trials"], searched):
+        trial["collapsed"] = True
+    assert printed(upgraded, "leaderboard", "ended") == board
     assert printed(upgraded, "status", "ended") == expected(upgraded, "ended-status")
 
 
-def test_its_champion_stays_and_loads(upgraded: Path) -> None:
-    row = printed(upgraded, "promote", "ended", "--name", "faces")["rows"][0]
-    assert (row["version"], row["changed"]) == (1, False)
+def test_its_champion_stays_though_it_collapsed_and_loads(upgraded: Path) -> None:
+    refused = jit_sweep("promote", "ended", "--name", "faces", cwd=upgraded)
+    assert (refused.returncode, "2 collapsed" in refused.stderr) == (2, True)
     assert jit_sweep("export", "faces", "faces", cwd=upgraded).returncode == 0
     assert not load_network(upgraded / "faces").training
 

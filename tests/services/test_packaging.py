@@ -113,7 +113,8 @@ def make(folder: Path, *arguments: str, path: str = os.environ["PATH"]) -> subpr
     shutil.copy(TOP / "Makefile", folder)
     shutil.copy(TOP / "pyproject.toml", folder)
     shutil.copytree(TOP / "constraints", folder / "constraints")
-    environment = {**{name: value for name, value in os.environ.items() if name != "PYTHON"}, "PATH": path}
+    of_an_outer_make = {"PYTHON", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    environment = {**{name: value for name, value in os.environ.items() if name not in of_an_outer_make}, "PATH": path}
     command = ["make", "quickstart", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

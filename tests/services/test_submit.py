@@ -80,7 +80,6 @@ def test_a_place_left_to_the_submitter_s_home_is_refused_off_loopback_by_name(ke
         ("storage", "file:store", "a relative path"),
         ("tracking", "sqlite:////shared/mlflow.db", "a sqlite file"),
         ("tracking", "http://localhost:5000", "the loopback interface"),
-        ("tracking", "/shared/mlruns", "a file"),
         ("ledger", "sqlite:///ledger.db", "a sqlite file"),
         ("ledger", "postgresql://jit@127.0.0.1/ledger", "the loopback interface"),
     ],

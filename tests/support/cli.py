@@ -19,7 +19,7 @@ RAY = {"RAY_worker_niceness": "0", "RAY_gcs_server_request_timeout_seconds": "24
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """What a command finds: an empty HOME and none of the caller's settings."""
-    kept = {key: os.environ[key] for key in ("PATH", "LANG", "SSL_CERT_FILE") if key in os.environ}
+    kept = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "LANG", "SSL_CERT_FILE") if key in os.environ}
     return {**kept, **RAY, "HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "160", **more}
 
 

@@ -112,7 +112,10 @@ def test_a_verdict_needs_all_metrics_to_prefer_one_arm(ledger: LedgerFixture) ->
     assert contrast.axis == "prediction"
     assert contrast.preferred is not None
     assert contrast.preferred.arm == X
-    assert contrast.verdict == "prediction=x better"
+    half = 4.302653 * 0.07637626 / 3**0.5  # of the differences -1, -1.05 and -0.9
+    assert contrast.differences[0].interval == pytest.approx((-0.9833333 - half, -0.9833333 + half))
+    shown = ", ".join(f"{metric} -0.983 [-1.17, -0.794] n=3" for metric in (FD, KID, ERROR))
+    assert contrast.verdict == f"prediction=x better ({shown})"
     assert [difference.prefers for difference in contrast.differences] == ["a", "a", "a"]
     assert contrast.differences[0].mean == pytest.approx(-0.9833333)
 
@@ -122,8 +125,9 @@ def test_metrics_that_disagree_leave_it_undecided_and_say_what_each_says(ledger:
     train_arm(ledger, V, [{FD: 1.0, KID: 1.0 - (-2) ** seed, ERROR: 5.0} for seed in range(3)])
     contrast = only_contrast(ledger)
     assert contrast.preferred is None
-    says = "fd_efflite0_96 says prediction=v, kid_efflite0_96 says neither, heldout_v_error says prediction=x"
-    assert contrast.verdict == f"undecided ({says})"
+    says = "fd_efflite0_96 +8 [8, 8] n=3 says prediction=v, kid_efflite0_96 +1 [-6.45, 8.45] n=3 says neither"
+    assert contrast.verdict.startswith(f"undecided ({says}, heldout_v_error -3.9 ")
+    assert contrast.verdict.endswith("n=3 says prediction=x)")
 
 
 def test_a_metric_that_says_neither_is_not_outvoted(ledger: LedgerFixture) -> None:
@@ -135,17 +139,17 @@ def test_a_metric_that_says_neither_is_not_outvoted(ledger: LedgerFixture) -> No
 
 @pytest.mark.parametrize("axis", ["noise_scale", "t_eps_sample"])
 def test_a_metric_is_not_asked_along_an_axis_that_it_is_blind_to(ledger: LedgerFixture, axis: str) -> None:
-    train_arm(ledger, {axis: 0.1}, [{FD: 1.0, KID: 1.0, ERROR: 9.0}] * 2)
-    train_arm(ledger, {axis: 0.2}, [{FD: 2.0, KID: 2.0, ERROR: 1.0}] * 2, n=128)
+    train_arm(ledger, {axis: 0.1}, [{FD: 1.0, KID: 1.0, ERROR: 9.0}] * 3)
+    train_arm(ledger, {axis: 0.2}, [{FD: 2.0, KID: 2.0, ERROR: 1.0}] * 3, n=128)
     contrast = only_contrast(ledger)
     assert [difference.metric for difference in contrast.differences] == [FD, KID]
-    assert contrast.verdict == f"{axis}=0.1 better"
+    assert contrast.verdict == f"{axis}=0.1 better ({FD} -1 [-1, -1] n=3, {KID} -1 [-1, -1] n=3)"
 
 
 def test_the_metrics_that_can_judge_an_axis_must_still_agree(ledger: LedgerFixture) -> None:
-    train_arm(ledger, {"t_eps_sample": 0.1}, [{FD: 1.0, KID: 3.0, ERROR: 1.0}] * 2)
-    train_arm(ledger, {"t_eps_sample": 0.2}, [{FD: 2.0, KID: 2.0, ERROR: 1.0}] * 2, n=128)
-    says = "fd_efflite0_96 says t_eps_sample=0.1, kid_efflite0_96 says t_eps_sample=0.2"
+    train_arm(ledger, {"t_eps_sample": 0.1}, [{FD: 1.0, KID: 3.0, ERROR: 1.0}] * 3)
+    train_arm(ledger, {"t_eps_sample": 0.2}, [{FD: 2.0, KID: 2.0, ERROR: 1.0}] * 3, n=128)
+    says = f"{FD} -1 [-1, -1] n=3 says t_eps_sample=0.1, {KID} +1 [1, 1] n=3 says t_eps_sample=0.2"
     assert only_contrast(ledger).verdict == f"undecided ({says})"
 
 
@@ -169,10 +173,12 @@ def test_only_seeds_that_both_arms_have_are_compared(ledger: LedgerFixture) -> N
     assert (difference.n, difference.mean) == (2, -1.0)
 
 
-def test_one_shared_seed_decides_nothing(ledger: LedgerFixture) -> None:
-    train_arm(ledger, X, [1.0])
-    train_arm(ledger, V, [9.0])
-    assert "fd_efflite0_96 has too few seeds in both (1)" in only_contrast(ledger).verdict
+@pytest.mark.parametrize(("seeds", "shown"), [(1, "n=1"), (2, "-8 [-8, -8] n=2")])
+def test_one_or_two_shared_seeds_decide_nothing(ledger: LedgerFixture, seeds: int, shown: str) -> None:
+    train_arm(ledger, X, [1.0, 1.0, 1.0])
+    train_arm(ledger, V, [9.0] * seeds)
+    assert only_contrast(ledger).preferred is None
+    assert f"{FD} {shown} has too few seeds" in only_contrast(ledger).verdict
 
 
 def test_nothing_is_decided_before_every_planned_seed_has_ended(ledger: LedgerFixture) -> None:
@@ -183,10 +189,10 @@ def test_nothing_is_decided_before_every_planned_seed_has_ended(ledger: LedgerFi
 
 
 def test_an_arm_that_lost_seeds_is_not_called_better_for_its_survivors(ledger: LedgerFixture) -> None:
-    train_arm(ledger, X, [1.0, 1.0])
-    train_arm(ledger, V, [9.0, 9.0, 9.0])
-    ledger.diverge(planned(arm=X, seed=2), images=480)
-    assert only_contrast(ledger).verdict == "undecided (prediction=x lost 1 of its 3 seeds)"
+    train_arm(ledger, X, [1.0, 1.0, 1.0])
+    train_arm(ledger, V, [9.0, 9.0, 9.0, 9.0])
+    ledger.diverge(planned(arm=X, seed=3), images=480)
+    assert only_contrast(ledger).verdict == "undecided (prediction=x lost 1 of its 4 seeds)"
 
 
 def test_arms_of_different_budgets_are_not_judged(ledger: LedgerFixture) -> None:
@@ -282,12 +288,13 @@ def test_a_collapsed_arm_may_lose_a_verdict_and_never_wins_one(ledger: LedgerFix
     collapse_arm(ledger, V, [1.0, 1.1, 1.2])
     train_arm(ledger, X, [5.0, 5.1, 5.2])
     train_arm(ledger, EPS, [0.1, 0.2, 0.3])
-    lines = [contrast.line for contrast in read_results(ledger.reader, "mine").contrasts]
-    assert lines == [
-        "prediction=v against prediction=x: undecided (prediction=v collapsed in 3 of its 3 seeds)",
-        "prediction=v against prediction=eps: prediction=eps better",
-        "prediction=x against prediction=eps: prediction=eps better",
+    contrasts = read_results(ledger.reader, "mine").contrasts
+    assert [(contrast.line.partition(": ")[0], contrast.preferred and contrast.preferred.arm) for contrast in contrasts] == [
+        ("prediction=v against prediction=x", None),
+        ("prediction=v against prediction=eps", EPS),
+        ("prediction=x against prediction=eps", EPS),
     ]
+    assert contrasts[0].verdict == "undecided (prediction=v collapsed in 3 of its 3 seeds)"
 
 
 def test_a_collapsed_search_trial_stands_behind_those_that_learned(ledger: LedgerFixture) -> None:
@@ -329,7 +336,7 @@ def test_the_median_seed_is_the_middle_one_and_of_two_the_worse(
 def test_contrasts_that_no_seed_to_come_could_decide_are_known_as_such(ledger: LedgerFixture) -> None:
     train_arm(ledger, X, [1.0])
     train_arm(ledger, V, [2.0])
-    assert only_contrast(ledger).hopeless == "an arm has fewer than 2 seeds"
+    assert only_contrast(ledger).hopeless == "an arm has fewer than 3 seeds"
     for arm in (X, V):
-        ledger.plan(planned(arm=arm, seed=1, position=9))
+        ledger.plan(*(planned(arm=arm, seed=seed, position=9) for seed in (1, 2)))
     assert only_contrast(ledger).hopeless == ""
