@@ -135,7 +135,7 @@ def _print_rest(reader: LedgerReader, name: str, home: Home, locations: Location
     screen, shared = console(), home.shared_options(locations)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
-    if grids := write_sample_grids(results, home.store):
+    if grids := write_sample_grids(results, home.store, storage=locations.storage):
         screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}", soft_wrap=True)
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")

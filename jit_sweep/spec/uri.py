@@ -9,8 +9,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, Field
 
 from jit_sweep.redact import redact
-from trainables.config.spelling import did_you_mean
-from trainables.storage.address import checked_path, local_path
+from trainables.storage.address import check_protocol, checked_path, local_path
 
 _SQLITE = re.compile(r"(?P<driver>sqlite(\+\w+)?):///(?P<database>[^?]+)(?P<query>\?.*)?", re.DOTALL)
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f%?#]")
@@ -72,13 +71,7 @@ def tracking_of_form(uri: str) -> str:
 
 def _storable(uri: str) -> str:
     """A path, or a URI of a protocol that fsspec knows."""
-    if local_path(uri) is None:
-        from fsspec import available_protocols  # here, since most files name no storage
-
-        scheme = re.split("::|://", uri)[0]
-        if scheme not in available_protocols():
-            remedy = did_you_mean(scheme, available_protocols(), otherwise="try s3:// or a folder")
-            raise ValueError(f"`storage` must be a folder or a URI of a known protocol, got {redact(uri)}; {remedy}")
+    check_protocol(uri, key="storage")
     return uri
 
 

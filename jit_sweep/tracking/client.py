@@ -13,6 +13,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 from jit_sweep.errors import UserError
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.spec.uri import sqlite_path
+from jit_sweep.tracking import moved
 
 EXPERIMENT = "jit_sweep"
 REQUEST_TIMEOUT_S = 20
@@ -22,7 +23,8 @@ _REMEDY = "check that it is up and that this user may use it, or give another wi
 def open_client(tracking_uri: str, *, create: bool = True) -> MlflowClient:
     """A client of the store at this address, which also holds the model registry.
 
-    With `create=False` a missing sqlite file is a UserError and nothing is made.
+    With `create=False` a missing sqlite file is a UserError and nothing is made. A database whose folder was moved or copied
+    names its files' present place from now on.
     """
     _quieten()
     if (file := sqlite_path(tracking_uri)) is not None:
@@ -31,6 +33,8 @@ def open_client(tracking_uri: str, *, create: bool = True) -> MlflowClient:
                 f"no MLflow store at {redact(tracking_uri)}; run a sweep there first, or name another home with --home"
             )
         file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_file():
+            moved.follow(file.absolute())
     uri = store_uri(tracking_uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 

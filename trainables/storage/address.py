@@ -1,4 +1,4 @@
-"""Addresses of files: a path on a disk, or a URI of a protocol that fsspec knows. Free of torch and fsspec.
+"""Addresses of files: a path on a disk, or a URI of a protocol that fsspec knows. Free of torch.
 
 A path is taken as it is: blanks, `%`, `?`, `#` and `::` in it are characters like others. In a file: URI they are escaped.
 """
@@ -6,6 +6,8 @@ A path is taken as it is: blanks, `%`, `?`, `#` and `::` in it are characters li
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from trainables.config.spelling import did_you_mean
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 """fsspec chains protocols by `::`, as in `simplecache::s3://BUCKET/KEY`."""
@@ -17,6 +19,18 @@ def local_path(address: str) -> Path | None:
     if address.startswith(_FILE):
         return checked_path(_path_in(address))
     return None if _URI.match(address) else checked_path(address)
+
+
+def check_protocol(address: str, *, key: str) -> None:
+    """ValueError: it is neither a path nor a URI of a protocol that fsspec knows; `key` is what it was given as."""
+    if local_path(address) is not None:
+        return
+    from fsspec import available_protocols  # here, since most addresses are paths
+
+    scheme = re.split("::|://", address)[0]
+    if scheme not in available_protocols():
+        remedy = did_you_mean(scheme, available_protocols(), otherwise="try s3:// or a path")
+        raise ValueError(f"`{key}` must be a path or a URI of a known protocol, got {address}; {remedy}")
 
 
 def checked_path(text: str) -> Path:
