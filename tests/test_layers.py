@@ -49,7 +49,7 @@ A room is a folder, or a file that stands on a package's top level; there is no 
 LIBRARIES = {
     "ray": ("trainables/lane/worker.py", "jit_sweep/executor/", "jit_sweep/submit/"),
     "mlflow": ("jit_sweep/tracking/",),
-    "optuna": ("jit_sweep/search/", "jit_sweep/schedulers/optuna_pruners.py"),
+    "optuna": ("jit_sweep/search/",),
     "sqlalchemy": ("jit_sweep/ledger/",),
     "sqlite3": ("jit_sweep/ledger/", "jit_sweep/tracking/moved.py"),
     "psycopg": ("jit_sweep/ledger/",),

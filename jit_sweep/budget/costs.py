@@ -4,7 +4,6 @@ An attempt that was lost keeps the part up to its last checkpoint, as the next o
 within an attempt. Device-hours are those that a trial's workers were held for, at the size that the sweep file asks for now.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,12 +75,12 @@ class Piece(NamedTuple):
 
 def read_costs(reader: LedgerReader, sweep: str) -> Costs:
     """A sweep's cost. UserError: the ledger has no such sweep."""
-    row, now = reader.sweep(sweep), time.time()
+    row = reader.sweep(sweep)
     attempts = reader.attempts_at_trials(sweep)
     makers = {sweep, *(attempt.sweep for attempt in attempts)}
     devices = {other.name: devices_of(resources_of(other.spec)) for other in reader.sweeps() if other.name in makers}
     return costs(
-        Spending(sweep, attempts, devices, now=now if row.is_run(now) else None),
+        Spending(sweep, attempts, devices, now=reader.now() if row.is_run else None),
         unit="GPU" if resources_of(row.spec).gpus else "CPU",
         seconds=reader.cost(sweep),
         entries=reader.entries(sweep),

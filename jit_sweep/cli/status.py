@@ -1,6 +1,5 @@
 """`status`: how sweeps and their trials stand, why one trial stands as it does, and what a sweep cost."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -38,7 +37,7 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
 def _print_trials(sweep: SweepRow, rows: Sequence[EntryRow], *, reason: str, every: bool) -> None:
     """Who runs the sweep, or for what `reason` it ended; its trials, and why those that are lost failed."""
     screen = console()
-    held = sweep.is_run(time.time())
+    held = sweep.is_run
     owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state == "running" else ""
     ending = f": {reason}" if reason and not held else ""
     screen.print(f"sweep {sweep.name}: {sweep.state}{owner}{ending}", soft_wrap=True)
@@ -67,8 +66,8 @@ def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_jso
     entries = why.entries_of(rows, trial)
     run = why.RunState(
         resources_of(named.spec),
-        running=named.is_run(time.time()),
-        now=time.time(),
+        running=named.is_run,
+        now=reader.now(),
         free=_free(address) if address else None,
         end_reason=reader.end_reason(sweep),
     )

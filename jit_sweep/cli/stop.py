@@ -2,14 +2,12 @@
 
 import os
 import signal
-import socket
 import time
 
 from jit_sweep.cli.output import console
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.holder import is_gone
-from jit_sweep.ledger.lease import this_process
+from jit_sweep.ledger.holder import Presence, presence, this_process
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
@@ -19,14 +17,17 @@ LOOK_S = 0.5
 
 
 def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float) -> int:
-    """Ask through the ledger, and where nobody hears that, by a signal to the process or the job. UserError: neither helped."""
+    """Ask through the ledger, and where nobody hears that, by a signal to the process or the job. UserError: neither helped.
+
+    The wish is written though nobody seems to run the sweep: a run that goes on unseen hears it.
+    """
     engine = open_engine(ledger, create=False)
     reader, screen = LedgerReader(engine), console()
     owner = _owner(reader, sweep)
-    if owner is None:
-        screen.print(f"sweep {sweep}: nobody runs it")
-        return ExitCode.DONE
     ask_to_stop(engine, sweep, by=str(this_process()))
+    if owner is None:
+        screen.print(f"sweep {sweep}: nobody runs it; a run that goes on unseen is asked to stop all the same")
+        return ExitCode.DONE
     screen.print(f"asked {owner} to stop {sweep}; its trials save and pause")
     if not _ended(reader, sweep, owner, wait_s=wait_s):
         _signal(sweep, owner, address=address)
@@ -38,9 +39,7 @@ def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float) -> int:
 
 def _owner(reader: LedgerReader, sweep: str) -> Owner | None:
     row = reader.sweep(sweep)
-    if row.owner is None or not row.is_run(time.time()):
-        return None
-    return None if is_gone(row.owner, seen_from=socket.gethostname()) else row.owner
+    return row.owner if row.is_run else None
 
 
 def _ended(reader: LedgerReader, sweep: str, owner: Owner, *, wait_s: float) -> bool:
@@ -58,8 +57,8 @@ def _signal(sweep: str, owner: Owner, *, address: str | None) -> None:
         from jit_sweep.submit import stop_jobs  # starts Ray's client
 
         stop_jobs(sweep, address=address)
-    elif owner.host == socket.gethostname():
+    elif presence(owner) is Presence.ALIVE:
         os.kill(owner.pid, signal.SIGTERM)
     else:
-        rule = f"{owner} does not hear the ledger, and is on another machine"
+        rule = f"{owner} does not hear the ledger, and is on another machine or in another container"
         raise UserError(f"{rule}; give the cluster's Jobs address with --address, or end it there")

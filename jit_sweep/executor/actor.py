@@ -19,7 +19,7 @@ from jit_sweep.executor.assignment import TrialSettings, assignment_of
 from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
-from jit_sweep.ledger.lease import TTL_S, Lease, LeaseLost
+from jit_sweep.ledger.lease import Lease, LeaseLost
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
@@ -77,7 +77,7 @@ class SweepActor:
     ) -> None:
         engine = _opened(ledger)
         self._sweep, self._settings, self._silent_s = sweep, settings, silent_s
-        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, ttl_s=TTL_S, clock=time.time)
+        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner)
         self._writer, self._reader = LedgerWriter(engine, self._lease, decider=decider), LedgerReader(engine)
         self._stop = False
         self._failure = ""

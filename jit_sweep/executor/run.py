@@ -8,7 +8,8 @@ from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.lease import acquire, this_process
+from jit_sweep.ledger.holder import this_process
+from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
 from jit_sweep.ledger.writer import LedgerWriter

@@ -1,9 +1,9 @@
 """Opening a ledger: by URL, checked, and made on first use."""
 
 import json
-import socket
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,10 +18,10 @@ from sqlalchemy.sql.schema import Table
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
+from jit_sweep.ledger.clock import database_now
 from jit_sweep.ledger.file_systems import network_file_system
-from jit_sweep.ledger.holder import live_holders
 from jit_sweep.ledger.migrations import migrate
-from jit_sweep.ledger.records import when
+from jit_sweep.ledger.records import Owner, when
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.spec.uri import LEDGER_FORMS, sqlite_path
 
@@ -178,6 +178,7 @@ def _create(connection: Connection) -> int:
     if version is not None:
         return version
     schema.metadata.create_all(connection)
+    connection.execute(insert(schema.identity).values(id=uuid.uuid4().hex))
     connection.execute(insert(schema.schema_version).values(version=schema.SCHEMA_VERSION, created_at=time.time()))
     return schema.SCHEMA_VERSION
 
@@ -194,9 +195,10 @@ def _upgrade(connection: Connection, *, uri: str) -> int:
 
 def _refuse_under_a_run(connection: Connection, *, uri: str) -> None:
     """UserError: an older jit-sweep runs a sweep of this ledger, and could not write to the migrated tables."""
-    holders = live_holders(connection, now=time.time(), seen_from=socket.gethostname())
+    held = text('SELECT sweep, host, pid, "user", started_at FROM lease WHERE expires_at > :now ORDER BY sweep')
+    holders = connection.execute(held, {"now": database_now(connection)}).all()
     if holders:
-        runs = "; ".join(f"{sweep!r} run by {owner} since {when(owner.started_at)}" for sweep, owner in holders.items())
+        runs = "; ".join(f"{row.sweep!r} run by {Owner(*row[1:])} since {when(row.started_at)}" for row in holders)
         rule = f"the ledger {redact(uri)} is of an older jit-sweep and can be upgraded only while no sweep of it runs"
         remedy = "let it end or stop it with Ctrl-C where it runs, then try again; a run that was killed counts for a minute"
         raise UserError(f"{rule}, got {runs}; {remedy}")

@@ -1,6 +1,7 @@
 """From the tables of an older version to those of this one, a version at a time. A migration is never changed again."""
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import JSON, BigInteger, Connection, String, bindparam, column, insert, select, table, text, update
@@ -89,5 +90,22 @@ def _weights_apart(connection: Connection) -> None:
         connection.execute(update(score).where(*(part == bindparam(f"at_{part.name}") for part in key)), split)
 
 
-_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _early_stopping, 2: _entries_by_trial, 3: _weights_apart}
+def _owners(connection: Connection) -> None:
+    """Version 5: a lease's holder is named by boot, pid namespace and process start; the ledger has an identity."""
+    for statement in (
+        "ALTER TABLE lease ADD COLUMN boot_id VARCHAR NOT NULL DEFAULT ''",
+        "ALTER TABLE lease ADD COLUMN pid_namespace VARCHAR NOT NULL DEFAULT ''",
+        "ALTER TABLE lease ADD COLUMN process_start BIGINT NOT NULL DEFAULT 0",
+        "CREATE TABLE identity (id VARCHAR NOT NULL PRIMARY KEY)",
+    ):
+        connection.execute(text(statement))
+    connection.execute(text("INSERT INTO identity VALUES (:id)"), {"id": uuid.uuid4().hex})
+
+
+_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
+    1: _early_stopping,
+    2: _entries_by_trial,
+    3: _weights_apart,
+    4: _owners,
+}
 """By the version that each starts from."""

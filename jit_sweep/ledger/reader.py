@@ -8,9 +8,11 @@ from sqlalchemy import Engine, Row, Select, exists, func, select
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
+from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
 from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
+from jit_sweep.ledger.holder import is_held
 from jit_sweep.ledger.records import (
     AttemptRow,
     Cause,
@@ -38,8 +40,8 @@ MOST_NAMED = 500
 class LedgerReader:
     """Reads of any sweep; nothing here writes or waits for the writer."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, *, clock: DatabaseClock = database_now) -> None:
+        self._engine, self._clock = engine, clock
 
     @classmethod
     def open(cls, uri: str) -> Self:
@@ -55,8 +57,8 @@ class LedgerReader:
         lease, sweep = schema.lease.c, schema.sweep.c
         query = select(schema.sweep, *(column.label(f"lease_{column.name}") for column in lease))
         query = query.outerjoin_from(schema.sweep, schema.lease, lease.sweep == sweep.name)
-        rows = self._rows(query.order_by(sweep.updated_at.desc(), sweep.name))
-        return [_sweep_row(row, counts=counts[row.name]) for row in rows]
+        rows, now = self._rows(query.order_by(sweep.updated_at.desc(), sweep.name)), self.now()
+        return [_sweep_row(row, counts=counts[row.name], now=now) for row in rows]
 
     def sweep(self, name: str) -> SweepRow:
         """One sweep. UserError: the ledger has none of this name."""
@@ -182,11 +184,17 @@ class LedgerReader:
         query = select(cost.trial_id, cost.attempt, cost.kind, cost.seconds).where(cost.trial_id.in_(_trials_of(sweep)))
         return [CostRow(*row) for row in self._rows(query.order_by(cost.trial_id, cost.attempt, cost.kind))]
 
-    def being_trained(self, now: float) -> frozenset[str]:
-        """Trials with an open attempt of a sweep that somebody runs; `now` in seconds since the epoch."""
-        attempt, lease = schema.attempt.c, schema.lease.c
-        query = select(attempt.trial_id).join_from(schema.attempt, schema.lease, lease.sweep == attempt.sweep)
-        return frozenset(row.trial_id for row in self._rows(query.where(attempt.outcome.is_(None), lease.expires_at > now)))
+    def being_trained(self) -> frozenset[str]:
+        """Trials with an open attempt of a sweep that somebody runs."""
+        run = [row.name for row in self.sweeps() if row.is_run]
+        attempt = schema.attempt.c
+        query = select(attempt.trial_id).where(attempt.outcome.is_(None), attempt.sweep.in_(run))
+        return frozenset(row.trial_id for row in self._rows(query))
+
+    def now(self) -> float:
+        """Seconds since the epoch by the database's clock."""
+        with self._engine.connect() as connection:
+            return self._clock(connection)
 
     def _rows(self, query: Select[Any]) -> Sequence[Any]:
         with self._engine.connect() as connection:
@@ -242,9 +250,9 @@ def _event_row(row: Row[Any]) -> EventRow:
     )
 
 
-def _sweep_row(row: Row[Any], *, counts: dict[EntryState, int]) -> SweepRow:
-    held = row.lease_expires_at is not None and row.lease_expires_at > 0
-    owner = Owner(row.lease_host, row.lease_pid, row.lease_user, row.lease_started_at) if held else None
+def _sweep_row(row: Row[Any], *, counts: dict[EntryState, int], now: float) -> SweepRow:
+    taken = row.lease_expires_at is not None and row.lease_expires_at > 0
+    owner = Owner(*(getattr(row, f"lease_{name}") for name in Owner._fields)) if taken else None
     return SweepRow(
         name=row.name,
         fingerprint=row.fingerprint,
@@ -255,7 +263,7 @@ def _sweep_row(row: Row[Any], *, counts: dict[EntryState, int]) -> SweepRow:
         updated_at=row.updated_at,
         counts=counts,
         owner=owner,
-        lease_expires_at=row.lease_expires_at if held else 0.0,
+        is_run=owner is not None and is_held(owner, expires_at=row.lease_expires_at, now=now),
         stop_asked_by=row.stop_asked_by,
     )
 

@@ -70,6 +70,11 @@ class Owner(NamedTuple):
     pid: int
     user: str
     started_at: float
+    boot_id: str = ""
+    """Of its machine's present boot; empty where nobody has told."""
+    pid_namespace: str = ""
+    process_start: int = 0
+    """In the kernel's ticks since the boot."""
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host} (pid {self.pid})"
@@ -87,19 +92,15 @@ class SweepRow(NamedTuple):
     counts: Mapping[EntryState, int]
     """Entries by state."""
     owner: Owner | None
-    """Who holds the lease, or None."""
-    lease_expires_at: float
-    """0 where nobody holds it; in the past where the owner is gone."""
+    """Who took the lease last and has not given it back, or None."""
+    is_run: bool
+    """Whether the owner held the lease when this row was read."""
     stop_asked_by: str | None = None
     """Who has asked its run to stop."""
 
     @property
     def objective(self) -> str:
         return str(self.identity["objective"])
-
-    def is_run(self, now: float) -> bool:
-        """Whether somebody runs it at `now`, in seconds since the epoch: a lease that has run out is nobody's."""
-        return self.owner is not None and self.lease_expires_at > now
 
 
 class AttemptRow(NamedTuple):

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of these tables, together with the migration that makes it (`ledger/migrations.py`)."""
 
 metadata = MetaData()
@@ -33,6 +33,9 @@ schema_version = Table(
     Column("version", Integer, primary_key=True),
     Column("created_at", Double, nullable=False),
 )
+
+# One row: no two ledgers have the same, so that one put in the place of another is told.
+identity = Table("identity", metadata, Column("id", String, primary_key=True))
 
 sweep = Table(
     "sweep",
@@ -58,7 +61,10 @@ lease = Table(
     Column("pid", Integer, nullable=False),
     Column("user", String, nullable=False),
     Column("started_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),  # by the database's clock
+    Column("boot_id", String, nullable=False),
+    Column("pid_namespace", String, nullable=False),
+    Column("process_start", BigInteger, nullable=False),
 )
 
 trial = Table(

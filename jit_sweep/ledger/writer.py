@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ from jit_sweep.ledger.event_records import (
     Rescheduled,
 )
 from jit_sweep.ledger.failures import EQUAL_BUGS
-from jit_sweep.ledger.lease import Clock, Lease, is_held, lock
+from jit_sweep.ledger.lease import Lease, is_run, lock
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, SweepState
 from jit_sweep.plan.entry import Entry
 from jit_sweep.redact import redact
@@ -53,7 +53,7 @@ class LedgerWriter:
         lease: Lease,
         *,
         decider: Decider = NEVER_STOP,
-        clock: Clock = time.time,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._lease = lease
@@ -143,7 +143,7 @@ class LedgerWriter:
         with self._transaction(sweep) as connection:
             last = self._last_attempt(connection, trial_id)
             if last is not None and last.outcome is None:
-                if last.sweep != sweep and is_held(connection, last.sweep, now=now):
+                if last.sweep != sweep and is_run(connection, last.sweep, clock=self._lease.clock):
                     raise TrialBusy(f"trial {trial_id} is being trained by the sweep {last.sweep!r}")
                 self._replace(connection, last, now=now)
             entries.settle(connection, sweep, now=now, trial_id=trial_id)
@@ -252,7 +252,7 @@ class LedgerWriter:
 
 def _running(now: float) -> dict[str, Any]:
     """What a sweep's row says at each start of a run."""
-    return {"state": SweepState.RUNNING, "updated_at": now, "stop_asked_by": None, "searched": []}
+    return {"state": SweepState.RUNNING, "updated_at": now, "searched": []}
 
 
 def _set_sweep(connection: Connection, name: str, **values: object) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +165,7 @@ def version_tags(chosen: Chosen, results: Results) -> dict[str, str]:
 
 def _tracked(reader: LedgerReader, sweep: SweepRow, chosen: Chosen, locations: Locations) -> TrackedTrial:
     """The trial's run in MLflow; where nobody runs the sweep, the events not yet delivered are delivered first."""
-    running = sweep.is_run(time.time())
+    running = sweep.is_run
     if not running:
         with answering(locations.tracking):
             files, trials = locations.artifacts, locations.storage

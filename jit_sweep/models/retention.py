@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
 from jit_sweep.home import Locations
-from jit_sweep.ledger.lease import Clock
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState, SweepRow, SweepState
 from jit_sweep.redact import redact, redact_all
@@ -67,7 +66,9 @@ class Collected:
         return sum(removal.size for removal in self.removed)
 
 
-def apply_retention(reader: LedgerReader, locations: Locations, sweep: str, *, clock: Clock = time.time) -> Collected:
+def apply_retention(
+    reader: LedgerReader, locations: Locations, sweep: str, *, clock: Callable[[], float] = time.time
+) -> Collected:
     """At a sweep's end: remove what its `retention.best` does not keep; nothing where it is not set.
 
     A UserError is not raised: it is logged and returned as `problem`, and `jit-sweep gc` removes what is left.
@@ -87,7 +88,7 @@ def collect(
     locations: Mapping[str, Locations],
     *,
     dry_run: bool = False,
-    clock: Clock = time.time,
+    clock: Callable[[], float] = time.time,
     ended: frozenset[str] = frozenset(),
     registries: frozenset[str] = frozenset(),
 ) -> Collected:
@@ -107,7 +108,7 @@ def collect(
     for storage, attempts_by_trial in stored.items():
         try:
             for trial_id, attempts in attempts_by_trial.items():
-                if trial_id in reader.being_trained(clock()):
+                if trial_id in reader.being_trained():
                     in_training.add(trial_id)
                 else:
                     removed += _collect_trial(storage, trial_id, attempts, needs, dry_run=dry_run, now=clock())

@@ -98,7 +98,7 @@ class Office:
 class _Real(HandClock):
     """The clock on the wall, where a ledger has one that is set by hand."""
 
-    def __call__(self) -> float:
+    def __call__(self, _connection: object = None) -> float:
         import time
 
         return time.time()

@@ -25,18 +25,17 @@ ZOMBIE = """
 import sys
 import torch
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.lease import TTL_S, Lease
+from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.records import Owner
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt
 from trainables.assignment import Assignment
 from trainables.report import Committed
 from trainables.train import train
-import time
 
 uri, epoch, assignment = sys.argv[1], int(sys.argv[2]), Assignment.model_validate_json(sys.argv[3])
 torch.set_num_threads(1)
 owner = Owner(host="elsewhere", pid=7, user="alice", started_at=1000.0)
-lease = Lease(engine=open_engine(uri), sweep="mine", epoch=epoch, owner=owner, ttl_s=TTL_S, clock=time.time)
+lease = Lease(engine=open_engine(uri), sweep="mine", epoch=epoch, owner=owner)
 writer = LedgerWriter(lease.engine, lease)
 fenced = 0
 for sequence, report in enumerate(train(assignment, attempt=1), start=1):

@@ -242,6 +242,7 @@ def test_what_a_registered_model_was_made_of_stays_for_ever(
     checkpoints.write(entry.trial_id, attempt=1, images=IMAGES, tensors=averages, state={})
     ledger.train(entry, {OBJECTIVE: 99.0})
     locations = places_of(home, tracking=store.uri)
+    ledger.lease.release()
     promote.promote(ledger.reader, ledger.name, wish=Wish(entry.trial_id), name="demo", locations=locations)
     describe(ledger, best=1)
     entries = train_four(ledger, checkpoints)

@@ -40,7 +40,8 @@ class HandClock:
 
     now: float = 1000.0
 
-    def __call__(self) -> float:
+    def __call__(self, _connection: object = None) -> float:
+        """The time of the machine, and of a ledger's database."""
         return self.now
 
 
@@ -134,7 +135,7 @@ class LedgerFixture:
 
     def __post_init__(self) -> None:
         self.lease: Lease = acquire(self.engine, self.name, self.owner, clock=self.clock)
-        self.reader = LedgerReader(self.engine)
+        self.reader = LedgerReader(self.engine, clock=self.clock)
         self.judged_by(self.decider)
 
     def judged_by(self, decider: Decider) -> None:

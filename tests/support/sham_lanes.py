@@ -18,7 +18,8 @@ from typing import Any, Literal
 from jit_sweep.executor.before_ray import prepare_environment
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.lease import acquire, this_process
+from jit_sweep.ledger.holder import this_process
+from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState
 from jit_sweep.ledger.writer import LedgerWriter

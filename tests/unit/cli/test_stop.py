@@ -19,7 +19,8 @@ from tests.support.ledger import LedgerFixture
 DEAF = """
 import signal, sys
 from jit_sweep.ledger.connect import open_engine
-from jit_sweep.ledger.lease import acquire, this_process
+from jit_sweep.ledger.holder import this_process
+from jit_sweep.ledger.lease import acquire
 acquire(open_engine(sys.argv[1]), "mine", this_process())
 print("holds it", flush=True)
 signal.pause()
@@ -50,10 +51,11 @@ def test_a_run_that_does_not_hear_the_ledger_is_signalled(idle_ledger: str, caps
 def test_a_run_on_another_machine_that_does_not_hear_is_told_with_the_remedy(idle_ledger: str) -> None:
     elsewhere = Owner(host=f"not-{socket.gethostname()}", pid=1, user="alice", started_at=0.0)
     acquire(open_engine(idle_ledger), "mine", elsewhere)
-    with pytest.raises(UserError, match="on another machine; give the cluster's Jobs address"):
+    with pytest.raises(UserError, match="on another machine or in another container; give the cluster's Jobs address"):
         stop.stop("mine", idle_ledger, address=None, wait_s=0.1)
 
 
-def test_a_sweep_that_nobody_runs_is_left_alone(idle_ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_that_nobody_is_seen_to_run_is_asked_all_the_same(idle_ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.stop("mine", idle_ledger, address=None, wait_s=0.1) == 0
-    assert "nobody runs it" in capsys.readouterr().out
+    assert "nobody runs it; a run that goes on unseen is asked" in capsys.readouterr().out
+    assert LedgerReader(open_engine(idle_ledger)).stop_asked_by("mine") is not None
