@@ -9,7 +9,7 @@ from jit_sweep.budget.costs import Cost, Costs, read_costs, resources_of
 from jit_sweep.cli.output import cell_of, console, print_json
 from jit_sweep.cli.progress import clock
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
+from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
 from jit_sweep.results import why
 from jit_sweep.results.as_json import entry_row
 from search_spaces.axes import arm_label
@@ -28,7 +28,7 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         return _sweeps(reader.sweeps(), as_json=as_json)
     named, rows = reader.sweep(sweep), reader.entries(sweep)
     if as_json:
-        print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.state))
+        print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
     return ExitCode.DONE
@@ -38,9 +38,9 @@ def _print_trials(sweep: SweepRow, rows: Sequence[EntryRow], *, reason: str, eve
     """Who runs the sweep, or for what `reason` it ended; its trials, and why those that are lost failed."""
     screen = console()
     held = sweep.is_run
-    owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state == "running" else ""
+    owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state is SweepState.RUNNING else ""
     ending = f": {reason}" if reason and not held else ""
-    screen.print(f"sweep {sweep.name}: {sweep.state}{owner}{ending}", soft_wrap=True)
+    screen.print(f"sweep {sweep.name}: {sweep.standing}{owner}{ending}", soft_wrap=True)
     screen.print(_counts(rows))
     shown = rows if every else most_interesting(rows)
     screen.print(_trial_table(shown))
@@ -129,7 +129,7 @@ def _cost_table(sweep: str, costs: Costs) -> Table:
 def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
     if as_json:
         rows = [
-            {"name": s.name, "state": str(s.state), "updated_at": s.updated_at, **{str(k): v for k, v in s.counts.items()}}
+            {"name": s.name, "state": str(s.standing), "updated_at": s.updated_at, **{str(k): v for k, v in s.counts.items()}}
             for s in sweeps
         ]
         print_json("sweeps", rows)
@@ -139,7 +139,7 @@ def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
         table.add_column(heading)
     for sweep in sweeps:
         counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items())
-        table.add_row(sweep.name, str(sweep.state), counts, when(sweep.updated_at))
+        table.add_row(sweep.name, str(sweep.standing), counts, when(sweep.updated_at))
     console().print(table)
     return ExitCode.DONE
 

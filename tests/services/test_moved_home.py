@@ -2,66 +2,29 @@
 
 import shutil
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from jit_sweep.home import Home, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.models.choice import Wish
 from jit_sweep.models.model_folder import load_network
-from jit_sweep.models.promote import Promotion, promote
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.sample_grids import write_sample_grids
 from jit_sweep.tracking.client import EXPERIMENT, open_client
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import load
-from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
+from tests.support.home import champion, make_home
 from tests.support.paths import GOLDEN
-from trainables.evaluation.grid import write_grid
-from trainables.networks.registry import build
-from trainables.storage.checkpoint import Store
-from trainables.training.ema import Averages
 
-X, V = {"prediction": "x"}, {"prediction": "v"}
 OLD_HOME_MADE_AT = Path("/tmp/jit-sweep-fixture-home")
 
 
 @pytest.fixture
 def home(empty_mlflow: Path, tmp_path: Path) -> Home:
-    """With a champion of one arm, and a better arm of which MLflow has not heard."""
-    home = home_at(tmp_path / "old")
-    home.make()
-    shutil.copy(empty_mlflow, home.path / "mlflow.db")
-    engine = open_engine(home.ledger)
-    ledger = LedgerFixture(engine)
-    train_arm(ledger, home, X, [3.0, 4.0])
-    champion(home)
-    train_arm(ledger, home, V, [1.0, 2.0])
-    ledger.lease.release()
-    engine.dispose()
-    return home
-
-
-def train_arm(ledger: LedgerFixture, home: Home, arm: Mapping[str, Any], values: list[float]) -> None:
-    store = Store(str(home.store))
-    for seed, value in enumerate(values):
-        entry = planned(arm=arm, seed=seed)
-        averages = Averages(build(entry.trial), entry.trial.ema, batch_size=entry.trial.batch_size).tensors
-        store.write(entry.trial_id, attempt=1, images=entry.images, tensors=averages, state={})
-        grid = f"{store.folder(entry.trial_id, 1)}/samples.png"
-        write_grid(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), grid, columns=2)
-        ledger.plan(entry)
-        score = scored(entry, {OBJECTIVE: value}).model_copy(update={"grid": grid})
-        ledger.tell(ledger.begin(entry), score, ended(entry))
-
-
-def champion(home: Home, sweep: str = "mine", *, wish: Wish = Wish()) -> Promotion:  # noqa: B008 - frozen
-    return promote(LedgerReader.open(home.ledger), sweep, wish=wish, name="demo", locations=home.locations())
+    return make_home(tmp_path / "old", empty_mlflow=empty_mlflow)
 
 
 def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -108,15 +71,15 @@ def test_files_outside_of_the_home_stay_where_they_are(home: Home, tmp_path: Pat
     run = client.create_run(client.create_experiment("other", artifact_location=str(shared)))
     client.log_text(run.info.run_id, "text", "file")
     home.path.rename(tmp_path / "new")
-    moved = open_client(home_at(tmp_path / "new").tracking)
-    assert moved.get_experiment_by_name("other").artifact_location == str(shared)
-    assert moved.get_experiment_by_name(EXPERIMENT).artifact_location == (tmp_path / "new/store/mlflow").as_uri()
+    moved = open_client(home_at(tmp_path / "new").tracking).search_experiments()
+    places = {experiment.name: experiment.artifact_location for experiment in moved}
+    assert (places["other"], places[EXPERIMENT]) == (str(shared), (tmp_path / "new/store/mlflow").as_uri())
 
 
 def test_a_home_behind_a_symbolic_link_has_not_moved(home: Home, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(home.path)
-    client = open_client(home_at(tmp_path / "link").tracking)
-    assert client.get_experiment_by_name(EXPERIMENT).artifact_location == home.locations().artifacts
+    experiments = open_client(home_at(tmp_path / "link").tracking).search_experiments(filter_string=f"name = '{EXPERIMENT}'")
+    assert [experiment.artifact_location for experiment in experiments] == [home.locations().artifacts]
 
 
 def test_a_home_that_an_older_version_left_elsewhere_is_found_in_its_place(tmp_path: Path) -> None:

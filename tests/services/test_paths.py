@@ -40,7 +40,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder of this kind, alone in its parent."""
     folder = tmp_path / "parent" / str(request.param)

@@ -14,7 +14,7 @@ def check_images(images: NDArray[np.generic], uri: str) -> None:
         raise ValueError(f"{_SHAPE}, got {images.dtype} {shape} in {uri}; {remedy}")
     if images.dtype != np.uint8:
         _refuse_other_numbers(images, uri)
-    if images.max() == 1:  # type: ignore[operator]  # of uint8 here
+    if images.max() == 1:
         remedy = "multiply by 255 before they are made uint8"
         raise ValueError(f"{_DTYPE}, got uint8 of 0..1, which is all but black, in {uri}; {remedy}")
     if all(np.array_equal(images[0], image) for image in images[1:]):
@@ -52,7 +52,7 @@ def _refuse_other_numbers(images: NDArray[np.generic], uri: str) -> None:
         raise ValueError(f"{_DTYPE}, got {images.dtype} in {uri}; store the pixels themselves")
     if not np.isfinite(images).all():
         raise ValueError(f"{_DTYPE}, got {images.dtype} with NaN or infinity in {uri}; find those images and leave them out")
-    low, high = float(images.min()), float(images.max())  # type: ignore[arg-type]  # numbers here
+    low, high = float(images.min()), float(images.max())
     raise ValueError(f"{_DTYPE}, got {images.dtype} of {low:g}..{high:g} in {uri}; {_scaling(low, high)}")
 
 
