@@ -70,6 +70,7 @@ class Office:
             owner=Owner(*lease.owner),
             settings=SOURCE,
             decider=NEVER_STOP,
+            lost_nodes=frozenset,
             silent_s=self.silent_s,
         )
 
