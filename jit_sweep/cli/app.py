@@ -116,7 +116,7 @@ def plan(
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
     asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
-    return plan.show(file, as_json=as_json, probe=asked)
+    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked)
 
 
 @app.command()

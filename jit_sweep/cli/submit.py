@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import typer
 
+from jit_sweep.cli.edits import print_difference
 from jit_sweep.cli.output import print_json
 from jit_sweep.cli.plan import planned
 from jit_sweep.home import Home
@@ -15,8 +16,8 @@ def submit(file: str, home: Home, *, address: str, wait: bool, as_json: bool) ->
     """Send a sweep file to a cluster, and follow its job there. UserError: whatever is wrong with either."""
     from jit_sweep.submit import submit as submit_sweep  # starts Ray's client
 
-    planned(file)
-    spec = read_spec(file)
+    plan, spec = planned(file), read_spec(file)
+    print_difference(plan, home.locations(plan.spec))
     sent = submit_sweep(
         spec, address=address, home=home, wait=wait, echo=lambda line: typer.echo(line, file=sys.stderr if as_json else None)
     )
