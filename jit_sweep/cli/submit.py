@@ -17,7 +17,7 @@ def submit(file: str, home: Home, *, address: str, wait: bool, as_json: bool) ->
     from jit_sweep.submit import submit as submit_sweep  # starts Ray's client
 
     plan, spec = planned(file), read_spec(file)
-    print_difference(plan, home.locations(plan.spec))
+    print_difference(plan, home.locations(plan.spec), stderr=as_json)
     sent = submit_sweep(
         spec, address=address, home=home, wait=wait, echo=lambda line: typer.echo(line, file=sys.stderr if as_json else None)
     )
