@@ -120,7 +120,7 @@ class RealLedger:
             epochs=tuple(epochs),  # type: ignore[arg-type]
             attempts=tuple(Attempt(row.sweep, row.outcome, row.checkpoint_images, told.count(row.number)) for row in attempts),
             scored=bool(scores),
-            entries=tuple(entries[sweep] for sweep in SWEEPS),  # type: ignore[arg-type]
+            entries=tuple(entries[sweep] for sweep in SWEEPS),
         )
 
 

@@ -100,7 +100,7 @@ def actions(state: State) -> Iterator[Action]:
         if not state.epoch(owner):
             continue
         for verb in ("renew", "release", "reopen", "settle", "begin"):
-            yield Action(verb, owner)  # type: ignore[arg-type]
+            yield Action(verb, owner)
         for back in range(min(2, len(state.attempts))):
             yield Action("fail", owner, back)
             for report in REPORTS:

@@ -31,10 +31,10 @@ class Mutation(NamedTuple):
 MUTATIONS: Sequence[Mutation] = (
     Mutation("no lease check", "ledger/lease.py", "row is None or row.epoch != self.epoch", "row is None"),
     Mutation(
-        "a lease never runs out",
+        "a lease that is held is taken",
         "ledger/holder.py",
-        "seen is Presence.UNKNOWN and expires_at > now",
-        "seen is Presence.UNKNOWN",
+        "seen is Presence.ALIVE or (seen is Presence.UNKNOWN and expires_at > now)",
+        "seen is Presence.ALIVE",
     ),
     Mutation(
         "a takeover keeps the epoch",
