@@ -11,7 +11,7 @@ from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.progress import clock, phase_of
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
+from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
 from jit_sweep.results import why
 from jit_sweep.results.as_json import entry_row
 from jit_sweep.results.words import explained, state_in_words
@@ -31,7 +31,7 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         return _sweeps(reader.sweeps(), as_json=as_json)
     named, rows = reader.sweep(sweep), reader.entries(sweep)
     if as_json:
-        print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.state))
+        print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
     return ExitCode.DONE
@@ -41,9 +41,9 @@ def _print_trials(sweep: SweepRow, rows: Sequence[EntryRow], *, reason: str, eve
     """Who runs the sweep, or for what `reason` it ended; its trials, and why those that are lost failed."""
     screen = console()
     held = sweep.is_run
-    owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state == "running" else ""
+    owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state is SweepState.RUNNING else ""
     ending = f": {reason}" if reason and not held else ""
-    say(screen, f"sweep {sweep.name}: {sweep.state}{owner}{ending}")
+    say(screen, f"sweep {sweep.name}: {sweep.standing}{owner}{ending}")
     say(screen, _counts(rows))
     shown = rows if every else most_interesting(rows)
     _print_table(shown, screen)
@@ -134,7 +134,7 @@ def _cost_table(sweep: str, costs: Costs) -> Table:
 def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
     if as_json:
         rows = [
-            {"name": s.name, "state": str(s.state), "updated_at": s.updated_at, **{str(k): v for k, v in s.counts.items()}}
+            {"name": s.name, "state": str(s.standing), "updated_at": s.updated_at, **{str(k): v for k, v in s.counts.items()}}
             for s in sweeps
         ]
         print_json("sweeps", rows)
@@ -143,7 +143,7 @@ def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
     counts = [", ".join(f"{count} {state_in_words(state)}" for state, count in sweep.counts.items()) for sweep in sweeps]
     columns = [
         Column("sweep", [sweep.name for sweep in sweeps]),
-        Column("state", [str(sweep.state) for sweep in sweeps]),
+        Column("state", [str(sweep.standing) for sweep in sweeps]),
         Column("trials", counts, wraps=True),
         Column("last change", [when(sweep.updated_at) for sweep in sweeps], 1),
     ]

@@ -93,7 +93,7 @@ def is_complete(plan: Plan, reader: LedgerReader) -> bool:
 def _mirror(plan: Plan, locations: Locations) -> MirrorThread:
     """The thread that brings MLflow up to date, started."""
     reader = LedgerReader(open_engine(locations.ledger))
-    mirror = MirrorThread(locations.tracking, reader, plan.spec.name, artifacts=locations.artifacts)
+    mirror = MirrorThread(locations.tracking, reader, plan.spec.name, artifacts=locations.artifacts, storage=locations.storage)
     mirror.start()
     return mirror
 
