@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.executor.interrupt import Interrupt
+from jit_sweep.executor.opening import is_complete, take_up
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.holder import this_process
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import SETTLED, SweepState
+from jit_sweep.ledger.records import SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.entry import Plan
-from jit_sweep.plan.places import places
 from jit_sweep.schedulers.decide import Decider
-from jit_sweep.search.proposer import Proposer
 from jit_sweep.tracking.mirror import MirrorThread
 from trainables.config.shape import SpeedShape
 
@@ -59,11 +58,7 @@ def run_sweep(
     lease = acquire(engine, sweep, this_process())
     try:
         writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
-        writer.register(
-            sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=plan.spec.model_dump(mode="json", by_alias=True)
-        )
-        writer.reopen(sweep)
-        writer.plan_entries(sweep, plan.entries, places=places(plan.spec))
+        take_up(plan, writer)
         if is_complete(plan, reader):
             writer.finish(sweep, SweepState.DONE)
             tell(CATCHING_UP)
@@ -82,12 +77,6 @@ def run_sweep(
     if ended.state is SweepState.DONE:
         apply_retention(reader, locations, sweep)
     return RunResult(ended.state, ended.reason, undelivered)
-
-
-def is_complete(plan: Plan, reader: LedgerReader) -> bool:
-    """Whether nothing is left to train or to propose."""
-    rows = reader.entries(plan.spec.name)
-    return all(row.state in SETTLED for row in rows) and Proposer(plan, reader).is_at_end(rows)
 
 
 def _mirror(plan: Plan, locations: Locations) -> MirrorThread:
