@@ -23,7 +23,7 @@ from jit_sweep.ledger.file_systems import network_file_system
 from jit_sweep.ledger.migrations import migrate
 from jit_sweep.ledger.records import Owner, when
 from jit_sweep.redact import redact, redact_all
-from jit_sweep.spec.uri import LEDGER_FORMS
+from jit_sweep.spec.uri import LEDGER_FORMS, sqlite_path
 
 DatabaseAway = DBAPIError
 """What a call raises while the database cannot be reached, is busy for too long or has no space left."""
@@ -31,6 +31,10 @@ BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 _WRITING = "ledger_writing"
 _CREATION_LOCK = 0x6A69745F73776570
+
+
+class NoLedger(UserError):
+    """Nothing has made one there yet."""
 
 
 def open_engine(uri: str, *, create: bool = True) -> Engine:
@@ -85,9 +89,10 @@ def _url(uri: str) -> URL:
     if url is None or backend not in ("sqlite", "postgresql", "postgres"):
         raise UserError(f"`ledger` must be {LEDGER_FORMS}, got {redact(uri)}")
     if backend == "sqlite":
-        if url.database in (None, "", ":memory:"):
+        file = sqlite_path(uri)
+        if file is None or str(file) == ":memory:":
             raise UserError(f"`ledger` must outlive the command, got {redact(uri)}; name a file, as sqlite:///ledger.db")
-        return url.set(drivername="sqlite+pysqlite")
+        return url.set(drivername="sqlite+pysqlite", database=str(file))
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -106,7 +111,7 @@ def _engine(url: URL, *, create: bool, uri: str) -> Engine:
 def _check_file(file: Path, *, create: bool, uri: str) -> None:
     if not create:
         if not file.is_file():
-            raise UserError(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
+            raise NoLedger(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +154,7 @@ def _prepare(engine: Engine, *, create: bool, uri: str) -> None:
         version = _stored_version(connection)
     if version is None:
         if not create:
-            raise UserError(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
+            raise NoLedger(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
         with writing(engine) as connection:
             version = _create(connection)
     elif create and version < schema.SCHEMA_VERSION:
