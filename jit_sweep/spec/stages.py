@@ -283,9 +283,15 @@ class SearchSpec(Frozen):
         return all(name in self.axes and _holds(self.axes[name], value) for name, value in values.items())
 
 
+STAGE_NAME = "[a-z0-9][a-z0-9-]{0,62}"
+StageName = Annotated[str, Field(pattern=f"^{STAGE_NAME}$")]
+
+
 class GridStage(Frozen):
     """A stage that is planned whole, before anything starts."""
 
+    name: StageName | None = None
+    """What it is known by when the file changes: lower-case letters, digits and hyphens. null: it is known by its axes."""
     grid: Grid
     """Every combination of values."""
 
@@ -293,6 +299,9 @@ class GridStage(Frozen):
 class SearchStage(Frozen):
     """A stage whose trials are proposed as it runs."""
 
+    name: StageName | None = None
+    """What it is known by when the file changes: lower-case letters, digits and hyphens. null: by its space, start and
+    sampler."""
     search: SearchSpec
     """Trials that a sampler proposes."""
 
