@@ -103,6 +103,11 @@ class SweepRow(NamedTuple):
     def objective(self) -> str:
         return str(self.identity["objective"])
 
+    @property
+    def standing(self) -> SweepState:
+        """Its state as seen from outside: a run that was killed could not record that it ended."""
+        return SweepState.INTERRUPTED if self.state is SweepState.RUNNING and not self.is_run else self.state
+
 
 class AttemptRow(NamedTuple):
     """One go at a trial. Its number counts over all sweeps that share the trial."""
