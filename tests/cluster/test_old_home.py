@@ -36,7 +36,7 @@ def run(head: Head, folder: Path, sweep: str, **changes: Any) -> None:
     """Run one of its sweeps to the end on the session's head, with some keys changed."""
     tree = yaml.safe_load((folder / ".jit-sweep" / "sweeps" / f"{sweep}.yaml").read_text())
     file = folder / f"{sweep}.yaml"
-    file.write_text(yaml.safe_dump({**tree, **changes}))
+    file.write_text(yaml.safe_dump({**tree, "evaluation": {**tree["evaluation"], "labels": "drawn"}, **changes}))
     done = jit_sweep("run", str(file), "--address", head.address, cwd=folder, **head.client_env)
     assert done.returncode == 0, done.stdout + done.stderr
 
