@@ -16,6 +16,7 @@ from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Ste
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import Cause
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import proposals
 from jit_sweep.search.proposer import Proposer
@@ -104,8 +105,8 @@ class LedgerSearcher(Searcher):
             return
         self._shape = start.row.shape
         if error:
-            ray.get(self._actor.give_up.remote(start.target.trial_id))
-            self._count_dead_lane(start.target.trial_id)
+            unbegun: Cause | None = ray.get(self._actor.give_up.remote(start.target.trial_id))
+            self._count_dead_lane(start.target.trial_id, unbegun)
         if result and result.get("outcome") == "busy":
             self._busy[start.target] = time.monotonic() + BUSY_S
 
@@ -155,9 +156,11 @@ class LedgerSearcher(Searcher):
         else:
             self._proposals[stage] = 0
 
-    def _count_dead_lane(self, trial_id: str) -> None:
-        """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster."""
+    def _count_dead_lane(self, trial_id: str, unbegun: Cause | None) -> None:
+        """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster.
+
+        `unbegun`: why the lane died, where it had begun nothing."""
         attempts = [row.attempt for row in self._entries.rows() if row.attempt is not None]
-        cause = next((attempt.cause for attempt in attempts if attempt.trial_id == trial_id), None)
-        if why := self._dead_lanes.count(cause, images=sum(attempt.images for attempt in attempts)):
+        cause = unbegun or next((attempt.cause for attempt in attempts if attempt.trial_id == trial_id), None)
+        if why := self._dead_lanes.count(cause, images=sum(attempt.images for attempt in attempts), begun=unbegun is None):
             ray.get(self._actor.stop.remote(failure=why))
