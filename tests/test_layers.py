@@ -49,7 +49,7 @@ A room is a folder, or a file that stands on a package's top level; there is no 
 LIBRARIES = {
     "ray": ("trainables/lane/worker.py", "jit_sweep/executor/", "jit_sweep/submit/"),
     "mlflow": ("jit_sweep/tracking/",),
-    "optuna": ("jit_sweep/search/", "jit_sweep/schedulers/optuna_pruners.py"),
+    "optuna": ("jit_sweep/search/",),
     "sqlalchemy": ("jit_sweep/ledger/",),
     "sqlite3": ("jit_sweep/ledger/",),
     "psycopg": ("jit_sweep/ledger/",),
@@ -83,6 +83,8 @@ TORCH_FREE = (
     "trainables.lane.loop",
     "trainables.lane.outbox",
     "jit_sweep.ledger.reader",
+    "jit_sweep.executor.searcher",
+    "jit_sweep.executor.actor",
 )
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "scipy")
 

@@ -1,7 +1,7 @@
 """A sweep's budget, read against its ledger before anything more is begun."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from jit_sweep.budget.spending import Need, Spending, devices_of, is_over, refusal, together
@@ -15,8 +15,16 @@ from trainables.config.trial import TrialConfig
 class BudgetGuard:
     """What a sweep may still spend."""
 
-    def __init__(self, spec: SweepSpec, reader: LedgerReader, *, probed: Mapping[SpeedShape, float] | None = None) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        reader: LedgerReader,
+        *,
+        probed: Mapping[SpeedShape, float] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """`probed`: images a second by shape, for trials of whose shape none has run yet."""
+        self._clock = clock
         self._probed = dict(probed or {})
         self._sweep, self._budget, self._reader = spec.name, spec.budget, reader
         self._devices = {spec.name: devices_of(spec.resources)}
@@ -49,7 +57,7 @@ class BudgetGuard:
     def _spending(self, trials: Mapping[str, TrialConfig]) -> Spending:
         """As the ledger has it now; of no other trials are speeds and needs known."""
         attempts = self._reader.attempts_at_trials(self._sweep)
-        return Spending(self._sweep, attempts, self._devices, now=time.time(), trials=trials, probed=self._probed)
+        return Spending(self._sweep, attempts, self._devices, now=self._clock(), trials=trials, probed=self._probed)
 
 
 def _need(spending: Spending, row: EntryRow) -> Need:

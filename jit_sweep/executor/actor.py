@@ -9,17 +9,16 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
-
-import ray
 
 from jit_sweep.errors import UserError
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
 from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.ledger.attempts import LaneAddress
+from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
 from jit_sweep.ledger.failures import pause_s
 from jit_sweep.ledger.lease import Lease, LeaseLost
@@ -78,14 +77,19 @@ class SweepActor:
         owner: Owner,
         settings: TrialSettings,
         decider: Decider,
+        lost_nodes: Callable[[], Collection[str]],
         silent_s: float = SILENT_S,
         awaited_s: float = AWAITED_S,
+        clock: Callable[[], float] = time.time,
+        database_clock: DatabaseClock = database_now,
     ) -> None:
+        """`lost_nodes`: ids of the cluster's nodes that are no more; it is asked where a lane died with its owner."""
         engine = _opened(ledger)
         self._sweep, self._settings, self._silent_s, self._awaited_s = sweep, settings, silent_s, awaited_s
-        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner)
-        self._writer, self._reader = LedgerWriter(engine, self._lease, decider=decider), LedgerReader(engine)
-        self._stop = False
+        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, clock=database_clock)
+        self._writer = LedgerWriter(engine, self._lease, decider=decider, clock=clock)
+        self._reader, self._lost_nodes = LedgerReader(engine, clock=database_clock), lost_nodes
+        self._clock, self._stop = clock, False
         self._failure = ""
         self._unbegun: defaultdict[str, list[Cause]] = defaultdict(list)
         """By trial: why the lanes died that had been given it, and had begun nothing; emptied as it begins."""
@@ -99,7 +103,7 @@ class SweepActor:
         for attempt in self._reader.open_attempts(self._sweep):
             mailboxes[attempt.lane] = Mailbox()
             mailboxes[attempt.lane].put(self._work(attempt))
-            mailboxes[attempt.lane].hear(0, now=time.monotonic())  # or miss it, if it has died meanwhile
+            mailboxes[attempt.lane].hear(0, now=_now())  # or miss it, if it has died meanwhile
         return mailboxes
 
     async def _tick(self) -> None:
@@ -123,15 +127,15 @@ class SweepActor:
     async def _tell_of_the_awaited(self) -> None:
         """Record which trials wait for workers that have not come."""
         for mailbox in list(self._mailboxes.values()):
-            offer, waited_s = mailbox.waiting, time.monotonic() - mailbox.offered_at
+            offer, waited_s = mailbox.waiting, _now() - mailbox.offered_at
             if offer is not None and not mailbox.told and waited_s > self._awaited_s:
                 mailbox.told = True
-                since = when(time.time() - waited_s)
+                since = when(self._clock() - waited_s)
                 await self._note(offer, f"the workers of its lane have been waiting for a place on the cluster since {since}")
 
     async def _miss_the_silent(self) -> None:
         for lane, mailbox in list(self._mailboxes.items()):  # others come while one is being closed
-            if mailbox.is_busy and (silence := mailbox.silence(time.monotonic())) > self._silent_s:
+            if mailbox.is_busy and (silence := mailbox.silence(_now())) > self._silent_s:
                 await self._lose(lane, f"no sign of life for {silence:.0f} s", Cause.WORKER_LOST)
 
     # --- the driver
@@ -156,7 +160,7 @@ class SweepActor:
         for lane, mailbox in list(self._mailboxes.items()):
             given = (mailbox.open_key, mailbox.waiting)
             if any(each is not None and each.trial == trial for each in given):
-                lost = {node["NodeID"] for node in ray.nodes() if not node["Alive"]} if mailbox.workers else set()
+                lost = self._lost_nodes() if mailbox.workers else ()
                 on_lost = any(worker.node in lost for worker in mailbox.workers.values())
                 await self._lose(lane, "its lane's owner died", Cause.NODE_LOST if on_lost else Cause.WORKER_LOST)
         return next(reversed(self._unbegun.get(trial, [])), None)
@@ -180,7 +184,7 @@ class SweepActor:
         """
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
         if not (mailbox.open and mailbox.has(offer)):
-            mailbox.wait(offer, now=time.monotonic())
+            mailbox.wait(offer, now=_now())
             await self._tell()
             await self._until(lambda: mailbox.waiting is None or self._stop)
         async with mailbox.opening:
@@ -216,7 +220,7 @@ class SweepActor:
     async def take(self, lane: str, *, address: WorkerAddress, after: AttemptKey | None) -> WorkItem | NoWorkYet | GoHome:
         """The work after the one named, as soon as there is some; `NoWorkYet` after one long poll."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        mailbox.arrive(address, now=time.monotonic())
+        mailbox.arrive(address, now=_now())
         await self._until(lambda: mailbox.dismissed or mailbox.waiting is not None or mailbox.open_key not in (None, after))
         await self._open(lane, mailbox, address)
         if mailbox.work is not None and mailbox.open_key not in (None, after):
@@ -247,7 +251,7 @@ class SweepActor:
 
     async def beat(self, lane: str, *, address: WorkerAddress) -> bool:
         """Whether to stop."""
-        self._mailboxes.setdefault(lane, Mailbox()).arrive(address, now=time.monotonic())
+        self._mailboxes.setdefault(lane, Mailbox()).arrive(address, now=_now())
         return self._stop
 
     # --- inside
@@ -353,6 +357,11 @@ class SweepActor:
                 await asyncio.wait_for(self._changed.wait_for(condition), LONG_POLL_S)
             except TimeoutError:
                 return
+
+
+def _now() -> float:
+    """Of the event loop's own clock, by which it also waits; seconds, never set back."""
+    return asyncio.get_running_loop().time()
 
 
 def _opened(ledger: str) -> Any:

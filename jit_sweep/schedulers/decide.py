@@ -6,6 +6,7 @@ from typing import Any
 
 from jit_sweep.schedulers.halving import halving, promotion
 from jit_sweep.schedulers.hyperband import hyperband
+from jit_sweep.schedulers.pruners import stopping
 from jit_sweep.schedulers.race import Race, Verdict
 from jit_sweep.spec.schedulers import Early, Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
 
@@ -14,20 +15,13 @@ def _nothing(scheduler: NoScheduler, race: Race) -> list[Verdict]:
     return []
 
 
-def _pruned(scheduler: Median | Patient, race: Race) -> list[Verdict]:
-    # Here and not at the top: it starts Optuna, which the other rules do without.
-    from jit_sweep.schedulers.optuna_pruners import stopping
-
-    return stopping(scheduler, race)
-
-
 RULES: dict[type[Early | NoScheduler], Callable[[Any, Race], list[Verdict]]] = {
     NoScheduler: _nothing,
     Halving: halving,
     PauseAndPromote: promotion,
     Hyperband: hyperband,
-    Median: _pruned,
-    Patient: _pruned,
+    Median: stopping,
+    Patient: stopping,
 }
 """By their configuration, a member of `SchedulerSpec`: the verdicts that are due in a race and not yet recorded."""
 

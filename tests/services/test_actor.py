@@ -84,6 +84,7 @@ class Office:
             owner=Owner(*lease.owner),
             settings=SOURCE,
             decider=NEVER_STOP,
+            lost_nodes=frozenset,
             **self.patience,
         )
 

@@ -1,9 +1,9 @@
-"""Reports on their way to the ledger's writer. While it is away they wait, and then go to a file until it is back."""
+"""Reports on their way to the ledger's writer. While it is away they wait here, and training goes on to the next rung."""
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from trainables.lane.messages import Letter
@@ -28,23 +28,19 @@ Deliver = Callable[[Letter, float], Decision]
 class Outbox:
     """Delivers letters in order. What needs no answer never holds training up for longer than the patience, once an outage."""
 
-    def __init__(self, deliver: Deliver, spool: Path, *, patience_s: float = PATIENCE_S) -> None:
-        self._deliver, self._spool, self._patience_s = deliver, spool, patience_s
-        self._waiting = 0
-        self.drop()  # what a process of the same number has left behind
+    def __init__(self, deliver: Deliver, *, patience_s: float = PATIENCE_S) -> None:
+        self._deliver, self._patience_s = deliver, patience_s
+        self._waiting: deque[Letter] = deque()
 
     def post(self, letter: Letter) -> None:
         """Deliver a letter, or keep it for later: its answer does not matter."""
+        patience_s = GLANCE_S if self._waiting else self._patience_s
+        self._waiting.append(letter)
         try:
-            if self._waiting:
-                self._keep(letter)
-                self._empty(GLANCE_S)
-            else:
-                self._deliver(letter, self._patience_s)
+            self._empty(patience_s)
         except Away as error:
-            if not self._waiting:
-                _log.warning("reports go to %s until the sweep's writer is back: %s", self._spool, error)
-                self._keep(letter)
+            if len(self._waiting) == 1:
+                _log.warning("reports wait until the sweep's writer is back: %s", error)
 
     def ask(self, letter: Letter) -> Decision:
         """Deliver all that waits, then this letter; its answer, however long that takes."""
@@ -57,8 +53,7 @@ class Outbox:
 
     def drop(self) -> None:
         """Drop all that waits."""
-        self._spool.unlink(missing_ok=True)
-        self._waiting = 0
+        self._waiting.clear()
 
     def _persist(self, attempt: Callable[[], T]) -> T:
         began = time.monotonic()
@@ -68,14 +63,8 @@ class Outbox:
             except Away as error:
                 _log.warning("waiting for the sweep's writer for %.0f s: %s", time.monotonic() - began, error)
 
-    def _keep(self, letter: Letter) -> None:
-        with self._spool.open("a") as file:
-            file.write(f"{letter.model_dump_json()}\n")
-        self._waiting += 1
-
     def _empty(self, patience_s: float) -> None:
-        """Deliver what waits, in order. Away: not all of it; what has gone is delivered again next time, without effect."""
-        if self._waiting:
-            for line in self._spool.read_text().splitlines():
-                self._deliver(Letter.model_validate_json(line), patience_s)
-            self.drop()
+        """Deliver what waits, in order. Away: not all of it; the first that waits may have arrived, and then has no effect."""
+        while self._waiting:
+            self._deliver(self._waiting[0], patience_s)
+            self._waiting.popleft()

@@ -9,14 +9,12 @@ import logging
 import os
 import socket
 import sys
-import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any, NoReturn
 
 import ray
@@ -104,8 +102,7 @@ class _LaneWorker:
         self.key: AttemptKey | None = None
         """The attempt in hand, or the last one."""
         self.address = WorkerAddress(rank=workers.rank, host=socket.gethostname(), pid=os.getpid(), node=_node())
-        spool = Path(tempfile.gettempdir()) / f"jit-sweep-spool-{os.getpid()}.jsonl"
-        self.outbox = Outbox(self._deliver, spool)
+        self.outbox = Outbox(self._deliver)
 
     def run(self) -> None:
         threading.Thread(target=self._watch, daemon=True).start()

@@ -760,19 +760,6 @@ def test_patient_forgives_a_worsening_that_luck_explains_and_names_it(rise: floa
     assert re.search(rf"at 90 images.* {explained:.4g}$", verdict.reason)
 
 
-@pytest.mark.filterwarnings("error::optuna.exceptions.ExperimentalWarning")
-@pytest.mark.parametrize("kind", KINDS[-2:], ids=names(KINDS[-2:]))
-def test_a_verdict_by_optunas_pruners_logs_and_warns_of_nothing(kind: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    optuna.logging.set_verbosity(optuna.logging.INFO)
-    optuna.logging.enable_propagation()
-    try:
-        outcome = simulate(scheduler_of(kind), level([0.1, 0.2, 0.3, 0.4], gates=2))
-    finally:
-        optuna.logging.disable_propagation()
-    assert outcome.stopped == ([2, 3] if kind["kind"] == "median" else [])
-    assert caplog.records == []
-
-
 @pytest.mark.parametrize("kind", [SYNCHRONOUS[0], {"kind": "median", "startup_arms": 1}, {"kind": "patient", "patience": 0}])
 def test_an_arm_of_which_a_seed_has_its_score_already_goes_on_whole(kind: dict[str, Any]) -> None:
     """Its score came from another sweep: stopping the others would leave half an arm."""
