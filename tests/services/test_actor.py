@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from jit_sweep.budget.costs import Cost, read_costs
-from jit_sweep.executor.actor import SweepActor
+from jit_sweep.executor.actor import AWAITED_S, SILENT_S, SweepActor
 from jit_sweep.executor.assignment import TrialSettings
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind
@@ -68,8 +68,8 @@ def key_of(seed: int) -> AttemptKey:
 class Office:
     """A ledger and an actor that works for it, which can be killed and made again."""
 
-    def __init__(self, uri: str, **patience: float) -> None:
-        self.uri, self.patience = uri, patience
+    def __init__(self, uri: str, *, silent_s: float = SILENT_S, awaited_s: float = AWAITED_S) -> None:
+        self.uri, self.silent_s, self.awaited_s = uri, silent_s, awaited_s
         # The actor reads the real clock, and so must the lease.
         self.ledger = LedgerFixture(open_engine(uri), clock=_Real())
         self.ledger.plan(entry(0), entry(1))
@@ -85,7 +85,8 @@ class Office:
             settings=SOURCE,
             decider=NEVER_STOP,
             lost_nodes=frozenset,
-            **self.patience,
+            silent_s=self.silent_s,
+            awaited_s=self.awaited_s,
         )
 
     async def offer(self, seed: int = 0, lane: str = LANE) -> AttemptKey | TaskOutcome | NotOver:
