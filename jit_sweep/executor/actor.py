@@ -131,7 +131,10 @@ class SweepActor:
             if offer is not None and not mailbox.told and waited_s > self._awaited_s:
                 mailbox.told = True
                 since = when(self._clock() - waited_s)
-                await self._note(offer, f"the workers of its lane have been waiting for a place on the cluster since {since}")
+                await self._note(
+                    offer,
+                    f"the workers of its lane are awaited since {since}: they need a place on the cluster, and then start",
+                )
 
     async def _miss_the_silent(self) -> None:
         for lane, mailbox in list(self._mailboxes.items()):  # others come while one is being closed

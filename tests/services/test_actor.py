@@ -217,7 +217,7 @@ def test_a_trial_waits_without_an_attempt_until_the_first_worker_of_its_lane_com
             await asyncio.sleep(0)
         row = office.ledger.row(entry())
         assert (row.state, row.attempt, office.attempts()) == (EntryState.WAITING, None, [])
-        assert "have been waiting for a place on the cluster since" in row.why
+        assert "the workers of its lane are awaited since" in row.why
         assert read_costs(office.ledger.reader, office.ledger.name).total == Cost()
         assert not offered.done()
         work = await office.take()
