@@ -17,6 +17,7 @@ from jit_sweep.results.as_json import contents
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.verdicts import Contrast
+from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 from trainables.report import ExitCode
@@ -74,6 +75,8 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
     _print_arms(replace(results, arms=results.arms[:most]), screen)
     if results.searched:
         _print_searched(replace(results, searched=results.searched[:most]), screen, front)
+    for line in explained(_terms(results)):
+        say(screen, line, style="dim")
     _print_verdicts(results.contrasts, screen, most=most)
     if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
         counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"
@@ -97,6 +100,13 @@ def _print_arms(results: Results, screen: Console) -> None:
     images = f", {heldout.n} images a score" if heldout and heldout.n else ""
     say(screen, f"sweep {results.sweep}: mean ± standard deviation over seeds{images}{common}")
     screen.print(table_of(columns, width=screen.width, styles={len(arms): "dim"}))
+
+
+def _terms(results: Results) -> set[str]:
+    """The words in the tables that need an explanation."""
+    searched = {state_in_words(trial.entry.state) for trial in results.searched if trial.value(results.objective) is None}
+    collapsed = {"collapsed" for trial in results.searched if trial.collapsed}
+    return {word for arm in results.arms for word in arm.terms} | searched | collapsed
 
 
 def _ranks(objective: str) -> dict[str, int]:
@@ -144,7 +154,7 @@ def _print_searched(results: Results, screen: Console, front: Collection[str]) -
 def _value(trial: TrialResult, metric: str) -> str:
     value = trial.value(metric)
     if value is None:
-        return str(trial.entry.state)
+        return state_in_words(trial.entry.state)
     return f"{value:.5g}" + (" (collapsed)" if trial.collapsed else "")
 
 

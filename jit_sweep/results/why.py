@@ -42,7 +42,7 @@ def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
         case EntryState.RUNNING:
             return _runs(row, running=run.running)
         case EntryState.HELD:
-            return f"it is paused: {row.why}"
+            return f"it is held: {row.why}"
         case EntryState.PRUNED:
             return f"it was stopped early: {row.why}"
         case EntryState.PAUSED:

@@ -1,5 +1,6 @@
 """What a sweep does next follows from its rows alone."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -142,3 +143,11 @@ def test_a_stage_with_paused_trials_ends_the_run_and_not_the_stage() -> None:
 @pytest.mark.parametrize("state", ["pruned", "diverged"])
 def test_what_was_stopped_early_has_ended(state: str) -> None:
     assert step([row(0, state), row(1, "done")]) == Over()
+
+
+def test_an_evaluation_that_was_recorded_before_labels_could_be_exact_drew_them() -> None:
+    recorded = EvaluationConfig(labels="drawn").model_dump(mode="json")
+    del recorded["labels"]
+    old, new = (replace(row(0), evaluation_json=text) for text in (json.dumps(recorded), EvaluationConfig().model_dump_json()))
+    assert (old.evaluation.labels, new.evaluation.labels) == ("drawn", "proportional")
+    assert old.evaluation.id != new.evaluation.id
