@@ -1,7 +1,7 @@
 """`leaderboard`, and the tables that `run` ends with."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -143,12 +143,28 @@ def _print_searched(results: Results, screen: Console, front: Collection[str]) -
     seeds = "one seed each" if len({trial.entry.seed for trial in trials}) == 1 else "a seed a row"
     values, common = cell_column([trial.entry.arm for trial in trials])
     named = [f"{trial.entry.trial_id}{'*' if trial.entry.key in front else ''}" for trial in trials]
-    columns = [Column("trial", named), replace(values, heading="values")]
-    for metric, rank in _ranks(results.objective).items():
-        columns.append(Column(metric, [_value(trial, metric) for trial in trials], rank, right=True))
+    columns = [Column("trial", named), replace(values, heading="values"), *_of_metrics(trials, results.objective)]
     screen.print()
     say(screen, f"search trials, {seeds}: they show where to look and prove nothing{marked}{common}")
     screen.print(table_of(columns, width=screen.width))
+
+
+def _print_retired(results: Results, screen: Console) -> None:
+    trials = results.retired
+    cells, common = cell_column([{**trial.entry.base, **trial.entry.arm} for trial in trials])
+    columns = [Column("trial", [trial.entry.trial_id for trial in trials]), cells]
+    columns.append(Column("seed", [str(trial.entry.seed) for trial in trials], right=True))
+    columns += [*_of_metrics(trials, results.objective)]
+    columns.append(Column("images", [f"{trial.entry.images:,}" for trial in trials], FIRST_TO_GO, right=True))
+    screen.print()
+    say(screen, f"retired, since the file plans them no more: in no mean, no verdict and no choice{common}")
+    screen.print(table_of(columns, width=screen.width))
+
+
+def _of_metrics(trials: Sequence[TrialResult], objective: str) -> Iterator[Column]:
+    """A column a metric, a row a trial."""
+    for metric, rank in _ranks(objective).items():
+        yield Column(metric, [_value(trial, metric) for trial in trials], rank, right=True)
 
 
 def _value(trial: TrialResult, metric: str) -> str:

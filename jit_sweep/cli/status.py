@@ -14,6 +14,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
 from jit_sweep.results import why
 from jit_sweep.results.as_json import entry_row
+from jit_sweep.results.retired import retired
 from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axes import arm_label
 from trainables.report import ExitCode
@@ -34,6 +35,8 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
+    if gone := retired(reader.entries(sweep, every=True)):
+        say(console(), f"retired: {len(gone):,} trials that the file plans no more; the leaderboard has them")
     return ExitCode.DONE
 
 
@@ -67,8 +70,9 @@ def most_interesting(rows: Sequence[EntryRow], most: int = MOST_ROWS) -> list[En
 def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: bool) -> int:
     """One sentence an entry of the trial, and a line for each attempt. UserError: no such sweep or trial."""
     reader = LedgerReader.open(ledger)
-    named, rows = reader.sweep(sweep), reader.entries(sweep)
-    entries = why.entries_of(rows, trial)
+    named, every = reader.sweep(sweep), reader.entries(sweep, every=True)
+    rows = [row for row in every if not row.superseded]
+    entries = why.entries_of([*rows, *retired(every)], trial)
     run = why.RunState(
         resources_of(named.spec),
         running=named.is_run,

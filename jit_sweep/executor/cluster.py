@@ -28,8 +28,8 @@ OWNER_CPU = 0.01
 
 
 @contextmanager
-def local_cluster() -> Iterator[Path]:
-    """A Ray cluster on the loopback interface, gone at the end. Yields its folder."""
+def local_cluster() -> Iterator[None]:
+    """A Ray cluster on the loopback interface, gone at the end."""
     from jit_sweep.executor.ray_internals import on_loopback  # starts Tune and Train
 
     _remove_stale()
@@ -44,7 +44,7 @@ def local_cluster() -> Iterator[Path]:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **on_loopback(str(folder)),
             )
-        yield folder
+        yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

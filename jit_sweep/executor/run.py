@@ -1,7 +1,6 @@
 """One run of a sweep: ledger, cluster, driver and tracking put together, and taken apart again whatever happens."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from jit_sweep.executor.cluster import local_cluster, running_cluster
@@ -64,10 +63,9 @@ def run_sweep(
             tell(CATCHING_UP)
             return RunResult(SweepState.DONE, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
         tell("starting Ray" if address is None else f"connecting to Ray at {address}")
-        with _cluster(address) as storage:
+        with local_cluster() if address is None else running_cluster(address):
             mirror = _mirror(plan, locations)
-            tune_storage = storage or f"{locations.storage}/ray"
-            driver = Driver(plan, locations, reader, lease, tune_storage=tune_storage, probed=probed, interrupt=interrupt)
+            driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt)
             ended = driver.to_end(watch)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         tell(CATCHING_UP)
@@ -85,14 +83,3 @@ def _mirror(plan: Plan, locations: Locations) -> MirrorThread:
     mirror = MirrorThread(locations.tracking, reader, plan.spec.name, artifacts=locations.artifacts, storage=locations.storage)
     mirror.start()
     return mirror
-
-
-@contextmanager
-def _cluster(address: str | None) -> Iterator[str | None]:
-    """Connected to Ray; yields a folder for Tune where the cluster is this command's own."""
-    if address is None:
-        with local_cluster() as folder:
-            yield str(folder / "tune")
-    else:
-        with running_cluster(address):
-            yield None

@@ -14,6 +14,7 @@ from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.redact import redact, redact_all
+from jit_sweep.results.retired import retired
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import runs as mlflow_runs
 from jit_sweep.tracking.delivery import STATES_STAY, Delivery
@@ -101,7 +102,8 @@ class Mirror:
         """The sweep's entries by run, read again only where these events may have changed them."""
         if not self._entries or any(event.kind not in STATES_STAY for event in events):
             self._entries = {}
-            for entry in self._reader.entries(self._sweep):
+            every = self._reader.entries(self._sweep, every=True)
+            for entry in [*(entry for entry in every if not entry.superseded), *retired(every)]:
                 self._entries.setdefault(variant(entry), []).append(entry)
         return self._entries
 
