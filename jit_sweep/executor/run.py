@@ -63,7 +63,7 @@ def run_sweep(
             tell(CATCHING_UP)
             return RunResult(SweepState.DONE, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
         tell("starting Ray" if address is None else f"connecting to Ray at {address}")
-        with local_cluster() if address is None else running_cluster(address):
+        with local_cluster(tell) if address is None else running_cluster(address):
             mirror = _mirror(plan, locations)
             driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt)
             ended = driver.to_end(watch)
