@@ -30,6 +30,7 @@ _STYLE = {
     EntryState.DIVERGED: "yellow",
     EntryState.FAILED: "red",
     EntryState.PAUSED: "yellow",
+    EntryState.OUT_OF_BUDGET: "yellow",
 }
 
 

@@ -8,23 +8,27 @@ the same arguments and does nothing more.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 import ray
 
+from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.errors import UserError
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
 from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
 from jit_sweep.ledger.lease import Lease, LeaseLost
+from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner, SweepState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import Decider
+from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.shape import SpeedShape
 from trainables.lane.messages import (
     Answer,
     AttemptKey,
@@ -39,7 +43,7 @@ from trainables.lane.messages import (
     WorkerAddress,
     WorkItem,
 )
-from trainables.report import Ended
+from trainables.report import Decision, Ended, Rung
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -68,17 +72,19 @@ class SweepActor:
         self,
         ledger: str,
         *,
-        sweep: str,
+        spec: SweepSpec,
         epoch: int,
         owner: Owner,
         settings: TrialSettings,
-        decider: Decider,
+        probed: Mapping[SpeedShape, float] | None = None,
         silent_s: float = SILENT_S,
     ) -> None:
-        engine = _opened(ledger)
+        engine, sweep = _opened(ledger), spec.name
         self._sweep, self._settings, self._silent_s = sweep, settings, silent_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner)
-        self._writer, self._reader = LedgerWriter(engine, self._lease, decider=decider), LedgerReader(engine)
+        self._reader = LedgerReader(engine)
+        self._writer = LedgerWriter(engine, self._lease, decider=Decider(spec.scheduler))
+        self._guard, self._entries = BudgetGuard(spec, self._reader, probed=probed), LiveEntries(self._reader, sweep)
         self._stop = False
         self._failure = ""
         self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
@@ -125,6 +131,10 @@ class SweepActor:
         """A search has proposed all that it will."""
         await self._patiently(lambda: self._writer.searched(self._sweep, stage))
 
+    async def end_budget(self, keys: list[str], why: str) -> None:
+        """The budget does not hold these entries, and nothing that runs may free some of it."""
+        await self._patiently(lambda: self._writer.end_budget(self._sweep, keys, why=why))
+
     async def stop(self, failure: str = "") -> None:
         """Ask every trial to save and pause. `failure`: why the run counts as failed."""
         self._stop, self._failure = True, failure or self._failure
@@ -164,6 +174,8 @@ class SweepActor:
             return held.key
         if self._stop:
             return TaskOutcome("stopping")
+        if await self._patiently(lambda: self._is_too_dear(offer)):
+            return TaskOutcome("too_dear")
         try:
             attempt = await self._patiently(
                 lambda: self._writer.begin(self._sweep, offer.trial, offer.images, **address._asdict())
@@ -210,7 +222,7 @@ class SweepActor:
         """Write a report into the ledger, and answer it."""
         key, report = letter.key, letter.report
         try:
-            decision = await self._patiently(lambda: self._writer.report(key.trial, key.attempt, letter.sequence, report))
+            decision = await self._patiently(lambda: self._told(letter))
         except (StaleAttempt, LeaseLost) as error:
             await self._close(lane, key, TaskOutcome("fenced"))
             return FencedOff(str(error))
@@ -234,6 +246,26 @@ class SweepActor:
         return self._stop
 
     # --- inside
+
+    def _told(self, letter: Letter) -> Decision:
+        """Write a report; at a gate a trial goes on only where the budget holds what lies behind it."""
+        (trial, attempt), report = letter.key, letter.report
+        dear = self._dear_behind(trial, report.images) if isinstance(report, Rung) else ""
+        return self._writer.report(trial, attempt, letter.sequence, report, too_dear=dear)
+
+    def _dear_behind(self, trial: str, images: int) -> str:
+        """Why a running trial may not go on past a rung by the budget: asked at a gate of all that it runs for."""
+        rows = self._entries.rows()
+        served = [row for row in rows if row.trial_id == trial and row.state is EntryState.RUNNING]
+        if not served or not all(images in row.gates for row in served):
+            return ""
+        return self._guard.refusal_at_gate(served[0], images, rows=rows)
+
+    def _is_too_dear(self, offer: Offer) -> bool:
+        """Whether a trial that was to begin no longer may: another has taken what was left, past a gate."""
+        rows = self._entries.rows()
+        wanted = [row for row in rows if (row.trial_id, row.images) == (offer.trial, offer.images)]
+        return bool(wanted) and bool(self._guard.refusals(rows)(wanted[0]))
 
     def _work(self, attempt: AttemptRow) -> WorkItem:
         """What a lane is given for an attempt."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -12,10 +12,11 @@ from ray.tune.search import Searcher
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.dead_lanes import DeadLanes
 from jit_sweep.executor.lane_config import LaneConfig, LaneTask
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Start, Step, Target, next_step
+from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Spent, Start, Step, Target, next_step
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryRow
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import proposals
 from jit_sweep.search.proposer import Proposer
@@ -62,7 +63,7 @@ class LedgerSearcher(Searcher):
         self._entries = LiveEntries(reader, plan.spec.name)
         self._dead_lanes = DeadLanes()
         self.refused = ""
-        """Why no further trial may begin; empty where one may."""
+        """Why the budget ended before the sweep did; empty where it has not."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A lane's next work; None where it must wait, be it for the ledger; FINISHED at the end."""
@@ -75,9 +76,9 @@ class LedgerSearcher(Searcher):
             return None
 
     def _suggestion(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._stopping() or (self.refused and not self._in_flight):
+        if self._stopping():
             return Searcher.FINISHED
-        if self.refused or len(self._in_flight) >= self._lanes():
+        if len(self._in_flight) >= self._lanes():
             return None
         while True:
             match self._next():
@@ -86,6 +87,8 @@ class LedgerSearcher(Searcher):
                 case Searched(stage):
                     ray.get(self._actor.searched.remote(stage))
                     self._searched.add(stage)
+                case Spent() as spent:
+                    self._end_budget(spent)
                 case Start() as step:
                     return self._start(trial_id, step)
                 case Over():
@@ -95,7 +98,7 @@ class LedgerSearcher(Searcher):
 
     def _next(self) -> Step:
         rows = self._entries.rows()
-        return next_step(rows, stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now())
+        return next_step(rows, stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now(rows))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Free the trial's place. A trial whose lane died is handed out again by its cause's rule."""
@@ -119,16 +122,17 @@ class LedgerSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the ledger has it."""
 
-    def _start(self, trial_id: str, step: Start) -> dict[str, Any] | str | None:
-        flying = [start.row for start in self._in_flight.values()]
-        self.refused = self._guard.refusal(step.row, self._entries.rows(), handed_out=flying)
-        if self.refused:
-            _log.warning("no further trial begins: %s", self.refused)
-            return None if self._in_flight else Searcher.FINISHED
+    def _start(self, trial_id: str, step: Start) -> dict[str, Any]:
         self._in_flight[trial_id] = step
         return LaneTask(lane=self._lane_config, trial=step.target.trial_id, images=step.target.images).as_tune()
 
-    def _now(self) -> Now:
+    def _end_budget(self, spent: Spent) -> None:
+        """What waits for these trials is judged without them, and a search proposes no more."""
+        self.refused, self._proposals[spent.stage] = spent.why, 0
+        _log.warning("the budget ends before %d trials of stage %d: %s", len(spent.keys), spent.stage, spent.why)
+        ray.get(self._actor.end_budget.remote(list(spent.keys), spent.why))
+
+    def _now(self, rows: Sequence[EntryRow]) -> Now:
         flying = [start.target for start in self._in_flight.values()]
         return Now(
             at=time.time(),
@@ -136,6 +140,7 @@ class LedgerSearcher(Searcher):
             alone=any(start.row.alone for start in self._in_flight.values()),
             shape=self._shape,
             searched=self._searched,
+            refusal=self._guard.refusals(rows, handed_out=[start.row for start in self._in_flight.values()]),
         )
 
     def _still_busy(self) -> list[Target]:

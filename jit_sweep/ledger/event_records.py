@@ -39,6 +39,8 @@ class EventKind(StrEnum):
     """An arm's verdict at a gate."""
     SEARCHED = "searched"
     """A search has proposed all that it will."""
+    BUDGET_ENDED = "budget_ended"
+    """Entries that the budget does not hold: those they are compared with wait for them no longer."""
     STOP_ASKED = "stop_asked"
     FINISHED = "finished"
 
@@ -155,6 +157,14 @@ class AllProposed(LedgerRecord):
 
     kind = EventKind.SEARCHED
     stage: int
+
+
+class BudgetEnded(LedgerRecord):
+    """The budget does not hold some entries: what is compared with them is judged without them."""
+
+    kind = EventKind.BUDGET_ENDED
+    keys: tuple[str, ...]
+    why: str
 
 
 class StopAsked(LedgerRecord):
