@@ -83,6 +83,8 @@ TORCH_FREE = (
     "trainables.lane.loop",
     "trainables.lane.outbox",
     "jit_sweep.ledger.reader",
+    "jit_sweep.executor.searcher",
+    "jit_sweep.executor.actor",
 )
 HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas", "scipy")
 

@@ -3,10 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from jit_sweep.cli import streams
 from jit_sweep.cli.options import MODEL, AnySweep, AsJson, File, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
@@ -18,7 +20,19 @@ def _exit_with(code: int, **_: object) -> None:
     raise typer.Exit(code)
 
 
+class _Commands(TyperGroup):
+    """The commands, each of which an interrupt ends with a line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted; the same command goes on\n")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     result_callback=_exit_with,
     help="Sweeps and ablations for diffusion transformers on Ray, whose answers can be trusted.",
     no_args_is_help=True,
@@ -46,12 +60,24 @@ def options(
 
 def main() -> int:
     """Run the command line; returns an `ExitCode`, or of a followed job that job's own code."""
+    streams.prepare()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    stdout = sys.stdout
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.flush(stdout)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
+        return ExitCode.MISTAKE
+    except BrokenPipeError:
+        return ExitCode.WITHOUT_SCORES  # as typer and rich end where they notice it first
+    except OSError as error:
+        if not streams.is_full(error):
+            raise
+        sys.stderr.write(f"error: the disk that is written to must have room, got {error}; make some\n")
         return ExitCode.MISTAKE
     return ExitCode.DONE
 
@@ -189,7 +215,9 @@ def leaderboard(
     where: Annotated[
         list[str] | None, typer.Option(metavar="AXIS=VALUE", help="Only cells with this value; repeatable.")
     ] = None,
-    by: Annotated[str | None, typer.Option(metavar="AXIS", help="A table for each value of this axis.")] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="AXIS", help="A table for each value of this axis; repeatable.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show every row of a large sweep.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
@@ -199,7 +227,7 @@ def leaderboard(
     from jit_sweep.cli import leaderboard
 
     uri = home_at(home_folder).existing_ledger(ledger)
-    return leaderboard.leaderboard(sweep, uri, where=where or [], by=by, every=every, as_json=as_json)
+    return leaderboard.leaderboard(sweep, uri, where=where or [], by=by or [], every=every, as_json=as_json)
 
 
 @app.command()

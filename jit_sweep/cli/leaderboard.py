@@ -25,14 +25,14 @@ MOST_ROWS = 50
 """Rows of a table, or verdicts, that are shown without being asked for all."""
 
 
-def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: str | None, every: bool = False, as_json: bool) -> int:
-    """Print a sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of an axis.
+def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: Sequence[str], every: bool = False, as_json: bool) -> int:
+    """Print a sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of some axes.
 
     UserError: `where` or `by` names no axis, or a value that the axis or the sweep does not have.
     """
     values = selection.conditions(where)
-    axis = selection.known_axis(by, option="--by") if by is not None else None
-    print_results(LedgerReader.open(ledger), sweep, where=values, by=axis, every=every, as_json=as_json)
+    axes = [selection.known_axis(axis, option="--by") for axis in by]
+    print_results(LedgerReader.open(ledger), sweep, where=values, by=axes, every=every, as_json=as_json)
     return ExitCode.DONE
 
 
@@ -41,13 +41,13 @@ def print_results(
     sweep: str,
     *,
     where: Mapping[str, AxisValue] = MappingProxyType({}),
-    by: str | None = None,
+    by: Sequence[str] = (),
     every: bool = False,
     as_json: bool,
 ) -> ExitCode:
     """Print the results as they stand; returns the exit code of a run that ended so.
 
-    `where`: axis values that the printed cells have; `by`: the axis of which each value gets a table.
+    `where`: axis values that the printed cells have; `by`: the axes of which each combination of values gets a table.
     UserError: the ledger has no such sweep, or the sweep no such cell.
     """
     results = selection.where(read_results(reader, sweep), where)
@@ -56,7 +56,7 @@ def print_results(
         print_json("leaderboard", **contents(results, front))
     else:
         screen = console()
-        for part in selection.by_axis(results, by).values() if by is not None else [results]:
+        for part in selection.by_axes(results, by):
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from jit_sweep.cli.streams import reopened
 from search_spaces.axes import AxisValue, arm_label
 
 
@@ -68,7 +69,7 @@ def noise_to(log: Path, *, screen: int = 1) -> Iterator[TextIO]:
     before = root.level
     root.setLevel(logging.INFO)
     try:
-        with os.fdopen(os.dup(kept[screen - 1]), "w", buffering=1) as real:
+        with reopened(os.dup(kept[screen - 1])) as real:
             yield real
     finally:
         sys.stdout.flush()

@@ -1,5 +1,6 @@
 """A sweep while it runs: a live table on a terminal, plain lines elsewhere. Both read the ledger and nothing else."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -44,7 +45,8 @@ class View(Protocol):
 
 def view_of(plan: Plan, screen: TextIO) -> View:
     """The view that fits where the output goes."""
-    return LiveTable(plan, screen) if screen.isatty() else PlainLines(plan, screen)
+    target = console(screen)
+    return LiveTable(plan, screen) if target.is_terminal and not target.is_dumb_terminal else PlainLines(plan, screen)
 
 
 class LiveTable:
@@ -116,8 +118,11 @@ class PlainLines:
 
     def _say(self, line: str, *, at: float | None = None) -> None:
         moment = datetime.fromtimestamp(at or time.time()).strftime("%H:%M:%S")
-        self._screen.write(f"{moment} {line}\n")
-        self._screen.flush()
+        try:
+            self._screen.write(f"{moment} {line}\n")
+            self._screen.flush()
+        except BrokenPipeError:
+            self._screen = open(os.devnull, "w")  # noqa: SIM115 - the sweep goes on though nobody reads
 
 
 def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:

@@ -10,6 +10,7 @@ from jit_sweep.cli.plan import planned
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
 from jit_sweep.executor.before_ray import check_answers, prepare_environment
+from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.lease import LeaseHeld
@@ -29,12 +30,18 @@ if TYPE_CHECKING:
 
 def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
     """Run a sweep file. UserError: anything the user can mend, before a trial has begun."""
+    interrupt = Interrupt()
+    with interrupt.raising():
+        return _run_to_end(file, home, address=address, as_json=as_json, interrupt=interrupt)
+
+
+def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, interrupt: Interrupt) -> int:
     plan = planned(file)
     name, locations = plan.spec.name, home.locations(plan.spec)
     prepare_environment(address=address)
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
-    result = _run(plan, locations, home, address=address, screen=2 if as_json else 1)
+    result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
     reader = LedgerReader.open(locations.ledger)
     if result.state is SweepState.INTERRUPTED:
         console(stderr=as_json).print(f"interrupted; {_standing(reader, name)}\nthe same command goes on")
@@ -107,7 +114,9 @@ def check_writable(storage: str) -> None:
         ) from None
 
 
-def _run(plan: Plan, locations: Locations, home: Home, *, address: str | None, screen: int) -> "RunResult":
+def _run(
+    plan: Plan, locations: Locations, home: Home, *, address: str | None, screen: int, interrupt: Interrupt
+) -> "RunResult":
     """The run itself, with the noise of Ray and MLflow in a log file."""
     with noise_to(home.logs / f"{plan.spec.name}.log", screen=screen) as real:
         from jit_sweep.cli.progress import view_of
@@ -116,7 +125,9 @@ def _run(plan: Plan, locations: Locations, home: Home, *, address: str | None, s
 
         view = view_of(plan, real)
         try:
-            return run_sweep(plan, locations, address=address, watch=view, probed=speeds_here(plan.spec, home))
+            interrupt.check()
+            speeds = speeds_here(plan.spec, home)
+            return run_sweep(plan, locations, address=address, watch=view, probed=speeds, interrupt=interrupt)
         except LeaseHeld as error:
             shared, name = home.shared_options(locations), plan.spec.name
             lines = (f"  {shared.command(command, name)}" for command in ("status", "stop"))

@@ -8,17 +8,16 @@ the same arguments and does nothing more.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
-
-import ray
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.errors import UserError
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
 from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.ledger.attempts import LaneAddress
+from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
 from jit_sweep.ledger.lease import Lease, LeaseLost
 from jit_sweep.ledger.live_entries import LiveEntries
@@ -77,14 +76,20 @@ class SweepActor:
         owner: Owner,
         settings: TrialSettings,
         probed: Mapping[SpeedShape, float] | None = None,
+        lost_nodes: Callable[[], Collection[str]],
         silent_s: float = SILENT_S,
+        clock: Callable[[], float] = time.time,
+        database_clock: DatabaseClock = database_now,
     ) -> None:
+        """`probed`: images a second by shape, for the budget; `lost_nodes`: ids of the cluster's nodes that are no more, asked
+        where a lane died with its owner."""
         engine, sweep = _opened(ledger), spec.name
         self._sweep, self._settings, self._silent_s = sweep, settings, silent_s
-        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner)
-        self._reader = LedgerReader(engine)
-        self._writer = LedgerWriter(engine, self._lease, decider=Decider(spec.scheduler))
-        self._guard, self._entries = BudgetGuard(spec, self._reader, probed=probed), LiveEntries(self._reader, sweep)
+        self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, clock=database_clock)
+        self._writer = LedgerWriter(engine, self._lease, decider=Decider(spec.scheduler), clock=clock)
+        self._reader, self._lost_nodes = LedgerReader(engine, clock=database_clock), lost_nodes
+        self._guard = BudgetGuard(spec, self._reader, probed=probed, clock=clock)
+        self._entries = LiveEntries(self._reader, sweep)
         self._stop = False
         self._failure = ""
         self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
@@ -97,7 +102,7 @@ class SweepActor:
         for attempt in self._reader.open_attempts(self._sweep):
             mailboxes[attempt.lane] = Mailbox()
             mailboxes[attempt.lane].put(self._work(attempt))
-            mailboxes[attempt.lane].hear(0, now=time.monotonic())  # or miss it, if it has died meanwhile
+            mailboxes[attempt.lane].hear(0, now=_now())  # or miss it, if it has died meanwhile
         return mailboxes
 
     async def _tick(self) -> None:
@@ -119,7 +124,7 @@ class SweepActor:
 
     async def _miss_the_silent(self) -> None:
         for lane, mailbox in list(self._mailboxes.items()):  # others come while one is being closed
-            if mailbox.open and (silence := mailbox.silence(time.monotonic())) > self._silent_s:
+            if mailbox.open and (silence := mailbox.silence(_now())) > self._silent_s:
                 await self._lose(lane, f"no sign of life for {silence:.0f} s", Cause.WORKER_LOST)
 
     # --- the driver
@@ -146,7 +151,7 @@ class SweepActor:
         """A trial's lane died, and its owner with it."""
         for lane, mailbox in list(self._mailboxes.items()):
             if mailbox.open_key is not None and mailbox.open_key.trial == trial:
-                lost = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+                lost = self._lost_nodes()
                 on_lost = any(worker.node in lost for worker in mailbox.workers.values())
                 await self._lose(lane, "its lane's owner died", Cause.NODE_LOST if on_lost else Cause.WORKER_LOST)
 
@@ -212,7 +217,7 @@ class SweepActor:
     async def take(self, lane: str, *, address: WorkerAddress, after: AttemptKey | None) -> WorkItem | NoWorkYet | GoHome:
         """The work after the one named, as soon as there is some; `NoWorkYet` after one long poll."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        mailbox.arrive(address, now=time.monotonic())
+        mailbox.arrive(address, now=_now())
         await self._until(lambda: mailbox.dismissed or mailbox.open_key not in (None, after))
         if mailbox.work is not None and mailbox.open_key not in (None, after):
             return mailbox.work
@@ -242,7 +247,7 @@ class SweepActor:
 
     async def beat(self, lane: str, *, address: WorkerAddress) -> bool:
         """Whether to stop."""
-        self._mailboxes.setdefault(lane, Mailbox()).arrive(address, now=time.monotonic())
+        self._mailboxes.setdefault(lane, Mailbox()).arrive(address, now=_now())
         return self._stop
 
     # --- inside
@@ -334,6 +339,11 @@ class SweepActor:
                 await asyncio.wait_for(self._changed.wait_for(condition), LONG_POLL_S)
             except TimeoutError:
                 return
+
+
+def _now() -> float:
+    """Of the event loop's own clock, by which it also waits; seconds, never set back."""
+    return asyncio.get_running_loop().time()
 
 
 def _opened(ledger: str) -> Any:

@@ -80,6 +80,11 @@ def concurrent_lanes(resources: Resources) -> int:
     raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
 
 
+def lost_nodes() -> set[str]:
+    """Ids of the cluster's nodes that are no more."""
+    return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+
+
 def free_resources(address: str) -> Free:
     """CPUs and GPUs that nothing holds now. UserError: nobody answers there."""
     with running_cluster(address):

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -19,16 +18,18 @@ from jit_sweep.errors import UserError
 from jit_sweep.executor import placement_groups
 from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
 from jit_sweep.executor.assignment import settings_of
-from jit_sweep.executor.cluster import OWNER_CPU, concurrent_lanes
+from jit_sweep.executor.cluster import OWNER_CPU, concurrent_lanes, lost_nodes
+from jit_sweep.executor.ending import RunEnd, run_end
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.lane_config import LaneConfig
-from jit_sweep.executor.searcher import LedgerSearcher, WarmLanesFirst
+from jit_sweep.executor.searcher import LedgerSearcher
+from jit_sweep.executor.tune_search import ActorCalls, TuneSearcher, WarmLanesFirst
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import SETTLED, SweepState
+from jit_sweep.ledger.records import SweepState
 from jit_sweep.plan.entry import Plan
 from trainables.config.shape import SpeedShape
 
@@ -42,15 +43,6 @@ CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN
 """What every machine of a cluster has in its own environment, or has not."""
 Watch = Callable[[LedgerReader, bool], None]
 """Called now and then with the ledger's reader and whether the run is stopping."""
-
-
-@dataclass(frozen=True)
-class RunEnd:
-    """How Tune's part of a run ended."""
-
-    state: SweepState
-    reason: str = ""
-    """Why it did not go to its end; empty where it did, and for an interrupt."""
 
 
 class Driver:
@@ -67,11 +59,12 @@ class Driver:
         probed: Mapping[SpeedShape, float] | None = None,
         lane: type[LaneTrial] = LaneTrial,
         silent_s: float = SILENT_S,
+        interrupt: Interrupt | None = None,
     ) -> None:
         self.plan, self.locations, self.reader, self.lease, self.tune_storage = plan, locations, reader, lease, tune_storage
         self.lane, self.silent_s = lane, silent_s
         self.sweep = plan.spec.name
-        self.interrupt = Interrupt()
+        self.interrupt = interrupt or Interrupt()
         self.stopping = threading.Event()
         self.reason, self.failure = "", ""
         self.crash: BaseException | None = None
@@ -93,18 +86,14 @@ class Driver:
             ending.callback(lambda: self._finish(ended))
             with self.interrupt.listening():
                 self._tune_and_watch(watch)
-            ended = self._ended()
+            ended = run_end(
+                self.reader.entries(self.sweep),
+                failure=self.failure,
+                stopping=self.stopping.is_set(),
+                reason=self.reason,
+                refused=self.searcher.refused,
+            )
         return ended
-
-    def _ended(self) -> RunEnd:
-        if self.failure:
-            return RunEnd(SweepState.FAILED, self.failure)
-        if self.stopping.is_set() and not self.reason:
-            return RunEnd(SweepState.INTERRUPTED)
-        reason = self.reason or self.searcher.refused
-        if reason or any(row.state not in SETTLED and row.cause is None for row in self.reader.entries(self.sweep)):
-            return RunEnd(SweepState.INCOMPLETE, reason or "some trials are paused, and the same command goes on with them")
-        return RunEnd(SweepState.DONE)
 
     def _finish(self, ended: RunEnd) -> None:
         """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
@@ -126,6 +115,7 @@ class Driver:
             owner=self.lease.owner,
             settings=settings_of(self.plan.spec, self.locations),
             probed=self.probed,
+            lost_nodes=lost_nodes,
             silent_s=self.silent_s,
         )
         ray.get(actor.settle.remote())
@@ -193,9 +183,8 @@ class Driver:
         return LedgerSearcher(
             self.plan,
             self.reader,
-            self.actor,
+            ActorCalls(self.actor),
             lanes=lambda: self.lanes,
-            lane_config=self.lane_config,
             guard=self.guard,
             stopping=self.stopping.is_set,
         )
@@ -204,7 +193,10 @@ class Driver:
         return tune.Tuner(
             tune.with_resources(self.lane, {"CPU": OWNER_CPU}),
             tune_config=tune.TuneConfig(
-                search_alg=self.searcher, scheduler=WarmLanesFirst(), num_samples=-1, reuse_actors=True
+                search_alg=TuneSearcher(self.searcher, self.lane_config),
+                scheduler=WarmLanesFirst(),
+                num_samples=-1,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(name=self.sweep, storage_path=self.tune_storage, verbose=0),
         )

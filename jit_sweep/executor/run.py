@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
+from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.holder import this_process
@@ -36,11 +37,17 @@ class RunResult:
 
 
 def run_sweep(
-    plan: Plan, locations: Locations, *, address: str | None, watch: Watch, probed: Mapping[SpeedShape, float] | None = None
+    plan: Plan,
+    locations: Locations,
+    *,
+    address: str | None,
+    watch: Watch,
+    probed: Mapping[SpeedShape, float] | None = None,
+    interrupt: Interrupt | None = None,
 ) -> RunResult:
     """Run a sweep to its end, or until it is interrupted. UserError: a part cannot be reached, or somebody else runs it.
 
-    `probed`: images a second by shape, where `plan --probe` has measured them.
+    `probed`: images a second by shape, where `plan --probe` has measured them; `interrupt`: what has been asked so far.
     """
     sweep = plan.spec.name
     engine = open_engine(locations.ledger)
@@ -58,7 +65,8 @@ def run_sweep(
             return RunResult(SweepState.DONE, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
         with _cluster(address) as storage:
             mirror = _mirror(plan, locations)
-            driver = Driver(plan, locations, reader, lease, tune_storage=storage or f"{locations.storage}/ray", probed=probed)
+            tune_storage = storage or f"{locations.storage}/ray"
+            driver = Driver(plan, locations, reader, lease, tune_storage=tune_storage, probed=probed, interrupt=interrupt)
             ended = driver.to_end(watch)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         undelivered = mirror.close(patience_s)

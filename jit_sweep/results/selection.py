@@ -45,6 +45,14 @@ def where(results: Results, values: Mapping[str, AxisValue]) -> Results:
     return replace(results, arms=arms, searched=searched)
 
 
+def by_axes(results: Results, axes: Sequence[str]) -> list[Results]:
+    """The results of each combination of these axes' values, the first axis slowest (`by_axis`); all in one without an axis."""
+    if not axes:
+        return [results]
+    first, *others = dict.fromkeys(axes)
+    return [part for group in by_axis(results, first).values() for part in by_axes(group, others)]
+
+
 def by_axis(results: Results, axis: str) -> dict[str, Results]:
     """The results of each value of an axis, in order of appearance; what does not have the axis comes last."""
     cells = [*(arm.arm for arm in results.arms), *(trial.entry.arm for trial in results.searched)]

@@ -70,6 +70,7 @@ class Office:
             epoch=lease.epoch,
             owner=Owner(*lease.owner),
             settings=SOURCE,
+            lost_nodes=frozenset,
             silent_s=self.silent_s,
         )
 

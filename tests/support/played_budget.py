@@ -60,9 +60,8 @@ class PlayedBudget:
                 case Start(_, row):
                     self.begin(row)
                     return True
-                case Spent(stage, keys, why):
+                case Spent(_, keys, why):
                     assert not self.flying, "what runs may still free some of the budget"
-                    self.proposals[stage] = 0
                     self.ledger.writer.end_budget(self.ledger.name, keys, why=why)
                     return True
                 case Propose():

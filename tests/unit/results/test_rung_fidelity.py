@@ -78,6 +78,10 @@ def test_a_leaderboard_is_filtered_and_grouped_by_axis(ledger: LedgerFixture) ->
     groups = selection.by_axis(results, "patch_size")
     assert {label: len(part.arms) for label, part in groups.items()} == {"patch_size=4": 1, "patch_size=16": 2}
     assert list(selection.by_axis(results, "depth")) == ["without depth"]
+    parts = selection.by_axes(results, ["patch_size", "learning_rate"])
+    cells = [{(arm.arm["patch_size"], arm.arm["learning_rate"]) for arm in part.arms} for part in parts]
+    assert cells == [{(4, 1e-4)}, {(16, 1e-4)}, {(16, 2e-4)}]
+    assert selection.by_axes(results, []) == [results]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+"""How a run of a sweep ended: a pure function of its ledger rows and of what stopped it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jit_sweep.ledger.records import SETTLED, EntryRow, SweepState
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How the trials' part of a run ended."""
+
+    state: SweepState
+    reason: str = ""
+    """Why it did not go to its end; empty where it did, and for an interrupt."""
+
+
+def run_end(rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: str, refused: str) -> RunEnd:
+    """The end of a run that hands nothing out any more.
+
+    Args:
+        rows: the sweep's entries.
+        failure: why it counts as failed.
+        stopping: whether its trials were asked to save and pause.
+        reason: why the run itself asked for that.
+        refused: why the budget ended before some of them.
+    """
+    if failure:
+        return RunEnd(SweepState.FAILED, failure)
+    if stopping and not reason:
+        return RunEnd(SweepState.INTERRUPTED)
+    unsettled = any(row.state not in SETTLED and row.cause is None for row in rows)
+    if reason or unsettled:
+        paused = "some trials are paused, and the same command goes on with them"
+        return RunEnd(SweepState.INCOMPLETE, reason or refused or paused)
+    return RunEnd(SweepState.DONE)
