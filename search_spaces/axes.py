@@ -91,6 +91,18 @@ def _get_bottleneck(tree: Tree) -> int | None:
     return None if embedding["kind"] == "linear" else int(embedding["dim"])
 
 
+def _put_dropout(tree: Tree, value: float) -> None:
+    tree["model"]["attn_dropout"] = tree["model"]["proj_dropout"] = value
+
+
+def _get_dropout(tree: Tree) -> float:
+    """KeyError: the two differ."""
+    attn, proj = tree["model"]["attn_dropout"], tree["model"]["proj_dropout"]
+    if attn != proj:
+        raise KeyError("dropout")
+    return float(proj)
+
+
 def _put_t_sampling(tree: Tree, kind: str) -> None:
     if tree["diffusion"]["t_sampling"]["kind"] != kind:
         tree["diffusion"]["t_sampling"] = {"kind": kind}
@@ -158,7 +170,9 @@ _REGISTERED = (
         TypeAdapter(NonNegativeInt),
         _at("model", "class_tokens"),
     ),
-    Axis("dropout", "in the middle half of the blocks", _FRACTION, _at("model", "dropout")),
+    Axis("dropout", "attn_dropout and proj_dropout at once", _FRACTION, Slot(_put_dropout, _get_dropout)),
+    Axis("attn_dropout", "of attention weights, in the middle half of the blocks", _FRACTION, _at("model", "attn_dropout")),
+    Axis("proj_dropout", "of projections, in the middle half of the blocks", _FRACTION, _at("model", "proj_dropout")),
     Axis(
         "output_skip",
         "pre-conditioner: none, edm or linear",

@@ -13,15 +13,19 @@ from trainables.config.trial import (
     OptimiserConfig,
     Recipe,
     Uniform,
+    WarmupEpochs,
+    WarmupShare,
 )
 
-IMAGENET_EPOCH = 1_281_167
+OFFICIAL_WARMUP = WarmupEpochs(epochs=5)
+SHORT_WARMUP = WarmupShare(share=0.025)
+"""As much of a budget as 5 of the paper's 200 epochs."""
 _JIT_SIZES: dict[str, dict[str, Any]] = {
     "s": {"width": 384, "depth": 12, "heads": 6, "class_tokens_start": 4},
     "b": {"width": 768, "depth": 12, "heads": 12, "class_tokens_start": 4},
     "l": {"width": 1024, "depth": 24, "heads": 16, "class_tokens_start": 8},
-    "h": {"width": 1280, "depth": 32, "heads": 16, "class_tokens_start": 10, "dropout": 0.2},
-    "g": {"width": 1664, "depth": 40, "heads": 16, "class_tokens_start": 10, "dropout": 0.2},
+    "h": {"width": 1280, "depth": 32, "heads": 16, "class_tokens_start": 10, "proj_dropout": 0.2},
+    "g": {"width": 1664, "depth": 40, "heads": 16, "class_tokens_start": 10, "proj_dropout": 0.2},
 }
 _DIT_SIZES: dict[str, dict[str, Any]] = {
     "s": {"width": 384, "depth": 12, "heads": 6},
@@ -43,13 +47,27 @@ JIT_AVERAGES = (
     DecayEma(name="ema2", decay=0.9996),
 )
 """The official code's decays; with a warm-up, which a trial of fewer than 100,000 updates needs."""
+OFFICIAL_NOISE = {256: 1.0, 512: 2.0}
+"""The official noise_scale by resolution."""
+_OFFICIAL_PATCH = {256: 16, 512: 32}
 
 
 def _jit(size: str, **parts: Any) -> Recipe:
     bottleneck = {"kind": "bottleneck", "dim": 256 if size in ("h", "g") else 128}
     model = ModelConfig.model_validate({"patch_size": 16, "embedding": bottleneck, **_JIT_SIZES[size], **parts})
-    optimiser = OptimiserConfig(learning_rate=5e-5, scale_with_batch=True, warmup_images=5 * IMAGENET_EPOCH)
+    optimiser = OptimiserConfig(learning_rate=5e-5, scale_with_batch=True, warmup_images=SHORT_WARMUP)
     return Recipe(model=model, optimiser=optimiser, ema=JIT_AVERAGES)
+
+
+def _official(size: str, resolution: int) -> Recipe:
+    """As the official code trains it: a warm-up in epochs of the data, and averages that are constant from the start."""
+    short = _jit(size, patch_size=_OFFICIAL_PATCH[resolution])
+    changes = {
+        "diffusion": DiffusionConfig(noise_scale=OFFICIAL_NOISE[resolution]),
+        "optimiser": short.optimiser.model_copy(update={"warmup_images": OFFICIAL_WARMUP}),
+        "ema": tuple(average.model_copy(update={"warmup": False}) for average in JIT_AVERAGES),
+    }
+    return short.model_copy(update=changes)
 
 
 def _dit(size: str) -> Recipe:
@@ -66,7 +84,7 @@ def _tiny() -> Recipe:
     )
     return Recipe(
         model=model,
-        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=1600),
+        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=WarmupShare(share=1 / 16)),
         ema=(DecayEma(decay=0.995),),
         batch_size=32,
         precision="fp32",
@@ -81,16 +99,35 @@ PRESETS: dict[str, Recipe] = {
 }
 
 
+OFFICIAL: dict[str, Recipe] = {
+    f"jit-{size}/{_OFFICIAL_PATCH[resolution]}@{resolution}": _official(size, resolution)
+    for size in "blhg"
+    for resolution in OFFICIAL_NOISE
+}
+"""The paper's runs by size, patch and resolution."""
+
+
 def preset(name: str) -> Recipe:
-    """The recipe of a name such as `jit-b`, or `jit-b/32` for another patch size. ValueError: unknown name."""
+    """The recipe of a name such as `jit-b`, `jit-b/32` for another patch size, or `jit-b/16@256` for the official run.
+
+    ValueError: unknown name.
+    """
+    if name in OFFICIAL:
+        return OFFICIAL[name]
     base, _, patch = name.partition("/")
     if base not in PRESETS or (patch and not patch.isdecimal()):
-        remedy = did_you_mean(base, PRESETS, otherwise="try one of them")
-        raise ValueError(f"`preset` must be one of {', '.join(PRESETS)} (and /PATCH after it), got {name!r}; {remedy}")
+        known = [*PRESETS, *OFFICIAL]
+        remedy = did_you_mean(name if "@" in name else base, known, otherwise="try one of them")
+        raise ValueError(f"`preset` must be one of {', '.join(known)} (and /PATCH after one without), got {name!r}; {remedy}")
     recipe = PRESETS[base]
     if not patch:
         return recipe
     return Recipe.model_validate(merged(recipe.model_dump(), {"model": {"patch_size": int(patch)}}))
+
+
+def resolution_of(name: str) -> int | None:
+    """The image size that a preset's name is for; None of one for any."""
+    return int(name.rpartition("@")[2]) if name in OFFICIAL else None
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

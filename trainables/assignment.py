@@ -4,7 +4,9 @@ from typing import Self
 
 from pydantic import model_validator
 
+from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_evaluation
 from trainables.config.fields import (
     Frozen,
     NonNegativeInt,
@@ -64,4 +66,15 @@ class Assignment(Frozen):
         if schedule.kind == "cosine" and self.images > (schedule.total_images or 0):
             rule = "`images` must be at most the cosine's total_images, where its rate ends"
             raise ValueError(f"{rule}, got images={self.images}, total_images={schedule.total_images}")
+        return self
+
+    @model_validator(mode="after")
+    def the_budget_reaches_the_rate(self) -> Self:
+        check_budget(self.trial, images=self.images)
+        return self
+
+    @model_validator(mode="after")
+    def evaluations_read_trained_weights(self) -> Self:
+        for evaluation in self.evaluations:
+            check_evaluation(self.trial, evaluation, images=self.images)
         return self

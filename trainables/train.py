@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_heldout
 from trainables.config.trial import Parent
 from trainables.data import DataError, ImageSet, open_images
 from trainables.evaluation.finite import NotFinite
@@ -112,7 +113,7 @@ class _Run:
         self.attempt, self.interrupted, self.workers = attempt, interrupted, workers
         self.images = _planned_images(assignment)
         for evaluation in assignment.evaluations:
-            self.trial.check_weights(evaluation.weights)
+            check_heldout(evaluation, heldout=len(self.images.heldout))
         self.store = Store(assignment.storage)
         share = share_of(self.trial, workers)
         fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.home import Home, on_this_machine
+from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.scheduler_remarks import remarks
@@ -62,10 +63,12 @@ def validate(file: str, *, as_json: bool) -> int:
     proposed = sum(proposals(plan).values())
     if as_json:
         row = {"name": plan.spec.name, "fingerprint": plan.fingerprint, "trials": len(plan.entries), "proposed": proposed}
-        print_json("validate", [row])
+        print_json("validate", [{**row, "remarks": soundness_remarks(plan)}])
     else:
         later = f" and {proposed} proposed later" if proposed else ""
         console().print(f"{file}: valid; sweep {plan.spec.name!r} has {len(plan.entries)} trials{later}")
+        for line in soundness_remarks(plan):
+            console().print(line, soft_wrap=True)
     return ExitCode.DONE
 
 
@@ -100,6 +103,7 @@ def _json_facts(plan: Plan) -> dict[str, Any]:
         "fingerprint": plan.fingerprint,
         "left_out": plan.left_out,
         "scheduler": remarks(plan),
+        "remarks": soundness_remarks(plan),
     }
 
 
@@ -111,8 +115,8 @@ def _print_plan(plan: Plan, screen: Console) -> None:
     for stage, search in searches(plan.spec).items():
         count, start = proposals(plan)[stage], _start(search)
         screen.print(f"stage {stage}: {count} trials proposed later by {search.sampler} from the {start}")
-    for line in (*remarks(plan), *clamp_remarks(plan)):
-        screen.print(line)
+    for line in (*remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
+        screen.print(line, soft_wrap=True)
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:

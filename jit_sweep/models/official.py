@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
 from jit_sweep.models.model_folder import CONFIG, WEIGHTS, ModelFolderConfig, read_config, require_new
-from jit_sweep.models.official_settings import args_of, config_of, official_name
+from jit_sweep.models.official_settings import READ, args_of, config_of, official_name
 from jit_sweep.spec.read import explain
 from trainables.config.fields import Frozen, NonNegativeInt
 from trainables.config.trial import TrialConfig
@@ -150,6 +150,7 @@ def _understood(checkpoint: Path, *, class_tokens_start: int | None) -> tuple[Of
     """A checkpoint that can be written as a folder. UserError: it is none."""
     try:
         file = read(checkpoint)
+        _require_read(file.left_out)
         config = config_of(sizes_of(file.weights["model"]), file.args, class_tokens_start=class_tokens_start)
         check_fits(file.weights, config.trial)
     except ValidationError as error:
@@ -160,6 +161,13 @@ def _understood(checkpoint: Path, *, class_tokens_start: int | None) -> tuple[Of
     except OSError as error:
         raise UserError(f"a checkpoint must be a file that can be read, got {checkpoint} ({_reason(error)})") from error
     return file, config
+
+
+def _require_read(left_out: Mapping[str, str]) -> None:
+    """ValueError: a setting of the model is none that can be read, and the official default would stand in its place."""
+    for name in sorted(READ):
+        if (got := left_out.get(f"args.{name!r}")) is not None:
+            raise ValueError(f"`args.{name}` must be a plain number or word, got {got}; correct `args` and save it again")
 
 
 def _record(folder: Path) -> OfficialRecord:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jit_sweep.models.model_folder import ModelFolderConfig
-from search_spaces.presets import IMAGENET_EPOCH, JIT_AVERAGES, PRESETS, preset
+from search_spaces.presets import JIT_AVERAGES, OFFICIAL_WARMUP, PRESETS, preset
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import MOST
 from trainables.config.network import ModelConfig
@@ -20,8 +20,22 @@ from trainables.official.file import Scalar, Sizes
 
 IMPORTED = "imported"
 """In place of the digest of the training images, which a checkpoint does not hold."""
+IMAGENET_EPOCH = 1_281_167
+"""Training images of ImageNet, which the official code trains on."""
 EVALUATED = 50_000
 """Samples that the official code scores."""
+EVERYWHERE = (0.0, 1.0)
+"""The times at which the official code guides where its command names none."""
+READ = frozenset(
+    {
+        *("model", "img_size", "class_num", "in_context_start", "attn_dropout", "proj_dropout"),
+        *("P_mean", "P_std", "t_eps", "noise_scale", "label_drop_prob"),
+        *("blr", "lr", "lr_schedule", "warmup_epochs", "epochs", "min_lr", "weight_decay", "ema_decay1", "ema_decay2"),
+        *("batch_size", "world_size", "seed"),
+        *("num_images", "cfg", "sampling_method", "num_sampling_steps", "interval_min", "interval_max"),
+    }
+)
+"""The settings that say something of a model; the others of a command say where it ran."""
 _MEND = "correct `args` and save the checkpoint again"
 
 
@@ -57,7 +71,8 @@ def official_name(model: ModelConfig) -> str | None:
     """The official code's name of a network, such as `JiT-B/16`; None of a size that it does not know."""
     for size in "BLH":
         known = preset(f"jit-{size.lower()}/{model.patch_size}").model
-        if model.model_copy(update={"dropout": known.dropout}) == known:
+        dropout = {"attn_dropout": known.attn_dropout, "proj_dropout": known.proj_dropout}
+        if model.model_copy(update=dropout) == known:
             return f"JiT-{size}/{model.patch_size}"
     return None
 
@@ -70,7 +85,7 @@ def args_of(config: ModelFolderConfig) -> dict[str, Scalar]:
     if trial.model.class_tokens:
         args["in_context_start"] = trial.model.class_tokens_start
     args |= {"img_size": trial.data.image_size, "class_num": trial.data.num_classes}
-    args |= {"attn_dropout": trial.model.dropout, "proj_dropout": trial.model.dropout}
+    args |= {"attn_dropout": trial.model.attn_dropout, "proj_dropout": trial.model.proj_dropout}
     args |= {"noise_scale": trial.diffusion.noise_scale, "t_eps": evaluation.t_eps_sample}
     args |= {"P_mean": times.mu, "P_std": times.sigma} if isinstance(times, LogitNormal) else {}
     args |= {"label_drop_prob": trial.diffusion.label_drop, "batch_size": trial.batch_size, "seed": trial.seed}
@@ -99,7 +114,8 @@ def _model(sizes: Sizes, args: Mapping[str, Scalar], named: Recipe | None, class
             rule = "`args.model` must agree with the tensors"
             raise ValueError(f"{rule}, got {args['model']!r} with {', '.join(differing)}; {_MEND}")
     start = _class_tokens_start(sizes, args, named, class_tokens_start)
-    return {**model, "class_tokens_start": start, "dropout": _dropout(args)}
+    dropout = {name: _number(args, name, 0.0) for name in ("attn_dropout", "proj_dropout")}
+    return {**model, "class_tokens_start": start, **dropout}
 
 
 def _class_tokens_start(sizes: Sizes, args: Mapping[str, Scalar], named: Recipe | None, given: int | None) -> int:
@@ -121,14 +137,6 @@ def _mlp_ratio(sizes: Sizes) -> float:
     # Half a unit above the whole number before the factor 2/3, which rounding then cannot miss.
     wide = (math.ceil(sizes.hidden * 3 / 2) + 0.5) / sizes.width
     return shape.mlp_ratio if mlp_hidden(shape) == sizes.hidden else wide
-
-
-def _dropout(args: Mapping[str, Scalar]) -> float:
-    attention, projection = _number(args, "attn_dropout", 0.0), _number(args, "proj_dropout", 0.0)
-    if attention != projection:
-        rule = "`args.attn_dropout` and `args.proj_dropout` must be equal"
-        raise ValueError(f"{rule}, got {attention} and {projection}; {_MEND}")
-    return attention
 
 
 def _diffusion(args: Mapping[str, Scalar]) -> dict[str, Any]:
@@ -154,7 +162,7 @@ def _optimiser(args: Mapping[str, Scalar], recipe: Recipe, *, batch: int) -> dic
     scaled = base * batch / 256
     rate = _number(args, "lr", scaled)
     is_scaled = math.isclose(rate, scaled, rel_tol=1e-6)
-    warmup = _number(args, "warmup_epochs", recipe.optimiser.warmup_images / IMAGENET_EPOCH)
+    warmup = _number(args, "warmup_epochs", OFFICIAL_WARMUP.epochs)
     schedule: dict[str, Any] = {"kind": _word(args, "lr_schedule", "constant")}
     if schedule["kind"] == "cosine":
         schedule["total_images"] = round(_number(args, "epochs", 200) * IMAGENET_EPOCH)
@@ -171,7 +179,7 @@ def _optimiser(args: Mapping[str, Scalar], recipe: Recipe, *, batch: int) -> dic
 def _evaluation(args: Mapping[str, Scalar], *, num_classes: int) -> dict[str, Any]:
     """The official sampler; an unconditional model has no guidance."""
     default = EvaluationConfig(sampler="heun", steps=50)
-    low, high = default.interval
+    low, high = EVERYWHERE
     return {
         "n": _whole(args, "num_images", EVALUATED),
         "sampler": _word(args, "sampling_method", default.sampler),

@@ -32,5 +32,7 @@ def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None
     labels = torch.arange(n) % config.trial.data.num_classes
     try:
         write_grid(generate(network, config.trial, evaluation, labels), str(out.absolute()), columns=min(n, COLUMNS))
+    except ValueError as error:
+        raise UserError(f"the model's samples must follow its training: {error}") from None
     except OSError as error:
         raise UserError(f"`--out` must be a PNG file that can be written, got {out} ({error.strerror})") from None

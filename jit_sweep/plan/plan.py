@@ -14,14 +14,16 @@ from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.read import explain
 from jit_sweep.spec.stages import GridStage
 from jit_sweep.spec.sweep import SweepSpec
-from trainables.config.trial import Recipe
+from search_spaces.presets import resolution_of
+from trainables.config.evaluation_rules import check_heldout
+from trainables.config.trial import Recipe, default_precision
 from trainables.data import DataDescription, describe
 
 
 def plan(spec: SweepSpec, *, source: str) -> Plan:
     """Resolve a sweep. UserError: data, baseline, or a combination of axis values is unsound; all faults at once."""
     planner = Planner(spec, _described(spec, source=source), _baseline(spec, source=source))
-    _refuse(map(str, count_faults(planner)), source=source)
+    _refuse(map(str, [*preset_faults(planner), *count_faults(planner)]), source=source)
     faults: list[Fault] = []
     entries: list[Entry] = []
     left_out: dict[int, int] = {}
@@ -52,10 +54,20 @@ def count_faults(planner: Planner) -> list[Fault]:
         ]
         if batch % spec.resources.workers:
             faults.append(Fault("resources.workers", f"must divide batch_size={batch}, got {spec.resources.workers}"))
-    if spec.evaluation.n > planner.data.heldout_count:
-        rule = f"must be at most {planner.data.heldout_count}, the held-out images: scores are read against as many real ones"
-        faults.append(Fault("evaluation.n", f"{rule}, got {spec.evaluation.n}"))
+    try:
+        check_heldout(spec.evaluation, heldout=planner.data.heldout_count)
+    except ValueError as error:
+        faults.append(Fault("evaluation.n", str(error)))
     return faults
+
+
+def preset_faults(planner: Planner) -> list[Fault]:
+    """A fault where the preset is the recipe for images of another size."""
+    name, size = planner.spec.baseline.preset, planner.data.image_size
+    if resolution_of(name) in (None, size):
+        return []
+    rule = f"{name} is the official run on images of {resolution_of(name)} px"
+    return [Fault("baseline.preset", f"{rule}, got images of {size} px; try {name.partition('@')[0]}")]
 
 
 def _budgets(spec: SweepSpec) -> list[tuple[str, int]]:
@@ -67,8 +79,10 @@ def _budgets(spec: SweepSpec) -> list[tuple[str, int]]:
 
 
 def _baseline(spec: SweepSpec, *, source: str) -> Recipe:
+    """With the precision of its trials, which belongs to the sweep's identity."""
     try:
-        return spec.baseline.recipe()
+        recipe = spec.baseline.recipe()
+        return recipe.model_copy(update={"precision": recipe.precision or default_precision(spec.resources.device)})
     except ValidationError as error:
         raise UserError(explain(error, source=source, model=Recipe, at="baseline")) from None
 

@@ -32,9 +32,9 @@ class Planner:
         """A cell's trial with one seed. ValueError: there is no such trial."""
         return trial_of(cell.recipe, spec=self.spec, data=self.data, seed=seed, images=images)
 
-    def evaluation(self, cell: Cell, trial: TrialConfig) -> EvaluationConfig:
-        """How a cell's trial is scored. ValueError: the trial cannot be scored so."""
-        return evaluation_of(trial, cell=cell, spec=self.spec)
+    def evaluation(self, cell: Cell, trial: TrialConfig, *, images: int) -> EvaluationConfig:
+        """How a cell's trial is scored after `images`. ValueError: the trial cannot be scored so."""
+        return evaluation_of(trial, cell=cell, spec=self.spec, images=images)
 
     def entry(self, cell: Cell, *, stage: int, position: int, seed: int, images: int, protected: bool = False) -> Entry:
         """The planned piece for one cell and seed. ValueError: the cell makes no valid trial."""
@@ -48,7 +48,7 @@ class Planner:
             seed=seed,
             trial=trial,
             images=images,
-            evaluation=self.evaluation(cell, trial),
+            evaluation=self.evaluation(cell, trial, images=images),
             rungs=rungs.measured,
             gates=rungs.gates,
             race=self._race(cell, stage=stage, images=images),

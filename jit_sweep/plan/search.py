@@ -32,7 +32,7 @@ def search_faults(search: SearchSpec, *, planner: Planner, stage: int) -> list[F
             cell = put(planner.baseline, values)
             cells.append(cell.values)
             trial = planner.trial(cell, seed=search.seed, images=images)
-            planner.evaluation(cell, trial)
+            planner.evaluation(cell, trial, images=images)
             over.append(bool(excess(search.limits, trial, images=images)))
         except ValueError as error:
             faults.append(Fault.of_cell(error, key=key, values=values))

@@ -5,8 +5,10 @@ import math
 from jit_sweep.spec.stages import GridStage
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import Cell
+from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import DataConfig, Recipe, TrialConfig
+from trainables.config.evaluation_rules import check_evaluation
+from trainables.config.trial import DataConfig, Recipe, TrialConfig, WarmupEpochs, WarmupShare
 from trainables.data import DataDescription
 
 
@@ -22,23 +24,33 @@ def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: in
     unit = update_unit(spec, recipe.batch_size)
     _check_batch(recipe.batch_size, unit=unit, images=images, workers=spec.resources.workers)
     tree = recipe.model_dump()
+    tree["optimiser"]["warmup_images"] = warmup_of(recipe, images=images, epoch=data.train_count)
     if tree["optimiser"]["schedule"].get("total_images", 0) is None:
         tree["optimiser"]["schedule"]["total_images"] = images
-    return TrialConfig.model_validate({**tree, "data": config, "seed": seed, "device": spec.resources.device})
+    trial = TrialConfig.model_validate({**tree, "data": config, "seed": seed, "device": spec.resources.device})
+    check_budget(trial, images=images)
+    return trial
 
 
-def evaluation_of(trial: TrialConfig, *, cell: Cell, spec: SweepSpec) -> EvaluationConfig:
-    """A cell's evaluation: its own settings, else the sweep's, else what the trial has.
+def warmup_of(recipe: Recipe, *, images: int, epoch: int) -> int:
+    """A recipe's warm-up in images, for a trial of `images` on a training split of `epoch`."""
+    match recipe.optimiser.warmup_images:
+        case WarmupEpochs(epochs=epochs):
+            return round(epochs * epoch)
+        case WarmupShare(share=share):
+            return round(share * images)
+        case given:
+            return given
+
+
+def evaluation_of(trial: TrialConfig, *, cell: Cell, spec: SweepSpec, images: int) -> EvaluationConfig:
+    """A cell's evaluation after `images`: its own settings, else the sweep's, else what the trial has.
 
     ValueError: the trial cannot be scored so.
     """
     sweeps = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train, weights=trial.rung_weights)
     evaluation = EvaluationConfig.model_validate({**sweeps.model_dump(), **cell.evaluation})
-    trial.check_weights(evaluation.weights)
-    if trial.diffusion.prediction == "eps" and not evaluation.t_eps_sample:
-        raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t, got 0; try 0.05")
-    if evaluation.guidance != 1 and trial.data.num_classes == 1:
-        raise ValueError(f"`guidance` must be 1 without class labels, got {evaluation.guidance:g}")
+    check_evaluation(trial, evaluation, images=images)
     return evaluation
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from jit_sweep.spec.stages import SAMPLERS
 from jit_sweep.spec.sweep import NAME_PATTERN, OWN_KEYS, SweepSpec
 from search_spaces.axes import AXES, Axis
-from search_spaces.presets import PRESETS
+from search_spaces.presets import OFFICIAL, PRESETS
 from search_spaces.quantities import QUANTITIES, Quantity
 from trainables.config.fields import MOST
 from trainables.config.trial import Recipe
@@ -110,7 +110,10 @@ def _registered() -> dict[str, Schema]:
         "Sampler": _one_of(SAMPLERS, title=f"one of {', '.join(SAMPLERS)}"),
         "Preset": {
             "title": "name of a preset",
-            "anyOf": [_one_of(PRESETS), {"type": "string", "pattern": rf"^({'|'.join(map(re.escape, PRESETS))})/[0-9]+$"}],
+            "anyOf": [
+                _one_of([*PRESETS, *OFFICIAL]),
+                {"type": "string", "pattern": rf"^({'|'.join(map(re.escape, PRESETS))})/[0-9]+$"},
+            ],
         },
         "Cells": _mapping({axis.name: _about(axis, axis_schema(axis)) for axis in axes}, title="axes, each with one value"),
         "GridAxes": _mapping(

@@ -12,6 +12,7 @@ from jit_sweep.spec.uri import LedgerUri, StorageUri, TrackingUri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
+from trainables.config.network import both_dropouts
 from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, Recipe
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName
 
@@ -31,7 +32,8 @@ class Baseline(Frozen):
     """A preset, and what differs from it, written like the sections of a trial's configuration."""
 
     preset: str
-    """Where every trial starts from: a preset's name, or `NAME/PATCH` for another patch size."""
+    """Where every trial starts from: a preset's name, `NAME/PATCH` for another patch size, or `NAME/PATCH@SIZE` for the
+    official run on images of that size."""
     model: dict[str, Any] = {}
     """What differs in the network."""
     diffusion: dict[str, Any] = {}
@@ -43,7 +45,8 @@ class Baseline(Frozen):
     batch_size: PositiveInt | None = None
     """Images of one update, over all workers; null: the preset's."""
     precision: Precision | None = None
-    """bf16: autocast around the network; weights and optimiser stay fp32. null: the preset's."""
+    """bf16: autocast around the network; weights and optimiser stay fp32. null: the preset's, else bf16 on a GPU and fp32 on a
+    CPU."""
     attention: AttentionMode | None = None
     """torch's choice of a fused kernel; cuDNN's, flash or our own, or an error; or fp32 written out. null: the preset's."""
     residual: Precision | None = None
@@ -64,6 +67,11 @@ class Baseline(Frozen):
     def preset_is_known(cls, name: str) -> str:
         preset(name)
         return name
+
+    @field_validator("model")
+    @classmethod
+    def dropout_is_both(cls, model: dict[str, Any]) -> dict[str, Any]:
+        return both_dropouts(model)
 
     def recipe(self) -> Recipe:
         """The preset with its overrides. pydantic.ValidationError: an override does not fit."""

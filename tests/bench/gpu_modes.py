@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from search_spaces.presets import preset
 from tests.bench.official_step import OfficialNetwork, OfficialStep, official_names
+from tests.support.trials import trial_of_recipe
 from trainables.config.trial import DataConfig, DecayEma, Precision, TrialConfig
 from trainables.data import ImageSet
 from trainables.networks.jit import JiT
@@ -121,9 +122,9 @@ def trial_of(case: Case, *, device: str = "cuda", **changes: object) -> TrialCon
     Infeasible: not even one image fits.
     """
     data = DataConfig(digest="none", image_size=case.image_size, num_classes=CLASSES)
-    recipe = {**preset(case.preset).model_dump(), "batch_size": case.batch_size, "precision": "bf16", **changes}
-    trial = TrialConfig.model_validate({**recipe, "data": data, "device": device})
-    trial = trial.model_copy(update={"model": trial.model.model_copy(update={"dropout": 0.0})})
+    given = {"data": data, "device": device, "batch_size": case.batch_size, "precision": "bf16", **changes}
+    trial = trial_of_recipe(preset(case.preset), **given)
+    trial = trial.model_copy(update={"model": trial.model.model_copy(update={"attn_dropout": 0.0, "proj_dropout": 0.0})})
     return trial.model_copy(update={"batch_size": how_of(trial).micro_batch})
 
 

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import geometric_mean, median
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.jit import JiT
 from trainables.training.ema import Averages
+from trainables.training.hardware import computes_bf16
 from trainables.training.health import Health
 from trainables.training.optimiser import adamw
 from trainables.training.step import image_losses
@@ -284,10 +284,4 @@ def bar(patch: int, name: str) -> str:
 
 def precisions() -> tuple[Precision, ...]:
     """Those in which this CPU computes: where it emulates bf16, a step takes ten times as long, which says nothing."""
-    return ("fp32", "bf16") if has_bf16() else ("fp32",)
-
-
-def has_bf16() -> bool:
-    """Whether the CPU computes in bf16, as Linux tells it."""
-    flags = Path("/proc/cpuinfo")
-    return flags.exists() and "avx512_bf16" in flags.read_text().split()
+    return ("fp32", "bf16") if computes_bf16() else ("fp32",)

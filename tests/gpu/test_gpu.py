@@ -10,7 +10,7 @@ from torch import Tensor
 
 from search_spaces.presets import preset
 from tests.support.images import NoiseImages
-from tests.support.trials import batch, lively, small_model, small_trial
+from tests.support.trials import batch, lively, small_model, small_trial, trial_of_recipe
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -160,8 +160,7 @@ def test_a_hidden_width_that_is_no_multiple_of_eight_computes_what_a_cpu_does(pr
 
 def of_preset(name: str, *, image_size: int, **changes: object) -> TrialConfig:
     data = DataConfig(digest="none", image_size=image_size, num_classes=1000)
-    recipe = preset(name).model_dump()
-    return TrialConfig.model_validate({**recipe, "data": data, "device": "cuda", "batch_size": 64, **changes})
+    return trial_of_recipe(preset(name), **{"data": data, "device": "cuda", "batch_size": 64, **changes})
 
 
 PEAKS = [

@@ -10,11 +10,11 @@ from pathlib import Path
 from jit_sweep.spec.json_schema import schema_text
 from jit_sweep.spec.reference import sweep_file_markdown
 from search_spaces.axes import AXES
-from search_spaces.presets import PRESETS
+from search_spaces.presets import OFFICIAL, PRESETS
 from search_spaces.quantities import QUANTITIES
 from tests.support.paths import TOP
 from trainables.config.network import ModelConfig
-from trainables.config.trial import Recipe
+from trainables.config.trial import DecayEma, Recipe, WarmupEpochs
 from trainables.evaluation.metrics.registry import METRICS, Samples
 
 DOCS = TOP / "docs"
@@ -51,6 +51,19 @@ def presets_table() -> str:
     return table(heads, ([f"`{name}`", *_sizes(recipe.model), *_method(recipe)] for name, recipe in PRESETS.items()))
 
 
+def official_table() -> str:
+    heads = ["preset", "patch", "noise_scale", "warm-up", "averages", "attn_dropout", "proj_dropout"]
+    return table(heads, ([f"`{name}`", *_official_cells(recipe)] for name, recipe in OFFICIAL.items()))
+
+
+def _official_cells(recipe: Recipe) -> list[str]:
+    model, averages = recipe.model, [f"{e.decay:g}" for e in recipe.ema if isinstance(e, DecayEma)]
+    warmup = recipe.optimiser.warmup_images
+    assert isinstance(warmup, WarmupEpochs)
+    numbers = (model.patch_size, recipe.diffusion.noise_scale, f"{warmup.epochs:g} epochs", ", ".join(averages))
+    return [str(cell) for cell in (*numbers, model.attn_dropout, model.proj_dropout)]
+
+
 def _sizes(model: ModelConfig) -> list[str]:
     return [str(size) for size in (model.patch_size, model.width, model.depth, model.heads, model.class_tokens)]
 
@@ -81,6 +94,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("axes.md", "axes"): axes_table,
     ("axes.md", "quantities"): quantities_table,
     ("axes.md", "presets"): presets_table,
+    ("axes.md", "official"): official_table,
     ("metrics.md", "metrics"): metrics_table,
     ("sweep-file.md", "keys"): lambda: sweep_file_markdown().strip(),
 }

@@ -3,7 +3,7 @@
 import torch
 
 from trainables.config.network import BottleneckEmbedding, ModelConfig
-from trainables.config.trial import DataConfig, TrialConfig
+from trainables.config.trial import DataConfig, Recipe, TrialConfig
 from trainables.networks.jit import JiT
 from trainables.networks.registry import build
 
@@ -22,6 +22,12 @@ def small_trial(model: ModelConfig | None = None, *, data: DataConfig | None = N
     noise = DataConfig(digest="none", image_size=SIZE, num_classes=CLASSES)
     values: dict[str, object] = {"precision": "fp32", "batch_size": 4, **changes}
     return TrialConfig.model_validate({"data": data or noise, "model": model or small_model(), **values})
+
+
+def trial_of_recipe(recipe: Recipe, **changes: object) -> TrialConfig:
+    """A recipe's trial without a warm-up, which a recipe has for a budget and data that such a trial has not."""
+    tree = recipe.model_dump()
+    return TrialConfig.model_validate({**tree, "optimiser": {**tree["optimiser"], "warmup_images": 0}, **changes})
 
 
 def jit(trial: TrialConfig) -> JiT:

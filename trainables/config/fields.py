@@ -22,6 +22,10 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The content by which its id goes: fields that were renamed or divided appear as they did when ids began."""
+        return content
+
 
 class _JoinedLater:
     """Marks a field that joined after trials had ids."""
@@ -42,7 +46,7 @@ def identity(config: BaseModel) -> dict[str, Any]:
             content[name] = identity(value)
         elif isinstance(value, tuple):
             content[name] = [identity(v) if isinstance(v, BaseModel) else c for v, c in zip(value, content[name], strict=True)]
-    return content
+    return config.as_hashed(content) if isinstance(config, Frozen) else content
 
 
 def content_hash(value: dict[str, Any]) -> str:
@@ -60,3 +64,8 @@ def choices(values: list[int]) -> str:
     """A list in words: `4, 8 or 16`."""
     *head, last = map(str, values)
     return f"{', '.join(head)} or {last}" if head else last
+
+
+def percent(share: float) -> str:
+    """A share in words: `0.4 %`."""
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"

@@ -1,8 +1,9 @@
 """The network of a trial: its sizes and components."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from trainables.config.fields import JOINED_LATER, Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -36,6 +37,26 @@ class LinearHead(Frozen):
     kind: Literal["linear"] = "linear"
 
 
+def both_dropouts(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's settings with `dropout`, which stands for `attn_dropout` and `proj_dropout` alike, written out as the two.
+
+    ValueError: one of the two stands beside it.
+    """
+    tree = dict(given)
+    if "dropout" in tree:
+        if beside := {"attn_dropout", "proj_dropout"} & tree.keys():
+            rule = "`dropout` stands for attn_dropout and proj_dropout alike, and not beside one of them"
+            raise ValueError(f"{rule}, got {', '.join(sorted(beside))} too; write the two")
+        tree["attn_dropout"] = tree["proj_dropout"] = tree.pop("dropout")
+    return tree
+
+
+def _with_dropout(schema: dict[str, Any]) -> None:
+    """The short form is a key of what is written, and of no configuration."""
+    one = schema["properties"]["attn_dropout"]
+    schema["properties"]["dropout"] = {**one, "description": "`attn_dropout` and `proj_dropout` at once."}
+
+
 class ModelConfig(Frozen):
     """A plain transformer over patches whose components are configuration; the defaults are JiT's."""
 
@@ -65,13 +86,34 @@ class ModelConfig(Frozen):
     """In-context copies of the class embedding put before the image tokens; 0 is none."""
     class_tokens_start: NonNegativeInt = 4
     """The block before which the class tokens are prepended."""
-    dropout: Fraction = 0.0
-    """Dropout of attention and projections, in the middle half of the blocks. Its masks are drawn by the micro-batch: another
+    attn_dropout: Fraction = 0.0
+    """Dropout of attention weights, in the middle half of the blocks. Dropout's masks are drawn by the micro-batch: another
     number of workers or micro-batch drops other values."""
+    proj_dropout: Fraction = 0.0
+    """Dropout of attention's output and of the MLP's hidden values, in the middle half of the blocks (JiT-H and G: 0.2)."""
     output_skip: Literal["none", "edm", "linear"] = "none"
     """Pre-conditioner around the network: JiT's appendix, table 10."""
     head: Annotated[LinearHead, JOINED_LATER] = LinearHead()
     """From a token to the numbers of its patch."""
+
+    model_config = ConfigDict(json_schema_extra=_with_dropout)
+
+    @model_validator(mode="before")
+    @classmethod
+    def dropout_is_both(cls, given: Any) -> Any:
+        return both_dropouts(given) if isinstance(given, dict) else given
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Two equal dropouts as the one setting that they were."""
+        if self.attn_dropout != self.proj_dropout:
+            return content
+        both = ("attn_dropout", "proj_dropout")
+        return {**{name: value for name, value in content.items() if name not in both}, "dropout": self.proj_dropout}
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything is dropped in training."""
+        return bool(self.attn_dropout or self.proj_dropout)
 
     @model_validator(mode="after")
     def heads_divide_width(self) -> Self:
@@ -97,9 +139,10 @@ class ModelConfig(Frozen):
 
     @model_validator(mode="after")
     def dropout_needs_a_middle(self) -> Self:
-        if self.dropout and self.depth < 4:
-            rule = "`dropout` acts in the middle half of at least 4 blocks"
-            raise ValueError(f"{rule}, got dropout={self.dropout}, depth={self.depth}; try dropout=0.0")
+        if self.drops and self.depth < 4:
+            rule = "dropout acts in the middle half of at least 4 blocks"
+            got = f"attn_dropout={self.attn_dropout}, proj_dropout={self.proj_dropout}, depth={self.depth}"
+            raise ValueError(f"{rule}, got {got}; try 0.0")
         return self
 
     @model_validator(mode="after")

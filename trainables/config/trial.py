@@ -4,9 +4,9 @@
 (the budget), how it is scored and where its files lie are kept outside it, in `trainables.assignment`.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from trainables.config.fields import (
     JOINED_LATER,
@@ -29,7 +29,10 @@ MATHS_VERSION = 2
 
 Target = Literal["x", "eps", "v"]
 Precision = Literal["fp32", "bf16"]
+Device = Literal["cpu", "cuda"]
 AttentionMode = Literal["sdpa", "cudnn", "flash", "triton", "fp32"]
+"""How attention is computed. fp32 writes QK^T, the softmax and the product with v out in fp32. The official code does that for
+the first two, and computes the product with v in bf16: no mode here is it to the bit."""
 Kernels = Literal["torch", "triton"]
 
 TRITON_HEAD_DIM = 128
@@ -105,6 +108,38 @@ class Cosine(Frozen):
 Schedule = Annotated[Constant | Cosine, Field(discriminator="kind")]
 
 
+class WarmupEpochs(Frozen):
+    """A warm-up of so many passes over the training images (JiT: 5)."""
+
+    kind: Literal["epochs"] = "epochs"
+    epochs: PositiveFloat
+    """Passes over the training split; a part of one counts as its part."""
+
+
+class WarmupShare(Frozen):
+    """A warm-up that takes a share of the trial's budget. Another budget is then another trial."""
+
+    kind: Literal["share"] = "share"
+    share: Annotated[float, Field(gt=0, lt=1, strict=True)]
+    """Of the trial's images."""
+
+
+def _form_of_warmup(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return str(value.get("kind"))
+    return getattr(value, "kind", "images")
+
+
+Warmup = Annotated[
+    Annotated[NonNegativeInt, Tag("images")] | Annotated[WarmupEpochs, Tag("epochs")] | Annotated[WarmupShare, Tag("share")],
+    Discriminator(
+        _form_of_warmup,
+        custom_error_type="warmup_form",
+        custom_error_message="must be a number of images, or a mapping with `kind` epochs or share",
+    ),
+]
+
+
 class OptimiserConfig(Frozen):
     """AdamW; biases and one-dimensional parameters are not decayed."""
 
@@ -120,10 +155,16 @@ class OptimiserConfig(Frozen):
     """Share of the squared gradient's running mean that an update keeps."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled: an update takes learning rate x this, as a share, off every weight."""
-    warmup_images: NonNegativeInt = 0
-    """Images over which the learning rate grows linearly from zero."""
+    warmup_images: Warmup = 0
+    """Images over which the learning rate grows linearly from zero; in a sweep file also epochs, or a share of the budget."""
     grad_clip: PositiveFloat | None = None
     """Largest norm of an update's whole gradient; a longer one is scaled down to it."""
+
+    @property
+    def warmup(self) -> int:
+        """A trial's warm-up in images."""
+        assert isinstance(self.warmup_images, int), "a trial's warm-up is in images"
+        return self.warmup_images
 
 
 RAW = "raw"
@@ -182,11 +223,12 @@ class Recipe(Frozen):
     """Averages kept side by side. The first, or the weights themselves where there is none, stands at the rungs."""
     batch_size: PositiveInt = 1024
     """Images of one update, over all workers."""
-    precision: Precision = "bf16"
-    """bf16: autocast around the network; weights and optimiser stay fp32."""
+    precision: Precision | None = None
+    """bf16: autocast around the network; weights and optimiser stay fp32. None: bf16 on a GPU, fp32 on a CPU."""
     attention: AttentionMode = "sdpa"
-    """torch's choice of a fused kernel; cuDNN's, flash or our own in Triton, or an error; or QK^T and softmax written out in
-    fp32 as the official code has it. Above 256 tokens only the last two give a GPU's gradients again bit for bit."""
+    """torch's choice of a fused kernel; cuDNN's, flash or our own in Triton, or an error; or QK^T, softmax and the product with
+    v written out in fp32 (the official code's last is in bf16). Above 256 tokens only the last two modes give a GPU's gradients
+    again bit for bit."""
     residual: Annotated[Precision, JOINED_LATER] = "fp32"
     """Precision of the residual stream between the blocks; bf16 halves the memory that it moves."""
     kernels: Annotated[Kernels, JOINED_LATER] = "torch"
@@ -201,12 +243,35 @@ class Recipe(Frozen):
     """None: the weights start from the seed."""
 
 
+def default_precision(device: str) -> Precision:
+    """bf16 on a GPU. fp32 on a CPU: most have no bf16 arithmetic, and emulate it at a ninth of the speed."""
+    return "bf16" if device == "cuda" else "fp32"
+
+
 class TrialConfig(Recipe):
     """Everything that decides a trial's numbers."""
 
     data: DataConfig
     seed: NonNegativeInt = 0
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
+    precision: Precision = "fp32"
+    """bf16: autocast around the network; weights and optimiser stay fp32. Left out: bf16 on a GPU, fp32 on a CPU."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def precision_follows_the_device(cls, given: Any) -> Any:
+        """By what the trial says it runs on, never by the machine that reads it: a trial has one id everywhere."""
+        if isinstance(given, dict) and given.get("precision") is None:
+            return {**given, "precision": default_precision(given.get("device", "cpu"))}
+        return given
+
+    @model_validator(mode="after")
+    def the_warmup_is_in_images(self) -> Self:
+        warmup = self.optimiser.warmup_images
+        if not isinstance(warmup, int):
+            rule = "`warmup_images` of a trial must be a number of images"
+            raise ValueError(f"{rule}, got {warmup.kind}; multiply it out, since only a sweep file knows data and budget")
+        return self
 
     @model_validator(mode="after")
     def patch_divides_image(self) -> Self:
@@ -243,10 +308,10 @@ class TrialConfig(Recipe):
 
     @model_validator(mode="after")
     def triton_attention_has_narrow_heads_and_no_dropout(self) -> Self:
-        head_dim, dropout = self.model.width // self.model.heads, self.model.dropout
+        head_dim, dropout = self.model.width // self.model.heads, self.model.attn_dropout
         if self.attention == "triton" and (head_dim > TRITON_HEAD_DIM or dropout):
-            rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no dropout"
-            raise ValueError(f"{rule}, got width/heads={head_dim}, dropout={dropout}; try attention=sdpa")
+            rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no attn_dropout"
+            raise ValueError(f"{rule}, got width/heads={head_dim}, attn_dropout={dropout}; try attention=sdpa")
         return self
 
     @model_validator(mode="after")
@@ -272,7 +337,7 @@ class TrialConfig(Recipe):
 
     @model_validator(mode="after")
     def cosine_ends_after_the_warmup(self) -> Self:
-        schedule, warmup = self.optimiser.schedule, self.optimiser.warmup_images
+        schedule, warmup = self.optimiser.schedule, self.optimiser.warmup
         if schedule.kind == "cosine" and (schedule.total_images or 0) <= warmup:
             rule = "`schedule.total_images` must be above warmup_images"
             got = f"total_images={schedule.total_images}, warmup_images={warmup}"
@@ -283,12 +348,6 @@ class TrialConfig(Recipe):
     def rung_weights(self) -> str:
         """The weights that stand at the rungs: the first average, or the weights themselves."""
         return self.ema[0].name if self.ema else RAW
-
-    def check_weights(self, name: str) -> None:
-        """ValueError where `name` is neither an average of this trial nor the weights themselves."""
-        known = [RAW, *(average.name for average in self.ema)]
-        if name not in known:
-            raise ValueError(f"`weights` must be one of {', '.join(known)}, got {name!r}")
 
     @property
     def grid(self) -> int:

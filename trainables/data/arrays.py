@@ -62,6 +62,7 @@ def checked_arrays(members: Members, uri: str, *, holdout: int | None = None) ->
         refuse_other_holdout(uri, listed=len(heldout), holdout=holdout)
     else:
         heldout = _split_off(images, labels, holdout=holdout, uri=uri)
+    _refuse_whole_classes(labels, heldout, class_names, uri)
     return Arrays(images=images, labels=labels, class_names=class_names, heldout=heldout)
 
 
@@ -117,3 +118,17 @@ def _split_off(images: NDArray[np.uint8], labels: NDArray[np.int64], *, holdout:
         remedy = f"try {min(384, max(2, len(images) // 5))} or store a list"
         raise ValueError(f"{rule}, got none for {uri} with {len(images)} images; {remedy}")
     return heldout_indices(images, labels, count=holdout)
+
+
+def _refuse_whole_classes(
+    labels: NDArray[np.int64], heldout: NDArray[np.int64], class_names: tuple[str, ...], uri: str
+) -> None:
+    """A class that is never trained on would be scored by a label that training has not touched."""
+    counts, taken = (np.bincount(part, minlength=len(class_names)) for part in (labels, labels[heldout]))
+    whole = np.flatnonzero((counts > 0) & (taken == counts))
+    if len(whole):
+        first = int(whole[0])
+        more = f" and {len(whole) - 1} more classes" if len(whole) > 1 else ""
+        rule = "`heldout` must leave training images of every class that it holds"
+        got = f"none of {class_names[first]!r}, whose {counts[first]} images are all held out{more}"
+        raise ValueError(f"{rule}, got {got} in {uri}; list fewer of them, or take the class out")

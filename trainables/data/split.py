@@ -20,22 +20,24 @@ def heldout_indices(images: NDArray[np.uint8], labels: NDArray[np.int64], *, cou
     """The indices [count] of the held-out images, rising. images [N, S, S, C], labels [N].
 
     Groups of near-duplicates are taken whole, in an order that only their pixels decide, while the quota of each label in
-    them lasts; what is then missing is filled without regard to labels. ValueError: `count` cannot be reached.
+    them lasts; what is then missing is filled without regard to quotas. A label's last images are never taken.
+    ValueError: `count` cannot be reached.
     """
     if not 2 <= count <= len(images) // 2:
         rule = "`holdout` must be at least 2 and at most half of the images"
         remedy = f"try 2 to {len(images) // 2}" if len(images) >= 4 else "bring at least 4 images"
         raise ValueError(f"{rule}, got holdout={count} of {len(images)}; {remedy}")
     groups = _in_content_order(near_duplicate_groups(images), images)
-    quotas = _quotas(np.bincount(labels), count)
+    left_over = np.bincount(labels)
+    quotas = shares(left_over, count)
     taken = [np.empty(0, dtype=np.int64)]
     left: list[NDArray[np.int64]] = []
     for group in groups:
         wanted = np.bincount(labels[group], minlength=len(quotas))
-        fits = bool((wanted <= quotas).all())
-        quotas = quotas - wanted if fits else quotas
+        fits = bool((wanted <= quotas).all()) and not _empties(left_over, wanted)
+        quotas, left_over = (quotas - wanted, left_over - wanted) if fits else (quotas, left_over)
         (taken if fits else left).append(group)
-    chosen = np.concatenate([*taken, *_filling(left, int(quotas.sum()))])
+    chosen = np.concatenate([*taken, *_filling(left, int(quotas.sum()), labels, left_over)])
     if len(chosen) != count:
         rule = "`holdout` must be reachable without parting near-duplicates"
         remedy = f"try {len(chosen)}" if len(chosen) >= 2 else "remove near-duplicates from the set"
@@ -100,7 +102,7 @@ def _in_content_order(groups: list[NDArray[np.int64]], images: NDArray[np.uint8]
     return sorted(groups, key=lambda group: min(hashes[i] for i in group))
 
 
-def _quotas(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+def shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     """`total` shared out in proportion to `counts`, by largest remainders; ties go to the lower label."""
     exact = counts * total / counts.sum()
     quotas: NDArray[np.int64] = np.floor(exact).astype(np.int64)
@@ -109,11 +111,20 @@ def _quotas(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     return quotas
 
 
-def _filling(groups: list[NDArray[np.int64]], missing: int) -> list[NDArray[np.int64]]:
-    """The first groups that together hold at most `missing` images."""
+def _filling(
+    groups: list[NDArray[np.int64]], missing: int, labels: NDArray[np.int64], left_over: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """The first groups that together hold at most `missing` images and leave some of every label."""
     filling = []
     for group in groups:
-        if len(group) <= missing:
+        wanted = np.bincount(labels[group], minlength=len(left_over))
+        if len(group) <= missing and not _empties(left_over, wanted):
             filling.append(group)
             missing -= len(group)
+            left_over = left_over - wanted
     return filling
+
+
+def _empties(left_over: NDArray[np.int64], wanted: NDArray[np.int64]) -> bool:
+    """Whether taking so many of each label leaves none of one."""
+    return bool(((wanted > 0) & (wanted == left_over)).any())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_sampling
 from trainables.config.trial import DiffusionConfig
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.integrators import EULER, INTEGRATORS, Integrator, Velocity
@@ -33,7 +34,7 @@ def sample(
     Returns:
         float32 [B, C, H, W], not clipped.
 
-    ValueError: a label out of range, guidance of an unconditional model, or an unclamped eps-prediction.
+    ValueError: a label out of range, or what `check_sampling` refuses.
     """
     _check(labels, diffusion, evaluation, num_classes)
     velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)
@@ -97,7 +98,4 @@ def _check(labels: Tensor, diffusion: DiffusionConfig, evaluation: EvaluationCon
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         got = f"{int(labels.min())}..{int(labels.max())}"
         raise ValueError(f"`labels` must be in 0..{num_classes - 1}, got {got}; the model knows num_classes={num_classes}")
-    if num_classes == 1 and evaluation.guidance != 1.0:
-        raise ValueError(f"`guidance` must be 1 for an unconditional model (num_classes=1), got {evaluation.guidance}; try 1.0")
-    if diffusion.prediction == "eps" and evaluation.t_eps_sample == 0:
-        raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t from t = 0 on, got 0; try 0.05")
+    check_sampling(diffusion, evaluation, num_classes=num_classes)

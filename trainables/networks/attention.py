@@ -20,14 +20,18 @@ class Attention(nn.Module):
 
     `mode` "sdpa" is the fused kernel that torch chooses; "cudnn" and "flash" are cuDNN's and flash attention, or a RuntimeError
     that says why it cannot be; "triton" is our own, which alone of these gives the same gradients bit for bit every time; in
-    the fp32 held-out error torch chooses for all three. "fp32" writes QK^T and the softmax out in fp32 as the official code
-    does, which some eps- and v-prediction runs need against loss spikes.
+    the fp32 held-out error torch chooses for all three. "fp32" writes QK^T, the softmax and the product with v out in fp32,
+    which some eps- and v-prediction runs need against loss spikes; the official code does the first two so, and the product
+    with v in bf16.
     """
 
-    def __init__(self, model: ModelConfig, *, mode: AttentionMode, dropout: float, kernels: Kernels) -> None:
+    def __init__(
+        self, model: ModelConfig, *, mode: AttentionMode, attn_dropout: float, proj_dropout: float, kernels: Kernels
+    ) -> None:
         super().__init__()
         head_dim = model.width // model.heads
-        self.heads, self.mode, self.dropout, self.kernels = model.heads, mode, dropout, kernels
+        self.heads, self.mode, self.kernels = model.heads, mode, kernels
+        self.attn_dropout, self.proj_dropout = attn_dropout, proj_dropout
         self.qkv = nn.Linear(model.width, 3 * model.width)
         self.q_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
         self.k_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
@@ -35,7 +39,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """x [B, T, D]; rotation [T, 1, d / 2, 2] or none -> [B, T, D]."""
-        return F.dropout(self.proj(self._mixed(x, rotation)), self.dropout, self.training)
+        return F.dropout(self.proj(self._mixed(x, rotation)), self.proj_dropout, self.training)
 
     def unbiased(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """`forward` without dropout and without `proj.bias`, for a kernel that adds the bias later."""
@@ -72,7 +76,7 @@ class Attention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
-        dropout = self.dropout if self.training else 0.0
+        dropout = self.attn_dropout if self.training else 0.0
         if self.mode == "fp32":
             weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
             return F.dropout(weights, dropout, self.training) @ v

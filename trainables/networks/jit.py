@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import TimeEmbedding, images_of
@@ -25,15 +24,18 @@ class Block(nn.Module):
     Where Triton computes, what the MLP adds to the stream is left to the next norm, whose kernel adds it on its way.
     """
 
-    def __init__(self, trial: TrialConfig, *, dropout: float) -> None:
+    def __init__(self, trial: TrialConfig, *, drops: bool) -> None:
         super().__init__()
         model = trial.model
+        attn_dropout, proj_dropout = (model.attn_dropout, model.proj_dropout) if drops else (0.0, 0.0)
         self.kernels = trial.kernels
         self.norm1 = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
-        self.attention = Attention(model, mode=trial.attention, dropout=dropout, kernels=trial.kernels)
+        self.attention = Attention(
+            model, mode=trial.attention, attn_dropout=attn_dropout, proj_dropout=proj_dropout, kernels=trial.kernels
+        )
         self.norm2 = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
         mlp = SwiGlu if model.mlp == "swiglu" else GeluMlp
-        self.mlp = mlp(model, dropout=dropout, kernels=trial.kernels)
+        self.mlp = mlp(model, dropout=proj_dropout, kernels=trial.kernels)
 
     def forward(self, stream: Stream, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Stream:
         """Modulation is six times float32 [B, 1, D]: shift, scale and gate of attention, then of the MLP."""
@@ -45,7 +47,7 @@ class Block(nn.Module):
         return Stream(joined(Stream(x, Branch(self.mlp(h), gate2))))
 
     def _of_attention(self, h: Tensor, rotation: Tensor | None, gate: Tensor) -> Branch:
-        dropping = self.training and self.attention.dropout > 0  # after the bias
+        dropping = self.training and self.attention.proj_dropout > 0  # after the bias
         if self.kernels == "triton" and not dropping:
             return Branch(self.attention.unbiased(h, rotation), gate, self.attention.proj.bias)
         return Branch(self.attention(h, rotation), gate)
@@ -69,7 +71,7 @@ class JiT(Network):
         if model.class_tokens:
             self.class_positions = nn.Parameter(torch.zeros(model.class_tokens, model.width))
         self.modulation = nn.Linear(model.width, modulation_chunks(model) * model.width)
-        self.blocks = nn.ModuleList([Block(trial, dropout=dropout_of(model, i)) for i in range(model.depth)])
+        self.blocks = nn.ModuleList([Block(trial, drops=in_middle_half(i, depth=model.depth)) for i in range(model.depth)])
         self.final_norm = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
         self.head = head
         self.activation_checkpointing = False
@@ -92,7 +94,7 @@ class JiT(Network):
         tokens = stream.x.shape[1] + (0 if stream.prepended is None else stream.prepended.shape[1])
         rotation = self._rotation(tokens)
         if self.activation_checkpointing and self.training:
-            dropping = self.trial.model.dropout > 0
+            dropping = self.trial.model.drops
             through = checkpoint(block, stream, modulation, rotation, use_reentrant=False, preserve_rng_state=dropping)
         else:
             through = block(stream, modulation, rotation)
@@ -147,7 +149,7 @@ def edm_skip(output: Tensor, z: Tensor, t: Tensor, *, noise_scale: float | Tenso
     return SIGMA_DATA * data / variance * z + SIGMA_DATA * noise / variance.sqrt() * output
 
 
-def dropout_of(model: ModelConfig, block: int) -> float:
-    """Dropout of a block: the configured one in the middle half of the depth, as the official code counts it."""
-    quarter = model.depth // 4
-    return model.dropout if quarter <= block < 3 * quarter else 0.0
+def in_middle_half(block: int, *, depth: int) -> bool:
+    """Whether a block is one of those that may have dropout, as the official code counts them."""
+    quarter = depth // 4
+    return quarter <= block < 3 * quarter

@@ -45,7 +45,7 @@ def fit(
         return Fit(min(micro_batch or share, share), activation_checkpointing=bool(activation_checkpointing))
     sizes = [min(micro_batch, share)] if micro_batch else [count for count in range(share, 0, -1) if share % count == 0]
     # Masks of dropout that are drawn again cannot be replayed.
-    free = (False,) if trial.graphs and trial.model.dropout else (False, True)
+    free = (False,) if trial.graphs and trial.model.drops else (False, True)
     ways = free if activation_checkpointing is None else (activation_checkpointing,)
     limit = HEADROOM * memory_bytes
     fitting = [Fit(size, way) for way in ways for size in sizes if peak_bytes(trial, Fit(size, way), workers=workers) <= limit]

@@ -12,7 +12,7 @@ import re
 import struct
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +27,14 @@ from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 from trainables.networks.positions import sincos_table
 from trainables.networks.registry import blank
+from trainables.official.args import STAND_INS
 from trainables.official.names import check_official_names, check_table, depth_of, to_official, to_ours
 
 SETS = ("model", "model_ema1", "model_ema2")
 """The weights of a checkpoint: as trained, and their two averages. The official code evaluates the first average."""
 PREFIX = "net."
+WRAPPERS = frozenset({"_orig_mod", "module"})
+"""Parts of names that torch.compile and data parallelism put before a parameter's own."""
 _LONGEST_NAME = 100
 
 Scalar = str | int | float | bool | None
@@ -106,6 +109,8 @@ def read(path: Path) -> OfficialFile:
     known = type(epoch) is int and 0 <= epoch < 2**53
     others = [key for key in content if key not in (*SETS, "args", *(("epoch",) if known else ()))]
     left_out |= {_shown(key).strip("'"): "not part of a model" for key in others}
+    if any(_wrapped(key) for part in SETS for key in dict.keys(content[part])):
+        left_out["names"] = f"{' and '.join(sorted(WRAPPERS))} of wrappers, which are no part of them"
     namespace = not isinstance(content["args"], dict)
     return OfficialFile(weights, args, namespace=namespace, epoch=epoch if known else None, left_out=left_out)
 
@@ -231,7 +236,7 @@ def _what_it_is(path: Path) -> str:
 def _loaded(path: Path) -> dict[Any, Any]:
     """The top level, with nothing built but containers, numbers, tensors and a Namespace."""
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace, *STAND_INS]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except _NO_CHECKPOINT as error:
         raise ValueError(f"{_RULE}, got {path}, {_refusal(error)}") from error
@@ -251,7 +256,7 @@ def _state_dict(value: object, *, name: str, most_bytes: int) -> StateDict:
     if not isinstance(value, dict):
         raise ValueError(f"`{name}` must be a state dict, got {type(value).__name__}; {_AGAIN}")
     # Unbound, here and below: a file can give its own OrderedDict and tensors attributes that hide their methods.
-    items = dict.items(value)
+    items = _unwrapped(dict.items(value), name=name)
     strange = [key for key, _ in items if not (isinstance(key, str) and key.startswith(PREFIX) and len(key) <= _LONGEST_NAME)]
     if strange:
         raise ValueError(f"the parameters of `{name}` must be named {PREFIX}*, got {_shown(strange[0])}; {_AGAIN}")
@@ -259,6 +264,20 @@ def _state_dict(value: object, *, name: str, most_bytes: int) -> StateDict:
     check_official_names([key.removeprefix(PREFIX) for key in tensors])
     _check_memory(tensors, name=name, most_bytes=most_bytes)
     return tensors
+
+
+def _wrapped(key: object) -> bool:
+    return isinstance(key, str) and not WRAPPERS.isdisjoint(key.split("."))
+
+
+def _unwrapped(items: Iterable[tuple[Any, Any]], *, name: str) -> list[tuple[Any, Any]]:
+    """The items with the names that their parameters have without wrappers. ValueError: two get the same one."""
+    bare = [(".".join(p for p in key.split(".") if p not in WRAPPERS) if _wrapped(key) else key, v) for key, v in items]
+    if len({key for key, _ in bare}) < len(bare):
+        raise ValueError(
+            f"the parameters of `{name}` must have names of their own without wrappers, got a repetition; {_AGAIN}"
+        )
+    return bare
 
 
 def _tensor(value: object, *, name: str) -> Tensor:

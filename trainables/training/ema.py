@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from trainables.config.trial import RAW, DecayEma, EmaConfig
+from trainables.config.average import decay_of
+from trainables.config.trial import RAW, EmaConfig
 
 MODEL, OPTIMISER = "model", "optimiser"
 """A checkpoint's parts besides the averages."""
@@ -68,15 +69,6 @@ class Averages:
 def part_of(weights: str) -> str:
     """The part of a checkpoint that holds an average, by its name, or the weights themselves."""
     return MODEL if weights == RAW else weights
-
-
-def decay_of(update: int, average: EmaConfig, *, batch_size: int) -> float:
-    """b_k = min(b, (1 + k) / (10 + k)) of update k = 0, 1, ...; b without warm-up, as the official JiT code has it.
-
-    A half-life of h images makes b = 2^(-batch_size / h).
-    """
-    keep = average.decay if isinstance(average, DecayEma) else 0.5 ** (batch_size / average.images)
-    return min(keep, (1 + update) / (10 + update)) if average.warmup else keep
 
 
 def trained(network: nn.Module) -> dict[str, nn.Parameter]:

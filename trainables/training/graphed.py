@@ -120,8 +120,8 @@ def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW) -> On
     device = torch.device(trial.device)
     if not trial.graphs:
         return OneByOne(optimiser, device)
-    if fit.activation_checkpointing and trial.model.dropout:
+    if fit.activation_checkpointing and trial.model.drops:
         rule = "`graphs` with dropout needs activations that are kept: torch reads the state of its masks on the host"
-        got = f"activation_checkpointing=true, dropout={trial.model.dropout}"
-        raise ValueError(f"{rule}, got {got}; try graphs=false, dropout=0 or activation_checkpointing=false")
+        got = f"activation_checkpointing=true, attn_dropout={trial.model.attn_dropout}, proj_dropout={trial.model.proj_dropout}"
+        raise ValueError(f"{rule}, got {got}; try graphs=false, no dropout or activation_checkpointing=false")
     return AsGraphs(optimiser, device)

@@ -1,4 +1,6 @@
-"""Peak speeds of processors, which measured speeds are shares of."""
+"""Peak speeds of processors, which measured speeds are shares of, and what a CPU can."""
+
+from pathlib import Path
 
 PEAK_BF16_FLOPS = {
     "H200": 989e12,
@@ -19,3 +21,9 @@ def peak_flops(device_name: str) -> float | None:
     """FLOP/s that a device of this name reaches at best in bf16; None of a device that the table lacks."""
     words = set(device_name.replace("-", " ").split())
     return next((peak for name, peak in PEAK_BF16_FLOPS.items() if words.issuperset(name.split())), None)
+
+
+def computes_bf16() -> bool:
+    """Whether this machine's CPU computes in bf16, as Linux tells it; where it does not, torch emulates it."""
+    told = Path("/proc/cpuinfo")
+    return told.exists() and not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(told.read_text().split())

@@ -86,7 +86,7 @@ class Learner:
         return ask
 
     def _pass(self, first: int, count: int, *, begins: bool) -> None:
-        if self.trial.model.dropout:
+        if self.trial.model.drops:
             torch.manual_seed(self._batches.dropout_seed(first))
         inputs = self._batches.fetch(first, count)
         self._kernels.run((count, begins), partial(self._backward, begins=begins), *inputs)

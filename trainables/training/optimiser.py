@@ -1,11 +1,10 @@
 """AdamW as JiT sets it, and its learning rate."""
 
-import math
-
 import torch
 from torch import nn
 
-from trainables.config.trial import Cosine, OptimiserConfig, TrialConfig
+from trainables.config.schedule import cosine_share
+from trainables.config.trial import OptimiserConfig, TrialConfig
 
 RATE_IMAGES = 256
 """The batch size that a rate which scales with the batch is given for."""
@@ -25,16 +24,6 @@ def learning_rate(trial: TrialConfig, *, images: int) -> float:
     """The rate of the update that ends at `images`: linear from zero over the warm-up, then constant or along a cosine."""
     config = trial.optimiser
     full = config.learning_rate * (trial.batch_size / RATE_IMAGES if config.scale_with_batch else 1.0)
-    if images < config.warmup_images:
-        return full * images / config.warmup_images
-    return full * _share(config, images=images)
-
-
-def _share(config: OptimiserConfig, *, images: int) -> float:
-    """final + (1 - final) (1 + cos(pi u)) / 2 with u the share of the way from the warm-up to the end (SGDR, 1608.03983)."""
-    schedule = config.schedule
-    if not isinstance(schedule, Cosine):
-        return 1.0
-    assert schedule.total_images is not None, "a trial's cosine has its end"
-    way = min(1.0, (images - config.warmup_images) / (schedule.total_images - config.warmup_images))
-    return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * way))
+    if images < config.warmup:
+        return full * images / config.warmup
+    return full * cosine_share(config, images=images)

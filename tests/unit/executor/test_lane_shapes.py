@@ -13,6 +13,7 @@ from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.entry import Entry
 from search_spaces.axes import put
 from search_spaces.presets import preset
+from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.shape import lane_shape
 from trainables.config.trial import DataConfig, TrialConfig
@@ -29,8 +30,8 @@ def trials(axes: Axes, *, seeds: int, compiled: bool = True) -> list[TrialConfig
     """A grid's trials in the order of a plan: every cell of one seed, then of the next."""
     recipe = preset("jit-tiny/16").model_copy(update={"compile": compiled})
     cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    recipes = [put(recipe, cell).recipe.model_dump() for cell in cells]
-    return [TrialConfig.model_validate({**cell, "data": DATA, "seed": seed}) for seed in range(seeds) for cell in recipes]
+    recipes = [put(recipe, cell).recipe for cell in cells]
+    return [trial_of_recipe(cell, data=DATA, seed=seed) for seed in range(seeds) for cell in recipes]
 
 
 def row(trial: TrialConfig, position: int) -> EntryRow:

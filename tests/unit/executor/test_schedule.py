@@ -9,15 +9,15 @@ import pytest
 from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Spent, Start, Wait, next_step, target_of
 from jit_sweep.ledger.records import EntryRow, EntryState
 from search_spaces.presets import preset
+from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import DataConfig, TrialConfig
+from trainables.config.trial import DataConfig
 
 DATA = DataConfig(digest="0", image_size=32, num_classes=9)
 
 
 def row(seed: int, state: str = "waiting", *, stage: int = 0, patch_size: int = 16, **more: Any) -> EntryRow:
-    recipe = preset(f"jit-tiny/{patch_size}").model_dump()
-    trial = TrialConfig.model_validate({**recipe, "data": DATA, "seed": seed, "compile": True})
+    trial = trial_of_recipe(preset(f"jit-tiny/{patch_size}"), data=DATA, seed=seed, compile=True)
     return EntryRow(
         sweep="s",
         key=f"{stage}:{trial.id}",

@@ -16,9 +16,10 @@ from search_spaces.axes import AXES, Axis, Slot, axis_values, put
 from search_spaces.presets import PRESETS, preset
 from search_spaces.quantities import QUANTITIES, excess
 from tests.support.sweep_files import write_sweep
+from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ConvStemEmbedding
-from trainables.config.trial import TrialConfig, Uniform
+from trainables.config.trial import Uniform
 
 
 def planned(folder: Path, **changes: Any) -> Plan:
@@ -110,7 +111,7 @@ def test_a_budget_that_is_no_whole_number_of_batches_is_refused(tmp_path: Path) 
 
 
 def test_more_scored_images_than_held_out_ones_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="evaluation.n: must be at most 384, the held-out images.*got 385"):
+    with pytest.raises(UserError, match="evaluation.n: `n` must be at most 384, the held-out images.*got n=385; try 384"):
         planned(tmp_path, evaluation={"n": 385})
 
 
@@ -172,6 +173,8 @@ VALUES: dict[str, Any] = {
     "qk_norm": False,
     "class_tokens": 3,
     "dropout": 0.1,
+    "attn_dropout": 0.1,
+    "proj_dropout": 0.1,
     "output_skip": "edm",
     "grad_clip": 0.5,
     "batch_size": 8,
@@ -194,7 +197,7 @@ def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> Non
     recipe, data = preset("jit-tiny").model_copy(update={"precision": "bf16"}), entry.trial.data
     for name, value in VALUES.items():
         cell = put(recipe, {name: value})
-        trial = TrialConfig.model_validate({**cell.recipe.model_dump(), "data": data})
+        trial = trial_of_recipe(cell.recipe, data=data)
         evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
         assert axis_values(trial, evaluation)[name] == value
 
@@ -337,7 +340,7 @@ def test_a_parent_is_part_of_a_trial_and_of_its_id(tmp_path: Path) -> None:
         ),
         ({"optimiser": {"schedule": {"kind": "constant", "final": 0.1}}}, "unknown key 'final'; valid keys: kind"),
         (
-            {"optimiser": {"schedule": {"kind": "cosine"}}},
+            {"optimiser": {"schedule": {"kind": "cosine"}, "warmup_images": 16}},
             "(and 1 more cells): `schedule.total_images` must be above warmup_images",
         ),
         ({"ema": [{"kind": "decay"}, {"kind": "half_life", "images": 8}]}, "`ema` must name each average once"),

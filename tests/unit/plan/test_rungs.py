@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from jit_sweep.plan.rungs import Rungs, rungs_of
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
 from search_spaces.presets import preset
+from tests.support.trials import trial_of_recipe
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.networks.cost import training_flops
 
@@ -25,7 +26,7 @@ def scheduler_of(kind: str, **values: Any) -> Early | NoScheduler:
 
 def trial_of(patch_size: int) -> TrialConfig:
     data = DataConfig(digest="0", image_size=32, num_classes=9)
-    return TrialConfig.model_validate({**preset(f"jit-tiny/{patch_size}").model_dump(), "data": data})
+    return trial_of_recipe(preset(f"jit-tiny/{patch_size}"), data=data)
 
 
 def rungs(scheduler: Early | NoScheduler, *, patch_size: int = 8, images: int = 81_000, count: int = 5, unit: int = 1) -> Rungs:

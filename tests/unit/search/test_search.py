@@ -24,6 +24,7 @@ from jit_sweep.spec.stages import SAMPLERS, SearchSpec
 from search_spaces.axes import AxisValue, Cell
 from search_spaces.presets import preset
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, LedgerFixture, planned
+from tests.support.trials import trial_of_recipe
 from trainables.config.trial import DataConfig, Recipe, TrialConfig
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.networks.cost import parameter_count, training_flops
@@ -45,7 +46,7 @@ def search(axes: Mapping[str, object], **more: Any) -> SearchSpec:
 
 
 def trial_of(cell: Cell) -> TrialConfig:
-    return TrialConfig.model_validate({**cell.recipe.model_dump(), "data": DATA})
+    return trial_of_recipe(cell.recipe, data=DATA)
 
 
 def proposed(space: SearchSpec, told: Sequence[Observation] = (), *, again: int = 0, start: Recipe = START) -> dict[str, Any]:

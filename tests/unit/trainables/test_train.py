@@ -37,7 +37,7 @@ def trial(*, dropout: float = 0.0, learning_rate: float = 1e-3, **diffusion: obj
         small_model(**layers, embedding=LinearEmbedding(), dropout=dropout),
         data=DataConfig(digest=DATA.digest, image_size=32, num_classes=DATA.num_classes),
         diffusion=DiffusionConfig.model_validate(diffusion),
-        optimiser=OptimiserConfig(learning_rate=learning_rate, warmup_images=3 * BATCH),
+        optimiser=OptimiserConfig(learning_rate=learning_rate, warmup_images=BATCH),
         ema=(DecayEma(decay=0.9),),
         batch_size=BATCH,
     )

@@ -87,7 +87,7 @@ def _token_bytes(trial: TrialConfig, tokens: int) -> int:
 def _hidden_values(trial: TrialConfig) -> int:
     """Numbers of one token inside the MLP, or their gradients: of SwiGLU a, b, silu(a) b, and silu(a) but in Triton's
     kernel, which knows no dropout; of GELU's before and after it."""
-    swiglu = 3 if trial.kernels == "triton" and not trial.model.dropout else 4
+    swiglu = 3 if trial.kernels == "triton" and not trial.model.proj_dropout else 4
     return mlp_hidden(trial.model) * (swiglu if trial.model.mlp == "swiglu" else 2)
 
 
@@ -111,7 +111,7 @@ def _incoming_bytes(trial: TrialConfig) -> int:
 
 def _dropout_bytes(model: ModelConfig, activation: int) -> int:
     """A mask of one byte, and a copy, of the attention's output and of the MLP's hidden values."""
-    return (activation + 1) * (model.width + mlp_hidden(model)) if model.dropout else 0
+    return (activation + 1) * (model.width + mlp_hidden(model)) if model.proj_dropout else 0
 
 
 def _working_bytes(trial: TrialConfig, tokens: int) -> int:

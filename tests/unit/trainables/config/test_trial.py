@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.support.trials import small_trial
+from tests.support.trials import small_model, small_trial
+from trainables.config.fields import identity
 
 REFUSED: dict[str, dict[str, Any]] = {
     "`residual` bf16 needs precision bf16, got precision=fp32; try residual=fp32": {"residual": "bf16"},
@@ -27,3 +28,15 @@ def test_a_stream_or_kernels_that_cannot_be_are_refused_with_a_remedy(message: s
 def test_kernels_of_our_own_and_a_bf16_stream_go_together() -> None:
     trial = small_trial(kernels="triton", device="cuda", residual="bf16", precision="bf16")
     assert trial.id != small_trial(kernels="triton", device="cuda", precision="bf16").id
+
+
+def test_equal_dropouts_have_the_id_that_they_had_as_one_setting() -> None:
+    one = small_trial(small_model(dropout=0.1))
+    two = small_trial(small_model(attn_dropout=0.1, proj_dropout=0.1))
+    assert one == two
+    assert identity(one)["model"]["dropout"] == 0.1
+    assert not {"attn_dropout", "proj_dropout"} & identity(one)["model"].keys()
+    apart = [small_trial(small_model(attn_dropout=a, proj_dropout=p)).id for a, p in ((0.1, 0.0), (0.0, 0.1), (0.0, 0.0))]
+    assert len({one.id, *apart}) == 4
+    with pytest.raises(ValueError, match="`dropout` stands for attn_dropout and proj_dropout alike, .* got attn_dropout too"):
+        small_model(dropout=0.1, attn_dropout=0.0)

@@ -107,6 +107,26 @@ def test_split_fills_up_where_quotas_cannot_be_met() -> None:
     assert set(labels[chosen]) == {1}
 
 
+def test_a_split_never_takes_the_last_images_of_a_label() -> None:
+    images, labels = drawn(40), np.array([0] * 20 + [1] * 18 + [2, 3])
+    for count in range(2, 21):
+        left = np.delete(labels, heldout_indices(images, labels, count=count))
+        assert set(left) == {0, 1, 2, 3}
+
+
+def test_a_held_out_list_that_takes_a_whole_class_is_refused_with_the_class_and_its_count() -> None:
+    labels, names = np.array([0, 0, 0, 1, 1, 2, 2]), np.array(["cats", "dogs", "owls", "none"])
+    members = {"images": drawn(7), "labels": labels, "class_names": names}
+    rule = (
+        "`heldout` must leave training images of every class that it holds, got none of 'dogs', whose 2 images are all held out"
+    )
+    with pytest.raises(ValueError, match=f"{rule} in x; list fewer of them, or take the class out"):
+        checked_arrays({**members, "heldout": np.array([0, 3, 4])}, "x")
+    with pytest.raises(ValueError, match=f"{rule} and 1 more classes in x"):
+        checked_arrays({**members, "heldout": np.array([3, 4, 5, 6])}, "x")
+    assert checked_arrays({**members, "heldout": np.array([0, 3, 5])}, "x").heldout.tolist() == [0, 3, 5]
+
+
 def test_describing_a_packaged_set_loads_neither_numpy_nor_torch() -> None:
     code = "import sys; from trainables import data; print(data.describe('emoji32').digest, *sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

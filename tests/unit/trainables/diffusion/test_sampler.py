@@ -242,8 +242,14 @@ def test_an_unconditional_model_samples_under_its_only_label() -> None:
 
 
 def test_guidance_of_an_unconditional_model_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`guidance` must be 1 .* got 2\.0"):
+    with pytest.raises(ValueError, match=r"`guidance` must be 1 .* got guidance=2, num_classes=1; try"):
         unconditional(Constant(0.0), settings(guidance=2.0))
+
+
+def test_guidance_by_a_null_label_that_was_never_dropped_in_is_refused(network: JiT) -> None:
+    untrained = DiffusionConfig(label_drop=0.0)
+    with pytest.raises(ValueError, match="`guidance` other than 1 needs the null label, .* got guidance=4, label_drop=0; try"):
+        sample(network, Z0, torch.zeros(len(Z0)).long(), diffusion=untrained, evaluation=settings(guidance=4.0), num_classes=5)
 
 
 def test_an_unclamped_eps_prediction_is_refused() -> None:

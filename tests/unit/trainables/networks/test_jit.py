@@ -14,7 +14,7 @@ from trainables.config.network import ConvStemEmbedding, LinearEmbedding
 from trainables.config.trial import DiffusionConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import images_of, patches_of
-from trainables.networks.jit import SIGMA_DATA, dropout_of, edm_skip
+from trainables.networks.jit import SIGMA_DATA, Block, edm_skip, in_middle_half
 from trainables.networks.norm import Stream, joined, rms_normalise
 from trainables.networks.positions import rotate, rotate_by_parts, rotation_table, sincos_table
 
@@ -141,6 +141,9 @@ def test_attention_on_a_cpu_under_bf16_autocast_trains_in_fp32(attention: str, s
     torch.testing.assert_close(sampled, trained.detach(), rtol=0.1, atol=0.1)
 
 
+DROPOUTS: list[dict[str, float]] = [{}, {"attn_dropout": 0.5}, {"proj_dropout": 0.5}, {"dropout": 0.5}]
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "fp32"])
 def test_dropout_acts_in_training_alone(attention: str) -> None:
     network = lively(small_trial(small_model(dropout=0.3), attention=attention))
@@ -156,15 +159,30 @@ def test_dropout_acts_in_training_alone(attention: str) -> None:
     assert not torch.equal(first, still)
 
 
+def test_attention_weights_and_projections_drop_apart() -> None:
+    def drawn(**dropout: float) -> list[Tensor]:
+        network = lively(small_trial(small_model(**dropout))).train()
+        block = network.get_submodule("blocks.1")
+        assert isinstance(block, Block)
+        h = torch.ones(1, 16, 48)
+        torch.manual_seed(0)
+        q = torch.randn(1, 4, 16, 12)
+        with torch.no_grad():
+            attended = [block.attention.attend(q, q, torch.ones_like(q)) for _ in range(2)]
+            return [attended[0] - attended[1], block.mlp(h) - block.mlp(h)]
+
+    silent = [[bool(difference.any()) for difference in drawn(**dropout)] for dropout in DROPOUTS]
+    assert silent == [[False, False], [True, False], [False, True], [True, True]]
+
+
 def test_dropout_acts_in_the_middle_half_of_the_blocks() -> None:
     def dropped(depth: int) -> list[int]:
-        model = small_model(depth=depth, dropout=0.2)
-        return [i for i in range(depth) if dropout_of(model, i)]
+        return [i for i in range(depth) if in_middle_half(i, depth=depth)]
 
     assert dropped(4) == [1, 2]
     assert dropped(12) == list(range(3, 9))
     assert dropped(14) == list(range(3, 9))
-    with pytest.raises(ValueError, match="`dropout` acts in the middle half"):
+    with pytest.raises(ValueError, match="dropout acts in the middle half"):
         small_model(depth=3, dropout=0.2)
 
 
@@ -291,12 +309,12 @@ def test_a_fused_attention_gives_way_where_it_cannot_be_in_an_fp32_evaluation(mo
 
 @pytest.mark.parametrize("changes", [{"width": 4 * 132}, {"dropout": 0.1}])
 def test_our_attention_is_refused_for_wide_heads_and_with_dropout(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="`attention` triton needs heads of at most 128 and no dropout"):
+    with pytest.raises(ValueError, match="`attention` triton needs heads of at most 128 and no attn_dropout"):
         small_trial(small_model(**changes), attention="triton", device="cuda", precision="bf16")
 
 
 def test_cudnn_s_attention_is_demanded_and_not_replaced() -> None:
-    attention = Attention(small_model(), mode="cudnn", dropout=0.0, kernels="torch")
+    attention = Attention(small_model(), mode="cudnn", attn_dropout=0.0, proj_dropout=0.0, kernels="torch")
     halves = [torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16)] * 3
     with pytest.raises(RuntimeError, match="No viable backend"):
         attention.attend(*halves)

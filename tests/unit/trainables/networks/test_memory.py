@@ -6,7 +6,7 @@ import pytest
 
 from search_spaces.presets import preset
 from tests.support.kept import kept_by_autograd
-from tests.support.trials import small_model, small_trial
+from tests.support.trials import small_model, small_trial, trial_of_recipe
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.evaluation.batch_size import images_at_once
 from trainables.networks.cost import parameter_count
@@ -18,7 +18,7 @@ KEPT, RECOMPUTED = (Fit(1, activation_checkpointing=recomputed) for recomputed i
 
 def big(name: str, *, image_size: int, **changes: object) -> TrialConfig:
     data = DataConfig(digest="none", image_size=image_size, num_classes=1000)
-    return TrialConfig.model_validate({**preset(name).model_dump(), "data": data, **changes})
+    return trial_of_recipe(preset(name), data=data, **changes)
 
 
 def test_the_state_is_weights_gradients_moments_averages_and_the_copies_of_autocast() -> None:

@@ -8,7 +8,7 @@ import resource
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,12 @@ from jit_sweep.cli import main
 from jit_sweep.errors import UserError
 from jit_sweep.models.model_folder import ModelFolderConfig, load_network, read_config
 from jit_sweep.models.official import export_checkpoint, import_checkpoint
-from jit_sweep.models.official_settings import config_of, official_name
+from jit_sweep.models.official_settings import IMAGENET_EPOCH, args_of, config_of, official_name
 from search_spaces.presets import preset
 from tests.support.paths import GOLDEN
 from tests.support.trials import lively, small_model, small_trial
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_weights
 from trainables.config.network import LinearEmbedding
 from trainables.config.trial import DecayEma
 from trainables.diffusion.maths import noisy
@@ -190,7 +191,7 @@ def test_the_configuration_says_what_args_and_shapes_say(checkpoint: Path, tmp_p
     assert trial.ema == tuple(DecayEma(name=name, decay=decay, warmup=False) for name, decay in decays.items())
     assert (trial.optimiser.learning_rate, trial.optimiser.scale_with_batch) == (5e-5, True)
     assert (evaluation.sampler, evaluation.steps, evaluation.guidance, evaluation.weights) == ("heun", 50, 2.9, "ema1")
-    trial.check_weights(evaluation.weights)
+    check_weights(trial, evaluation.weights)
 
 
 @pytest.mark.parametrize(("size", "start"), [("B", 4), ("L", 8), ("H", 10)])
@@ -199,16 +200,94 @@ def test_an_official_size_is_its_preset_with_official_defaults(size: str, start:
     recipe = preset(f"jit-{size.lower()}/{patch}")
     config = config_of(sizes_of_preset(f"jit-{size.lower()}/{patch}"), dropout_args(size, patch), class_tokens_start=None)
     trial = config.trial
-    assert (trial.model, trial.diffusion, trial.optimiser) == (recipe.model, recipe.diffusion, recipe.optimiser)
+    optimiser = recipe.optimiser.model_copy(update={"warmup_images": 5 * IMAGENET_EPOCH})
+    assert (trial.model, trial.diffusion, trial.optimiser) == (recipe.model, recipe.diffusion, optimiser)
     assert (trial.model.class_tokens_start, trial.batch_size, trial.precision) == (start, 1024, "bf16")
     assert [(average.name, average.warmup) for average in trial.ema] == [("ema1", False), ("ema2", False)]
-    assert config.evaluation == EvaluationConfig(n=50_000, weights="ema1")
+    assert config.evaluation == EvaluationConfig(n=50_000, weights="ema1", interval=(0.0, 1.0))
     assert official_name(trial.model) == f"JiT-{size}/{patch}"
 
 
 def dropout_args(size: str, patch: int) -> dict[str, Any]:
-    dropout = {"attn_dropout": 0.2, "proj_dropout": 0.2} if size == "H" else {}
-    return {"model": f"JiT-{size}/{patch}", **dropout}
+    return {"model": f"JiT-{size}/{patch}", **({"proj_dropout": 0.2} if size == "H" else {})}
+
+
+GUIDANCE = {"B/16": 3.0, "B/32": 3.0, "L/16": 2.4, "L/32": 2.5, "H/16": 2.2, "H/32": 2.3}
+"""Of the published evaluations (JiT's README)."""
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+def test_the_arguments_of_a_published_command_are_our_official_recipe(name: str) -> None:
+    size, _, patch = name.partition("/")
+    resolution = 16 * int(patch)
+    command: dict[str, str | int | float | bool | None] = {
+        "model": f"JiT-{name}",
+        "attn_dropout": 0.0,
+        "proj_dropout": 0.2 if size == "H" else 0.0,
+        "P_mean": -0.8,
+        "P_std": 0.8,
+        "img_size": resolution,
+        "noise_scale": resolution / 256,
+        "batch_size": 128,
+        "world_size": 8,
+        "blr": 5e-5,
+        "epochs": 600,
+        "warmup_epochs": 5,
+        "gen_bsz": 128,
+        "num_images": 50_000,
+        "cfg": GUIDANCE[name],
+        "interval_min": 0.1,
+        "interval_max": 1.0,
+        "online_eval": True,
+    }
+    recipe = preset(f"jit-{size.lower()}/{patch}@{resolution}")
+    config = config_of(sizes_of_preset(f"jit-{size.lower()}/{patch}"), command, class_tokens_start=None)
+    trial = config.trial
+    assert (trial.model, trial.diffusion, trial.ema) == (recipe.model, recipe.diffusion, recipe.ema)
+    assert (trial.batch_size, trial.optimiser.warmup) == (recipe.batch_size, 5 * IMAGENET_EPOCH)
+    assert (config.evaluation.guidance, config.evaluation.interval) == (GUIDANCE[name], (0.1, 1.0))
+    assert {key: value for key, value in args_of(config).items() if key in command and key != "batch_size"} == {
+        key: command[key] for key in args_of(config) if key in command and key != "batch_size"
+    }
+
+
+@pytest.mark.parametrize("wrap", ["_orig_mod.{}", "module.{}", "module._orig_mod.{}", "net._orig_mod.{}", "net.module.{}"])
+def test_names_behind_wrappers_are_read_and_told(tmp_path: Path, wrap: str) -> None:
+    def wrapped(name: str) -> str:
+        return wrap.format(name.removeprefix("net.") if wrap.startswith("net.") else name)
+
+    plain = weight_sets()
+    file = saved(tmp_path / "file.pth", model={wrapped(name): tensor for name, tensor in plain["model"].items()})
+    imported = import_checkpoint(file, tmp_path / "out")
+    assert imported.left_out["names"] == "_orig_mod and module of wrappers, which are no part of them"
+    export_checkpoint(tmp_path / "out", tmp_path / "back.pth")
+    assert_same_weights(loaded(tmp_path / "back.pth"), plain)
+
+
+def test_two_parameters_with_one_name_without_wrappers_are_refused(tmp_path: Path) -> None:
+    both = {**weight_sets()["model"], f"module.{BIAS}": torch.ones(48)}
+    assert "must have names of their own without wrappers" in refusal(saved(tmp_path / "file.pth", model=both))
+
+
+def test_numbers_of_numpy_are_read_and_paths_left_out(tmp_path: Path) -> None:
+    numbers = {
+        "noise_scale": np.float32(2.0),
+        "seed": np.int64(7),
+        "P_mean": np.array(-0.5, dtype=">f8")[()],
+        "cfg": np.float16(2),
+    }
+    others = {"output_dir": Path("/runs/a"), "data_path": PureWindowsPath("D:/images"), "word": np.str_("x")}
+    args = argparse.Namespace(**{**ARGS, **numbers, **others})
+    imported = import_checkpoint(saved(tmp_path / "file.pth", args=args), tmp_path / "out")
+    assert {name for name in imported.left_out if name.startswith("args")} == {f"args.{name!r}" for name in others}
+    trial = read_config(tmp_path / "out").trial
+    assert (trial.diffusion.noise_scale, trial.seed, trial.diffusion.t_sampling.model_dump()["mu"]) == (2.0, 7, -0.5)
+
+
+@pytest.mark.parametrize("value", [Path("/x"), np.str_("x"), [1.0]], ids=["path", "text", "list"])
+def test_a_setting_that_is_read_and_cannot_be_is_never_taken_for_its_default(tmp_path: Path, value: object) -> None:
+    args = argparse.Namespace(**{**ARGS, "noise_scale": value})
+    assert "`args.noise_scale` must be a plain number or word, got" in refusal(saved(tmp_path / "file.pth", args=args))
 
 
 def sizes_of_preset(name: str) -> Sizes:
@@ -329,7 +408,7 @@ WRONG_ARGS: dict[str, tuple[dict[str, Any], str]] = {
         "trial.diffusion.noise_scale: input should be greater than or equal to 0.001",
     ),
     "schedule": ({"lr_schedule": "steps"}, "trial.optimiser.schedule: `kind` must be one of 'constant', 'cosine', got 'steps'"),
-    "dropout": ({"attn_dropout": 0.1}, "`args.attn_dropout` and `args.proj_dropout` must be equal, got 0.1 and 0.0"),
+    "dropout": ({"attn_dropout": 1.0}, "trial.model.attn_dropout: input should be less than 1, got 1.0"),
     "start": ({"in_context_start": 4}, "`class_tokens_start` must be below depth"),
     "sampler": ({"sampling_method": "dpm"}, "evaluation.sampler: input should be 'euler' or 'heun', got 'dpm'"),
 }

@@ -1,11 +1,14 @@
 """The averaged weights: the recursion, what it leaves out, and the way in and out of a network."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.config.average import decay_of, start_share
 from trainables.config.trial import RAW, DecayEma, EmaConfig, HalfLifeEma
-from trainables.training.ema import Averages, decay_of
+from trainables.training.ema import Averages
 
 
 class Frozen(nn.Module):
@@ -128,3 +131,14 @@ def test_the_weights_themselves_need_no_swapping() -> None:
     own = network.weight.detach().clone()
     with ema.swapped(RAW):
         assert torch.equal(network.weight, own)
+
+
+@pytest.mark.parametrize("updates", [0, 1, 7, 400, 20_000])
+@pytest.mark.parametrize(
+    "average",
+    [DecayEma(decay=0.9996), DecayEma(decay=0.5), DecayEma(decay=0.0), DecayEma(warmup=False), HalfLifeEma(images=50)],
+    ids=str,
+)
+def test_the_share_of_the_first_weights_is_the_product_of_what_every_update_keeps(average: EmaConfig, updates: int) -> None:
+    product = math.prod(decay_of(k, average, batch_size=2) for k in range(updates))
+    assert start_share(average, updates=updates, batch_size=2) == pytest.approx(product, rel=1e-9, abs=1e-300)

@@ -1,0 +1,72 @@
+"""What a plan does not reach and its table does not show: warm-ups, averages and rungs against the budget, and precision."""
+
+from collections.abc import Iterator
+
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.search import searches
+from jit_sweep.spec.stages import GridStage, SearchStage
+from search_spaces.axes import put
+from search_spaces.presets import OFFICIAL_NOISE
+from trainables.config.budget_rules import budget_remarks
+from trainables.config.evaluation_rules import evaluation_remarks
+from trainables.config.fields import percent
+from trainables.evaluation.metrics.registry import parse
+from trainables.training.hardware import computes_bf16
+
+
+def soundness_remarks(plan: Plan) -> list[str]:
+    """A line for each thing that some trials of the plan do not reach, with the first of them and how many more there are."""
+    found: dict[str, list[str]] = {}
+    for entry in [*plan.entries, *_starts(plan)]:
+        for text in _of_entry(plan, entry):
+            cells = found.setdefault(text, [])
+            if entry.label not in cells:
+                cells.append(entry.label)
+    lines = [f"{cells[0]}{f' (and {len(cells) - 1} more cells)' if cells[1:] else ''}: {text}" for text, cells in found.items()]
+    return [*lines, *_noise_remarks(plan), *_precision_remarks(plan)]
+
+
+def _of_entry(plan: Plan, entry: Entry) -> Iterator[str]:
+    averaged = parse(plan.spec.rung_metric)[1] != "raw"
+    trial, images = entry.trial, entry.images
+    yield from budget_remarks(trial, images=images, rungs=entry.rungs, gates=entry.gates, averaged=averaged)
+    yield from evaluation_remarks(trial, entry.evaluation, images=images)
+    if images < plan.data.train_count:
+        part = f"{images:,} images are {percent(images / plan.data.train_count)} of the {plan.data.train_count:,} to train on"
+        yield f"{part}: the others are never seen"
+
+
+def _starts(plan: Plan) -> Iterator[Entry]:
+    """The baseline as each search that starts from it would train it, where that is a trial."""
+    planner, images = Planner.of(plan), plan.spec.budget.images_per_trial
+    for stage, search in searches(plan.spec).items():
+        try:
+            yield planner.entry(put(plan.baseline, {}), stage=stage, position=0, seed=search.seed, images=images)
+        except ValueError:  # an axis of the search has to mend it
+            continue
+
+
+def _noise_remarks(plan: Plan) -> list[str]:
+    """Where a JiT preset meets a resolution at which the official runs have other noise, and nobody has chosen it."""
+    size, given = plan.data.image_size, plan.baseline.diffusion.noise_scale
+    official = OFFICIAL_NOISE.get(size, given)
+    axes = {axis for stage in plan.spec.stages for axis in _axes(stage)}
+    chosen = "noise_scale" in plan.spec.baseline.diffusion or "noise_scale" in axes
+    if chosen or official == given or not plan.spec.baseline.preset.startswith("jit-"):
+        return []
+    return [f"noise_scale={given:g}: the official runs at {size} px have {official:g}; set it, or try preset jit-b/32@{size}"]
+
+
+def _precision_remarks(plan: Plan) -> list[str]:
+    device, precision = plan.spec.resources.device, plan.baseline.precision
+    where = {"cpu": "a CPU", "cuda": "a GPU"}[device]
+    if plan.spec.baseline.precision is None and plan.spec.baseline.recipe().precision is None:
+        return [f"precision={precision}, the default on {where}"]
+    if precision == "bf16" and device == "cpu" and not computes_bf16():
+        return ["precision=bf16 on a CPU: this one has no bf16 arithmetic and emulates it, many times slower than fp32"]
+    return []
+
+
+def _axes(stage: GridStage | SearchStage) -> dict[str, object]:
+    return dict(stage.grid.axes if isinstance(stage, GridStage) else stage.search.axes)

@@ -1,0 +1,96 @@
+"""The rules between a trial and its evaluation: what a score would say of weights that training has not touched."""
+
+import math
+from collections.abc import Iterator
+
+from trainables.config.average import start_share
+from trainables.config.budget_rules import UNMOVED
+from trainables.config.evaluation import EvaluationConfig, Sampling
+from trainables.config.fields import percent
+from trainables.config.trial import RAW, DecayEma, DiffusionConfig, EmaConfig, TrialConfig
+
+MOVED = 0.02
+"""Share of its first weights at which an average counts as the training's."""
+FEW_NULLS = 1000
+"""Fewer images than this with the null label are told: guidance is as good as what it has learned from them."""
+
+
+def check_sampling(diffusion: DiffusionConfig, evaluation: EvaluationConfig, *, num_classes: int) -> None:
+    """ValueError: images cannot be drawn so, whatever the weights."""
+    guidance = evaluation.guidance
+    if guidance != 1 and num_classes == 1:
+        raise ValueError(f"`guidance` must be 1 without class labels, got guidance={guidance:g}, num_classes=1; try 1.0")
+    if guidance != 1 and not diffusion.label_drop:
+        rule = "`guidance` other than 1 needs the null label, which only `label_drop` trains"
+        raise ValueError(f"{rule}, got guidance={guidance:g}, label_drop=0; try label_drop=0.1 or guidance=1.0")
+    if diffusion.prediction == "eps" and not evaluation.t_eps_sample:
+        raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t, got 0; try 0.05")
+
+
+def check_heldout(evaluation: Sampling, *, heldout: int) -> None:
+    """ValueError: more generated images than real ones to read their score against."""
+    if evaluation.n > heldout:
+        rule = f"`n` must be at most {heldout}, the held-out images: scores are read against as many real ones"
+        raise ValueError(f"{rule}, got n={evaluation.n}; try {heldout}")
+
+
+def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
+    """ValueError: a trial of so many images cannot be scored so."""
+    check_weights(trial, evaluation.weights)
+    check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
+    if evaluation.guidance != 1 and _nulls(trial, images) < 1:
+        rule = "`guidance` other than 1 needs a null label that training has met"
+        got = f"got label_drop={trial.diffusion.label_drop:g} of {images:,} images"
+        raise ValueError(f"{rule}, {got}; raise label_drop, or try guidance=1.0")
+    if trial.parent is None and (share := _start_share(trial, evaluation, images)) > UNMOVED:
+        got = f"got {evaluation.weights}, an average that still holds {percent(share)} of its start"
+        after = f"after {images // trial.batch_size:,} updates"
+        raise ValueError(f"`weights` must be trained ones, {got} {after}; {_quicker(trial, evaluation, images)}")
+
+
+def evaluation_remarks(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> Iterator[str]:
+    """What a score rests on less than it seems to, with the count."""
+    nulls = _nulls(trial, images)
+    if evaluation.guidance != 1 and nulls < FEW_NULLS:
+        rests = f"guidance={evaluation.guidance:g} rests on a null label that trains on about {nulls:,.0f} images"
+        yield f"{rests}; raise label_drop, or train on more"
+    if (share := _start_share(trial, evaluation, images)) > MOVED:
+        held = f"{percent(share)} of its {'start' if trial.parent is None else 'parent'} when it is scored"
+        yield f"the average {evaluation.weights} still holds {held}; {_quicker(trial, evaluation, images)}"
+
+
+def check_weights(trial: TrialConfig, name: str) -> None:
+    """ValueError where `name` is neither an average of this trial nor the weights themselves."""
+    known = [RAW, *(average.name for average in trial.ema)]
+    if name not in known:
+        raise ValueError(f"`weights` must be one of {', '.join(known)}, got {name!r}")
+
+
+def _nulls(trial: TrialConfig, images: int) -> float:
+    """Training images whose label is dropped, on average."""
+    return trial.diffusion.label_drop * images
+
+
+def _start_share(trial: TrialConfig, evaluation: EvaluationConfig, images: int) -> float:
+    """What the scored weights still hold of the first ones; 0 of those that are no average."""
+    average = _scored(trial, evaluation)
+    batch = trial.batch_size
+    return start_share(average, updates=images // batch, batch_size=batch) if average is not None else 0.0
+
+
+def _scored(trial: TrialConfig, evaluation: EvaluationConfig) -> EmaConfig | None:
+    return next((average for average in trial.ema if average.name == evaluation.weights), None)
+
+
+def _quicker(trial: TrialConfig, evaluation: EvaluationConfig, images: int) -> str:
+    """A proposal by which the start would be forgotten."""
+    average, updates = _scored(trial, evaluation), max(1, images // trial.batch_size)
+    assert average is not None
+    if average.warmup:
+        return "train on more images, or score weights=raw"
+    memory = (
+        f"a decay of at most {math.floor(MOVED ** (1 / updates) * 1e4) / 1e4:g}"
+        if isinstance(average, DecayEma)
+        else f"a half-life of at most {math.floor(images * math.log(2) / -math.log(MOVED)):,} images"
+    )
+    return f"try its warmup: true, {memory}, or weights=raw"
