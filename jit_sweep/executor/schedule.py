@@ -41,7 +41,7 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Spent:
+class OutOfBudget:
     """The budget holds none of what a stage still has to do, and nothing that runs may free some of it."""
 
     stage: int
@@ -60,7 +60,7 @@ class Over:
     """Every stage has ended."""
 
 
-Step = Start | Propose | Searched | Spent | Wait | Over
+Step = Start | Propose | Searched | OutOfBudget | Wait | Over
 
 
 def _affordable(row: EntryRow) -> str:
@@ -116,7 +116,7 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
     if refused and any(_under_way(row, now) for row in rows):
         return Wait()
     if (fresh := [row for row in refused if row.state is EntryState.WAITING]) and len(refused) == len(waiting):
-        return Spent(stage, tuple(row.key for row in fresh), now.refusal(fresh[0]))
+        return OutOfBudget(stage, tuple(row.key for row in fresh), now.refusal(fresh[0]))
     if len(rows) < proposals and not now.is_taken and not refused:
         return Propose(stage)
     if _has_searched(stage, rows, now):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.dead_lanes import DeadLanes
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Spent, Start, Step, Target, Wait, next_step
+from jit_sweep.executor.schedule import Now, OutOfBudget, Over, Propose, Searched, Start, Step, Target, Wait, next_step
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
@@ -88,7 +88,7 @@ class LedgerSearcher:
                 case Searched(stage):
                     self._actor.searched(stage)
                     self._searched.add(stage)
-                case Spent() as spent:
+                case OutOfBudget() as spent:
                     self._end_budget(spent)
                 case Start(target) as step:
                     self._in_flight[trial_id] = step
@@ -115,7 +115,7 @@ class LedgerSearcher:
         if outcome == "busy":
             self._busy[start.target] = self._monotonic() + BUSY_S
 
-    def _end_budget(self, spent: Spent) -> None:
+    def _end_budget(self, spent: OutOfBudget) -> None:
         """What waits to be compared with these trials is judged without them."""
         self.refused = spent.why
         _log.warning("the budget ends before %d trials of stage %d: %s", len(spent.keys), spent.stage, spent.why)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jit_sweep.budget.guard import BudgetGuard
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Spent, Start, next_step, target_of
+from jit_sweep.executor.schedule import Now, OutOfBudget, Over, Propose, Searched, Start, next_step, target_of
 from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState
 from jit_sweep.plan.entry import Entry
 from jit_sweep.spec.sweep import SweepSpec
@@ -60,7 +60,7 @@ class PlayedBudget:
                 case Start(_, row):
                     self.begin(row)
                     return True
-                case Spent(_, keys, why):
+                case OutOfBudget(_, keys, why):
                     assert not self.flying, "what runs may still free some of the budget"
                     self.ledger.writer.end_budget(self.ledger.name, keys, why=why)
                     return True

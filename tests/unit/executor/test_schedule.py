@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jit_sweep.executor.schedule import Now, Over, Propose, Searched, Spent, Start, Wait, next_step, target_of
+from jit_sweep.executor.schedule import Now, OutOfBudget, Over, Propose, Searched, Start, Wait, next_step, target_of
 from jit_sweep.ledger.records import EntryRow, EntryState
 from search_spaces.presets import preset
 from tests.support.trials import trial_of_recipe
@@ -152,7 +152,7 @@ def test_what_the_budget_does_not_hold_waits_for_what_runs_and_then_its_stage_ha
     first, second = row(0, "running"), row(1)
     assert what([first, second], refusing(second, in_flight=[first])) == Wait()
     over = row(0, "done")
-    assert what([over, second], refusing(second)) == Spent(0, (second.key,), "too dear")
+    assert what([over, second], refusing(second)) == OutOfBudget(0, (second.key,), "too dear")
 
 
 def test_a_stage_whose_budget_ended_proposes_nothing_and_the_next_stage_begins() -> None:
