@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check types unit lint format test suite bench chaos
+.PHONY: help quickstart check types unit lint format test suite bench chaos simulate
 
 in_range = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ifeq ($(strip $(PYTHON)),)
@@ -50,6 +50,9 @@ bench: $(ready_to_test)  ## the measurements
 
 chaos: $(ready_to_test)  ## sweeps under 100 kills; CHAOS='--kills 20 --seed 7' for another plan
 	@$(bin)/python -m tests.chaos $(CHAOS)
+
+simulate: $(ready_to_test)  ## sweeps played from seeds; SIMULATE='--seconds 3600 --first 5000' for others, or for longer
+	@OMP_NUM_THREADS=1 $(bin)/python -m tests.simulation $(SIMULATE)
 
 $(ready): pyproject.toml $(wildcard $(constraints))
 	$(call install,.)

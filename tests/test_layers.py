@@ -138,6 +138,12 @@ def test_a_library_is_imported_only_in_its_place(library: str) -> None:
     assert strays == []
 
 
+def test_what_ray_keeps_private_is_used_in_one_file() -> None:
+    private = re.compile(r"\bray\._|\._internal|\bray\.core|class_cache")
+    users = [file.relative_to(TOP).as_posix() for file in source_files() if private.search(file.read_text())]
+    assert users == ["jit_sweep/executor/ray_internals.py"]
+
+
 def room_of(module: str) -> str:
     """The room of a module's dotted name."""
     package, _, rest = module.partition(".")

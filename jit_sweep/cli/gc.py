@@ -3,9 +3,9 @@
 from dataclasses import asdict
 
 from rich.filesize import decimal
-from rich.table import Table
 
 from jit_sweep.cli.output import console, noise_to, print_json
+from jit_sweep.cli.tables import Column, table_of
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
@@ -44,7 +44,7 @@ def _locations(reader: LedgerReader, sweep: str | None, home: Home) -> tuple[dic
 def _print(collected: Collected, unreadable: list[str], *, dry_run: bool) -> None:
     screen = console()
     if collected.removed:
-        screen.print(_table(collected.removed))
+        screen.print(table_of(_columns(collected.removed), width=screen.width))
     would = "would remove" if dry_run else "removed"
     counts = [(sum(removal.kind == kind for removal in collected.removed), kind) for kind in ("checkpoint", "leftover")]
     counted = " and ".join(f"{count} {kind}{'' if count == 1 else 's'}" for count, kind in counts if count)
@@ -55,11 +55,12 @@ def _print(collected: Collected, unreadable: list[str], *, dry_run: bool) -> Non
         screen.print(f"left alone, since another version ran them: {', '.join(unreadable)}", soft_wrap=True)
 
 
-def _table(removed: tuple[Removal, ...]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("trial", "attempt", "images", "what", "size", "where"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("attempt", "images", "size") else "left")
-    for removal in removed:
-        numbers = (str(removal.attempt), f"{removal.images:,}", removal.kind, decimal(removal.size))
-        table.add_row(removal.trial_id, *numbers, removal.address)
-    return table
+def _columns(removed: tuple[Removal, ...]) -> list[Column]:
+    return [
+        Column("trial", [removal.trial_id for removal in removed]),
+        Column("attempt", [str(removal.attempt) for removal in removed], 1, right=True),
+        Column("images", [f"{removal.images:,}" for removal in removed], right=True),
+        Column("what", [removal.kind for removal in removed]),
+        Column("size", [decimal(removal.size) for removal in removed], right=True),
+        Column("where", [removal.address for removal in removed], 2),
+    ]

@@ -6,9 +6,9 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from rich.console import Console
-from rich.table import Table
 
-from jit_sweep.cli.output import cell_of, console, print_json
+from jit_sweep.cli.output import console, print_json
+from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST
 from jit_sweep.results import selection
@@ -18,11 +18,13 @@ from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.verdicts import Contrast
 from search_spaces.axes import AxisValue
-from trainables.evaluation.metrics.registry import table_metrics
+from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 from trainables.report import ExitCode
 
 MOST_ROWS = 50
 """Rows of a table, or verdicts, that are shown without being asked for all."""
+FIRST_TO_GO = 99
+"""Rank of the columns that a narrow terminal has no room for."""
 
 
 def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: Sequence[str], every: bool = False, as_json: bool) -> int:
@@ -69,37 +71,51 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
 
     `most`: of each, the first so many.
     """
-    screen.print(_arm_table(results, most=most))
+    _print_arms(replace(results, arms=results.arms[:most]), screen)
     if results.searched:
-        screen.print(_search_table(replace(results, searched=results.searched[:most]), front))
+        _print_searched(replace(results, searched=results.searched[:most]), screen, front)
     _print_verdicts(results.contrasts, screen, most=most)
     if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
         counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"
         screen.print(f"\nat most {most} each of {counts}; --all shows every one")
 
 
-def _arm_table(results: Results, *, most: int | None) -> Table:
-    metrics, heldout = table_metrics(), results.heldout
-    images = f", {heldout.n} images a score" if heldout and heldout.n else ""
-    title = f"sweep {results.sweep}: mean ± standard deviation over seeds{images}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("cell", "seeds", *metrics, "images", "training TFLOPs"):
-        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
-    for arm in results.arms[:most]:
-        spreads = (_spread(arm.metrics.get(metric)) for metric in metrics)
-        table.add_row(arm.label, _seeds(arm), *spreads, f"{arm.images:,}", f"{arm.training_flops / 1e12:,.4g}")
+def _print_arms(results: Results, screen: Console) -> None:
+    arms, heldout = results.arms, results.heldout
+    cells, common = cell_column([arm.arm for arm in arms])
+    columns = [cells, Column("seeds", [_seeds(arm) for arm in arms], right=True, wraps=True)]
+    if len({arm.stage for arm in arms}) > 1:
+        columns.insert(0, Column("stage", [str(arm.stage) for arm in arms], right=True))
+    for metric, rank in _ranks(results.objective).items():
+        columns.append(Column(metric, [_spread(arm.metrics.get(metric)) for arm in arms], rank, right=True))
+    told = len({(arm.stage, arm.label) for arm in arms}) == len(arms)  # else a cell has several budgets
+    columns.append(Column("images", [f"{arm.images:,}" for arm in arms], FIRST_TO_GO if told else 0, right=True))
+    columns.append(Column("training TFLOPs", [f"{arm.training_flops / 1e12:,.4g}" for arm in arms], FIRST_TO_GO, right=True))
     if heldout:
-        values = (f"{heldout.values[metric]:.4g}" if metric in heldout.values else "" for metric in metrics)
-        table.add_row("held-out real images", "", *values, "", "", style="dim", end_section=True)
-    return table
+        real = {"cell": "held-out real images", **{name: f"{value:.4g}" for name, value in heldout.values.items()}}
+        columns = [replace(column, cells=[*column.cells, real.get(column.heading, "")]) for column in columns]
+    images = f", {heldout.n} images a score" if heldout and heldout.n else ""
+    say(screen, f"sweep {results.sweep}: mean ± standard deviation over seeds{images}{common}")
+    screen.print(table_of(columns, width=screen.width, styles={len(arms): "dim"}))
+
+
+def _ranks(objective: str) -> dict[str, int]:
+    """The metrics of the table with their columns' ranks: the objective stays longest, then what decides verdicts."""
+    names = table_metrics() if objective in table_metrics() else [objective, *table_metrics()]
+    by_importance = sorted(names, key=lambda name: (name != objective, name not in verdict_metrics()))
+    return {name: by_importance.index(name) for name in names}
 
 
 def _print_verdicts(contrasts: Sequence[Contrast], screen: Console, *, most: int | None) -> None:
     """A line for each contrast that has or may get a verdict, then the counts of the others by their reason."""
     if contrasts:
-        screen.print("\nverdicts, from paired differences over shared seeds; each score must agree")
+        screen.print()
+        say(
+            screen,
+            "verdicts: mean difference (first less second), 95 % interval and n of shared seeds; scores must agree",
+        )
     for contrast in [contrast for contrast in contrasts if not contrast.hopeless][:most]:
-        screen.print(f"  {contrast.line}", soft_wrap=True)
+        say(screen, contrast.line, indent="  ")
     for reason, count in Counter(contrast.hopeless for contrast in contrasts if contrast.hopeless).items():
         screen.print(f"  {count} more without a verdict: {reason}")
 
@@ -108,20 +124,21 @@ def _print_fidelity(results: Results, screen: Console) -> None:
     if results.fidelity:
         screen.print(f"\nhow well rungs foretold the order by {results.objective}")
     for rung in results.fidelity:
-        screen.print(f"  {rung}", soft_wrap=True, style="bold red" if rung.unsafe else None)
+        say(screen, str(rung), indent="  ", style="bold red" if rung.unsafe else None)
 
 
-def _search_table(results: Results, front: Collection[str]) -> Table:
+def _print_searched(results: Results, screen: Console, front: Collection[str]) -> None:
+    trials = results.searched
     marked = "; * stands on the Pareto front" if front else ""
-    seeds = "one seed each" if len({trial.entry.seed for trial in results.searched}) == 1 else "a seed a row"
-    title = f"\nsearch trials, {seeds}: they show where to look and prove nothing{marked}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("trial", "values", *table_metrics()):
-        table.add_column(heading, justify="left" if heading in ("trial", "values") else "right", no_wrap=True)
-    for trial in results.searched:
-        named = f"{trial.entry.trial_id}{'*' if trial.entry.key in front else ''}"
-        table.add_row(named, cell_of(trial.entry.arm), *(_value(trial, metric) for metric in table_metrics()))
-    return table
+    seeds = "one seed each" if len({trial.entry.seed for trial in trials}) == 1 else "a seed a row"
+    values, common = cell_column([trial.entry.arm for trial in trials])
+    named = [f"{trial.entry.trial_id}{'*' if trial.entry.key in front else ''}" for trial in trials]
+    columns = [Column("trial", named), replace(values, heading="values")]
+    for metric, rank in _ranks(results.objective).items():
+        columns.append(Column(metric, [_value(trial, metric) for trial in trials], rank, right=True))
+    screen.print()
+    say(screen, f"search trials, {seeds}: they show where to look and prove nothing{marked}{common}")
+    screen.print(table_of(columns, width=screen.width))
 
 
 def _value(trial: TrialResult, metric: str) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from jit_sweep.cli.output import console, print_json
+from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.entry import Entry, Plan
@@ -109,14 +109,14 @@ def _json_facts(plan: Plan) -> dict[str, Any]:
 
 def _print_plan(plan: Plan, screen: Console) -> None:
     """The table of the planned trials, and a line for each thing that it does not show."""
-    screen.print(_table(plan, [entry_row(entry) for entry in plan.entries]))
+    _print_table(plan, screen)
     for stage, count in plan.left_out.items():
-        screen.print(f"stage {stage}: {count} cells left out, above the grid's limits")
+        say(screen, f"stage {stage}: {count} cells left out, above the grid's limits")
     for stage, search in searches(plan.spec).items():
         count, start = proposals(plan)[stage], _start(search)
-        screen.print(f"stage {stage}: {count} trials proposed later by {search.sampler} from the {start}")
+        say(screen, f"stage {stage}: {count} trials proposed later by {search.sampler} from the {start}")
     for line in (*remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
-        screen.print(line, soft_wrap=True)
+        say(screen, line)
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
@@ -139,25 +139,23 @@ def entry_row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _table(plan: Plan, rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, title=f"sweep {plan.spec.name}", title_justify="left")
-    for heading in (
-        "stage",
-        "trial",
-        "cell",
-        "seed",
-        "parameters",
-        "tokens",
-        "forward GFLOPs/image",
-        "images",
-        "training TFLOPs",
-    ):
-        table.add_column(heading, justify="left" if heading in ("trial", "cell") else "right", no_wrap=True)
-    for entry, row in zip(plan.entries, rows, strict=True):
-        tokens = f"{row['tokens']}+{row['class_tokens']}" if row["class_tokens"] else str(row["tokens"])
-        costs = (f"{row['forward_gflops']:.4g}", f"{row['images']:,}", f"{row['train_tflops']:,.4g}")
-        table.add_row(str(entry.stage), entry.trial_id, entry.label, str(entry.seed), f"{row['parameters']:,}", tokens, *costs)
-    return table
+def _print_table(plan: Plan, screen: Console) -> None:
+    entries, rows = plan.entries, [entry_row(entry) for entry in plan.entries]
+    cells, common = cell_column([entry.arm for entry in entries])
+    tokens = [f"{row['tokens']}+{row['class_tokens']}" if row["class_tokens"] else str(row["tokens"]) for row in rows]
+    columns = [
+        Column("stage", [str(entry.stage) for entry in entries], 5, right=True),
+        Column("trial", [entry.trial_id for entry in entries]),
+        cells,
+        Column("seed", [str(entry.seed) for entry in entries], right=True),
+        Column("parameters", [f"{row['parameters']:,}" for row in rows], 2, right=True),
+        Column("tokens", tokens, 3, right=True),
+        Column("forward GFLOPs/image", [f"{row['forward_gflops']:.4g}" for row in rows], 4, right=True),
+        Column("images", [f"{row['images']:,}" for row in rows], 1, right=True),
+        Column("training TFLOPs", [f"{row['train_tflops']:,.4g}" for row in rows], 2, right=True),
+    ]
+    say(screen, f"sweep {plan.spec.name}{common}")
+    screen.print(table_of(columns, width=screen.width))
 
 
 def _start(search: SearchSpec) -> str:
@@ -210,7 +208,7 @@ def print_estimate(estimate: "Estimate", screen: Console, *, price: float | None
     """A line a shape, and what the sweep takes in all."""
     from jit_sweep.cli.progress import clock
 
-    screen.print(_shapes_table(estimate))
+    _print_shapes(estimate, screen)
     most = "at most " if estimate.is_at_most else ""
     at_once = f"{estimate.lanes} {'trial' if estimate.lanes == 1 else 'trials'} at once"
     screen.print(
@@ -221,20 +219,27 @@ def print_estimate(estimate: "Estimate", screen: Console, *, price: float | None
         screen.print(f"price: {most}{estimate.device_hours * price:,.2f} at {price:g} a {estimate.unit}-hour")
 
 
-def _shapes_table(estimate: "Estimate") -> Table:
+def _print_shapes(estimate: "Estimate", screen: Console) -> None:
     from jit_sweep.cli.progress import clock
     from jit_sweep.estimate.simulate import checkpoint_bytes
 
-    table = Table(box=None, pad_edge=False, title="\nmeasured here, one worker a trial", title_justify="left")
-    for heading in ("cell", "trials", "images/s", "warm-up s", "a trial", "evaluation s", "peak memory (model)", "checkpoint"):
-        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
-    shapes = {job.shape: [other for other in estimate.jobs if other.shape == job.shape] for job in estimate.jobs}
-    for jobs in shapes.values():
-        job, seen = jobs[0], jobs[0].measured
-        speed, memory = f"{seen.images_per_second:.4g}", f"{_size(seen.peak_bytes)} ({_size(seen.modelled_bytes)})"
-        times = (f"{seen.warmup_s:.3g}", clock(max(job.seconds for job in jobs)), f"{seen.sampled_s:.3g}")
-        table.add_row(_in_common(jobs), str(len(jobs)), speed, *times, memory, _size(checkpoint_bytes(job.entry.trial)))
-    return table
+    jobs_of = [
+        [job for job in estimate.jobs if job.shape == shape] for shape in dict.fromkeys(job.shape for job in estimate.jobs)
+    ]
+    seen = [jobs[0].measured for jobs in jobs_of]
+    memory = [f"{_size(each.peak_bytes)} ({_size(each.modelled_bytes)})" for each in seen]
+    columns = [
+        Column("cell", [_in_common(jobs) for jobs in jobs_of], wraps=True),
+        Column("trials", [str(len(jobs)) for jobs in jobs_of], 3, right=True),
+        Column("images/s", [f"{each.images_per_second:.4g}" for each in seen], right=True),
+        Column("warm-up s", [f"{each.warmup_s:.3g}" for each in seen], 4, right=True),
+        Column("a trial", [clock(max(job.seconds for job in jobs)) for jobs in jobs_of], right=True),
+        Column("evaluation s", [f"{each.sampled_s:.3g}" for each in seen], 5, right=True),
+        Column("peak memory (model)", memory, 1, right=True),
+        Column("checkpoint", [_size(checkpoint_bytes(jobs[0].entry.trial)) for jobs in jobs_of], 2, right=True),
+    ]
+    screen.print("\nmeasured here, one worker a trial")
+    screen.print(table_of(columns, width=screen.width))
 
 
 def _in_common(jobs: "Sequence[Job]") -> str:

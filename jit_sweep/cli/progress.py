@@ -4,14 +4,14 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TextIO
+from typing import NamedTuple, Protocol, TextIO
 
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from jit_sweep.cli.output import console
+from jit_sweep.cli.tables import Column, cell_column, table_of
 from jit_sweep.ledger.event_records import Begun, EventRow, Failed
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
@@ -70,20 +70,27 @@ class LiveTable:
         name, objective = self._plan.spec.name, self._plan.spec.objective
         rows = reader.entries(name)
         latest = latest_scores(reader, name, objective=objective)
-        table = Table(box=None, pad_edge=False)
-        for heading, side in (
-            ("trial", "left"),
-            ("cell", "left"),
-            ("state", "left"),
-            ("step", "right"),
-            ("images/s", "right"),
-            ("latest score", "left"),
-            ("ETA", "right"),
-        ):
-            table.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
-        for row in shown(rows):
-            table.add_row(*_cells(row, latest.get(row.trial_id, "")), style=_STYLE.get(row.state))
-        return Group(table, Text(summary(rows, self._plan, stopping=stopping)))
+        drawn, common = drawing(shown(rows), latest, width=self._live.console.width)
+        title = [Text(common)] if common else []
+        return Group(*title, drawn, Text(summary(rows, self._plan, stopping=stopping)))
+
+
+def drawing(rows: Sequence[EntryRow], latest: Mapping[str, str], *, width: int) -> tuple[Group, str]:
+    """The live table of these trials, and what their cells share; `latest`: a value by trial."""
+    cells, common = cell_column([row.arm for row in rows])
+    running = [_running(row) for row in rows]
+    columns = [
+        Column("trial", [row.trial_id for row in rows]),
+        cells,
+        Column("seed", [str(row.seed) for row in rows], right=True),
+        Column("state", [_state(row) for row in rows]),
+        Column("step", [_step(row) for row in rows], 1, right=True),
+        Column("images/s", [f"{each.speed:.0f}" if each.speed else "" for each in running], 4, right=True),
+        Column("latest score", [latest.get(row.trial_id, "") for row in rows], 3),
+        Column("ETA", [clock(each.left) if each.left is not None else "" for each in running], 2, right=True),
+    ]
+    styles = {index: style for index, row in enumerate(rows) if (style := _STYLE.get(row.state))}
+    return table_of(columns, width=width, styles=styles), common.removeprefix("; ")
 
 
 class PlainLines:
@@ -174,15 +181,25 @@ def shown(rows: Sequence[EntryRow]) -> list[EntryRow]:
     return past + running + waiting[: max(0, room - len(past))]
 
 
-def _cells(row: EntryRow, score: str) -> list[str]:
-    attempt, running = row.attempt, row.state is EntryState.RUNNING
-    steps = row.images // row.trial.batch_size
-    step = f"{attempt.step if attempt else 0}/{steps}"
-    speed = attempt.images_per_second if attempt and running else None
-    left = (row.images - attempt.images) / speed if attempt and speed else None
-    state = f"{row.state}: {row.cause}" if row.cause and row.state is EntryState.FAILED else str(row.state)
-    cell = f"{arm_label(row.arm)} seed={row.seed}"
-    return [row.trial_id, cell, state, step, f"{speed:.0f}" if speed else "", score, clock(left) if left is not None else ""]
+class _Running(NamedTuple):
+    """How fast a running trial goes, in images a second, and the seconds to its end; None where that is not known."""
+
+    speed: float | None
+    left: float | None
+
+
+def _running(row: EntryRow) -> _Running:
+    attempt = row.attempt
+    speed = attempt.images_per_second if attempt and row.state is EntryState.RUNNING else None
+    return _Running(speed, (row.images - attempt.images) / speed if attempt and speed else None)
+
+
+def _state(row: EntryRow) -> str:
+    return f"{row.state}: {row.cause}" if row.cause and row.state is EntryState.FAILED else str(row.state)
+
+
+def _step(row: EntryRow) -> str:
+    return f"{row.attempt.step if row.attempt else 0}/{row.images // row.trial.batch_size}"
 
 
 def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from jit_sweep.budget.costs import Cost, Costs, read_costs, resources_of
-from jit_sweep.cli.output import cell_of, console, print_json
+from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.progress import clock
+from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
 from jit_sweep.results import why
@@ -40,15 +42,15 @@ def _print_trials(sweep: SweepRow, rows: Sequence[EntryRow], *, reason: str, eve
     held = sweep.is_run
     owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state == "running" else ""
     ending = f": {reason}" if reason and not held else ""
-    screen.print(f"sweep {sweep.name}: {sweep.state}{owner}{ending}", soft_wrap=True)
-    screen.print(_counts(rows))
+    say(screen, f"sweep {sweep.name}: {sweep.state}{owner}{ending}")
+    say(screen, _counts(rows))
     shown = rows if every else most_interesting(rows)
-    screen.print(_trial_table(shown))
+    _print_table(shown, screen)
     if len(shown) < len(rows):
         screen.print(f"{len(shown)} of {len(rows):,} trials; --all shows every one")
     for row in shown:
         if row.state in LOST:
-            screen.print(f"{row.trial_id} {row.state}: {row.cause}: {row.detail.strip().splitlines()[-1]}", soft_wrap=True)
+            say(screen, f"{row.trial_id} {row.state}: {row.cause}: {row.detail.strip().splitlines()[-1]}")
 
 
 def most_interesting(rows: Sequence[EntryRow], most: int = MOST_ROWS) -> list[EntryRow]:
@@ -82,9 +84,9 @@ def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_jso
         return ExitCode.DONE
     screen = console()
     for row, words in zip(entries, sentences, strict=True):
-        screen.print(f"{row.trial_id} {arm_label(row.arm)} seed={row.seed}: {words}", soft_wrap=True)
+        say(screen, f"{row.trial_id} {arm_label(row.arm)} seed={row.seed}: {words}")
     for line in why.history(attempts):
-        screen.print(f"  {line}", soft_wrap=True)
+        say(screen, line, indent="  ")
     return ExitCode.DONE
 
 
@@ -134,13 +136,15 @@ def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
         ]
         print_json("sweeps", rows)
         return ExitCode.DONE
-    table = Table(box=None, pad_edge=False)
-    for heading in ("sweep", "state", "trials", "last change"):
-        table.add_column(heading)
-    for sweep in sweeps:
-        counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items())
-        table.add_row(sweep.name, str(sweep.state), counts, when(sweep.updated_at))
-    console().print(table)
+    screen = console()
+    counts = [", ".join(f"{count} {state}" for state, count in sweep.counts.items()) for sweep in sweeps]
+    columns = [
+        Column("sweep", [sweep.name for sweep in sweeps]),
+        Column("state", [str(sweep.state) for sweep in sweeps]),
+        Column("trials", counts, wraps=True),
+        Column("last change", [when(sweep.updated_at) for sweep in sweeps], 1),
+    ]
+    screen.print(table_of(columns, width=screen.width))
     return ExitCode.DONE
 
 
@@ -152,13 +156,26 @@ def _counts(rows: Sequence[EntryRow]) -> str:
     return ", ".join(f"{states[state]:,} {state}{of.get(state, '')}" for state in EntryState if states[state])
 
 
-def _trial_table(rows: Sequence[EntryRow]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("stage", "trial", "cell", "seed", "state", "images", "attempt"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading in ("trial", "cell", "state") else "right")
-    for row in rows:
-        done = row.images if row.state is EntryState.DONE else row.attempt.images if row.attempt else 0
-        state = f"{row.state} (cached)" if row.cached else str(row.state)
-        attempt = str(row.attempt.number) if row.attempt else ""
-        table.add_row(str(row.stage), row.trial_id, cell_of(row.arm), str(row.seed), state, f"{done:,}/{row.images:,}", attempt)
-    return table
+def _print_table(rows: Sequence[EntryRow], screen: Console) -> None:
+    cells, common = cell_column([row.arm for row in rows])
+    if common:
+        say(screen, common.removeprefix("; "))
+    screen.print(
+        table_of(
+            [
+                Column("stage", [str(row.stage) for row in rows], 3, right=True),
+                Column("trial", [row.trial_id for row in rows]),
+                cells,
+                Column("seed", [str(row.seed) for row in rows], right=True),
+                Column("state", [f"{row.state} (cached)" if row.cached else str(row.state) for row in rows]),
+                Column("images", [f"{_done(row):,}/{row.images:,}" for row in rows], 1, right=True),
+                Column("attempt", [str(row.attempt.number) if row.attempt else "" for row in rows], 2, right=True),
+            ],
+            width=screen.width,
+        )
+    )
+
+
+def _done(row: EntryRow) -> int:
+    """Images that count: those of its last checkpoint, or all."""
+    return row.images if row.state is EntryState.DONE else row.attempt.images if row.attempt else 0

@@ -30,6 +30,8 @@ OWNER_CPU = 0.01
 @contextmanager
 def local_cluster() -> Iterator[Path]:
     """A Ray cluster on the loopback interface, gone at the end. Yields its folder."""
+    from jit_sweep.executor.ray_internals import on_loopback  # starts Tune and Train
+
     _remove_stale()
     folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir="/tmp"))
     try:
@@ -40,8 +42,7 @@ def local_cluster() -> Iterator[Path]:
                 include_dashboard=False,
                 log_to_driver=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=str(folder),
+                **on_loopback(str(folder)),
             )
         yield folder
     finally:

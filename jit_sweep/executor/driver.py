@@ -10,12 +10,11 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.errors import UserError
-from jit_sweep.executor import placement_groups
+from jit_sweep.executor import placement_groups, ray_internals
 from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
 from jit_sweep.executor.assignment import settings_of
 from jit_sweep.executor.cluster import OWNER_CPU, concurrent_lanes, lost_nodes
@@ -39,8 +38,6 @@ LOOK_S = 0.25
 """How often the main thread looks for an interrupt and redraws."""
 ROUND_S = 2.0
 """How often it looks for groups that nobody owns, and at the budget."""
-CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
-"""What every machine of a cluster has in its own environment, or has not."""
 Watch = Callable[[LedgerReader, bool], None]
 """Called now and then with the ledger's reader and whether the run is stopping."""
 
@@ -172,8 +169,7 @@ class Driver:
         self.actor.stop.remote(self.failure)
 
     def _tune(self) -> None:
-        # Tune would copy the driver's keys into its actors' runtime environment, which the dashboard and Ray's logs show.
-        class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
+        ray_internals.keep_credentials_here()
         try:
             self._tuner().fit()
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread

@@ -17,6 +17,7 @@ import ray
 from ray import tune
 
 from jit_sweep.executor.lane_config import LaneConfig, LaneTask
+from jit_sweep.executor.ray_internals import names_a_dead_node, names_lack_of_memory
 from jit_sweep.ledger.records import Cause
 from trainables.lane.messages import AttemptKey, NotOver, Offer, TaskOutcome
 from trainables.lane.namespace import NAMESPACE
@@ -119,9 +120,9 @@ def cause_of_loss(failure: BaseException | None) -> Cause:
     died = [error for error in failures if isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.NodeDiedError)]
     if any(getattr(error, "preempted", False) for error in died):
         return Cause.PREEMPTED
-    if any("running low on memory" in str(error) for error in died):
+    if any(names_lack_of_memory(error) for error in died):
         return Cause.OUT_OF_MEMORY
-    if any(isinstance(error, ray.exceptions.NodeDiedError) or "its node has died" in str(error) for error in died):
+    if any(isinstance(error, ray.exceptions.NodeDiedError) or names_a_dead_node(error) for error in died):
         return Cause.NODE_LOST
     return Cause.WORKER_LOST
 

@@ -1,29 +1,14 @@
 """The worker group of a lane, as Ray Train runs it. Only a group of several workers starts torch outside of them."""
 
 from dataclasses import asdict
-from typing import Any
 
 from ray import train
-from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from jit_sweep.executor.cluster import OWNER_CPU
 from jit_sweep.executor.lane_config import LaneConfig
+from jit_sweep.executor.ray_internals import LaneTrainer
 from jit_sweep.spec.sweep import Resources
 from trainables.lane.loop import LaneSettings, lane_loop
-
-
-class LaneTrainer(DataParallelTrainer):
-    """A trainer without two helpers of Ray Train that a lane has no use for.
-
-    The placement group cleaner is a detached actor: it outlives a killed driver, and would be left behind; the executor
-    removes the groups itself. The data set manager serves Ray Data. Each is a process of 110 MB.
-    """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        left_out = (PlacementGroupCleanerCallback, DatasetsCallback)
-        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, left_out)]
 
 
 def trainer_of(config: LaneConfig, *, lane: str) -> LaneTrainer:

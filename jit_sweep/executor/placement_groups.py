@@ -3,15 +3,13 @@
 import logging
 
 import ray
-from ray.core.generated import gcs_pb2
 from ray.util import placement_group_table
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from jit_sweep.executor import ray_internals
 from trainables.lane.namespace import NAMESPACE
 
 _log = logging.getLogger(__name__)
-_JOB_ID_HEX = 8
-"""A placement group's id ends with the id of the job that made it."""
 
 
 def live_groups() -> list[str]:
@@ -24,27 +22,29 @@ def remove_ownerless() -> list[str]:
 
     A lane's group is made by Train's controller, which dies with the lane's owner.
     """
-    accessor = ray._private.state.state._connect_and_get_accessor()
-    tables = [gcs_pb2.PlacementGroupTableData.FromString(raw) for raw in accessor.get_placement_group_table()]
-    nobody = b"\xff"
-    ownerless = [
-        table.placement_group_id.hex() for table in tables if table.creator_actor_dead and table.creator_actor_id.strip(nobody)
-    ]
-    own = ray.get_runtime_context().get_job_id()
-    return remove([group for group in live_groups() if group in ownerless and group[-_JOB_ID_HEX:] == own])
+    ownerless = ray_internals.groups_of_dead_actors() & set(remains_of({own_job()}))
+    return remove(sorted(ownerless))
 
 
 def remove_orphans() -> list[str]:
     """Remove every group that a finished job of our namespace has left; their ids."""
-    jobs = ray._private.worker.global_worker.gcs_client.get_all_job_info()
-    dead = {job_id.hex() for job_id, job in jobs.items() if job.is_dead and job.config.ray_namespace == NAMESPACE}
-    return remove([group for group in live_groups() if group[-_JOB_ID_HEX:] in dead])
+    return remove(remains_of(ray_internals.ended_jobs(NAMESPACE)))
 
 
 def remove_own() -> list[str]:
     """Remove what is left of this job's groups; their ids."""
-    own = ray.get_runtime_context().get_job_id()
-    return remove([group for group in live_groups() if group[-_JOB_ID_HEX:] == own])
+    return remove(remains_of({own_job()}))
+
+
+def remains_of(jobs: set[str]) -> list[str]:
+    """Ids of the live groups that one of these jobs made."""
+    return [group for group in live_groups() if ray_internals.job_of(group) in jobs]
+
+
+def own_job() -> str:
+    """The id of the job that this process is a part of."""
+    job: str = ray.get_runtime_context().get_job_id()
+    return job
 
 
 def remove(groups: list[str]) -> list[str]:

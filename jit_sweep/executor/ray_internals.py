@@ -1,0 +1,69 @@
+"""Every use of what Ray does not promise to keep, in one place: written for, and tested against, the version named here."""
+
+from typing import Any
+
+import ray
+from ray.core.generated import gcs_pb2
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.tune.execution import class_cache
+
+RAY_VERSION = "2.60.0"
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""What every machine of a cluster has in its own environment, or has not."""
+_NOBODY = b"\xff"
+"""The bytes of an id that stands for no actor."""
+_JOB_ID_HEX = 8
+
+
+class LaneTrainer(DataParallelTrainer):
+    """A trainer without two helpers of Ray Train that a lane has no use for.
+
+    The placement group cleaner is a detached actor: it outlives a killed driver, and would be left behind; the executor
+    removes the groups itself. The data set manager serves Ray Data. Each is a process of 110 MB.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        left_out = (PlacementGroupCleanerCallback, DatasetsCallback)
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, left_out)]
+
+
+def keep_credentials_here() -> None:
+    """Keep Tune from copying this process's keys into its actors' runtime environment, which dashboard and logs show."""
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
+
+
+def groups_of_dead_actors() -> set[str]:
+    """Ids of the placement groups whose creator was an actor and has died; the public table does not say who that was."""
+    accessor = ray._private.state.state._connect_and_get_accessor()
+    tables = [gcs_pb2.PlacementGroupTableData.FromString(raw) for raw in accessor.get_placement_group_table()]
+    return {
+        table.placement_group_id.hex() for table in tables if table.creator_actor_dead and table.creator_actor_id.strip(_NOBODY)
+    }
+
+
+def ended_jobs(namespace: str) -> set[str]:
+    """Ids of the namespace's jobs that have ended; the public list of jobs names no namespace."""
+    jobs = ray._private.worker.global_worker.gcs_client.get_all_job_info()
+    return {job_id.hex() for job_id, job in jobs.items() if job.is_dead and job.config.ray_namespace == namespace}
+
+
+def job_of(group: str) -> str:
+    """The id of the job that made a placement group: the end of the group's own."""
+    return group[-_JOB_ID_HEX:]
+
+
+def on_loopback(folder: str) -> dict[str, Any]:
+    """Arguments of `ray.init` that keep a local cluster on the loopback interface, and its files in a folder."""
+    return {"_node_ip_address": "127.0.0.1", "_temp_dir": folder}
+
+
+def names_a_dead_node(error: BaseException) -> bool:
+    """Whether an actor's death came with its node's, which Ray says in the error's text alone."""
+    return "its node has died" in str(error)
+
+
+def names_lack_of_memory(error: BaseException) -> bool:
+    """Whether Ray's memory monitor killed the worker, which it says in the error's text alone."""
+    return "running low on memory" in str(error)

@@ -1,0 +1,94 @@
+"""The contract with the installed Ray: what `ray_internals` takes from it does what is said there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.tune.execution import class_cache
+
+from jit_sweep.executor import ray_internals
+from tests.support.cli import environment
+from tests.support.ray_head import Head
+
+RAYLET = Path(ray.__file__).parent / "core/src/ray/raylet/raylet"
+GCS_SERVER = Path(ray.__file__).parent / "core/src/ray/gcs/gcs_server"
+COMMON = """
+import json, sys
+import ray
+from ray.util.placement_group import placement_group
+from jit_sweep.executor import ray_internals
+ray.init(sys.argv[1], namespace="contract", log_to_driver=False)
+job = ray.get_runtime_context().get_job_id()
+"""
+ENDED_JOB = COMMON + "print(json.dumps(job))"
+DEAD_MAKER = (
+    COMMON
+    + """
+@ray.remote(num_cpus=0)
+class Maker:
+    def make(self):
+        return placement_group([{"CPU": 100.0}]).id.hex()
+
+maker = Maker.remote()
+group, own = ray.get(maker.make.remote()), placement_group([{"CPU": 100.0}]).id.hex()
+before = ray_internals.groups_of_dead_actors()
+ray.kill(maker)
+while not ray_internals.groups_of_dead_actors() - before:
+    pass
+print(json.dumps({
+    "made": group, "own": own, "job": job, "of": ray_internals.job_of(group), "before": sorted(before),
+    "after": sorted(ray_internals.groups_of_dead_actors()), "ended": sorted(ray_internals.ended_jobs("contract")),
+    "of_others": sorted(ray_internals.ended_jobs("another")),
+}))
+"""
+)
+
+
+def answer(script: str, head: Head) -> object:
+    """What a process of the cluster's prints."""
+    command = [sys.executable, "-c", script, head.address]
+    mine = environment(head.home, **head.client_env)
+    done = subprocess.run(command, env=mine, cwd=head.home, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_installed_ray_is_the_one_that_the_code_is_written_for() -> None:
+    assert ray.__version__ == ray_internals.RAY_VERSION
+
+
+def test_groups_of_dead_actors_and_ended_jobs_are_found(head: Head) -> None:
+    ended = answer(ENDED_JOB, head)
+    found = answer(DEAD_MAKER, head)
+    assert isinstance(found, dict)
+    assert (found["before"], found["after"]) == ([], [found["made"]])
+    assert found["of"] == found["job"] != ended
+    assert (found["ended"], found["of_others"]) == ([ended], [])
+
+
+def test_a_lane_s_trainer_leaves_out_two_callbacks_and_no_other() -> None:
+    ours = ray_internals.LaneTrainer(print)._create_default_callbacks()
+    rays = DataParallelTrainer(print)._create_default_callbacks()
+    left_out = {type(callback) for callback in rays} - {type(callback) for callback in ours}
+    assert left_out == {PlacementGroupCleanerCallback, DatasetsCallback}
+    assert len(ours) == len(rays) - 2
+
+
+def test_tune_would_hand_the_keys_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(class_cache, "ENV_VARS_TO_PROPAGATE", set(class_cache.ENV_VARS_TO_PROPAGATE))
+    keys = set(ray_internals.CREDENTIALS)
+    assert keys <= class_cache.ENV_VARS_TO_PROPAGATE
+    ray_internals.keep_credentials_here()
+    assert not keys & class_cache.ENV_VARS_TO_PROPAGATE
+
+
+def test_ray_s_servers_say_why_an_actor_died_in_the_words_looked_for() -> None:
+    assert b"its node has died" in GCS_SERVER.read_bytes()
+    assert b"running low on memory" in RAYLET.read_bytes()
+    assert ray_internals.names_a_dead_node(RuntimeError("The actor died because its node has died. Node Id: 1"))
+    assert ray_internals.names_lack_of_memory(RuntimeError("Task was killed due to the node running low on memory."))

@@ -1,0 +1,114 @@
+"""What must hold at any moment of any sweep, whatever goes wrong, read from the ledger's tables alone."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from jit_sweep.ledger import schema
+from jit_sweep.ledger.event_records import EventKind, EventRow
+from jit_sweep.plan.entry import Plan
+
+LOOK_S = 2.0
+
+
+class Watcher:
+    """Looks at a ledger again and again; AssertionError where something has changed that may not."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._scores: dict[Any, Any] = {}
+        self._verdicts: dict[Any, Any] = {}
+        self._epochs: dict[str, int] = {}
+        self._saved: dict[str, int] = {}
+        self._events = 0
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        with self._engine.connect() as connection:
+            attempts = connection.execute(select(schema.attempt)).all()
+            scores = {row[:3]: row for row in map(tuple, connection.execute(select(schema.score)))}
+            verdicts = {row[:4]: row for row in map(tuple, connection.execute(select(schema.verdict)))}
+            epochs = {row.sweep: row.epoch for row in connection.execute(select(schema.lease))}
+        open_now = Counter(row.trial_id for row in attempts if row.outcome is None)
+        assert max(open_now.values(), default=0) <= 1, f"a trial has two open attempts: {open_now}"
+        self._kept("score", self._scores, scores)
+        self._kept("verdict", self._verdicts, verdicts)
+        assert all(epochs[sweep] >= epoch for sweep, epoch in self._epochs.items()), "an epoch fell"
+        self._epochs = epochs
+        self._saved_stays(attempts)
+
+    def _kept(self, what: str, before: dict[Any, Any], now: dict[Any, Any]) -> None:
+        for key, row in before.items():
+            assert now.get(key) == row, f"a {what} changed: {row} is now {now.get(key)}"
+        before |= now
+
+    def _saved_stays(self, attempts: Sequence[Any]) -> None:
+        """The images that a trial's last attempt can go on from never fall."""
+        numbers: defaultdict[str, list[int]] = defaultdict(list)
+        last: dict[str, int] = {}
+        for row in sorted(attempts, key=lambda row: (row.trial_id, row.number)):
+            numbers[row.trial_id].append(row.number)
+            last[row.trial_id] = row.checkpoint_images or 0
+        assert all(found == list(range(1, len(found) + 1)) for found in numbers.values()), "attempts are not numbered in turn"
+        for trial, images in last.items():
+            assert images >= self._saved.get(trial, 0), f"{trial} had {self._saved[trial]} committed images, now {images}"
+        self._saved = last
+
+
+def check_events(events: Sequence[EventRow]) -> None:
+    """The order of what was written: each attempt begins once, says nothing after its end, and nothing after a later owner."""
+    begun: dict[tuple[str, int], str] = {}
+    closed: set[tuple[str, int]] = set()
+    sequences: dict[tuple[str, int], int] = {}
+    for event in events:
+        if event.kind is EventKind.REOPENED:
+            closed |= set(begun)
+        if event.trial_id is None or event.attempt is None or event.kind is EventKind.CACHE_HIT:
+            continue
+        key = (event.trial_id, event.attempt)
+        if event.kind is EventKind.BEGUN:
+            assert key not in begun, f"{key} began twice"
+            others = {other for other in begun if other[0] == key[0]} - closed
+            assert not others, f"{key} began while {others} was open"
+            begun[key] = event.data["lane"]
+            continue
+        assert key in begun, f"{event.kind} of {key}, which never began"
+        assert key not in closed, f"{event.kind} of {key} after its end"
+        if event.sequence is not None:
+            assert event.sequence > sequences.get(key, 0), f"{key}: report {event.sequence} after {sequences[key]}"
+            sequences[key] = event.sequence
+        if event.kind in (EventKind.ENDED, EventKind.FAILED):
+            closed.add(key)
+
+
+def check_answered(events: Sequence[EventRow], answered: Sequence[tuple[str, int, int]]) -> None:
+    """Every report that was answered is in the ledger, once."""
+    recorded = Counter((event.trial_id, event.attempt, event.sequence) for event in events if event.sequence is not None)
+    lost = [letter for letter in answered if recorded[letter] != 1]
+    assert not lost, f"answered, and not in the ledger once: {lost}"
+
+
+def check_budget(events: Sequence[EventRow], plan: Plan) -> None:
+    """No more images than the budget has, and no more trials, counted from the events."""
+    spent: dict[tuple[str, int], tuple[int, int]] = {}
+    for event in events:
+        if event.trial_id is None or event.attempt is None:
+            continue
+        key, images = (event.trial_id, event.attempt), event.data.get("images")
+        if event.kind is EventKind.BEGUN:
+            spent[key] = (event.data["images"], event.data["images"])
+        elif event.kind is EventKind.PHASE:
+            spent[key] = (images or 0, max(images or 0, spent[key][1]))
+        elif images is not None and key in spent:
+            spent[key] = (spent[key][0], max(images, spent[key][1]))
+    images, trials = sum(end - start for start, end in spent.values()), len({trial for trial, _ in spent})
+    budget = plan.spec.budget
+    assert budget.total_images is None or images <= budget.total_images, f"{images} images of {budget.total_images}"
+    assert budget.trials is None or trials <= budget.trials, f"{trials} trials of {budget.trials}"

@@ -1,0 +1,209 @@
+"""The played command: what `jit_sweep.executor.run` and its driver do, with lanes that are played."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from jit_sweep.budget.guard import BudgetGuard
+from jit_sweep.executor.ending import RunEnd, run_end
+from jit_sweep.executor.schedule import Over, Target
+from jit_sweep.executor.searcher import LedgerSearcher
+from jit_sweep.ledger.connect import DatabaseAway
+from jit_sweep.ledger.lease import acquire
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import SETTLED, SweepState
+from jit_sweep.ledger.writer import LedgerWriter
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.search import proposals
+from jit_sweep.schedulers.decide import Decider
+from tests.simulation.lane import Lane, LaneDied
+from tests.simulation.loop import Process, stepped
+from tests.simulation.office import Office
+from tests.simulation.world import World
+
+LANE_STARTS_S = 5.0
+LOOK_S = 0.5
+ROUND_S = 2.0
+
+Waits = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@dataclass
+class Command:
+    """One run of a sweep."""
+
+    world: World
+    plan: Plan
+    host: str
+    lanes: int
+    update_s: float = 1.0
+    diverging: float = 0.0
+    open_lanes: list[Lane] = field(default_factory=list)
+    ended: RunEnd | None = None
+    stop: bool = False
+    """What Ctrl-C sets."""
+
+    def start(self) -> "asyncio.Task[RunEnd]":
+        self.process = Process("driver", self.host)
+        return self.process.spawn(self.run())
+
+    def kill(self) -> None:
+        """The driver dies: Ray ends its actor and the owners of its lanes; workers find out by themselves."""
+        self.process.kill()
+        if hasattr(self, "office"):
+            self.office.end()
+        for lane in self.open_lanes:
+            lane.owner.kill()
+
+    async def run(self) -> RunEnd:
+        """LeaseHeld: somebody else runs the sweep."""
+        world, sweep = self.world, self.plan.spec.name
+        engine = world.open()
+        owner = world.owner(self.host)
+        self.lease = await asyncio.to_thread(acquire, engine, sweep, owner, clock=world.database_clock)
+        self.reader = LedgerReader(engine, clock=world.database_clock)
+        decider = Decider(self.plan.spec.scheduler)
+        writer = LedgerWriter(engine, self.lease, decider=decider, clock=lambda: world.clock(self.host))
+        await self._enter(writer)
+        if is_complete(self.plan, self.reader):
+            await asyncio.to_thread(writer.finish, sweep, SweepState.DONE)
+            self.ended = RunEnd(SweepState.DONE)
+        else:
+            self.office = Office(world, self.lease, host=self.host, decider=decider, rung_metric=self.plan.spec.rung_metric)
+            await self.office.start()
+            self.ended = await self._to_end()
+            await self.office.call("finish", self.ended.state, self.ended.reason)
+            self.office.end()
+        await asyncio.to_thread(self.lease.release)
+        return self.ended
+
+    async def _enter(self, writer: LedgerWriter) -> None:
+        plan, sweep = self.plan, self.plan.spec.name
+        spec = plan.spec.model_dump(mode="json", by_alias=True)
+        await asyncio.to_thread(lambda: writer.register(sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=spec))
+        await asyncio.to_thread(writer.reopen, sweep)
+        await asyncio.to_thread(writer.plan_entries, sweep, plan.entries)
+
+    async def _to_end(self) -> RunEnd:
+        clock = lambda: self.world.clock(self.host)  # noqa: E731
+        self.stopping, self.reason, self.failure = False, "", ""
+        self.guard = BudgetGuard(self.plan.spec, self.reader, clock=clock)
+        self.searcher = LedgerSearcher(
+            self.plan,
+            self.reader,
+            (calls := _Calls(self.office)),
+            lanes=lambda: self.lanes,
+            guard=self.guard,
+            stopping=lambda: self.stopping,
+            clock=clock,
+            monotonic=self.world.loop.time,
+        )
+        self.calls = calls
+        await self.office.call("settle")
+        watching = self.process.spawn(self._watch())
+        await self._tune()
+        watching.cancel()
+        state = await self.office.call("stop_state")
+        return run_end(
+            self.reader.entries(self.plan.spec.name),
+            failure=state.failure or self.failure,
+            stopping=self.stopping,
+            reason=self.reason,
+            refused=self.searcher.refused,
+        )
+
+    async def _watch(self) -> None:
+        """Hear a stop, and look at the budget."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            state = await self.office.call("stop_state")
+            self.failure = state.failure or self.failure
+            with suppress(DatabaseAway):
+                self.reason = self.reason or (self.guard.is_over() if not self.stopping else "")
+            if self.stop or state.stopping or self.reason:
+                self.stopping = True
+                await self.office.call("stop", self.failure)
+
+    async def _tune(self) -> None:
+        """Hand out until nothing is left."""
+        flying: dict[asyncio.Task[Any], str] = {}
+        numbers = iter(range(1, 1_000_000))
+        while True:
+            name = f"t{next(numbers)}"
+            step = await self._stepped(lambda name=name: self.searcher.suggest(name))  # type: ignore[misc]
+            if isinstance(step, Target):
+                flying[self.process.spawn(self._in_a_lane(step))] = name
+                continue
+            if isinstance(step, Over) and not flying:
+                break
+            if flying:
+                done, _ = await asyncio.wait(flying, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in sorted(done, key=lambda task: int(flying[task][1:])):
+                    outcome = task.result()
+                    name = flying.pop(task)
+                    await self._stepped(
+                        lambda name=name, outcome=outcome: self.searcher.completed(name, outcome=outcome, error=outcome is None)  # type: ignore[misc]
+                    )
+            else:
+                await asyncio.sleep(LOOK_S)
+        for lane in list(self.open_lanes):
+            if lane.alive:
+                await self.office.call("dismiss", lane.name)
+            lane.owner.kill()
+
+    async def _in_a_lane(self, target: Target) -> str | None:
+        """The outcome of a trial in a warm lane, or in one that comes up; None where the lane died."""
+        lane = next((lane for lane in self.open_lanes if lane.alive and not lane.taken), None)
+        if lane is None:
+            await asyncio.sleep(self.world.rng.uniform(0.2, 1.0) * LANE_STARTS_S)
+            self.world.lanes += 1
+            lane = Lane(self.world, self.office, number=self.world.lanes, update_s=self.update_s, diverging=self.diverging)
+            self.open_lanes.append(lane)
+        lane.taken = True
+        try:
+            return (await lane.step(target)).outcome
+        except LaneDied:
+            lane.owner.kill()
+            return None
+        finally:
+            lane.taken = False
+
+    async def _stepped(self, call: Callable[[], Any]) -> Any:
+        def work(waits: Waits) -> Any:
+            self.calls.waits = waits
+            return call()
+
+        return await stepped(work)
+
+
+class _Calls:
+    """The office's methods for the searcher, whose calls wait for their answers."""
+
+    waits: Waits
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    def add_entries(self, entries: Sequence[Entry]) -> None:
+        self.waits(self._office.call("add_entries", entries))
+
+    def searched(self, stage: int) -> None:
+        self.waits(self._office.call("searched", stage))
+
+    def settle(self) -> None:
+        self.waits(self._office.call("settle"))
+
+    def give_up(self, trial: str) -> None:
+        self.waits(self._office.call("give_up", trial))
+
+    def stop(self, failure: str = "") -> None:
+        self.waits(self._office.call("stop", failure))
+
+
+def is_complete(plan: Plan, reader: LedgerReader) -> bool:
+    """As `jit_sweep.executor.run.is_complete`, which starts Ray."""
+    rows = reader.entries(plan.spec.name)
+    proposed = all(sum(row.stage == stage for row in rows) >= count for stage, count in proposals(plan).items())
+    return proposed and all(row.state in SETTLED for row in rows)

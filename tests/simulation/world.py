@@ -1,0 +1,119 @@
+"""What surrounds a played sweep: hosts with clocks of their own, a ledger that may be away, and a store of checkpoints."""
+
+import asyncio
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
+
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.records import Owner
+from tests.simulation.loop import PlayedLoop, Process
+
+EPOCH = 1_000_000.0
+"""Seconds since the epoch at a world's beginning."""
+
+
+class StorageAway(OSError):
+    """The played store cannot be reached."""
+
+
+@dataclass
+class Commit:
+    """A checkpoint in the store."""
+
+    images: int
+    rung_due: bool = False
+
+
+@dataclass
+class Faults:
+    """How often what goes wrong; all off."""
+
+    lost_answers: float = 0.0
+    """Share of the ledger's calls that go through, and whose answer is lost."""
+    repeated_messages: float = 0.0
+    """Share of the messages that are delivered twice."""
+    skew_s: float = 0.0
+    """Most seconds that a host's clock is off."""
+
+
+@dataclass
+class World:
+    """All that is not the program."""
+
+    seed: int
+    ledger: str
+    faults: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.loop = PlayedLoop(self.rng)
+        self.loop.after_call = self._lose_answer
+        self.store: defaultdict[str, dict[int, Commit]] = defaultdict(dict)
+        self.ledger_away_until = self.storage_away_until = 0.0
+        self._skews: dict[str, float] = {}
+        self._pids = 100
+        self.lanes = 0
+        """Lanes that have come up."""
+        self.trained: defaultdict[str, int] = defaultdict(int)
+        """Images that each trial was really trained on, repeated ones too."""
+        self.answered: list[tuple[str, int, int]] = []
+        """Reports that a worker has an answer to: trial, attempt and sequence."""
+
+    @property
+    def now(self) -> float:
+        """True time, in seconds since the epoch."""
+        return EPOCH + self.loop.time()
+
+    def clock(self, host: str) -> float:
+        """A host's own."""
+        if host not in self._skews:
+            self._skews[host] = self.rng.uniform(-1, 1) * self.faults.skew_s
+        return self.now + self._skews[host]
+
+    def database_clock(self, connection: Connection) -> float:
+        return self.now
+
+    def owner(self, host: str) -> Owner:
+        """A new process on a host of another machine: nobody here can see whether it lives."""
+        self._pids += 1
+        return Owner(host=host, pid=self._pids, user="played", started_at=self.clock(host), boot_id=f"boot of {host}")
+
+    def open(self) -> Engine:
+        """The ledger for one process; away while the world says so."""
+        engine = open_engine(self.ledger)
+        self.watch(engine)
+        return engine
+
+    def watch(self, engine: Engine) -> None:
+        """Let an engine meet the ledger's outages."""
+        event.listen(engine, "begin", self._refuse_while_away)
+
+    async def wire(self) -> None:
+        """A message's way."""
+        await asyncio.sleep(self.rng.uniform(0, 0.05))
+
+    def latest(self, trial: str, *, most: int) -> Commit | None:
+        """The last checkpoint of a trial up to `most` images. StorageAway."""
+        self._touch_storage()
+        return max((at for at in self.store[trial].values() if at.images <= most), key=lambda at: at.images, default=None)
+
+    def commit(self, trial: str, commit: Commit) -> None:
+        """StorageAway."""
+        self._touch_storage()
+        self.store[trial][commit.images] = commit
+
+    def _touch_storage(self) -> None:
+        if self.loop.time() < self.storage_away_until:
+            raise StorageAway("the played store is away")
+
+    def _refuse_while_away(self, connection: Connection) -> None:
+        if self.loop.time() < self.ledger_away_until:
+            raise OperationalError("the played ledger is away", None, OSError("away"))
+
+    def _lose_answer(self, process: Process) -> None:
+        if self.rng.random() < self.faults.lost_answers:
+            raise OperationalError("the played answer was lost", None, OSError("lost"))
