@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.spelling import or_meant
 from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig
 
 AxisValue = str | int | float | bool | None
@@ -49,7 +50,9 @@ class Axis:
         try:
             checked: AxisValue = self.values.validate_python(value)
         except ValidationError as error:
-            raise ValueError(f"`{self.name}`: {error.errors()[0]['msg']}, got {value!r}") from None
+            first = error.errors()[0]
+            rule = f"`{self.name}`: {first['msg']}, got {value!r}"
+            raise ValueError(or_meant(rule, value, expected=first.get("ctx", {}).get("expected", ""))) from None
         return checked
 
 

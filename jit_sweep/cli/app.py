@@ -111,7 +111,7 @@ def plan(
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
     asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
-    return plan.show(file, as_json=as_json, probe=asked)
+    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked)
 
 
 @app.command()
@@ -159,12 +159,14 @@ def submit(
     home_folder: HomeFolder = DEFAULT_HOME,
 ) -> int:
     """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
+    from jit_sweep.cli.edits import print_difference
     from jit_sweep.cli.plan import planned
     from jit_sweep.spec.read import read_spec
     from jit_sweep.submit import submit as submit_sweep
 
-    planned(file)
-    return submit_sweep(read_spec(file), address=address, home=home_at(home_folder), wait=wait, echo=typer.echo)
+    home, plan = home_at(home_folder), planned(file)
+    print_difference(plan, home.locations(plan.spec))
+    return submit_sweep(read_spec(file), address=address, home=home, wait=wait, echo=typer.echo)
 
 
 @app.command()

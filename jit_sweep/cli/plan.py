@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from jit_sweep.cli.edits import difference_lines, print_difference
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.home import Home, on_this_machine
@@ -72,16 +73,21 @@ def validate(file: str, *, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-def show(file: str, *, as_json: bool, probe: ProbeOptions | None = None) -> int:
-    """Print a sweep file's plan, and with `probe` what it takes. UserError: whatever is wrong with it, or no measurement."""
+def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = None) -> int:
+    """Print a sweep file's plan, what it changes of what the home's ledger holds, and with `probe` what it takes.
+
+    UserError: whatever is wrong with it, or no measurement.
+    """
     plan = planned(file)
     estimate = probe.estimate(plan) if probe is not None else None
     if as_json:
         probed = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
-        print_json("plan", _json_rows(plan), **_json_facts(plan), **probed)
+        changed = difference_lines(plan, home.locations(plan.spec))
+        print_json("plan", _json_rows(plan), **_json_facts(plan), changes=changed, **probed)
         return ExitCode.DONE
     screen = console()
     _print_plan(plan, screen)
+    print_difference(plan, home.locations(plan.spec))
     if probe is not None and estimate is not None:
         print_estimate(estimate, screen, price=probe.price)
     return ExitCode.DONE

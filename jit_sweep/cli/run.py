@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jit_sweep.budget.costs import cost_line
 from jit_sweep.cli import leaderboard
+from jit_sweep.cli.edits import print_difference
 from jit_sweep.cli.output import console, noise_to, print_next
 from jit_sweep.cli.plan import planned
 from jit_sweep.commands import SharedOptions
@@ -41,6 +42,7 @@ def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, in
     prepare_environment(address=address)
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
+    print_difference(plan, locations, upgrade=True, stderr=as_json)
     result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
     reader = LedgerReader.open(locations.ledger)
     if result.state is SweepState.INTERRUPTED:

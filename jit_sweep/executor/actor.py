@@ -8,7 +8,7 @@ the same arguments and does nothing more.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
@@ -129,10 +129,10 @@ class SweepActor:
 
     # --- the driver
 
-    async def add_entries(self, entries: list[Entry]) -> None:
-        await self._patiently(lambda: self._writer.add_entries(self._sweep, entries))
+    async def add_entries(self, entries: Sequence[Entry], retired: Sequence[str] = ()) -> None:
+        await self._patiently(lambda: self._writer.add_entries(self._sweep, entries, retired=retired))
 
-    async def searched(self, stage: int) -> None:
+    async def searched(self, stage: str) -> None:
         """A search has proposed all that it will."""
         await self._patiently(lambda: self._writer.searched(self._sweep, stage))
 

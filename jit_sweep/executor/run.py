@@ -16,8 +16,9 @@ from jit_sweep.ledger.records import SETTLED, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.entry import Plan
-from jit_sweep.plan.search import proposals
+from jit_sweep.plan.places import places
 from jit_sweep.schedulers.decide import Decider
+from jit_sweep.search.proposer import Proposer
 from jit_sweep.tracking.mirror import MirrorThread
 from trainables.config.shape import SpeedShape
 
@@ -59,7 +60,7 @@ def run_sweep(
             sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=plan.spec.model_dump(mode="json", by_alias=True)
         )
         writer.reopen(sweep)
-        writer.plan_entries(sweep, plan.entries)
+        writer.plan_entries(sweep, plan.entries, places=places(plan.spec))
         if is_complete(plan, reader):
             writer.finish(sweep, SweepState.DONE)
             return RunResult(SweepState.DONE, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
@@ -80,8 +81,7 @@ def run_sweep(
 def is_complete(plan: Plan, reader: LedgerReader) -> bool:
     """Whether nothing is left to train or to propose."""
     rows = reader.entries(plan.spec.name)
-    proposed = all(sum(row.stage == stage for row in rows) >= count for stage, count in proposals(plan).items())
-    return proposed and all(row.state in SETTLED for row in rows)
+    return all(row.state in SETTLED for row in rows) and Proposer(plan, reader).is_at_end(rows)
 
 
 def _mirror(plan: Plan, locations: Locations) -> MirrorThread:

@@ -27,6 +27,13 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Align:
+    """Bring what this stage's search has proposed to what the sweep file says now."""
+
+    stage: int
+
+
+@dataclass(frozen=True)
 class Propose:
     """Ask the sampler of this stage for one more trial."""
 
@@ -60,7 +67,7 @@ class Over:
     """Every stage has ended."""
 
 
-Step = Start | Propose | Searched | OutOfBudget | Wait | Over
+Step = Start | Align | Propose | Searched | OutOfBudget | Wait | Over
 
 
 def _affordable(row: EntryRow) -> str:
@@ -78,6 +85,8 @@ class Now:
     """Whether what is in flight must have nothing beside it."""
     shape: str = ""
     """What the lane that ended a trial last keeps: that trial's shape; empty before any has."""
+    aligned: Collection[int] = ()
+    """Stages whose former proposals this run has aligned."""
     searched: Collection[int] = ()
     """Stages of which the ledger knows that their searches have proposed all that they will."""
     refusal: Callable[[EntryRow], str] = _affordable
@@ -90,13 +99,17 @@ class Now:
 
 
 def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, int], now: Now) -> Step:
-    """A stage starts when the one before has ended; `proposals` says how many trials each search brings.
+    """A stage starts when the one before has ended; `proposals` says how many trials each search brings. A search starts with
+    what it proposed in earlier runs.
 
     Within a stage, what has been begun goes first, the furthest before the others; then as `jit_sweep.plan.order.turn` says. Of
     these the first is taken that the budget holds.
     """
     for stage in range(stages):
-        step = _within(stage, [row for row in rows if row.stage == stage], proposals=proposals.get(stage, 0), now=now)
+        own = [row for row in rows if row.stage == stage]
+        if stage in proposals and stage not in now.aligned:
+            return Align(stage)
+        step = _within(stage, own, proposals=proposals.get(stage, 0), now=now)
         if step is not None:
             return step
     return Over()

@@ -7,7 +7,19 @@ from typing import Protocol
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.dead_lanes import DeadLanes
-from jit_sweep.executor.schedule import Now, OutOfBudget, Over, Propose, Searched, Start, Step, Target, Wait, next_step
+from jit_sweep.executor.schedule import (
+    Align,
+    Now,
+    OutOfBudget,
+    Over,
+    Propose,
+    Searched,
+    Start,
+    Step,
+    Target,
+    Wait,
+    next_step,
+)
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
@@ -24,9 +36,9 @@ BUSY_S = 5.0
 class SweepOffice(Protocol):
     """The methods of the sweep's actor that handing out needs; each returns once it is done."""
 
-    def add_entries(self, entries: Sequence[Entry]) -> None: ...
+    def add_entries(self, entries: Sequence[Entry], retired: Sequence[str] = ()) -> None: ...
 
-    def searched(self, stage: int) -> None: ...
+    def searched(self, stage: str) -> None: ...
 
     def end_budget(self, keys: Sequence[str], why: str) -> None: ...
 
@@ -59,6 +71,7 @@ class LedgerSearcher:
         self._in_flight: dict[str, Start] = {}
         self._busy: dict[Target, float] = {}
         self._proposals = proposals(plan)
+        self._aligned: set[int] = set()
         self._searched: set[int] = set()
         self._shape = ""
         self._entries = LiveEntries(reader, plan.spec.name)
@@ -83,10 +96,12 @@ class LedgerSearcher:
             return Wait()
         while True:
             match self._next():
+                case Align(stage):
+                    self._align(stage)
                 case Propose(stage):
                     self._propose(stage)
                 case Searched(stage):
-                    self._actor.searched(stage)
+                    self._actor.searched(self._proposer.stage_id(stage))
                     self._searched.add(stage)
                 case OutOfBudget() as spent:
                     self._end_budget(spent)
@@ -128,6 +143,7 @@ class LedgerSearcher:
             in_flight={*flying, *self._still_busy()},
             alone=any(start.row.alone for start in self._in_flight.values()),
             shape=self._shape,
+            aligned=self._aligned,
             searched=self._searched,
             refusal=self._guard.refusals(rows, handed_out=[start.row for start in self._in_flight.values()]),
         )
@@ -140,6 +156,13 @@ class LedgerSearcher:
         for target in over:
             del self._busy[target]
         return list(self._busy)
+
+    def _align(self, stage: int) -> None:
+        """Plan what an earlier run has proposed as the file has it now; what it has no more is retired."""
+        found = self._proposer.align(self._entries.rows(), stage)
+        if found:
+            self._actor.add_entries(found.planned, found.retired)
+        self._aligned.add(stage)
 
     def _propose(self, stage: int) -> None:
         """Plan one arm more of a search; a space that yields nothing new has been searched."""

@@ -33,6 +33,10 @@ _WRITING = "ledger_writing"
 _CREATION_LOCK = 0x6A69745F73776570
 
 
+class NoLedger(UserError):
+    """Nothing has made one there yet."""
+
+
 def open_engine(uri: str, *, create: bool = True) -> Engine:
     """Connect to a ledger and make its tables where they are missing.
 
@@ -106,7 +110,7 @@ def _engine(url: URL, *, create: bool, uri: str) -> Engine:
 def _check_file(file: Path, *, create: bool, uri: str) -> None:
     if not create:
         if not file.is_file():
-            raise UserError(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
+            raise NoLedger(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +153,7 @@ def _prepare(engine: Engine, *, create: bool, uri: str) -> None:
         version = _stored_version(connection)
     if version is None:
         if not create:
-            raise UserError(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
+            raise NoLedger(f"no ledger at {redact(uri)}; run a sweep there first, or name another home with --home")
         with writing(engine) as connection:
             version = _create(connection)
     elif create and version < schema.SCHEMA_VERSION:

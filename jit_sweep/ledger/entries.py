@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, exists, false, not_, or_, select, update
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.event_records import CacheHit, EntriesDiverged
 from jit_sweep.ledger.records import SETTLED, AttemptRow, EntryState
 from jit_sweep.plan.entry import Entry
+from jit_sweep.plan.places import Place, adopted
 
 _ENTRY = schema.entry.c
 _SCORE = schema.score.c
-_LOOSE = {"position", "arm", "rungs", "origin", "gates", "race", "protected"}
+_LOOSE = {"stage", "content", "base", "position", "arm", "rungs", "origin", "gates", "race", "protected"}
 """What an entry's key does not fix."""
 
 SCORED: ColumnElement[bool] = and_(
@@ -39,7 +40,7 @@ def add(connection: Connection, sweep: str, entries: Sequence[Entry], *, now: fl
 
 def shown(connection: Connection, sweep: str) -> dict[str, dict[str, Any]]:
     """What is planned by now and not hidden, by key: all that planning again may change, and what places it in its race."""
-    columns = [_ENTRY.racer, _ENTRY.seed, *(_ENTRY[name] for name in sorted(_LOOSE))]
+    columns = [_ENTRY.racer, _ENTRY.seed, _ENTRY.stage_id, *(_ENTRY[name] for name in sorted(_LOOSE))]
     rows = connection.execute(select(_ENTRY.key, *columns).where(_ENTRY.sweep == sweep, ~_ENTRY.superseded))
     return {row["key"]: dict(row) for row in rows.mappings()}
 
@@ -56,16 +57,55 @@ def hide_grid(connection: Connection, sweep: str) -> None:
     connection.execute(of_sweep(sweep).where(_ENTRY.origin == "grid").values(superseded=True))
 
 
+def adopt(connection: Connection, sweep: str, places: Sequence[Place]) -> None:
+    """Give what a stage planned to the one that has taken its content over under another name."""
+    columns = (_ENTRY.stage_id, _ENTRY.content, _ENTRY.origin)
+    known = connection.execute(select(*columns).where(_ENTRY.sweep == sweep).distinct()).all()
+    for old, new in adopted({(row.stage_id, row.content, row.origin) for row in known}, places).items():
+        _rename(connection, sweep, old, new)
+
+
+def _rename(connection: Connection, sweep: str, old: str, new: str) -> None:
+    """Let a stage's entries and verdicts be those of another name."""
+    races = f"stage={old}", f"stage={new}"
+    rows = connection.execute(select(_ENTRY.key, _ENTRY.race).where(_ENTRY.sweep == sweep, _ENTRY.stage_id == old)).all()
+    for row in rows:
+        values = {"stage_id": new, "key": new + row.key.removeprefix(old), "race": _renamed(row.race, *races)}
+        connection.execute(of_sweep(sweep).where(_ENTRY.key == row.key).values(**values))
+    verdict = schema.verdict.c
+    for race in {row.race for row in rows}:
+        judged = update(schema.verdict).where(verdict.sweep == sweep, verdict.race == race)
+        connection.execute(judged.values(race=_renamed(race, *races)))
+
+
+def _renamed(race: str, old: str, new: str) -> str:
+    return new + race.removeprefix(old) if race == old or race.startswith(f"{old} ") else race
+
+
+def keep_searches(connection: Connection, sweep: str, places: Sequence[Place]) -> None:
+    """Hide what searches proposed that the file has no more; the others take the places that they have in it now."""
+    proposed = (_ENTRY.sweep == sweep, _ENTRY.origin == "search")
+    of_file = [and_(_ENTRY.stage_id == p.id, _ENTRY.content == p.content) for p in places if p.origin == "search"]
+    connection.execute(update(schema.entry).where(*proposed, not_(or_(false(), *of_file))).values(superseded=True))
+    for place, its in zip((p for p in places if p.origin == "search"), of_file, strict=True):
+        connection.execute(update(schema.entry).where(*proposed, its).values(stage=place.index))
+
+
+def hide(connection: Connection, sweep: str, keys: Sequence[str]) -> None:
+    """Hide entries by their keys; their scores stay."""
+    if keys:
+        hidden = of_sweep(sweep).where(_ENTRY.key == bindparam("the_key")).values(superseded=True)
+        connection.execute(hidden, [{"the_key": key} for key in keys])
+
+
 def supersede(connection: Connection, sweep: str, entries: Sequence[Entry]) -> None:
     """Hide what the same stages planned for these entries' trials at other budgets."""
     planned = {entry.key for entry in entries}
-    slots = {(entry.stage, entry.trial_id, entry.evaluation.id) for entry in entries}
-    columns = select(_ENTRY.key, _ENTRY.stage, _ENTRY.trial_id, _ENTRY.evaluation_id)
+    slots = {(entry.stage_id, entry.trial_id, entry.evaluation.id) for entry in entries}
+    columns = select(_ENTRY.key, _ENTRY.stage_id, _ENTRY.trial_id, _ENTRY.evaluation_id)
     rows = connection.execute(columns.where(_ENTRY.sweep == sweep, ~_ENTRY.superseded)).all()
     others = [row for row in rows if row.key not in planned]
-    hidden = [{"the_key": row.key} for row in others if (row.stage, row.trial_id, row.evaluation_id) in slots]
-    if hidden:
-        connection.execute(of_sweep(sweep).where(_ENTRY.key == bindparam("the_key")).values(superseded=True), hidden)
+    hide(connection, sweep, [row.key for row in others if (row.stage_id, row.trial_id, row.evaluation_id) in slots])
 
 
 def settle(connection: Connection, sweep: str, *, now: float, trial_id: str | None = None) -> None:
@@ -150,7 +190,7 @@ def _restate(connection: Connection, sweep: str, entries: Sequence[Entry]) -> No
 
 
 def _row(sweep: str, entry: Entry, *, now: float) -> dict[str, Any]:
-    plain = entry.model_dump(include=_LOOSE | {"stage", "seed", "images"}, mode="json")
+    plain = entry.model_dump(include=_LOOSE | {"stage_id", "seed", "images"}, mode="json")
     return {
         **plain,
         "sweep": sweep,

@@ -156,7 +156,8 @@ class AllProposed(LedgerRecord):
     """A stage's search has proposed all that it will."""
 
     kind = EventKind.SEARCHED
-    stage: int
+    stage: str | int
+    """What it is known by; in a record of schema 5, its place."""
 
 
 class BudgetEnded(LedgerRecord):

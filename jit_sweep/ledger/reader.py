@@ -67,10 +67,10 @@ class LedgerReader:
             raise UserError(_unknown(name, sorted(sweeps)))
         return sweeps[name]
 
-    def entries(self, sweep: str, *, trials: Collection[str] | None = None) -> list[EntryRow]:
+    def entries(self, sweep: str, *, trials: Collection[str] | None = None, every: bool = False) -> list[EntryRow]:
         """The sweep's entries but the superseded ones, by stage and position, each with the sweep's last attempt for it.
 
-        trials: only the entries of these.
+        trials: only the entries of these; every: the superseded ones too.
         """
         attempt, trial = schema.attempt.c, schema.trial.c
         last = (attempt.trial_id == _ENTRY.trial_id) & (attempt.number == _ENTRY.attempt)
@@ -79,8 +79,9 @@ class LedgerReader:
             .select_from(schema.entry)
             .join(schema.trial, trial.id == _ENTRY.trial_id)
             .outerjoin(schema.attempt, last)
-            .where(_ENTRY.sweep == sweep, ~_ENTRY.superseded, *([_ENTRY.trial_id.in_(trials)] if trials is not None else []))
+            .where(_ENTRY.sweep == sweep, *([_ENTRY.trial_id.in_(trials)] if trials is not None else []))
         )
+        query = query if every else query.where(~_ENTRY.superseded)
         rows = self._rows(query.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key))
         return [_entry_row(row) for row in rows]
 
@@ -108,9 +109,11 @@ class LedgerReader:
         score = schema.score.c
         return self._rows(select(func.max(score.images)).where(score.trial_id == trial_id, score.images <= most))[0][0] or 0
 
-    def scores(self, sweep: str) -> list[ScoreRow]:
-        """The scores at the sweep's own budgets by its own evaluations, whichever sweep made them."""
-        planned = exists().where(SCORED, _ENTRY.sweep == sweep, ~_ENTRY.superseded).correlate(schema.score)
+    def scores(self, sweep: str, *, every: bool = False) -> list[ScoreRow]:
+        """The scores at the sweep's own budgets by its own evaluations, whichever sweep made them; every: those of what is
+        planned no more too."""
+        wanted = (SCORED, _ENTRY.sweep == sweep, *([] if every else [~_ENTRY.superseded]))
+        planned = exists().where(*wanted).correlate(schema.score)
         return [ScoreRow(*row) for row in self._rows(select(schema.score).where(planned))]
 
     def rung_values(self, sweep: str) -> list[RungRow]:
@@ -231,6 +234,10 @@ def _entry_row(row: Row[Any]) -> EntryRow:
         racer=entry["racer"],
         gates=tuple(entry["gates"]),
         protected=entry["protected"],
+        stage_id=entry["stage_id"],
+        content=entry["content"],
+        base=entry["base"],
+        superseded=entry["superseded"],
         attempt=attempt_row(row[: len(_ATTEMPT_COLUMNS)]) if entry["attempt"] is not None else None,
         trial_json=row[len(_ATTEMPT_COLUMNS)],
         evaluation_json=entry["evaluation"],

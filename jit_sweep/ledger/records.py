@@ -172,6 +172,14 @@ class EntryRow:
     racer: str = field(default="", kw_only=True)
     gates: tuple[int, ...] = field(default=(), kw_only=True)
     protected: bool = field(default=False, kw_only=True)
+    stage_id: str = field(default="", kw_only=True)
+    """What its stage is known by, whatever its place in the file."""
+    content: str = field(default="", kw_only=True)
+    """The content of its stage."""
+    base: Mapping[str, str | int | float | bool | None] = field(default_factory=dict, kw_only=True)
+    """The cell that a proposal changes; empty: the baseline."""
+    superseded: bool = field(default=False, kw_only=True)
+    """Planned no more."""
     trial_json: str
     evaluation_json: str
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised with every change of these tables, together with the migration that makes it (`ledger/migrations.py`)."""
 
 metadata = MetaData()
@@ -84,6 +84,9 @@ entry = Table(
     Column("sweep", ForeignKey("sweep.name"), nullable=False),
     Column("key", String, nullable=False),
     Column("stage", Integer, nullable=False),
+    Column("stage_id", String, nullable=False),
+    Column("content", String, nullable=False),
+    Column("base", JSON, nullable=False),
     Column("position", Integer, nullable=False),
     Column("arm", JSON, nullable=False),
     Column("seed", BigInteger, nullable=False),

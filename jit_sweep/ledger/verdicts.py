@@ -44,7 +44,7 @@ class _RaceEntry:
     """The columns of an entry that its race reads."""
 
     key: str
-    stage: int
+    stage_id: str
     position: int
     race: str
     racer: str
@@ -56,7 +56,7 @@ class _RaceEntry:
     origin: str
     state: EntryState
 
-    def member(self, searched: Collection[int]) -> Member:
+    def member(self, searched: Collection[str]) -> Member:
         """searched: the stages whose searches propose nothing more."""
         return Member(
             race=self.race,
@@ -67,7 +67,7 @@ class _RaceEntry:
             gates=self.gates,
             protected=self.protected,
             standing=_STANDING.get(self.state, "coming"),
-            more_to_come=self.origin == "search" and self.stage not in searched,
+            more_to_come=self.origin == "search" and self.stage_id not in searched,
         )
 
 
@@ -132,7 +132,7 @@ def _entries(connection: Connection, query: Select[Any]) -> list[_RaceEntry]:
     return [_RaceEntry(**{**row, "gates": tuple(row["gates"]), "state": EntryState(row["state"])}) for row in rows]
 
 
-def _searched(connection: Connection, sweep: str) -> frozenset[int]:
+def _searched(connection: Connection, sweep: str) -> frozenset[str]:
     """The stages whose searches propose nothing more."""
     return frozenset(connection.scalar(select(schema.sweep.c.searched).where(schema.sweep.c.name == sweep)) or ())
 

@@ -12,7 +12,6 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger import attempts, entries, events, reports, schema, verdicts
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import writing
-from jit_sweep.ledger.differences import changes
 from jit_sweep.ledger.event_records import (
     AllProposed,
     Begun,
@@ -27,14 +26,14 @@ from jit_sweep.ledger.event_records import (
 from jit_sweep.ledger.failures import EQUAL_BUGS
 from jit_sweep.ledger.lease import Lease, is_run, lock
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, SweepState
+from jit_sweep.ledger.refusals import refusal, refused_changes
 from jit_sweep.plan.entry import Entry
+from jit_sweep.plan.places import Place
 from jit_sweep.redact import redact
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
 from trainables.report import Decision, Report
 
 log = logging.getLogger(__name__)
-
-MOST_CHANGES_SHOWN = 8
 
 
 class StaleAttempt(RuntimeError):
@@ -68,7 +67,7 @@ class LedgerWriter:
             row = connection.execute(select(schema.sweep).where(schema.sweep.c.name == name)).one_or_none()
             if row is not None:
                 if row.fingerprint != fingerprint:
-                    raise UserError(_changed(name, old=row.facts, new=identity))
+                    raise UserError(refusal(name, refused_changes(row.spec, spec, old_facts=row.facts, new_facts=identity)))
                 if row.searched:  # searches may propose more
                     events.append(connection, Registered(fingerprint=fingerprint), sweep=name, at=now)
                 if row.spec.get("scheduler") != spec.get("scheduler"):
@@ -79,26 +78,33 @@ class LedgerWriter:
             connection.execute(insert(schema.sweep).values(**fixed, spec=spec, **_running(now)))
             events.append(connection, Registered(fingerprint=fingerprint), sweep=name, at=now)
 
-    def plan_entries(self, sweep: str, plan: Sequence[Entry]) -> None:
+    def plan_entries(self, sweep: str, plan: Sequence[Entry], *, places: Sequence[Place] | None = None) -> None:
         """Make this all that the sweep's grids plan: other grid entries are hidden, and only their scores stay.
 
-        What searches have proposed stays; the rest is as `add_entries` has it.
+        `places`: the stages of the file. What searches proposed that are not among them is hidden too; None leaves all of it.
+        The rest is as `add_entries` has it.
         """
         with self._transaction(sweep) as connection:
             if entries.gates_differ(connection, sweep, plan):
                 spec = connection.scalar(select(schema.sweep.c.spec).where(schema.sweep.c.name == sweep))
                 self._forget(connection, sweep, spec or {})
             before = entries.shown(connection, sweep)
+            if places is not None:
+                entries.adopt(connection, sweep, places)
+                entries.keep_searches(connection, sweep, places)
             entries.hide_grid(connection, sweep)
             self._add(connection, sweep, plan, before=before)
 
-    def add_entries(self, sweep: str, planned: Sequence[Entry]) -> None:
-        """Plan more work. What was planned before keeps its state; what is already scored or diverged is closed at once.
+    def add_entries(self, sweep: str, planned: Sequence[Entry], *, retired: Sequence[str] = ()) -> None:
+        """Plan more work, and hide what is `retired`, by its keys.
 
-        An entry takes the place of what the same stage planned for its trial at another budget.
+        What was planned before keeps its state; what is already scored or diverged is closed at once. An entry takes the place
+        of what the same stage planned for its trial at another budget.
         """
         with self._transaction(sweep) as connection:
-            self._add(connection, sweep, planned, before=entries.shown(connection, sweep))
+            before = entries.shown(connection, sweep)
+            entries.hide(connection, sweep, retired)
+            self._add(connection, sweep, planned, before=before)
 
     def settle(self, sweep: str) -> None:
         """Close the entries whose score or divergence another sweep has recorded since they were planned."""
@@ -107,8 +113,8 @@ class LedgerWriter:
             entries.settle(connection, sweep, now=now)
             verdicts.judge(connection, sweep, self._decider, now=now)
 
-    def searched(self, sweep: str, stage: int) -> None:
-        """Record that a search has proposed all that it will: what waits for more of it is judged."""
+    def searched(self, sweep: str, stage: str) -> None:
+        """Record that a search, by its stage's id, has proposed all that it will: what waits for more of it is judged."""
         now = self._clock()
         with self._transaction(sweep) as connection:
             known = connection.scalar(select(schema.sweep.c.searched).where(schema.sweep.c.name == sweep)) or []
@@ -269,12 +275,3 @@ def _running(now: float) -> dict[str, Any]:
 
 def _set_sweep(connection: Connection, name: str, **values: object) -> None:
     connection.execute(update(schema.sweep).where(schema.sweep.c.name == name).values(**values))
-
-
-def _changed(name: str, *, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    differences = changes(old, new)
-    shown = [f"  {change}" for change in differences[:MOST_CHANGES_SHOWN]]
-    if len(differences) > len(shown):
-        shown.append(f"  and {len(differences) - len(shown)} more")
-    rule = f"a sweep keeps its baseline, data, objective and evaluation, and {name!r} has run with others"
-    return "\n".join([f"{rule}; rename the sweep, or choose another home with --home:", *shown])

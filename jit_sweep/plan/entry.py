@@ -14,6 +14,13 @@ class Entry(Frozen):
     """One planned piece of a sweep: a trial, how far it goes and how it is scored there."""
 
     stage: int
+    """Place of its stage in the sweep file, from 0."""
+    stage_id: str
+    """What its stage is known by (`jit_sweep.plan.places`)."""
+    content: str = ""
+    """The content of its stage."""
+    base: dict[str, AxisValue] = {}
+    """The cell that a proposal changes, by its axis values; of a grid's cells, and of the baseline, there is nothing."""
     position: int
     """Order within the stage."""
     arm: dict[str, AxisValue]
@@ -43,7 +50,7 @@ class Entry(Frozen):
     @property
     def key(self) -> str:
         """Names the entry within its sweep."""
-        return f"{self.stage}:{self.trial_id}:{self.evaluation.id}:{self.images}"
+        return f"{self.stage_id}:{self.trial_id}:{self.evaluation.id}:{self.images}"
 
     @property
     def label(self) -> str:

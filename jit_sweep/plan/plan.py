@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-from pydantic import ValidationError
-
 from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
@@ -11,18 +9,18 @@ from jit_sweep.plan.grid import planned_grid
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults
 from jit_sweep.plan.trial import batch_sizes
-from jit_sweep.spec.read import explain
+from jit_sweep.spec.read import override_faults
 from jit_sweep.spec.stages import GridStage
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.trial import Recipe, default_precision
-from trainables.data import DataDescription, describe
+from trainables.data import describe
 
 
 def plan(spec: SweepSpec, *, source: str) -> Plan:
     """Resolve a sweep. UserError: data, baseline, or a combination of axis values is unsound; all faults at once."""
-    planner = Planner(spec, _described(spec, source=source), _baseline(spec, source=source))
+    planner = _planner(spec, source=source)
     _refuse(map(str, [*preset_faults(planner), *count_faults(planner)]), source=source)
     faults: list[Fault] = []
     entries: list[Entry] = []
@@ -78,20 +76,22 @@ def _budgets(spec: SweepSpec) -> list[tuple[str, int]]:
     return [("budget.images_per_trial", spec.budget.images_per_trial), *own]
 
 
-def _baseline(spec: SweepSpec, *, source: str) -> Recipe:
-    """With the precision of its trials, which belongs to the sweep's identity."""
+def _planner(spec: SweepSpec, *, source: str) -> Planner:
+    """UserError: the data cannot be described, or an override does not fit; both are told."""
+    faults = override_faults(spec.baseline, source=source)
     try:
-        recipe = spec.baseline.recipe()
-        return recipe.model_copy(update={"precision": recipe.precision or default_precision(spec.resources.device)})
-    except ValidationError as error:
-        raise UserError(explain(error, source=source, model=Recipe, at="baseline")) from None
-
-
-def _described(spec: SweepSpec, *, source: str) -> DataDescription:
-    try:
-        return describe(spec.data.address, holdout=spec.data.holdout)
+        data = describe(spec.data.address, holdout=spec.data.holdout)
     except (OSError, ValueError) as error:
-        raise UserError(f"{source}: data: {error}") from None
+        raise UserError("\n".join([f"{source}: data: {error}", *faults])) from None
+    if faults:
+        raise UserError("\n".join(faults))
+    return Planner(spec, data, _baseline(spec))
+
+
+def _baseline(spec: SweepSpec) -> Recipe:
+    """With the precision of its trials, which belongs to the sweep's identity."""
+    recipe = spec.baseline.recipe()
+    return recipe.model_copy(update={"precision": recipe.precision or default_precision(spec.resources.device)})
 
 
 def _refuse(reasons: Iterable[str], *, source: str) -> None:

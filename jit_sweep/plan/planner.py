@@ -1,15 +1,18 @@
 """From a cell to the entry it means in a sweep."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import Self
 
 from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.places import Place, places
 from jit_sweep.plan.rungs import rungs_of
 from jit_sweep.plan.trial import evaluation_of, trial_of, update_unit
 from jit_sweep.spec.schedulers import Ladder, NoScheduler
-from jit_sweep.spec.stages import GridStage
 from jit_sweep.spec.sweep import SweepSpec
-from search_spaces.axes import Cell, arm_label
+from search_spaces.axes import AxisValue, Cell, arm_label
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import Recipe, TrialConfig
 from trainables.data import DataDescription
@@ -28,6 +31,11 @@ class Planner:
         """The one that a plan was made by."""
         return cls(plan.spec, plan.data, plan.baseline)
 
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The stages of the sweep file."""
+        return places(self.spec)
+
     def trial(self, cell: Cell, *, seed: int, images: int) -> TrialConfig:
         """A cell's trial with one seed. ValueError: there is no such trial."""
         return trial_of(cell.recipe, spec=self.spec, data=self.data, seed=seed, images=images)
@@ -36,13 +44,27 @@ class Planner:
         """How a cell's trial is scored after `images`. ValueError: the trial cannot be scored so."""
         return evaluation_of(trial, cell=cell, spec=self.spec, images=images)
 
-    def entry(self, cell: Cell, *, stage: int, position: int, seed: int, images: int, protected: bool = False) -> Entry:
-        """The planned piece for one cell and seed. ValueError: the cell makes no valid trial."""
-        spec, trial = self.spec, self.trial(cell, seed=seed, images=images)
+    def entry(
+        self,
+        cell: Cell,
+        *,
+        stage: int,
+        position: int,
+        seed: int,
+        images: int,
+        protected: bool = False,
+        base: Mapping[str, AxisValue] = MappingProxyType({}),
+    ) -> Entry:
+        """The planned piece for one cell and seed; `base`: the cell that it changes. ValueError: the cell makes no valid
+        trial."""
+        spec, trial, place = self.spec, self.trial(cell, seed=seed, images=images), self.places[stage]
         unit = update_unit(spec, trial.batch_size)
         rungs = rungs_of(spec.scheduler, trial, images=images, count=spec.budget.rungs, unit=unit)
         return Entry(
             stage=stage,
+            stage_id=place.id,
+            content=place.content,
+            base=dict(base),
             position=position,
             arm=cell.values,
             seed=seed,
@@ -51,12 +73,12 @@ class Planner:
             evaluation=self.evaluation(cell, trial, images=images),
             rungs=rungs.measured,
             gates=rungs.gates,
-            race=self._race(cell, stage=stage, images=images),
+            race=self._race(cell, stage=place.id, images=images),
             protected=protected,
-            origin="grid" if isinstance(spec.stages[stage], GridStage) else "search",
+            origin=place.origin,
         )
 
-    def _race(self, cell: Cell, *, stage: int, images: int) -> str:
+    def _race(self, cell: Cell, *, stage: str, images: int) -> str:
         """What a cell is compared with early: cells of its stage that share the `compare_within` axes, and where the rungs
         depend on the budget, that too."""
         scheduler = self.spec.scheduler

@@ -16,7 +16,7 @@ def remarks(plan: Plan) -> list[str]:
     races: dict[str, list[Entry]] = {}
     for entry in plan.entries:
         races.setdefault(entry.race, []).append(entry)
-    grids = [_line(race, _gates(entries), _nothing(scheduler, entries), scheduler) for race, entries in races.items()]
+    grids = [_line(_shown(entries[0]), _gates(entries), _nothing(scheduler, entries), scheduler) for entries in races.values()]
     return grids + [_search_line(plan, scheduler, stage) for stage in searches(plan.spec)]
 
 
@@ -25,6 +25,11 @@ def _line(what: str, gates: tuple[int, ...], nothing: str, scheduler: Early) -> 
         return f"{what}: nothing can be stopped early: {nothing}"
     points = ", ".join(f"{gate:,}" for gate in gates)
     return f"{what}: arms may stop at {points} images, by {_kind(scheduler)} on {scheduler.metric}"
+
+
+def _shown(entry: Entry) -> str:
+    """A race with its stage's place instead of what the stage is known by."""
+    return f"stage={entry.stage}{entry.race.removeprefix(f'stage={entry.stage_id}')}"
 
 
 def _kind(scheduler: Early) -> str:

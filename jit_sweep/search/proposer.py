@@ -2,49 +2,54 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.planner import Planner
-from jit_sweep.plan.search import searches
+from jit_sweep.plan.search import proposals, searches
 from jit_sweep.results.arms import with_scores
-from jit_sweep.results.leaderboard import best_cell
+from jit_sweep.search.alignment import Alignment, aligned
 from jit_sweep.search.history import Observation, observations_of
+from jit_sweep.search.origin import Origin, proposed_entry, start_of
 from jit_sweep.search.warm_start import warm_observations
 from jit_sweep.spec.stages import SearchSpec
-from search_spaces.axes import AxisValue, Cell, put
-from trainables.config.trial import Recipe
+from search_spaces.axes import put
 
 _log = logging.getLogger(__name__)
 MOST_REPETITIONS = 100
 """Proposals in a row that bring nothing new before a search counts as exhausted."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What a search varies, how far its trials go, and the settings of the evaluation of the cell it starts from."""
-
-    recipe: Recipe
-    images: int
-    evaluation: dict[str, AxisValue]
-
-
 class Proposer:
     """Asks the samplers of a plan's searches."""
 
     def __init__(self, plan: Plan, reader: LedgerReader) -> None:
-        self._plan, self._reader = plan, reader
+        self._plan, self._reader, self._planner = plan, reader, Planner.of(plan)
         self._earlier: dict[int, list[Observation]] = {}
+
+    def stage_id(self, stage: int) -> str:
+        """What a stage is known by."""
+        return self._planner.places[stage].id
+
+    def align(self, rows: Sequence[EntryRow], stage: int) -> Alignment:
+        """What must change for a search's former proposals to be those of the sweep file as it is now."""
+        start = self._start(rows, stage)
+        return aligned(self._reader.entries(self._plan.spec.name, every=True), self._planner, start, stage=stage)
+
+    def is_at_end(self, rows: Sequence[EntryRow]) -> bool:
+        """Whether every search has proposed all that it will, from what it starts from now."""
+        wanted = proposals(self._plan).items()
+        return all(sum(row.stage == stage for row in rows) >= n and not self.align(rows, stage) for stage, n in wanted)
 
     def propose(self, rows: Sequence[EntryRow], stage: int) -> list[Entry]:
         """The entries of one arm more; none where the space holds nothing new. A repetition is thrown away."""
-        known = {row.key for row in rows if row.stage == stage}
+        own = [row for row in rows if row.stage == stage]
+        known, first = {row.key for row in own}, max((row.position for row in own), default=-1) + 1
         start = self._start(rows, stage)
-        observations = self._observations(rows, stage, start)
+        observations = self._observations(own, stage, start)
         for again in range(MOST_REPETITIONS):
-            proposed = self._proposed(stage, start, observations, first=sum(row.stage == stage for row in rows), again=again)
+            proposed = self._proposed(stage, start, observations, first=first, again=again)
             if not proposed:
                 break
             if fresh := [entry for entry in proposed if entry.key not in known]:
@@ -58,14 +63,14 @@ class Proposer:
         """The entries of a proposal, at the positions from `first` on; none where nothing fits the search's limits."""
         from jit_sweep.search.proposals import NothingFits, propose  # starts Optuna
 
-        spec, search = self._plan.spec, searches(self._plan.spec)[stage]
+        search = searches(self._plan.spec)[stage]
         try:
             values = propose(
                 search,
                 start.recipe,
                 observations,
-                objective=spec.objective,
-                trial_of=lambda cell: self._entry(cell, start, stage, search).trial,
+                objective=self._plan.spec.objective,
+                trial_of=lambda cell: proposed_entry(self._planner, start, cell, stage=stage, seed=search.seed).trial,
                 images=start.images,
                 again=again,
             )
@@ -73,31 +78,20 @@ class Proposer:
             _log.warning("%s", error)
             return []
         cell = put(start.recipe, values)
-        return [self._entry(cell, start, stage, search, index=index, position=first + index) for index in range(search.seeds)]
-
-    def _entry(self, cell: Cell, start: Origin, stage: int, search: SearchSpec, *, index: int = 0, position: int = 0) -> Entry:
-        """One trial of an arm; `index` counts its seeds. ValueError: the cell makes none."""
-        own = replace(cell, evaluation={**start.evaluation, **cell.evaluation})
-        planner = Planner.of(self._plan)
-        return planner.entry(own, stage=stage, position=position, seed=search.seed + index, images=start.images)
+        return [
+            proposed_entry(self._planner, start, cell, stage=stage, seed=search.seed + index, position=first + index)
+            for index in range(search.seeds)
+        ]
 
     def _start(self, rows: Sequence[EntryRow], stage: int) -> Origin:
-        spec = self._plan.spec
-        if searches(spec)[stage].start == "best_cell":
-            earlier = [row for row in rows if row.stage < stage and row.origin == "grid"]
-            best = best_cell(earlier, self._reader.scores(spec.name), objective=spec.objective)
-            if best is not None:
-                cell = put(self._plan.baseline, best.arm)
-                return Origin(cell.recipe, best.images, cell.evaluation)
-            _log.warning("no cell has all its scores without a collapsed seed: the search starts from the baseline")
-        return Origin(self._plan.baseline, spec.budget.images_per_trial, {})
+        return start_of(self._planner, rows, self._reader.scores(self._plan.spec.name), stage=stage)
 
-    def _observations(self, rows: Sequence[EntryRow], stage: int, start: Origin) -> list[Observation]:
+    def _observations(self, own: Sequence[EntryRow], stage: int, start: Origin) -> list[Observation]:
         """What the sampler gets: the scored trials of the sweeps that `warm_start` names, then the stage's own proposals."""
         spec, search = self._plan.spec, searches(self._plan.spec)[stage]
         if stage not in self._earlier:
             self._earlier[stage] = self._of_earlier_sweeps(search, start)
-        trials = with_scores([row for row in rows if row.stage == stage], self._reader.scores(spec.name))
+        trials = with_scores(own, self._reader.scores(spec.name))
         rungs = self._reader.rung_values(spec.name)
         return self._earlier[stage] + observations_of(trials, rungs, search, spec.objective, rung_metric=spec.rung_metric)
 

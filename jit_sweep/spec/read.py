@@ -8,8 +8,9 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec.sweep import OWN_KEYS, SweepSpec
-from trainables.config.spelling import did_you_mean
+from jit_sweep.spec.sweep import OWN_KEYS, Baseline, SweepSpec
+from trainables.config.spelling import did_you_mean, or_meant
+from trainables.config.trial import Recipe
 from trainables.config.yaml import parsed
 
 _IN_YAML = {
@@ -39,7 +40,21 @@ def read_spec(file: str) -> SweepSpec:
     try:
         return SweepSpec.model_validate({key: value for key, value in tree.items() if not str(key).startswith(OWN_KEYS)})
     except ValidationError as error:
-        raise UserError(explain(error, source=file, model=SweepSpec)) from None
+        lines = [explain(error, source=file, model=SweepSpec), *override_faults(tree.get("baseline"), source=file)]
+        raise UserError("\n".join(lines)) from None
+
+
+def override_faults(baseline: Any, *, source: str) -> list[str]:
+    """What is wrong with a baseline's overrides, in lines; of one that is no sound section other faults are known."""
+    try:
+        section = Baseline.model_validate(baseline)
+    except ValidationError:
+        return []
+    try:
+        section.recipe()
+    except ValidationError as error:
+        return [explain(error, source=source, model=Recipe, at="baseline")]
+    return []
 
 
 def _text(file: str) -> str:
@@ -116,7 +131,13 @@ def _rule(item: Any, valid: list[str]) -> str:
     if item["type"] == "value_error":
         return message
     if item["type"] == "union_tag_invalid":
-        return f"`kind` must be one of {item['ctx']['expected_tags']}, got {item['ctx']['tag']!r}"
+        rule = f"`kind` must be one of {item['ctx']['expected_tags']}, got {item['ctx']['tag']!r}"
+        return or_meant(rule, item["ctx"]["tag"], expected=item["ctx"]["expected_tags"])
+    if item["type"] == "variant_key" and isinstance(value, dict):
+        got, keys = ", ".join(map(str, value)) or "none", item["ctx"]["keys"].split(", ")
+        remedies = [meant for key in value if (meant := did_you_mean(str(key), keys, otherwise=""))]
+        return "; ".join([f"{message}, got {got}", *remedies[:1]])
     message = _IN_YAML.get(item["type"], message)
     shown = value if isinstance(value, str | int | float | bool | None) else type(value).__name__
-    return f"{message[0].lower()}{message[1:]}, got {shown!r}"
+    rule = f"{message[0].lower()}{message[1:]}, got {shown!r}"
+    return or_meant(rule, value, expected=item["ctx"]["expected"]) if item["type"] == "literal_error" else rule

@@ -46,10 +46,10 @@ class Early(Frozen):
     @field_validator("compare_within")
     @classmethod
     def axes_are_registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in AXES:
-                remedy = did_you_mean(name, AXES, otherwise=f"there are {', '.join(AXES)}")
-                raise ValueError(f"`compare_within` must name registered axes, got {name!r}; {remedy}")
+        rule, otherwise = "`compare_within` must name registered axes", f"there are {', '.join(AXES)}"
+        remedies = {name: did_you_mean(name, AXES, otherwise=otherwise) for name in names if name not in AXES}
+        if remedies:
+            raise ValueError("; ".join(f"{rule}, got {name!r}; {remedy}" for name, remedy in remedies.items()))
         return names
 
 

@@ -37,10 +37,29 @@ def _space(name: str, values: Any) -> Any:
         return values.model_copy(update={end: AXES[name].check(getattr(values, end)) for end in ("low", "high")})
     if not values:
         raise ValueError(f"axis `{name}` must have at least one value, got none")
-    checked = tuple(AXES[name].check(value) for value in values)
+    checked = _all_checked(name, values)
     if len(set(checked)) < len(checked):
         raise ValueError(f"axis `{name}` must not repeat a value, got {list(values)}")
     return checked
+
+
+def _all_checked(name: str, values: Any) -> tuple[AxisValue, ...]:
+    """The values as the axis takes them. ValueError: those that it does not take, all in one."""
+    checked, faults = list[AxisValue](), list[str]()
+    for value in values:
+        try:
+            checked.append(AXES[name].check(value))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("; ".join(dict.fromkeys(faults)))
+    return tuple(checked)
+
+
+def _refuse_unknown(names: Collection[str], known: Collection[str], *, rule: str) -> None:
+    """ValueError: some names are not known; each with what was probably meant."""
+    if faults := [f"{rule}, got {name!r}; {_remedy(name, known)}" for name in names if name not in known]:
+        raise ValueError("; ".join(faults))
 
 
 def _remedy(name: str, known: Collection[str]) -> str:
@@ -49,9 +68,7 @@ def _remedy(name: str, known: Collection[str]) -> str:
 
 
 def _known_quantities(limits: dict[str, float]) -> dict[str, float]:
-    for name in limits:
-        if name not in QUANTITIES:
-            raise ValueError(f"`limits` must name registered quantities, got {name!r}; {_remedy(name, QUANTITIES)}")
+    _refuse_unknown(limits, QUANTITIES, rule="`limits` must name registered quantities")
     return limits
 
 
@@ -162,10 +179,8 @@ class Grid(Frozen):
 
     @model_validator(mode="after")
     def contrasts_name_grid_axes(self) -> Self:
-        for contrast in self.contrasts or ():
-            for axis in (contrast.axis, *contrast.where):
-                if axis not in self.axes:
-                    raise ValueError(f"`contrasts` must name axes of this grid, {', '.join(self.axes)}, got {axis!r}")
+        named = [axis for contrast in self.contrasts or () for axis in (contrast.axis, *contrast.where)]
+        _refuse_unknown(named, self.axes, rule="`contrasts` must name axes of this grid")
         return self
 
 
@@ -253,9 +268,7 @@ class SearchSpec(Frozen):
     def objectives_are_several_and_registered(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         scores = score_names()
         known = [*scores, *QUANTITIES]
-        for name in names or ():
-            if name not in known:
-                raise ValueError(f"`objectives` must be registered metrics or quantities, got {name!r}; {_remedy(name, known)}")
+        _refuse_unknown(names or (), known, rule="`objectives` must be registered metrics or quantities")
         if names is not None and (len(set(names)) < max(2, len(names)) or not set(names) & set(scores)):
             rule = "`objectives` must be two or more, each once, with a metric among them"
             raise ValueError(f"{rule}, got {list(names)}; a single one is the sweep's `objective`")
@@ -283,9 +296,15 @@ class SearchSpec(Frozen):
         return all(name in self.axes and _holds(self.axes[name], value) for name, value in values.items())
 
 
+STAGE_NAME = "[a-z0-9][a-z0-9-]{0,62}"
+StageName = Annotated[str, Field(pattern=f"^{STAGE_NAME}$")]
+
+
 class GridStage(Frozen):
     """A stage that is planned whole, before anything starts."""
 
+    name: StageName | None = None
+    """What it is known by when the file changes: lower-case letters, digits and hyphens. null: it is known by its axes."""
     grid: Grid
     """Every combination of values."""
 
@@ -293,6 +312,9 @@ class GridStage(Frozen):
 class SearchStage(Frozen):
     """A stage whose trials are proposed as it runs."""
 
+    name: StageName | None = None
+    """What it is known by when the file changes: lower-case letters, digits and hyphens. null: by its space, start and
+    sampler."""
     search: SearchSpec
     """Trials that a sampler proposes."""
 

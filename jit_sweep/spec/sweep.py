@@ -215,6 +215,13 @@ class SweepSpec(Frozen):
         return RUNG_METRIC if isinstance(self.scheduler, NoScheduler) else self.scheduler.metric
 
     @model_validator(mode="after")
+    def stages_have_names_of_their_own(self) -> Self:
+        names = [stage.name for stage in self.stages if stage.name is not None]
+        if len(set(names)) < len(names):
+            raise ValueError(f"`stages` must not repeat a name, got {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
     def first_search_needs_cells(self) -> Self:
         for index, stage in enumerate(self.stages):
             needs_cells = isinstance(stage, SearchStage) and stage.search.start == "best_cell"

@@ -351,21 +351,21 @@ def test_a_race_of_a_search_is_judged_once_the_search_has_proposed_all(synchrono
     for arm in range(2):
         synchronous.arrive(entries[arm], attempts[arm], 0.1 * arm)
     assert synchronous.states() == [EntryState.HELD] * 2
-    synchronous.ledger.writer.searched("mine", 1)
+    synchronous.ledger.writer.searched("mine", "1")
     assert synchronous.states() == [EntryState.HELD] * 2
-    synchronous.ledger.writer.searched("mine", 0)
+    synchronous.ledger.writer.searched("mine", "0")
     assert synchronous.states() == [EntryState.WAITING, EntryState.PRUNED]
 
 
 def test_a_search_may_propose_more_in_a_new_run(synchronous: Track) -> None:
-    synchronous.ledger.writer.searched("mine", 0)
+    synchronous.ledger.writer.searched("mine", "0")
     synchronous.ledger.judged_by(synchronous.ledger.decider)
     for arm in range(2):
         entry = racing(arm, origin="search")
         (attempt,) = synchronous.begin(entry)
         synchronous.arrive(entry, attempt, 0.9 - arm / 2)
     assert synchronous.states() == [EntryState.HELD] * 2
-    synchronous.ledger.writer.searched("mine", 0)
+    synchronous.ledger.writer.searched("mine", "0")
     assert synchronous.states() == [EntryState.PRUNED, EntryState.WAITING]
 
 
@@ -536,9 +536,9 @@ class Weekend:
         """No more accidents: what can still run does."""
         while self.proposed < MOST_PROPOSED:
             self.propose()
-        self.ledger.writer.searched("mine", 2)
+        self.ledger.writer.searched("mine", "2")
         self.restart()
-        self.ledger.writer.searched("mine", 2)
+        self.ledger.writer.searched("mine", "2")
         while self.running or any(row.state is EntryState.WAITING for row in self.ledger.reader.entries("mine")):
             self.begin()
             self.arrive()
@@ -590,7 +590,7 @@ class Weekend:
             arm, self.proposed = 20 + self.proposed, self.proposed + 1
             self.plan([racing(arm, seed, gates=LADDER, stage=2, race="stage=2", origin="search") for seed in range(2)])
         else:
-            self.ledger.writer.searched("mine", 2)
+            self.ledger.writer.searched("mine", "2")
 
     def measure_elsewhere(self) -> None:
         """Another sweep brings a trial that nobody has begun here to its first gate."""

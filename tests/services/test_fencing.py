@@ -58,7 +58,16 @@ def entry() -> Entry:
     rungs = (IMAGES,)
     evaluation = EvaluationConfig(n=8, sampler="euler", steps=2)
     return Entry(
-        stage=0, position=0, arm={}, seed=0, trial=trial, images=IMAGES, evaluation=evaluation, rungs=rungs, origin="grid"
+        stage=0,
+        stage_id="0",
+        position=0,
+        arm={},
+        seed=0,
+        trial=trial,
+        images=IMAGES,
+        evaluation=evaluation,
+        rungs=rungs,
+        origin="grid",
     )
 
 

@@ -186,10 +186,10 @@ class _Calls:
     def __init__(self, office: Office) -> None:
         self._office = office
 
-    def add_entries(self, entries: Sequence[Entry]) -> None:
-        self.waits(self._office.call("add_entries", entries))
+    def add_entries(self, entries: Sequence[Entry], retired: Sequence[str] = ()) -> None:
+        self.waits(self._office.call("add_entries", entries, retired))
 
-    def searched(self, stage: int) -> None:
+    def searched(self, stage: str) -> None:
         self.waits(self._office.call("searched", stage))
 
     def end_budget(self, keys: Sequence[str], why: str) -> None:

@@ -74,6 +74,7 @@ def planned(
     """A planned entry; its rungs are its gates and its end, or half its budget and its end where it has no gates."""
     return Entry(
         stage=stage,
+        stage_id=str(stage),
         position=position,
         arm=dict(arm or {}),
         seed=seed,

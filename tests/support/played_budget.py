@@ -69,7 +69,7 @@ class PlayedBudget:
                     self.ledger.plan(next(entry for entry in self.searched if entry.key not in known))
                     return True
                 case Searched(stage):
-                    self.ledger.writer.searched(self.ledger.name, stage)
+                    self.ledger.writer.searched(self.ledger.name, str(stage))
                     self.told.add(stage)
                     return True
                 case Over():
@@ -83,7 +83,7 @@ class PlayedBudget:
         handed_out = [lane.row for lane in self.flying]
         in_flight = {target_of(row) for row in handed_out}
         refusal = self.guard.refusals(rows, handed_out=handed_out)
-        now = Now(at=self.ledger.clock(), in_flight=in_flight, searched=self.told, refusal=refusal)
+        now = Now(at=self.ledger.clock(), in_flight=in_flight, aligned={0, 1}, searched=self.told, refusal=refusal)
         return next_step(rows, stages=2, proposals=self.proposals, now=now)
 
     def begin(self, row: EntryRow) -> None:

@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 class Name(NamedTuple):
     """What an entry's key says."""
 
-    stage: int
+    stage: str
     trial_id: str
     evaluation_id: str
     images: int
@@ -42,7 +42,7 @@ class Name(NamedTuple):
     @classmethod
     def of(cls, key: str) -> "Name":
         stage, trial_id, evaluation_id, images = key.split(":")
-        return cls(int(stage), trial_id, evaluation_id, int(images))
+        return cls(stage, trial_id, evaluation_id, int(images))
 
 
 def judged(reader: LedgerReader, sweep: str) -> list[Judged]:
@@ -85,7 +85,7 @@ class _EventLog:
     values: dict[tuple[str, str, int], float] = field(default_factory=dict)
     """By metric, trial and image count."""
     scores: set[tuple[str, int, str]] = field(default_factory=set)
-    searched: set[int] = field(default_factory=set)
+    searched: set[str] = field(default_factory=set)
     known: defaultdict[tuple[str, str], dict[int, Verdict]] = field(default_factory=lambda: defaultdict(dict))
 
     def judge(self) -> None:
@@ -101,7 +101,8 @@ class _EventLog:
     def members(self) -> list[Member]:
         keys = [key for key in self.shown if self.planned[key]["race"]]
         return [
-            self.member(key) for key in sorted(keys, key=lambda key: (Name.of(key).stage, self.planned[key]["position"], key))
+            self.member(key)
+            for key in sorted(keys, key=lambda key: (self.planned[key]["stage"], self.planned[key]["position"], key))
         ]
 
     def member(self, key: str) -> Member:

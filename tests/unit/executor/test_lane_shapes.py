@@ -148,6 +148,7 @@ WARM_UP_S = 2.0**-20
 def job(trial: TrialConfig, position: int) -> Job:
     entry = Entry(
         stage=0,
+        stage_id="0",
         position=position,
         arm={},
         seed=trial.seed,

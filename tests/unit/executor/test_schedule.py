@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from jit_sweep.executor.schedule import Now, OutOfBudget, Over, Propose, Searched, Start, Wait, next_step, target_of
+from jit_sweep.executor.schedule import (
+    Align,
+    Now,
+    OutOfBudget,
+    Over,
+    Propose,
+    Searched,
+    Start,
+    Wait,
+    next_step,
+    target_of,
+)
 from jit_sweep.ledger.records import EntryRow, EntryState
 from search_spaces.presets import preset
 from tests.support.trials import trial_of_recipe
@@ -41,11 +52,16 @@ def row(seed: int, state: str = "waiting", *, stage: int = 0, patch_size: int = 
 
 
 def step(rows: Sequence[EntryRow], *, in_flight: Sequence[EntryRow] = (), **proposals: int) -> object:
-    return what(rows, Now(at=0.0, in_flight={target_of(one) for one in in_flight}), **proposals)
+    return what(rows, now(in_flight={target_of(one) for one in in_flight}), **proposals)
 
 
-def what(rows: Sequence[EntryRow], now: Now, **proposals: int) -> object:
-    found = next_step(rows, stages=2, proposals={int(k[1:]): v for k, v in proposals.items()}, now=now)
+def now(**facts: Any) -> Now:
+    """At which earlier proposals have been aligned."""
+    return Now(**{"at": 0.0, "aligned": {0, 1}, **facts})
+
+
+def what(rows: Sequence[EntryRow], at: Now, **proposals: int) -> object:
+    found = next_step(rows, stages=2, proposals={int(k[1:]): v for k, v in proposals.items()}, now=at)
     return found.target if isinstance(found, Start) else found
 
 
@@ -75,9 +91,15 @@ def test_a_failed_trial_that_is_being_tried_again_has_not_ended() -> None:
     assert step([again], in_flight=[again], _1=2) == Wait()
 
 
+def test_a_search_begins_with_what_it_proposed_before_once_the_stages_before_it_have_ended() -> None:
+    rows = [row(0, "done"), row(1, stage=1)]
+    assert what(rows, Now(at=0.0), _1=2) == Align(1)
+    assert what([row(0, "running"), rows[1]], Now(at=0.0), _1=2) == Wait()
+
+
 def test_a_search_is_over_when_all_its_proposals_have_ended() -> None:
     rows = [row(0, "done"), row(1, "done", stage=1), row(2, "diverged", stage=1)]
-    assert what(rows, Now(at=0.0, searched={1}), _1=2) == Over()
+    assert what(rows, now(searched={1}), _1=2) == Over()
 
 
 def test_a_search_that_has_proposed_all_says_so_while_its_trials_wait_for_a_verdict() -> None:
@@ -94,22 +116,22 @@ def test_a_proposal_with_several_seeds_counts_as_that_many_trials() -> None:
 
 def test_a_trial_of_the_shape_that_a_lane_stands_ready_for_goes_before_a_longer_one() -> None:
     short, long = row(0), row(1, patch_size=4)
-    assert what([short, long], Now(at=0.0, shape=row(7).shape)) == target_of(short)
-    assert what([short, long], Now(at=0.0, shape=row(7, patch_size=8).shape)) == target_of(long)
+    assert what([short, long], now(shape=row(7).shape)) == target_of(short)
+    assert what([short, long], now(shape=row(7, patch_size=8).shape)) == target_of(long)
 
 
 def test_a_trial_is_not_tried_again_before_its_time() -> None:
     later = row(0, not_before=10.0)
-    assert what([later], Now(at=9.0)) == Wait()
-    assert what([later], Now(at=10.0)) == target_of(later)
+    assert what([later], now(at=9.0)) == Wait()
+    assert what([later], now(at=10.0)) == target_of(later)
 
 
 def test_what_must_run_alone_waits_for_an_empty_cluster_which_then_stays_empty() -> None:
     alone, other, third = row(0, alone=True), row(1), row(2)
     assert step([alone, other], in_flight=[other]) == Wait()
     assert step([alone]) == target_of(alone)
-    assert what([alone, third], Now(at=0.0, in_flight={target_of(alone)}, alone=True)) == Wait()
-    assert what([row(0, "running"), row(1, stage=1)], Now(at=0.0, in_flight={target_of(alone)}, alone=True), _1=2) == Wait()
+    assert what([alone, third], now(in_flight={target_of(alone)}, alone=True)) == Wait()
+    assert what([row(0, "running"), row(1, stage=1)], now(in_flight={target_of(alone)}, alone=True), _1=2) == Wait()
 
 
 def test_nothing_more_is_proposed_while_what_must_run_alone_waits_for_an_empty_cluster() -> None:
@@ -138,6 +160,7 @@ def refusing(*refused: EntryRow, in_flight: Sequence[EntryRow] = ()) -> Now:
     targets = {target_of(row) for row in refused}
     return Now(
         at=0.0,
+        aligned={0, 1},
         in_flight={target_of(one) for one in in_flight},
         refusal=lambda row: "too dear" if target_of(row) in targets else "",
     )

@@ -1,0 +1,141 @@
+"""What becomes of a stage's trials when its sweep file has changed, in words."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from jit_sweep.ledger.records import EntryRow, ScoreRow
+from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.places import Place
+from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.search import proposals, searches
+from jit_sweep.search.alignment import aligned
+from jit_sweep.search.origin import start_of
+
+Rows = Sequence[EntryRow]
+Renamed = Mapping[str, str]
+"""Ids of stages that go on under another, by the former."""
+
+
+def of_grid(plan: Plan, now: Place, before: Place | None, rows: Rows, renamed: Renamed) -> Iterator[str]:
+    """What becomes of a grid's arms and trials."""
+    planned, name = [entry for entry in plan.entries if entry.stage == now.index], _named(plan, now)
+    if before is None:
+        yield f"{name} is new: {_count(len(planned), 'trial')}"
+        return
+    shown = [row for row in rows if not row.superseded and row.origin == "grid" and _id(row, renamed) in (now.id, before.id)]
+    cells, cells_before = {_cell(entry.arm) for entry in planned}, {_cell(row.arm) for row in shown}
+    if added := cells - cells_before:
+        yield f"{name}: {_count(len(added), 'arm')} added"
+    if lost := [row for row in shown if _cell(row.arm) not in cells]:
+        arms = len({_cell(row.arm) for row in lost})
+        yield f"{name}: {_count(arms, 'arm')} retired, of {_count(len(lost), 'trial')}, which {_stay(len(lost))} as history"
+    staying = {_slot(row): row for row in shown if _cell(row.arm) in cells}
+    wanted = {_slot(entry): entry for entry in planned if _cell(entry.arm) in cells_before}
+    yield from _seeds(name, fresh=len(wanted.keys() - staying.keys()), lost=len(staying.keys() - wanted.keys()))
+    yield from _budgets(name, [(staying[slot].images, wanted[slot].images) for slot in staying.keys() & wanted.keys()])
+
+
+def of_search(
+    plan: Plan,
+    now: Place,
+    before: Place | None,
+    rows: Rows,
+    scores: Sequence[ScoreRow],
+    renamed: Renamed,
+    *,
+    grids_move: bool,
+) -> Iterator[str]:
+    """What becomes of a search's proposals. `grids_move`: the grids' arms change too, and with them perhaps the best cell."""
+    name, wanted = _named(plan, now), proposals(plan)[now.index]
+    if before is None:
+        yield f"{name} is new: {_count(wanted, 'trial')} proposed later"
+        return
+    own = [row for row in rows if row.origin == "search" and _id(row, renamed) in (now.id, before.id)]
+    shown = [row for row in own if not row.superseded]
+    if before.content != now.content:
+        yield f"{name} looks for something else: {_history(shown)}, {wanted} are proposed anew"
+    elif shown:
+        yield from _of_known(plan, now, rows, own, scores, wanted=wanted, grids_move=grids_move)
+
+
+def of_gone(place: Place, rows: Rows) -> str:
+    """A stage that the file has no more."""
+    lost = [row for row in rows if not row.superseded and (row.stage_id, row.origin) == (place.id, place.origin)]
+    history = f": {_history(lost)}" if lost else ""
+    return f"the {place.origin} that was stage {place.index} is in the file no more{history}"
+
+
+def _of_known(
+    plan: Plan, now: Place, rows: Rows, own: Rows, scores: Sequence[ScoreRow], *, wanted: int, grids_move: bool
+) -> Iterator[str]:
+    """A search that looks for the same: its proposals may have another cell to start from, other seeds or another budget."""
+    name, planner, planned = _named(plan, now), Planner.of(plan), {entry.key for entry in plan.entries}
+    grid = [row for row in rows if not row.superseded and row.key in planned]
+    start = start_of(planner, grid, scores, stage=now.index)
+    shown = [row for row in own if not row.superseded]
+    moved = {_slot(e): e for e in aligned([_as(row, now) for row in own], planner, start, stage=now.index).planned}
+    foreign = [row for row in shown if not start.is_of(row.base, planner)]
+    if foreign:
+        yield f"{name} starts from another cell: {_history(foreign)}, {wanted} are proposed anew"
+        return
+    yield from _budgets(name, [(row.images, moved[_slot(row)].images) for row in shown if _slot(row) in moved])
+    search = searches(plan.spec)[now.index]
+    lost = sum(row.seed not in range(search.seed, search.seed + search.seeds) for row in shown)
+    yield from _seeds(name, fresh=len(moved.keys() - {_slot(row) for row in shown}), lost=lost)
+    if grids_move and search.start == "best_cell":
+        yield f"{name} starts from the best cell: where that becomes another one, {wanted} trials are proposed anew"
+
+
+def _as(row: EntryRow, place: Place) -> EntryRow:
+    """A row under the name that its stage goes on by."""
+    return row if row.stage_id == place.id else replace(row, stage_id=place.id)
+
+
+def _seeds(name: str, *, fresh: int, lost: int) -> Iterator[str]:
+    if fresh:
+        yield f"{name}: {_count(fresh, 'trial')} more of the arms that it has"
+    if lost:
+        yield f"{name}: {_count(lost, 'trial')} of arms that stay retired"
+
+
+def _budgets(name: str, images: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """`images`: of trials that stay, before and now."""
+    for target in sorted({now for before, now in images if before != now}):
+        longer = sum(before < now for before, now in images if now == target)
+        shorter = sum(before > now for before, now in images if now == target)
+        if longer:
+            yield f"{name}: {_count(longer, 'trial')} {'goes' if longer == 1 else 'go'} on to {target:,} images"
+        if shorter:
+            yield f"{name}: {_count(shorter, 'trial')} {'counts' if shorter == 1 else 'count'} at {target:,} images"
+
+
+def _history(rows: Rows) -> str:
+    return f"its {_count(len(rows), 'trial')} {_stay(len(rows))} as history"
+
+
+def _named(plan: Plan, place: Place) -> str:
+    name = plan.spec.stages[place.index].name
+    return f"{place.origin} `{name}`" if name else f"stage {place.index} ({place.origin})"
+
+
+def _id(row: EntryRow, renamed: Renamed) -> str:
+    return renamed.get(row.stage_id, row.stage_id)
+
+
+def _cell(arm: Mapping[str, Any]) -> str:
+    return json.dumps(dict(arm), sort_keys=True)
+
+
+def _slot(entry: EntryRow | Entry) -> tuple[str, int, str]:
+    """What an entry is but for its budget."""
+    return _cell(entry.arm), entry.seed, entry.evaluation_id if isinstance(entry, EntryRow) else entry.evaluation.id
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _stay(count: int) -> str:
+    return "stays" if count == 1 else "stay"

@@ -1,0 +1,109 @@
+"""What a sweep file says otherwise than the ledger, in a line for each key and for each thing that follows. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from jit_sweep.edits.consequences import of_gone, of_grid, of_search
+from jit_sweep.ledger.differences import Change, changes
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryRow, ScoreRow, SweepRow
+from jit_sweep.ledger.refusals import refused_changes
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.places import Place, adopted, places
+from jit_sweep.spec.sweep import SweepSpec
+
+
+class _Pair(NamedTuple):
+    """A stage of the file, and what it was before; None: it is new."""
+
+    now: Place
+    before: Place | None
+
+
+def read_difference(reader: LedgerReader, plan: Plan) -> list[str]:
+    """The lines for a plan and a ledger; none where the ledger has no such sweep, or nothing differs."""
+    name = plan.spec.name
+    known = {row.name: row for row in reader.sweeps()}
+    return difference(plan, known[name], reader.entries(name, every=True), reader.scores(name)) if name in known else []
+
+
+def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list[str]:
+    """The lines for a plan and what the ledger holds of its sweep.
+
+    Args:
+        rows: the sweep's entries, the superseded ones too.
+        scores: those of the others.
+    """
+    now = _dumped(plan.spec)
+    if plan.fingerprint != sweep.fingerprint:
+        refused = refused_changes(sweep.spec, now, old_facts=sweep.identity, new_facts=plan.identity)
+        return [f"{change}: refused, since the sweep has run otherwise; rename it" for change in refused]
+    former = _read(sweep.spec)
+    before = _dumped(former) if former else sweep.spec
+    stages_before = places(former) if former else ()
+    pairs = _pairs(stages_before, places(plan.spec))
+    lines = [str(change) for change in changes(before, now) if change.path != "stages"]
+    lines += _of_keys(pairs, before, now)
+    renamed = adopted({(row.stage_id, row.content, row.origin) for row in rows}, [pair.now for pair in pairs])
+    lines += _consequences(plan, pairs, rows, scores, renamed)
+    kept = {pair.before for pair in pairs}
+    return lines + [of_gone(place, rows) for place in stages_before if place not in kept]
+
+
+def _consequences(
+    plan: Plan, pairs: Sequence[_Pair], rows: Sequence[EntryRow], scores: Sequence[ScoreRow], renamed: Mapping[str, str]
+) -> Iterator[str]:
+    grids = [pair for pair in pairs if pair.now.origin == "grid"]
+    of_grids = [line for pair in grids for line in of_grid(plan, pair.now, pair.before, rows, renamed)]
+    yield from of_grids
+    for pair in pairs:
+        if pair.now.origin == "search":
+            yield from of_search(plan, pair.now, pair.before, rows, scores, renamed, grids_move=bool(of_grids))
+
+
+def _of_keys(pairs: Sequence[_Pair], before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys of stages that were there before."""
+    return [
+        str(Change(f"stages[{pair.now.index}].{change.path}", change.old, change.new))
+        for pair in pairs
+        if pair.before is not None
+        for change in changes(before["stages"][pair.before.index], now["stages"][pair.now.index])
+    ]
+
+
+def _pairs(before: Sequence[Place], now: Sequence[Place]) -> list[_Pair]:
+    """Stages that are known by the same, else of the same content, else those left over at one place."""
+    left, found = list(before), dict[int, Place]()
+    for alike in (_same_id, _same_content, _same_place):
+        for place in now:
+            former = next((old for old in left if place.index not in found and alike(old, place)), None)
+            if former is not None:
+                found[place.index] = former
+                left.remove(former)
+    return [_Pair(place, found.get(place.index)) for place in now]
+
+
+def _same_id(old: Place, new: Place) -> bool:
+    return (old.id, old.origin) == (new.id, new.origin)
+
+
+def _same_content(old: Place, new: Place) -> bool:
+    return (old.content, old.origin) == (new.content, new.origin)
+
+
+def _same_place(old: Place, new: Place) -> bool:
+    return (old.index, old.origin) == (new.index, new.origin)
+
+
+def _read(spec: Mapping[str, Any]) -> SweepSpec | None:
+    """A stored file; None: it is of a form that is read no more."""
+    try:
+        return SweepSpec.model_validate(spec)
+    except ValidationError:
+        return None
+
+
+def _dumped(spec: SweepSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True)

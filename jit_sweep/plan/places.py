@@ -1,0 +1,64 @@
+"""What a stage is known by when its sweep file changes."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from jit_sweep.spec.stages import GridStage, Stage
+from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.fields import content_hash
+
+SOUGHT = {"start", "sampler", "options", "axes", "seed", "limits", "objectives"}
+"""Keys of a search that say what it looks for, from where and how: with others its proposals would be others."""
+
+
+class Place(NamedTuple):
+    """A stage of a sweep file."""
+
+    index: int
+    """From 0, in the file's order."""
+    id: str
+    """Its name, else its origin and content."""
+    content: str
+    """A hash: of a grid its axes, of a search what `SOUGHT` names."""
+    origin: Literal["grid", "search"]
+
+
+def places(spec: SweepSpec) -> tuple[Place, ...]:
+    """The stages of a sweep file, in its order."""
+    return tuple(_places(spec.stages))
+
+
+def adopted(known: Collection[tuple[str, str, str]], now: Sequence[Place]) -> dict[str, str]:
+    """The ids of stages that go on under another one, by the former: a stage that is named anew keeps its content.
+
+    `known`: id, content and origin of what was planned before.
+    """
+    left, ids = sorted(item for item in known if item[0] not in {place.id for place in now}), {item[0] for item in known}
+    renamed: dict[str, str] = {}
+    for place in now:
+        former = (name for name, *same in left if name not in renamed and same == [place.content, place.origin])
+        if place.id not in ids and (name := next(former, None)) is not None:
+            renamed[name] = place.id
+    return renamed
+
+
+def _places(stages: tuple[Stage, ...]) -> Iterator[Place]:
+    taken = {stage.name for stage in stages if stage.name is not None}
+    for index, stage in enumerate(stages):
+        origin: Literal["grid", "search"] = "grid" if isinstance(stage, GridStage) else "search"
+        content = _content(stage)
+        name = stage.name or _free(f"{origin}-{content}", taken)
+        taken.add(name)
+        yield Place(index, name, content, origin)
+
+
+def _content(stage: Stage) -> str:
+    if isinstance(stage, GridStage):
+        return content_hash({"axes": sorted(stage.grid.axes)})[:8]
+    return content_hash(stage.search.model_dump(mode="json", include=SOUGHT))[:8]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or with a number behind it where an equal stage has it."""
+    names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+    return next(free for free in names if free not in taken)

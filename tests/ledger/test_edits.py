@@ -1,0 +1,346 @@
+"""A sweep file may change: every key of it is followed or refused by name, before, during and after a run of its sweep."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from jit_sweep.edits.difference import read_difference
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState, SweepState
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.search import searches
+from jit_sweep.results.leaderboard import best_cell
+from jit_sweep.spec.data import FileData, PackagedData
+from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
+from jit_sweep.spec.stages import Grid, SearchSpec
+from jit_sweep.spec.sweep import Baseline, Budget, EvaluationSpec, Resources, Retention, SweepSpec
+from tests.support.ledger import contents
+from tests.support.played import PlayedHome, planned_file
+from tests.support.sweep_files import few_images, tiny_sweep
+
+Tree = dict[str, Any]
+IMAGES, COPY, OTHERS = "images.npz", "copy.npz", "others.npz"
+IMAGES_PER_TRIAL = 16
+Kind = Literal["grid", "search"]
+Phase = Literal["before", "during", "after"]
+KINDS: tuple[Kind, ...] = ("grid", "search")
+PHASES: tuple[Phase, ...] = ("before", "during", "after")
+GRID = {"grid": {"axes": {"prediction": ["x", "v"]}, "seeds": 2}}
+SEARCH: Tree = {
+    "search": {"from": "best_cell", "sampler": "random", "trials": 3, "axes": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}
+}
+FILES: Mapping[Kind, Tree] = {"grid": {"stages": [GRID]}, "search": {"stages": [GRID, SEARCH]}}
+BEGUN: Mapping[Kind, int] = {"grid": 2, "search": 6}
+"""Trials begun when a run is killed, the last of them half way: of a search, one of its proposals is done."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of a sweep file."""
+
+    key: str
+    """The key that it changes, as `SWEEP_KEYS` has it."""
+    make: Callable[[Tree], object]
+    refused: str = ""
+    """How the refusal names it; empty: it is followed."""
+    kinds: tuple[Kind, ...] = KINDS
+    said: str = ""
+    """A part of what is printed of it, once trials have ended."""
+
+
+def put(key: str, value: Any, **more: Any) -> Edit:
+    """A key outside the stages with another value."""
+
+    def make(tree: Tree) -> None:
+        *above, last = key.split(".")
+        for part in above:
+            tree = tree.setdefault(part, {})
+        tree[last] = value
+
+    return Edit(key, make, **more)
+
+
+def kept(key: str, value: Any, *, named: str = "") -> Edit:
+    """A key that a sweep keeps for good."""
+    return put(key, value, refused=named or key)
+
+
+def grid(key: str, value: Any, *, said: str = "", **more: Any) -> Edit:
+    return Edit(f"stages.grid.{key}", lambda tree: tree["stages"][0]["grid"].update({key: value, **more}), said=said)
+
+
+def search(key: str, value: Any, *, said: str = "", **more: Any) -> Edit:
+    def make(tree: Tree) -> None:
+        tree["stages"][1]["search"].update({key: value, **more})
+
+    return Edit(f"stages.search.{key}", make, kinds=("search",), said=said)
+
+
+def early(key: str, value: Any, *, kind: str = "halving") -> Edit:
+    """A scheduler where there was none, with a key that is not as it is by default."""
+    scheduler: Tree = {"kind": kind, "first_rung": {"images": 8}, "s_train": 0.01}
+
+    def make(tree: Tree) -> None:
+        tree["scheduler"] = {**scheduler, key: value}
+
+    return Edit(f"scheduler.{key}", make)
+
+
+def stages(
+    make: Callable[[list[Tree]], object], *, key: str = "stages", said: str = "", kinds: tuple[Kind, ...] = KINDS
+) -> Edit:
+    return Edit(key, lambda tree: make(tree["stages"]), kinds=kinds, said=said)
+
+
+def search_of(**changes: Any) -> Tree:
+    return {"search": {**SEARCH["search"], **changes}}
+
+
+FURTHER = {"grid": {"axes": {"learning_rate": [0.002]}}}
+SHORT = {"low": 1e-3, "high": 2e-3}
+EDITS: tuple[Edit, ...] = (
+    Edit("name", lambda tree: tree.update(name="other")),
+    Edit("data.name", lambda tree: tree.update(data={"name": "emoji32", "flip": False}), refused="data.name"),
+    Edit("data.uri", lambda tree: tree["data"].update(uri=tree["data"]["uri"].replace(IMAGES, OTHERS)), refused="data.uri"),
+    Edit("data.uri", lambda tree: tree["data"].update(uri=tree["data"]["uri"].replace(IMAGES, COPY))),
+    kept("data.holdout", 24),
+    kept("data.flip", True),
+    kept("baseline.preset", "jit-tiny/8"),
+    kept("baseline.model", {"width": 16, "depth": 3, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}),
+    kept("baseline.diffusion", {"noise_scale": 2.0}),
+    kept("baseline.optimiser", {"learning_rate": 2e-3, "warmup_images": 0}),
+    kept("baseline.ema", []),
+    kept("baseline.batch_size", 4),
+    kept("baseline.precision", "bf16"),
+    kept("baseline.attention", "fp32"),
+    kept("baseline.residual", "bf16", named="residual"),
+    kept("baseline.kernels", "triton", named="kernels"),
+    kept("baseline.compile", True),
+    kept("baseline.graphs", True, named="graphs"),
+    kept("baseline.gradient_sum", "bf16"),
+    kept("baseline.parent", {"trial": "0" * 12, "images": 8}),
+    kept("objective", "kid_efflite0_96"),
+    kept("evaluation.n", 10),
+    kept("evaluation.sampler", "heun"),
+    kept("evaluation.steps", 3),
+    kept("evaluation.guidance", 1.5),
+    kept("evaluation.interval", [0.2, 1.0]),
+    kept("evaluation.shift", 2.0),
+    kept("evaluation.seed", 1),
+    kept("evaluation.t_eps_sample", 0.1),
+    kept("evaluation.weights", "raw"),
+    put("budget.images_per_trial", 32, said="4 trials go on to 32 images"),
+    put("budget.images_per_trial", 8, said="4 trials count at 8 images"),
+    put("budget.rungs", 1),
+    put("budget.total_images", 10_000),
+    put("budget.gpu_hours", 5.0),
+    put("budget.wall_hours", 5.0),
+    put("budget.trials", 50),
+    early("kind", "median", kind="median"),
+    early("metric", "heldout_v_error_raw"),
+    early("first_rung", {"images": 8}),
+    early("first_rung", {"flops": 1e6}),
+    early("compare_within", ["prediction"]),
+    early("s_train", 0.5),
+    early("s_eval", 0.5),
+    early("reduction", 2),
+    early("mode", "synchronous"),
+    early("startup_arms", 1, kind="median"),
+    early("patience", 2, kind="patient"),
+    early("min_delta", 0.1, kind="patient"),
+    put("resources.workers", 2),
+    put("resources.cpus", 2),
+    kept("resources.gpus", 1),
+    put("resources.concurrent", 1),
+    put("resources.memory_gib", 2.0),
+    put("resources.micro_batch", 4),
+    put("resources.activation_checkpointing", True),
+    put("resources.checkpoint_interval_s", 30.0),
+    put("resources.stall_s", 60.0),
+    put("retention.best", 1),
+    put("storage", "s3://bucket/elsewhere"),
+    put("tracking", "http://localhost:5001"),
+    put("ledger", "sqlite:////tmp/other.db"),
+    stages(lambda file: file.insert(0, FURTHER), said="stage 0 (grid) is new: 1 trial"),
+    stages(lambda file: file.append(FURTHER), said="(grid) is new: 1 trial"),
+    stages(lambda file: file.pop(1), kinds=("search",), said="is in the file no more: its 3 trials stay as history"),
+    stages(lambda file: file.append(search_of(trials=1)), kinds=("grid",), said="stage 1 (search) is new: 1 trial"),
+    stages(lambda file: file.insert(1, search_of(seed=7, trials=1)), kinds=("search",), said="stage 1 (search) is new"),
+    stages(lambda file: file[0].update(name="first"), key="stages.name"),
+    stages(lambda file: file[-1].update(name="last"), key="stages.name"),
+    grid("axes", {"prediction": ["x", "v", "eps"]}, said="1 arm added"),
+    grid("axes", {"prediction": ["x"]}, said="1 arm retired, of 2 trials, which stay as history"),
+    grid("axes", {"prediction": ["x", "v"], "patch_size": [16, 8]}),
+    grid("axes", {"patch_size": [16, 8]}),
+    grid("seeds", 3, said="2 trials more of the arms that it has"),
+    grid("seeds", 1, said="2 trials of arms that stay retired"),
+    grid("seeds", [0, 5]),
+    grid("cells", [{"where": {"prediction": "x"}, "seeds": 3}], said="1 trial more"),
+    grid("cells", [{"where": {"prediction": "x"}, "images_per_trial": 32}], said="2 trials go on to 32 images"),
+    grid("contrasts", []),
+    grid("contrasts", [{"axis": "prediction", "where": {"prediction": "x"}}]),
+    grid("limits", {"parameters": 1e9}),
+    search("from", "baseline"),
+    search("sampler", "tpe", said="looks for something else: its 3 trials stay as history, 3 are proposed anew"),
+    search("options", {"n_startup_trials": 2}, sampler="tpe"),
+    search("trials", 5),
+    search("trials", 1),
+    search("axes", {"learning_rate": SHORT}, said="its 3 trials stay as history, 3 are proposed anew"),
+    search("axes", {"learning_rate": SHORT, "noise_scale": [1.0, 2.0]}),
+    search("seed", 3),
+    search("seeds", 3, said="6 trials more of the arms that it has"),
+    search("limits", {"parameters": 1e9}),
+    search("objectives", ["fd_efflite0_96", "parameters"]),
+    search("warm_start", ["earlier"]),
+)
+
+
+def keys_of(*models: type[BaseModel]) -> set[str]:
+    """The keys of a part of the file as they are written."""
+    return {info.alias or name for model in models for name, info in model.model_fields.items()}
+
+
+def test_the_table_has_every_key_of_the_sweep_file() -> None:
+    parts = {
+        "data": keys_of(PackagedData, FileData),
+        "baseline": keys_of(Baseline),
+        "evaluation": keys_of(EvaluationSpec),
+        "budget": keys_of(Budget),
+        "scheduler": keys_of(NoScheduler, Halving, PauseAndPromote, Hyperband, Median, Patient),
+        "resources": keys_of(Resources),
+        "retention": keys_of(Retention),
+        "stages.grid": keys_of(Grid),
+        "stages.search": keys_of(SearchSpec),
+        "stages": {"name"},
+    }
+    whole = keys_of(SweepSpec) - {"data", "baseline", "evaluation", "budget", "scheduler", "resources", "retention"}
+    expected = whole | {f"{part}.{key}" for part, keys in parts.items() for key in keys}
+    assert {edit.key for edit in EDITS} == expected
+
+
+@dataclass(frozen=True)
+class State:
+    """A home in which a file has been run, up to some point."""
+
+    folder: Path
+    file: Tree
+    trained: list[tuple[str, int]]
+
+    def copy(self, folder: Path) -> PlayedHome:
+        shutil.copytree(self.folder, folder / "home")
+        return PlayedHome(folder / "home", trained=list(self.trained))
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind, Phase], State]:
+    """Homes by kind of file and phase; each is made once. In all of them a sweep `earlier` has ended."""
+    images = tmp_path_factory.mktemp("images")
+    data = few_images(images)
+    shutil.copy(images / IMAGES, images / COPY)
+    with np.load(images / IMAGES) as arrays:
+        np.savez(images / OTHERS, images=255 - arrays["images"], labels=arrays["labels"])
+
+    @cache
+    def made(kind: Kind, phase: Phase) -> State:
+        home, file = PlayedHome(tmp_path_factory.mktemp(f"{kind}-{phase}")), tiny_sweep(data=data, **FILES[kind])
+        home.run({**file, "name": "earlier", "stages": [{"grid": {"axes": {"learning_rate": [0.004]}}}]})
+        most = {"before": 0, "during": BEGUN[kind], "after": None}[phase]
+        home.run(file, most=most, cut=phase == "during")
+        home.engine.dispose()
+        return State(home.folder, file, home.trained)
+
+    return made
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(edit, kind, phase, id=f"{edit.key}-{kind}-{phase}")
+        for edit in EDITS
+        for kind in edit.kinds
+        for phase in PHASES
+    ]
+
+
+@pytest.mark.parametrize(("edit", "kind", "phase"), cases())
+def test_every_edit_of_every_key_is_followed_or_refused_by_name(
+    edit: Edit, kind: Kind, phase: Phase, states: Callable[[Kind, Phase], State], tmp_path: Path
+) -> None:
+    state = states(kind, phase)
+    home, file = state.copy(tmp_path), deepcopy(state.file)
+    edit.make(file)
+    if edit.refused:
+        check_refused(home, file, edit.refused)
+        return
+    planned, before = planned_file(file), {row.key for row in home.rows(every=True)}
+    said = "\n".join(read_difference(home.reader, planned))
+    assert edit.said in said or phase == "before"
+    assert said or edit.key == "name"
+    home.name = planned.spec.name
+    ended = home.run(file)
+    check_followed(home, planned, ended)
+    assert len(home.rows(every=True)) >= len(before) or edit.key == "name"
+
+
+def check_refused(home: PlayedHome, file: Tree, named: str) -> None:
+    """By the key, and nothing of the ledger has changed."""
+    before = contents(home.engine)
+    with pytest.raises(UserError) as refusal:
+        home.run(file)
+    assert named in str(refusal.value)
+    after = contents(home.engine)
+    assert {table: rows for table, rows in after.items() if table != "lease"} == {
+        table: rows for table, rows in before.items() if table != "lease"
+    }
+
+
+def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
+    """The ledger holds what the file says, all of it has ended, nothing was trained twice, and a further run does nothing."""
+    rows = home.rows()
+    early = not isinstance(planned.spec.scheduler, NoScheduler)
+    assert ended is SweepState.DONE or (early and all(row.state in (*SETTLED, EntryState.HELD) for row in rows))
+    assert {row.key for row in rows if row.origin == "grid"} == {entry.key for entry in planned.entries}
+    assert {(row.key, row.race, row.gates) for row in rows if row.origin == "grid"} == {
+        (entry.key, entry.race, entry.gates) for entry in planned.entries
+    }
+    for stage in searches(planned.spec):
+        check_search(home, planned, stage, [row for row in rows if row.stage == stage])
+    assert {row.stage for row in rows} == set(range(len(planned.spec.stages)))
+    assert home.reader.sweep(home.name).spec == planned.spec.model_dump(mode="json", by_alias=True)
+    assert read_difference(home.reader, planned) == []
+    done = list(home.trained)
+    again = {rung for rung, count in Counter(done).items() if count > 1}
+    assert (
+        not again or planned.spec.budget.images_per_trial < IMAGES_PER_TRIAL
+    )  # a shorter budget has no checkpoint to go on from
+    home.run_plan(planned)
+    assert home.trained == done
+
+
+def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRow]) -> None:
+    """One space, one cell that is changed, one budget; each proposal with every seed; as many as the file asks for."""
+    search, start = searches(planned.spec)[stage], {}
+    images = planned.spec.budget.images_per_trial
+    if search.start == "best_cell":
+        grids = [row for row in home.rows() if row.stage < stage and row.origin == "grid"]
+        best = best_cell(grids, home.reader.scores(home.name), objective=planned.spec.objective)
+        assert best is not None
+        start, images = dict(best.arm), best.images
+    assert [dict(row.base) for row in rows] == [start] * len(rows)
+    assert {row.images for row in rows} == {images}
+    arms: dict[str, set[int]] = {}
+    for row in rows:
+        assert search.holds(row.arm)
+        arms.setdefault(str(row.arm), set()).add(row.seed)
+    assert all(seeds == set(range(search.seed, search.seed + search.seeds)) for seeds in arms.values())
+    assert len(arms) == search.trials or (len(arms) > search.trials and all(row.attempt or row.cached for row in rows))
+    racing = not isinstance(planned.spec.scheduler, NoScheduler)
+    assert all(bool(row.race) == racing for row in rows)
