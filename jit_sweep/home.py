@@ -7,7 +7,8 @@ from pathlib import Path
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
 from jit_sweep.spec.sweep import SweepSpec
-from jit_sweep.spec.uri import located
+from jit_sweep.spec.uri import artifact_uri, located, sqlite_uri
+from trainables.storage.address import checked_path
 
 DEFAULT_HOME = Path(".jit-sweep")
 LOCATIONS = ("storage", "tracking", "ledger")
@@ -25,7 +26,7 @@ class Locations:
     @property
     def artifacts(self) -> str | None:
         """Where MLflow's artifacts go; None where its server decides it."""
-        return None if self.tracking.startswith("http") else f"{self.storage.rstrip('/')}/mlflow"
+        return None if self.tracking.startswith("http") else artifact_uri(f"{self.storage.rstrip('/')}/mlflow")
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Home:
 
     @property
     def ledger(self) -> str:
-        return f"sqlite:///{self.path / 'ledger.db'}"
+        return sqlite_uri(self.path / "ledger.db")
 
     @property
     def tracking(self) -> str:
-        return f"sqlite:///{self.path / 'mlflow.db'}"
+        return sqlite_uri(self.path / "mlflow.db")
 
     @property
     def store(self) -> Path:
@@ -91,7 +92,11 @@ class Home:
 
 
 def home_at(path: Path) -> Home:
-    return Home(path.expanduser().absolute())
+    """The home at a path. UserError: no folder can have that path."""
+    try:
+        return Home(checked_path(str(path)))
+    except ValueError as error:
+        raise UserError(f"--home: {error}") from None
 
 
 def on_this_machine(spec: SweepSpec) -> SweepSpec:

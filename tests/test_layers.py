@@ -51,7 +51,7 @@ LIBRARIES = {
     "mlflow": ("jit_sweep/tracking/",),
     "optuna": ("jit_sweep/search/",),
     "sqlalchemy": ("jit_sweep/ledger/",),
-    "sqlite3": ("jit_sweep/ledger/",),
+    "sqlite3": ("jit_sweep/ledger/", "jit_sweep/tracking/moved.py"),
     "psycopg": ("jit_sweep/ledger/",),
     "torch": ("trainables/", "jit_sweep/models/sample.py"),
     "scipy": ("jit_sweep/statistics/",),

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from jit_sweep.cli import streams
 from jit_sweep.cli.options import MODEL, AnySweep, AsJson, File, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
+from jit_sweep.cli.output import asks_for_json, print_error
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
 from trainables.report import ExitCode
@@ -58,28 +59,32 @@ def options(
     """What every command has."""
 
 
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+"""An unknown option and the like; typer has no public name for it."""
+
+
 def main() -> int:
     """Run the command line; returns an `ExitCode`, or of a followed job that job's own code."""
     streams.prepare()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    stdout = sys.stdout
+    as_json, stdout = asks_for_json(sys.argv[1:]), sys.stdout
     try:
         try:
-            app()
+            return int(app(standalone_mode=not as_json))  # typer itself prints usage errors for people, and exits
         finally:
             streams.flush(stdout)
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return ExitCode.MISTAKE
+        print_error(str(error), as_json=as_json)
+    except _USAGE_ERROR as error:
+        print_error(error.format_message(), as_json=as_json)
     except BrokenPipeError:
         return ExitCode.WITHOUT_SCORES  # as typer and rich end where they notice it first
     except OSError as error:
         if not streams.is_full(error):
             raise
-        sys.stderr.write(f"error: the disk that is written to must have room, got {error}; make some\n")
-        return ExitCode.MISTAKE
-    return ExitCode.DONE
+        print_error(f"the disk that is written to must have room, got {error}; make some", as_json=as_json)
+    return ExitCode.MISTAKE
 
 
 @app.command()
@@ -131,11 +136,11 @@ def metrics(as_json: AsJson = False) -> int:
 
 
 @app.command()
-def schema() -> int:
+def schema(as_json: AsJson = False) -> int:
     """Print the JSON schema of a sweep file, by which an editor completes and checks it."""
     from jit_sweep.cli import catalogue
 
-    return catalogue.schema()
+    return catalogue.schema(as_json=as_json)
 
 
 @app.command()
@@ -157,16 +162,12 @@ def submit(
     address: Annotated[str, typer.Option(help="The Ray cluster's Jobs address, such as http://127.0.0.1:8265.")],
     wait: Annotated[bool, typer.Option(help="Follow the job's log and take its exit code.")] = True,
     home_folder: HomeFolder = DEFAULT_HOME,
+    as_json: AsJson = False,
 ) -> int:
     """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
-    from jit_sweep.cli.edits import print_difference
-    from jit_sweep.cli.plan import planned
-    from jit_sweep.spec.read import read_spec
-    from jit_sweep.submit import submit as submit_sweep
+    from jit_sweep.cli import submit
 
-    home, plan = home_at(home_folder), planned(file)
-    print_difference(plan, home.locations(plan.spec))
-    return submit_sweep(read_spec(file), address=address, home=home, wait=wait, echo=typer.echo)
+    return submit.submit(file, home_at(home_folder), address=address, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -204,11 +205,13 @@ def stop(
     ] = 30,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
+    as_json: AsJson = False,
 ) -> int:
     """Ask a sweep that runs elsewhere to save its trials and end. The same `run` or `submit` goes on with it."""
     from jit_sweep.cli import stop
 
-    return stop.stop(sweep, home_at(home_folder).existing_ledger(ledger), address=address, wait_s=wait_s)
+    uri = home_at(home_folder).existing_ledger(ledger)
+    return stop.stop(sweep, uri, address=address, wait_s=wait_s, as_json=as_json)
 
 
 @app.command()
@@ -239,11 +242,12 @@ def ui(
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     tracking: TrackingUri = None,
+    as_json: AsJson = False,
 ) -> int:
     """Serve MLflow on this machine until interrupted, and print links that open on the sweep."""
     from jit_sweep.cli import models
 
-    return models.ui(sweep, home_at(home_folder), port=port, ledger=ledger, tracking=tracking)
+    return models.ui(sweep, home_at(home_folder), port=port, ledger=ledger, tracking=tracking, as_json=as_json)
 
 
 @app.command()
@@ -291,11 +295,12 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Of the starting noise and labels.")] = 0,
     home_folder: HomeFolder = DEFAULT_HOME,
     tracking: TrackingUri = None,
+    as_json: AsJson = False,
 ) -> int:
     """Draw images from a registered model, or from the folder of an exported or imported one."""
     from jit_sweep.cli import models
 
-    return models.sample(model, home_at(home_folder), out=out, n=n, seed=seed, tracking=tracking)
+    return models.sample(model, home_at(home_folder), out=out, n=n, seed=seed, tracking=tracking, as_json=as_json)
 
 
 @app.command()
@@ -310,6 +315,7 @@ def export(
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     tracking: TrackingUri = None,
+    as_json: AsJson = False,
 ) -> int:
     """Write a registered model's weights, configuration, scores and lineage into a folder, or a sweep into a journal."""
     from jit_sweep.cli import models
@@ -319,9 +325,10 @@ def export(
         got = "neither" if folder is None else f"{folder} and --optuna {optuna}"
         raise UserError(f"`export` needs DIR for a model, or --optuna FILE for a sweep, got {got}; give one of them")
     if optuna is not None:
-        return models.export_journal(what, home.existing_ledger(ledger), file=optuna, log=home.log("export.log"))
+        log = home.log("export.log")
+        return models.export_journal(what, home.existing_ledger(ledger), file=optuna, log=log, as_json=as_json)
     assert folder is not None
-    return models.export(what, home, folder=folder, tracking=tracking)
+    return models.export(what, home, folder=folder, tracking=tracking, as_json=as_json)
 
 
 @app.command()

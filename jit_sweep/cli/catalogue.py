@@ -1,5 +1,6 @@
 """`axes`, `metrics`, `schema` and `--version`: what a sweep file may name, and what the program is."""
 
+import json
 import sys
 from importlib import metadata
 
@@ -50,9 +51,12 @@ def metrics(*, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-def schema() -> int:
-    """The JSON schema of a sweep file."""
-    sys.stdout.write(schema_text())
+def schema(*, as_json: bool) -> int:
+    """The JSON schema of a sweep file, as a file of its own or as the one row that every command's `--json` has."""
+    if as_json:
+        print_json("schema", [json.loads(schema_text())])
+    else:
+        sys.stdout.write(schema_text())
     return ExitCode.DONE
 
 

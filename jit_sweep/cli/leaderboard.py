@@ -1,7 +1,7 @@
 """`leaderboard`, and the tables that `run` ends with."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from jit_sweep.results.as_json import contents
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.verdicts import Contrast
+from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 from trainables.report import ExitCode
@@ -74,6 +75,8 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
     _print_arms(replace(results, arms=results.arms[:most]), screen)
     if results.searched:
         _print_searched(replace(results, searched=results.searched[:most]), screen, front)
+    for line in explained(_terms(results)):
+        say(screen, line, style="dim")
     _print_verdicts(results.contrasts, screen, most=most)
     if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
         counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"
@@ -97,6 +100,13 @@ def _print_arms(results: Results, screen: Console) -> None:
     images = f", {heldout.n} images a score" if heldout and heldout.n else ""
     say(screen, f"sweep {results.sweep}: mean ± standard deviation over seeds{images}{common}")
     screen.print(table_of(columns, width=screen.width, styles={len(arms): "dim"}))
+
+
+def _terms(results: Results) -> set[str]:
+    """The words in the tables that need an explanation."""
+    searched = {state_in_words(trial.entry.state) for trial in results.searched if trial.value(results.objective) is None}
+    collapsed = {"collapsed" for trial in results.searched if trial.collapsed}
+    return {word for arm in results.arms for word in arm.terms} | searched | collapsed
 
 
 def _ranks(objective: str) -> dict[str, int]:
@@ -133,18 +143,34 @@ def _print_searched(results: Results, screen: Console, front: Collection[str]) -
     seeds = "one seed each" if len({trial.entry.seed for trial in trials}) == 1 else "a seed a row"
     values, common = cell_column([trial.entry.arm for trial in trials])
     named = [f"{trial.entry.trial_id}{'*' if trial.entry.key in front else ''}" for trial in trials]
-    columns = [Column("trial", named), replace(values, heading="values")]
-    for metric, rank in _ranks(results.objective).items():
-        columns.append(Column(metric, [_value(trial, metric) for trial in trials], rank, right=True))
+    columns = [Column("trial", named), replace(values, heading="values"), *_of_metrics(trials, results.objective)]
     screen.print()
     say(screen, f"search trials, {seeds}: they show where to look and prove nothing{marked}{common}")
     screen.print(table_of(columns, width=screen.width))
 
 
+def _print_retired(results: Results, screen: Console) -> None:
+    trials = results.retired
+    cells, common = cell_column([{**trial.entry.base, **trial.entry.arm} for trial in trials])
+    columns = [Column("trial", [trial.entry.trial_id for trial in trials]), cells]
+    columns.append(Column("seed", [str(trial.entry.seed) for trial in trials], right=True))
+    columns += [*_of_metrics(trials, results.objective)]
+    columns.append(Column("images", [f"{trial.entry.images:,}" for trial in trials], FIRST_TO_GO, right=True))
+    screen.print()
+    say(screen, f"retired, since the file plans them no more: in no mean, no verdict and no choice{common}")
+    screen.print(table_of(columns, width=screen.width))
+
+
+def _of_metrics(trials: Sequence[TrialResult], objective: str) -> Iterator[Column]:
+    """A column a metric, a row a trial."""
+    for metric, rank in _ranks(objective).items():
+        yield Column(metric, [_value(trial, metric) for trial in trials], rank, right=True)
+
+
 def _value(trial: TrialResult, metric: str) -> str:
     value = trial.value(metric)
     if value is None:
-        return str(trial.entry.state)
+        return state_in_words(trial.entry.state)
     return f"{value:.5g}" + (" (collapsed)" if trial.collapsed else "")
 
 

@@ -2,23 +2,25 @@
 
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from jit_sweep.cli.output import console, noise_to, print_json, print_next
+from jit_sweep.cli.output import console, json_line, noise_to, print_json, print_next
 from jit_sweep.commands import SharedOptions, shell_line
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.uri import artifact_uri
 from trainables.report import ExitCode
 
 if TYPE_CHECKING:
     from jit_sweep.models.choice import Wish
 
 
-def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking: str | None) -> int:
+def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking: str | None, as_json: bool) -> int:
     """Serve MLflow on the loopback interface until interrupted."""
     with noise_to(home.log("mlflow-server.log")) as screen:
         from jit_sweep.tracking import server
@@ -26,20 +28,26 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
         locations = home.locations()
         if sweep is not None:
             locations = _locations(sweep, LedgerReader.open(home.existing_ledger(ledger)), home)
-        serving = server.serve(tracking or locations.tracking, artifacts=locations.artifacts or locations.storage, port=port)
-        show = console(screen)
-        show.print(f"MLflow: {serving.url}", soft_wrap=True)
-        for link in serving.links(sweep):
-            show.print(f"  {link}", soft_wrap=True)
+        artifacts = locations.artifacts or artifact_uri(locations.storage)
+        serving = server.serve(tracking or locations.tracking, artifacts=artifacts, port=port)
+        _print_served(serving.url, serving.links(sweep), screen, as_json=as_json)
         ended = threading.Event()
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, lambda *_: ended.set())
-        show.print("Ctrl-C ends it.")
         while not ended.wait(1.0):
             if serving.process.poll() is not None:
                 raise UserError(f"the MLflow server ended by itself; see {home.log('mlflow-server.log')}")
         serving.close()
     return ExitCode.DONE
+
+
+def _print_served(url: str, links: Sequence[str], screen: TextIO, *, as_json: bool) -> None:
+    if as_json:
+        screen.write(json_line("ui", [{"link": link} for link in links], url=url))
+        return
+    show = console(screen)
+    for line in (f"MLflow: {url}", *(f"  {link}" for link in links), "Ctrl-C ends it."):
+        show.print(line, soft_wrap=True)
 
 
 def promote(sweep: str, home: Home, *, wish: "Wish", name: str, ledger: str | None, tracking: str | None, as_json: bool) -> int:
@@ -67,32 +75,41 @@ def model_commands(name: str, shared: SharedOptions) -> list[str]:
     return [shared.command("sample", name, out=f"{name}.png"), shared.command("export", name, f"{name}/")]
 
 
-def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: str | None) -> int:
+def sample(model: str, home: Home, *, out: Path, n: int, seed: int, tracking: str | None, as_json: bool) -> int:
     """Draw a grid of images."""
     with noise_to(home.log("sample.log")):
         from jit_sweep.models.sample import draw
 
         draw(model, tracking_uri=tracking or home.tracking, out=out, n=n, seed=seed)
-    console().print(f"{out}: {n} images from {model}", soft_wrap=True)
+    if as_json:
+        print_json("sample", [{"file": str(out), "images": n, "model": model}])
+    else:
+        console().print(f"{out}: {n} images from {model}", soft_wrap=True)
     return ExitCode.DONE
 
 
-def export(model: str, home: Home, *, folder: Path, tracking: str | None) -> int:
+def export(model: str, home: Home, *, folder: Path, tracking: str | None, as_json: bool) -> int:
     """Write the model's files."""
     with noise_to(home.log("export.log")):
         from jit_sweep.models.export import export as export_files
 
         files = export_files(model, folder, tracking_uri=tracking or home.tracking)
-    console().print(f"{folder}: {', '.join(files)}", soft_wrap=True)
+    if as_json:
+        print_json("export", [{"file": str(folder / file)} for file in files], model=model)
+    else:
+        console().print(f"{folder}: {', '.join(files)}", soft_wrap=True)
     return ExitCode.DONE
 
 
-def export_journal(sweep: str, ledger: str, *, file: Path, log: Path) -> int:
+def export_journal(sweep: str, ledger: str, *, file: Path, log: Path, as_json: bool) -> int:
     """Write a sweep's trials for Optuna's own tools."""
     with noise_to(log):
         from jit_sweep.search import journal
 
         studies = journal.export_journal(LedgerReader.open(ledger), sweep, file)
+    if as_json:
+        print_json("export", [{"file": str(file), "studies": studies}], sweep=sweep)
+        return ExitCode.DONE
     screen = console()
     screen.print(f"{file}: {', '.join(studies)}", soft_wrap=True)
     print_next(screen, shell_line("optuna-dashboard", file))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,10 +16,27 @@ from jit_sweep.cli.streams import reopened
 from search_spaces.axes import AxisValue, arm_label
 
 
-def print_json(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+def json_line(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> str:
     """One object with `schema` (its name and version) and `rows`."""
     text = json.dumps({"schema": f"jit-sweep/{schema}/1", "rows": list(rows), **more}, allow_nan=False, default=str)
-    sys.stdout.write(text + "\n")
+    return text + "\n"
+
+
+def print_json(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """That object on standard output."""
+    sys.stdout.write(json_line(schema, rows, **more))
+
+
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line has `--json` among its options."""
+    return "--json" in takewhile(lambda argument: argument != "--", arguments)
+
+
+def print_error(message: str, *, as_json: bool) -> None:
+    """A mistake for the person, and as an object where a program reads."""
+    sys.stderr.write(f"error: {message}\n")
+    if as_json:
+        print_json("error", [{"message": message}])
 
 
 def cell_of(arm: Mapping[str, AxisValue]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol, TextIO
@@ -17,12 +18,15 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import proposals
+from jit_sweep.results.words import state_in_words
 from search_spaces.axes import arm_label
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import forward_flops
 from trainables.report import Ended, Rung, Scored
 
 REDRAW_S = 1.0
+SILENCE_S = 5.0
+"""Without a terminal, a line says how things stand after this long without any other."""
 MOST_ROWS = 12
 PAGE = 500
 _STYLE = {
@@ -40,6 +44,9 @@ class View(Protocol):
 
     def __call__(self, reader: LedgerReader, stopping: bool) -> None: ...
 
+    def say(self, line: str) -> None:
+        """What is done before trials run, or after them."""
+
     def close(self) -> None: ...
 
 
@@ -54,7 +61,7 @@ class LiveTable:
 
     def __init__(self, plan: Plan, screen: TextIO) -> None:
         self._plan = plan
-        self._live = Live(Text("starting Ray ..."), console=console(screen), auto_refresh=False, transient=True)
+        self._live = Live(Text("reading the ledger ..."), console=console(screen), auto_refresh=False, transient=True)
         self._live.start(refresh=True)
         self._drawn = 0.0
 
@@ -62,6 +69,9 @@ class LiveTable:
         if time.monotonic() - self._drawn >= REDRAW_S:
             self._live.update(self._drawing(reader, stopping), refresh=True)
             self._drawn = time.monotonic()
+
+    def say(self, line: str) -> None:
+        self._live.update(Text(f"{line} ..."), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -96,11 +106,12 @@ def drawing(rows: Sequence[EntryRow], latest: Mapping[str, str], *, width: int) 
 class PlainLines:
     """A line for each event of the ledger since the run began."""
 
-    def __init__(self, plan: Plan, screen: TextIO) -> None:
+    def __init__(self, plan: Plan, screen: TextIO, *, silence_s: float = SILENCE_S) -> None:
         self._plan, self._screen = plan, screen
         self._started = time.time()
         self._seen = 0
         self._start_shown = self._stopping_shown = False
+        self._silence_s, self._said_at = silence_s, time.monotonic()
 
     def __call__(self, reader: LedgerReader, stopping: bool) -> None:
         name = self._plan.spec.name
@@ -113,6 +124,11 @@ class PlainLines:
         if stopping and not self._stopping_shown:
             self._stopping_shown = True
             self._say("stopping: trials save and pause; interrupt again to end at once")
+        if time.monotonic() - self._said_at >= self._silence_s:
+            self._say(summary(reader.entries(name), self._plan, stopping=stopping))
+
+    def say(self, line: str) -> None:
+        self._say(line)
 
     def close(self) -> None:
         self._screen.flush()
@@ -124,6 +140,7 @@ class PlainLines:
                 self._say(f"{event.trial_id} {subject(event, rows)}: {line}", at=event.at)
 
     def _say(self, line: str, *, at: float | None = None) -> None:
+        self._said_at = time.monotonic()
         moment = datetime.fromtimestamp(at or time.time()).strftime("%H:%M:%S")
         try:
             self._screen.write(f"{moment} {line}\n")
@@ -194,22 +211,35 @@ def _running(row: EntryRow) -> _Running:
     return _Running(speed, (row.images - attempt.images) / speed if attempt and speed else None)
 
 
+def phase_of(row: EntryRow) -> str:
+    """How an entry stands in a word; of one that runs, which part of it is under way."""
+    if row.state is not EntryState.RUNNING:
+        return state_in_words(row.state)
+    if row.attempt is not None and row.attempt.images >= row.images:
+        return "evaluating"
+    return "running" if row.attempt is not None and row.attempt.images_per_second else "starting"
+
+
 def _state(row: EntryRow) -> str:
-    return f"{row.state}: {row.cause}" if row.cause and row.state is EntryState.FAILED else str(row.state)
+    return f"{row.state}: {row.cause}" if row.cause and row.state is EntryState.FAILED else phase_of(row)
 
 
 def _step(row: EntryRow) -> str:
-    return f"{row.attempt.step if row.attempt else 0}/{row.images // row.trial.batch_size}"
+    """Updates so far: a resumed trial's begin at its checkpoint."""
+    done = row.images if row.state is EntryState.DONE else row.attempt.images if row.attempt else 0
+    return f"{done // row.trial.batch_size}/{row.images // row.trial.batch_size}"
 
 
 def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     """Counts, and the time to go."""
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     later = sum(max(0, count - sum(row.stage == stage for row in rows)) for stage, count in proposals(plan).items())
-    words = [f"{count} {state}" for state, count in counts.items() if count]
+    words = [f"{count} {state_in_words(state)}" for state, count in counts.items() if count and state is not EntryState.RUNNING]
+    phases = Counter(phase_of(row) for row in rows if row.state is EntryState.RUNNING)
+    words[:0] = [f"{count} {phase}" for phase, count in phases.items()]
     if later:
         words.append(f"{later} proposed later")
-    left = time_left(rows, later=later)
+    left = time_left(rows, later=later, now=time.time())
     if stopping:
         words.append("stopping: trials save and pause; interrupt again to end at once")
     elif left is not None:
@@ -217,16 +247,25 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     return " · ".join(words)
 
 
-def time_left(rows: Sequence[EntryRow], *, later: int) -> float | None:
+def time_left(rows: Sequence[EntryRow], *, later: int, now: float) -> float | None:
     """Seconds to the end, from what ended trials took per FLOP and image; None until one has ended or shows its speed."""
     running = [row for row in rows if row.state is EntryState.RUNNING and row.attempt]
-    seen = {_shape(row): row for row in rows if _seconds(row)}
+    seen = {_shape(row): row for row in sorted(rows, key=lambda row: row.state is EntryState.DONE) if _seconds(row)}
     if not seen:
         return None
     left = sum(_expected(row, seen) for row in rows if row.state in (EntryState.WAITING, EntryState.PAUSED))
-    left += sum(_expected(row, seen) * (1 - row.attempt.images / row.images) for row in running if row.attempt)
+    left += sum(_left(row, seen, now=now) for row in running)
     left += later * min(_seconds(row) for row in seen.values())
     return left / max(1, len(running))
+
+
+def _left(row: EntryRow, seen: Mapping[tuple[SpeedShape, int], EntryRow], *, now: float) -> float:
+    """Seconds that a running trial still takes: of what one like it took from its start to its score, else of its images."""
+    assert row.attempt is not None
+    whole = _expected(row, seen)
+    if any(other.state is EntryState.DONE for other in seen.values()) and row.attempt.number == 1:
+        return max(0.0, whole - (now - row.attempt.started_at))
+    return whole * (1 - row.attempt.images / row.images)
 
 
 def _shape(row: EntryRow) -> tuple[SpeedShape, int]:
@@ -248,7 +287,7 @@ def _expected(row: EntryRow, seen: Mapping[tuple[SpeedShape, int], EntryRow]) ->
     """Seconds of a whole trial: as one of its shape has shown, else by FLOPs from another."""
     if (like := seen.get(_shape(row))) is not None:
         return _seconds(like)
-    other = next(iter(seen.values()))
+    other = next((row for row in seen.values() if row.state is EntryState.DONE), next(iter(seen.values())))
     return _seconds(other) * forward_flops(row.trial) * row.images / (forward_flops(other.trial) * other.images)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jit_sweep.budget.costs import cost_line
 from jit_sweep.cli import leaderboard
 from jit_sweep.cli.edits import print_difference
-from jit_sweep.cli.output import console, noise_to, print_next
+from jit_sweep.cli.output import console, noise_to, print_json, print_next
 from jit_sweep.cli.plan import planned
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
@@ -20,6 +20,7 @@ from jit_sweep.ledger.records import EntryState, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.redact import redact, redact_all
+from jit_sweep.results.as_json import entry_row
 from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm, best_first, read_results
 from jit_sweep.results.sample_grids import write_sample_grids
 from trainables.report import ExitCode
@@ -47,6 +48,8 @@ def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, in
     reader = LedgerReader.open(locations.ledger)
     if result.state is SweepState.INTERRUPTED:
         console(stderr=as_json).print(f"interrupted; {_standing(reader, name)}\nthe same command goes on")
+        if as_json:
+            print_json("run", [entry_row(row) for row in reader.entries(name)], sweep=name, state=str(result.state))
         return ExitCode.INTERRUPTED
     code = leaderboard.print_results(reader, name, as_json=as_json)
     if not as_json:
@@ -129,7 +132,7 @@ def _run(
         try:
             interrupt.check()
             speeds = speeds_here(plan.spec, home)
-            return run_sweep(plan, locations, address=address, watch=view, probed=speeds, interrupt=interrupt)
+            return run_sweep(plan, locations, address=address, watch=view, probed=speeds, interrupt=interrupt, tell=view.say)
         except LeaseHeld as error:
             shared, name = home.shared_options(locations), plan.spec.name
             lines = (f"  {shared.command(command, name)}" for command in ("status", "stop"))
@@ -148,7 +151,7 @@ def _print_rest(reader: LedgerReader, name: str, home: Home, locations: Location
     screen, shared = console(), home.shared_options(locations)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
-    if grids := write_sample_grids(results, home.store):
+    if grids := write_sample_grids(results, home.store, storage=locations.storage):
         screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}", soft_wrap=True)
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")

@@ -8,12 +8,14 @@ from rich.table import Table
 
 from jit_sweep.budget.costs import Cost, Costs, read_costs, resources_of
 from jit_sweep.cli.output import console, print_json
-from jit_sweep.cli.progress import clock
+from jit_sweep.cli.progress import clock, phase_of
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, when
+from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
 from jit_sweep.results import why
 from jit_sweep.results.as_json import entry_row
+from jit_sweep.results.retired import retired
+from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axes import arm_label
 from trainables.report import ExitCode
 
@@ -30,9 +32,11 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         return _sweeps(reader.sweeps(), as_json=as_json)
     named, rows = reader.sweep(sweep), reader.entries(sweep)
     if as_json:
-        print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.state))
+        print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
+    if gone := retired(reader.entries(sweep, every=True)):
+        say(console(), f"retired: {len(gone):,} trials that the file plans no more; the leaderboard has them")
     return ExitCode.DONE
 
 
@@ -40,14 +44,16 @@ def _print_trials(sweep: SweepRow, rows: Sequence[EntryRow], *, reason: str, eve
     """Who runs the sweep, or for what `reason` it ended; its trials, and why those that are lost failed."""
     screen = console()
     held = sweep.is_run
-    owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state == "running" else ""
+    owner = f", run by {sweep.owner}" if held else ", and nobody runs it" if sweep.state is SweepState.RUNNING else ""
     ending = f": {reason}" if reason and not held else ""
-    say(screen, f"sweep {sweep.name}: {sweep.state}{owner}{ending}")
+    say(screen, f"sweep {sweep.name}: {sweep.standing}{owner}{ending}")
     say(screen, _counts(rows))
     shown = rows if every else most_interesting(rows)
     _print_table(shown, screen)
     if len(shown) < len(rows):
         screen.print(f"{len(shown)} of {len(rows):,} trials; --all shows every one")
+    for line in explained([*map(phase_of, shown), *("cached" for row in shown if row.cached)]):
+        say(screen, line, style="dim")
     for row in shown:
         if row.state in LOST:
             say(screen, f"{row.trial_id} {row.state}: {row.cause}: {row.detail.strip().splitlines()[-1]}")
@@ -64,8 +70,9 @@ def most_interesting(rows: Sequence[EntryRow], most: int = MOST_ROWS) -> list[En
 def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_json: bool) -> int:
     """One sentence an entry of the trial, and a line for each attempt. UserError: no such sweep or trial."""
     reader = LedgerReader.open(ledger)
-    named, rows = reader.sweep(sweep), reader.entries(sweep)
-    entries = why.entries_of(rows, trial)
+    named, every = reader.sweep(sweep), reader.entries(sweep, every=True)
+    rows = [row for row in every if not row.superseded]
+    entries = why.entries_of([*rows, *retired(every)], trial)
     run = why.RunState(
         resources_of(named.spec),
         running=named.is_run,
@@ -131,16 +138,16 @@ def _cost_table(sweep: str, costs: Costs) -> Table:
 def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:
     if as_json:
         rows = [
-            {"name": s.name, "state": str(s.state), "updated_at": s.updated_at, **{str(k): v for k, v in s.counts.items()}}
+            {"name": s.name, "state": str(s.standing), "updated_at": s.updated_at, **{str(k): v for k, v in s.counts.items()}}
             for s in sweeps
         ]
         print_json("sweeps", rows)
         return ExitCode.DONE
     screen = console()
-    counts = [", ".join(f"{count} {state}" for state, count in sweep.counts.items()) for sweep in sweeps]
+    counts = [", ".join(f"{count} {state_in_words(state)}" for state, count in sweep.counts.items()) for sweep in sweeps]
     columns = [
         Column("sweep", [sweep.name for sweep in sweeps]),
-        Column("state", [str(sweep.state) for sweep in sweeps]),
+        Column("state", [str(sweep.standing) for sweep in sweeps]),
         Column("trials", counts, wraps=True),
         Column("last change", [when(sweep.updated_at) for sweep in sweeps], 1),
     ]
@@ -153,7 +160,7 @@ def _counts(rows: Sequence[EntryRow]) -> str:
     states = Counter(row.state for row in rows)
     causes = Counter(str(row.cause) for row in rows if row.state is EntryState.FAILED)
     of = {EntryState.FAILED: f" ({', '.join(f'{count} {cause}' for cause, count in causes.most_common())})"}
-    return ", ".join(f"{states[state]:,} {state}{of.get(state, '')}" for state in EntryState if states[state])
+    return ", ".join(f"{states[state]:,} {state_in_words(state)}{of.get(state, '')}" for state in EntryState if states[state])
 
 
 def _print_table(rows: Sequence[EntryRow], screen: Console) -> None:
@@ -167,7 +174,7 @@ def _print_table(rows: Sequence[EntryRow], screen: Console) -> None:
                 Column("trial", [row.trial_id for row in rows]),
                 cells,
                 Column("seed", [str(row.seed) for row in rows], right=True),
-                Column("state", [f"{row.state} (cached)" if row.cached else str(row.state) for row in rows]),
+                Column("state", [f"{phase_of(row)}{' (cached)' if row.cached else ''}" for row in rows]),
                 Column("images", [f"{_done(row):,}/{row.images:,}" for row in rows], 1, right=True),
                 Column("attempt", [str(row.attempt.number) if row.attempt else "" for row in rows], 2, right=True),
             ],

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from jit_sweep.cli.output import console
+from jit_sweep.cli.output import console, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.holder import Presence, presence, this_process
@@ -16,24 +16,30 @@ from trainables.report import ExitCode
 LOOK_S = 0.5
 
 
-def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float) -> int:
+def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float, as_json: bool = False) -> int:
     """Ask through the ledger, and where nobody hears that, by a signal to the process or the job. UserError: neither helped.
 
     The wish is written though nobody seems to run the sweep: a run that goes on unseen hears it.
     """
     engine = open_engine(ledger, create=False)
-    reader, screen = LedgerReader(engine), console()
+    reader, screen = LedgerReader(engine), console(stderr=as_json)
     owner = _owner(reader, sweep)
     ask_to_stop(engine, sweep, by=str(this_process()))
     if owner is None:
         screen.print(f"sweep {sweep}: nobody runs it; a run that goes on unseen is asked to stop all the same")
-        return ExitCode.DONE
+        return _answered(sweep, None, as_json=as_json)
     screen.print(f"asked {owner} to stop {sweep}; its trials save and pause")
     if not _ended(reader, sweep, owner, wait_s=wait_s):
         _signal(sweep, owner, address=address)
         if not _ended(reader, sweep, owner, wait_s=wait_s):
             raise UserError(f"{owner} must end within {wait_s:g} s of being signalled, and runs {sweep!r} still; look there")
     screen.print(f"sweep {sweep} has stopped; the same `jit-sweep run` goes on")
+    return _answered(sweep, owner, as_json=as_json)
+
+
+def _answered(sweep: str, owner: Owner | None, *, as_json: bool) -> ExitCode:
+    if as_json:
+        print_json("stop", [{"sweep": sweep, "stopped": str(owner) if owner else None}])
     return ExitCode.DONE
 
 

@@ -73,7 +73,7 @@ def table_of(columns: Sequence[Column], *, width: int, styles: Mapping[int, str]
         own = column.width(stacked=stacked)
         given = max(column.least, own - excess) if column.wraps else own
         excess -= own - given
-        table.add_column(column.heading, justify="right" if column.right else "left", width=given, vertical="bottom")
+        table.add_column(column.heading, justify="right" if column.right else "left", width=given)
     for index, row in enumerate(zip(*(column.cells for column in kept), strict=True)):
         table.add_row(*row, style=(styles or {}).get(index))
     lacking = ", ".join(column.heading for column in columns if column not in kept)

@@ -20,7 +20,7 @@ Renamed = Mapping[str, str]
 
 def of_grid(plan: Plan, now: Place, before: Place | None, rows: Rows, renamed: Renamed) -> Iterator[str]:
     """What becomes of a grid's arms and trials."""
-    planned, name = [entry for entry in plan.entries if entry.stage == now.index], _named(plan, now)
+    planned, name = [entry for entry in plan.entries if entry.stage == now.stage], _named(plan, now)
     if before is None:
         yield f"{name} is new: {_count(len(planned), 'trial')}"
         return
@@ -48,7 +48,7 @@ def of_search(
     grids_move: bool,
 ) -> Iterator[str]:
     """What becomes of a search's proposals. `grids_move`: the grids' arms change too, and with them perhaps the best cell."""
-    name, wanted = _named(plan, now), proposals(plan)[now.index]
+    name, wanted = _named(plan, now), proposals(plan)[now.stage]
     if before is None:
         yield f"{name} is new: {_count(wanted, 'trial')} proposed later"
         return
@@ -64,7 +64,7 @@ def of_gone(place: Place, rows: Rows) -> str:
     """A stage that the file has no more."""
     lost = [row for row in rows if not row.superseded and (row.stage_id, row.origin) == (place.id, place.origin)]
     history = f": {_history(lost)}" if lost else ""
-    return f"the {place.origin} that was stage {place.index} is in the file no more{history}"
+    return f"the {place.origin} that was stage {place.stage} is in the file no more{history}"
 
 
 def _of_known(
@@ -73,15 +73,15 @@ def _of_known(
     """A search that looks for the same: its proposals may have another cell to start from, other seeds or another budget."""
     name, planner, planned = _named(plan, now), Planner.of(plan), {entry.key for entry in plan.entries}
     grid = [row for row in rows if not row.superseded and row.key in planned]
-    start = start_of(planner, grid, scores, stage=now.index)
+    start = start_of(planner, grid, scores, stage=now.stage)
     shown = [row for row in own if not row.superseded]
-    moved = {_slot(e): e for e in aligned([_as(row, now) for row in own], planner, start, stage=now.index).planned}
+    moved = {_slot(e): e for e in aligned([_as(row, now) for row in own], planner, start, stage=now.stage).planned}
     foreign = [row for row in shown if not start.is_of(row.base, planner)]
     if foreign:
         yield f"{name} starts from another cell: {_history(foreign)}, {wanted} are proposed anew"
         return
     yield from _budgets(name, [(row.images, moved[_slot(row)].images) for row in shown if _slot(row) in moved])
-    search = searches(plan.spec)[now.index]
+    search = searches(plan.spec)[now.stage]
     lost = sum(row.seed not in range(search.seed, search.seed + search.seeds) for row in shown)
     yield from _seeds(name, fresh=len(moved.keys() - {_slot(row) for row in shown}), lost=lost)
     if grids_move and search.start == "best_cell":
@@ -116,8 +116,8 @@ def _history(rows: Rows) -> str:
 
 
 def _named(plan: Plan, place: Place) -> str:
-    name = plan.spec.stages[place.index].name
-    return f"{place.origin} `{name}`" if name else f"stage {place.index} ({place.origin})"
+    name = plan.spec.stages[place.stage].name
+    return f"{place.origin} `{name}`" if name else f"stage {place.stage} ({place.origin})"
 
 
 def _id(row: EntryRow, renamed: Renamed) -> str:

@@ -66,10 +66,10 @@ def _consequences(
 def _of_keys(pairs: Sequence[_Pair], before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The keys of stages that were there before."""
     return [
-        str(Change(f"stages[{pair.now.index}].{change.path}", change.old, change.new))
+        str(Change(f"stages[{pair.now.stage}].{change.path}", change.old, change.new))
         for pair in pairs
         if pair.before is not None
-        for change in changes(before["stages"][pair.before.index], now["stages"][pair.now.index])
+        for change in changes(before["stages"][pair.before.stage], now["stages"][pair.now.stage])
     ]
 
 
@@ -78,11 +78,11 @@ def _pairs(before: Sequence[Place], now: Sequence[Place]) -> list[_Pair]:
     left, found = list(before), dict[int, Place]()
     for alike in (_same_id, _same_content, _same_place):
         for place in now:
-            former = next((old for old in left if place.index not in found and alike(old, place)), None)
+            former = next((old for old in left if place.stage not in found and alike(old, place)), None)
             if former is not None:
-                found[place.index] = former
+                found[place.stage] = former
                 left.remove(former)
-    return [_Pair(place, found.get(place.index)) for place in now]
+    return [_Pair(place, found.get(place.stage)) for place in now]
 
 
 def _same_id(old: Place, new: Place) -> bool:
@@ -94,7 +94,7 @@ def _same_content(old: Place, new: Place) -> bool:
 
 
 def _same_place(old: Place, new: Place) -> bool:
-    return (old.index, old.origin) == (new.index, new.origin)
+    return (old.stage, old.origin) == (new.stage, new.origin)
 
 
 def _read(spec: Mapping[str, Any]) -> SweepSpec | None:

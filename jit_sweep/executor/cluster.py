@@ -7,8 +7,9 @@ there would be run instead of ours.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -28,15 +29,19 @@ OWNER_CPU = 0.01
 
 
 @contextmanager
-def local_cluster() -> Iterator[Path]:
-    """A Ray cluster on the loopback interface, gone at the end. Yields its folder."""
+def local_cluster(tell: Callable[[str], None] = print) -> Iterator[None]:
+    """A Ray cluster on the loopback interface, gone at the end. UserError: it does not come up.
+
+    `tell` hears of a first try that failed.
+    """
     from jit_sweep.executor.ray_internals import on_loopback  # starts Tune and Train
 
     _remove_stale()
     folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir="/tmp"))
     try:
         with chdir(folder):
-            ray.init(
+            start = partial(
+                ray.init,
                 address="local",
                 namespace=NAMESPACE,
                 include_dashboard=False,
@@ -44,10 +49,34 @@ def local_cluster() -> Iterator[Path]:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **on_loopback(str(folder)),
             )
-        yield folder
+            tried_twice(start, clear=ray.shutdown, tell=tell)
+        yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tried_twice(start: Callable[[], object], *, clear: Callable[[], None], tell: Callable[[str], None]) -> None:
+    """Start Ray; where it does not come up, as on a machine that is too busy, once more. UserError: not then either.
+
+    `clear` takes down what a failed start has left.
+    """
+    try:
+        start()
+    except Exception as error:  # noqa: BLE001 - Ray raises no narrower one when its processes are late
+        clear()
+        tell(f"Ray did not come up ({_first_line(error)}); once more")
+    else:
+        return
+    try:
+        start()
+    except Exception as error:
+        remedy = "start again when the machine is less busy, or use a running cluster with --address"
+        raise UserError(f"Ray must come up on this machine, got twice: {_first_line(error)}; {remedy}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from jit_sweep.executor.ending import RunEnd, run_end
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.lane_config import LaneConfig
+from jit_sweep.executor.nowhere import nowhere
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.executor.tune_search import ActorCalls, TuneSearcher, WarmLanesFirst
 from jit_sweep.home import Locations
@@ -52,13 +53,12 @@ class Driver:
         reader: LedgerReader,
         lease: Lease,
         *,
-        tune_storage: str,
         probed: Mapping[SpeedShape, float] | None = None,
         lane: type[LaneTrial] = LaneTrial,
         silent_s: float = SILENT_S,
         interrupt: Interrupt | None = None,
     ) -> None:
-        self.plan, self.locations, self.reader, self.lease, self.tune_storage = plan, locations, reader, lease, tune_storage
+        self.plan, self.locations, self.reader, self.lease = plan, locations, reader, lease
         self.lane, self.silent_s = lane, silent_s
         self.sweep = plan.spec.name
         self.interrupt = interrupt or Interrupt()
@@ -69,9 +69,7 @@ class Driver:
         self.guard = BudgetGuard(plan.spec, reader, probed=probed)
         self.lanes = self.most_lanes = concurrent_lanes(plan.spec.resources)
         placement_groups.remove_orphans()
-        self.lane_config = LaneConfig(
-            actor=f"{self.sweep}-{lease.epoch}-{os.getpid()}", resources=plan.spec.resources, storage=f"{tune_storage}/lanes"
-        )
+        self.lane_config = LaneConfig(actor=f"{self.sweep}-{lease.epoch}-{os.getpid()}", resources=plan.spec.resources)
         self.actor = self._started_actor()
         self.searcher = self._searcher()
 
@@ -194,5 +192,5 @@ class Driver:
                 num_samples=-1,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name=self.sweep, storage_path=self.tune_storage, verbose=0),
+            run_config=tune.RunConfig(name=self.sweep, verbose=0, **nowhere()),
         )

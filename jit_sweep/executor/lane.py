@@ -114,8 +114,6 @@ class LaneTrial(tune.Trainable):
 
 def cause_of_loss(failure: BaseException | None) -> Cause:
     """Why a lane's workers died, from what Ray Train raised: their node was taken or lost, or they alone."""
-    if _met_the_storage(failure):
-        return Cause.STORAGE_ERROR
     failures = [failure, *getattr(failure, "worker_failures", {}).values()]
     died = [error for error in failures if isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.NodeDiedError)]
     if any(getattr(error, "preempted", False) for error in died):
@@ -125,12 +123,6 @@ def cause_of_loss(failure: BaseException | None) -> Cause:
     if any(isinstance(error, ray.exceptions.NodeDiedError) or names_a_dead_node(error) for error in died):
         return Cause.NODE_LOST
     return Cause.WORKER_LOST
-
-
-def _met_the_storage(failure: BaseException | None) -> bool:
-    """Whether Ray Train's controller never came up, since it begins with a file in the storage."""
-    begun = failure.args[0] if isinstance(failure, ray.exceptions.ActorDiedError) and failure.args else None
-    return isinstance(begun, ray.exceptions.RayTaskError) and isinstance(begun.cause, OSError)
 
 
 def _answer(asked: Any) -> TaskOutcome | NotOver:

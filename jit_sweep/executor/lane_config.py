@@ -15,8 +15,6 @@ class LaneConfig(Frozen):
     """The name of the sweep's actor."""
     resources: Resources
     """Of a trial, and so of a lane."""
-    storage: str
-    """Folder or URI for Ray Train's own files."""
 
 
 class LaneTask(Frozen):

@@ -6,6 +6,7 @@ from ray import train
 
 from jit_sweep.executor.cluster import OWNER_CPU
 from jit_sweep.executor.lane_config import LaneConfig
+from jit_sweep.executor.nowhere import nowhere
 from jit_sweep.executor.ray_internals import LaneTrainer
 from jit_sweep.spec.sweep import Resources
 from trainables.lane.loop import LaneSettings, lane_loop
@@ -22,7 +23,7 @@ def trainer_of(config: LaneConfig, *, lane: str) -> LaneTrainer:
         scaling_config=workers_of(resources),
         run_config=train.RunConfig(
             name=lane,
-            storage_path=config.storage,
+            **nowhere(),
             # Train must not restart the group by itself: the trial in flight would wait for ever.
             failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=1),
         ),

@@ -12,6 +12,10 @@ from ray.tune.execution import class_cache
 RAY_VERSION = "2.60.0"
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 """What every machine of a cluster has in its own environment, or has not."""
+STORAGE_MARKER = ".validate_storage_marker"
+"""The name of the file by which Tune and Train see whether a node reaches the storage."""
+EXPERIMENT_STATE = "experiment_state-0.json"
+"""A name that Tune takes for the state of an experiment."""
 _NOBODY = b"\xff"
 """The bytes of an id that stands for no actor."""
 _JOB_ID_HEX = 8

@@ -23,7 +23,7 @@ from jit_sweep.ledger.file_systems import network_file_system
 from jit_sweep.ledger.migrations import migrate
 from jit_sweep.ledger.records import Owner, when
 from jit_sweep.redact import redact, redact_all
-from jit_sweep.spec.uri import LEDGER_FORMS
+from jit_sweep.spec.uri import LEDGER_FORMS, sqlite_path
 
 DatabaseAway = DBAPIError
 """What a call raises while the database cannot be reached, is busy for too long or has no space left."""
@@ -89,9 +89,10 @@ def _url(uri: str) -> URL:
     if url is None or backend not in ("sqlite", "postgresql", "postgres"):
         raise UserError(f"`ledger` must be {LEDGER_FORMS}, got {redact(uri)}")
     if backend == "sqlite":
-        if url.database in (None, "", ":memory:"):
+        file = sqlite_path(uri)
+        if file is None or str(file) == ":memory:":
             raise UserError(f"`ledger` must outlive the command, got {redact(uri)}; name a file, as sqlite:///ledger.db")
-        return url.set(drivername="sqlite+pysqlite")
+        return url.set(drivername="sqlite+pysqlite", database=str(file))
     return url.set(drivername="postgresql+psycopg")
 
 

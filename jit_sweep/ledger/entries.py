@@ -88,7 +88,7 @@ def keep_searches(connection: Connection, sweep: str, places: Sequence[Place]) -
     of_file = [and_(_ENTRY.stage_id == p.id, _ENTRY.content == p.content) for p in places if p.origin == "search"]
     connection.execute(update(schema.entry).where(*proposed, not_(or_(false(), *of_file))).values(superseded=True))
     for place, its in zip((p for p in places if p.origin == "search"), of_file, strict=True):
-        connection.execute(update(schema.entry).where(*proposed, its).values(stage=place.index))
+        connection.execute(update(schema.entry).where(*proposed, its).values(stage=place.stage))
 
 
 def hide(connection: Connection, sweep: str, keys: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """The ledger's rows as frozen records, and the closed lists their states come from."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation import RECORDED, EvaluationConfig
 from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
 from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
@@ -104,6 +105,11 @@ class SweepRow(NamedTuple):
     def objective(self) -> str:
         return str(self.identity["objective"])
 
+    @property
+    def standing(self) -> SweepState:
+        """Its state as seen from outside: a run that was killed could not record that it ended."""
+        return SweepState.INTERRUPTED if self.state is SweepState.RUNNING and not self.is_run else self.state
+
 
 class AttemptRow(NamedTuple):
     """One go at a trial. Its number counts over all sweeps that share the trial."""
@@ -189,7 +195,7 @@ class EntryRow:
 
     @cached_property
     def evaluation(self) -> EvaluationConfig:
-        return EvaluationConfig.model_validate_json(self.evaluation_json)
+        return EvaluationConfig.model_validate({**RECORDED, **json.loads(self.evaluation_json)})
 
     @cached_property
     def training_flops(self) -> int:

@@ -8,6 +8,7 @@ from jit_sweep.ledger.records import UNDER_WAY, EntryState
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.leaderboard import LEAST_SEEDS, Results, best_arm, median_seed
 from jit_sweep.results.naming import full_id
+from jit_sweep.results.words import state_in_words
 from jit_sweep.statistics.selection import best_of_normals
 
 
@@ -96,4 +97,4 @@ def _without_score(result: TrialResult, objective: str) -> str:
     rule = f"a champion must have {objective}, and trial {entry.trial_id} has none"
     if entry.state is EntryState.DIVERGED:
         return f"{rule}: it diverged ({entry.detail}); choose another"
-    return f"{rule}: it is {entry.state}; run the sweep to its end, or choose another"
+    return f"{rule}: it is {state_in_words(entry.state)}; run the sweep to its end, or choose another"

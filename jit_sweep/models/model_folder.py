@@ -1,10 +1,12 @@
 """The files of a registered model, and the network they are read back into."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import field_validator
 
 from jit_sweep.errors import UserError
-from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation import RECORDED, EvaluationConfig
 from trainables.config.fields import Frozen
 from trainables.config.trial import TrialConfig
 
@@ -23,6 +25,11 @@ class ModelFolderConfig(Frozen):
 
     trial: TrialConfig
     evaluation: EvaluationConfig
+
+    @field_validator("evaluation", mode="before")
+    @classmethod
+    def a_record_may_be_older(cls, evaluation: Any) -> Any:
+        return {**RECORDED, **evaluation} if isinstance(evaluation, dict) else evaluation
 
 
 def require_new(folder: Path) -> None:

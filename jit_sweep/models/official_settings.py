@@ -182,6 +182,7 @@ def _evaluation(args: Mapping[str, Scalar], *, num_classes: int) -> dict[str, An
     low, high = EVERYWHERE
     return {
         "n": _whole(args, "num_images", EVALUATED),
+        "labels": default.labels,
         "sampler": _word(args, "sampling_method", default.sampler),
         "steps": _whole(args, "num_sampling_steps", default.steps),
         "guidance": _number(args, "cfg", default.guidance) if num_classes > 1 else 1.0,

@@ -168,7 +168,8 @@ def _tracked(reader: LedgerReader, sweep: SweepRow, chosen: Chosen, locations: L
     running = sweep.is_run
     if not running:
         with answering(locations.tracking):
-            Mirror(locations.tracking, reader, sweep.name, artifacts=locations.artifacts).deliver()
+            files, trials = locations.artifacts, locations.storage
+            Mirror(locations.tracking, reader, sweep.name, artifacts=files, storage=trials).deliver()
     tracked = Registry(locations.tracking).trial(sweep, variant(chosen.result.entry))
     if tracked is None:
         who = f"; {sweep.owner} runs the sweep and delivers it within seconds" if running else ""

@@ -22,6 +22,8 @@ def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None
     """
     if out.is_dir():
         raise UserError(f"`--out` must be a PNG file to write, got the folder {out}")
+    if out.suffix.lower() != ".png":
+        raise UserError(f"`--out` must be a PNG file to write, got {out}; name it {out.stem or 'samples'}.png")
     with tempfile.TemporaryDirectory() as temporary:
         if model.startswith((".", "/")) or model.endswith("/"):
             folder = Path(model)

@@ -14,7 +14,7 @@ SOUGHT = {"start", "sampler", "options", "axes", "seed", "limits", "objectives"}
 class Place(NamedTuple):
     """A stage of a sweep file."""
 
-    index: int
+    stage: int
     """From 0, in the file's order."""
     id: str
     """Its name, else its origin and content."""

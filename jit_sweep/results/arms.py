@@ -96,8 +96,13 @@ class Arm:
     @property
     def remarks(self) -> list[str]:
         """What is to be said of its seeds besides how many are scored, such as `2 diverged`."""
+        return [f"{count} {word}" for word, count in self.terms.items()]
+
+    @property
+    def terms(self) -> dict[str, int]:
+        """How many of its seeds stand otherwise than scored and sound, by the word for it."""
         counts = {"diverged": self.diverged, "failed": self.failed, "stopped early": self.pruned, "collapsed": self.collapsed}
-        return [f"{count} {word}" for word, count in counts.items() if count]
+        return {word: count for word, count in counts.items() if count}
 
     @cached_property
     def training_flops(self) -> int:

@@ -10,7 +10,8 @@ from trainables.evaluation.metrics.registry import metric_of
 
 
 def contents(results: Results, front: Collection[str]) -> dict[str, Any]:
-    """The keys of the leaderboard's JSON object but `schema`: `rows` (arms, then searched trials) and the sweep's own facts.
+    """The keys of the leaderboard's JSON object but `schema`: `rows` (arms, then searched, then retired trials) and the sweep's
+    own facts.
 
     `front`: keys of the searched trials on a Pareto front (`pareto.front_in`).
     """
@@ -18,7 +19,7 @@ def contents(results: Results, front: Collection[str]) -> dict[str, Any]:
 
 
 def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
-    """Arms and searched trials as JSON rows."""
+    """Arms, searched and retired trials as JSON rows."""
     arms = [
         {
             "kind": "arm",
@@ -41,7 +42,11 @@ def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
         {"kind": "search", "cell": dict(trial.entry.arm), "pareto": trial.entry.key in front, **_trial_row(trial)}
         for trial in results.searched
     ]
-    return arms + searched
+    retired = [
+        {"kind": "retired", "cell": dict(trial.entry.arm), "base": dict(trial.entry.base), **_trial_row(trial)}
+        for trial in results.retired
+    ]
+    return arms + searched + retired
 
 
 def _facts(results: Results) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow
 from jit_sweep.results.arms import Arm, TrialResult, grid_arms, with_scores
+from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import PATCH_SIZE, Contrast, contrasts
 from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
@@ -32,6 +33,8 @@ class Results:
     searched: tuple[TrialResult, ...]
     """A search's trials, best first, a row for each seed; no verdict rests on them."""
     heldout: HeldoutRow | None
+    retired: tuple[TrialResult, ...] = ()
+    """What was trained and is planned no more, best first: in no mean, no verdict and no choice."""
     fidelity: tuple[RungFidelity, ...] = ()
     """By group of arms and rung: the rank correlation of the rung's values with the final ones."""
 
@@ -45,7 +48,8 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
     """A sweep's results. UserError: the ledger has no such sweep."""
     row = reader.sweep(sweep)
     objective = row.objective
-    trials = with_scores(reader.entries(sweep), reader.scores(sweep))
+    rows, scores = reader.entries(sweep, every=True), reader.scores(sweep, every=True)
+    trials = with_scores([row for row in rows if not row.superseded], scores)
     searched = [trial for trial in trials if trial.entry.origin == "search"]
     arms = grid_arms(trials)
     scheduler: dict[str, Any] = {"metric": RUNG_METRIC, "compare_within": [PATCH_SIZE], **(row.spec.get("scheduler") or {})}
@@ -63,6 +67,7 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
             )
         ),
         searched=tuple(best_first(searched, objective=objective)),
+        retired=tuple(best_first(with_scores(retired(rows), scores), objective=objective)),
         heldout=reader.heldout(sweep),
     )
 

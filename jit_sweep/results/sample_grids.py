@@ -7,21 +7,38 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.leaderboard import Results
-from trainables.storage.folder import Folder
+from trainables.storage.folder import open_file
 
 _log = logging.getLogger(__name__)
 _CAPTION_PX = 18
 _PAD_PX = 8
 
 
-def write_sample_grids(results: Results, folder: Path) -> Path | None:
-    """Write `{sweep}-samples.png` with each arm's grid of the lowest seed that all arms share; None where nothing is scored."""
+def read_grid(address: str, *, storage: str | None) -> bytes | None:
+    """A trial's picture; None where it is gone. In a storage that was moved or copied it lies below `trials/` as before."""
+    here = [f"{storage.rstrip('/')}/trials/{address.rpartition('/trials/')[2]}"] if storage else []
+    for place in (*here, address):
+        try:
+            with open_file(place) as file:
+                return file.read()
+        except FileNotFoundError:
+            continue
+    _log.warning("no sample grid at %s", redact(address))
+    return None
+
+
+def write_sample_grids(results: Results, folder: Path, *, storage: str) -> Path | None:
+    """Write `{sweep}-samples.png` with each arm's grid of the lowest seed that all arms share; None where nothing is scored.
+
+    `storage`: where the sweep's trials lie.
+    """
     panels = []
     for arm in sorted(results.arms, key=lambda arm: arm.position):
         seed = _seed(results, arm)
-        if seed is not None and (grid := _grid(arm, seed=seed)) is not None:
+        if seed is not None and (grid := _grid(arm, seed=seed, storage=storage)) is not None:
             panels.append((f"{arm.label} seed={seed}", grid))
     if not panels:
         return None
@@ -38,12 +55,12 @@ def _seed(results: Results, arm: Arm) -> int | None:
     return min(shared or scored, default=None)
 
 
-def _grid(arm: Arm, *, seed: int) -> Image.Image | None:
+def _grid(arm: Arm, *, seed: int, storage: str) -> Image.Image | None:
     """A trial's picture; None where it is not there any more."""
     score = next(trial.score for trial in arm.trials if trial.entry.seed == seed and trial.score)
-    folder, _, name = score.grid.rpartition("/")
     try:
-        return Image.open(io.BytesIO(Folder(folder).read(name))).convert("RGB")
+        content = read_grid(score.grid, storage=storage)
+        return Image.open(io.BytesIO(content)).convert("RGB") if content is not None else None
     except OSError as error:
         _log.warning("no sample grid at %s: %s", score.grid, error)
         return None

@@ -42,7 +42,8 @@ def where(results: Results, values: Mapping[str, AxisValue]) -> Results:
     searched = tuple(trial for trial in results.searched if fits(trial.entry.arm))
     if not arms and not searched:
         raise UserError(f"`--where` must leave some cells, got none with {arm_label(values)} in the sweep {results.sweep!r}")
-    return replace(results, arms=arms, searched=searched)
+    retired = tuple(trial for trial in results.retired if fits({**trial.entry.base, **trial.entry.arm}))
+    return replace(results, arms=arms, searched=searched, retired=retired)
 
 
 def by_axes(results: Results, axes: Sequence[str]) -> list[Results]:
@@ -62,6 +63,7 @@ def by_axis(results: Results, axis: str) -> dict[str, Results]:
         results,
         arms=tuple(arm for arm in results.arms if axis not in arm.arm),
         searched=tuple(trial for trial in results.searched if axis not in trial.entry.arm),
+        retired=tuple(trial for trial in results.retired if axis not in {**trial.entry.base, **trial.entry.arm}),
     )
     return groups | ({f"without {axis}": rest} if rest.arms or rest.searched else {})
 

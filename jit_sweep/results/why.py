@@ -34,6 +34,8 @@ class RunState:
 
 def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
     """Why an entry is in its state, in one sentence; `rows`: all entries of its sweep."""
+    if row.superseded:
+        return f"it is retired: the sweep file plans it no more; it is {row.state}"
     if not run.running and run.end_reason and row.state in (EntryState.WAITING, EntryState.PAUSED):
         return f"it waits: the last run ended, since {run.end_reason}"
     match row.state:
@@ -42,7 +44,7 @@ def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
         case EntryState.RUNNING:
             return _runs(row, running=run.running)
         case EntryState.HELD:
-            return f"it is paused: {row.why}"
+            return f"it is held: {row.why}"
         case EntryState.PRUNED:
             return f"it was stopped early: {row.why}"
         case EntryState.OUT_OF_BUDGET:

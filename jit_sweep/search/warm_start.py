@@ -14,6 +14,7 @@ from jit_sweep.search.history import Observation, outcome_of
 from jit_sweep.spec.stages import SearchSpec
 from jit_sweep.spec.sweep import EvaluationSpec
 from search_spaces.axes import AXES, AxisValue, axis_values, in_order
+from trainables.config.evaluation import RECORDED
 from trainables.config.trial import Recipe
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def warm_observations(
     """
     _check(reader, sweep, identity=identity)
     names = objectives_of(search, str(identity["objective"]))
-    evaluation = EvaluationSpec.model_validate(identity["evaluation"])
+    evaluation = EvaluationSpec.model_validate({**RECORDED, **identity["evaluation"]})
     groups: dict[tuple[str, str], list[TrialResult]] = {}
     for trial in with_scores(reader.entries(sweep), reader.scores(sweep)):
         if trial.entry.images == images and outcome_of(trial, names) in _OUTCOMES:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Tag
 
 from jit_sweep.spec.stages import key_of
-from jit_sweep.spec.uri import Uri, located
+from jit_sweep.spec.uri import DataUri, located
 from trainables.config.fields import Frozen, PositiveInt
 
 
@@ -40,7 +40,7 @@ class PackagedData(Frozen):
 class FileData(Frozen):
     """An image file (today .npz): `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
 
-    uri: Uri
+    uri: DataUri
     """Path or URI of the file."""
     holdout: PositiveInt | None = None
     """Images to hold out where the file brings no `heldout` list."""

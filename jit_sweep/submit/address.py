@@ -2,13 +2,13 @@
 
 import ipaddress
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from jit_sweep.errors import UserError
 from jit_sweep.home import LOCATIONS
 from jit_sweep.redact import redact
 from jit_sweep.spec.sweep import SweepSpec
+from trainables.storage.address import local_path
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def _why_local(uri: str) -> str | None:
         return "a sqlite file"
     if parts is not None and parts.hostname and is_loopback(parts.hostname):
         return "the loopback interface"
-    is_path = uri.startswith("file:") or "://" not in uri
-    if is_path and not Path(uri.removeprefix("file:")).is_absolute():
+    if local_path(uri) is not None and not uri.startswith(("/", "file:")):
         return "a relative path"
     return None
 

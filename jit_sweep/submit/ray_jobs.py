@@ -12,8 +12,8 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -35,6 +35,8 @@ from trainables.report import ExitCode
 
 ANSWER_TIMEOUT_S = 10.0
 CHECK_TIMEOUT_S = 120.0
+SEEN_S = 4.0
+"""Within which a head sees that a job has ended: it looks every second, and once more for the job's process."""
 MOST_SPEC_BYTES = 100_000
 """Linux takes 128 KiB as one argument of a command."""
 
@@ -71,8 +73,21 @@ class Standing:
     state: Literal["new", "going", "succeeded"]
 
 
-def submit(spec: SweepSpec, *, address: str, home: Home, wait: bool, echo: Echo) -> int:
-    """Run a sweep as a job of a cluster, and follow it to its end unless `wait` is False; the exit code of the run.
+@dataclass(frozen=True)
+class Sent:
+    """A sweep on a cluster."""
+
+    job: str
+    cluster: str
+    """The address of its dashboard."""
+    followed: bool
+    """To its end, or until an interrupt."""
+    exit_code: int
+    """Of the run where it was followed; 0 where it was not, or had succeeded before."""
+
+
+def submit(spec: SweepSpec, *, address: str, home: Home, wait: bool, echo: Echo) -> Sent:
+    """Run a sweep as a job of a cluster, and follow it to its end unless `wait` is False.
 
     `home` serves the locations that the sweep leaves open, on a cluster on this machine only.
     UserError: the cluster cannot be reached or used, or cannot reach what the sweep names; nothing has been started.
@@ -86,10 +101,17 @@ def submit(spec: SweepSpec, *, address: str, home: Home, wait: bool, echo: Echo)
     with explained(target):
         check_answers(target)
         client = JobSubmissionClient(target.url)
-        job_id = _current_job(client, submission, target=target, echo=echo)
-        if job_id is None:
-            return ExitCode.DONE
-        return follow(client, job_id, url=target.url, echo=echo) if wait else ExitCode.DONE
+        current = standing(submission, client.list_jobs())
+        sent = Sent(submission.id(current.attempt), target.url, followed=False, exit_code=ExitCode.DONE)
+        if current.state == "succeeded":
+            echo(f"{sent.job} has already succeeded on {target.url}; nothing to do")
+            return sent
+        if current.state == "going":
+            echo(f"attached to {sent.job} on {target.url}")
+        else:
+            _start(client, submission, sent.job, attempt=current.attempt, echo=echo)
+        code = follow(client, sent.job, url=target.url, echo=echo) if wait else ExitCode.DONE
+    return replace(sent, followed=wait, exit_code=code)
 
 
 def stop_jobs(sweep: str, *, address: str) -> None:
@@ -177,20 +199,6 @@ def _root(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _current_job(client: JobSubmissionClient, submission: Submission, *, target: Address, echo: Echo) -> str | None:
-    """The job to follow, started if need be; None: the sweep has already succeeded there."""
-    current = standing(submission, client.list_jobs())
-    job_id = submission.id(current.attempt)
-    if current.state == "succeeded":
-        echo(f"{job_id} has already succeeded on {target.url}; nothing to do")
-        return None
-    if current.state == "going":
-        echo(f"attached to {job_id} on {target.url}")
-    else:
-        _start(client, submission, attempt=current.attempt, target=target, echo=echo)
-    return job_id
-
-
 def standing(submission: Submission, jobs: Sequence[JobDetails]) -> Standing:
     """Which attempt a submission is at: the last one while it goes or once it has succeeded, else a new one."""
     attempts = {number: job for job in jobs if (number := submission.attempt(job.submission_id))}
@@ -202,13 +210,12 @@ def standing(submission: Submission, jobs: Sequence[JobDetails]) -> Standing:
     return Standing(attempt=last + 1, state="new")
 
 
-def _start(client: JobSubmissionClient, submission: Submission, *, attempt: int, target: Address, echo: Echo) -> None:
-    cluster = _cluster_versions(client)
-    check_same(cluster, url=target.url)
-    check_host(cluster, submission.spec, url=target.url)
-    job_id = submission.id(attempt)
-    command = [str(cluster["executable"]), "-P", "-m", "jit_sweep.cli.job", *submission.arguments]
-    with TemporaryDirectory(prefix="jit-sweep-") as folder:
+def _start(client: JobSubmissionClient, submission: Submission, job_id: str, *, attempt: int, echo: Echo) -> None:
+    url = client.get_address()
+    with _cluster_versions(client) as cluster, TemporaryDirectory(prefix="jit-sweep-") as folder:
+        check_same(cluster, url=url)
+        check_host(cluster, submission.spec, url=url)
+        command = [str(cluster["executable"]), "-P", "-m", "jit_sweep.cli.job", *submission.arguments]
         modules = [str(copy) for copy in copy_source(Path(folder))]
         try:
             client.submit_job(
@@ -220,9 +227,9 @@ def _start(client: JobSubmissionClient, submission: Submission, *, attempt: int,
         except RuntimeError as error:
             if "already exists" not in str(error):
                 raise
-            echo(f"attached to {job_id} on {target.url}, which somebody else has just submitted")
+            echo(f"attached to {job_id} on {url}, which somebody else has just submitted")
             return
-    echo(f"submitted {job_id} to {target.url}")
+    echo(f"submitted {job_id} to {url}")
 
 
 def check_same(cluster: dict[str, str | None], *, url: str) -> None:
@@ -242,8 +249,9 @@ def check_host(cluster: dict[str, str | None], spec: SweepSpec, *, url: str) -> 
         check_reachable(spec, cluster=f"{url} leads to {cluster['host']}, which")
 
 
-def _cluster_versions(client: JobSubmissionClient) -> dict[str, str | None]:
-    """What the cluster's Python says of itself, asked by a small job of its own."""
+@contextmanager
+def _cluster_versions(client: JobSubmissionClient) -> Iterator[dict[str, str | None]]:
+    """What the cluster's Python says of itself, asked by a small job of its own, which is gone from Ray's list afterwards."""
     source = shlex.quote(Path(cluster_versions.__file__).read_text())
     python = '"$(command -v python || command -v python3)"'
     job_id = client.submit_job(entrypoint=f"exec {python} -c {source} {source}")
@@ -254,13 +262,22 @@ def _cluster_versions(client: JobSubmissionClient) -> dict[str, str | None]:
                 f"the cluster must run a small job within {CHECK_TIMEOUT_S:.0f} s, but {job_id} is {info.status.value}"
             )
         time.sleep(0.1)
-    log = client.get_job_logs(job_id)
+    ended_at, log = time.monotonic(), client.get_job_logs(job_id)
     answers = [line.removeprefix(cluster_versions.MARK) for line in log.splitlines() if line.startswith(cluster_versions.MARK)]
     if not answers:
         raise UserError(f"the cluster's Python cannot be asked for its versions ({job_id}): {_last_line(log) or info.message}")
-    client.delete_job(job_id)
     answer: dict[str, str | None] = json.loads(answers[-1])
-    return answer
+    try:
+        yield answer
+    finally:
+        _forget(client, job_id, ended_at=ended_at)
+
+
+def _forget(client: JobSubmissionClient, job_id: str, *, ended_at: float) -> None:
+    """Delete an ended job. Deleted before the head has looked at its end, it would come again, as one that failed."""
+    time.sleep(max(0.0, ended_at + SEEN_S - time.monotonic()))
+    with suppress(RuntimeError, requests.RequestException):  # what was sent counts, though this stays in the list
+        client.delete_job(job_id)
 
 
 def _last_line(log: str) -> str:

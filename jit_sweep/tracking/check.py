@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from jit_sweep.errors import UserError
 from jit_sweep.redact import redact
-from jit_sweep.spec.uri import TRACKING_FORMS
+from jit_sweep.spec.uri import TRACKING_FORMS, sqlite_path
 from jit_sweep.tracking import client as mlflow_client
 
 TIMEOUT_S = 5.0
@@ -23,7 +23,7 @@ def check(tracking_uri: str, *, timeout_s: float = TIMEOUT_S) -> None:
     scheme = urlsplit(tracking_uri).scheme.split("+")[0]
     if scheme in ("http", "https"):
         _check_server(tracking_uri, timeout_s=timeout_s)
-    elif (file := mlflow_client.sqlite_file(tracking_uri)) is not None:
+    elif (file := sqlite_path(tracking_uri)) is not None:
         _check_file(file, tracking_uri)
     elif scheme in _DATABASE_PORTS:
         _check_database(tracking_uri, port=_DATABASE_PORTS[scheme], timeout_s=timeout_s)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -13,31 +12,37 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 
 from jit_sweep.errors import UserError
 from jit_sweep.redact import redact, redact_all
+from jit_sweep.spec.uri import sqlite_path
+from jit_sweep.tracking import moved
 
 EXPERIMENT = "jit_sweep"
 REQUEST_TIMEOUT_S = 20
-_SQLITE = "sqlite:///"
 _REMEDY = "check that it is up and that this user may use it, or give another with `tracking`"
 
 
 def open_client(tracking_uri: str, *, create: bool = True) -> MlflowClient:
     """A client of the store at this address, which also holds the model registry.
 
-    With `create=False` a missing sqlite file is a UserError and nothing is made.
+    With `create=False` a missing sqlite file is a UserError and nothing is made. A database whose folder was moved or copied
+    names its files' present place from now on.
     """
     _quieten()
-    if (file := sqlite_file(tracking_uri)) is not None:
+    if (file := sqlite_path(tracking_uri)) is not None:
         if not create and not file.is_file():
             raise UserError(
                 f"no MLflow store at {redact(tracking_uri)}; run a sweep there first, or name another home with --home"
             )
         file.parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        if file.is_file():
+            moved.follow(file.absolute())
+    uri = store_uri(tracking_uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def sqlite_file(tracking_uri: str) -> Path | None:
-    """The file behind a sqlite address, None behind any other."""
-    return Path(tracking_uri.removeprefix(_SQLITE)) if tracking_uri.startswith(_SQLITE) else None
+def store_uri(tracking_uri: str) -> str:
+    """The address as MLflow takes it: from escapes after `sqlite:///` it would make a folder; where a driver is named, not."""
+    escaped = tracking_uri.startswith("sqlite:///") and "%" in tracking_uri
+    return tracking_uri.replace("sqlite:", "sqlite+pysqlite:", 1) if escaped else tracking_uri
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """One page of the ledger's event log as it is written into MLflow's runs."""
 
-import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,16 +10,14 @@ from mlflow.entities import Metric, Param
 from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, SweepState
-from jit_sweep.redact import redact
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.pareto import front_in
+from jit_sweep.results.sample_grids import read_grid
 from jit_sweep.tracking import summary, translation
 from jit_sweep.tracking.runs import CURSOR, DESCRIBED, MARK, SweepRuns, TrialRun
 from jit_sweep.tracking.translation import Variant, milliseconds, variant
 from trainables.report import Progress, Rung, Scored
-from trainables.storage.folder import open_file
 
-_log = logging.getLogger(__name__)
 MOST_METRICS = 800
 """In one request; MLflow takes 1000 things, parameters and tags among them."""
 MOST_PARAMS = 100
@@ -35,9 +32,15 @@ class Delivery:
     """One page of events on its way into a sweep's runs; every part of it can be done again without harm."""
 
     def __init__(
-        self, client: MlflowClient, runs: SweepRuns, reader: LedgerReader, entries: Mapping[Variant, list[EntryRow]]
+        self,
+        client: MlflowClient,
+        runs: SweepRuns,
+        reader: LedgerReader,
+        entries: Mapping[Variant, list[EntryRow]],
+        *,
+        storage: str | None,
     ) -> None:
-        self._client, self._runs, self._reader, self._entries = client, runs, reader, entries
+        self._client, self._runs, self._reader, self._entries, self._storage = client, runs, reader, entries, storage
 
     def describe_sweep(self) -> None:
         """The sweep's file, and what makes it this sweep, once."""
@@ -150,14 +153,12 @@ class Delivery:
         run.status = status
 
     def _upload_grid(self, run: TrialRun, uri: str, *, images: int) -> None:
+        content = read_grid(uri, storage=self._storage)
+        if content is None:
+            return
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"{images:012d}.png"
-            try:
-                with open_file(uri) as source:
-                    file.write_bytes(source.read())
-            except FileNotFoundError:
-                _log.warning("no sample grid at %s", redact(uri))
-                return
+            file.write_bytes(content)
             self._client.log_artifact(run.run_id, str(file), "samples")
 
 

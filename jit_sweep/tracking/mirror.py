@@ -14,6 +14,7 @@ from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.redact import redact, redact_all
+from jit_sweep.results.retired import retired
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import runs as mlflow_runs
 from jit_sweep.tracking.delivery import STATES_STAY, Delivery
@@ -31,9 +32,21 @@ WAIT_WHILE_CLOSING_S = 0.5
 class Mirror:
     """One sweep's view in MLflow. Not for two threads at once, nor for two processes."""
 
-    def __init__(self, tracking_uri: str, reader: LedgerReader, sweep: str, *, artifacts: str | None = None) -> None:
-        """`artifacts`: folder or URI for the files of a new experiment; None leaves that to the server."""
-        self._uri, self._reader, self._sweep, self._artifacts = tracking_uri, reader, sweep, artifacts
+    def __init__(
+        self,
+        tracking_uri: str,
+        reader: LedgerReader,
+        sweep: str,
+        *,
+        artifacts: str | None = None,
+        storage: str | None = None,
+    ) -> None:
+        """`artifacts`: folder or URI for the files of a new experiment; None leaves that to the server.
+
+        `storage`: where the sweep's trials lie now; None: where they lay when they were scored.
+        """
+        self._uri, self._reader, self._sweep = tracking_uri, reader, sweep
+        self._artifacts, self._storage = artifacts, storage
         self._client: MlflowClient | None = None
         self._runs: SweepRuns | None = None
         self._entries: dict[Variant, list[EntryRow]] = {}
@@ -70,7 +83,7 @@ class Mirror:
         events = self._reader.events_since(self._sweep, runs.cursor, limit=PAGE_EVENTS)
         if not events:
             return 0
-        delivery = Delivery(self._client, runs, self._reader, self._entries_for(events))
+        delivery = Delivery(self._client, runs, self._reader, self._entries_for(events), storage=self._storage)
         delivery.describe_sweep()
         delivery.write_trials(events)
         if any(event.kind not in STATES_STAY for event in events):
@@ -89,7 +102,8 @@ class Mirror:
         """The sweep's entries by run, read again only where these events may have changed them."""
         if not self._entries or any(event.kind not in STATES_STAY for event in events):
             self._entries = {}
-            for entry in self._reader.entries(self._sweep):
+            every = self._reader.entries(self._sweep, every=True)
+            for entry in [*(entry for entry in every if not entry.superseded), *retired(every)]:
                 self._entries.setdefault(variant(entry), []).append(entry)
         return self._entries
 
@@ -104,9 +118,10 @@ class MirrorThread:
         sweep: str,
         *,
         artifacts: str | None = None,
+        storage: str | None = None,
         interval_s: float = INTERVAL_S,
     ) -> None:
-        self._mirror = Mirror(tracking_uri, reader, sweep, artifacts=artifacts)
+        self._mirror = Mirror(tracking_uri, reader, sweep, artifacts=artifacts, storage=storage)
         self._uri, self._interval_s = tracking_uri, interval_s
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._deliver_until_closed, name="mlflow-mirror", daemon=True)

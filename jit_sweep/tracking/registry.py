@@ -14,9 +14,10 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREA
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import SweepRow
+from jit_sweep.spec.uri import sqlite_path
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import runs
-from jit_sweep.tracking.client import answering, open_client, sqlite_file
+from jit_sweep.tracking.client import answering, open_client, store_uri
 from jit_sweep.tracking.translation import Variant
 
 CHAMPION = "champion"
@@ -124,7 +125,8 @@ def load(model: str, *, tracking_uri: str, folder: Path) -> Path:
         if registered is None:
             raise UserError(_unknown(client, name, version))
     try:
-        return Path(download_artifacts(artifact_uri=registered.source, dst_path=str(folder), tracking_uri=tracking_uri))
+        uri = store_uri(tracking_uri)
+        return Path(download_artifacts(artifact_uri=registered.source, dst_path=str(folder), tracking_uri=uri))
     except (MlflowException, OSError) as error:
         rule = f"version {registered.number} of {name} must have its files, got none at {registered.source}"
         raise UserError(f"{rule} ({type(error).__name__}); promote again") from error
@@ -132,7 +134,7 @@ def load(model: str, *, tracking_uri: str, folder: Path) -> Path:
 
 def promoted(tracking_uri: str) -> frozenset[Promoted]:
     """The checkpoints behind all versions of all models registered at this address. UserError: it does not answer."""
-    file = sqlite_file(tracking_uri)
+    file = sqlite_path(tracking_uri)
     if file is not None and not file.is_file():
         return frozenset()
     checkpoints: set[Promoted] = set()

@@ -109,7 +109,7 @@ def _command(artifacts: str, *, port: int) -> list[str]:
 def _environment(tracking_uri: str) -> dict[str, str]:
     # The address may hold a password, and a command line is there for everyone to read.
     return {
-        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
+        "MLFLOW_BACKEND_STORE_URI": mlflow_client.store_uri(tracking_uri),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

@@ -49,6 +49,12 @@ def as_markdown(results: Results) -> str:
         for trial in results.searched:
             values = [_number(trial.value(name)) for name in names]
             lines.append(_line([trial.entry.trial_id, arm_label(trial.entry.arm), *values]))
+    if results.retired:
+        lines += ["", "Retired, since the file plans them no more: in no mean, no verdict and no choice.", ""]
+        lines += [_line(["trial", "values", *names]), _line(["---"] * (2 + len(names)))]
+        for trial in results.retired:
+            values = [_number(trial.value(name)) for name in names]
+            lines.append(_line([trial.entry.trial_id, arm_label({**trial.entry.base, **trial.entry.arm}), *values]))
     return "\n".join([*lines, ""])
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
 from jit_sweep.ledger.event_records import EventRow
-from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow, SweepState
+from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, ScoreRow, SweepState
 from jit_sweep.redact import redact
 from search_spaces.axes import arm_label
 from trainables.networks.cost import forward_flops, parameter_count
@@ -17,6 +17,8 @@ _PROGRESS = {"loss", "images_per_second", "flops", "mfu", "grad_norm"}
 _PHASE = {"start", "parent", "device", "host", "cpus", "cuda", "workers", "micro_batch", "activation_checkpointing"}
 SYSTEM_PREFIX = "system"
 """MLflow's pages show what stands below it apart, as system metrics."""
+RETIRED = "retired"
+"""The state of what the sweep file plans no more."""
 RUNG_PREFIX = "rung"
 """A rung's values stand apart from the scores of the same name, which are taken at the end."""
 
@@ -48,6 +50,7 @@ def fixed_tags(entry: EntryRow) -> dict[str, str]:
         "evaluation": entry.evaluation_id,
         "arm": arm_label(entry.arm),
         "stage": str(entry.stage),
+        **({"base": arm_label(entry.base)} if entry.base else {}),
         "seed": str(entry.seed),
         "origin": entry.origin,
     }
@@ -127,6 +130,8 @@ def metrics(values: Mapping[str, float], *, step: int, at: float) -> list[Metric
 
 def trial_status(entries: Sequence[EntryRow]) -> str:
     """MLflow's status of the run that these entries share: what still goes on comes first."""
+    if all(entry.superseded and entry.state not in SETTLED | LOST for entry in entries):
+        return str(RunStatus.to_string(RunStatus.KILLED))
     states = {entry.state for entry in entries}
     by_urgency = (
         (EntryState.RUNNING, RunStatus.RUNNING),
@@ -144,7 +149,7 @@ def trial_status(entries: Sequence[EntryRow]) -> str:
 
 def state_tags(entries: Sequence[EntryRow]) -> dict[str, str]:
     """How the entries of one run stand."""
-    states = list(dict.fromkeys(str(entry.state) for entry in entries))
+    states = list(dict.fromkeys(RETIRED if entry.superseded else str(entry.state) for entry in entries))
     causes = list(dict.fromkeys(str(entry.cause) for entry in entries if entry.cause is not None))
     return {"state": ", ".join(states), "cause": ", ".join(causes)}
 

@@ -19,37 +19,24 @@ from tests.support.cli import jit_sweep
 from tests.support.paths import GOLDEN
 from tests.support.ray_head import Head
 
-MADE_AT = "/tmp/jit-sweep-fixture-home"
 INTERRUPTED_AT = 3560
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where commands run: the old home is `.jit-sweep` in it, and its sweep files lie beside that."""
-    folder = tmp_path_factory.mktemp("old")
-    home = folder / ".jit-sweep"
+    """Where commands run: the old home is `.jit-sweep` in it, moved there, and its sweep files lie beside that."""
+    folder = tmp_path_factory.mktemp("old") / "a b%2Fc?d#e::é"
+    folder.mkdir()
     with tarfile.open(GOLDEN / "home_ce5615d.tar.xz") as archive:
-        archive.extractall(home, filter="data")
-    for database in ("ledger.db", "mlflow.db"):
-        _move(home / database, to=str(home))
+        archive.extractall(folder / ".jit-sweep", filter="data")
     return folder
-
-
-def _move(database: Path, *, to: str) -> None:
-    """Name the home's new place wherever the database names the old one."""
-    with closing(sqlite3.connect(database)) as connection, connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            for column in [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]:
-                moved = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'
-                connection.execute(moved, (MADE_AT, to, MADE_AT))
 
 
 def run(head: Head, folder: Path, sweep: str, **changes: Any) -> None:
     """Run one of its sweeps to the end on the session's head, with some keys changed."""
     tree = yaml.safe_load((folder / ".jit-sweep" / "sweeps" / f"{sweep}.yaml").read_text())
     file = folder / f"{sweep}.yaml"
-    file.write_text(yaml.safe_dump({**tree, **changes}))
+    file.write_text(yaml.safe_dump({**tree, "evaluation": {**tree["evaluation"], "labels": "drawn"}, **changes}))
     done = jit_sweep("run", str(file), "--address", head.address, cwd=folder, **head.client_env)
     assert done.returncode == 0, done.stdout + done.stderr
 

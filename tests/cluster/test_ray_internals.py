@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.train._internal.storage import _VALIDATE_STORAGE_MARKER_FILENAME
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.constants import VALIDATE_STORAGE_MARKER_FILENAME
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.tune.execution import class_cache
 
@@ -85,6 +87,10 @@ def test_tune_would_hand_the_keys_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert keys <= class_cache.ENV_VARS_TO_PROPAGATE
     ray_internals.keep_credentials_here()
     assert not keys & class_cache.ENV_VARS_TO_PROPAGATE
+
+
+def test_tune_and_train_know_a_storage_by_the_marker_that_ours_has() -> None:
+    assert ray_internals.STORAGE_MARKER == VALIDATE_STORAGE_MARKER_FILENAME == _VALIDATE_STORAGE_MARKER_FILENAME
 
 
 def test_ray_s_servers_say_why_an_actor_died_in_the_words_looked_for() -> None:

@@ -1,5 +1,6 @@
 """Submitting to a real cluster: one job a sweep, whatever is typed twice or interrupted, and no secret in it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -82,10 +83,13 @@ def test_a_submitted_sweep_runs_to_its_end_once(submitter: Submitter) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     assert "scored fd_efflite0_96" in first.stdout
     assert states(submitter.head, "submitted") == {"1": "SUCCEEDED"}
-    again = submitter.submit(file)
+    again = submitter.submit(file, "--json")
     assert (again.returncode, states(submitter.head, "submitted")) == (0, {"1": "SUCCEEDED"})
-    assert "has already succeeded" in again.stdout
+    assert "has already succeeded" in again.stderr
+    row = json.loads(again.stdout)["rows"][0]
+    assert (row["job"].startswith("submitted-"), row["followed"], row["exit_code"]) == (True, False, 0)
 
+    assert submitter.head.jobs("raysubmit_") == {}  # of the small jobs that asked for the cluster's versions
     (job_seen,) = submitter.head.jobs("submitted-").values()
     assert submitter.secret not in str(submitter.head.call("/api/jobs/"))
     assert len(job_seen["runtime_env"]["py_modules"]) == 3

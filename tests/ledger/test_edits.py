@@ -12,13 +12,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import update
 
 from jit_sweep.edits.difference import read_difference
 from jit_sweep.errors import UserError
+from jit_sweep.ledger import schema
+from jit_sweep.ledger.connect import writing
+from jit_sweep.ledger.lease import LeaseHeld
 from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
-from jit_sweep.results.leaderboard import best_cell
+from jit_sweep.results.as_json import contents as contents_of
+from jit_sweep.results.leaderboard import best_cell, read_results
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
 from jit_sweep.spec.stages import Grid, SearchSpec
@@ -344,3 +349,78 @@ def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRo
     assert len(arms) == search.trials or (len(arms) > search.trials and all(row.attempt or row.cached for row in rows))
     racing = not isinstance(planned.spec.scheduler, NoScheduler)
     assert all(bool(row.race) == racing for row in rows)
+
+
+def test_a_retired_arm_stays_visible_and_is_never_the_best(states: Callable[[Kind, Phase], State], tmp_path: Path) -> None:
+    state = states("grid", "after")
+    home, file = state.copy(tmp_path), deepcopy(state.file)
+    best = read_results(home.reader, home.name).arms[0]
+    [other] = {"x", "v"} - {str(best.arm["prediction"])}
+    file["stages"] = [{"grid": {"axes": {"prediction": [other]}, "seeds": 2}}]
+    home.run(file)
+    results = read_results(home.reader, home.name)
+    assert [arm.arm for arm in results.arms] == [{"prediction": other}]
+    assert {trial.entry.trial_id for trial in results.retired} == {trial.entry.trial_id for trial in best.trials}
+    assert all(trial.value(results.objective) is not None for trial in results.retired)
+    assert results.contrasts == ()
+    assert [row["kind"] for row in contents_of(results, ())["rows"]] == ["arm", "retired", "retired"]
+    home.run(state.file)
+    assert read_results(home.reader, home.name).retired == ()
+
+
+def test_another_best_cell_leaves_the_former_proposals_as_history_of_their_own_cell(
+    states: Callable[[Kind, Phase], State], tmp_path: Path
+) -> None:
+    state = states("search", "after")
+    home, file = state.copy(tmp_path), deepcopy(state.file)
+    former = read_results(home.reader, home.name)
+    [base] = {str(trial.entry.base["prediction"]) for trial in former.searched}
+    [other] = {"x", "v"} - {base}
+    file["stages"][0] = {"grid": {"axes": {"prediction": [other]}, "seeds": 2}}
+    said = read_difference(home.reader, planned_file(file))
+    assert any("starts from another cell: its 3 trials stay as history, 3 are proposed anew" in line for line in said)
+    home.run(file)
+    results = read_results(home.reader, home.name)
+    assert {str(trial.entry.base["prediction"]) for trial in results.searched} == {other}
+    of_search = [trial for trial in results.retired if trial.entry.origin == "search"]
+    assert {trial.entry.trial_id for trial in of_search} == {trial.entry.trial_id for trial in former.searched}
+    home.run(state.file)  # and back: what was proposed for the former cell counts again
+    back = read_results(home.reader, home.name)
+    assert {trial.entry.trial_id for trial in back.searched} == {trial.entry.trial_id for trial in former.searched}
+
+
+def test_a_sampler_is_told_of_its_own_cell_only(states: Callable[[Kind, Phase], State], tmp_path: Path) -> None:
+    """What it proposes after an edit is what it proposes in a sweep that has never had another file."""
+    state = states("search", "after")
+    home, file = state.copy(tmp_path), deepcopy(state.file)
+    base = next(row.base["prediction"] for row in home.rows() if row.origin == "search")
+    [other] = {"x", "v"} - {base}
+    file["stages"][0] = {"grid": {"axes": {"prediction": [other]}, "seeds": 2}}
+    home.run(file)
+    fresh = PlayedHome(tmp_path / "fresh")
+    fresh.run(file)
+    assert [row.key for row in home.rows()] == [row.key for row in fresh.rows()]
+
+
+def test_a_file_that_changes_while_a_run_holds_its_sweep_is_refused_and_changes_nothing(
+    states: Callable[[Kind, Phase], State], tmp_path: Path
+) -> None:
+    state = states("search", "during")
+    home, file = state.copy(tmp_path), deepcopy(state.file)
+    file["stages"][0]["grid"]["seeds"] = 5
+    with home.writing(planned_file(state.file)):
+        before = contents(home.engine)
+        with pytest.raises(LeaseHeld):
+            home.run(file)
+        assert contents(home.engine) == before
+    assert read_difference(home.reader, planned_file(file)) != []
+
+
+def test_an_old_search_of_unknown_space_is_history(tmp_path: Path) -> None:
+    """What an older version proposed before its file's space changed has no content."""
+    home, file = PlayedHome(tmp_path), tiny_sweep(**FILES["search"])
+    home.run(file)
+    with writing(home.engine) as connection:
+        connection.execute(update(schema.entry).where(schema.entry.c.origin == "search").values(content=""))
+    home.run(file)
+    assert len([row for row in home.rows() if row.origin == "search"]) == 3

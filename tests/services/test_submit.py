@@ -77,7 +77,6 @@ def test_a_place_left_to_the_submitter_s_home_is_refused_off_loopback_by_name(ke
     ("key", "uri", "reason"),
     [
         ("storage", "store", "a relative path"),
-        ("storage", "file:store", "a relative path"),
         ("tracking", "sqlite:////shared/mlflow.db", "a sqlite file"),
         ("tracking", "http://localhost:5000", "the loopback interface"),
         ("ledger", "sqlite:///ledger.db", "a sqlite file"),

@@ -8,15 +8,15 @@ from typing import Any
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.ending import RunEnd, run_end
+from jit_sweep.executor.opening import is_complete, take_up
 from jit_sweep.executor.schedule import Over, Target
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import SETTLED, SweepState
+from jit_sweep.ledger.records import SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.plan.search import proposals
 from jit_sweep.schedulers.decide import Decider
 from tests.simulation.lane import Lane, LaneDied
 from tests.simulation.loop import Process, stepped
@@ -66,7 +66,7 @@ class Command:
         self.reader = LedgerReader(engine, clock=world.database_clock)
         decider = Decider(self.plan.spec.scheduler)
         writer = LedgerWriter(engine, self.lease, decider=decider, clock=lambda: world.clock(self.host))
-        await self._enter(writer)
+        await asyncio.to_thread(take_up, self.plan, writer)
         if is_complete(self.plan, self.reader):
             await asyncio.to_thread(writer.finish, sweep, SweepState.DONE)
             self.ended = RunEnd(SweepState.DONE)
@@ -78,13 +78,6 @@ class Command:
             self.office.end()
         await asyncio.to_thread(self.lease.release)
         return self.ended
-
-    async def _enter(self, writer: LedgerWriter) -> None:
-        plan, sweep = self.plan, self.plan.spec.name
-        spec = plan.spec.model_dump(mode="json", by_alias=True)
-        await asyncio.to_thread(lambda: writer.register(sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=spec))
-        await asyncio.to_thread(writer.reopen, sweep)
-        await asyncio.to_thread(writer.plan_entries, sweep, plan.entries)
 
     async def _to_end(self) -> RunEnd:
         clock = lambda: self.world.clock(self.host)  # noqa: E731
@@ -203,10 +196,3 @@ class _Calls:
 
     def stop(self, failure: str = "") -> None:
         self.waits(self._office.call("stop", failure))
-
-
-def is_complete(plan: Plan, reader: LedgerReader) -> bool:
-    """As `jit_sweep.executor.run.is_complete`, which starts Ray."""
-    rows = reader.entries(plan.spec.name)
-    proposed = all(sum(row.stage == stage for row in rows) >= count for stage, count in proposals(plan).items())
-    return proposed and all(row.state in SETTLED for row in rows)

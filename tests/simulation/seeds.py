@@ -1,36 +1,59 @@
 """What is played for a seed, and what is looked at afterwards."""
 
+from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.records import SETTLED, SweepState
 from tests.simulation.checks import check_answered, check_budget, check_events
-from tests.simulation.play import Story, play
+from tests.simulation.judge import check_verdicts
+from tests.simulation.lockstep import walk
+from tests.simulation.play import Story, memory, play
 from tests.simulation.sweeps import drawn
 from tests.simulation.world import Faults
 
 DISTURBANCES = 8
-FAULTS = Faults(lost_answers=0.01, repeated_messages=0.05, skew_s=300.0)
+STEPS = 60
+CALM = Faults(repeated_messages=0.05)
+"""What is no fault: messages may come twice."""
+ROUGH = Faults(lost_answers=0.01, repeated_messages=0.05, skew_s=300.0)
 
 
-def calm(seed: int, *, ledger: str) -> Story:
-    """A sweep that nothing disturbs, some of whose trials diverge."""
-    return play(seed, drawn(seed), ledger=ledger, diverging=0.1)
+def walked(seed: int) -> None:
+    """The real ledger and the model side by side."""
+    with memory() as ledger:
+        engine = open_engine(ledger)
+        walk(engine, seed, steps=STEPS)
+        engine.dispose()
 
 
-def rough(seed: int, *, ledger: str) -> Story:
-    """A sweep that is disturbed again and again."""
-    return play(seed, drawn(seed), ledger=ledger, disturbances=DISTURBANCES, faults=FAULTS)
+def undisturbed(seed: int) -> Story:
+    """A sweep that nothing disturbs, some of whose trials diverge: it ends in one run, and no attempt fails."""
+    with memory() as ledger:
+        story = play(seed, drawn(seed), ledger=ledger, faults=CALM, diverging=0.1)
+    assert len(story.ends) == 1
+    failed = [event.data["detail"] for event in story.events if event.kind is EventKind.FAILED]
+    assert not failed, f"nothing was disturbed, and yet: {failed}"
+    return _checked(story)
 
 
-def check(story: Story) -> None:
+def disturbed(seed: int) -> Story:
+    """A sweep that is disturbed again and again, and then is not."""
+    with memory() as ledger:
+        return _checked(play(seed, drawn(seed), ledger=ledger, disturbances=DISTURBANCES, faults=ROUGH))
+
+
+def _checked(story: Story) -> Story:
     check_events(story.events)
     check_answered(story.events, list(dict.fromkeys(story.world.answered)))
     check_budget(story.events, story.plan)
-    check_end(story)
+    check_verdicts(story.events, story.plan.spec.scheduler)
+    _check_end(story)
+    return story
 
 
-def check_end(story: Story) -> None:
+def _check_end(story: Story) -> None:
     """The last run's word is what its entries say."""
     limited = story.plan.spec.budget.total_images or story.plan.spec.budget.trials
     assert story.end.state is SweepState.DONE or (limited and "`budget." in story.end.reason), f"{story.end}"
     if story.end.state is SweepState.DONE:
-        left = [row for row in story.rows if row.state not in SETTLED and row.cause is None]
+        left = [row.key for row in story.rows if row.state not in SETTLED and row.cause is None]
         assert not left, f"done, and yet {left}"

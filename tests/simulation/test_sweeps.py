@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.simulation.judge import check_verdicts
-from tests.simulation.play import memory
-from tests.simulation.seeds import calm, check, rough
+from tests.simulation.seeds import disturbed, undisturbed
 from tests.test_layers import TOP, loaded_by
 
 CALM = range(5)
@@ -12,29 +10,20 @@ ROUGH = range(100, 106)
 
 
 @pytest.mark.parametrize("seed", CALM)
-def test_an_undisturbed_sweep_ends_in_one_run(seed: int) -> None:
-    with memory() as ledger:
-        story = calm(seed, ledger=ledger)
-    assert len(story.ends) == 1
-    check(story)
-    check_verdicts(story.events, story.plan.spec.scheduler)
+def test_an_undisturbed_sweep_ends_in_one_run_and_no_attempt_fails(seed: int) -> None:
+    undisturbed(seed)
 
 
 @pytest.mark.parametrize("seed", ROUGH)
 def test_a_disturbed_sweep_keeps_its_ledger_whole_and_ends(seed: int) -> None:
-    with memory() as ledger:
-        story = rough(seed, ledger=ledger)
-    check(story)
-    check_verdicts(story.events, story.plan.spec.scheduler)
+    disturbed(seed)
 
 
 def test_one_seed_plays_one_story() -> None:
-    logs = []
-    for _ in range(2):
-        with memory() as ledger:
-            story = rough(101, ledger=ledger)
-        logs.append([(event.at, event.kind, event.trial_id, event.attempt, event.data) for event in story.events])
-    assert logs[0] == logs[1]
+    first, second = disturbed(101), disturbed(101)
+    assert [(event.at, event.kind, event.trial_id, event.attempt, event.data) for event in first.events] == [
+        (event.at, event.kind, event.trial_id, event.attempt, event.data) for event in second.events
+    ]
 
 
 def test_a_played_sweep_loads_neither_ray_nor_torch() -> None:

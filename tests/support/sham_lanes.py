@@ -160,13 +160,12 @@ def run(folder: Path, trials: int) -> dict[str, Any]:
     writer.register(name, fingerprint=found.fingerprint, identity=found.identity, spec=found.spec.model_dump(mode="json"))
     writer.plan_entries(name, found.entries)
     scale = Scale(name)
-    with local_cluster() as temporary:
+    with local_cluster():
         driver = Driver(
             found,
             locations,
             LedgerReader(engine),
             lease,
-            tune_storage=str(temporary / "tune"),
             lane=PlayedLane,
             silent_s=SILENT_S,
         )

@@ -1,10 +1,23 @@
 """How a trial is scored: how samples are drawn, from which weights, and how many."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, NonNegativeInt, PositiveInt, content_hash, identity
+from trainables.config.fields import (
+    Fraction,
+    Frozen,
+    JoinedLater,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    content_hash,
+    identity,
+)
+
+Labels = Literal["proportional", "drawn"]
+RECORDED: dict[str, Any] = {"labels": "drawn"}
+"""What is meant where a record of an evaluation leaves a setting out: it was written before the setting joined."""
 
 
 class Sampling(Frozen):
@@ -24,6 +37,9 @@ class Sampling(Frozen):
     """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""
     seed: NonNegativeInt = 0
     """Of the starting noise and labels."""
+    labels: Annotated[Labels, JoinedLater(was=("drawn",))] = "proportional"
+    """The classes of the samples: in the training images' proportions to the image, which are equal numbers a class of an even
+    set; or drawn one by one in them, whose luck is noise in every score. Sweeps of before this key drew."""
 
     @model_validator(mode="after")
     def interval_is_ordered(self) -> Self:

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 MOST = 2**53
 """Whole numbers up to here are exact in JSON, in every database and in a float64."""
@@ -27,12 +29,18 @@ class Frozen(BaseModel):
         return content
 
 
-class _JoinedLater:
-    """Marks a field that joined after trials had ids."""
+@dataclass(frozen=True)
+class JoinedLater:
+    """In the annotation of a field that joined after ids began: it counts in a hash where it is not what was done before.
+
+    `was` holds that value alone; empty where it is the field's default.
+    """
+
+    was: tuple[Any, ...] = ()
 
 
-JOINED_LATER = _JoinedLater()
-"""In the annotation of a field whose default is what every older trial did: it counts in a hash where it has another value."""
+JOINED_LATER = JoinedLater()
+"""Of a field whose default is what every older configuration did."""
 
 
 def identity(config: BaseModel) -> dict[str, Any]:
@@ -40,13 +48,19 @@ def identity(config: BaseModel) -> dict[str, Any]:
     content: dict[str, Any] = config.model_dump(mode="json")
     for name, info in type(config).model_fields.items():
         value = getattr(config, name)
-        if JOINED_LATER in info.metadata and value == info.get_default(call_default_factory=True):
+        if value in _before(info):
             del content[name]
         elif isinstance(value, BaseModel):
             content[name] = identity(value)
         elif isinstance(value, tuple):
             content[name] = [identity(v) if isinstance(v, BaseModel) else c for v, c in zip(value, content[name], strict=True)]
     return config.as_hashed(content) if isinstance(config, Frozen) else content
+
+
+def _before(info: FieldInfo) -> tuple[Any, ...]:
+    """The value of a field that hashes leave out, alone; nothing of a field that always counts."""
+    marks = [mark for mark in info.metadata if isinstance(mark, JoinedLater)]
+    return (marks[0].was or (info.get_default(call_default_factory=True),)) if marks else ()
 
 
 def content_hash(value: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.array_rules import check_images, check_label_array
 from trainables.data.description import DataDescription, refuse_other_holdout
 from trainables.data.split import heldout_indices
 
@@ -70,22 +71,15 @@ def _checked_images(members: Members, uri: str) -> NDArray[np.uint8]:
     if "images" not in members:
         rule = "an image file must hold an array `images`"
         raise ValueError(f"{rule}, got {', '.join(members) or 'none of the known arrays'} in {uri}; add it")
-    images = members["images"]
-    square = images.ndim == 4 and images.shape[1] == images.shape[2] > 0 and images.shape[3] in (1, 3) and len(images)
-    if images.dtype != np.uint8 or not square:
-        rule = "`images` must be uint8 of shape [N, S, S, 3] or [N, S, S, 1]"
-        remedy = "crop to squares, put channels last and round to 0..255"
-        raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)} in {uri}; {remedy}")
-    return np.ascontiguousarray(images, dtype=np.uint8)
+    check_images(members["images"], uri)
+    return np.ascontiguousarray(members["images"], dtype=np.uint8)
 
 
 def _checked_labels(members: Members, count: int, uri: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     if "labels" not in members:
         return np.zeros(count, dtype=np.int64), ("all",)
     labels = members["labels"]
-    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
-        rule = f"`labels` must be integers of shape [{count}], one an image"
-        raise ValueError(f"{rule}, got {labels.dtype} {list(labels.shape)} in {uri}; leave them out for one class")
+    check_label_array(labels, count, uri)
     numbers = labels.astype(np.int64)
     if "class_names" in members:
         class_names = tuple(str(name) for name in members["class_names"].ravel())

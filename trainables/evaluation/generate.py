@@ -10,6 +10,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
+from trainables.data.split import shares
 from trainables.diffusion.sampler import sample
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
@@ -48,14 +49,16 @@ def generate(
 
 
 def sample_labels(images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
-    """Labels int64 [n] in the training split's proportions: the quantile of one uniform each.
+    """Labels int64 [n] in the training split's proportions, in an order of chance: by largest remainders, or drawn one by one.
 
     Even labels would bias a distance to a set whose classes are uneven.
     """
-    counts = np.bincount(images.labels(images.train).numpy())
-    u = PhiloxDraws(evaluation.seed).uniform(Purpose.SAMPLE_LABEL, first=0, count=evaluation.n)
-    labels = np.searchsorted(np.cumsum(counts) / counts.sum(), u.numpy(), side="right")
-    return torch.from_numpy(labels)
+    counts, draws = np.bincount(images.labels(images.train).numpy()), PhiloxDraws(evaluation.seed)
+    if evaluation.labels == "drawn":
+        u = draws.uniform(Purpose.SAMPLE_LABEL, first=0, count=evaluation.n)
+        return torch.from_numpy(np.searchsorted(np.cumsum(counts) / counts.sum(), u.numpy(), side="right"))
+    labels = np.repeat(np.arange(len(counts)), shares(counts, evaluation.n))
+    return torch.from_numpy(labels[draws.permutation(Purpose.SAMPLE_LABEL, 0, evaluation.n)])
 
 
 def _batch(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, labels: Tensor, first: int) -> Tensor:

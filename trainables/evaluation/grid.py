@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.storage.folder import Folder
+from trainables.storage.folder import put_file
 
 _GAP = 2
 _SEEN_SIZE = 96
@@ -22,8 +22,7 @@ def write_grid(images: Tensor, uri: str, *, columns: int) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images) or columns < 1:
         rule = "a grid needs uint8 images of shape [k, 3, H, W] or [k, 1, H, W] and at least one column"
         raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)}, columns={columns}")
-    folder, _, name = uri.rpartition("/")
-    Folder(folder or ".").put(name, _png(_tiled(_enlarged(images.cpu()), columns=columns)))
+    put_file(uri, _png(_tiled(_enlarged(images.cpu()), columns=columns)))
 
 
 def _enlarged(images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A folder on a disk or in an object store: whole files in, whole files out, and files that only one writer can create.
 
-Every address is a local path or a URI that fsspec knows (`file://`, `s3://`, `memory://`). A reader never sees half a file.
+Every address is a local path or a URI that fsspec knows (`file://`, `s3://`, `memory://`), told apart in `address`. A reader
+never sees half a file.
 What fails raises OSError; what hangs raises it by a deadline.
 """
 
@@ -13,9 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from trainables.storage.address import local_path
 from trainables.storage.remote import PATIENCE, Patience, Remote
 
 if TYPE_CHECKING:
@@ -30,8 +33,7 @@ class Folder:
     """Files below one address. Names are relative, with `/` between their parts."""
 
     def __init__(self, uri: str, *, patience: Patience = PATIENCE) -> None:
-        # Listings are read by several processes: a remembered one would hide another writer's commit.
-        self._fs, self._root = url_to_fs(uri, use_listings_cache=False)
+        self._fs, self._root = _located(uri)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._remote = Remote(self._fs, patience)
         self.uri = uri.rstrip("/")
@@ -123,7 +125,7 @@ class Folder:
 @contextmanager
 def open_file(uri: str, *, patience: Patience = PATIENCE) -> Iterator[IO[bytes]]:
     """A file to read from, seekable. OSError where it cannot be had, ImportError and ValueError for an unknown protocol."""
-    fs, path = url_to_fs(uri, use_listings_cache=False)
+    fs, path = _located(uri)
     if isinstance(fs, LocalFileSystem):
         with fs.open(path, "rb") as file:
             yield file
@@ -140,6 +142,23 @@ def open_file(uri: str, *, patience: Patience = PATIENCE) -> Iterator[IO[bytes]]
 
     with io.BufferedReader(_Pieces(fetch, size), buffer_size=_READ_AHEAD) as file:
         yield file
+
+
+def put_file(uri: str, content: bytes) -> None:
+    """Write or replace one file. OSError where it cannot be had."""
+    path = local_path(uri)
+    folder, _, name = (str(path) if path is not None else uri).rpartition("/")
+    Folder(folder or "/").put(name, content)
+
+
+def _located(uri: str) -> tuple[AbstractFileSystem, str]:
+    """The file system behind an address, and the address in its own form. ValueError, ImportError: there is none."""
+    path = local_path(uri)
+    if path is not None:
+        return LocalFileSystem(), str(path)
+    # Listings are read by several processes: a remembered one would hide another writer's commit.
+    fs, root = url_to_fs(uri, use_listings_cache=False)
+    return fs, str(root)
 
 
 class _Pieces(io.RawIOBase):

@@ -1,8 +1,16 @@
 """What a run tells while it goes on."""
 
-from jit_sweep.cli.progress import subject
+import io
+
+import pytest
+from rich.console import Console, RenderableType
+
+from jit_sweep.cli.progress import PlainLines, drawing, phase_of, subject, time_left
 from jit_sweep.ledger.event_records import EventKind
-from tests.support.ledger import OBJECTIVE, LedgerFixture, planned, scored
+from jit_sweep.plan.plan import plan
+from jit_sweep.spec.read import read_spec
+from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
+from trainables.report import Progress
 
 
 def test_a_trial_scored_several_ways_is_called_by_what_these_share_and_each_score_by_its_own(ledger: LedgerFixture) -> None:
@@ -18,3 +26,67 @@ def test_a_trial_scored_several_ways_is_called_by_what_these_share_and_each_scor
     assert [words for kind, words in told if kind is EventKind.BEGUN] == ["prediction=x seed=0"]
     scores = [words for kind, words in told if kind is EventKind.SCORED]
     assert scores == ["prediction=x guidance=1.0 seed=0", "prediction=x guidance=2.0 seed=0"]
+
+
+def rendered(table: RenderableType) -> str:
+    out = io.StringIO()
+    Console(file=out, width=100).print(table)
+    return out.getvalue()
+
+
+def progress(images: int, *, speed: float = 48.0) -> Progress:
+    return Progress(images=images, step=images // 48, loss=1.0, images_per_second=speed)
+
+
+def test_a_running_trial_starts_runs_and_evaluates_and_shows_the_images_of_its_checkpoint(
+    ledger: LedgerFixture,
+) -> None:
+    entry = planned()
+    ledger.plan(entry)
+    assert phase_of(ledger.row(entry)) == "waiting"
+    attempt = ledger.begin(entry)
+    assert phase_of(ledger.row(entry)) == "starting"
+    ledger.tell(attempt, progress(480))
+    assert phase_of(ledger.row(entry)) == "running"
+    ledger.tell(attempt, progress(960), first=1)
+    assert phase_of(ledger.row(entry)) == "evaluating"
+    table, _ = drawing([ledger.row(entry)], {}, width=100)
+    assert "evaluating" in rendered(table)
+    assert "20/20" in rendered(table)
+    ledger.tell(attempt, scored(entry, {OBJECTIVE: 1.0}), ended(entry), first=2)
+    assert phase_of(ledger.row(entry)) == "done"
+
+
+def test_the_time_to_go_counts_start_and_evaluation_as_ended_trials_had_them(ledger: LedgerFixture) -> None:
+    first, second, third = (planned(seed=seed, position=seed) for seed in range(3))
+    ledger.plan(first, second, third)
+    attempt = ledger.begin(first)
+    ledger.clock.now += 100.0  # of which training took 20 s
+    ledger.tell(attempt, progress(960), scored(first, {OBJECTIVE: 1.0}), ended(first))
+    running = ledger.begin(second)
+    ledger.clock.now += 40.0
+    ledger.tell(running, progress(960))
+    assert time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now) == pytest.approx(60.0 + 100.0)
+    assert time_left(ledger.reader.entries("mine"), later=2, now=ledger.clock.now) == pytest.approx(360.0)
+    assert time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now + 1000) == pytest.approx(100.0)
+
+
+def test_nothing_is_foretold_before_a_trial_has_shown_its_speed(ledger: LedgerFixture) -> None:
+    ledger.plan(planned())
+    ledger.begin(planned())
+    assert time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now) is None
+
+
+def test_without_a_terminal_a_long_silence_gets_a_line_that_says_how_things_stand(ledger: LedgerFixture) -> None:
+    quickstart = plan(read_spec("quickstart"), source="quickstart")
+    named = LedgerFixture(ledger.engine, name="quickstart")
+    named.plan(planned(), planned(seed=1, position=1))
+    named.begin(planned())
+    for silence_s, said in ((0.0, 3), (1e9, 1)):
+        out = io.StringIO()
+        view = PlainLines(quickstart, out, silence_s=silence_s)
+        for _ in range(2):
+            view(named.reader, False)
+        assert len([line for line in out.getvalue().splitlines() if "1 starting" in line]) == said
+        view.say("MLflow gets what it has not got yet")
+        assert out.getvalue().endswith("MLflow gets what it has not got yet\n")

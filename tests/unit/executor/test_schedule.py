@@ -1,5 +1,6 @@
 """What a sweep does next follows from its rows alone."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -186,3 +187,11 @@ def test_a_stage_whose_budget_ended_proposes_nothing_and_the_next_stage_begins()
 def test_what_the_budget_did_not_hold_begins_once_it_does() -> None:
     left, later = row(0, "out_of_budget"), row(1, stage=1)
     assert what([left, later], refusing()) == target_of(left)
+
+
+def test_an_evaluation_that_was_recorded_before_labels_could_be_exact_drew_them() -> None:
+    recorded = EvaluationConfig(labels="drawn").model_dump(mode="json")
+    del recorded["labels"]
+    old, new = (replace(row(0), evaluation_json=text) for text in (json.dumps(recorded), EvaluationConfig().model_dump_json()))
+    assert (old.evaluation.labels, new.evaluation.labels) == ("drawn", "proportional")
+    assert old.evaluation.id != new.evaluation.id

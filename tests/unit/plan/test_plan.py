@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from jit_sweep.cli.plan import entry_row, show
 from jit_sweep.errors import UserError
+from jit_sweep.home import home_at
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.search import proposals, searches
@@ -221,7 +222,7 @@ def test_cells_above_a_limit_are_left_out_and_counted(tmp_path: Path, capsys: py
     assert {entry.arm["patch_size"] for entry in plan.entries} == {8, 16}
     assert len(plan.entries) == 8
     assert plan.left_out == {0: 2}
-    show(write_sweep(tmp_path, **changes), as_json=False)
+    show(write_sweep(tmp_path, **changes), home_at(tmp_path), as_json=False)
     assert "stage 0: 2 cells left out, above the grid's limits" in capsys.readouterr().out
 
 

@@ -9,7 +9,9 @@ from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.paths import GOLDEN
+from tests.support.sweep_files import tiny_sweep
 
+LABELS: tuple[dict[str, str], ...] = ({"labels": "drawn"}, {})
 RECORDED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "planned_ids.json").read_text())
 
 
@@ -18,6 +20,7 @@ def test_a_sweep_that_was_planned_before_keeps_every_id(name: str) -> None:
     recorded = RECORDED[name]
     sweep = recorded["sweep"]
     spec = read_spec(sweep) if isinstance(sweep, str) else SweepSpec.model_validate(sweep)
+    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"labels": "drawn"})})
     planned = plan(spec, source="golden")
     assert planned.fingerprint == recorded["fingerprint"]
     expected = [[_without_stage(key), seed, racer] for key, seed, racer in recorded["entries"]]
@@ -27,3 +30,12 @@ def test_a_sweep_that_was_planned_before_keeps_every_id(name: str) -> None:
 def _without_stage(key: str) -> str:
     """Trial, evaluation and images: what a stage is known by was its place."""
     return key.partition(":")[2]
+
+
+def test_exact_labels_are_another_evaluation_of_the_same_trials() -> None:
+    """So that scores of drawn labels and of exact ones never stand in one table."""
+    drawn, exact = (plan(SweepSpec.model_validate(tiny_sweep(evaluation={"n": 8, **labels})), source="") for labels in LABELS)
+    assert [entry.trial_id for entry in drawn.entries] == [entry.trial_id for entry in exact.entries]
+    assert {entry.evaluation.id for entry in drawn.entries}.isdisjoint(entry.evaluation.id for entry in exact.entries)
+    assert drawn.fingerprint != exact.fingerprint
+    assert "labels" not in drawn.identity["evaluation"]

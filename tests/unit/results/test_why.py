@@ -59,7 +59,7 @@ def test_what_ended_the_last_run_is_told() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (plain(state="held", why="waits at 480 images"), "it is paused: waits at 480 images"),
+        (plain(state="held", why="waits at 480 images"), "it is held: waits at 480 images"),
         (plain(state="pruned", why="place 3 of 3"), "it was stopped early: place 3 of 3"),
         (plain(state="paused"), "it is paused: the run was asked to stop; the same `jit-sweep run` goes on with it"),
         (plain(state="done", last=done(ended_at=1.0)), "it is done"),

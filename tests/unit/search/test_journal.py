@@ -117,8 +117,8 @@ def test_times_are_those_of_the_last_attempt(ledger: LedgerFixture, tmp_path: Pa
 class _Pruned(LedgerReader):
     """The ledger as it would be had the scheduler stopped what diverged."""
 
-    def entries(self, sweep: str, *, trials: Collection[str] | None = None) -> list[EntryRow]:
-        rows = super().entries(sweep, trials=trials)
+    def entries(self, sweep: str, *, trials: Collection[str] | None = None, every: bool = False) -> list[EntryRow]:
+        rows = super().entries(sweep, trials=trials, every=every)
         return [replace(row, state=EntryState.PRUNED) if row.state is EntryState.DIVERGED else row for row in rows]
 
 

@@ -127,7 +127,7 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ({"tracking": "sqlite:///"}, "DATABASE, got sqlite:///"),
         ({"ledger": "mysql://db/x"}, "ledger: `ledger` must be sqlite:///FILE or postgresql://HOST/DATABASE, got mysql://db/x"),
         ({"ledger": "ledger.db"}, "postgresql://HOST/DATABASE, got ledger.db"),
-        ({"storage": "s4://bucket/x"}, "storage: `storage` must be a folder or a URI of a known protocol, got s4://bucket/x"),
+        ({"storage": "s4://bucket/x"}, "storage: `storage` must be a path or a URI of a known protocol, got s4://bucket/x"),
         ({"stages": [{"grid": {"axes": {"depth": [1]}, "cells": [{"where": {"depth": 3}}]}}]}, "`where` must name a value"),
     ],
 )

@@ -1,7 +1,10 @@
 """The image sets: what a set is, how it is split, and what a bad file gets."""
 
+import io
+import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +183,32 @@ def test_a_set_is_read_through_fsspec(tmp_path: Path) -> None:
 IMAGES = drawn(10)
 BAD = {
     "no images": ({"labels": np.zeros(3, int)}, "must hold an array `images`"),
-    "float": ({"images": IMAGES / 255}, "`images` must be uint8 of shape .* got float64"),
-    "channels first": ({"images": IMAGES.transpose(0, 3, 1, 2)}, r"`images` must be .* got uint8 \[10, 3, 8, 8\]"),
-    "not square": ({"images": IMAGES[:, :4]}, "crop to squares"),
-    "empty": ({"images": IMAGES[:0]}, "`images` must be"),
+    "other names": ({"arr_0": IMAGES, "y": np.zeros(10, int)}, r"an array `images`, got arr_0, y in .*savez\(FILE, images="),
+    "misspelt": ({"images": IMAGES, "label": np.zeros(10, int)}, "got 'label' in .*; did you mean 'labels'"),
+    "0..1": ({"images": IMAGES / 255}, r"must be uint8, .* got float64 of 0..1 in .*; multiply by 255, round"),
+    "-1..1": ({"images": IMAGES / 127.5 - 1}, r"got float64 of -1..1 in .*; add 1, multiply by 127.5"),
+    "0..255": ({"images": IMAGES.astype(np.float32)}, "got float32 of 0..255 in .*; round, and make them uint8"),
+    "16 bit": ({"images": IMAGES.astype(np.uint16) * 257}, "got uint16 of 0..65535 in .*; divide 16-bit values by 257"),
+    "other range": ({"images": IMAGES.astype(int) - 500}, "got int64 of -500..-245 in .*; map -500..-245 to 0..255"),
+    "not finite": ({"images": np.where(IMAGES > 9, IMAGES, np.nan)}, "float64 with NaN or infinity"),
+    "bool": ({"images": IMAGES > 9}, "got bool in .*; multiply by 255"),
+    "texts": ({"images": IMAGES.astype(str)}, "store the pixels themselves"),
+    "0..1 as uint8": ({"images": IMAGES // 255}, "got uint8 of 0..1, which is all but black, .* before they are made uint8"),
+    "black": ({"images": IMAGES * 0}, "`images` must differ, got 10 black images"),
+    "one image": ({"images": np.repeat(IMAGES[:1], 10, 0)}, "`images` must differ, got 10 times the same image"),
+    "objects": ({"images": np.array([IMAGES[0], IMAGES[1, :4]], dtype=object)}, "got an array of Python objects .*stack them"),
+    "object names": ({"images": IMAGES, "class_names": np.array(["a"], dtype=object)}, "`class_names` must be one array of"),
+    "channels first": ({"images": IMAGES.transpose(0, 3, 1, 2)}, r"got uint8 \[10, 3, 8, 8\] in .*; put channels last"),
+    "grey": ({"images": IMAGES[..., 0]}, r"got uint8 \[10, 8, 8\] in .*; give grey images a last axis"),
+    "single": ({"images": drawn(1)[0, :, :4]}, r"that is one image; stack many"),
+    "flat": ({"images": IMAGES.reshape(10, -1)}, "reshape them to images, height, width, channels"),
+    "transparent": ({"images": drawn(10, channels=4)}, r"leave out the transparency: images\[..., :3\]"),
+    "channels": ({"images": drawn(10, channels=5)}, "keep 1 or 3 of the 5 channels"),
+    "not square": ({"images": IMAGES[:, :4]}, "crop or resize them to squares of one size, such as 4"),
+    "empty": ({"images": IMAGES[:0]}, "put images into it"),
+    "one-hot labels": ({"images": IMAGES, "labels": np.eye(10, dtype=int)}, r"labels.argmax\(1\)"),
+    "column labels": ({"images": IMAGES, "labels": np.zeros((10, 1), int)}, r"labels.ravel\(\)"),
+    "text labels": ({"images": IMAGES, "labels": np.array(["cat"] * 10)}, "store their texts as class_names"),
     "few labels": ({"images": IMAGES, "labels": np.zeros(9, int)}, r"`labels` must be integers of shape \[10\]"),
     "float labels": ({"images": IMAGES, "labels": np.zeros(10)}, "`labels` must be integers"),
     "gap": ({"images": IMAGES, "labels": np.array([1] * 5 + [2] * 5)}, r"`labels` must lie in 0..1, got 1..2"),
@@ -214,8 +239,10 @@ def test_holdout_that_does_not_fit_is_refused(tmp_path: Path, holdout: int | Non
 
 
 def test_holdout_that_would_part_near_duplicates_is_refused(tmp_path: Path) -> None:
+    alike = np.repeat(IMAGES[:1], 10, 0)
+    alike[0, 0, 0] ^= 1
     with pytest.raises(ValueError, match="without parting near-duplicates, got holdout=3 of 10 images in 1 groups"):
-        data.describe(saved(tmp_path, images=np.repeat(IMAGES[:1], 10, 0)), holdout=3)
+        data.describe(saved(tmp_path, images=alike), holdout=3)
 
 
 def test_packaged_set_refuses_another_holdout() -> None:
@@ -228,29 +255,79 @@ def test_missing_file_names_the_packaged_sets() -> None:
         data.describe("emojy32", holdout=4)
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 broken"])
-def test_unreadable_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def archived(*names: str) -> bytes:
+    """A zip archive of empty files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return buffer.getvalue()
+
+
+OTHER_FILES = {
+    "empty": (b"", "got an empty file at .*; write or copy it again"),
+    "text": (b"a,b\n1,2\n", "got a text file at"),
+    "page": (b"\n<!DOCTYPE html><p>Log in</p>", "got a web page or XML at .*; open the address in a browser"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "got a Git LFS pointer, .*`git lfs pull`"),
+    "png": (b"\x89PNG\r\n\x1a\n\0\0", "got one PNG picture at .*; pack all pictures into one array"),
+    "jpeg": (b"\xff\xd8\xff\xe0\0\x10JFIF", "got one JPEG picture"),
+    "gzip": (b"\x1f\x8b\x08\0\0", "got a gzip file at .*; unpack it first"),
+    "tar": (b"a.png".ljust(257, b"\0") + b"ustar\0" + b"\0" * 250, "got a tar archive at .*; unpack it first"),
+    "parquet": (b"PAR1\x15\0", "got a parquet file at .*; read it, and write its images"),
+    "pickle": (b"\x80\x04\x95", "got a pickle, which may run code when it is read at"),
+    "binary": (b"\0\1\2\3", "got a file of another kind"),
+    "zip of pictures": (
+        archived("a.png", "b.png"),
+        "got a zip archive that holds a.png, b.png at .*; read its files",
+    ),
+    "empty zip": (archived(), "got a zip archive that holds nothing"),
+    "broken zip": (b"PK\x03\x04 broken", "got one that is cut off or damaged at .*; write or copy it again"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_a_file_that_is_no_npz_is_named_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    content, message = OTHER_FILES[kind]
     path = tmp_path / "set.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"must be a readable .npz file"):
+    with pytest.raises(ValueError, match=message) as told:
         data.describe(str(path), holdout=4)
+    assert "pickle" not in str(told.value) or kind == "pickle"
+
+
+def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in ((tmp_path, "got the folder .*; pack its images"), (tmp_path / "pipe", "a device or a pipe")):
+        with pytest.raises(ValueError, match=message):
+            data.describe(str(path), holdout=4)
+
+
+def test_a_file_that_may_not_be_read_is_a_fault_of_access() -> None:
+    with pytest.raises(ValueError, match=r"must be reachable, got /proc/self/mem: .*; check the address and your"):
+        data.describe("/proc/self/mem", holdout=4)
+
+
+def test_arrays_with_other_names_beside_the_images_are_left_alone(tmp_path: Path) -> None:
+    labels = np.arange(10) % 2
+    uri = saved(tmp_path, images=IMAGES, labels=labels, image_ids=np.arange(10), source=np.array("scans"))
+    assert data.describe(uri, holdout=2).num_classes == 2
 
 
 def test_truncated_file_is_refused(tmp_path: Path) -> None:
     path = Path(saved(tmp_path, images=drawn(50)))
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"must be a readable .npz file"):
+    with pytest.raises(ValueError, match=r"got one that is cut off or damaged"):
         data.describe(str(path), holdout=4)
 
 
 def test_a_single_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "set.npy", IMAGES)
-    with pytest.raises(ValueError, match=r"must be a readable .npz file"):
+    with pytest.raises(ValueError, match=r"got a single array \(.npy\) at .*images=numpy.load"):
         data.describe(str(tmp_path / "set.npy"), holdout=4)
 
 
 def test_unknown_protocol_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"must be a readable .npz file.*nowhere"):
+    with pytest.raises(ValueError, match=r"a URI of a known protocol, got nowhere://bucket/set.npz"):
         data.describe("nowhere://bucket/set.npz", holdout=4)
 
 

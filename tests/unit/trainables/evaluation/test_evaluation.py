@@ -478,12 +478,29 @@ def test_every_trial_gets_the_same_labels(emoji: ImageSet) -> None:
     assert first.flatten().equal(sample_labels(emoji, evaluation(70)))
 
 
-def test_labels_come_in_the_training_proportions(emoji: ImageSet) -> None:
+@pytest.mark.parametrize("n", [2, 50, 384, 1483])
+def test_labels_come_in_the_training_proportions_to_the_image_and_in_an_order_of_chance(emoji: ImageSet, n: int) -> None:
+    expected = torch.bincount(emoji.labels(emoji.train)) * n / len(emoji.train)
+    labels = sample_labels(emoji, evaluation(n))
+    found = torch.bincount(labels, minlength=9)
+    assert (len(labels), bool(((found - expected).abs() < 1).all())) == (n, True)
+    assert found.equal(torch.bincount(sample_labels(emoji, evaluation(n, seed=1)), minlength=9))
+    if n > 2:
+        assert not labels.equal(labels.sort().values)
+        assert not labels.equal(sample_labels(emoji, evaluation(n, seed=1)))
+
+
+FIRST_DRAWN = [5, 8, 8, 2, 5, 8, 7, 6]
+"""Of seed 0, as sweeps drew them before labels were exact."""
+
+
+def test_drawn_labels_come_in_the_training_proportions_by_luck(emoji: ImageSet) -> None:
     n = 20_000
     shares = torch.bincount(emoji.labels(emoji.train)) / len(emoji.train)
-    found = torch.bincount(sample_labels(emoji, evaluation(n)), minlength=9) / n
-    assert (found - shares).abs().max() < 4 * (0.25 / n) ** 0.5
-    assert not sample_labels(emoji, evaluation(50)).equal(sample_labels(emoji, evaluation(50, seed=1)))
+    drawn = evaluation(n).model_copy(update={"labels": "drawn"})
+    found = torch.bincount(sample_labels(emoji, drawn), minlength=9) / n
+    assert 0 < (found - shares).abs().max() < 4 * (0.25 / n) ** 0.5
+    assert sample_labels(emoji, drawn)[:8].tolist() == FIRST_DRAWN
 
 
 def test_precision_of_the_trial_is_used_for_sampling(emoji: ImageSet) -> None:

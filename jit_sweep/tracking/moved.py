@@ -1,0 +1,85 @@
+"""An MLflow database that came with its home to another place: its files are found beside it again, never where they were.
+
+MLflow keeps the full address of every run's files and has no call to change one.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from jit_sweep.errors import UserError
+from jit_sweep.spec.uri import artifact_uri
+from trainables.storage.address import local_path
+
+_log = logging.getLogger(__name__)
+_DEFAULT = ("store", "mlflow")
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
+
+
+def follow(database: Path) -> None:
+    """Name the present place of files that lie in the database's own folder. UserError: it cannot be written."""
+    try:
+        with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+            for old, new in _moves(connection, database.parent):
+                _log.info("the files below %s came to %s", old, new)
+                _rename(connection, old, artifact_uri(str(new)))
+    except sqlite3.Error as error:
+        rule = f"an MLflow database must be readable, and writable where its home was moved or copied, got {database}"
+        raise UserError(f"{rule} ({error}); make it so, or copy the home again") from None
+
+
+def _moves(connection: sqlite3.Connection, home: Path) -> Iterator[tuple[str, Path]]:
+    """What experiments are named for a place that these files have left, and where they lie in this home."""
+    if not _has(connection, "experiments", "artifact_location"):
+        return
+    for number, root in connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall():
+        old = _path(root)
+        if old is None or old.is_relative_to(home):
+            continue
+        runs = [run for (run,) in connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (number,))]
+        new = _lies_at(old, home, runs)
+        if new is not None and not _same(old, new):
+            yield str(root), new
+
+
+def _path(root: str | None) -> Path | None:
+    try:
+        return local_path(root) if root else None
+    except ValueError:
+        return None
+
+
+def _lies_at(old: Path, home: Path, runs: list[str]) -> Path | None:
+    """The folder of this home that holds what lay at `old`; None where that lies outside of every home."""
+    places = [home.joinpath(*old.parts[first:]) for first in range(1, len(old.parts))]
+    for place in places:
+        if place.is_dir() and any((place / run).is_dir() for run in runs):
+            return place
+    # No file tells: it is a home's own store where the old home is gone, or still there with a database of its own.
+    is_default = old.parts[-2:] == _DEFAULT
+    return home.joinpath(*_DEFAULT) if is_default and (not old.exists() or (old.parents[1] / "mlflow.db").exists()) else None
+
+
+def _same(old: Path, new: Path) -> bool:
+    return old.exists() and new.exists() and os.path.samefile(old, new)
+
+
+def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
+    for table, column in _ADDRESSES:
+        if _has(connection, table, column):
+            below = f'"{column}" = ?1 OR substr("{column}", 1, length(?1) + 1) = ?1 || \'/\''
+            changed = f'UPDATE "{table}" SET "{column}" = ?2 || substr("{column}", length(?1) + 1) WHERE {below}'
+            connection.execute(changed, (old, new))
+
+
+def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    return column in [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]
