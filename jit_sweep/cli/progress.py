@@ -13,7 +13,7 @@ from rich.text import Text
 
 from jit_sweep.cli.output import console
 from jit_sweep.cli.tables import Column, cell_column, table_of
-from jit_sweep.ledger.event_records import Begun, EventRow, Failed
+from jit_sweep.ledger.event_records import Begun, EventRow, Failed, Waits
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.entry import Plan
@@ -164,6 +164,8 @@ def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:
 def event_line(event: EventRow, *, objective: str) -> str:
     """An event in words; empty for the kinds that are not shown."""
     match event.content:
+        case Waits(why=why):
+            return f"waits: {why}"
         case Begun():
             return f"attempt {event.attempt} begins"
         case Rung() as rung:

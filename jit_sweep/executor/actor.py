@@ -8,7 +8,9 @@ the same arguments and does nothing more.
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,10 +21,11 @@ from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
+from jit_sweep.ledger.failures import pause_s
 from jit_sweep.ledger.lease import Lease, LeaseLost
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner, SweepState
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner, SweepState, when
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import Decider
@@ -52,6 +55,8 @@ RENEW_EVERY = 5
 """Ticks from one renewal of the lease to the next."""
 SILENT_S = 45.0
 """A worker that has not been heard of for this long is given up."""
+AWAITED_S = 30.0
+"""A lane whose workers have not come by then is said to wait for a place: longer than they take to start."""
 AWAY_S = 1.0
 """How long to leave a database alone that cannot be reached."""
 
@@ -78,20 +83,23 @@ class SweepActor:
         probed: Mapping[SpeedShape, float] | None = None,
         lost_nodes: Callable[[], Collection[str]],
         silent_s: float = SILENT_S,
+        awaited_s: float = AWAITED_S,
         clock: Callable[[], float] = time.time,
         database_clock: DatabaseClock = database_now,
     ) -> None:
         """`probed`: images a second by shape, for the budget; `lost_nodes`: ids of the cluster's nodes that are no more, asked
         where a lane died with its owner."""
         engine, sweep = _opened(ledger), spec.name
-        self._sweep, self._settings, self._silent_s = sweep, settings, silent_s
+        self._sweep, self._settings, self._silent_s, self._awaited_s = sweep, settings, silent_s, awaited_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, clock=database_clock)
         self._writer = LedgerWriter(engine, self._lease, decider=Decider(spec.scheduler), clock=clock)
         self._reader, self._lost_nodes = LedgerReader(engine, clock=database_clock), lost_nodes
         self._guard = BudgetGuard(spec, self._reader, probed=probed, clock=clock)
         self._entries = LiveEntries(self._reader, sweep)
-        self._stop = False
+        self._clock, self._stop = clock, False
         self._failure = ""
+        self._unbegun: defaultdict[str, list[Cause]] = defaultdict(list)
+        """By trial: why the lanes died that had been given it, and had begun nothing; emptied as it begins."""
         self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
         self._mailboxes = self._still_open()
         self._ticking = asyncio.ensure_future(self._tick())
@@ -114,17 +122,30 @@ class SweepActor:
                     await asyncio.to_thread(self._lease.renew)
                 if not self._stop and (by := await asyncio.to_thread(self._reader.stop_asked_by, self._sweep)):
                     _log.info("%s asked this sweep to stop", by)
-                    self._stop = True
+                    await self.stop()
             except LeaseLost as error:
                 self._lost_lease(error)
                 return
             except DatabaseAway as error:
                 _log.warning("the lease could not be renewed, trying again: %s", error)
             await self._miss_the_silent()
+            await self._tell_of_the_awaited()
+
+    async def _tell_of_the_awaited(self) -> None:
+        """Record which trials wait for workers that have not come."""
+        for mailbox in list(self._mailboxes.values()):
+            offer, waited_s = mailbox.waiting, _now() - mailbox.offered_at
+            if offer is not None and not mailbox.told and waited_s > self._awaited_s:
+                mailbox.told = True
+                since = when(self._clock() - waited_s)
+                await self._note(
+                    offer,
+                    f"the workers of its lane are awaited since {since}: they need a place on the cluster, and then start",
+                )
 
     async def _miss_the_silent(self) -> None:
         for lane, mailbox in list(self._mailboxes.items()):  # others come while one is being closed
-            if mailbox.open and (silence := mailbox.silence(_now())) > self._silent_s:
+            if mailbox.is_busy and (silence := mailbox.silence(_now())) > self._silent_s:
                 await self._lose(lane, f"no sign of life for {silence:.0f} s", Cause.WORKER_LOST)
 
     # --- the driver
@@ -143,17 +164,20 @@ class SweepActor:
     async def stop(self, failure: str = "") -> None:
         """Ask every trial to save and pause. `failure`: why the run counts as failed."""
         self._stop, self._failure = True, failure or self._failure
+        await self._tell()
 
     async def stop_state(self) -> StopState:
         return StopState(self._stop, self._failure)
 
-    async def give_up(self, trial: str) -> None:
-        """A trial's lane died, and its owner with it."""
+    async def give_up(self, trial: str) -> Cause | None:
+        """A trial's lane died, and its owner with it. Returns why, where it had begun nothing; None where it had."""
         for lane, mailbox in list(self._mailboxes.items()):
-            if mailbox.open_key is not None and mailbox.open_key.trial == trial:
-                lost = self._lost_nodes()
+            given = (mailbox.open_key, mailbox.waiting)
+            if any(each is not None and each.trial == trial for each in given):
+                lost = self._lost_nodes() if mailbox.workers else ()
                 on_lost = any(worker.node in lost for worker in mailbox.workers.values())
                 await self._lose(lane, "its lane's owner died", Cause.NODE_LOST if on_lost else Cause.WORKER_LOST)
+        return next(reversed(self._unbegun.get(trial, [])), None)
 
     async def settle(self) -> None:
         """Take over what other sweeps have scored meanwhile."""
@@ -167,32 +191,25 @@ class SweepActor:
 
     # --- a lane's owner
 
-    async def offer(self, lane: str, *, offer: Offer) -> AttemptKey | TaskOutcome:
-        """Put a trial into a lane's mailbox: the attempt that is open for it, or its outcome where there is nothing to do."""
-        mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        async with mailbox.offering:
-            return await self._offered(mailbox, offer, address=LaneAddress(lane=lane, host=offer.host, pid=offer.pid))
+    async def offer(self, lane: str, *, offer: Offer) -> AttemptKey | TaskOutcome | NotOver:
+        """Put a trial into a lane's mailbox, where it waits for the first of the lane's workers.
 
-    async def _offered(self, mailbox: Mailbox, offer: Offer, *, address: LaneAddress) -> AttemptKey | TaskOutcome:
-        held = mailbox.work if mailbox.open else None
-        if held is not None and (held.key.trial, held.assignment.images) == (offer.trial, offer.images):
-            return held.key
-        if self._stop:
-            return TaskOutcome("stopping")
-        if await self._patiently(lambda: self._is_too_dear(offer)):
-            return TaskOutcome("too_dear")
-        try:
-            attempt = await self._patiently(
-                lambda: self._writer.begin(self._sweep, offer.trial, offer.images, **address._asdict())
-            )
-        except TrialBusy:
-            return TaskOutcome("busy")
-        if attempt is None:
-            return TaskOutcome("known")
-        work = await self._patiently(lambda: self._work(attempt))
-        mailbox.put(work)
-        await self._tell()
-        return work.key
+        Returns the attempt that this one opened, or the outcome where there is nothing to do; `NotOver` after one long poll.
+        """
+        mailbox = self._mailboxes.setdefault(lane, Mailbox())
+        if not (mailbox.open and mailbox.has(offer)):
+            mailbox.wait(offer, now=_now())
+            await self._tell()
+            await self._until(lambda: mailbox.waiting is None or self._stop)
+        async with mailbox.opening:
+            if mailbox.waiting is not None and self._stop:
+                mailbox.refuse(TaskOutcome("stopping"))
+        if mailbox.waiting is not None:
+            return NotOver()
+        if mailbox.refused is not None:
+            return mailbox.refused
+        assert mailbox.key is not None
+        return mailbox.key
 
     async def outcome(self, lane: str, *, key: AttemptKey) -> TaskOutcome | NotOver:
         """What became of a piece of work, as soon as it is over; `NotOver` after one long poll."""
@@ -204,7 +221,7 @@ class SweepActor:
 
     async def lost(self, lane: str, *, detail: str, cause: Cause) -> None:
         """A lane's workers died."""
-        if lane in self._mailboxes and self._mailboxes[lane].open:
+        if lane in self._mailboxes and self._mailboxes[lane].is_busy:
             await self._lose(lane, detail, cause)
 
     async def dismiss(self, lane: str) -> None:
@@ -218,7 +235,8 @@ class SweepActor:
         """The work after the one named, as soon as there is some; `NoWorkYet` after one long poll."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
         mailbox.arrive(address, now=_now())
-        await self._until(lambda: mailbox.dismissed or mailbox.open_key not in (None, after))
+        await self._until(lambda: mailbox.dismissed or mailbox.waiting is not None or mailbox.open_key not in (None, after))
+        await self._open(lane, mailbox, address)
         if mailbox.work is not None and mailbox.open_key not in (None, after):
             return mailbox.work
         return GoHome() if mailbox.dismissed else NoWorkYet()
@@ -272,6 +290,32 @@ class SweepActor:
         wanted = [row for row in rows if (row.trial_id, row.images) == (offer.trial, offer.images)]
         return bool(wanted) and bool(self._guard.refusals(rows)(wanted[0]))
 
+    async def _open(self, lane: str, mailbox: Mailbox, worker: WorkerAddress) -> None:
+        """Open the attempt at what a lane was offered, where that still waits: this worker is the first to ask."""
+        async with mailbox.opening:
+            offer = mailbox.waiting
+            if offer is None or mailbox.dismissed or self._stop:
+                return
+            if await self._patiently(lambda: self._is_too_dear(offer)):
+                mailbox.refuse(TaskOutcome("too_dear"))
+            else:
+                await self._begin(mailbox, offer, LaneAddress(lane=lane, host=worker.host, pid=worker.pid))
+        await self._tell()
+
+    async def _begin(self, mailbox: Mailbox, offer: Offer, address: LaneAddress) -> None:
+        try:
+            attempt = await self._patiently(
+                lambda: self._writer.begin(self._sweep, offer.trial, offer.images, **address._asdict())
+            )
+            work = None if attempt is None else await self._patiently(lambda: self._work(attempt))
+        except TrialBusy:
+            mailbox.refuse(TaskOutcome("busy"))
+        except LeaseLost:
+            mailbox.refuse(TaskOutcome("stopping"))
+        else:
+            self._unbegun.pop(offer.trial, None)
+            mailbox.put(work) if work is not None else mailbox.refuse(TaskOutcome("known"))
+
     def _work(self, attempt: AttemptRow) -> WorkItem:
         """What a lane is given for an attempt."""
         entries = self._reader.entries(self._sweep, trials=[attempt.trial_id])
@@ -282,11 +326,24 @@ class SweepActor:
         return WorkItem(AttemptKey(attempt.trial_id, attempt.number), assignment)
 
     async def _lose(self, lane: str, detail: str, cause: Cause) -> None:
-        """Close what is still open of a lane: whoever had it is gone."""
-        key = self._mailboxes[lane].key
-        assert key is not None
-        await self._fail(key, cause, detail)
-        await self._close(lane, key, self._over(lane, cause))
+        """Close what is still open of a lane, and take back what it has not begun: whoever had it is gone."""
+        mailbox = self._mailboxes[lane]
+        if (offer := mailbox.waiting) is not None:
+            mailbox.refuse(self._over(lane, cause))
+            before = self._unbegun[offer.trial]
+            wait_s = pause_s(cause, before.count(cause))
+            before.append(cause)
+            await self._tell()
+            why = f"its last lane died before it began: {cause}: {detail.strip().splitlines()[-1]}"
+            await self._note(offer, why, wait_s=wait_s)
+        if (key := mailbox.open_key) is not None:
+            await self._fail(key, cause, detail)
+            await self._close(lane, key, self._over(lane, cause))
+
+    async def _note(self, offer: Offer, why: str, *, wait_s: float = 0.0) -> None:
+        """Record for what a trial waits that a lane was given."""
+        with suppress(LeaseLost):
+            await self._patiently(lambda: self._writer.waits(offer.trial, offer.images, why=why, wait_s=wait_s))
 
     def _over(self, lane: str, cause: Cause) -> TaskOutcome:
         """The outcome of work whose lane must end with it."""

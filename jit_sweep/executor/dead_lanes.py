@@ -2,7 +2,8 @@
 
 from jit_sweep.ledger.records import Cause
 
-SAYS_NOTHING = frozenset({Cause.OUT_OF_MEMORY, Cause.STALLED, Cause.PREEMPTED, Cause.NODE_LOST})
+NODE_TAKEN = frozenset({Cause.PREEMPTED, Cause.NODE_LOST})
+SAYS_NOTHING = NODE_TAKEN | frozenset({Cause.OUT_OF_MEMORY, Cause.STALLED})
 """Causes that a lane does not outlive, and that say nothing about the next one."""
 MOST = 6
 """Lanes that die one after the other without any trial getting further: more would be no news."""
@@ -14,10 +15,10 @@ class DeadLanes:
     def __init__(self) -> None:
         self._count, self._furthest = 0, 0
 
-    def count(self, cause: Cause | None, *, images: int) -> str:
+    def count(self, cause: Cause | None, *, images: int, begun: bool = True) -> str:
         """One more, which died of `cause` when all trials together had come to `images`; why the sweep must stop, empty
-        where it need not."""
-        if cause in SAYS_NOTHING:
+        where it need not. `begun`: it had a trial in hand, to which its death may be due."""
+        if cause in (SAYS_NOTHING if begun else NODE_TAKEN):
             return ""
         self._count = self._count + 1 if images <= self._furthest else 1
         self._furthest = images

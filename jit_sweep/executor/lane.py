@@ -63,23 +63,23 @@ class LaneTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """The whole trial: waits until its end was reported, or until the lane died."""
         # Not offered before Tune says so: it may hand the trial to another lane while this one comes up.
-        offer = Offer(self.task.trial, self.task.images, host=socket.gethostname(), pid=os.getpid())
-        opened: AttemptKey | TaskOutcome = self._ask("offer", offer=offer)
-        outcome = opened if isinstance(opened, TaskOutcome) else self._outcome(opened)
+        opened: AttemptKey | TaskOutcome = self._awaited("offer", offer=Offer(self.task.trial, self.task.images))
+        outcome: TaskOutcome = opened if isinstance(opened, TaskOutcome) else self._awaited("outcome", key=opened)
         if outcome.lane_over:
             self._end(outcome)
             raise RuntimeError(f"the lane ends with its trial: {outcome.cause}")
         return {"outcome": outcome.outcome, "images": outcome.images, "done": True}
 
-    def _outcome(self, key: AttemptKey) -> TaskOutcome:
-        answer = self.actor.outcome.remote(self.lane, key=key)
+    def _awaited(self, method: str, **arguments: Any) -> Any:
+        """What the sweep's actor answers in the end, for as long as the group lives. RuntimeError: it has died."""
+        answer = getattr(self.actor, method).remote(self.lane, **arguments)
         while True:
             ready, _ = ray.wait([answer], timeout=LOOK_S)
             if ready:
-                outcome = _answer(answer)
-                if isinstance(outcome, TaskOutcome):
-                    return outcome
-                answer = self.actor.outcome.remote(self.lane, key=key)
+                said = _answer(answer)
+                if not isinstance(said, NotOver):
+                    return said
+                answer = getattr(self.actor, method).remote(self.lane, **arguments)
             elif not self.thread.is_alive():
                 self._ask("lost", detail=f"the lane died: {self.failure!r}", cause=cause_of_loss(self.failure))
                 raise RuntimeError(f"the lane died: {self.failure!r}")
@@ -125,10 +125,10 @@ def cause_of_loss(failure: BaseException | None) -> Cause:
     return Cause.WORKER_LOST
 
 
-def _answer(asked: Any) -> TaskOutcome | NotOver:
+def _answer(asked: Any) -> AttemptKey | TaskOutcome | NotOver:
     """The actor's answer; `NotOver` where it was restarted before it gave one."""
     try:
-        outcome: TaskOutcome | NotOver = ray.get(asked)
+        said: AttemptKey | TaskOutcome | NotOver = ray.get(asked)
     except ray.exceptions.ActorUnavailableError:
         return NotOver()
-    return outcome
+    return said

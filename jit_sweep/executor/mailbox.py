@@ -1,15 +1,22 @@
-"""A lane as the sweep's actor sees it: the work it has, who works there, and what became of it."""
+"""A lane as the sweep's actor sees it: what it was offered, the work it has, who works there, and what became of it."""
 
 import asyncio
 from dataclasses import dataclass, field
 
-from trainables.lane.messages import AttemptKey, TaskOutcome, WorkerAddress, WorkItem
+from trainables.lane.messages import AttemptKey, Offer, TaskOutcome, WorkerAddress, WorkItem
 
 
 @dataclass
 class Mailbox:
     """A lane's mailbox."""
 
+    waiting: Offer | None = None
+    """A trial that the lane has been given and none of its workers has taken yet; no attempt is open for it."""
+    offered_at: float = 0.0
+    told: bool = False
+    """Whether it is recorded that it waits."""
+    refused: TaskOutcome | None = None
+    """Why the last offer came to no attempt; None where it came to one."""
     work: WorkItem | None = None
     open: bool = False
     outcome: TaskOutcome | None = None
@@ -19,8 +26,8 @@ class Mailbox:
     """By rank."""
     heard: dict[int, float] = field(default_factory=dict)
     """By rank: when its last sign of life came."""
-    offering: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while an offer is looked at: made twice, it opens one attempt."""
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an offer is taken: asked for by several workers, it opens one attempt."""
 
     @property
     def key(self) -> AttemptKey | None:
@@ -32,8 +39,27 @@ class Mailbox:
         """Of the work that is not over; None where there is none."""
         return self.key if self.open else None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for what its workers do."""
+        return self.open or self.waiting is not None
+
+    def has(self, offer: Offer) -> bool:
+        """Whether its work is what was offered."""
+        work = self.work
+        return work is not None and Offer(work.key.trial, work.assignment.images) == offer
+
+    def wait(self, offer: Offer, *, now: float) -> None:
+        """Keep a trial until a worker comes for it; one that is kept already waits on."""
+        if self.waiting != offer:
+            self.waiting, self.offered_at, self.told, self.refused = offer, now, False, None
+
+    def refuse(self, outcome: TaskOutcome) -> None:
+        """End an offer without an attempt."""
+        self.waiting, self.refused = None, outcome
+
     def put(self, work: WorkItem) -> None:
-        self.work, self.open, self.outcome = work, True, None
+        self.waiting, self.work, self.open, self.outcome = None, work, True, None
 
     def close(self, outcome: TaskOutcome) -> None:
         self.open, self.outcome = False, outcome

@@ -23,7 +23,7 @@ from jit_sweep.executor.schedule import (
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow
+from jit_sweep.ledger.records import Cause, EntryRow
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.search import proposals
 from jit_sweep.search.proposer import Proposer
@@ -44,7 +44,7 @@ class SweepOffice(Protocol):
 
     def settle(self) -> None: ...
 
-    def give_up(self, trial: str) -> None: ...
+    def give_up(self, trial: str) -> Cause | None: ...
 
     def stop(self, failure: str = "") -> None: ...
 
@@ -125,8 +125,8 @@ class LedgerSearcher:
             return
         self._shape = start.row.shape
         if error:
-            self._actor.give_up(start.target.trial_id)
-            self._count_dead_lane(start.target.trial_id)
+            unbegun = self._actor.give_up(start.target.trial_id)
+            self._count_dead_lane(start.target.trial_id, unbegun)
         if outcome == "busy":
             self._busy[start.target] = self._monotonic() + BUSY_S
 
@@ -172,9 +172,11 @@ class LedgerSearcher:
         else:
             self._proposals[stage] = 0
 
-    def _count_dead_lane(self, trial_id: str) -> None:
-        """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster."""
+    def _count_dead_lane(self, trial_id: str, unbegun: Cause | None) -> None:
+        """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster.
+
+        `unbegun`: why the lane died, where it had begun nothing."""
         attempts = [row.attempt for row in self._entries.rows() if row.attempt is not None]
-        cause = next((attempt.cause for attempt in attempts if attempt.trial_id == trial_id), None)
-        if why := self._dead_lanes.count(cause, images=sum(attempt.images for attempt in attempts)):
+        cause = unbegun or next((attempt.cause for attempt in attempts if attempt.trial_id == trial_id), None)
+        if why := self._dead_lanes.count(cause, images=sum(attempt.images for attempt in attempts), begun=unbegun is None):
             self._actor.stop(failure=why)

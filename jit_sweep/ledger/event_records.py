@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     """Entries that a trial's divergence has closed, be it this sweep's or another's."""
     KNOWN_RUNGS = "known_rungs"
     """Rung values that another sweep's attempts have measured, and that this sweep's races are judged by."""
+    WAITS = "waits"
+    """A lane was given a trial and could not begin it yet."""
     BEGUN = "begun"
     PHASE = "phase"
     PROGRESS = "progress"
@@ -115,6 +117,13 @@ class KnownRungs(LedgerRecord):
     metric: str
     values: tuple[tuple[str, int, float], ...]
     """Trial, image count and value."""
+
+
+class Waits(LedgerRecord):
+    """A lane was given a trial and could not begin it yet."""
+
+    kind = EventKind.WAITS
+    why: str
 
 
 class Begun(LedgerRecord):

@@ -63,13 +63,19 @@ def follow_up(cause: Cause, before: Sequence[AttemptRow], *, images: int) -> Fol
         return FollowUp(
             rule.leaves, why=f"{cause}{tried}: not tried again in this run" if rule.leaves is not EntryState.DIVERGED else ""
         )
-    wait_s = min(rule.first_wait_s * 2 ** min(repeated, _MOST_DOUBLINGS), _LONGEST_S)
+    wait_s = pause_s(cause, repeated)
     count = f"try {repeated + 1}" + (f" of {rule.again}" if rule.again is not None else "")
     beside = ", alone and with half the micro-batch" if rule.alone else ""
     pause = f" in {wait_s:g} s" if wait_s else ""
     return FollowUp(
         EntryState.WAITING, wait_s, rule.alone, f"{cause}: goes on from its last checkpoint{pause} ({count}{beside})"
     )
+
+
+def pause_s(cause: Cause, repeated: int) -> float:
+    """Seconds to wait before the next try, where as many tries have failed of this cause before."""
+    wait_s: float = RULES[cause].first_wait_s * 2 ** min(repeated, _MOST_DOUBLINGS)
+    return min(wait_s, _LONGEST_S)
 
 
 def _without_progress(cause: Cause, before: Sequence[AttemptRow], *, images: int) -> int:

@@ -22,6 +22,7 @@ from jit_sweep.ledger.event_records import (
     Registered,
     Reopened,
     Rescheduled,
+    Waits,
 )
 from jit_sweep.ledger.failures import EQUAL_BUGS
 from jit_sweep.ledger.lease import Lease, is_run, lock
@@ -139,7 +140,7 @@ class LedgerWriter:
             lost = attempts.close_lost(connection, sweep, now=now)
             entries.settle(connection, sweep, now=now)
             entry = schema.entry.c
-            delayed = (entry.state == EntryState.WAITING) & ((entry.not_before > 0) | entry.alone)
+            delayed = (entry.state == EntryState.WAITING) & ((entry.not_before > 0) | entry.alone | (entry.why != ""))
             unsettled = entry.state.not_in([*SETTLED, EntryState.WAITING, EntryState.HELD])
             again = entries.of_sweep(sweep).where(unsettled | delayed)
             fresh = {"state": EntryState.WAITING, "not_before": 0.0, "alone": False, "why": "", "updated_at": now}
@@ -147,6 +148,17 @@ class LedgerWriter:
             if lost or waiting:
                 events.append(connection, Reopened(lost_attempts=lost, waiting=waiting), sweep=sweep, at=now)
             verdicts.judge(connection, sweep, self._decider, now=now)
+
+    def waits(self, trial_id: str, images: int, *, why: str, wait_s: float = 0.0) -> None:
+        """Record for what a trial waits that a lane was given, and is given again in `wait_s` at the earliest; without effect
+        where it waits no more."""
+        now, sweep = self._clock(), self._lease.sweep
+        entry = schema.entry.c
+        with self._transaction(sweep) as connection:
+            wanted = (entry.trial_id == trial_id, entry.images == images, entry.state == EntryState.WAITING)
+            then = {"why": redact(why), "not_before": now + wait_s if wait_s else 0.0}
+            if connection.execute(entries.of_sweep(sweep).where(*wanted).values(**then, updated_at=now)).rowcount:
+                events.append(connection, Waits(why=redact(why)), sweep=sweep, at=now, trial_id=trial_id)
 
     def begin(self, sweep: str, trial_id: str, images: int, *, lane: str, host: str, pid: int) -> AttemptRow | None:
         """Open the trial's next attempt for this sweep's entries that want it at `images`; one still open is given up.

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from jit_sweep.executor.actor import SweepActor
+from jit_sweep.budget.costs import Cost, read_costs
+from jit_sweep.executor.actor import AWAITED_S, SILENT_S, SweepActor
 from jit_sweep.executor.assignment import TrialSettings
 from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
@@ -23,7 +25,19 @@ from tests.support.sweep_files import tiny_sweep
 from tests.test_layers import loaded_by
 from trainables.data import DataError
 from trainables.evaluation.metrics.registry import RUNG_METRIC
-from trainables.lane.messages import Answer, AttemptKey, FencedOff, Letter, Offer, TaskOutcome, WorkerAddress, WorkItem
+from trainables.lane.messages import (
+    Answer,
+    AttemptKey,
+    FencedOff,
+    GoHome,
+    Letter,
+    NotOver,
+    NoWorkYet,
+    Offer,
+    TaskOutcome,
+    WorkerAddress,
+    WorkItem,
+)
 from trainables.lane.worker import BEAT_WAIT_S, LONGEST_SILENCE_S, MISTAKES, cause_of
 from trainables.networks.memory import Infeasible
 from trainables.report import Decision, Phase, Progress, Report, Rung
@@ -55,8 +69,8 @@ def key_of(seed: int) -> AttemptKey:
 class Office:
     """A ledger and an actor that works for it, which can be killed and made again."""
 
-    def __init__(self, uri: str, *, silent_s: float = 45.0) -> None:
-        self.uri, self.silent_s = uri, silent_s
+    def __init__(self, uri: str, *, silent_s: float = SILENT_S, awaited_s: float = AWAITED_S) -> None:
+        self.uri, self.silent_s, self.awaited_s = uri, silent_s, awaited_s
         # The actor reads the real clock, and so must the lease.
         self.ledger = LedgerFixture(open_engine(uri), clock=_Real())
         self.ledger.plan(entry(0), entry(1))
@@ -72,16 +86,21 @@ class Office:
             settings=SOURCE,
             lost_nodes=frozenset,
             silent_s=self.silent_s,
+            awaited_s=self.awaited_s,
         )
 
-    async def offer(self, seed: int = 0, lane: str = LANE) -> AttemptKey | TaskOutcome:
-        return await self.actor.offer(lane, offer=Offer(entry(seed).trial_id, IMAGES, host="node", pid=7))
+    async def offer(self, seed: int = 0, lane: str = LANE) -> AttemptKey | TaskOutcome | NotOver:
+        return await self.actor.offer(lane, offer=Offer(entry(seed).trial_id, IMAGES))
+
+    async def take(self, lane: str = LANE, *, after: AttemptKey | None = None) -> WorkItem | NoWorkYet | GoHome:
+        return await self.actor.take(lane, address=WORKER, after=after)
 
     async def open(self, seed: int = 0, lane: str = LANE) -> AttemptKey:
-        """Offer a trial that nothing keeps from being begun."""
-        key = await self.offer(seed, lane)
-        assert isinstance(key, AttemptKey)
-        return key
+        """Offer a trial that nothing keeps from being begun, and take it."""
+        key, work = await asyncio.gather(self.offer(seed, lane), self.take(lane))
+        assert isinstance(work, WorkItem)
+        assert key == work.key
+        return work.key
 
     async def tell(self, sequence: int, report: Report) -> Answer:
         return await self.actor.report(LANE, letter=Letter(key=key_of(0), sequence=sequence, report=report))
@@ -135,7 +154,7 @@ def test_a_trial_goes_through_the_letter_box_from_offer_to_outcome(office: Calla
 
 def test_an_offer_made_twice_opens_one_attempt(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        assert await office.offer() == await office.offer()
+        assert await office.open() == await office.offer()
         assert len(office.attempts()) == 1
 
     run(story, office)
@@ -164,7 +183,7 @@ def test_killed_in_the_middle_it_goes_on_with_the_same_attempt(office: Callable[
 
 def test_what_an_attempt_says_after_it_was_replaced_is_fenced_off(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        await office.offer()
+        await office.open()
         await office.actor.lost(LANE, detail="gone", cause=Cause.WORKER_LOST)
         assert (await office.open(lane="lane-1")).attempt == 2
         before = office.ledger.events()
@@ -189,6 +208,82 @@ def test_a_run_that_was_taken_over_fences_its_lanes_off_and_stops(office: Callab
         assert "bob" in (await office.actor.stop_state()).failure
 
     run(story, office)
+
+
+def test_a_trial_waits_without_an_attempt_until_the_first_worker_of_its_lane_comes(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        offered = asyncio.ensure_future(office.offer())
+        while not any(event.kind is EventKind.WAITS for event in office.ledger.events()):
+            await asyncio.sleep(0)
+        row = office.ledger.row(entry())
+        assert (row.state, row.attempt, office.attempts()) == (EntryState.WAITING, None, [])
+        assert "the workers of its lane are awaited since" in row.why
+        assert read_costs(office.ledger.reader, office.ledger.name).total == Cost()
+        assert not offered.done()
+        work = await office.take()
+        assert isinstance(work, WorkItem)
+        assert await offered == work.key
+        [attempt] = office.attempts()
+        assert (attempt.host, attempt.pid) == (WORKER.host, WORKER.pid)
+        row = office.ledger.row(entry())
+        assert (row.state, row.why) == (EntryState.RUNNING, "")
+
+    run(story, office, awaited_s=0.0)
+
+
+def test_a_lane_that_dies_before_any_worker_came_leaves_no_attempt_and_counts_against_nothing(
+    office: Callable[..., Office],
+) -> None:
+    async def story(office: Office) -> None:
+        for tries in range(1, 6):  # more than a lost worker may have
+            offered = asyncio.ensure_future(office.offer(lane=f"lane-{tries}"))
+            await asyncio.sleep(0)
+            await office.actor.lost(f"lane-{tries}", detail="no\nplace", cause=Cause.WORKER_LOST)
+            outcome = await offered
+            assert isinstance(outcome, TaskOutcome)
+            assert (outcome.outcome, outcome.lane_over) == ("failed", True)
+            assert await office.actor.give_up(entry().trial_id) is Cause.WORKER_LOST
+            row = office.ledger.row(entry())
+            assert (row.state, office.attempts()) == (EntryState.WAITING, [])
+            assert row.why == "its last lane died before it began: worker_lost: place"
+            assert row.not_before - row.updated_at == pytest.approx(2.0 ** (tries - 1))
+        assert (await office.open()).attempt == 1
+        assert await office.actor.give_up(entry(1).trial_id) is None
+
+    run(story, office)
+
+
+def test_an_owner_that_dies_takes_what_its_lane_has_not_begun_back(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        offered = asyncio.ensure_future(office.offer())
+        await asyncio.sleep(0)
+        assert await office.actor.give_up(entry().trial_id) is Cause.WORKER_LOST
+        assert isinstance(await offered, TaskOutcome)
+        await office.actor.dismiss(LANE)
+        assert isinstance(await office.take(), GoHome)
+        assert office.attempts() == []
+
+    run(story, office)
+
+
+def test_a_stop_ends_an_offer_that_nobody_has_taken(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        offered = asyncio.ensure_future(office.offer())
+        await asyncio.sleep(0)
+        await office.actor.stop()
+        assert await offered == TaskOutcome("stopping")
+        assert office.attempts() == []
+
+    run(story, office)
+
+
+def test_a_lane_whose_idle_workers_fell_silent_is_told_to_end_without_an_attempt(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        await office.actor.beat(LANE, address=WORKER)
+        assert await office.offer() == TaskOutcome("failed", cause="worker_lost", lane_over=True, workers=(WORKER,))
+        assert office.attempts() == []
+
+    run(story, office, silent_s=0.5)
 
 
 def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office: Callable[..., Office]) -> None:
@@ -231,8 +326,9 @@ def test_lanes_may_come_while_a_silent_one_is_given_up(office: Callable[..., Off
 
 def test_offers_that_overlap_open_one_attempt(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
-        first, second = await asyncio.gather(office.offer(), office.offer())
-        assert first == second
+        first, second, *works = await asyncio.gather(office.offer(), office.offer(), office.take(), office.take())
+        assert first == second == key_of(0)
+        assert [work.key for work in works if isinstance(work, WorkItem)] == [key_of(0)] * 2
         assert len(office.attempts()) == 1
 
     run(story, office)
@@ -289,7 +385,7 @@ def test_three_equal_bugs_stop_the_sweep(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
         office.ledger.plan(entry(2))
         for seed in range(3):
-            await office.offer(seed)
+            await office.open(seed)
             bug = f'Traceback:\n  File "train.py", line 7, in f\nKeyError: {seed}'
             await office.actor.failed(LANE, key=key_of(seed), cause="bug", detail=bug)
             assert (await office.actor.stop_state()).stopping is (seed == 2)
@@ -310,7 +406,7 @@ def test_a_report_waits_for_a_database_that_is_away() -> None:
 
         async def story() -> None:
             office = Office(uri)
-            await office.offer()
+            await office.open()
             engine: Engine = office.ledger.engine
             with engine.connect() as blocker, blocker.begin():
                 blocker.exec_driver_sql("LOCK TABLE event IN ACCESS EXCLUSIVE MODE")

@@ -14,7 +14,7 @@ from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import SweepState
+from jit_sweep.ledger.records import Cause, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.schedulers.decide import Decider
@@ -191,8 +191,9 @@ class _Calls:
     def settle(self) -> None:
         self.waits(self._office.call("settle"))
 
-    def give_up(self, trial: str) -> None:
-        self.waits(self._office.call("give_up", trial))
+    def give_up(self, trial: str) -> Cause | None:
+        cause: Cause | None = self.waits(self._office.call("give_up", trial))
+        return cause
 
     def stop(self, failure: str = "") -> None:
         self.waits(self._office.call("stop", failure))

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 from jit_sweep.executor.schedule import Target
 from jit_sweep.ledger.records import Cause
@@ -17,6 +18,7 @@ from trainables.lane.messages import (
     FencedOff,
     GoHome,
     Letter,
+    NotOver,
     NoWorkYet,
     Offer,
     TaskOutcome,
@@ -74,9 +76,8 @@ class Lane:
         return stepping.result()
 
     async def _step(self, target: Target) -> TaskOutcome:
-        offer = Offer(target.trial_id, target.images, host=self.address.host, pid=1)
-        opened: AttemptKey | TaskOutcome = await self.office.call("offer", self.name, offer=offer)
-        outcome = opened if isinstance(opened, TaskOutcome) else await self._outcome(opened)
+        opened: AttemptKey | TaskOutcome = await self._awaited("offer", offer=Offer(target.trial_id, target.images))
+        outcome: TaskOutcome = opened if isinstance(opened, TaskOutcome) else await self._awaited("outcome", key=opened)
         if outcome.lane_over:
             self.end_soon()
             raise LaneDied(f"the lane ends with its trial: {outcome.cause}")
@@ -85,17 +86,17 @@ class Lane:
     def end_soon(self) -> None:
         self.worker.kill()
 
-    async def _outcome(self, key: AttemptKey) -> TaskOutcome:
+    async def _awaited(self, method: str, **arguments: Any) -> Any:
+        """What the office answers in the end, for as long as the worker lives. LaneDied."""
         while True:
-            asked = self.owner.spawn(self.office.call("outcome", self.name, key=key))
+            asked = self.owner.spawn(self.office.call(method, self.name, **arguments))
             while not asked.done():
                 await asyncio.wait({asked}, timeout=0.5)
                 if not self.worker.alive and not asked.done():
                     await self.office.call("lost", self.name, detail="the played worker died", cause=Cause.WORKER_LOST)
                     raise LaneDied("the worker died")
-            outcome = asked.result()
-            if isinstance(outcome, TaskOutcome):
-                return outcome
+            if not isinstance(said := asked.result(), NotOver):
+                return said
 
     # --- the worker
 

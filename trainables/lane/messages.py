@@ -31,13 +31,10 @@ class AttemptKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Offer:
-    """A lane's owner has this trial for it, to be brought to `images`."""
+    """A lane's owner has this trial for it, to be brought to `images`; its attempt opens with the first worker to take it."""
 
     trial: str
     images: int
-    host: str
-    pid: int
-    """The owner's own process."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class GoHome:
 
 @dataclass(frozen=True)
 class NotOver:
-    """Answers an owner that asks for a task's outcome: it is not over yet, ask again."""
+    """Answers an owner: its offer was not taken yet, or its task is not over; ask again."""
 
 
 @dataclass(frozen=True)

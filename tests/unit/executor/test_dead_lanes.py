@@ -2,7 +2,7 @@
 
 import pytest
 
-from jit_sweep.executor.dead_lanes import MOST, SAYS_NOTHING, DeadLanes
+from jit_sweep.executor.dead_lanes import MOST, NODE_TAKEN, SAYS_NOTHING, DeadLanes
 from jit_sweep.ledger.records import Cause
 
 
@@ -22,3 +22,10 @@ def test_progress_between_two_deaths_begins_the_count_anew() -> None:
 def test_a_cause_that_a_lane_ends_with_by_plan_is_not_counted(cause: Cause) -> None:
     dead = DeadLanes()
     assert [dead.count(cause, images=0) for _ in range(3 * MOST)] == [""] * (3 * MOST)
+
+
+@pytest.mark.parametrize("cause", sorted(SAYS_NOTHING))
+def test_a_lane_that_had_begun_nothing_is_counted_unless_its_node_was_taken(cause: Cause) -> None:
+    dead = DeadLanes()
+    said = [dead.count(cause, images=0, begun=False) for _ in range(MOST)]
+    assert bool(said[-1]) is (cause not in NODE_TAKEN)
