@@ -390,10 +390,12 @@ def test_another_best_cell_leaves_the_former_proposals_as_history_of_their_own_c
     assert {trial.entry.trial_id for trial in back.searched} == {trial.entry.trial_id for trial in former.searched}
 
 
-def test_a_sampler_is_told_of_its_own_cell_only(states: Callable[[Kind, Phase], State], tmp_path: Path) -> None:
+def test_a_sampler_is_told_of_its_own_cell_only(tmp_path: Path) -> None:
     """What it proposes after an edit is what it proposes in a sweep that has never had another file."""
-    state = states("search", "after")
-    home, file = state.copy(tmp_path), deepcopy(state.file)
+    learns = search_of(sampler="tpe", options={"n_startup_trials": 1}, trials=7)
+    file = tiny_sweep(data=few_images(tmp_path), stages=[deepcopy(GRID), learns])
+    home = PlayedHome(tmp_path / "home")
+    home.run(file)
     base = next(row.base["prediction"] for row in home.rows() if row.origin == "search")
     [other] = {"x", "v"} - {base}
     file["stages"][0] = {"grid": {"axes": {"prediction": [other]}, "seeds": 2}}
