@@ -8,6 +8,7 @@ import typer
 
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
+from jit_sweep.spec.uri import tracking_of_form
 
 SWEEP_FILES = (".yaml", ".yml")
 
@@ -36,6 +37,14 @@ def sweep_names(context: typer.Context, incomplete: str) -> Iterator[str]:
     yield from (sweep.name for sweep in sweeps if sweep.name.startswith(incomplete))
 
 
+def _of_form(uri: str | None) -> str | None:
+    """UserError: no address of an MLflow store."""
+    try:
+        return None if uri is None else tracking_of_form(uri)
+    except ValueError as error:
+        raise UserError(f"--tracking: {error}") from None
+
+
 File = Annotated[
     str,
     typer.Argument(
@@ -52,6 +61,7 @@ ModelOrFolder = Annotated[str, typer.Argument(help=f"{MODEL}, or the FOLDER/ of 
 HomeFolder = Annotated[Path, typer.Option("--home", envvar="JIT_SWEEP_HOME", help="Folder of ledger, MLflow and store.")]
 LedgerUri = Annotated[str | None, typer.Option("--ledger", envvar="JIT_SWEEP_LEDGER", help="Ledger, where not the home's.")]
 TrackingUri = Annotated[
-    str | None, typer.Option("--tracking", envvar="JIT_SWEEP_TRACKING", help="MLflow, where not the home's.")
+    str | None,
+    typer.Option("--tracking", envvar="JIT_SWEEP_TRACKING", callback=_of_form, help="MLflow, where not the home's."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object with `schema` and `rows`.")]

@@ -19,7 +19,7 @@ from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.stages import Range, SearchSpec
 from search_spaces.axes import arm_label
 from trainables.config.trial import DiffusionConfig
-from trainables.diffusion.clamp import clamped_share
+from trainables.diffusion.clamp import clamp_bias, clamped_share
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
 from trainables.report import ExitCode
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from jit_sweep.estimate.simulate import Estimate, Job
 
 GIB, MIB = 2**30, 2**20
+FAIR = 0.005
+"""Predictions whose samples the clamp changes apart by more than this share are told to be scored without it too."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,25 @@ def clamp_remarks(plan: Plan) -> list[str]:
         space = search.axes.get("t_eps_train", ())
         values = (space.low, space.high) if isinstance(space, Range) else space
         touched += [plan.baseline.diffusion.model_copy(update={"t_eps_train": value}) for value in values]
-    return list(dict.fromkeys(_clamp_remark(diffusion) for diffusion in touched))
+    return [*dict.fromkeys(_clamp_remark(diffusion) for diffusion in touched), *_sampling_clamp_remarks(plan)]
+
+
+def _sampling_clamp_remarks(plan: Plan) -> list[str]:
+    """Along `prediction`, how each way to sample biases the predictions apart, by an exact network."""
+    biases: dict[str, dict[str, float]] = {}
+    for entry in plan.entries:
+        diffusion, how = entry.trial.diffusion, entry.evaluation
+        if "prediction" in entry.arm:
+            steps = f"t_eps_sample={how.t_eps_sample:g} in {how.steps} {how.sampler} steps"
+            biases.setdefault(steps, {})[diffusion.prediction] = clamp_bias(diffusion, how)
+    return [_bias_remark(steps, found) for steps, found in biases.items()]
+
+
+def _bias_remark(steps: str, biases: dict[str, float]) -> str:
+    shown = ", ".join(f"{prediction} {100 * bias:+.1f} %" for prediction, bias in biases.items())
+    apart = max(biases.values()) - min(biases.values()) > FAIR
+    remedy = "; score with t_eps_sample=0 too, which x and v allow" if apart else ""
+    return f"{steps} changes the standard deviation of an exact network's samples: {shown}{remedy}"
 
 
 def _clamp_remark(diffusion: DiffusionConfig) -> str:

@@ -57,6 +57,7 @@ MISTAKES = (
     (("import-jit", "none.pth", "out"), "none.pth"),
     (("export-jit", "none/", "out.pth"), "none"),
     (("schema", "--nosuch"), "No such option"),
+    (("sample", "m", "--out", "m.png", "--tracking", "mlruns"), "--tracking: `tracking` must be http(s)://HOST:PORT"),
     (("status", "--cost", "--home", "~nobody-of-this-name"), "needs a sweep"),
     (("rum",), "No such command"),
 )

@@ -1,6 +1,8 @@
-"""How often the training clamp acts, in closed form and without torch: what `plan` tells about a clamp axis."""
+"""How often the training clamp acts and what the sampling clamp does, without torch: what `plan` tells of them."""
 
-from trainables.config.trial import DiffusionConfig
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import DiffusionConfig, Target
+from trainables.diffusion.integrators import steps_of
 from trainables.diffusion.t_sampling import distribution_of
 
 
@@ -15,3 +17,33 @@ def clamped_share(diffusion: DiffusionConfig) -> float:
     if diffusion.prediction == "x":
         return times.share_above(1 - diffusion.t_eps_train)
     return 1 - times.share_above(diffusion.t_eps_train)
+
+
+ORACLE_SD = 0.5
+"""Standard deviation of the data that `clamp_bias` is of: about that of images in [-1, 1]."""
+
+
+def clamp_bias(diffusion: DiffusionConfig, evaluation: EvaluationConfig) -> float:
+    """By how much the sampling clamp changes the samples' standard deviation, as a share of it, were the network exact.
+
+    Of normal data, whose exact outputs are linear in z, against v-prediction, which no clamp touches. An x-prediction
+    falls short in the steps with 1 - t below the clamp, an eps-prediction in its first one.
+    """
+    return _end(diffusion.prediction, diffusion, evaluation) / _end("v", diffusion, evaluation) - 1
+
+
+def _end(space: Target, diffusion: DiffusionConfig, evaluation: EvaluationConfig) -> float:
+    """Where the sampler leads z = noise_scale by the exact outputs in a space."""
+    noise, clamp = diffusion.noise_scale, evaluation.t_eps_sample
+
+    def velocity(z: float, t: float) -> float:
+        variance = (t * ORACLE_SD) ** 2 + ((1 - t) * noise) ** 2
+        x, e = t * ORACLE_SD**2 / variance * z, (1 - t) * noise**2 / variance * z
+        if space == "v":
+            return x - e
+        return (x - z) / max(1 - t, clamp) if space == "x" else (z - e) / max(t, clamp)
+
+    z = noise
+    for integrator, t, after in steps_of(evaluation):
+        z = integrator.step(velocity, z, t, after)
+    return z

@@ -1,18 +1,23 @@
-"""How a sampler steps along dz/dt = v."""
+"""How a sampler steps along dz/dt = v, of images or of numbers. Free of torch."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from torch import Tensor
+from trainables.config.evaluation import Sampling
 
-Velocity = Callable[[Tensor, float], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Z = TypeVar("Z", "Tensor", float)
+Velocity = Callable[[Z, float], Z]
 """v(z, t), [B, C, H, W] -> [B, C, H, W]."""
 
 
 class Integrator(Protocol):
     """One rule. A sampler's last step is Euler's whatever the rule, so `after` is below 1."""
 
-    def step(self, velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
+    def step(self, velocity: Velocity[Z], z: Z, t: float, after: float) -> Z:
         """z at the time `after` from z at t, [B, C, H, W]."""
 
     def visited(self, t: float, after: float) -> tuple[float, ...]:
@@ -22,7 +27,7 @@ class Integrator(Protocol):
 class Euler:
     """z + h v(z, t): order 1, one evaluation."""
 
-    def step(self, velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
+    def step(self, velocity: Velocity[Z], z: Z, t: float, after: float) -> Z:
         return z + (after - t) * velocity(z, t)
 
     def visited(self, t: float, after: float) -> tuple[float, ...]:
@@ -32,7 +37,7 @@ class Euler:
 class Heun:
     """z + h (v(z, t) + v(z + h v(z, t), t + h)) / 2: order 2, two evaluations (arXiv 2206.00364, algorithm 1)."""
 
-    def step(self, velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
+    def step(self, velocity: Velocity[Z], z: Z, t: float, after: float) -> Z:
         first = velocity(z, t)
         second = velocity(z + (after - t) * first, after)
         return z + (after - t) * 0.5 * (first + second)
@@ -47,3 +52,19 @@ INTEGRATORS: dict[str, Integrator] = {
     "heun": Heun(),
 }
 """By the names that `Sampling.sampler` allows."""
+
+
+def time_grid(evaluation: Sampling) -> list[float]:
+    """The steps + 1 times t = s / (s + (1 - s) k) of s = i / steps under shift k, from 0 to 1, both exact.
+
+    In sigma = 1 - t this is SD3's sigma' = k sigma / (1 + (k - 1) sigma) (arXiv 2403.03206, equation 23): its alpha is k.
+    """
+    steps = evaluation.steps
+    # Multiplied through by steps, so that k = 1 gives i / steps to the last bit.
+    return [i / (i + (steps - i) * evaluation.shift) for i in range(steps + 1)]
+
+
+def steps_of(evaluation: Sampling) -> Iterator[tuple[Integrator, float, float]]:
+    """Each step's rule, and the times that it leads from and to; the last is Euler's."""
+    for t, after in pairwise(time_grid(evaluation)):
+        yield (EULER if after == 1.0 else INTEGRATORS[evaluation.sampler]), t, after

@@ -1,8 +1,5 @@
 """From noise to images: steps along dz/dt = v with classifier-free guidance, as JiT samples."""
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +7,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_sampling
 from trainables.config.trial import DiffusionConfig
 from trainables.diffusion.evaluating import evaluating
-from trainables.diffusion.integrators import EULER, INTEGRATORS, Integrator, Velocity
+from trainables.diffusion.integrators import Velocity, steps_of
 from trainables.diffusion.maths import convert
 
 
@@ -40,31 +37,15 @@ def sample(
     velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)
     z = z0
     with evaluating(network):
-        for integrator, t, after in _steps(evaluation):
+        for integrator, t, after in steps_of(evaluation):
             z = integrator.step(velocity, z, t, after)
     return z
 
 
 def passes(evaluation: EvaluationConfig) -> int:
     """How often the network sees each image while it is drawn: twice at a time t where guidance acts."""
-    visited = [t for integrator, t, after in _steps(evaluation) for t in integrator.visited(t, after)]
+    visited = [t for integrator, t, after in steps_of(evaluation) for t in integrator.visited(t, after)]
     return sum(1 if guidance_at(t, evaluation) == 1.0 else 2 for t in visited)
-
-
-def time_grid(evaluation: EvaluationConfig) -> list[float]:
-    """The steps + 1 times t = s / (s + (1 - s) k) of s = i / steps under shift k, from 0 to 1, both exact.
-
-    In sigma = 1 - t this is SD3's sigma' = k sigma / (1 + (k - 1) sigma) (arXiv 2403.03206, equation 23): its alpha is k.
-    """
-    steps = evaluation.steps
-    # Multiplied through by steps, so that k = 1 gives i / steps to the last bit.
-    return [i / (i + (steps - i) * evaluation.shift) for i in range(steps + 1)]
-
-
-def _steps(evaluation: EvaluationConfig) -> Iterator[tuple[Integrator, float, float]]:
-    """Each step's rule, and the times that it leads from and to; the last is Euler's."""
-    for t, after in pairwise(time_grid(evaluation)):
-        yield (EULER if after == 1.0 else INTEGRATORS[evaluation.sampler]), t, after
 
 
 def guidance_at(t: float, evaluation: EvaluationConfig) -> float:
@@ -75,7 +56,7 @@ def guidance_at(t: float, evaluation: EvaluationConfig) -> float:
 
 def _velocity(
     network: nn.Module, labels: Tensor, *, diffusion: DiffusionConfig, evaluation: EvaluationConfig, null: int
-) -> Velocity:
+) -> Velocity[Tensor]:
     """v_u + w(t) (v_c - v_u), from one pass over both halves; from the conditional half alone where w is 1."""
     nulls = torch.full_like(labels, null)
 

@@ -71,6 +71,26 @@ def test_the_time_to_go_counts_start_and_evaluation_as_ended_trials_had_them(led
     assert time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now + 1000) == pytest.approx(100.0)
 
 
+def test_the_time_to_go_is_right_within_a_quarter_around_half_way(ledger: LedgerFixture) -> None:
+    """Four trials, one after the other: each takes 15 s to start, 20 s to train and 25 s to be scored."""
+    entries = [planned(seed=seed, position=seed) for seed in range(4)]
+    ledger.plan(*entries)
+    began = ledger.clock.now
+    told = dict[float, float]()
+    for number, entry in enumerate(entries):
+        attempt = ledger.begin(entry)
+        for sequence, (second, images) in enumerate(((25, 480), (35, 960), (50, 960))):
+            ledger.clock.now = began + 60 * number + second
+            ledger.tell(attempt, progress(images), first=sequence)
+            left = time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now)
+            told[ledger.clock.now - began] = left or 0.0
+        ledger.clock.now = began + 60 * (number + 1)
+        ledger.tell(attempt, scored(entry, {OBJECTIVE: 1.0}), ended(entry), first=3)
+    around_half = {passed: left for passed, left in told.items() if 80 <= passed <= 160}
+    assert len(around_half) >= 4
+    assert all(left == pytest.approx(240 - passed, rel=0.25) for passed, left in around_half.items())
+
+
 def test_nothing_is_foretold_before_a_trial_has_shown_its_speed(ledger: LedgerFixture) -> None:
     ledger.plan(planned())
     ledger.begin(planned())

@@ -12,7 +12,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen
 from trainables.config.trial import DiffusionConfig
 from trainables.data import ImageSet, open_images
-from trainables.diffusion.integrators import Velocity
+from trainables.diffusion.integrators import Velocity, Z
 from trainables.diffusion.loss import loss
 from trainables.diffusion.sampler import sample
 from trainables.diffusion.t_sampling import times
@@ -115,7 +115,7 @@ def t_sampling(add: Add, _: Path) -> None:
 class Standstill:
     """Moves nothing."""
 
-    def step(self, velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
+    def step(self, velocity: Velocity[Z], z: Z, t: float, after: float) -> Z:
         return z
 
     def visited(self, t: float, after: float) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jit_sweep.cli.plan import clamp_remarks
 from jit_sweep.errors import UserError
 from jit_sweep.plan import budget_remarks
 from jit_sweep.plan.budget_remarks import soundness_remarks
@@ -187,3 +188,22 @@ def test_guidance_by_a_null_label_that_training_hardly_meets_is_told_and_one_it_
 def test_images_that_no_update_sees_are_told() -> None:
     lines = soundness_remarks(planned(budget={"images_per_trial": 160}))
     assert lines == ["prediction=x (and 1 more cells): 160 images are 11 % of the 1,483 to train on: the others are never seen"]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "line"),
+    [
+        (
+            {"sampler": "heun", "steps": 50},
+            "t_eps_sample=0.05 in 50 heun steps changes the standard deviation of an exact network's samples: x -2.0 %, "
+            "v +0.0 %; score with t_eps_sample=0 too, which x and v allow",
+        ),
+        (
+            {"sampler": "euler", "steps": 16},
+            "t_eps_sample=0.05 in 16 euler steps changes the standard deviation of an exact network's samples: x +0.0 %, "
+            "v +0.0 %",
+        ),
+    ],
+)
+def test_plan_tells_how_the_sampling_clamp_changes_each_prediction(evaluation: dict[str, Any], line: str) -> None:
+    assert clamp_remarks(planned(evaluation={"n": 8, **evaluation})) == [line]

@@ -8,11 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jit_sweep.spec.read import read_spec
 from tests.support.trials import CLASSES, batch, lively, small_model, small_trial
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import DiffusionConfig, Target
-from trainables.diffusion.maths import convert
-from trainables.diffusion.sampler import guidance_at, sample, time_grid
+from trainables.diffusion.clamp import clamp_bias
+from trainables.diffusion.integrators import time_grid
+from trainables.diffusion.maths import convert, target_of
+from trainables.diffusion.sampler import guidance_at, sample
 from trainables.networks.jit import JiT
 
 Z0 = batch()[0]
@@ -255,3 +258,44 @@ def test_guidance_by_a_null_label_that_was_never_dropped_in_is_refused(network: 
 def test_an_unclamped_eps_prediction_is_refused() -> None:
     with pytest.raises(ValueError, match="`t_eps_sample` must be above 0"):
         run(PureNoise(), settings(t_eps_sample=0.0), prediction="eps")
+
+
+class Exact(nn.Module):
+    """The exact outputs for data of N(0, 0.5^2) in one space."""
+
+    def __init__(self, space: Target, *, noise_scale: float) -> None:
+        super().__init__()
+        self.space, self.noise_scale = space, noise_scale
+
+    def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        t = t.view(-1, 1, 1, 1)
+        variance = (t * 0.5).square() + ((1 - t) * self.noise_scale).square()
+        x, e = t * 0.25 / variance * z, (1 - t) * self.noise_scale**2 / variance * z
+        return target_of(x, e, self.space)
+
+
+@pytest.mark.parametrize("noise_scale", [1.0, 2.0])
+@pytest.mark.parametrize(
+    ("prediction", "t_eps", "bias"), [("x", 0.05, -0.02), ("x", 0.0, 0.0), ("eps", 0.05, 0.03), ("v", 0.05, 0.0)]
+)
+def test_the_bias_of_the_sampling_clamp_is_that_of_an_exact_networks_samples(
+    prediction: Target, t_eps: float, bias: float, noise_scale: float
+) -> None:
+    how, z0 = settings(sampler="heun", steps=50, t_eps_sample=t_eps), noise_scale * Z0
+
+    def ends(space: Target) -> Tensor:
+        diffusion = DiffusionConfig(prediction=space, noise_scale=noise_scale)
+        labels = torch.zeros(len(z0)).long()
+        return sample(Exact(space, noise_scale=noise_scale), z0, labels, diffusion=diffusion, evaluation=how, num_classes=5)
+
+    found = clamp_bias(DiffusionConfig(prediction=prediction, noise_scale=noise_scale), how)
+    assert found == pytest.approx(float(ends(prediction).std() / ends("v").std()) - 1, abs=1e-4)
+    assert found == pytest.approx(bias, abs=0.01)
+
+
+def test_the_quickstarts_steps_never_meet_the_clamp(network: JiT) -> None:
+    def drawn(t_eps: float) -> Tensor:
+        how = read_spec("quickstart").evaluation.resolved(t_eps_sample=t_eps, weights="raw")
+        return sample(network, Z0, LABELS, diffusion=DiffusionConfig(), evaluation=how, num_classes=CLASSES)
+
+    assert drawn(0.05).equal(drawn(0.0))

@@ -11,7 +11,7 @@ from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Frozen
 from trainables.config.trial import DiffusionConfig, TSampling
 from trainables.diffusion.clamp import clamped_share
-from trainables.diffusion.integrators import INTEGRATORS, Velocity
+from trainables.diffusion.integrators import INTEGRATORS, Velocity, Z
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.diffusion.sampler import passes, sample
@@ -40,7 +40,7 @@ class LinearTimes:
 class Midpoint:
     """z + h v(z + h/2 v, t + h/2)."""
 
-    def step(self, velocity: Velocity, z: Tensor, t: float, after: float) -> Tensor:
+    def step(self, velocity: Velocity[Z], z: Z, t: float, after: float) -> Z:
         half = (after - t) / 2
         return z + (after - t) * velocity(z + half * velocity(z, t), t + half)
 
