@@ -135,6 +135,7 @@ EDITS: tuple[Edit, ...] = (
     kept("baseline.parent", {"trial": "0" * 12, "images": 8}),
     kept("objective", "kid_efflite0_96"),
     kept("evaluation.n", 10),
+    kept("evaluation.labels", "drawn"),
     kept("evaluation.sampler", "heun"),
     kept("evaluation.steps", 3),
     kept("evaluation.guidance", 1.5),

@@ -18,9 +18,10 @@ from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
 from jit_sweep.plan.entry import Entry
-from jit_sweep.schedulers.decide import NEVER_STOP
+from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import BOB, IMAGES, HandClock, LedgerFixture, ended, planned, scored
 from tests.support.postgres import postgres
+from tests.support.sweep_files import tiny_sweep
 from tests.test_layers import loaded_by
 from trainables.data import DataError
 from trainables.evaluation.metrics.registry import RUNG_METRIC
@@ -79,11 +80,10 @@ class Office:
         lease = self.ledger.lease
         return SweepActor(
             self.uri,
-            sweep=self.ledger.name,
+            spec=SweepSpec.model_validate(tiny_sweep(name=self.ledger.name)),
             epoch=lease.epoch,
             owner=Owner(*lease.owner),
             settings=SOURCE,
-            decider=NEVER_STOP,
             lost_nodes=frozenset,
             silent_s=self.silent_s,
             awaited_s=self.awaited_s,

@@ -122,7 +122,7 @@ MUTATIONS: Sequence[Mutation] = (
         "a new actor forgets its lanes", "executor/actor.py", "self._mailboxes = self._still_open()", "self._mailboxes = {}"
     ),
     Mutation(
-        "an offer made twice opens twice", "executor/actor.py", "held = mailbox.work if mailbox.open else None", "held = None"
+        "an offer made twice opens twice", "executor/actor.py", "if not (mailbox.open and mailbox.has(offer)):", "if True:"
     ),
     Mutation("a silent worker is never missed", "executor/actor.py", "> self._silent_s", "> 1e9"),
 )
