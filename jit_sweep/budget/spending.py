@@ -41,6 +41,9 @@ class Need:
     """Of the longest of them."""
 
 
+NOTHING = Need()
+
+
 @dataclass(frozen=True)
 class Spending:
     """What attempts take from a sweep: the rows that its costs, its budget and its guard are worked out from."""
@@ -96,11 +99,6 @@ class Spending:
         )
 
     @cached_property
-    def reserved(self) -> Need:
-        """What the sweep's running trials still need."""
-        return together([self.need(self.trials[a.trial_id], images=max(0, a.target_images - a.images)) for a in self.open_now])
-
-    @cached_property
     def speeds(self) -> Mapping[SpeedShape, float]:
         """Images a second by shape: over whole attempts, evaluation and all, where one has ended; else as running ones report;
         else as probed."""
@@ -121,13 +119,9 @@ class Spending:
         """Seconds in which an attempt held its workers."""
         return held_s(attempt, now=self.now)
 
-    def images_of(self, trial_id: str) -> int:
-        """As far as any attempt has trained it."""
-        return max((attempt.images for attempt in self.attempts if attempt.trial_id == trial_id), default=0)
-
     def need(self, trial: TrialConfig, *, images: int) -> Need:
         """What a trial needs to train on so many more images."""
-        speed = self.speeds.get(speed_shape(trial))
+        speed = self.speeds.get(speed_shape(trial)) if self.speeds else None
         hours = images / speed / HOUR_S if speed else 0.0
         return Need(images, hours * self.devices[self.sweep], hours)
 
@@ -161,20 +155,34 @@ def together(needs: Sequence[Need]) -> Need:
     )
 
 
-def refusal(budget: Budget, spent: Spent, reserved: Need, *, next_need: Need, has_begun: bool = False) -> str:
+def refusal(
+    budget: Budget, spent: Spent, reserved: Need, *, next_need: Need, kept: Need = NOTHING, has_begun: bool = False
+) -> str:
     """Why the next trial may not begin; empty where it may.
 
     Args:
-        reserved: what the trials on their way still need.
-        next_need: what the next trial needs.
+        reserved: what the trials on their way still need to their next gates.
+        next_need: what the next trial needs to its own.
+        kept: what is to stay beyond that.
         has_begun: it goes on, and so counts among the trials already.
     """
     if budget.trials is not None and not has_begun and spent.trials >= budget.trials:
         return f"`budget.trials` is {budget.trials:,}: {spent.trials:,} have begun"
+    images = budget.total_images if next_need.images or kept.images else None
     limits = (
-        ("total_images", budget.total_images if next_need.images else None, spent.images, reserved.images, next_need.images),
-        ("gpu_hours", budget.gpu_hours, spent.device_hours, reserved.device_hours, next_need.device_hours),
-        ("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, next_need.wall_hours),
+        ("total_images", images, spent.images, reserved.images, next_need.images, kept.images),
+        *(
+            (
+                key,
+                limit,
+                spent.device_hours * by,
+                reserved.device_hours * by,
+                next_need.device_hours * by,
+                kept.device_hours * by,
+            )
+            for key, limit, by in _of_device_hours(budget)
+        ),
+        ("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, next_need.wall_hours, kept.wall_hours),
     )
     return next(filter(None, (_overspent(*limit) for limit in limits)), "")
 
@@ -182,7 +190,7 @@ def refusal(budget: Budget, spent: Spent, reserved: Need, *, next_need: Need, ha
 def is_over(budget: Budget, spent: Spent) -> str:
     """Why running trials must save and pause now; empty where they may go on. Images and trials never end what runs."""
     for key, limit, used in (
-        ("gpu_hours", budget.gpu_hours, spent.device_hours),
+        *((key, limit, spent.device_hours * by) for key, limit, by in _of_device_hours(budget)),
         ("wall_hours", budget.wall_hours, spent.wall_hours),
     ):
         if limit is not None and used >= limit:
@@ -190,14 +198,20 @@ def is_over(budget: Budget, spent: Spent) -> str:
     return ""
 
 
-def _overspent(key: str, limit: float | None, used: float, running: float, next_need: float) -> str:
+def _of_device_hours(budget: Budget) -> tuple[tuple[str, float | None, float], ...]:
+    """Limits that device-hours count against: key, limit, and what one device-hour counts."""
+    return ("gpu_hours", budget.gpu_hours, 1.0), ("money", budget.money, budget.price_per_gpu_hour or 0.0)
+
+
+def _overspent(key: str, limit: float | None, used: float, running: float, next_need: float, kept: float) -> str:
     """A trial whose need is not known may begin while anything is left."""
-    total = used + running + next_need
-    if limit is None or total < limit or (total == limit and next_need):
+    total = used + running + next_need + kept
+    if limit is None or total < limit or (total == limit and (next_need or kept)):
         return ""
     parts = [f"{_shown(used)} are spent"]
     parts += [f"running trials need {_shown(running)}"] if running else []
     parts += [f"the next needs {_shown(next_need)}"] if next_need else []
+    parts += [f"one to come to its end needs {_shown(kept)} more"] if kept else []
     listed = ", ".join(parts[:-1]) + ("," if len(parts) > 2 else "") + " and " if len(parts) > 1 else ""
     return f"`budget.{key}` is {_shown(limit)}: {listed}{parts[-1]}"
 

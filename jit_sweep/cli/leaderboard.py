@@ -77,6 +77,8 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
         _print_searched(replace(results, searched=results.searched[:most]), screen, front)
     for line in explained(_terms(results)):
         say(screen, line, style="dim")
+    if results.retired:
+        _print_retired(replace(results, retired=results.retired[:most]), screen)
     _print_verdicts(results.contrasts, screen, most=most)
     if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
         counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"

@@ -35,6 +35,7 @@ _STYLE = {
     EntryState.DIVERGED: "yellow",
     EntryState.FAILED: "red",
     EntryState.PAUSED: "yellow",
+    EntryState.OUT_OF_BUDGET: "yellow",
 }
 
 

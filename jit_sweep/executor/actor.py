@@ -9,11 +9,12 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
+from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.errors import UserError
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
 from jit_sweep.executor.mailbox import Mailbox
@@ -22,11 +23,14 @@ from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
 from jit_sweep.ledger.failures import pause_s
 from jit_sweep.ledger.lease import Lease, LeaseLost
+from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState, when
+from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner, SweepState, when
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import Decider
+from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.shape import SpeedShape
 from trainables.lane.messages import (
     Answer,
     AttemptKey,
@@ -41,7 +45,7 @@ from trainables.lane.messages import (
     WorkerAddress,
     WorkItem,
 )
-from trainables.report import Ended
+from trainables.report import Decision, Ended, Rung
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -72,23 +76,26 @@ class SweepActor:
         self,
         ledger: str,
         *,
-        sweep: str,
+        spec: SweepSpec,
         epoch: int,
         owner: Owner,
         settings: TrialSettings,
-        decider: Decider,
+        probed: Mapping[SpeedShape, float] | None = None,
         lost_nodes: Callable[[], Collection[str]],
         silent_s: float = SILENT_S,
         awaited_s: float = AWAITED_S,
         clock: Callable[[], float] = time.time,
         database_clock: DatabaseClock = database_now,
     ) -> None:
-        """`lost_nodes`: ids of the cluster's nodes that are no more; it is asked where a lane died with its owner."""
-        engine = _opened(ledger)
+        """`probed`: images a second by shape, for the budget; `lost_nodes`: ids of the cluster's nodes that are no more, asked
+        where a lane died with its owner."""
+        engine, sweep = _opened(ledger), spec.name
         self._sweep, self._settings, self._silent_s, self._awaited_s = sweep, settings, silent_s, awaited_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, clock=database_clock)
-        self._writer = LedgerWriter(engine, self._lease, decider=decider, clock=clock)
+        self._writer = LedgerWriter(engine, self._lease, decider=Decider(spec.scheduler), clock=clock)
         self._reader, self._lost_nodes = LedgerReader(engine, clock=database_clock), lost_nodes
+        self._guard = BudgetGuard(spec, self._reader, probed=probed, clock=clock)
+        self._entries = LiveEntries(self._reader, sweep)
         self._clock, self._stop = clock, False
         self._failure = ""
         self._unbegun: defaultdict[str, list[Cause]] = defaultdict(list)
@@ -149,6 +156,10 @@ class SweepActor:
     async def searched(self, stage: str) -> None:
         """A search has proposed all that it will."""
         await self._patiently(lambda: self._writer.searched(self._sweep, stage))
+
+    async def end_budget(self, keys: list[str], why: str) -> None:
+        """The budget does not hold these entries, and nothing that runs may free some of it."""
+        await self._patiently(lambda: self._writer.end_budget(self._sweep, keys, why=why))
 
     async def stop(self, failure: str = "") -> None:
         """Ask every trial to save and pause. `failure`: why the run counts as failed."""
@@ -234,7 +245,7 @@ class SweepActor:
         """Write a report into the ledger, and answer it."""
         key, report = letter.key, letter.report
         try:
-            decision = await self._patiently(lambda: self._writer.report(key.trial, key.attempt, letter.sequence, report))
+            decision = await self._patiently(lambda: self._told(letter))
         except (StaleAttempt, LeaseLost) as error:
             await self._close(lane, key, TaskOutcome("fenced"))
             return FencedOff(str(error))
@@ -259,26 +270,51 @@ class SweepActor:
 
     # --- inside
 
+    def _told(self, letter: Letter) -> Decision:
+        """Write a report; at a gate a trial goes on only where the budget holds what lies behind it."""
+        (trial, attempt), report = letter.key, letter.report
+        dear = self._dear_behind(trial, report.images) if isinstance(report, Rung) else ""
+        return self._writer.report(trial, attempt, letter.sequence, report, too_dear=dear)
+
+    def _dear_behind(self, trial: str, images: int) -> str:
+        """Why a running trial may not go on past a rung by the budget: asked at a gate of all that it runs for."""
+        rows = self._entries.rows()
+        served = [row for row in rows if row.trial_id == trial and row.state is EntryState.RUNNING]
+        if not served or not all(images in row.gates for row in served):
+            return ""
+        return self._guard.refusal_at_gate(served[0], images, rows=rows)
+
+    def _is_too_dear(self, offer: Offer) -> bool:
+        """Whether a trial that was to begin no longer may: another has taken what was left, past a gate."""
+        rows = self._entries.rows()
+        wanted = [row for row in rows if (row.trial_id, row.images) == (offer.trial, offer.images)]
+        return bool(wanted) and bool(self._guard.refusals(rows)(wanted[0]))
+
     async def _open(self, lane: str, mailbox: Mailbox, worker: WorkerAddress) -> None:
         """Open the attempt at what a lane was offered, where that still waits: this worker is the first to ask."""
         async with mailbox.opening:
             offer = mailbox.waiting
             if offer is None or mailbox.dismissed or self._stop:
                 return
-            address = LaneAddress(lane=lane, host=worker.host, pid=worker.pid)
-            try:
-                attempt = await self._patiently(
-                    lambda: self._writer.begin(self._sweep, offer.trial, offer.images, **address._asdict())
-                )
-                work = None if attempt is None else await self._patiently(lambda: self._work(attempt))
-            except TrialBusy:
-                mailbox.refuse(TaskOutcome("busy"))
-            except LeaseLost:
-                mailbox.refuse(TaskOutcome("stopping"))
+            if await self._patiently(lambda: self._is_too_dear(offer)):
+                mailbox.refuse(TaskOutcome("too_dear"))
             else:
-                self._unbegun.pop(offer.trial, None)
-                mailbox.put(work) if work is not None else mailbox.refuse(TaskOutcome("known"))
+                await self._begin(mailbox, offer, LaneAddress(lane=lane, host=worker.host, pid=worker.pid))
         await self._tell()
+
+    async def _begin(self, mailbox: Mailbox, offer: Offer, address: LaneAddress) -> None:
+        try:
+            attempt = await self._patiently(
+                lambda: self._writer.begin(self._sweep, offer.trial, offer.images, **address._asdict())
+            )
+            work = None if attempt is None else await self._patiently(lambda: self._work(attempt))
+        except TrialBusy:
+            mailbox.refuse(TaskOutcome("busy"))
+        except LeaseLost:
+            mailbox.refuse(TaskOutcome("stopping"))
+        else:
+            self._unbegun.pop(offer.trial, None)
+            mailbox.put(work) if work is not None else mailbox.refuse(TaskOutcome("known"))
 
     def _work(self, attempt: AttemptRow) -> WorkItem:
         """What a lane is given for an attempt."""

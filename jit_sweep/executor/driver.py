@@ -31,7 +31,6 @@ from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
 from jit_sweep.plan.entry import Plan
-from jit_sweep.schedulers.decide import Decider
 from trainables.config.shape import SpeedShape
 
 _log = logging.getLogger(__name__)
@@ -66,6 +65,7 @@ class Driver:
         self.stopping = threading.Event()
         self.reason, self.failure = "", ""
         self.crash: BaseException | None = None
+        self.probed = dict(probed or {})
         self.guard = BudgetGuard(plan.spec, reader, probed=probed)
         self.lanes = self.most_lanes = concurrent_lanes(plan.spec.resources)
         placement_groups.remove_orphans()
@@ -105,11 +105,11 @@ class Driver:
         this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = actor_class.options(name=self.lane_config.actor, scheduling_strategy=this_node).remote(
             self.locations.ledger,
-            sweep=self.sweep,
+            spec=self.plan.spec,
             epoch=self.lease.epoch,
             owner=self.lease.owner,
             settings=settings_of(self.plan.spec, self.locations),
-            decider=Decider(self.plan.spec.scheduler),
+            probed=self.probed,
             lost_nodes=lost_nodes,
             silent_s=self.silent_s,
         )

@@ -23,13 +23,14 @@ def run_end(rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: s
         failure: why it counts as failed.
         stopping: whether its trials were asked to save and pause.
         reason: why the run itself asked for that.
-        refused: why no further trial could begin.
+        refused: why the budget ended before some of them.
     """
     if failure:
         return RunEnd(SweepState.FAILED, failure)
     if stopping and not reason:
         return RunEnd(SweepState.INTERRUPTED)
-    short = reason or refused
-    if short or any(row.state not in SETTLED and row.cause is None for row in rows):
-        return RunEnd(SweepState.INCOMPLETE, short or "some trials are paused, and the same command goes on with them")
+    unsettled = any(row.state not in SETTLED and row.cause is None for row in rows)
+    if reason or unsettled:
+        paused = "some trials are paused, and the same command goes on with them"
+        return RunEnd(SweepState.INCOMPLETE, reason or refused or paused)
     return RunEnd(SweepState.DONE)

@@ -1,11 +1,14 @@
 """What a sweep does next: a pure function of its plan and its ledger rows."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState
 from jit_sweep.plan.order import turn
+
+_TO_BE_TRAINED = frozenset({EntryState.WAITING, EntryState.OUT_OF_BUDGET})
+"""States from which a trial may be begun: what the budget did not hold it may hold once another has ended early."""
 
 
 class Target(NamedTuple):
@@ -45,6 +48,16 @@ class Searched:
 
 
 @dataclass(frozen=True)
+class OutOfBudget:
+    """The budget holds none of what a stage still has to do, and nothing that runs may free some of it."""
+
+    stage: int
+    keys: tuple[str, ...]
+    """Of the entries that did not stand so before."""
+    why: str
+
+
+@dataclass(frozen=True)
 class Wait:
     """Something must end first, or some time pass."""
 
@@ -54,7 +67,11 @@ class Over:
     """Every stage has ended."""
 
 
-Step = Start | Align | Propose | Searched | Wait | Over
+Step = Start | Align | Propose | Searched | OutOfBudget | Wait | Over
+
+
+def _affordable(row: EntryRow) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,8 @@ class Now:
     """Stages whose former proposals this run has aligned."""
     searched: Collection[int] = ()
     """Stages of which the ledger knows that their searches have proposed all that they will."""
+    refusal: Callable[[EntryRow], str] = _affordable
+    """Why the budget does not hold an entry's trial; empty where it does."""
 
     @property
     def is_taken(self) -> bool:
@@ -83,7 +102,8 @@ def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, 
     """A stage starts when the one before has ended; `proposals` says how many trials each search brings. A search starts with
     what it proposed in earlier runs.
 
-    Within a stage, what has been begun goes first, the furthest before the others; then as `jit_sweep.plan.order.turn` says.
+    Within a stage, what has been begun goes first, the furthest before the others; then as `jit_sweep.plan.order.turn` says. Of
+    these the first is taken that the budget holds.
     """
     for stage in range(stages):
         own = [row for row in rows if row.stage == stage]
@@ -97,17 +117,24 @@ def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, 
 
 def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -> Step | None:
     """What a stage does next; None where it has ended."""
-    waiting = [row for row in rows if row.state is EntryState.WAITING and target_of(row) not in now.in_flight]
-    ready = [row for row in waiting if _may_start(row, now)]
-    if ready:
-        return _first(ready, under_way={row.shape for row in rows if target_of(row) in now.in_flight}, kept=now.shape)
+    waiting = [row for row in rows if row.state in _TO_BE_TRAINED and target_of(row) not in now.in_flight]
+    kept, under_way = now.shape, {row.shape for row in rows if target_of(row) in now.in_flight}
+    in_order = sorted((row for row in waiting if _may_start(row, now)), key=lambda row: _order(row, kept, under_way))
+    first = next((row for row in in_order if not now.refusal(row)), None)
+    if first is not None:
+        return Start(target_of(first), first)
     if _is_draining(waiting, now):
         return Wait()
-    if len(rows) < proposals and not now.is_taken:
+    refused = [row for row in waiting if now.refusal(row)]
+    if refused and any(_under_way(row, now) for row in rows):
+        return Wait()
+    if (fresh := [row for row in refused if row.state is EntryState.WAITING]) and len(refused) == len(waiting):
+        return OutOfBudget(stage, tuple(row.key for row in fresh), now.refusal(fresh[0]))
+    if len(rows) < proposals and not now.is_taken and not refused:
         return Propose(stage)
     if _has_searched(stage, rows, now):
         return Searched(stage)
-    if waiting or any(_under_way(row, now) for row in rows):
+    if len(refused) < len(waiting) or any(_under_way(row, now) for row in rows):
         return Wait()
     return Over() if _is_paused(rows) else None
 
@@ -115,11 +142,6 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
 def _may_start(row: EntryRow, now: Now) -> bool:
     """Whether a waiting trial's time has come, and the cluster is as empty as it must be."""
     return row.not_before <= now.at and not (row.alone and now.in_flight) and not now.is_taken
-
-
-def _first(ready: Sequence[EntryRow], *, under_way: Collection[str], kept: str) -> Start:
-    row = min(ready, key=lambda row: _order(row, kept=kept, under_way=under_way))
-    return Start(target_of(row), row)
 
 
 def _is_draining(waiting: Sequence[EntryRow], now: Now) -> bool:
@@ -146,7 +168,7 @@ def _under_way(row: EntryRow, now: Now) -> bool:
     return row.state is EntryState.RUNNING or (target_of(row) in now.in_flight and row.state not in SETTLED)
 
 
-def _order(row: EntryRow, *, kept: str, under_way: Collection[str]) -> tuple[int, Any]:
+def _order(row: EntryRow, kept: str, under_way: Collection[str]) -> tuple[int, Any]:
     """Sorts what has been begun before the rest, the furthest first."""
     begun = row.attempt.images if row.attempt is not None else 0
     flops, seed, position = row.training_flops, row.seed, row.position

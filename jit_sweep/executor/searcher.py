@@ -7,11 +7,23 @@ from typing import Protocol
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.dead_lanes import DeadLanes
-from jit_sweep.executor.schedule import Align, Now, Over, Propose, Searched, Start, Step, Target, Wait, next_step
+from jit_sweep.executor.schedule import (
+    Align,
+    Now,
+    OutOfBudget,
+    Over,
+    Propose,
+    Searched,
+    Start,
+    Step,
+    Target,
+    Wait,
+    next_step,
+)
 from jit_sweep.ledger.connect import DatabaseAway, is_away
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import Cause
+from jit_sweep.ledger.records import Cause, EntryRow
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.search import proposals
 from jit_sweep.search.proposer import Proposer
@@ -27,6 +39,8 @@ class SweepOffice(Protocol):
     def add_entries(self, entries: Sequence[Entry], retired: Sequence[str] = ()) -> None: ...
 
     def searched(self, stage: str) -> None: ...
+
+    def end_budget(self, keys: Sequence[str], why: str) -> None: ...
 
     def settle(self) -> None: ...
 
@@ -63,7 +77,7 @@ class LedgerSearcher:
         self._entries = LiveEntries(reader, plan.spec.name)
         self._dead_lanes = DeadLanes()
         self.refused = ""
-        """Why no further trial may begin; empty where one may."""
+        """Why the budget ended before the sweep did; empty where it has not."""
 
     def suggest(self, trial_id: str) -> Target | Wait | Over:
         """The next work of a lane, which names it `trial_id`; or to wait, be it for the ledger; or the end."""
@@ -76,9 +90,9 @@ class LedgerSearcher:
             return Wait()
 
     def _suggestion(self, trial_id: str) -> Target | Wait | Over:
-        if self._stopping() or (self.refused and not self._in_flight):
+        if self._stopping():
             return Over()
-        if self.refused or len(self._in_flight) >= self._lanes():
+        if len(self._in_flight) >= self._lanes():
             return Wait()
         while True:
             match self._next():
@@ -89,14 +103,17 @@ class LedgerSearcher:
                 case Searched(stage):
                     self._actor.searched(self._proposer.stage_id(stage))
                     self._searched.add(stage)
-                case Start() as step:
-                    return self._start(trial_id, step)
+                case OutOfBudget() as spent:
+                    self._end_budget(spent)
+                case Start(target) as step:
+                    self._in_flight[trial_id] = step
+                    return target
                 case Over() | Wait() as at_rest:
                     return at_rest
 
     def _next(self) -> Step:
         rows = self._entries.rows()
-        return next_step(rows, stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now())
+        return next_step(rows, stages=len(self._plan.spec.stages), proposals=self._proposals, now=self._now(rows))
 
     def completed(self, trial_id: str, *, outcome: str | None, error: bool) -> None:
         """Free the trial's place. A trial whose lane died is handed out again by its cause's rule.
@@ -113,16 +130,13 @@ class LedgerSearcher:
         if outcome == "busy":
             self._busy[start.target] = self._monotonic() + BUSY_S
 
-    def _start(self, trial_id: str, step: Start) -> Target | Wait | Over:
-        flying = [start.row for start in self._in_flight.values()]
-        self.refused = self._guard.refusal(step.row, self._entries.rows(), handed_out=flying)
-        if self.refused:
-            _log.warning("no further trial begins: %s", self.refused)
-            return Wait() if self._in_flight else Over()
-        self._in_flight[trial_id] = step
-        return step.target
+    def _end_budget(self, spent: OutOfBudget) -> None:
+        """What waits to be compared with these trials is judged without them."""
+        self.refused = spent.why
+        _log.warning("the budget ends before %d trials of stage %d: %s", len(spent.keys), spent.stage, spent.why)
+        self._actor.end_budget(spent.keys, spent.why)
 
-    def _now(self) -> Now:
+    def _now(self, rows: Sequence[EntryRow]) -> Now:
         flying = [start.target for start in self._in_flight.values()]
         return Now(
             at=self._clock(),
@@ -131,6 +145,7 @@ class LedgerSearcher:
             shape=self._shape,
             aligned=self._aligned,
             searched=self._searched,
+            refusal=self._guard.refusals(rows, handed_out=[start.row for start in self._in_flight.values()]),
         )
 
     def _still_busy(self) -> list[Target]:

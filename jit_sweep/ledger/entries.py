@@ -124,6 +124,13 @@ def settle(connection: Connection, sweep: str, *, now: float, trial_id: str | No
         events.append(connection, EntriesDiverged(keys=tuple(keys)), sweep=sweep, at=now)
 
 
+def leave_out(connection: Connection, sweep: str, keys: Sequence[str], *, why: str, now: float) -> None:
+    """Mark waiting entries that the budget does not hold."""
+    left = of_sweep(sweep).where(_ENTRY.key == bindparam("the_key"), _ENTRY.state == EntryState.WAITING)
+    values = left.values(state=EntryState.OUT_OF_BUDGET, why=why, updated_at=now)
+    connection.execute(values, [{"the_key": key} for key in keys])
+
+
 def has_unsettled(connection: Connection, sweep: str, trial_id: str, images: int) -> bool:
     """Whether a sweep still wants this trial at `images`. ValueError: it never did."""
     columns = select(_ENTRY.state, _ENTRY.superseded)

@@ -41,6 +41,8 @@ class EventKind(StrEnum):
     """An arm's verdict at a gate."""
     SEARCHED = "searched"
     """A search has proposed all that it will."""
+    BUDGET_ENDED = "budget_ended"
+    """Entries that the budget does not hold: those they are compared with wait for them no longer."""
     STOP_ASKED = "stop_asked"
     FINISHED = "finished"
 
@@ -165,6 +167,14 @@ class AllProposed(LedgerRecord):
     kind = EventKind.SEARCHED
     stage: str | int
     """What it is known by; in a record of schema 5, its place."""
+
+
+class BudgetEnded(LedgerRecord):
+    """The budget does not hold some entries: what is compared with them is judged without them."""
+
+    kind = EventKind.BUDGET_ENDED
+    keys: tuple[str, ...]
+    why: str
 
 
 class StopAsked(LedgerRecord):

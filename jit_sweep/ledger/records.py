@@ -45,6 +45,8 @@ class EntryState(StrEnum):
     """Stopped early by the scheduler."""
     DIVERGED = "diverged"
     FAILED = "failed"
+    OUT_OF_BUDGET = "out_of_budget"
+    """The sweep's budget does not hold it, and nothing that runs may free some of it."""
 
 
 SETTLED = frozenset({EntryState.DONE, EntryState.PRUNED, EntryState.DIVERGED})

@@ -25,9 +25,17 @@ def code_version() -> str:
 
 
 def apply(
-    connection: Connection, attempt: AttemptRow, report: Report, *, sequence: int, decider: Decider, now: float
+    connection: Connection,
+    attempt: AttemptRow,
+    report: Report,
+    *,
+    sequence: int,
+    decider: Decider,
+    now: float,
+    too_dear: str = "",
 ) -> Decision:
-    """Record a report of the trial's current attempt and answer it."""
+    """Record a report of the trial's current attempt and answer it. `too_dear`: why it may not go on past a rung by the budget,
+    empty where it may."""
     attempts.set_values(connection, attempt, images=max(attempt.images, report.images), updated_at=now)
     events.append(
         connection,
@@ -46,7 +54,7 @@ def apply(
         case Progress():
             _progress(connection, attempt, report)
         case Rung():
-            return _rung(connection, attempt, report, sequence=sequence, decider=decider, now=now)
+            return _rung(connection, attempt, report, sequence=sequence, decider=decider, now=now, too_dear=too_dear)
         case Committed():
             attempts.set_values(connection, attempt, checkpoint=report.uri, checkpoint_images=report.images)
         case Scored():
@@ -65,7 +73,14 @@ def _progress(connection: Connection, attempt: AttemptRow, report: Progress) -> 
 
 
 def _rung(
-    connection: Connection, attempt: AttemptRow, report: Rung, *, sequence: int, decider: Decider, now: float
+    connection: Connection,
+    attempt: AttemptRow,
+    report: Rung,
+    *,
+    sequence: int,
+    decider: Decider,
+    now: float,
+    too_dear: str,
 ) -> Decision:
     """Record what a rung measured, judge what is due by it, and answer."""
     measured = {"trial_id": attempt.trial_id, "attempt": attempt.number, "images": report.images, "created_at": now}
@@ -78,6 +93,8 @@ def _rung(
     insert_new(connection, schema.rung_value, values)
     verdicts.judge(connection, attempt.sweep, decider, now=now)
     decision = verdicts.answer(connection, attempt, report.images, decider=decider)
+    if too_dear and decision.verdict == "go_on":
+        decision = Decision(verdict="pause", reason=f"{decision.reason}; but {too_dear}")
     answer = {"sequence": sequence, "verdict": decision.verdict, "reason": decision.reason}
     insert_new(connection, schema.decision, [{**measured, **answer}])
     return decision

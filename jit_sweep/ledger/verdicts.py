@@ -23,8 +23,18 @@ _STANDING: Mapping[EntryState, Standing] = {
     EntryState.DONE: "ended",
     EntryState.DIVERGED: "lost",
     EntryState.FAILED: "lost",
+    EntryState.OUT_OF_BUDGET: "lost",
 }
-_AT_REST = frozenset({EntryState.WAITING, EntryState.HELD, EntryState.PRUNED, EntryState.PAUSED, EntryState.FAILED})
+_AT_REST = frozenset(
+    {
+        EntryState.WAITING,
+        EntryState.HELD,
+        EntryState.PRUNED,
+        EntryState.PAUSED,
+        EntryState.FAILED,
+        EntryState.OUT_OF_BUDGET,
+    }
+)
 """States that a verdict may change. A running trial gets its verdict as the answer to a report; its entries change at its
 end."""
 

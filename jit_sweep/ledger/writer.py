@@ -15,6 +15,7 @@ from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.event_records import (
     AllProposed,
     Begun,
+    BudgetEnded,
     EntriesAdded,
     Failed,
     Finished,
@@ -124,6 +125,14 @@ class LedgerWriter:
             events.append(connection, AllProposed(stage=stage), sweep=sweep, at=now)
             verdicts.judge(connection, sweep, self._decider, now=now)
 
+    def end_budget(self, sweep: str, keys: Sequence[str], *, why: str) -> None:
+        """Record that the budget does not hold these waiting entries: what waits to be compared with them is judged."""
+        now = self._clock()
+        with self._transaction(sweep) as connection:
+            entries.leave_out(connection, sweep, keys, why=why, now=now)
+            events.append(connection, BudgetEnded(keys=tuple(keys), why=why), sweep=sweep, at=now)
+            verdicts.judge(connection, sweep, self._decider, now=now)
+
     def reopen(self, sweep: str) -> None:
         """Start again after an end of any kind: open attempts are lost with their driver, and what has no score waits."""
         now = self._clock()
@@ -176,9 +185,11 @@ class LedgerWriter:
             events.append(connection, begun, sweep=sweep, at=now, trial_id=trial_id, attempt=opened.number)
             return opened
 
-    def report(self, trial_id: str, attempt: int, sequence: int, report: Report) -> Decision:
+    def report(self, trial_id: str, attempt: int, sequence: int, report: Report, *, too_dear: str = "") -> Decision:
         """Record what an attempt says and answer it; a repeated sequence is answered as before and changes nothing.
 
+        too_dear: why the budget does not hold what lies behind a rung; empty where it does. The trial then pauses, whatever
+        else speaks for its going on.
         StaleAttempt: it is no longer the trial's current attempt.
         """
         with self._transaction(self._lease.sweep) as connection:
@@ -187,7 +198,8 @@ class LedgerWriter:
             row = self._own_attempt(connection, trial_id, attempt)
             if row.outcome is not None:
                 raise StaleAttempt(f"attempt {attempt} of trial {trial_id} has ended as {row.outcome}")
-            return reports.apply(connection, row, report, sequence=sequence, decider=self._decider, now=self._clock())
+            decider, now = self._decider, self._clock()
+            return reports.apply(connection, row, report, sequence=sequence, decider=decider, now=now, too_dear=too_dear)
 
     def fail(self, trial_id: str, attempt: int, *, cause: Cause, detail: str) -> str:
         """End an attempt that did not end itself, by its cause's rule; one that has ended stays as it ended.

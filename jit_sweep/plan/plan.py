@@ -7,7 +7,7 @@ from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
 from jit_sweep.plan.grid import planned_grid
 from jit_sweep.plan.planner import Planner
-from jit_sweep.plan.search import search_faults
+from jit_sweep.plan.search import search_faults, searches
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.read import override_faults
 from jit_sweep.spec.stages import GridStage
@@ -36,8 +36,19 @@ def plan(spec: SweepSpec, *, source: str) -> Plan:
                 faults += search_faults(stage.search, planner=planner, stage=index)
         except ValueError as error:
             faults.append(Fault(f"stages[{index}]", str(error)))
+    faults += budget_faults(spec, entries)
     _refuse(by_reason(faults), source=source)
     return Plan(spec=spec, data=planner.data, baseline=planner.baseline, entries=tuple(entries), left_out=left_out)
+
+
+def budget_faults(spec: SweepSpec, entries: Iterable[Entry]) -> list[Fault]:
+    """A fault where the sweep's images bring no trial to its end."""
+    total, proposed = spec.budget.total_images, [spec.budget.images_per_trial] if searches(spec) else []
+    smallest = min([*(entry.images for entry in entries), *proposed], default=0)
+    if total is None or total >= smallest:
+        return []
+    rule = f"must bring one trial to its end, got {total:,}; the smallest trains on {smallest:,}"
+    return [Fault("budget.total_images", f"{rule}, so give as many, or lower `images_per_trial`")]
 
 
 def count_faults(planner: Planner) -> list[Fault]:

@@ -47,6 +47,8 @@ def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
             return f"it is held: {row.why}"
         case EntryState.PRUNED:
             return f"it was stopped early: {row.why}"
+        case EntryState.OUT_OF_BUDGET:
+            return f"the budget does not hold it: {row.why}; with a larger one `jit-sweep run` goes on with it"
         case EntryState.PAUSED:
             return f"it is paused: {row.why or 'the run was asked to stop'}; the same `jit-sweep run` goes on with it"
         case EntryState.DONE:

@@ -106,8 +106,25 @@ class Budget(Frozen):
     """GPU-hours of all attempts together; CPU-hours where a trial has no GPU."""
     wall_hours: PositiveFloat | None = None
     """Hours from the sweep's first start, in which it ran."""
+    money: PositiveFloat | None = None
+    """What all device-hours together may cost at `price_per_gpu_hour`, in any currency."""
+    price_per_gpu_hour: PositiveFloat | None = None
+    """Of a GPU-hour; of a CPU-hour where a trial has no GPU."""
     trials: PositiveInt | None = None
     """Trials that may begin."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the sweep may end before its trials do."""
+        limits = (self.total_images, self.gpu_hours, self.wall_hours, self.money, self.trials)
+        return any(limit is not None for limit in limits)
+
+    @model_validator(mode="after")
+    def money_has_a_price(self) -> Self:
+        if self.money is not None and self.price_per_gpu_hour is None:
+            rule = "`money` needs `price_per_gpu_hour` beside it"
+            raise ValueError(f"{rule}, got money={self.money:g} alone; add what an hour costs, such as 2.5")
+        return self
 
 
 class Resources(Frozen):

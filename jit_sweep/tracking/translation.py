@@ -138,6 +138,7 @@ def trial_status(entries: Sequence[EntryRow]) -> str:
         (EntryState.WAITING, RunStatus.SCHEDULED),
         (EntryState.HELD, RunStatus.SCHEDULED),
         (EntryState.PAUSED, RunStatus.KILLED),
+        (EntryState.OUT_OF_BUDGET, RunStatus.KILLED),
         (EntryState.PRUNED, RunStatus.KILLED),
         (EntryState.FAILED, RunStatus.FAILED),
         (EntryState.DIVERGED, RunStatus.FAILED),

@@ -16,6 +16,7 @@ from sqlalchemy import update
 
 from jit_sweep.edits.difference import read_difference
 from jit_sweep.errors import UserError
+from jit_sweep.executor.opening import is_complete
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.lease import LeaseHeld
@@ -135,6 +136,7 @@ EDITS: tuple[Edit, ...] = (
     kept("baseline.parent", {"trial": "0" * 12, "images": 8}),
     kept("objective", "kid_efflite0_96"),
     kept("evaluation.n", 10),
+    kept("evaluation.labels", "drawn"),
     kept("evaluation.sampler", "heun"),
     kept("evaluation.steps", 3),
     kept("evaluation.guidance", 1.5),
@@ -321,13 +323,12 @@ def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
     assert {row.stage for row in rows} == set(range(len(planned.spec.stages)))
     assert home.reader.sweep(home.name).spec == planned.spec.model_dump(mode="json", by_alias=True)
     assert read_difference(home.reader, planned) == []
-    done = list(home.trained)
-    again = {rung for rung, count in Counter(done).items() if count > 1}
+    again = {rung for rung, count in Counter(home.trained).items() if count > 1}
     assert (
         not again or planned.spec.budget.images_per_trial < IMAGES_PER_TRIAL
     )  # a shorter budget has no checkpoint to go on from
-    home.run_plan(planned)
-    assert home.trained == done
+    early_end = any(row.state is EntryState.HELD for row in rows)
+    assert is_complete(planned, home.reader) or early_end
 
 
 def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRow]) -> None:

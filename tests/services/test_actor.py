@@ -18,9 +18,10 @@ from jit_sweep.ledger.lease import TTL_S
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
 from jit_sweep.plan.entry import Entry
-from jit_sweep.schedulers.decide import NEVER_STOP
+from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import BOB, IMAGES, HandClock, LedgerFixture, ended, planned, scored
 from tests.support.postgres import postgres
+from tests.support.sweep_files import tiny_sweep
 from tests.test_layers import loaded_by
 from trainables.data import DataError
 from trainables.evaluation.metrics.registry import RUNG_METRIC
@@ -79,11 +80,10 @@ class Office:
         lease = self.ledger.lease
         return SweepActor(
             self.uri,
-            sweep=self.ledger.name,
+            spec=SweepSpec.model_validate(tiny_sweep(name=self.ledger.name)),
             epoch=lease.epoch,
             owner=Owner(*lease.owner),
             settings=SOURCE,
-            decider=NEVER_STOP,
             lost_nodes=frozenset,
             silent_s=self.silent_s,
             awaited_s=self.awaited_s,
@@ -284,6 +284,21 @@ def test_a_lane_whose_idle_workers_fell_silent_is_told_to_end_without_an_attempt
         assert office.attempts() == []
 
     run(story, office, silent_s=0.5)
+
+
+def test_a_ledger_that_is_deleted_ends_the_run_and_lets_its_trials_save(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = await office.open()
+        Path(office.uri.removeprefix("sqlite:///")).unlink()
+        while not (await office.actor.stop_state()).stopping:
+            await asyncio.sleep(0)
+        assert "ledger.db was deleted while a sweep of it ran" in (await office.actor.stop_state()).failure
+        assert await office.actor.beat(LANE, address=WORKER) is True
+        assert await office.tell(1, PHASE) == Decision()
+        await office.tell(2, ended(entry(), "stopped", images=480))
+        assert await office.outcome(key) == TaskOutcome("stopped", images=480)
+
+    run(story, office)
 
 
 def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office: Callable[..., Office]) -> None:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.event_records import EventKind, EventRow
@@ -23,7 +23,7 @@ class Watcher:
         self._verdicts: dict[Any, Any] = {}
         self._epochs: dict[str, int] = {}
         self._saved: dict[str, int] = {}
-        self._events = 0
+        self._rescheduled: int | None = 0
 
     async def watch(self) -> None:
         while True:
@@ -36,10 +36,14 @@ class Watcher:
             scores = {row[:3]: row for row in map(tuple, connection.execute(select(schema.score)))}
             verdicts = {row[:4]: row for row in map(tuple, connection.execute(select(schema.verdict)))}
             epochs = {row.sweep: row.epoch for row in connection.execute(select(schema.lease))}
+            forgotten = select(func.count()).where(schema.event.c.kind == EventKind.RESCHEDULED)
+            rescheduled = connection.scalar(forgotten)
         open_now = Counter(row.trial_id for row in attempts if row.outcome is None)
         assert max(open_now.values(), default=0) <= 1, f"a trial has two open attempts: {open_now}"
         self._kept("score", self._scores, scores)
-        self._kept("verdict", self._verdicts, verdicts)
+        if rescheduled == self._rescheduled:
+            self._kept("verdict", self._verdicts, verdicts)
+        self._verdicts, self._rescheduled = verdicts, rescheduled
         assert all(epochs[sweep] >= epoch for sweep, epoch in self._epochs.items()), "an epoch fell"
         self._epochs = epochs
         self._saved_stays(attempts)

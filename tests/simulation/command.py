@@ -71,7 +71,7 @@ class Command:
             await asyncio.to_thread(writer.finish, sweep, SweepState.DONE)
             self.ended = RunEnd(SweepState.DONE)
         else:
-            self.office = Office(world, self.lease, host=self.host, decider=decider, rung_metric=self.plan.spec.rung_metric)
+            self.office = Office(world, self.lease, host=self.host, spec=self.plan.spec)
             await self.office.start()
             self.ended = await self._to_end()
             await self.office.call("finish", self.ended.state, self.ended.reason)
@@ -184,6 +184,9 @@ class _Calls:
 
     def searched(self, stage: str) -> None:
         self.waits(self._office.call("searched", stage))
+
+    def end_budget(self, keys: Sequence[str], why: str) -> None:
+        self.waits(self._office.call("end_budget", keys, why))
 
     def settle(self) -> None:
         self.waits(self._office.call("settle"))

@@ -56,6 +56,10 @@ class Log:
                 self.diverged.add(trial)
             case EventKind.FAILED if data["leaves"] == "failed":
                 self.lost.add(trial)
+            case EventKind.BUDGET_ENDED:
+                self.lost |= {key.split(":")[1] for key in data["keys"]}
+            case EventKind.BEGUN:  # what the budget did not hold at first
+                self.lost -= {trial} - self.diverged
             case EventKind.REOPENED:  # what has failed is tried again
                 self.lost &= self.diverged
 

@@ -7,10 +7,9 @@ from typing import Any
 from jit_sweep.executor.actor import SweepActor
 from jit_sweep.executor.assignment import TrialSettings
 from jit_sweep.ledger.lease import Lease
-from jit_sweep.schedulers.decide import Decider
+from jit_sweep.spec.sweep import SweepSpec
 from tests.simulation.loop import Process
 from tests.simulation.world import World
-from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 RESTART_S = 3.0
 
@@ -22,13 +21,13 @@ class ActorGone(Exception):
 class Office:
     """One run's actor. `call` is what a Ray client does: it asks again until the actor has answered, or is gone."""
 
-    def __init__(self, world: World, lease: Lease, *, host: str, decider: Decider, rung_metric: str = RUNG_METRIC) -> None:
-        self.world, self.lease, self.host, self.decider = world, lease, host, decider
+    def __init__(self, world: World, lease: Lease, *, host: str, spec: SweepSpec) -> None:
+        self.world, self.lease, self.host, self.spec = world, lease, host, spec
         self.settings = TrialSettings(
             data="emoji32",
             holdout=None,
             storage="played://store",
-            rung_metric=rung_metric,
+            rung_metric=spec.rung_metric,
             checkpoint_interval_s=60.0,
             memory_bytes=None,
             micro_batch=None,
@@ -46,11 +45,10 @@ class Office:
     async def _make(self) -> None:
         self.actor = SweepActor(
             self.world.ledger,
-            sweep=self.lease.sweep,
+            spec=self.spec,
             epoch=self.lease.epoch,
             owner=self.lease.owner,
             settings=self.settings,
-            decider=self.decider,
             lost_nodes=frozenset,
             clock=lambda: self.world.clock(self.host),
             database_clock=self.world.database_clock,

@@ -54,7 +54,7 @@ class World:
         self.loop.after_call = self._lose_answer
         self.store: defaultdict[str, dict[int, Commit]] = defaultdict(dict)
         self.ledger_away_until = self.storage_away_until = 0.0
-        self._skews: dict[str, float] = {}
+        self.skews: dict[str, float] = {}
         self._pids = 100
         self.lanes = 0
         """Lanes that have come up."""
@@ -70,9 +70,9 @@ class World:
 
     def clock(self, host: str) -> float:
         """A host's own."""
-        if host not in self._skews:
-            self._skews[host] = self.rng.uniform(-1, 1) * self.faults.skew_s
-        return self.now + self._skews[host]
+        if host not in self.skews:
+            self.skews[host] = self.rng.uniform(-1, 1) * self.faults.skew_s
+        return self.now + self.skews[host]
 
     def database_clock(self, connection: Connection) -> float:
         return self.now

@@ -150,6 +150,8 @@ class _EventLog:
                 self.close(trial, lost=lost, diverged=leaves is EntryState.DIVERGED)
             case EventKind.REOPENED:
                 self.reopen()
+            case EventKind.BUDGET_ENDED:
+                self.standing |= dict.fromkeys(data["keys"], "lost")
             case EventKind.SEARCHED:
                 self.searched.add(data["stage"])
 

@@ -66,10 +66,10 @@ class TaskOutcome:
 
     `failed`: it raised, stalled, or its lane was lost. `fenced`: the attempt is no longer wanted. `replaced`: the lane has
     other work by now. Never begun: `stopping`, as the run ends; `busy`, as another sweep trains it; `known`, as its score or
-    divergence is in the ledger.
+    divergence is in the ledger; `too_dear`, as the budget has been given to another trial meanwhile.
     """
 
-    outcome: TrialOutcome | Literal["failed", "fenced", "replaced", "stopping", "busy", "known"]
+    outcome: TrialOutcome | Literal["failed", "fenced", "replaced", "stopping", "busy", "known", "too_dear"]
     images: int = 0
     """Trained on at its end; 0 where it did not say."""
     cause: str = ""

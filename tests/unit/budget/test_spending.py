@@ -82,14 +82,6 @@ def test_seeds_and_predictions_share_a_speed_and_patch_sizes_and_precisions_do_n
     assert speed_shape(FAST.model_copy(update={"precision": "fp32"})) != speed_shape(FAST)
 
 
-def test_running_trials_reserve_what_they_need_to_their_ends() -> None:
-    running = [attempt("fast", images=240), attempt("slow", images=480), attempt("fast", 2, sweep="theirs")]
-    known = {speed_shape(SLOW): 0.5}  # and of FAST one image a second, as its ended attempt shows
-    ended = [done("fast", 3, ended_at=960.0), attempt("slow", 2, images=96, outcome="failed", ended_at=1.0)]
-    used = spending(*running, *ended, devices=2, speeds=known).reserved
-    assert used == Need(720 + 480, 2 * (720 + 960) / 3600, 960 / 3600)
-
-
 def test_a_trial_of_unknown_speed_reserves_its_images_alone() -> None:
     assert spending(devices=2).need(FAST, images=960) == Need(960)
 
@@ -109,6 +101,11 @@ def test_a_trial_that_only_needs_its_score_costs_no_images() -> None:
     ("limits", "used", "said"),
     [
         ({"gpu_hours": 10.0}, Spent(device_hours=8.25), "`budget.gpu_hours` is 10: 8.25 are spent and the next needs 2"),
+        (
+            {"money": 20.0, "price_per_gpu_hour": 2.0},
+            Spent(device_hours=8.25),
+            "`budget.money` is 20: 16.5 are spent and the next needs 4",
+        ),
         ({"wall_hours": 3.0}, Spent(wall_hours=2.5), "`budget.wall_hours` is 3: 2.5 are spent and the next needs 1"),
         ({"trials": 4}, Spent(trials=4), "`budget.trials` is 4: 4 have begun"),
     ],

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from jit_sweep.executor.schedule import Align, Now, Over, Propose, Searched, Start, Wait, next_step, target_of
+from jit_sweep.executor.schedule import (
+    Align,
+    Now,
+    OutOfBudget,
+    Over,
+    Propose,
+    Searched,
+    Start,
+    Wait,
+    next_step,
+    target_of,
+)
 from jit_sweep.ledger.records import EntryRow, EntryState
 from search_spaces.presets import preset
 from tests.support.trials import trial_of_recipe
@@ -143,6 +154,39 @@ def test_a_stage_with_paused_trials_ends_the_run_and_not_the_stage() -> None:
 @pytest.mark.parametrize("state", ["pruned", "diverged"])
 def test_what_was_stopped_early_has_ended(state: str) -> None:
     assert step([row(0, state), row(1, "done")]) == Over()
+
+
+def refusing(*refused: EntryRow, in_flight: Sequence[EntryRow] = ()) -> Now:
+    """A moment at which the budget does not hold some trials."""
+    targets = {target_of(row) for row in refused}
+    return Now(
+        at=0.0,
+        aligned={0, 1},
+        in_flight={target_of(one) for one in in_flight},
+        refusal=lambda row: "too dear" if target_of(row) in targets else "",
+    )
+
+
+def test_the_next_trial_is_the_first_that_the_budget_holds() -> None:
+    short, long = row(0), row(1, patch_size=4)
+    assert what([short, long], refusing(long)) == target_of(short)
+
+
+def test_what_the_budget_does_not_hold_waits_for_what_runs_and_then_its_stage_has_spent_it() -> None:
+    first, second = row(0, "running"), row(1)
+    assert what([first, second], refusing(second, in_flight=[first])) == Wait()
+    over = row(0, "done")
+    assert what([over, second], refusing(second)) == OutOfBudget(0, (second.key,), "too dear")
+
+
+def test_a_stage_whose_budget_ended_proposes_nothing_and_the_next_stage_begins() -> None:
+    left, later = row(0, "out_of_budget"), row(1, stage=1)
+    assert what([left, later], refusing(left), s0=5) == target_of(later)
+
+
+def test_what_the_budget_did_not_hold_begins_once_it_does() -> None:
+    left, later = row(0, "out_of_budget"), row(1, stage=1)
+    assert what([left, later], refusing()) == target_of(left)
 
 
 def test_an_evaluation_that_was_recorded_before_labels_could_be_exact_drew_them() -> None:

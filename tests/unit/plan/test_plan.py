@@ -357,3 +357,13 @@ def test_how_a_step_is_computed_is_part_of_a_trial(tmp_path: Path) -> None:
     changed = {"compile": True, "attention": "fp32", "precision": "bf16"}
     trial = planned(tmp_path, baseline={"preset": "jit-tiny", "batch_size": 8, **changed}).entries[0].trial
     assert trial.model_dump(include=set(changed)) == changed
+
+
+@pytest.mark.parametrize(("total", "refused"), [(31, True), (32, False)])
+def test_a_budget_that_brings_no_trial_to_its_end_is_refused(tmp_path: Path, total: int, refused: bool) -> None:
+    changes = {**grid({"prediction": ["x", "v"]}), "budget": {"images_per_trial": 32, "rungs": 2, "total_images": total}}
+    if not refused:
+        assert len(planned(tmp_path, **changes).entries) == 2
+        return
+    with pytest.raises(UserError, match=r"budget.total_images: must bring one trial to its end, got 31; the smallest .* 32"):
+        planned(tmp_path, **changes)
