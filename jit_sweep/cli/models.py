@@ -30,10 +30,10 @@ def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking
             locations = _locations(sweep, LedgerReader.open(home.existing_ledger(ledger)), home)
         artifacts = locations.artifacts or artifact_uri(locations.storage)
         serving = server.serve(tracking or locations.tracking, artifacts=artifacts, port=port)
-        _print_served(serving.url, serving.links(sweep), screen, as_json=as_json)
         ended = threading.Event()
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, lambda *_: ended.set())
+        _print_served(serving.url, serving.links(sweep), screen, as_json=as_json)
         while not ended.wait(1.0):
             if serving.process.poll() is not None:
                 raise UserError(f"the MLflow server ended by itself; see {home.log('mlflow-server.log')}")

@@ -45,7 +45,10 @@ def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, in
     check_searches(plan, locations)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
-    reader = LedgerReader.open(locations.ledger)
+    try:
+        reader = LedgerReader.open(locations.ledger)
+    except UserError as error:
+        raise UserError(result.reason or str(error)) from None
     if result.state is SweepState.INTERRUPTED:
         console(stderr=as_json).print(f"interrupted; {_standing(reader, name)}\nthe same command goes on")
         if as_json:

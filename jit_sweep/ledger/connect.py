@@ -1,6 +1,7 @@
 """Opening a ledger: by URL, checked, and made on first use."""
 
 import json
+import os
 import sqlite3
 import time
 import uuid
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, text
@@ -30,6 +31,8 @@ DatabaseAway = DBAPIError
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 _WRITING = "ledger_writing"
+OPENED = "ledger_opened"
+"""Under which a connection's `info` has the file that it has open."""
 _CREATION_LOCK = 0x6A69745F73776570
 
 
@@ -123,7 +126,22 @@ def _check_file(file: Path, *, create: bool, uri: str) -> None:
         raise UserError(f"{rule}, got {file.parent} ({kind}); choose another home with --home, or a postgresql:// ledger")
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+class Opened(NamedTuple):
+    """The file that a connection to sqlite has open; another one under its name is no longer it."""
+
+    file: str
+    device: int
+    inode: int
+
+
+def opened_file(file: str) -> Opened:
+    """What is at a path now. FileNotFoundError."""
+    there = os.stat(file)
+    return Opened(file, there.st_dev, there.st_ino)
+
+
+def _configure_sqlite(connection: Any, record: Any) -> None:
+    record.info[OPENED] = opened_file(connection.execute("PRAGMA database_list").fetchone()[2])
     # The driver's own transaction control begins too late and without the write lock: `_begin_sqlite` begins instead.
     connection.isolation_level = None
     _switch_to_wal(connection)

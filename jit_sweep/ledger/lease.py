@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Row, select, update
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.clock import DatabaseClock, database_now
-from jit_sweep.ledger.connect import insert_new, writing
+from jit_sweep.ledger.connect import OPENED, Opened, insert_new, opened_file, writing
 from jit_sweep.ledger.holder import holder, is_held
 from jit_sweep.ledger.records import Owner, when
 from jit_sweep.ledger.schema import lease as table
@@ -30,6 +30,10 @@ class LeaseLost(RuntimeError):
     """Another process took the sweep over: nothing that this one still says is recorded."""
 
 
+class LedgerGone(LeaseLost):
+    """The ledger's file was deleted or replaced under the run."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """The right to write about one sweep, for as long as it is renewed and nobody took it over."""
@@ -42,8 +46,9 @@ class Lease:
     clock: DatabaseClock = field(default=database_now, repr=False)
 
     def renew(self) -> None:
-        """Hold it for another `ttl_s`. LeaseLost: somebody took it over."""
+        """Hold it for another `ttl_s`. LeaseLost: somebody took it over. LedgerGone: its ledger is no longer at its address."""
         with writing(self.engine) as connection:
+            check_same_file(connection)
             self.check(connection)
             _set(connection, self.sweep, expires_at=self.clock(connection) + self.ttl_s)
 
@@ -102,6 +107,20 @@ def _take(
         _set(connection, sweep, epoch=row.epoch + 1, expires_at=now + ttl_s, **owner._asdict())
         connection.execute(update(schema.sweep).where(schema.sweep.c.name == sweep).values(stop_asked_by=None))
         return Lease(engine=engine, sweep=sweep, epoch=row.epoch + 1, owner=owner, ttl_s=ttl_s, clock=clock)
+
+
+def check_same_file(connection: Connection) -> None:
+    """LedgerGone: the file that this connection has open is no longer at its address; a server's ledger always is."""
+    opened = connection.info.get(OPENED)
+    if opened is None:
+        return
+    try:
+        there: Opened | None = opened_file(opened.file)
+    except FileNotFoundError:
+        there = None
+    if there != opened:
+        how = "replaced by another file" if there is not None else "deleted"
+        raise LedgerGone(f"the ledger {opened.file} was {how} while a sweep of it ran; put it back, or run the sweep anew")
 
 
 def lock(connection: Connection, sweep: str) -> None:

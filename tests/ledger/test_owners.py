@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, select
@@ -16,7 +17,7 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.clock import database_now
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.holder import Presence, presence, this_process
-from jit_sweep.ledger.lease import TTL_S, Lease, LeaseHeld, acquire
+from jit_sweep.ledger.lease import TTL_S, Lease, LeaseHeld, LedgerGone, acquire
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
@@ -194,3 +195,19 @@ def test_no_two_ledgers_have_the_same_identity(engine: Engine, tmp_path_factory:
 def registered(engine: Engine, lease: Lease) -> None:
     """Take the sweep `mine` up with this lease."""
     LedgerWriter(engine, lease).register("mine", fingerprint="f1", identity=FACTS, spec={})
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_ledger_that_is_deleted_or_replaced_under_a_run_is_named_at_the_next_renewal(tmp_path: Path, other: bool) -> None:
+    file = tmp_path / "ledger.db"
+    engine = open_engine(f"sqlite:///{file}")
+    lease = acquire(engine, "mine", this_process())
+    lease.renew()
+    file.unlink()
+    if other:
+        beside = tmp_path / "beside.db"
+        open_engine(f"sqlite:///{beside}").dispose()
+        beside.rename(file)
+    with pytest.raises(LedgerGone, match="was replaced by another file" if other else f"the ledger {file} was deleted"):
+        lease.renew()
+    engine.dispose()

@@ -286,6 +286,21 @@ def test_a_lane_whose_idle_workers_fell_silent_is_told_to_end_without_an_attempt
     run(story, office, silent_s=0.5)
 
 
+def test_a_ledger_that_is_deleted_ends_the_run_and_lets_its_trials_save(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        key = await office.open()
+        Path(office.uri.removeprefix("sqlite:///")).unlink()
+        while not (await office.actor.stop_state()).stopping:
+            await asyncio.sleep(0)
+        assert "ledger.db was deleted while a sweep of it ran" in (await office.actor.stop_state()).failure
+        assert await office.actor.beat(LANE, address=WORKER) is True
+        assert await office.tell(1, PHASE) == Decision()
+        await office.tell(2, ended(entry(), "stopped", images=480))
+        assert await office.outcome(key) == TaskOutcome("stopped", images=480)
+
+    run(story, office)
+
+
 def test_a_worker_that_falls_silent_is_given_up_and_its_lane_told_to_end(office: Callable[..., Office]) -> None:
     async def story(office: Office) -> None:
         key = await office.open()

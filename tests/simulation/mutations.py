@@ -2,11 +2,11 @@
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from typing import NamedTuple
 TOP = Path(__file__).parent.parent.parent
 PARTS = ("jit_sweep", "search_spaces", "trainables", "tests", "pyproject.toml")
 LIMIT_S = 60.0
-"""Seconds in which a planted bug is to be found."""
-START_S = 60.0
-"""More for the interpreter to come up in."""
+"""Seconds of a core in which a planted bug is to be found."""
+PATIENCE_S = 600.0
+"""Seconds on the clock, on a machine that does other things too."""
 
 
 class Mutation(NamedTuple):
@@ -136,6 +136,12 @@ class Hunt(NamedTuple):
     said: str
 
 
+def _core_s() -> float:
+    """Seconds of a core that this process's children have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def planted(mutation: Mutation, folder: Path) -> None:
     """Write the bug into a copy. ValueError: the piece does not stand there once."""
     file = folder / "jit_sweep" / mutation.file
@@ -160,15 +166,15 @@ def hunted(mutation: Mutation) -> Hunt:
         planted(mutation, folder)
         command = [sys.executable, "-m", "tests.simulation", "--stop", "--first", "0", "--seconds", str(LIMIT_S)]
         settings = {**os.environ, "PYTHONPATH": name, "OMP_NUM_THREADS": "1"}
-        began = time.monotonic()
+        began = _core_s()
         try:
             done = subprocess.run(
-                command, cwd=folder, env=settings, capture_output=True, text=True, timeout=LIMIT_S + START_S, check=False
+                command, cwd=folder, env=settings, capture_output=True, text=True, timeout=PATIENCE_S, check=False
             )
         except subprocess.TimeoutExpired:
-            return Hunt(False, time.monotonic() - began, "")
+            return Hunt(False, _core_s() - began, "")
         said = (done.stdout.strip() or done.stderr.strip() or "nothing").splitlines()
-        return Hunt(done.returncode == 1, time.monotonic() - began, said[0])
+        return Hunt(done.returncode == 1, _core_s() - began, said[0])
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ FACTS = {
     "baseline": {"model": {"width": 32, "depth": 2}, "batch_size": 48},
     "data": {"digest": "d" * 12, "flip": True},
     "objective": OBJECTIVE,
-    "evaluation": {"n": 64, "steps": 10},
+    "evaluation": {"n": 64, "steps": 10, "labels": "proportional"},
 }
 ALICE = Owner(host="elsewhere", pid=7, user="alice", started_at=1000.0)
 BOB = Owner(host="nowhere", pid=8, user="bob", started_at=1001.0)

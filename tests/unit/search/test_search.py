@@ -432,7 +432,7 @@ def test_a_score_at_another_budget_or_by_another_evaluation_is_not_told(ledger: 
     [
         ({"objective": "heldout_v_error"}, 'objective: "fd_efflite0_96" -> "heldout_v_error"'),
         ({"data": {"digest": "e" * 12, "flip": True}}, 'data.digest: "dddddddddddd" -> "eeeeeeeeeeee"'),
-        ({"evaluation": {"n": 64, "steps": 20}}, "evaluation.steps: 10 -> 20"),
+        ({"evaluation": {"n": 64, "steps": 20, "labels": "proportional"}}, "evaluation.steps: 10 -> 20"),
     ],
 )
 def test_a_warm_start_from_scores_that_mean_something_else_is_refused(
