@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.unit.trainables.test_train import assignment
-from trainables.lane import worker
 from trainables.lane.loop import LaneSettings
 from trainables.lane.messages import AttemptKey, Letter, WorkItem
 from trainables.lane.outbox import Outbox
@@ -13,6 +12,7 @@ from trainables.process_caches import clear_process_caches
 from trainables.report import Decision
 from trainables.training.workers import Workers
 
+worker = pytest.importorskip("trainables.lane.worker", reason="ray is needed", exc_type=ImportError)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
