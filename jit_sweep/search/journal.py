@@ -28,6 +28,7 @@ from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 _STATES = {"running": TrialState.RUNNING, "scored": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 """Of outcomes; all others are failures here, since they have no value."""
+_UNBEGUN = frozenset({EntryState.WAITING, EntryState.OUT_OF_BUDGET})
 Levels = Mapping[int, float]
 
 
@@ -103,7 +104,7 @@ def _trial(
     trial: TrialResult, spaces: Mapping[str, BaseDistribution], objectives: Sequence[str], levels: Levels
 ) -> FrozenTrial:
     entry, outcome = trial.entry, outcome_of(trial, objectives)
-    state = TrialState.WAITING if entry.state is EntryState.WAITING else _STATES.get(outcome, TrialState.FAIL)
+    state = TrialState.WAITING if entry.state in _UNBEGUN else _STATES.get(outcome, TrialState.FAIL)
     params = {name: entry.arm[name] for name in in_order(entry.arm)}
     frozen = create_trial(
         state=state,
