@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from trainables.assignment import Assignment
 from trainables.config.yaml import parsed
-from trainables.report import Ended, ExitCode, TrialOutcome
+from trainables.report import Ended, ExitCode, Report, TrialOutcome
 
 EXIT_CODES: dict[TrialOutcome, int] = {
     "done": ExitCode.DONE,
@@ -46,11 +46,15 @@ def _train(assignment: Assignment) -> int:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: asked.set())
     code: int = ExitCode.MISTAKE
-    for report in train(assignment, interrupted=asked.is_set):
-        print(report.model_dump_json(), flush=True)  # noqa: T201
+    for report in train(assignment, interrupted=asked.is_set, tell=_show):
+        _show(report)
         if isinstance(report, Ended):
             code = EXIT_CODES[report.outcome]
     return code
+
+
+def _show(report: Report) -> None:
+    print(report.model_dump_json(), flush=True)  # noqa: T201
 
 
 def _problem(item: Any) -> str:

@@ -12,6 +12,7 @@ ASKED_TO_STOP = "asked to stop"
 """Why a trial paused that could have gone on."""
 TrialOutcome = Literal["done", "paused", "stopped", "diverged"]
 WeightsFrom = Literal["seed", "parent", "checkpoint"]
+Undertaking = Literal["compiling", "reading the real images' features", "drawing samples"]
 
 
 class ExitCode(IntEnum):
@@ -67,6 +68,18 @@ class Phase(Frozen):
     workers: int
     micro_batch: int
     activation_checkpointing: bool
+
+
+class Activity(Frozen):
+    """What a trial is about that is no update, and how far that is; it is over with the next report of another kind."""
+
+    kind: Literal["activity"] = "activity"
+    images: int
+    """Images that the weights have seen."""
+    what: Undertaking
+    done: int = 0
+    of: int = 0
+    """Images in all, of which some are `done`; 0 where nothing is counted."""
 
 
 class _ByWeights(Frozen):
@@ -152,7 +165,7 @@ class Ended(Frozen):
     checkpoint_s: float
 
 
-Report = Annotated[Phase | Progress | Rung | Committed | Scored | Ended, Field(discriminator="kind")]
+Report = Annotated[Phase | Progress | Activity | Rung | Committed | Scored | Ended, Field(discriminator="kind")]
 
 
 class Decision(Frozen):

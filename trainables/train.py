@@ -20,6 +20,7 @@ from trainables.networks.cost import training_flops
 from trainables.process_caches import ProcessCache
 from trainables.report import (
     ASKED_TO_STOP,
+    Activity,
     Committed,
     Decision,
     Ended,
@@ -38,6 +39,7 @@ from trainables.training.hardware import peak_flops
 from trainables.training.health import Divergence
 from trainables.training.learner import Learner, share_of
 from trainables.training.scoring import Scoring
+from trainables.training.telling import Telling
 from trainables.training.usage import Usage, cpus, cuda_version, host
 from trainables.training.workers import Ask, Workers
 
@@ -68,17 +70,19 @@ def train(
     *,
     attempt: int = 1,
     interrupted: Callable[[], bool] = lambda: False,
+    tell: Callable[[Activity], object] = lambda _: None,
     workers: Workers = Workers(),  # noqa: B008 - frozen
 ) -> Reports:
     """Bring a trial to its image count and score it there, from its last committed checkpoint where there is one.
 
     Yields the trial's reports; the last is `Ended`. A `Rung` is answered by what is sent next; `interrupted` is read before
-    every update. Either can end the trial early, with a checkpoint. Every worker of a group consumes its own generator; all
+    every update. Either can end the trial early, with a checkpoint. `tell` hears, from within what takes long, how far that is.
+    Every worker of a group consumes its own generator; all
     yield the same reports but for the scores, which are the lead's, and only what is sent to the lead counts.
 
     DataError: the data is not the trial's. OSError: storage failed.
     """
-    return _Run(assignment, attempt=attempt, interrupted=interrupted, workers=workers).reports()
+    return _Run(assignment, attempt=attempt, interrupted=interrupted, tell=tell, workers=workers).reports()
 
 
 _image_sets: ProcessCache[tuple[str, int | None], ImageSet] = ProcessCache("image sets", most=1)
@@ -107,6 +111,7 @@ class _Run:
         *,
         attempt: int,
         interrupted: Callable[[], bool],
+        tell: Callable[[Activity], object],
         workers: Workers,
     ) -> None:
         self.assignment, self.trial = assignment, assignment.trial
@@ -118,7 +123,15 @@ class _Run:
         share = share_of(self.trial, workers)
         fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)
         self.learner = Learner(self.trial, self.images, workers=workers, fit=fit)
-        self.scoring = Scoring(assignment, self.learner, self.images, workers=workers, interrupted=interrupted)
+        self.telling = Telling(tell, images=lambda: self.learner.images)
+        self.scoring = Scoring(
+            assignment,
+            self.learner,
+            self.images,
+            workers=workers,
+            interrupted=interrupted,
+            telling=self.telling,
+        )
         self.watch = Stopwatch()
         self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
         self.resumed_at = 0
@@ -204,6 +217,8 @@ class _Run:
         since = self.learner.images
         if self.rung_due and since in self.assignment.rungs and (early := (yield from self.stand_at_rung())) is not None:
             return early
+        if self.learner.images < self.assignment.images and self.learner.compiles:
+            self.telling("compiling")
         while self.learner.images < self.assignment.images:
             asked = self.update()
             at_rung = self.learner.images in self.assignment.rungs

@@ -18,11 +18,11 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import proposals
-from jit_sweep.results.words import state_in_words
+from jit_sweep.results.words import activities_in_words, state_in_words
 from search_spaces.axes import arm_label
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import forward_flops
-from trainables.report import Ended, Rung, Scored
+from trainables.report import Activity, Ended, Rung, Scored
 
 REDRAW_S = 1.0
 SILENCE_S = 5.0
@@ -168,6 +168,8 @@ def event_line(event: EventRow, *, objective: str) -> str:
             return f"waits: {why}"
         case Begun():
             return f"attempt {event.attempt} begins"
+        case Activity(what=what, done=0) if what != "drawing samples":
+            return what
         case Rung() as rung:
             return f"{rung.images} images, " + ", ".join(f"{name} {value:.4g}" for name, value in rung.by_name.items())
         case Scored() as scored:
@@ -217,13 +219,23 @@ def phase_of(row: EntryRow) -> str:
     """How an entry stands in a word; of one that runs, which part of it is under way."""
     if row.state is not EntryState.RUNNING:
         return state_in_words(row.state)
-    if row.attempt is not None and row.attempt.images >= row.images:
+    if (attempt := row.attempt) is None:
+        return "starting"
+    measures = attempt.activity is not None and attempt.activity.what != "compiling"
+    if measures or attempt.images >= row.images:
         return "evaluating"
-    return "running" if row.attempt is not None and row.attempt.images_per_second else "starting"
+    return "running" if attempt.images_per_second else "starting"
+
+
+def standing(row: EntryRow) -> str:
+    """Its phase, and how many samples of how many an evaluation has drawn."""
+    about = row.attempt.activity if row.attempt is not None and row.state is EntryState.RUNNING else None
+    drawn = f" {about.done}/{about.of}" if about is not None and about.what == "drawing samples" else ""
+    return phase_of(row) + drawn
 
 
 def _state(row: EntryRow) -> str:
-    return f"{row.state}: {row.cause}" if row.cause and row.state is EntryState.FAILED else phase_of(row)
+    return f"{row.state}: {row.cause}" if row.cause and row.state is EntryState.FAILED else standing(row)
 
 
 def _step(row: EntryRow) -> str:
@@ -237,8 +249,7 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     later = sum(max(0, count - sum(row.stage == stage for row in rows)) for stage, count in proposals(plan).items())
     words = [f"{count} {state_in_words(state)}" for state, count in counts.items() if count and state is not EntryState.RUNNING]
-    phases = Counter(phase_of(row) for row in rows if row.state is EntryState.RUNNING)
-    words[:0] = [f"{count} {phase}" for phase, count in phases.items()]
+    words[:0] = _phases([row for row in rows if row.state is EntryState.RUNNING])
     if later:
         words.append(f"{later} proposed later")
     left = time_left(rows, later=later, now=time.time())
@@ -247,6 +258,15 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     elif left is not None:
         words.append(f"about {clock(left)} to go")
     return " · ".join(words)
+
+
+def _phases(running: Sequence[EntryRow]) -> list[str]:
+    """How many of the trials that run are in which phase, and what they are about in it."""
+    words = []
+    for phase, count in Counter(map(phase_of, running)).items():
+        about = [row.attempt.activity for row in running if phase_of(row) == phase and row.attempt and row.attempt.activity]
+        words.append(f"{count} {phase}" + (f" ({activities_in_words(about)})" if about else ""))
+    return words
 
 
 def time_left(rows: Sequence[EntryRow], *, later: int, now: float) -> float | None:

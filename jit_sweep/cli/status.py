@@ -8,7 +8,7 @@ from rich.table import Table
 
 from jit_sweep.budget.costs import Cost, Costs, read_costs, resources_of
 from jit_sweep.cli.output import console, print_json
-from jit_sweep.cli.progress import clock, phase_of
+from jit_sweep.cli.progress import clock, phase_of, standing
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
@@ -174,7 +174,7 @@ def _print_table(rows: Sequence[EntryRow], screen: Console) -> None:
                 Column("trial", [row.trial_id for row in rows]),
                 cells,
                 Column("seed", [str(row.seed) for row in rows], right=True),
-                Column("state", [f"{phase_of(row)}{' (cached)' if row.cached else ''}" for row in rows]),
+                Column("state", [f"{standing(row)}{' (cached)' if row.cached else ''}" for row in rows]),
                 Column("images", [f"{_done(row):,}/{row.images:,}" for row in rows], 1, right=True),
                 Column("attempt", [str(row.attempt.number) if row.attempt else "" for row in rows], 2, right=True),
             ],

@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     BEGUN = "begun"
     PHASE = "phase"
     PROGRESS = "progress"
+    ACTIVITY = "activity"
     RUNG = "rung"
     COMMITTED = "committed"
     SCORED = "scored"

@@ -103,11 +103,17 @@ def _owners(connection: Connection) -> None:
     connection.execute(text("INSERT INTO identity VALUES (:id)"), {"id": uuid.uuid4().hex})
 
 
+def _activities(connection: Connection) -> None:
+    """Version 7: what an attempt is about while it does not train."""
+    connection.execute(text("ALTER TABLE attempt ADD COLUMN activity JSON"))
+
+
 _MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
     1: _early_stopping,
     2: _entries_by_trial,
     3: _weights_apart,
     4: _owners,
     5: stages_have_identities,
+    6: _activities,
 }
 """By the version that each starts from."""

@@ -13,6 +13,7 @@ from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
 from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
 from trainables.networks.cost import training_flops
+from trainables.report import Activity
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
 
@@ -126,6 +127,8 @@ class AttemptRow(NamedTuple):
     step: int
     images_per_second: float | None
     loss: float | None
+    activity: Activity | None
+    """What it is about while it does not train; as it was at its end, where it did not end itself."""
     micro_batch: int | None
     """Images that each worker held at once."""
     checkpoint: str | None
@@ -144,6 +147,8 @@ class AttemptRow(NamedTuple):
 def attempt_row(columns: Sequence[Any]) -> AttemptRow:
     """The record of an attempt's columns, in the table's order."""
     row = AttemptRow(*columns)
+    if row.activity is not None:
+        row = row._replace(activity=Activity.model_validate(row.activity))
     return row if row.cause is None else row._replace(cause=Cause(row.cause))
 
 

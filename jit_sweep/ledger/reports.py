@@ -12,7 +12,7 @@ from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
 from jit_sweep.schedulers.decide import Decider
 from trainables.evaluation.metrics.registry import ScoredWeights
-from trainables.report import ASKED_TO_STOP, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
+from trainables.report import ASKED_TO_STOP, Activity, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 
 
 @cache
@@ -36,7 +36,8 @@ def apply(
 ) -> Decision:
     """Record a report of the trial's current attempt and answer it. `too_dear`: why it may not go on past a rung by the budget,
     empty where it may."""
-    attempts.set_values(connection, attempt, images=max(attempt.images, report.images), updated_at=now)
+    activity = report.model_dump(mode="json") if isinstance(report, Activity) else None
+    attempts.set_values(connection, attempt, images=max(attempt.images, report.images), activity=activity, updated_at=now)
     events.append(
         connection,
         report,

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised with every change of these tables, together with the migration that makes it (`ledger/migrations.py`)."""
 
 metadata = MetaData()
@@ -128,6 +128,7 @@ attempt = Table(
     Column("step", BigInteger, nullable=False),
     Column("images_per_second", Double),
     Column("loss", Double),
+    Column("activity", JSON(none_as_null=True)),
     Column("micro_batch", BigInteger),
     Column("checkpoint", Text),
     Column("checkpoint_images", BigInteger),

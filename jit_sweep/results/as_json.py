@@ -81,4 +81,11 @@ def entry_row(row: EntryRow) -> dict[str, Any]:
         "cause": str(row.cause) if row.cause else None,
         "detail": row.detail or None,
         "first_bad_step": attempt.first_bad_step if attempt else None,
+        "activity": _activity(row),
     }
+
+
+def _activity(row: EntryRow) -> dict[str, Any] | None:
+    """What a running trial is about while it does not train, and how far that is."""
+    about = row.attempt.activity if row.attempt and row.state is EntryState.RUNNING else None
+    return about.model_dump(include={"what", "done", "of"}) if about is not None else None

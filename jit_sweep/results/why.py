@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, EntryRow, EntryState, when
 from jit_sweep.results.naming import full_id
+from jit_sweep.results.words import activities_in_words
 from jit_sweep.spec.sweep import Resources
 
 
@@ -105,7 +106,8 @@ def _runs(row: EntryRow, *, running: bool) -> str:
     if not running:
         return "it ran when its sweep's command was lost: `jit-sweep run` goes on from its last checkpoint"
     which = f" as attempt {attempt.number}" if attempt.number > 1 else ""
-    return f"it runs on {attempt.host}{which}: {attempt.images:,} of {row.images:,} images"
+    about = f", {activities_in_words([attempt.activity])}" if attempt.activity is not None else ""
+    return f"it runs on {attempt.host}{which}: {attempt.images:,} of {row.images:,} images{about}"
 
 
 def _lost(row: EntryRow) -> str:

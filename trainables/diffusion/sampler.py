@@ -1,5 +1,7 @@
 """From noise to images: steps along dz/dt = v with classifier-free guidance, as JiT samples."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ def sample(
     diffusion: DiffusionConfig,
     evaluation: EvaluationConfig,
     num_classes: int,
+    stepped: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     """Integrate from t = 0 to 1 over `time_grid`; the last step is always Euler's, so that t = 1 is never evaluated.
 
@@ -27,6 +30,7 @@ def sample(
         network: o(z, t, y); evaluated without dropout, and under whatever autocast the caller has set.
         z0: the start, noise_scale times a standard normal, float32 [B, C, H, W].
         labels: int64 [B] in 0..num_classes-1; `num_classes` itself is the null label.
+        stepped: hears after each step how many there have been; on a GPU a step is queued then, and not over yet.
 
     Returns:
         float32 [B, C, H, W], not clipped.
@@ -37,8 +41,9 @@ def sample(
     velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)
     z = z0
     with evaluating(network):
-        for integrator, t, after in steps_of(evaluation):
+        for count, (integrator, t, after) in enumerate(steps_of(evaluation), start=1):
             z = integrator.step(velocity, z, t, after)
+            stepped(count)
     return z
 
 

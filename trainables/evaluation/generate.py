@@ -29,9 +29,11 @@ def generate(
     labels: Tensor,
     *,
     interrupted: Callable[[], bool] = lambda: False,
+    drawn: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     """uint8 images [n, C, H, W] of these labels [n], on the network's device and in the trial's precision.
 
+    `drawn` hears after each step how many images that is so far, a batch under way counted by the steps that it has made.
     NotFinite: a sample is not finite. Interrupted: `interrupted`, read before every batch, returned true.
     """
     device = next(network.parameters()).device
@@ -44,7 +46,7 @@ def generate(
         for first in range(0, len(labels), size):
             if interrupted():
                 raise Interrupted
-            batches.append(_batch(network, trial, evaluation, labels[first : first + size], first))
+            batches.append(_batch(network, trial, evaluation, labels[first : first + size], first, drawn))
     return torch.cat(batches)
 
 
@@ -61,10 +63,29 @@ def sample_labels(images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
     return torch.from_numpy(labels[draws.permutation(Purpose.SAMPLE_LABEL, 0, evaluation.n)])
 
 
-def _batch(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, labels: Tensor, first: int) -> Tensor:
+def _batch(
+    network: nn.Module,
+    trial: TrialConfig,
+    evaluation: EvaluationConfig,
+    labels: Tensor,
+    first: int,
+    drawn: Callable[[int], None],
+) -> Tensor:
     data, diffusion = trial.data, trial.diffusion
     shape = (data.channels, data.image_size, data.image_size)
     noise = PhiloxDraws(evaluation.seed).normal(Purpose.SAMPLE_NOISE, first=first, count=len(labels), shape=shape)
     start = diffusion.noise_scale * noise.to(labels.device)
-    samples = sample(network, start, labels, diffusion=diffusion, evaluation=evaluation, num_classes=data.num_classes)
+
+    def stepped(steps: int) -> None:
+        drawn(first + len(labels) * steps // evaluation.steps)
+
+    samples = sample(
+        network,
+        start,
+        labels,
+        diffusion=diffusion,
+        evaluation=evaluation,
+        num_classes=data.num_classes,
+        stepped=stepped,
+    )
     return to_pixels(require_finite(samples.float(), what="generated pixels"))

@@ -4,7 +4,7 @@ import io
 import logging
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -22,21 +22,23 @@ from trainables.storage.folder import Folder
 _log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 256
+Read = Callable[[int, int], None]
+"""Hears how many images have had their features computed, and of how many."""
 
 _references: ProcessCache[tuple[str, str], References] = ProcessCache("references")
 """By the image set's fingerprint and the features' variant."""
 
 
-def references(images: ImageSet, *, under: str, cache: str | None) -> References:
-    """Both splits' features under a registered extractor: kept by this process, else read from `cache`, else computed and
-    written there.
+def references(images: ImageSet, *, under: str, cache: str | None, read: Read = lambda _done, _of: None) -> References:
+    """Both splits' features under a registered extractor: kept by this process, else read from `cache`, else computed, of
+    which `read` hears, and written there.
 
     `cache` is a folder or URI; the file is `reference/{digest}-{variant}.npz` below it. A damaged file is made again.
     """
     network = extractor(under)
     variant = network.variant(images.read(images.heldout[:1]).shape[-1])
     name = f"reference/{images.fingerprint}-{variant}.npz"
-    make = partial(_cached, images, network, name=name, cache=cache)
+    make = partial(_cached, images, network, name=name, cache=cache, read=read)
     return _references.get((images.fingerprint, variant), make=make)
 
 
@@ -45,24 +47,31 @@ def made_up(features: Tensor) -> Reference:
     return Reference(features, {mean_over_pairs: 0.0})
 
 
-def _cached(images: ImageSet, network: Extractor, *, name: str, cache: str | None) -> References:
+def _cached(images: ImageSet, network: Extractor, *, name: str, cache: str | None, read: Read) -> References:
     if cache is None:
-        return _computed(images, network)
+        return _computed(images, network, read)
     folder = Folder(cache)
     real = _read(folder, name, images, network)
     if real is None:
-        real = _computed(images, network)
+        real = _computed(images, network, read)
         folder.put(name, _packed(real))
     return real
 
 
-def _computed(images: ImageSet, network: Extractor) -> References:
-    return References(train=_split(images, images.train, network), heldout=_split(images, images.heldout, network))
+def _computed(images: ImageSet, network: Extractor, read: Read) -> References:
+    train, of = len(images.train), len(images.train) + len(images.heldout)
+    return References(
+        train=_split(images, images.train, network, lambda done: read(done, of)),
+        heldout=_split(images, images.heldout, network, lambda done: read(train + done, of)),
+    )
 
 
-def _split(images: ImageSet, indices: NDArray[np.int64], network: Extractor) -> Reference:
-    chunks = [indices[start : start + _READ_AT_ONCE] for start in range(0, len(indices), _READ_AT_ONCE)]
-    return Reference(torch.cat([network.features(images.read(chunk)) for chunk in chunks]))
+def _split(images: ImageSet, indices: NDArray[np.int64], network: Extractor, read: Callable[[int], None]) -> Reference:
+    chunks = []
+    for start in range(0, len(indices), _READ_AT_ONCE):
+        read(start)
+        chunks.append(network.features(images.read(indices[start : start + _READ_AT_ONCE])))
+    return Reference(torch.cat(chunks))
 
 
 def _packed(real: References) -> bytes:

@@ -16,16 +16,17 @@ from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone, Samples
 from trainables.evaluation.real import References
-from trainables.evaluation.reference import references
+from trainables.evaluation.reference import Read, references
 
 
 class Scorer:
-    """Scores images against one image set. The set's features are made once; `cache` is where they are kept."""
+    """Scores images against one image set. The set's features are made once, of which `read` hears; `cache` is where they
+    are kept."""
 
-    def __init__(self, images: ImageSet, *, cache: str | None) -> None:
+    def __init__(self, images: ImageSet, *, cache: str | None, read: Read = lambda _done, _of: None) -> None:
         self._images = images
         self._shape = images.read(images.heldout[:1]).shape[1:]
-        self._real = {name: references(images, under=name, cache=cache) for name in extractors_used()}
+        self._real = {name: references(images, under=name, cache=cache, read=read) for name in extractors_used()}
 
     def score(self, generated: Tensor) -> dict[str, float]:
         """Scores of generated uint8 images [n, C, H, W], n >= 2, by metric name.

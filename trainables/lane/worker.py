@@ -37,7 +37,7 @@ from trainables.lane.messages import (
 from trainables.lane.namespace import NAMESPACE
 from trainables.lane.outbox import Away, Outbox
 from trainables.networks.memory import Infeasible
-from trainables.report import Decision, Ended, Rung
+from trainables.report import Decision, Ended, Report, Rung
 from trainables.storage.checkpoint import CheckpointError
 from trainables.train import train
 from trainables.training.workers import Workers, global_settings
@@ -158,14 +158,24 @@ class _LaneWorker:
             self.pulse.beat()
             return self.stop
 
-        reports = train(work.assignment, attempt=work.key.attempt, interrupted=interrupted, workers=self.workers)
+        sequences = count(1)
+
+        def post(report: Report) -> Decision | None:
+            self.pulse.beat()
+            letter = Letter(key=work.key, sequence=next(sequences), report=report)
+            return self._post(letter) if self.workers.lead else None
+
+        reports = train(
+            work.assignment,
+            attempt=work.key.attempt,
+            interrupted=interrupted,
+            tell=post,
+            workers=self.workers,
+        )
         decision: Decision | None = None
         with suppress(StopIteration):
-            for sequence in count(1):
-                report = reports.send(decision)
-                self.pulse.beat()
-                letter = Letter(key=work.key, sequence=sequence, report=report)
-                decision = self._post(letter) if self.workers.lead else None
+            while True:
+                decision = post(reports.send(decision))
 
     def _post(self, letter: Letter) -> Decision | None:
         """Deliver a letter, or keep it for later; the decision where one is waited for."""

@@ -65,6 +65,11 @@ class Learner:
         """Whether the last update is one after which every worker looks at its health."""
         return self.step % LOOK_EVERY == 0
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the next update begins with a compilation."""
+        return not self.image_losses.is_ready(self.fit.micro_batch)
+
     def update(self, *, ask: Ask = Ask.NOTHING) -> Ask:
         """One update over the next `batch_size` images; what the lead asked for, on every worker at the same update.
 

@@ -1,7 +1,7 @@
 """The scores of a trial's network: at its rungs, and by every evaluation at its end."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from torch import Tensor
@@ -18,6 +18,7 @@ from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Network
 from trainables.evaluation.score import Scorer, score_network
 from trainables.report import Rung, Scored
 from trainables.training.learner import Learner
+from trainables.training.telling import Telling
 from trainables.training.workers import Workers
 
 GRID_IMAGES = 32
@@ -36,8 +37,8 @@ class Measurement(NamedTuple):
 class Scoring:
     """The scores of one learner's weights as they are whenever it is asked.
 
-    Samples are drawn from equal noise and labels over all trials. NotFinite: the weights have diverged. Interrupted:
-    `interrupted`, read before every batch of samples, returned true.
+    Samples are drawn from equal noise and labels over all trials. `telling` hears how far they are. NotFinite: the weights have
+    diverged. Interrupted: `interrupted`, read before every batch of samples, returned true.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class Scoring:
         *,
         workers: Workers,
         interrupted: Callable[[], bool],
+        telling: Telling,
     ) -> None:
         self._assignment, self._trial = assignment, assignment.trial
         self._learner, self._images = learner, images
-        self._workers, self._interrupted = workers, interrupted
+        self._workers, self._interrupted, self._telling = workers, interrupted, telling
         self._grid = HeldoutGrid(images, device=learner.device)
         self._measured: dict[tuple[int, str, str], Measurement] = {}
 
@@ -67,8 +69,9 @@ class Scoring:
     def score(self, evaluation: EvaluationConfig, *, grid: str) -> Scored:
         """The scores of the evaluation's weights and of the raw ones; writes the former's first samples as a picture to
         `grid`, a path or URI."""
-        raw = self._measure(evaluation, RAW)
-        own = self._measure(evaluation, evaluation.weights)
+        of = evaluation.n * len({RAW, evaluation.weights})
+        raw = self._measure(evaluation, RAW, of=of)
+        own = self._measure(evaluation, evaluation.weights, before=of - evaluation.n, of=of)
         write_grid(own.samples, grid, columns=GRID_COLUMNS)
         return Scored(
             images=self._learner.images,
@@ -95,7 +98,7 @@ class Scoring:
         """The score of samples drawn now as the first evaluation says, or what it raised, for every worker to raise."""
         evaluation = self._assignment.evaluations[0]
         try:
-            return self._measure(evaluation, RAW if raw else evaluation.weights).values[metric]
+            return self._measure(evaluation, RAW if raw else evaluation.weights, of=evaluation.n).values[metric]
         except (Interrupted, NotFinite) as instead:
             return instead
 
@@ -103,13 +106,19 @@ class Scoring:
         with self._learner.averages.swapped(weights):
             return METRICS[metric].of_network(self._grid, self._learner.network, self._trial)
 
-    def _measure(self, evaluation: EvaluationConfig, weights: str) -> Measurement:
-        """Scores of the weights of this name as they are now; once for evaluations alike but for theirs."""
+    def _measure(self, evaluation: EvaluationConfig, weights: str, *, before: int = 0, of: int) -> Measurement:
+        """Scores of the weights of this name as they are now; once for evaluations alike but for theirs. `of` images are to be
+        drawn in all, and `before` have been."""
+
+        def drawn(images: int) -> None:
+            self._telling("drawing samples", before + images, of)
+
         key = (self._learner.images, weights, evaluation.model_copy(update={"weights": weights}).id)
         if key not in self._measured:
             network, labels = self._learner.network, sample_labels(self._images, evaluation)
             with self._learner.averages.swapped(weights):
-                samples = generate(network, self._trial, evaluation, labels, interrupted=self._interrupted)
+                drawn(0)
+                samples = generate(network, self._trial, evaluation, labels, interrupted=self._interrupted, drawn=drawn)
                 values = self._scorer.score(samples) | score_network(self._grid, network, self._trial)
             self._measured[key] = Measurement(values, samples[:GRID_IMAGES].clone())
         return self._measured[key]
@@ -117,4 +126,5 @@ class Scoring:
     @cached_property
     def _scorer(self) -> Scorer:
         """Made on first use: only the lead has the real images' features."""
-        return Scorer(self._images, cache=self._assignment.storage)
+        read = partial(self._telling, "reading the real images' features")
+        return Scorer(self._images, cache=self._assignment.storage, read=read)

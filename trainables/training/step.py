@@ -31,6 +31,10 @@ class EagerStep:
         self.network = build(trial).to(trial.device)
         self._trial = trial
 
+    def is_ready(self, _micro_batch: int) -> bool:
+        """Nothing is compiled."""
+        return True
+
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of each image, float32 [B]."""
         return image_losses(self.network, batch.x, batch.e, batch.t, batch.y, self._trial.diffusion.t_eps_train)
@@ -56,6 +60,10 @@ class CompiledStep:
         release(self.network)
         self.network.noise_scale.fill_(trial.diffusion.noise_scale)
         self._t_eps.fill_(trial.diffusion.t_eps_train)
+
+    def is_ready(self, micro_batch: int) -> bool:
+        """Whether a pass over this many images needs no compilation any more."""
+        return (micro_batch, self.network.activation_checkpointing) in self._sizes
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of each image, float32 [B]. RuntimeError where torch cannot use what it has compiled."""

@@ -5,12 +5,13 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from jit_sweep.cli.progress import PlainLines, drawing, phase_of, subject, time_left
+from jit_sweep.cli.progress import PlainLines, drawing, event_line, phase_of, standing, subject, summary, time_left
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
-from trainables.report import Progress
+from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.report import Activity, Progress, Rung
 
 
 def test_a_trial_scored_several_ways_is_called_by_what_these_share_and_each_score_by_its_own(ledger: LedgerFixture) -> None:
@@ -53,8 +54,58 @@ def test_a_running_trial_starts_runs_and_evaluates_and_shows_the_images_of_its_c
     table, _ = drawing([ledger.row(entry)], {}, width=100)
     assert "evaluating" in rendered(table)
     assert "20/20" in rendered(table)
-    ledger.tell(attempt, scored(entry, {OBJECTIVE: 1.0}), ended(entry), first=2)
+    ledger.tell(attempt, drawing_samples(256), first=2)
+    assert "evaluating 256/512" in rendered(drawing([ledger.row(entry)], {}, width=100)[0])
+    ledger.tell(attempt, scored(entry, {OBJECTIVE: 1.0}), ended(entry), first=3)
     assert phase_of(ledger.row(entry)) == "done"
+
+
+def drawing_samples(done: int) -> Activity:
+    return Activity(images=960, what="drawing samples", done=done, of=512)
+
+
+def test_what_takes_long_is_said_in_the_summary_for_as_long_as_it_takes(ledger: LedgerFixture) -> None:
+    first, second = planned(), planned(seed=1, position=1)
+    ledger.plan(first, second)
+    attempts = [ledger.begin(first), ledger.begin(second)]
+
+    def said() -> str:
+        return summary(ledger.reader.entries("mine"), plan(read_spec("quickstart"), source="quickstart"), stopping=False)
+
+    ledger.tell(attempts[0], Activity(images=0, what="compiling"))
+    assert said().startswith("2 starting (compiling)")
+    for attempt in attempts:
+        ledger.tell(attempt, progress(960), drawing_samples(128), first=1)
+    assert said().startswith("2 evaluating (drawing samples 256/1024)")
+    features = Activity(images=960, what="reading the real images' features", done=256, of=800)
+    ledger.tell(attempts[0], features, first=3)
+    assert said().startswith(f"2 evaluating ({features.what} 256/800, drawing samples 128/512)")
+    ledger.tell(attempts[0], progress(960), first=4)
+    assert said().startswith("2 evaluating (drawing samples 128/512)")
+
+
+def test_a_rung_that_draws_samples_is_evaluating_until_it_is_measured(ledger: LedgerFixture) -> None:
+    entry = planned()
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
+    ledger.tell(attempt, progress(480), Activity(images=480, what="drawing samples", done=8, of=64))
+    assert standing(ledger.row(entry)) == "evaluating 8/64"
+    ledger.tell(attempt, Rung(images=480, values={RUNG_METRIC: 1.0}), first=2)
+    assert standing(ledger.row(entry)) == "running"
+
+
+def test_without_a_terminal_what_may_be_silent_for_long_has_a_line_as_it_begins(ledger: LedgerFixture) -> None:
+    entry = planned()
+    ledger.plan(entry)
+    told = [
+        Activity(images=0, what="compiling"),
+        drawing_samples(0),
+        Activity(images=960, what="reading the real images' features", of=800),
+        Activity(images=960, what="reading the real images' features", done=256, of=800),
+    ]
+    ledger.tell(ledger.begin(entry), *told)
+    lines = [event_line(event, objective=OBJECTIVE) for event in ledger.events() if event.kind is EventKind.ACTIVITY]
+    assert lines == ["compiling", "", "reading the real images' features", ""]
 
 
 def test_the_time_to_go_counts_start_and_evaluation_as_ended_trials_had_them(ledger: LedgerFixture) -> None:

@@ -25,6 +25,7 @@ ROW_KEYS = {
     "cause",
     "detail",
     "first_bad_step",
+    "activity",
     "n",
     "scores",
     "collapsed",

@@ -9,8 +9,10 @@ from jit_sweep.ledger.records import Cause, EntryRow
 from jit_sweep.results.why import Free, RunState, entries_of, history, why
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import attempt, done, entry
+from trainables.report import Activity
 
 LOST: dict[str, Any] = {"outcome": "failed", "cause": Cause.WORKER_LOST, "ended_at": 5.0, "images": 480, "host": "node"}
+DRAWING = Activity(images=960, what="drawing samples", done=128, of=256)
 
 
 def plain(trial_id: str = "t", state: str = "waiting", **told: Any) -> EntryRow:
@@ -71,6 +73,10 @@ def test_what_ended_the_last_run_is_told() -> None:
         (
             plain(state="running", last=attempt(number=2, images=96)),
             "it runs on node as attempt 2: 96 of 960 images",
+        ),
+        (
+            plain(state="running", last=attempt(images=960, activity=DRAWING)),
+            "it runs on node: 960 of 960 images, drawing samples 128/256",
         ),
     ],
     ids=lambda value: str(value.state) if isinstance(value, EntryRow) else "",

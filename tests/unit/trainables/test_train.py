@@ -19,7 +19,8 @@ from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, HalfL
 from trainables.data import DataError, describe
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 from trainables.networks.cost import training_flops
-from trainables.report import Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
+from trainables.process_caches import clear_process_caches
+from trainables.report import Activity, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 from trainables.storage.checkpoint import Store
 from trainables.train import Reports, train
 from trainables.training.learner import Learner
@@ -28,6 +29,7 @@ from trainables.training.workers import Ask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BATCH = 8
+READING = "reading the real images' features"
 DATA = describe(FEW_IMAGES, holdout=FEW_HELD_OUT)
 
 
@@ -185,10 +187,18 @@ def test_a_loss_that_is_not_finite_ends_the_trial_at_its_first_bad_step_and_noth
 
 
 @pytest.mark.slow
-def test_a_finished_trial_is_scored_on_equal_terms_without_training_again(tmp_path: Path) -> None:
-    work = assignment(tmp_path, steps=2, scored=True)
+def test_a_finished_trial_is_scored_on_equal_terms_without_training_again_and_tells_how_far_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.training.telling.INTERVAL_S", 0.0)
+    work, told = assignment(tmp_path, steps=2, scored=True), list[Activity]()
     run(assignment(tmp_path, steps=2))
-    reports = run(work, attempt=2)
+    clear_process_caches()
+    reports = run(work, attempt=2, tell=told.append)
+    drawn = [(each.done, each.of) for each in told if each.what == "drawing samples"]
+    assert drawn == [(done, 16) for done in (0, 4, 8, 8, 12, 16)]
+    assert {(each.what, each.done) for each in told if each.what != "drawing samples"} >= {(READING, 0)}
+    assert {each.images for each in told} == {work.images}
     assert [type(report) for report in reports] == [Scored, Ended]
     scored = reports[0]
     assert isinstance(scored, Scored)

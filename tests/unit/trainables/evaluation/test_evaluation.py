@@ -265,6 +265,18 @@ def reloaded(images: ImageSet, cache: str) -> References:
     return reference.references(images, under="efflite0", cache=cache)
 
 
+def test_real_features_are_counted_as_they_are_computed_and_not_where_they_are_kept(emoji: ImageSet, tmp_path: Path) -> None:
+    train, of, counted = len(emoji.train), len(emoji.train) + len(emoji.heldout), list[tuple[int, int]]()
+
+    def hear(done: int, images: int) -> None:
+        counted.append((done, images))
+
+    for _ in range(2):
+        clear_process_caches()
+        reference.references(emoji, under="efflite0", cache=str(tmp_path), read=hear)
+    assert counted == [(done, of) for done in (*range(0, train, 256), *range(train, of, 256))]
+
+
 def test_reference_is_read_back_from_the_cache(emoji: ImageSet, scorer: Scorer, cache: str) -> None:
     [name] = Folder(cache).names("reference")
     assert name == f"{emoji.fingerprint}-efflite0_96.npz"
@@ -439,6 +451,15 @@ def test_an_interrupt_is_heard_between_two_batches(emoji: ImageSet) -> None:
     with pytest.raises(Interrupted):
         generate(network, trial("v"), how, sample_labels(emoji, how), interrupted=lambda: next(heard))
     assert next(heard, None) is None
+
+
+def test_images_are_counted_as_they_are_drawn_a_batch_under_way_by_its_steps(emoji: ImageSet) -> None:
+    counted: list[int] = []
+    network, how = Network("zero"), evaluation(1025, steps=4)
+    images = generate(network, trial("v"), how, sample_labels(emoji, how), drawn=counted.append)
+    assert images.equal(generated(network, trial("v"), how, emoji))
+    assert counted[:4] == [256, 512, 768, 1024]
+    assert counted[4:] == [1024, 1024, 1024, 1025]
 
 
 def awake(trial: TrialConfig) -> nn.Module:

@@ -41,13 +41,17 @@ def trained(config: TrialConfig, *, workers: Workers = Workers()) -> Learner:  #
 
 
 def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bit_for_bit() -> None:
+    before = Learner(trial(), IMAGES, workers=Workers())
+    assert before.compiles
     first = weights(trained(trial()))
+    assert not before.compiles
     compiled = counters["stats"]["unique_graphs"]
     for seed in range(1, MORE_THAN_TORCHS_OWN_LIMIT + 1):
         scalars = {"t_eps_train": seed / 100, "noise_scale": 1.0 + seed, "t_sampling": {"kind": "uniform"}}
         other = trial(seed=seed, diffusion=scalars)
         learner = trained(other)
         eager = trained(trial(compile=False, seed=seed, diffusion=scalars))
+        assert not eager.compiles
         assert learner.health.mean_loss() == pytest.approx(eager.health.mean_loss(), rel=1e-4)
     assert counters["stats"]["unique_graphs"] == compiled
     assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
