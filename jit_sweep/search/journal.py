@@ -22,7 +22,7 @@ from jit_sweep.search.history import outcome_of
 from jit_sweep.search.space import distribution
 from jit_sweep.search.study import CONSTRAINT
 from jit_sweep.spec.stages import Range, SearchStage, Stage
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.stored import stored_spec
 from search_spaces.axes import AxisValue, in_order
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
@@ -51,7 +51,7 @@ def export_journal(reader: LedgerReader, sweep: str, file: Path) -> list[str]:
     UserError: the ledger has no such sweep, or the file exists or cannot be made.
     """
     row = reader.sweep(sweep)
-    spec = SweepSpec.model_validate(row.spec)
+    spec = stored_spec(row.spec, sweep=sweep)
     trials = with_scores(reader.entries(sweep), reader.scores(sweep))
     levels: dict[str, dict[int, float]] = {}
     for rung in reader.rung_values(sweep):

@@ -208,9 +208,7 @@ def test_trials_that_the_budget_left_out_are_unfinished_for_a_choice(
     left = [planned(arm=V), planned(arm=V, seed=1)]
     ledger.plan(*left)
     ledger.writer.end_budget("mine", [entry.key for entry in left], why="it is spent")
-    with pytest.raises(
-        UserError, match=r"2 of mine have not; .* its own does not hold 2 of them, .*--now"
-    ):
+    with pytest.raises(UserError, match=r"2 of mine have not; .* its own does not hold 2 of them, .*--now"):
         promote(ledger, store, checkpoints)
     assert "while 2 trials had not ended" in str(promote(ledger, store, checkpoints, now=True))
 
