@@ -12,8 +12,8 @@ from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults, searches
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.read import override_faults
-from jit_sweep.spec.stages import CellRule, GridStage
-from jit_sweep.spec.sweep import Budget, Stage, SweepSpec
+from jit_sweep.spec.stages import CellRule, GridStage, Stage
+from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.trial import Recipe, default_precision
