@@ -189,12 +189,12 @@ def status(
     """Show how sweeps stand, or the trials of one, or why a trial stands as it does, or what the sweep cost."""
     from jit_sweep.cli import status
 
-    if (cost or trial) and sweep is None:
+    if (cost or trial is not None) and sweep is None:
         raise UserError(f"`{'--cost' if cost else '--why'}` needs a sweep, got none; name one before it")
     uri = home_at(home_folder).existing_ledger(ledger)
-    if sweep and trial:
+    if sweep is not None and trial is not None:
         return status.show_why(sweep, trial, uri, address=address, as_json=as_json)
-    if sweep and cost:
+    if sweep is not None and cost:
         return status.show_cost(sweep, uri, as_json=as_json)
     return status.status(sweep, uri, every=every, as_json=as_json)
 

@@ -6,11 +6,11 @@ from rich.filesize import decimal
 
 from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.cli.tables import Column, table_of
-from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepRow
-from jit_sweep.models.retention import Collected, Removal, collect, spec_of
+from jit_sweep.models.retention import Collected, Removal, collect
+from jit_sweep.spec.stored import readable, stored_spec
 from trainables.config.fields import counted
 from trainables.report import ExitCode
 
@@ -34,11 +34,8 @@ def gc(sweep: str | None, home: Home, *, ledger: str, tracking: str | None, dry_
 def _locations(reader: LedgerReader, sweep: str | None, home: Home) -> tuple[dict[str, Locations], list[str]]:
     """Where the sweeps lie, and the names of those whose stored file cannot be read."""
     rows: list[SweepRow] = reader.sweeps() if sweep is None else [reader.sweep(sweep)]
-    specs = {row.name: spec_of(row) for row in rows}
+    specs = {row.name: readable(row.spec) if sweep is None else stored_spec(row.spec, sweep=sweep) for row in rows}
     unreadable = [name for name, spec in specs.items() if spec is None]
-    if sweep is not None and unreadable:
-        rule = f"the ledger's file of the sweep {sweep!r} must be one that this version reads"
-        raise UserError(f"{rule}, and it is not; use the jit-sweep that ran it")
     return {name: home.locations(spec) for name, spec in specs.items() if spec is not None}, unreadable
 
 

@@ -12,7 +12,7 @@ from jit_sweep.commands import SharedOptions, shell_line
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.stored import stored_spec
 from jit_sweep.spec.uri import artifact_uri
 from trainables.report import ExitCode
 
@@ -117,5 +117,5 @@ def export_journal(sweep: str, ledger: str, *, file: Path, log: Path, as_json: b
 
 
 def _locations(sweep: str, reader: LedgerReader, home: Home) -> Locations:
-    """Where a sweep's parts lie, as its own file said. UserError: the ledger has no such sweep."""
-    return home.locations(SweepSpec.model_validate(reader.sweep(sweep).spec))
+    """Where a sweep's parts lie, as its own file said. UserError: the ledger has no such sweep, or its file is refused."""
+    return home.locations(stored_spec(reader.sweep(sweep).spec, sweep=sweep))

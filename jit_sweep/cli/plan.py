@@ -9,13 +9,14 @@ from rich.console import Console
 from jit_sweep.cli.edits import difference_lines, print_difference
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
+from jit_sweep.errors import UserError
 from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.entry import Entry, Plan, one_a_cell
-from jit_sweep.plan.plan import plan
+from jit_sweep.plan.plan import faults_of_cells, plan
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
-from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.read import UnsoundFile, read_spec
 from jit_sweep.spec.stages import Range, SearchSpec
 from search_spaces.axes import arm_label
 from trainables.config.fields import counted
@@ -54,7 +55,13 @@ class ProbeOptions:
 
 def planned(file: str) -> Plan:
     """A sweep file, resolved. UserError: whatever is wrong with it."""
-    spec = on_this_machine(read_spec(file))
+    try:
+        spec = on_this_machine(read_spec(file))
+    except UnsoundFile as error:
+        if error.otherwise is None:
+            raise
+        lines = faults_of_cells(on_this_machine(error.otherwise), source=file)
+        raise UserError("\n".join([str(error), *lines])) from None
     for search in searches(spec).values():
         if search.options:
             from jit_sweep.search.samplers import check_sampler  # starts Optuna

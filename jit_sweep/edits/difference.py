@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from jit_sweep.edits.consequences import of_gone, of_grid, of_search
 from jit_sweep.ledger.differences import Change, changes
 from jit_sweep.ledger.reader import LedgerReader
@@ -12,6 +10,7 @@ from jit_sweep.ledger.records import EntryRow, ScoreRow, SweepRow
 from jit_sweep.ledger.refusals import refused_changes
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.places import Place, adopted, places
+from jit_sweep.spec.stored import readable
 from jit_sweep.spec.sweep import SweepSpec
 
 
@@ -40,7 +39,7 @@ def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Se
     if plan.fingerprint != sweep.fingerprint:
         refused = refused_changes(sweep.spec, now, old_facts=sweep.identity, new_facts=plan.identity)
         return [f"{change}: refused, since the sweep has run otherwise; rename it" for change in refused]
-    former = _read(sweep.spec)
+    former = readable(sweep.spec)
     before = _dumped(former) if former else sweep.spec
     stages_before = places(former) if former else ()
     pairs = _pairs(stages_before, places(plan.spec))
@@ -95,14 +94,6 @@ def _same_content(old: Place, new: Place) -> bool:
 
 def _same_place(old: Place, new: Place) -> bool:
     return (old.stage, old.origin) == (new.stage, new.origin)
-
-
-def _read(spec: Mapping[str, Any]) -> SweepSpec | None:
-    """A stored file; None: it is of a form that is read no more."""
-    try:
-        return SweepSpec.model_validate(spec)
-    except ValidationError:
-        return None
 
 
 def _dumped(spec: SweepSpec) -> dict[str, Any]:

@@ -53,7 +53,9 @@ class EntryState(StrEnum):
 SETTLED = frozenset({EntryState.DONE, EntryState.PRUNED, EntryState.DIVERGED})
 """States that running the sweep again does not change."""
 UNDER_WAY = frozenset({EntryState.WAITING, EntryState.RUNNING, EntryState.HELD, EntryState.PAUSED})
-"""States of an entry whose outcome is not known yet."""
+"""States of an entry that a stage waits for."""
+UNFINISHED = UNDER_WAY | {EntryState.OUT_OF_BUDGET}
+"""States of an entry that may get a score yet, in this run or with a larger budget."""
 LOST = frozenset({EntryState.DIVERGED, EntryState.FAILED})
 """Ended without a score."""
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.records import UNDER_WAY, EntryState
+from jit_sweep.ledger.records import EntryState
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.leaderboard import LEAST_SEEDS, Results, best_arm, median_seed
 from jit_sweep.results.naming import full_id
@@ -51,7 +51,9 @@ def _best(results: Results, *, now: bool) -> Chosen:
     unfinished = _unfinished(results)
     if unfinished and not now:
         rule = f"the best arm is chosen when every trial has ended, and {unfinished} of {results.sweep} have not"
-        raise UserError(f"{rule}; run the sweep to its end, or choose among those that have with --now")
+        beyond = _beyond_budget(results)
+        larger = f" with a larger budget, since its own does not hold {beyond} of them" if beyond else ""
+        raise UserError(f"{rule}; run the sweep to its end{larger}, or choose among those that have with --now")
     arm = best_arm(results.arms, objective=results.objective)
     early = f", while {unfinished} trials had not ended" if unfinished else ""
     reason = f"the median of {arm.scored} seeds of the best arm{early}"
@@ -82,9 +84,13 @@ def _named(results: Results, trial: str, *, reason: str) -> Chosen:
 
 
 def _unfinished(results: Results) -> int:
-    """Trials whose outcome is not known yet."""
-    trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
-    return sum(trial.entry.state in UNDER_WAY for trial in trials)
+    """Trials that may get a score yet."""
+    return sum(arm.unfinished for arm in results.arms) + sum(trial.unfinished for trial in results.searched)
+
+
+def _beyond_budget(results: Results) -> int:
+    searched = sum(trial.unfinished and trial.entry.state is EntryState.OUT_OF_BUDGET for trial in results.searched)
+    return sum(arm.out_of_budget for arm in results.arms) + searched
 
 
 def _collapsed(result: TrialResult) -> str:

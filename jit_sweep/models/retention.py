@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ValidationError
-
 from jit_sweep.errors import UserError
 from jit_sweep.home import Locations
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState, SweepRow, SweepState
+from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState, SweepState
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.results.arms import TrialResult, grid_arms, with_scores
 from jit_sweep.results.leaderboard import NoBestArm, best_arm, best_first, median_seed
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.stored import readable
 from jit_sweep.tracking.registry import promoted
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def apply_retention(
 
     A UserError is not raised: it is logged and returned as `problem`, and `jit-sweep gc` removes what is left.
     """
-    spec = spec_of(reader.sweep(sweep))
+    spec = readable(reader.sweep(sweep).spec)
     if spec is None or spec.retention.best is None:
         return Collected()
     try:
@@ -128,7 +126,7 @@ def needs_of(reader: LedgerReader, kept_for_models: Iterable[tuple[str, int]], *
         needs[trial_id].add(images)
     for sweep in reader.sweeps():
         entries = reader.entries(sweep.name)
-        spec, over = spec_of(sweep), sweep.name in ended or sweep.state is SweepState.DONE
+        spec, over = readable(sweep.spec), sweep.name in ended or sweep.state is SweepState.DONE
         best: frozenset[str] | None = None
         if over and spec is not None and spec.retention.best is not None:
             trials = with_scores(entries, reader.scores(sweep.name))
@@ -178,19 +176,11 @@ def superfluous(saved: Sequence["Saved"], *, up_to: frozenset[int], lost: frozen
     ]
 
 
-def spec_of(sweep: SweepRow) -> SweepSpec | None:
-    """A sweep's file as the ledger has it; None where another version has written what this one cannot read."""
-    try:
-        return SweepSpec.model_validate(sweep.spec)
-    except ValidationError:
-        return None
-
-
 def _registries_of_others(reader: LedgerReader, known: frozenset[str], *, trials: frozenset[str]) -> frozenset[str]:
     """Where the other sweeps that planned one of these trials may have registered it."""
     others: set[str] = set()
     for sweep in reader.sweeps():
-        spec = spec_of(sweep)
+        spec = readable(sweep.spec)
         if spec is None or spec.tracking is None or spec.tracking in known | others:
             continue
         if any(entry.trial_id in trials for entry in reader.entries(sweep.name)):

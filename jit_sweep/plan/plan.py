@@ -1,6 +1,8 @@
 """From a sweep file to the trials it means: every cell resolved and checked before anything is started."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Entry, Plan
@@ -10,8 +12,8 @@ from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults, searches
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.read import override_faults
-from jit_sweep.spec.stages import GridStage
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.stages import CellRule, GridStage, Stage
+from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.trial import Recipe, default_precision
@@ -21,24 +23,45 @@ from trainables.data import describe
 def plan(spec: SweepSpec, *, source: str) -> Plan:
     """Resolve a sweep. UserError: data, baseline, or a combination of axis values is unsound; all faults at once."""
     planner = _planner(spec, source=source)
-    _refuse(map(str, [*preset_faults(planner), *count_faults(planner)]), source=source)
-    faults: list[Fault] = []
-    entries: list[Entry] = []
-    left_out: dict[int, int] = {}
-    for index, stage in enumerate(spec.stages):
+    counts = [*preset_faults(planner), *count_faults(planner)]
+    stages = _planned_stages(with_possible_counts(planner) if counts else planner)
+    rest = stages.faults if counts else [*stages.faults, *budget_faults(spec, stages.entries)]
+    _refuse([*map(str, counts), *by_reason(rest)], source=source)
+    return Plan(
+        spec=spec, data=planner.data, baseline=planner.baseline, entries=tuple(stages.entries), left_out=stages.left_out
+    )
+
+
+def faults_of_cells(spec: SweepSpec, *, source: str) -> list[str]:
+    """What is wrong with a sweep's combinations of axis values alone, in lines. UserError: as `plan` has it of data and
+    baseline."""
+    planner = with_possible_counts(_planner(spec, source=source))
+    return [f"{source}: {line}" for line in by_reason(fault for fault in _planned_stages(planner).faults if fault.cell)]
+
+
+@dataclass
+class _PlannedStages:
+    """What all stages come to."""
+
+    entries: list[Entry] = field(default_factory=list)
+    left_out: dict[int, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def _planned_stages(planner: Planner) -> _PlannedStages:
+    planned = _PlannedStages()
+    for index, stage in enumerate(planner.spec.stages):
         try:
             if isinstance(stage, GridStage):
                 grid = planned_grid(stage.grid, planner=planner, stage=index)
-                entries += grid.entries
-                faults += grid.faults
-                left_out |= {index: grid.left_out} if grid.left_out else {}
+                planned.entries += grid.entries
+                planned.faults += grid.faults
+                planned.left_out |= {index: grid.left_out} if grid.left_out else {}
             else:
-                faults += search_faults(stage.search, planner=planner, stage=index)
+                planned.faults += search_faults(stage.search, planner=planner, stage=index)
         except ValueError as error:
-            faults.append(Fault(f"stages[{index}]", str(error)))
-    faults += budget_faults(spec, entries)
-    _refuse(by_reason(faults), source=source)
-    return Plan(spec=spec, data=planner.data, baseline=planner.baseline, entries=tuple(entries), left_out=left_out)
+            planned.faults.append(Fault(f"stages[{index}]", str(error)))
+    return planned
 
 
 def budget_faults(spec: SweepSpec, entries: Iterable[Entry]) -> list[Fault]:
@@ -57,7 +80,7 @@ def count_faults(planner: Planner) -> list[Fault]:
     faults: list[Fault] = []
     if not batch_sizes(spec):
         faults = [
-            Fault(key, f"must be a multiple of batch_size={batch}, got {images}; try {max(1, round(images / batch)) * batch}")
+            Fault(key, f"must be a multiple of batch_size={batch}, got {images}; try {in_batches(images, batch)}")
             for key, images in _budgets(spec)
             if images % batch
         ]
@@ -68,6 +91,39 @@ def count_faults(planner: Planner) -> list[Fault]:
     except ValueError as error:
         faults.append(Fault("evaluation.n", str(error)))
     return faults
+
+
+def with_possible_counts(planner: Planner) -> Planner:
+    """The same sweep with near counts in the place of those that `count_faults` names: what else is wrong shows."""
+    spec, batch = planner.spec, planner.baseline.batch_size
+    n = min(spec.evaluation.n, planner.data.heldout_count)
+    changes: dict[str, Any] = {"evaluation": spec.evaluation.model_copy(update={"n": n})}
+    if not batch_sizes(spec):
+        changes["budget"] = _in_batches(spec.budget, batch)
+        changes["stages"] = tuple(_stage_in_batches(stage, batch) for stage in spec.stages)
+        if batch % spec.resources.workers:
+            changes["resources"] = spec.resources.model_copy(update={"workers": 1})
+    return replace(planner, spec=spec.model_copy(update=changes))
+
+
+def _stage_in_batches(stage: Stage, batch: int) -> Stage:
+    if not isinstance(stage, GridStage):
+        return stage
+    rules = tuple(_in_batches(rule, batch) for rule in stage.grid.cells)
+    return stage.model_copy(update={"grid": stage.grid.model_copy(update={"cells": rules})})
+
+
+Counted = TypeVar("Counted", Budget, CellRule)
+
+
+def _in_batches(counted: Counted, batch: int) -> Counted:
+    images = counted.images_per_trial
+    return counted.model_copy(update={"images_per_trial": in_batches(images, batch)}) if images else counted
+
+
+def in_batches(images: int, batch: int) -> int:
+    """The nearest count of images that whole batches make."""
+    return max(1, round(images / batch)) * batch
 
 
 def preset_faults(planner: Planner) -> list[Fault]:

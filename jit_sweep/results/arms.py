@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from jit_sweep.ledger.records import EntryRow, EntryState, ScoreRow
+from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axes import AxisValue, arm_label
 from trainables.evaluation.metrics.registry import score_names
@@ -32,6 +32,11 @@ class TrialResult:
     def collapsed(self) -> bool:
         """Whether it has a score, but predicts images no better than a model that always answers with the mean image."""
         return self.score is not None and self.score.collapsed
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has no score and may get one yet."""
+        return self.score is None and self.entry.state in UNFINISHED
 
     def value(self, metric: str) -> float | None:
         """A score by its shown name, or None where it is missing; never NaN."""
@@ -85,8 +90,13 @@ class Arm:
 
     @property
     def unfinished(self) -> int:
-        """Seeds whose outcome is not known yet."""
-        return len(self.trials) - self.scored - self.diverged - self.failed - self.pruned
+        """Seeds that may get a score yet."""
+        return sum(trial.unfinished for trial in self.trials)
+
+    @property
+    def out_of_budget(self) -> int:
+        """Seeds that the sweep's budget does not hold."""
+        return self._unscored(EntryState.OUT_OF_BUDGET)
 
     @property
     def lost(self) -> int:
@@ -101,7 +111,13 @@ class Arm:
     @property
     def terms(self) -> dict[str, int]:
         """How many of its seeds stand otherwise than scored and sound, by the word for it."""
-        counts = {"diverged": self.diverged, "failed": self.failed, "stopped early": self.pruned, "collapsed": self.collapsed}
+        counts = {
+            "diverged": self.diverged,
+            "failed": self.failed,
+            "stopped early": self.pruned,
+            "out_of_budget": self.out_of_budget,
+            "collapsed": self.collapsed,
+        }
         return {word: count for word, count in counts.items() if count}
 
     @cached_property

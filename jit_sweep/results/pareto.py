@@ -7,7 +7,7 @@ from jit_sweep.results.arms import TrialResult, by_arm
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.objectives import direction_of, mean_values, values_of
 from jit_sweep.spec.stages import SearchStage, Stage
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.stored import stored_spec
 from trainables.evaluation.metrics.registry import Direction, loss
 
 Point = Sequence[float]
@@ -45,7 +45,7 @@ def front_in(reader: LedgerReader, results: Results) -> frozenset[str]:
     """The front (`front_of`) of a sweep's searched trials, by the stages of its own file; empty where nothing was searched."""
     if not results.searched:
         return frozenset()
-    return front_of(results.searched, SweepSpec.model_validate(reader.sweep(results.sweep).spec).stages)
+    return front_of(results.searched, stored_spec(reader.sweep(results.sweep).spec, sweep=results.sweep).stages)
 
 
 def _front(trials: Sequence[TrialResult], objectives: Sequence[str]) -> list[list[TrialResult]]:

@@ -22,12 +22,13 @@ from jit_sweep.search.history import outcome_of
 from jit_sweep.search.space import distribution
 from jit_sweep.search.study import CONSTRAINT
 from jit_sweep.spec.stages import Range, SearchStage, Stage
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.stored import stored_spec
 from search_spaces.axes import AxisValue, in_order
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 _STATES = {"running": TrialState.RUNNING, "scored": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 """Of outcomes; all others are failures here, since they have no value."""
+_UNBEGUN = frozenset({EntryState.WAITING, EntryState.OUT_OF_BUDGET})
 Levels = Mapping[int, float]
 
 
@@ -50,7 +51,7 @@ def export_journal(reader: LedgerReader, sweep: str, file: Path) -> list[str]:
     UserError: the ledger has no such sweep, or the file exists or cannot be made.
     """
     row = reader.sweep(sweep)
-    spec = SweepSpec.model_validate(row.spec)
+    spec = stored_spec(row.spec, sweep=sweep)
     trials = with_scores(reader.entries(sweep), reader.scores(sweep))
     levels: dict[str, dict[int, float]] = {}
     for rung in reader.rung_values(sweep):
@@ -103,7 +104,7 @@ def _trial(
     trial: TrialResult, spaces: Mapping[str, BaseDistribution], objectives: Sequence[str], levels: Levels
 ) -> FrozenTrial:
     entry, outcome = trial.entry, outcome_of(trial, objectives)
-    state = TrialState.WAITING if entry.state is EntryState.WAITING else _STATES.get(outcome, TrialState.FAIL)
+    state = TrialState.WAITING if entry.state in _UNBEGUN else _STATES.get(outcome, TrialState.FAIL)
     params = {name: entry.arm[name] for name in in_order(entry.arm)}
     frozen = create_trial(
         state=state,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from jit_sweep.errors import UserError
+from jit_sweep.spec.counts import mistakes, with_possible_counts
 from jit_sweep.spec.sweep import OWN_KEYS, Baseline, SweepSpec
 from trainables.config.spelling import did_you_mean, or_meant
 from trainables.config.trial import Recipe
@@ -21,6 +22,15 @@ _IN_YAML = {
     "union_tag_not_found": "must be a mapping with a `kind`",
 }
 """What pydantic says in Python's words."""
+
+
+class UnsoundFile(UserError):
+    """What is wrong with a sweep file by itself."""
+
+    def __init__(self, message: str, *, otherwise: SweepSpec | None = None) -> None:
+        """`otherwise`: the sweep with possible counts in the place of impossible ones, where nothing else is wrong."""
+        super().__init__(message)
+        self.otherwise = otherwise
 
 
 def shipped_sweeps() -> list[str]:
@@ -37,11 +47,12 @@ def read_spec(file: str) -> SweepSpec:
         raise UserError(f"{file}: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{file}: a sweep file must be a YAML mapping, got {type(tree).__name__}")
+    tree = {key: value for key, value in tree.items() if not str(key).startswith(OWN_KEYS)}
     try:
-        return SweepSpec.model_validate({key: value for key, value in tree.items() if not str(key).startswith(OWN_KEYS)})
+        return SweepSpec.model_validate(tree)
     except ValidationError as error:
         lines = [explain(error, source=file, model=SweepSpec), *override_faults(tree.get("baseline"), source=file)]
-        raise UserError("\n".join(lines)) from None
+        raise UnsoundFile("\n".join(lines), otherwise=with_possible_counts(tree, error)) from None
 
 
 def override_faults(baseline: Any, *, source: str) -> list[str]:
@@ -65,17 +76,14 @@ def _text(file: str) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise UserError(f"{file}: {reason}; give a sweep file, or one of the shipped: {', '.join(shipped_sweeps())}") from None
+        every = f"give a sweep file, or one of the shipped: {', '.join(shipped_sweeps())}"
+        raise UserError(f"{file}: {reason}; {did_you_mean(file, shipped_sweeps(), otherwise=every)}") from None
 
 
 def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: str = "") -> str:
     """A validation error as lines of `file: key.path: rule, got value`."""
-    items = error.errors(include_url=False)
-    deeper = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
     lines = []
-    for item in items:
-        if item["type"] == "too_short" and item["loc"] in deeper:
-            continue  # pydantic does not count the faulty members of a list, which are named already
+    for item in mistakes(error):
         path, valid = _walk(model, item["loc"])
         lines.append(f"{source}: {'.'.join(filter(None, (at, path)))}: {_rule(item, valid)}".replace(": : ", ": "))
     return "\n".join(dict.fromkeys(lines))

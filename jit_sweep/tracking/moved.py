@@ -23,10 +23,16 @@ _ADDRESSES = (
     ("model_versions", "storage_location"),
     ("logged_models", "artifact_location"),
 )
+_EXPERIMENTS = "SELECT experiment_id, artifact_location, creation_time FROM experiments"
 
 
 def follow(database: Path) -> None:
-    """Name the present place of files that lie in the database's own folder. UserError: it cannot be written."""
+    """Name the present place of files that lie in the home whose database this is; another's is left as it is.
+
+    UserError: it cannot be written.
+    """
+    if not _is_of_home(database):
+        return
     try:
         with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
             for old, new in _moves(connection, database.parent):
@@ -37,16 +43,22 @@ def follow(database: Path) -> None:
         raise UserError(f"{rule} ({error}); make it so, or copy the home again") from None
 
 
+def _is_of_home(database: Path) -> bool:
+    """Whether it lies in a home (`jit_sweep.home.Home`): a database that homes share moves with none of them."""
+    home = database.parent
+    return database.name == "mlflow.db" and ((home / "ledger.db").is_file() or (home / "store").is_dir())
+
+
 def _moves(connection: sqlite3.Connection, home: Path) -> Iterator[tuple[str, Path]]:
     """What experiments are named for a place that these files have left, and where they lie in this home."""
     if not _has(connection, "experiments", "artifact_location"):
         return
-    for number, root in connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall():
+    for number, root, made_at in connection.execute(_EXPERIMENTS).fetchall():
         old = _path(root)
         if old is None or old.is_relative_to(home):
             continue
         runs = [run for (run,) in connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (number,))]
-        new = _lies_at(old, home, runs)
+        new = _lies_with_runs(old, home, runs) or (_lies_in_store(old, home) if _has_left(old, number, made_at) else None)
         if new is not None and not _same(old, new):
             yield str(root), new
 
@@ -58,15 +70,27 @@ def _path(root: str | None) -> Path | None:
         return None
 
 
-def _lies_at(old: Path, home: Path, runs: list[str]) -> Path | None:
-    """The folder of this home that holds what lay at `old`; None where that lies outside of every home."""
+def _lies_with_runs(old: Path, home: Path, runs: list[str]) -> Path | None:
+    """The folder of this home that holds files of these runs as `old` did; None where there is none."""
     places = [home.joinpath(*old.parts[first:]) for first in range(1, len(old.parts))]
-    for place in places:
-        if place.is_dir() and any((place / run).is_dir() for run in runs):
-            return place
-    # No file tells: it is a home's own store where the old home is gone, or still there with a database of its own.
-    is_default = old.parts[-2:] == _DEFAULT
-    return home.joinpath(*_DEFAULT) if is_default and (not old.exists() or (old.parents[1] / "mlflow.db").exists()) else None
+    return next((place for place in places if place.is_dir() and any((place / run).is_dir() for run in runs)), None)
+
+
+def _lies_in_store(old: Path, home: Path) -> Path | None:
+    """A home's own store in this home; None where `old` was elsewhere."""
+    return home.joinpath(*_DEFAULT) if old.parts[-2:] == _DEFAULT else None
+
+
+def _has_left(old: Path, experiment: int, made_at: int) -> bool:
+    """Whether the home of `old` is gone, or was copied: its own database has the same experiment."""
+    home = old.parents[1] if len(old.parts) > 2 else old
+    if not home.exists():
+        return True
+    if not (home / "mlflow.db").is_file():
+        return False
+    with closing(sqlite3.connect(f"{(home / 'mlflow.db').as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        known = _has(connection, "experiments", "artifact_location") and connection.execute(_EXPERIMENTS).fetchall()
+    return any((number, made) == (experiment, made_at) for number, _, made in known or ())
 
 
 def _same(old: Path, new: Path) -> bool:

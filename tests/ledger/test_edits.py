@@ -152,6 +152,8 @@ EDITS: tuple[Edit, ...] = (
     put("budget.gpu_hours", 5.0),
     put("budget.wall_hours", 5.0),
     put("budget.trials", 50),
+    put("budget.price_per_gpu_hour", 2.5),
+    Edit("budget.money", lambda tree: tree["budget"].update(money=100.0, price_per_gpu_hour=2.5)),
     early("kind", "median", kind="median"),
     early("metric", "heldout_v_error_raw"),
     early("first_rung", {"images": 8}),

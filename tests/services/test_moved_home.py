@@ -13,7 +13,8 @@ from jit_sweep.models.choice import Wish
 from jit_sweep.models.model_folder import load_network
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.sample_grids import write_sample_grids
-from jit_sweep.tracking.client import EXPERIMENT, open_client
+from jit_sweep.spec.uri import sqlite_uri
+from jit_sweep.tracking.client import EXPERIMENT, ensure_experiment, open_client
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import load
 from tests.support.home import champion, make_home
@@ -74,6 +75,25 @@ def test_files_outside_of_the_home_stay_where_they_are(home: Home, tmp_path: Pat
     moved = open_client(home_at(tmp_path / "new").tracking).search_experiments()
     places = {experiment.name: experiment.artifact_location for experiment in moved}
     assert (places["other"], places[EXPERIMENT]) == (str(shared), (tmp_path / "new/store/mlflow").as_uri())
+
+
+@pytest.mark.parametrize("shared", ["mlf/mlflow.db", "other/mlflow.db"], ids=["in no home", "in another home"])
+@pytest.mark.parametrize("own", [True, False], ids=["beside an own database", "without an own database"])
+def test_a_database_outside_of_the_home_names_the_store_of_the_home_that_uses_it(
+    shared: str, own: bool, empty_mlflow: Path, tmp_path: Path
+) -> None:
+    user, database = home_at(tmp_path / "user"), tmp_path / shared
+    user.make()
+    home_at(tmp_path / "other").make()
+    database.parent.mkdir(exist_ok=True)
+    shutil.copy(empty_mlflow, database)
+    if own:
+        shutil.copy(empty_mlflow, user.path / "mlflow.db")
+        ensure_experiment(open_client(user.tracking), artifacts=user.locations().artifacts)
+    place = f"{user.store.as_uri()}/mlflow"
+    ensure_experiment(open_client(sqlite_uri(database)), artifacts=place)
+    [again] = open_client(sqlite_uri(database)).search_experiments(filter_string=f"name = '{EXPERIMENT}'")
+    assert again.artifact_location == place
 
 
 def test_a_home_behind_a_symbolic_link_has_not_moved(home: Home, tmp_path: Path) -> None:

@@ -201,6 +201,18 @@ def test_while_trials_are_unfinished_the_best_arm_is_only_chosen_when_asked(
     assert "while 2 trials had not ended" in str(made)
 
 
+def test_trials_that_the_budget_left_out_are_unfinished_for_a_choice(
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
+) -> None:
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    left = [planned(arm=V), planned(arm=V, seed=1)]
+    ledger.plan(*left)
+    ledger.writer.end_budget("mine", [entry.key for entry in left], why="it is spent")
+    with pytest.raises(UserError, match=r"2 of mine have not; .* its own does not hold 2 of them, .*--now"):
+        promote(ledger, store, checkpoints)
+    assert "while 2 trials had not ended" in str(promote(ledger, store, checkpoints, now=True))
+
+
 def test_a_champion_says_by_how_much_the_best_of_equal_arms_looks_too_good(
     ledger: LedgerFixture, store: MlflowStore, checkpoints: str
 ) -> None:

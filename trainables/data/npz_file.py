@@ -3,6 +3,8 @@
 import zipfile
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
 from typing import IO
 
 import numpy as np
@@ -17,6 +19,8 @@ from trainables.storage.folder import open_file
 NAMES = ("images", "labels", "heldout", "class_names")
 _DAMAGED = (EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What reading an archive raises where it is cut off, changed, encrypted or packed in an unknown way."""
+MOST_BESIDE = 1000
+"""Files whose names are looked at for one that was meant."""
 _NPZ = "`data` must be an .npz file (numpy.savez)"
 
 
@@ -29,10 +33,19 @@ def npz_members(address: str) -> dict[str, NDArray[np.generic]]:
     except FileNotFoundError as error:
         known = ", ".join(packaged.names())
         rule = f"`data` must be a packaged set ({known}) or the path or URI of an .npz file"
-        raise ValueError(f"{rule}, got {address}, where there is no file; check the spelling") from error
+        raise ValueError(f"{rule}, got {address}, where there is no file; {_meant(address)}") from error
     except (ImportError, OSError) as error:
         remedy = "check the address and your access to it"
         raise ValueError(f"`data` must be reachable, got {address}: {error}; {remedy}") from error
+
+
+def _meant(address: str) -> str:
+    """The packaged set, or the file beside it, that an address was probably to name."""
+    names, path = list(packaged.names()), local_path(address)
+    if path is not None:
+        with suppress(OSError):
+            names += [beside.name for beside in islice(path.parent.iterdir(), MOST_BESIDE) if beside.is_file()]
+    return did_you_mean(address if path is None else path.name, names, otherwise="check the spelling")
 
 
 def _refuse_what_is_no_file(address: str) -> None:

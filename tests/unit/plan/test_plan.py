@@ -7,6 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from jit_sweep.cli.plan import MOST_ROWS, show, trial_rows
+from jit_sweep.cli.plan import planned as checked
 from jit_sweep.errors import UserError
 from jit_sweep.home import home_at
 from jit_sweep.plan.entry import Entry, Plan
@@ -99,6 +100,36 @@ def test_every_impossible_cell_is_named_with_the_rule_and_valid_choices(tmp_path
     lines = str(error.value).splitlines()
     assert len(lines) == 2
     assert "stages[0].grid: patch_size=7: `patch_size` must divide image_size, got patch_size=7, image_size=32; try" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"stages": [{"grid": {"axes": {"patch_size": [16, 7]}, "seeds": 0}}]}, "stages[0].grid.seeds"),
+        ({"stages": [{"grid": {"axes": {"patch_size": [16, 7]}, "seeds": 10**6}}]}, "stages[0].grid.seeds"),
+        ({"stages": [{"search": {"trials": 0, "axes": {"patch_size": [16, 7]}}}]}, "stages[0].search.trials"),
+        ({"budget": {"images_per_trial": 0, "rungs": 0}}, "budget.images_per_trial"),
+        ({"budget": {"images_per_trial": 20}}, "budget.images_per_trial"),
+        ({"budget": {"images_per_trial": 16, "rungs": 10**6}}, "budget.rungs"),
+        ({"evaluation": {"n": 0}}, "evaluation.n"),
+        ({"evaluation": {"n": 385}}, "evaluation.n"),
+        ({"resources": {"workers": 3}}, "resources.workers"),
+    ],
+)
+def test_an_impossible_count_hides_no_impossible_cell(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError) as error:
+        checked(write_sweep(tmp_path, **{**grid({"patch_size": [16, 7]}), **changes}))
+    lines = str(error.value).splitlines()
+    assert f": {key}: " in lines[0]
+    assert "`patch_size` must divide image_size, got patch_size=7" in lines[-1]
+    assert len(lines) == 2 + (changes.get("budget", {}).get("rungs") == 0)
+
+
+def test_a_possible_cell_beside_an_impossible_count_is_no_fault(tmp_path: Path) -> None:
+    for changes in ({"budget": {"images_per_trial": 0}}, {"evaluation": {"n": 0}}, {"resources": {"workers": 3}}):
+        with pytest.raises(UserError) as error:
+            checked(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), **changes))
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_search_with_an_impossible_choice_is_refused_before_it_samples(tmp_path: Path) -> None:

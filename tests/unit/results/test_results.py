@@ -67,6 +67,15 @@ def test_a_missing_score_is_missing_and_never_a_number_in_a_mean(ledger: LedgerF
     assert [trial.value(KID) for trial in arm.trials] == [5.0, None, None, None, None]
 
 
+def test_an_arm_says_how_many_of_its_seeds_the_budget_does_not_hold(ledger: LedgerFixture) -> None:
+    train_arm(ledger, X, [1.0])
+    left = planned(arm=X, seed=1, position=1)
+    ledger.plan(left)
+    ledger.writer.end_budget("mine", [left.key], why="it is spent")
+    arm = arm_of(ledger, X)
+    assert (arm.unfinished, arm.remarks) == (1, ["1 out_of_budget"])
+
+
 def test_arms_are_grouped_by_stage_cell_and_budget(ledger: LedgerFixture) -> None:
     train_arm(ledger, X, [1.0, 2.0])
     train_arm(ledger, X, [1.0], images=1920, n=128)

@@ -76,6 +76,12 @@ def test_every_stage_is_a_study_with_its_objectives(ledger: LedgerFixture, tmp_p
     assert [len(study.directions) for study in studies] == [1, 1, 2]
 
 
+def test_a_trial_that_the_budget_does_not_hold_waits(ledger: LedgerFixture, tmp_path: Path) -> None:
+    ledger.plan(left := entry(2, 1, 5e-3))
+    ledger.writer.end_budget("mine", [left.key], why="it is spent")
+    assert [trial.state for trial in exported(ledger, tmp_path, 2)] == [TrialState.COMPLETE, TrialState.WAITING]
+
+
 def test_trials_come_back_with_what_the_ledger_has_of_them(ledger: LedgerFixture, tmp_path: Path) -> None:
     trials = exported(ledger, tmp_path, 1)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]

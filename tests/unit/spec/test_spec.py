@@ -58,6 +58,13 @@ def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(tmp_path: Path,
     assert f"did you mean {meant!r}?" in complaint(tmp_path, **changes)
 
 
+def test_a_misspelt_shipped_sweep_is_answered_with_the_one_that_was_meant() -> None:
+    with pytest.raises(UserError, match="quikstart: No such file or directory; did you mean 'quickstart'"):
+        read_spec("quikstart")
+    with pytest.raises(UserError, match="give a sweep file, or one of the shipped: .*quickstart"):
+        read_spec("/nowhere/zzz.yaml")
+
+
 def test_a_misspelt_key_deep_inside_a_stage_is_named_as_the_user_wrote_it(tmp_path: Path) -> None:
     grid = {"axes": {"patch_size": [16]}, "cells": [{"where": {"patch_size": 16}, "seds": 2}]}
     assert "stages[0].grid.cells[0].seds: unknown key 'seds'; did you mean 'seeds'?" in complaint(

@@ -255,6 +255,18 @@ def test_missing_file_names_the_packaged_sets() -> None:
         data.describe("emojy32", holdout=4)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"), [("emojy32", "'emoji32'"), ("imagse.npz", "'images.npz'"), ("images.npy", "'images.npz'")]
+)
+def test_a_misspelt_set_or_file_is_answered_with_the_one_that_was_meant(tmp_path: Path, written: str, meant: str) -> None:
+    (tmp_path / "images.npz").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match=f"where there is no file; did you mean {meant}"):
+        data.describe(str(tmp_path / written), holdout=4)
+    with pytest.raises(ValueError, match="where there is no file; check the spelling"):
+        data.describe(str(tmp_path / "folde"), holdout=4)
+
+
 def archived(*names: str) -> bytes:
     """A zip archive of empty files."""
     buffer = io.BytesIO()
