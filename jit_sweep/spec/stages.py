@@ -170,11 +170,13 @@ class Grid(Frozen):
 
     @model_validator(mode="after")
     def cells_name_grid_values(self) -> Self:
-        for rule in self.cells:
-            for axis, value in rule.where.items():
-                if axis not in self.axes or value not in self.axes[axis]:
-                    given = {name: list(values) for name, values in self.axes.items()}
-                    raise ValueError(f"`where` must name a value of this grid's axes {given}, got {axis}={value!r}")
+        _refuse_unknown(
+            [axis for cell in self.cells for axis in cell.where], self.axes, rule="`where` must name axes of this grid"
+        )
+        for axis, value in (item for cell in self.cells for item in cell.where.items()):
+            if value not in self.axes[axis]:
+                remedy = _remedy(str(value), [str(known) for known in self.axes[axis]])
+                raise ValueError(f"`where` must name a value of this grid's axis {axis}, got {value}; {remedy}")
         return self
 
     @model_validator(mode="after")

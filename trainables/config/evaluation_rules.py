@@ -7,6 +7,7 @@ from trainables.config.average import start_share
 from trainables.config.budget_rules import UNMOVED, of_start
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import percent
+from trainables.config.spelling import did_you_mean
 from trainables.config.trial import RAW, DecayEma, DiffusionConfig, EmaConfig, TrialConfig
 
 MOVED = 0.02
@@ -63,7 +64,8 @@ def check_weights(trial: TrialConfig, name: str) -> None:
     """ValueError where `name` is neither an average of this trial nor the weights themselves."""
     known = [RAW, *(average.name for average in trial.ema)]
     if name not in known:
-        raise ValueError(f"`weights` must be one of {', '.join(known)}, got {name!r}")
+        rule = f"`weights` must be one of {', '.join(known)}, got {name!r}"
+        raise ValueError(f"{rule}; {did_you_mean(name, known, otherwise='try one of them')}")
 
 
 def _nulls(trial: TrialConfig, images: int) -> float:

@@ -428,3 +428,26 @@ def test_plan_shows_the_first_trials_of_a_large_sweep_and_counts_the_others(
     assert "and 100 more trials; --json has every one" in out
     show(file, home_at(tmp_path / "home"), as_json=True)
     assert capsys.readouterr().out.count('"parameters"') == 300
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            grid({"prediction": ["x", "v"]}, cells=[{"where": {"predicton": "x"}, "seeds": 2}]),
+            "`where` must name axes of this grid, got 'predicton'; did you mean 'prediction'?",
+        ),
+        (
+            grid({"norm": ["rms", "layer"]}, cells=[{"where": {"norm": "layr"}, "seeds": 2}]),
+            "`where` must name a value of this grid's axis norm, got layr; did you mean 'layer'?",
+        ),
+        ({"evaluation": {"n": 8, "weights": "em"}}, "`weights` must be one of raw, ema, got 'em'; did you mean 'ema'?"),
+        (grid({"weights": ["raww"]}), "`weights` must be one of raw, ema, got 'raww'; did you mean 'raw'?"),
+    ],
+)
+def test_a_mistyped_name_of_a_cell_or_of_weights_is_told_what_it_meant(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, **changes)
+    assert said in str(error.value)
