@@ -295,7 +295,7 @@ def test_a_broken_log_goes_on_after_the_last_whole_line() -> None:
     assert shown == ["one", "two", "three", "last"]
 
 
-class OneJob(JobSubmissionClient):
+class OneJob(JobSubmissionClient):  # type: ignore[misc]  # ray has no types here
     """A cluster's list of jobs, of which one may be there: it ends by itself without an answer, or when it is stopped."""
 
     def __init__(self, status: str) -> None:
