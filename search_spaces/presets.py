@@ -130,6 +130,12 @@ def resolution_of(name: str) -> int | None:
     return int(name.rpartition("@")[2]) if name in OFFICIAL else None
 
 
+def official_at(name: str, size: int) -> str | None:
+    """The official run of a JiT preset's size, such as `jit-l/32@512` of `jit-l` and `jit-l-rope`; None where there is none."""
+    base = "-".join(name.partition("/")[0].split("-")[:2])
+    return next((run for run in OFFICIAL if run.startswith(f"{base}/") and resolution_of(run) == size), None)
+
+
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """A nested mapping with some of its leaves replaced; a mapping that names another `kind` replaces whole."""
     result = dict(base)

@@ -11,6 +11,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepRow
 from jit_sweep.models.retention import Collected, Removal, collect
 from jit_sweep.spec.stored import readable, stored_spec
+from trainables.config.fields import counted
 from trainables.report import ExitCode
 
 
@@ -44,8 +45,8 @@ def _print(collected: Collected, unreadable: list[str], *, dry_run: bool) -> Non
         screen.print(table_of(_columns(collected.removed), width=screen.width))
     would = "would remove" if dry_run else "removed"
     counts = [(sum(removal.kind == kind for removal in collected.removed), kind) for kind in ("checkpoint", "leftover")]
-    counted = " and ".join(f"{count} {kind}{'' if count == 1 else 's'}" for count, kind in counts if count)
-    screen.print(f"{would} {counted}, {decimal(collected.size)}" if counted else "nothing to remove", soft_wrap=True)
+    found = " and ".join(counted(count, kind) for count, kind in counts if count)
+    screen.print(f"{would} {found}, {decimal(collected.size)}" if found else "nothing to remove", soft_wrap=True)
     if collected.in_training:
         screen.print(f"left alone, since they are being trained: {', '.join(collected.in_training)}", soft_wrap=True)
     if unreadable:

@@ -1,6 +1,6 @@
 """`validate` and `plan`: everything that can be known before anything is started."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,14 @@ from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.budget_remarks import soundness_remarks
-from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.entry import Entry, Plan, one_a_cell
 from jit_sweep.plan.plan import faults_of_cells, plan
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
 from jit_sweep.spec.stages import Range, SearchSpec
 from search_spaces.axes import arm_label
+from trainables.config.fields import counted
 from trainables.config.trial import DiffusionConfig
 from trainables.diffusion.clamp import clamp_bias, clamped_share
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
@@ -27,6 +28,8 @@ from trainables.report import ExitCode
 if TYPE_CHECKING:
     from jit_sweep.estimate.simulate import Estimate, Job
 
+MOST_ROWS = 200
+"""Trials that the table shows."""
 GIB, MIB = 2**30, 2**20
 FAIR = 0.005
 """Predictions whose samples the clamp changes apart by more than this share are told to be scored without it too."""
@@ -109,7 +112,7 @@ def _json_rows(plan: Plan) -> list[dict[str, Any]]:
         for stage, search in searches(plan.spec).items()
         for _ in range(proposals(plan)[stage])
     ]
-    return [entry_row(entry) for entry in plan.entries] + later
+    return [*trial_rows(plan.entries), *later]
 
 
 def _json_facts(plan: Plan) -> dict[str, Any]:
@@ -126,23 +129,28 @@ def _print_plan(plan: Plan, screen: Console) -> None:
     """The table of the planned trials, and a line for each thing that it does not show."""
     _print_table(plan, screen)
     for stage, count in plan.left_out.items():
-        say(screen, f"stage {stage}: {count} cells left out, above the grid's limits")
+        say(screen, f"stage {stage}: {counted(count, 'cell')} left out, above the grid's limits")
     for stage, search in searches(plan.spec).items():
         count, start = proposals(plan)[stage], _start(search)
-        say(screen, f"stage {stage}: {count} trials proposed later by {search.sampler} from the {start}")
+        say(screen, f"stage {stage}: {counted(count, 'trial')} proposed later by {search.sampler} from the {start}")
     for line in (*remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
         say(screen, line)
 
 
-def entry_row(entry: Entry) -> dict[str, Any]:
-    """A planned trial with what it costs."""
+def trial_rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
+    """Planned trials with what they cost, which is worked out once for a cell."""
+    costs: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in entries:
+        cell = (entry.stage_id, entry.label)
+        if cell not in costs:
+            costs[cell] = _cost_of(entry)
+        own = {"stage": entry.stage, "trial": entry.trial_id, "origin": entry.origin}
+        yield {**own, **entry.arm, "seed": entry.seed, **costs[cell]}
+
+
+def _cost_of(entry: Entry) -> dict[str, Any]:
     trial = entry.trial
     return {
-        "stage": entry.stage,
-        "trial": entry.trial_id,
-        "origin": entry.origin,
-        **entry.arm,
-        "seed": entry.seed,
         "parameters": parameter_count(trial),
         "tokens": trial.grid**2,
         "class_tokens": trial.model.class_tokens,
@@ -155,12 +163,12 @@ def entry_row(entry: Entry) -> dict[str, Any]:
 
 
 def _print_table(plan: Plan, screen: Console) -> None:
-    entries, rows = plan.entries, [entry_row(entry) for entry in plan.entries]
+    entries, rows = plan.entries[:MOST_ROWS], list(trial_rows(plan.entries[:MOST_ROWS]))
     cells, common = cell_column([entry.arm for entry in entries])
     tokens = [f"{row['tokens']}+{row['class_tokens']}" if row["class_tokens"] else str(row["tokens"]) for row in rows]
     columns = [
         Column("stage", [str(entry.stage) for entry in entries], 5, right=True),
-        Column("trial", [entry.trial_id for entry in entries]),
+        Column("trial", [str(row["trial"]) for row in rows]),
         cells,
         Column("seed", [str(entry.seed) for entry in entries], right=True),
         Column("parameters", [f"{row['parameters']:,}" for row in rows], 2, right=True),
@@ -169,8 +177,11 @@ def _print_table(plan: Plan, screen: Console) -> None:
         Column("images", [f"{row['images']:,}" for row in rows], 1, right=True),
         Column("training TFLOPs", [f"{row['train_tflops']:,.4g}" for row in rows], 2, right=True),
     ]
-    say(screen, f"sweep {plan.spec.name}{common}")
+    more = len(plan.entries) - len(entries)
+    say(screen, f"sweep {plan.spec.name}{'' if more else common}")
     screen.print(table_of(columns, width=screen.width))
+    if more:
+        say(screen, f"and {more:,} more trials; --json has every one")
 
 
 def _start(search: SearchSpec) -> str:
@@ -179,7 +190,7 @@ def _start(search: SearchSpec) -> str:
 
 def clamp_remarks(plan: Plan) -> list[str]:
     """For a clamp axis: what share of the training samples each value touches, in each kind of cell of the plan."""
-    touched = [entry.trial.diffusion for entry in plan.entries if "t_eps_train" in entry.arm]
+    touched = [entry.trial.diffusion for entry in one_a_cell(plan.entries) if "t_eps_train" in entry.arm]
     for search in searches(plan.spec).values():
         space = search.axes.get("t_eps_train", ())
         values = (space.low, space.high) if isinstance(space, Range) else space
@@ -190,7 +201,7 @@ def clamp_remarks(plan: Plan) -> list[str]:
 def _sampling_clamp_remarks(plan: Plan) -> list[str]:
     """Along `prediction`, how each way to sample biases the predictions apart, by an exact network."""
     biases: dict[str, dict[str, float]] = {}
-    for entry in plan.entries:
+    for entry in one_a_cell(plan.entries):
         diffusion, how = entry.trial.diffusion, entry.evaluation
         if "prediction" in entry.arm:
             steps = f"t_eps_sample={how.t_eps_sample:g} in {how.steps} {how.sampler} steps"
@@ -243,7 +254,7 @@ def print_estimate(estimate: "Estimate", screen: Console, *, price: float | None
 
     _print_shapes(estimate, screen)
     most = "at most " if estimate.is_at_most else ""
-    at_once = f"{estimate.lanes} {'trial' if estimate.lanes == 1 else 'trials'} at once"
+    at_once = f"{counted(estimate.lanes, 'trial')} at once"
     screen.print(
         f"in all {most}{estimate.device_hours:.4g} {estimate.unit}-hours; {most}{clock(estimate.wall_s)} with {at_once}"
     )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from jit_sweep.ledger.records import EntryRow, ScoreRow
 from jit_sweep.plan.entry import Entry, Plan
@@ -12,29 +12,37 @@ from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.search.alignment import aligned
 from jit_sweep.search.origin import start_of
+from trainables.config.fields import counted
 
 Rows = Sequence[EntryRow]
 Renamed = Mapping[str, str]
 """Ids of stages that go on under another, by the former."""
 
 
+class _Pair(NamedTuple):
+    """A trial as the ledger has it, and what the file plans in its place."""
+
+    before: EntryRow
+    now: Entry
+
+
 def of_grid(plan: Plan, now: Place, before: Place | None, rows: Rows, renamed: Renamed) -> Iterator[str]:
     """What becomes of a grid's arms and trials."""
     planned, name = [entry for entry in plan.entries if entry.stage == now.stage], _named(plan, now)
     if before is None:
-        yield f"{name} is new: {_count(len(planned), 'trial')}"
+        yield f"{name} is new: {counted(len(planned), 'trial')}"
         return
     shown = [row for row in rows if not row.superseded and row.origin == "grid" and _id(row, renamed) in (now.id, before.id)]
     cells, cells_before = {_cell(entry.arm) for entry in planned}, {_cell(row.arm) for row in shown}
     if added := cells - cells_before:
-        yield f"{name}: {_count(len(added), 'arm')} added"
+        yield f"{name}: {counted(len(added), 'arm')} added"
     if lost := [row for row in shown if _cell(row.arm) not in cells]:
         arms = len({_cell(row.arm) for row in lost})
-        yield f"{name}: {_count(arms, 'arm')} retired, of {_count(len(lost), 'trial')}, which {_stay(len(lost))} as history"
+        yield f"{name}: {counted(arms, 'arm')} retired, of {counted(len(lost), 'trial')}, which {_stay(len(lost))} as history"
     staying = {_slot(row): row for row in shown if _cell(row.arm) in cells}
     wanted = {_slot(entry): entry for entry in planned if _cell(entry.arm) in cells_before}
     yield from _seeds(name, fresh=len(wanted.keys() - staying.keys()), lost=len(staying.keys() - wanted.keys()))
-    yield from _budgets(name, [(staying[slot].images, wanted[slot].images) for slot in staying.keys() & wanted.keys()])
+    yield from _budgets(name, [_Pair(staying[slot], wanted[slot]) for slot in staying.keys() & wanted.keys()], rows)
 
 
 def of_search(
@@ -50,7 +58,7 @@ def of_search(
     """What becomes of a search's proposals. `grids_move`: the grids' arms change too, and with them perhaps the best cell."""
     name, wanted = _named(plan, now), proposals(plan)[now.stage]
     if before is None:
-        yield f"{name} is new: {_count(wanted, 'trial')} proposed later"
+        yield f"{name} is new: {counted(wanted, 'trial')} proposed later"
         return
     own = [row for row in rows if row.origin == "search" and _id(row, renamed) in (now.id, before.id)]
     shown = [row for row in own if not row.superseded]
@@ -80,7 +88,7 @@ def _of_known(
     if foreign:
         yield f"{name} starts from another cell: {_history(foreign)}, {wanted} are proposed anew"
         return
-    yield from _budgets(name, [(row.images, moved[_slot(row)].images) for row in shown if _slot(row) in moved])
+    yield from _budgets(name, [_Pair(row, moved[_slot(row)]) for row in shown if _slot(row) in moved], rows)
     search = searches(plan.spec)[now.stage]
     lost = sum(row.seed not in range(search.seed, search.seed + search.seeds) for row in shown)
     yield from _seeds(name, fresh=len(moved.keys() - {_slot(row) for row in shown}), lost=lost)
@@ -95,24 +103,38 @@ def _as(row: EntryRow, place: Place) -> EntryRow:
 
 def _seeds(name: str, *, fresh: int, lost: int) -> Iterator[str]:
     if fresh:
-        yield f"{name}: {_count(fresh, 'trial')} more of the arms that it has"
+        yield f"{name}: {counted(fresh, 'trial')} more of the arms that it has"
     if lost:
-        yield f"{name}: {_count(lost, 'trial')} of arms that stay retired"
+        yield f"{name}: {counted(lost, 'trial')} of arms that stay retired"
 
 
-def _budgets(name: str, images: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """`images`: of trials that stay, before and now."""
-    for target in sorted({now for before, now in images if before != now}):
-        longer = sum(before < now for before, now in images if now == target)
-        shorter = sum(before > now for before, now in images if now == target)
-        if longer:
-            yield f"{name}: {_count(longer, 'trial')} {'goes' if longer == 1 else 'go'} on to {target:,} images"
-        if shorter:
-            yield f"{name}: {_count(shorter, 'trial')} {'counts' if shorter == 1 else 'count'} at {target:,} images"
+def _budgets(name: str, pairs: Sequence[_Pair], rows: Rows) -> Iterator[str]:
+    """What another budget does to trials that stay. One whose warm-up or cosine follows the budget becomes another trial."""
+    known = {row.trial_id for row in rows}
+    for target in sorted({pair.now.images for pair in pairs if pair.before.images != pair.now.images}):
+        own = [pair for pair in pairs if pair.now.images == target]
+        same = [pair for pair in own if pair.before.trial_id == pair.now.trial_id]
+        yield from _counted(name, sum(pair.before.images < target for pair in same), "go", f"on to {target:,} images")
+        yield from _counted(name, sum(pair.before.images > target for pair in same), "count", f"at {target:,} images")
+        others = [pair.now.trial_id for pair in own if pair.before.trial_id != pair.now.trial_id]
+        anew = f"anew, to {target:,} images: the warm-up or cosine follows the budget, and what was trained stays as history"
+        yield from _counted(name, sum(trial not in known for trial in others), "begin", anew)
+        yield from _counted(
+            name, sum(trial in known for trial in others), "return", f"at {target:,} images, from a former file"
+        )
+
+
+def _counted(name: str, count: int, verb: str, rest: str) -> Iterator[str]:
+    if count:
+        yield f"{name}: {counted(count, 'trial')} {_singular(verb) if count == 1 else verb} {rest}"
+
+
+def _singular(verb: str) -> str:
+    return f"{verb}{'es' if verb.endswith('o') else 's'}"
 
 
 def _history(rows: Rows) -> str:
-    return f"its {_count(len(rows), 'trial')} {_stay(len(rows))} as history"
+    return f"its {counted(len(rows), 'trial')} {_stay(len(rows))} as history"
 
 
 def _named(plan: Plan, place: Place) -> str:
@@ -131,10 +153,6 @@ def _cell(arm: Mapping[str, Any]) -> str:
 def _slot(entry: EntryRow | Entry) -> tuple[str, int, str]:
     """What an entry is but for its budget."""
     return _cell(entry.arm), entry.seed, entry.evaluation_id if isinstance(entry, EntryRow) else entry.evaluation.id
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _stay(count: int) -> str:

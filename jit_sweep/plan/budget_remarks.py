@@ -2,28 +2,26 @@
 
 from collections.abc import Iterator
 
-from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.entry import Entry, Plan, one_a_cell
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.spec.stages import GridStage, SearchStage
 from search_spaces.axes import put
-from search_spaces.presets import OFFICIAL_NOISE
+from search_spaces.presets import OFFICIAL_NOISE, official_at
 from trainables.config.budget_rules import budget_remarks
 from trainables.config.evaluation_rules import evaluation_remarks
-from trainables.config.fields import percent
+from trainables.config.fields import and_more, percent
 from trainables.evaluation.metrics.registry import parse
 from trainables.training.hardware import computes_bf16
 
 
 def soundness_remarks(plan: Plan) -> list[str]:
     """A line for each thing that some trials of the plan do not reach, with the first of them and how many more there are."""
-    found: dict[str, list[str]] = {}
-    for entry in [*plan.entries, *_starts(plan)]:
+    found: dict[str, dict[str, None]] = {}
+    for entry in [*one_a_cell(plan.entries), *_starts(plan)]:
         for text in _of_entry(plan, entry):
-            cells = found.setdefault(text, [])
-            if entry.label not in cells:
-                cells.append(entry.label)
-    lines = [f"{cells[0]}{f' (and {len(cells) - 1} more cells)' if cells[1:] else ''}: {text}" for text, cells in found.items()]
+            found.setdefault(text, {})[entry.label] = None
+    lines = [f"{next(iter(cells))}{and_more(len(cells) - 1, 'cell')}: {text}" for text, cells in found.items()]
     return [*lines, *_noise_remarks(plan), *_precision_remarks(plan)]
 
 
@@ -34,7 +32,7 @@ def _of_entry(plan: Plan, entry: Entry) -> Iterator[str]:
     yield from evaluation_remarks(trial, entry.evaluation, images=images)
     if images < plan.data.train_count:
         part = f"{images:,} images are {percent(images / plan.data.train_count)} of the {plan.data.train_count:,} to train on"
-        yield f"{part}: the others are never seen"
+        yield f"{part}: no trial sees the others"
 
 
 def _starts(plan: Plan) -> Iterator[Entry]:
@@ -55,7 +53,9 @@ def _noise_remarks(plan: Plan) -> list[str]:
     chosen = "noise_scale" in plan.spec.baseline.diffusion or "noise_scale" in axes
     if chosen or official == given or not plan.spec.baseline.preset.startswith("jit-"):
         return []
-    return [f"noise_scale={given:g}: the official runs at {size} px have {official:g}; set it, or try preset jit-b/32@{size}"]
+    rule = f"noise_scale={given:g}: the official runs at {size} px have {official:g}; set noise_scale={official:g}"
+    recipe = official_at(plan.spec.baseline.preset, size)
+    return [f"{rule}, or try preset {recipe}" if recipe else rule]
 
 
 def _precision_remarks(plan: Plan) -> list[str]:

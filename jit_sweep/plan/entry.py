@@ -1,6 +1,7 @@
 """What a plan consists of: its entries, and what makes it the plan of one sweep and no other."""
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal, Self
 
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import AxisValue, arm_label
@@ -37,6 +38,11 @@ class Entry(Frozen):
     """What it is compared with there: the entries of the same race."""
     protected: bool = False
     """Part of a planned contrast: never stopped early."""
+
+    def with_seed(self, seed: int, *, position: int) -> Self:
+        """The entry of the same cell with another seed: nothing that was checked of the one depends on it."""
+        trial = self.trial.model_copy(update={"seed": seed})
+        return self.model_copy(update={"seed": seed, "position": position, "trial": trial})
 
     @property
     def racer(self) -> str:
@@ -83,6 +89,14 @@ class Plan(Frozen):
     def fingerprint(self) -> str:
         """First 12 hex digits of the hash of its identity."""
         return content_hash(self.identity)
+
+
+def one_a_cell(entries: Iterable[Entry]) -> list[Entry]:
+    """The first entry of each cell: what holds of it holds of its other seeds."""
+    first: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        first.setdefault((entry.stage_id, entry.label), entry)
+    return list(first.values())
 
 
 def recipe_id(trial: TrialConfig) -> str:

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from search_spaces.axes import AXES, AxisValue, arm_label
+from trainables.config.fields import and_more
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,7 @@ def by_reason(faults: Iterable[Fault]) -> list[str]:
     groups: dict[str, list[Fault]] = {}
     for fault in faults:
         groups.setdefault(fault.reason, []).append(fault)
-    return [f"{group[0].where}{_and_more(len(group) - 1)}: {reason}" for reason, group in groups.items()]
-
-
-def _and_more(count: int) -> str:
-    return f" (and {count} more cells)" if count else ""
+    return [f"{group[0].where}{and_more(len(group) - 1, 'cell')}: {reason}" for reason, group in groups.items()]
 
 
 def _reason(error: ValueError) -> str:

@@ -35,7 +35,8 @@ def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
     ValueError: the grid has more than MOST_COMBINATIONS cells, or more than MOST_TRIALS trials.
     """
     _refuse_too_many(grid)
-    entries: dict[str, Entry] = {}
+    runs: dict[tuple[str, int], Entry] = {}
+    within: dict[tuple[str, int], Entry] = {}
     faults: list[Fault] = []
     cells: list[Mapping[str, AxisValue]] = []
     for values in combinations(grid.axes):
@@ -44,19 +45,22 @@ def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
             cell = put(planner.baseline, values)
             cells.append(cell.values)
             images = _images(grid, values) or planner.spec.budget.images_per_trial
+            entry = planner.entry(cell, stage=stage, position=0, seed=0, images=images, protected=protected)
+            is_within, key = not excess(grid.limits, entry.trial, images=images), entry.key
             for seed in _seeds(grid, values):
-                entry = planner.entry(cell, stage=stage, position=len(entries), seed=seed, images=images, protected=protected)
-                _refuse_same_run(entries.setdefault(entry.key, entry), entry)
+                run = runs.setdefault((key, seed), entry.with_seed(seed, position=len(runs)))
+                _refuse_same_run(run, entry)
+                if is_within:
+                    within.setdefault((key, seed), run)
         except ValueError as error:
             faults.append(Fault.of_cell(error, key=f"stages[{stage}].grid", values=values))
     if cells:
         faults += missing_axes(grid.axes, cells, key=f"stages[{stage}].grid")
-    within = tuple(entry for entry in entries.values() if not excess(grid.limits, entry.trial, images=entry.images))
-    if entries and not within:
-        rule = f"`limits` must leave some trials, got none of {len(entries)} within {limits_in_words(grid.limits)}"
+    if runs and not within:
+        rule = f"`limits` must leave some trials, got none of {len(runs)} within {limits_in_words(grid.limits)}"
         faults.append(Fault(f"stages[{stage}]", f"{rule}; raise a limit"))
-    left_out = {entry.label for entry in entries.values()} - {entry.label for entry in within}
-    return PlannedGrid(within, len(left_out), tuple(faults))
+    left_out = {entry.label for entry in runs.values()} - {entry.label for entry in within.values()}
+    return PlannedGrid(tuple(within.values()), len(left_out), tuple(faults))
 
 
 def _refuse_too_many(grid: Grid) -> None:

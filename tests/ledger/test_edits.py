@@ -429,3 +429,28 @@ def test_an_old_search_of_unknown_space_is_history(tmp_path: Path) -> None:
         connection.execute(update(schema.entry).where(schema.entry.c.origin == "search").values(content=""))
     home.run(file)
     assert len([row for row in home.rows() if row.origin == "search"]) == 3
+
+
+FOLLOWING = {
+    "warm-up": {"learning_rate": 1e-3, "warmup_images": {"kind": "share", "share": 0.25}},
+    "cosine": {"learning_rate": 1e-3, "warmup_images": 0, "schedule": {"kind": "cosine"}},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("optimiser", FOLLOWING.values(), ids=FOLLOWING)
+def test_a_schedule_that_follows_the_budget_is_said_to_begin_anew_and_does(optimiser: Tree, kind: Kind, tmp_path: Path) -> None:
+    file = tiny_sweep(data=few_images(tmp_path), **deepcopy(FILES[kind]))
+    file["baseline"]["optimiser"] = optimiser
+    home = PlayedHome(tmp_path / "home")
+    home.run(file)
+    before = {row.trial_id for row in home.rows()}
+    longer = {**file, "budget": {"images_per_trial": 32, "rungs": 2}}
+    said = "\n".join(read_difference(home.reader, planned_file(longer)))
+    assert "(grid): 4 trials begin anew, to 32 images" in said
+    assert "go on" not in said
+    assert "goes on" not in said
+    home.run(longer)
+    assert not before & {row.trial_id for row in home.rows()}
+    said = "\n".join(read_difference(home.reader, planned_file(file)))
+    assert "(grid): 4 trials return at 16 images, from a former file" in said

@@ -26,6 +26,11 @@ def check_budget(trial: TrialConfig, *, images: int) -> None:
         raise ValueError(f"{rule}, {got}; try {images // TYPICAL_WARMUP:,}, or train on more images")
 
 
+def of_start(trial: TrialConfig) -> str:
+    """What an average is of before training has moved it."""
+    return "initial weights" if trial.parent is None else "its parent's weights"
+
+
 def budget_remarks(
     trial: TrialConfig, *, images: int, rungs: Sequence[int] = (), gates: Sequence[int] = (), averaged: bool = True
 ) -> Iterator[str]:
@@ -59,6 +64,6 @@ def _rung_remarks(trial: TrialConfig, rungs: Sequence[int]) -> Iterator[str]:
     for rung in rungs:
         share = start_share(first, updates=rung // batch, batch_size=batch)
         if share > UNMOVED:
-            held = f"the average {first.name}, which still holds {percent(share)} of its start"
-            yield f"the rung at {rung:,} images measures {held}; set its warmup: true, or lower its decay"
+            held = f"the average {first.name}, still {percent(share)} {of_start(trial)}"
+            yield f"the rung at {rung:,} images scores {held}; set its warmup: true, or lower its decay"
             return

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from trainables.config.average import start_share
-from trainables.config.budget_rules import UNMOVED
+from trainables.config.budget_rules import UNMOVED, of_start
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import percent
 from trainables.config.trial import RAW, DecayEma, DiffusionConfig, EmaConfig, TrialConfig
@@ -43,7 +43,7 @@ def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images
         got = f"got label_drop={trial.diffusion.label_drop:g} of {images:,} images"
         raise ValueError(f"{rule}, {got}; raise label_drop, or try guidance=1.0")
     if trial.parent is None and (share := _start_share(trial, evaluation, images)) > UNMOVED:
-        got = f"got {evaluation.weights}, an average that still holds {percent(share)} of its start"
+        got = f"got {evaluation.weights}, an average that is still {percent(share)} initial weights"
         after = f"after {images // trial.batch_size:,} updates"
         raise ValueError(f"`weights` must be trained ones, {got} {after}; {_quicker(trial, evaluation, images)}")
 
@@ -52,11 +52,11 @@ def evaluation_remarks(trial: TrialConfig, evaluation: EvaluationConfig, *, imag
     """What a score rests on less than it seems to, with the count."""
     nulls = _nulls(trial, images)
     if evaluation.guidance != 1 and nulls < FEW_NULLS:
-        rests = f"guidance={evaluation.guidance:g} rests on a null label that trains on about {nulls:,.0f} images"
-        yield f"{rests}; raise label_drop, or train on more"
+        met = f"guidance={evaluation.guidance:g} needs the null label, and only about {nulls:,.0f} training images have it"
+        yield f"{met}; raise label_drop, or train on more images"
     if (share := _start_share(trial, evaluation, images)) > MOVED:
-        held = f"{percent(share)} of its {'start' if trial.parent is None else 'parent'} when it is scored"
-        yield f"the average {evaluation.weights} still holds {held}; {_quicker(trial, evaluation, images)}"
+        held = f"{percent(share)} {of_start(trial)} when it is scored"
+        yield f"the average {evaluation.weights} is still {held}; {_quicker(trial, evaluation, images)}"
 
 
 def check_weights(trial: TrialConfig, name: str) -> None:

@@ -83,3 +83,13 @@ def choices(values: list[int]) -> str:
 def percent(share: float) -> str:
     """A share in words: `0.4 %`."""
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count in words: `1 trial`, `2,000 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def and_more(count: int, noun: str) -> str:
+    """What stands behind the first of several: ` (and 2 more cells)`; nothing behind a single one."""
+    return f" (and {count:,} more {noun}{'' if count == 1 else 's'})" if count else ""

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.config.fields import counted
+
 _SHAPE = "`images` must be of shape [N, S, S, 3] or [N, S, S, 1]"
 _DTYPE = "`images` must be uint8, where 0 is black and 255 white"
 
@@ -18,7 +20,8 @@ def check_images(images: NDArray[np.generic], uri: str) -> None:
         remedy = "multiply by 255 before they are made uint8"
         raise ValueError(f"{_DTYPE}, got uint8 of 0..1, which is all but black, in {uri}; {remedy}")
     if all(np.array_equal(images[0], image) for image in images[1:]):
-        what = f"{len(images)} black images" if not images.any() else f"{len(images)} times the same image"
+        alike = "one image" if len(images) == 1 else f"{len(images)} times the same image"
+        what = alike if images.any() else counted(len(images), "black image")
         raise ValueError(f"`images` must differ, got {what} in {uri}; look at the file and write it again")
 
 

@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from jit_sweep.cli.plan import entry_row, show
+from jit_sweep.cli.plan import MOST_ROWS, show, trial_rows
 from jit_sweep.cli.plan import planned as checked
 from jit_sweep.errors import UserError
 from jit_sweep.home import home_at
-from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.plan import plan
+from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
-from search_spaces.axes import AXES, Axis, Slot, axis_values, put
+from search_spaces.axes import AXES, Axis, Cell, Slot, axis_values, put
 from search_spaces.presets import PRESETS, preset
 from search_spaces.quantities import QUANTITIES, excess
 from tests.support.sweep_files import write_sweep
@@ -287,7 +288,7 @@ def test_a_search_of_choices_proposes_as_many_as_there_are_within_its_limits_wit
 def test_every_quantity_that_can_be_limited_is_what_the_plan_shows_and_grows_with_the_model(tmp_path: Path, name: str) -> None:
     small, large = planned(tmp_path, **grid({"patch_size": [16, 4]})).entries
     values = [QUANTITIES[name].of(entry.trial, entry.images) for entry in (small, large)]
-    assert values == [entry_row(entry).get(name, value) for entry, value in zip((small, large), values, strict=True)]
+    assert values == [row.get(name, value) for row, value in zip(trial_rows([small, large]), values, strict=True)]
     assert values[0] < values[1] or name in ("parameters", "memory_gib")  # small patches make a small head
     deeper = small.trial.model_copy(update={"model": small.trial.model.model_copy(update={"depth": 9})})
     assert QUANTITIES[name].of(deeper, small.images) > values[0] or name == "tokens"
@@ -373,7 +374,7 @@ def test_a_parent_is_part_of_a_trial_and_of_its_id(tmp_path: Path) -> None:
         ({"optimiser": {"schedule": {"kind": "constant", "final": 0.1}}}, "unknown key 'final'; valid keys: kind"),
         (
             {"optimiser": {"schedule": {"kind": "cosine"}, "warmup_images": 16}},
-            "(and 1 more cells): `schedule.total_images` must be above warmup_images",
+            "(and 1 more cell): `schedule.total_images` must be above warmup_images",
         ),
         ({"ema": [{"kind": "decay"}, {"kind": "half_life", "images": 8}]}, "`ema` must name each average once"),
     ],
@@ -398,3 +399,32 @@ def test_a_budget_that_brings_no_trial_to_its_end_is_refused(tmp_path: Path, tot
         return
     with pytest.raises(UserError, match=r"budget.total_images: must bring one trial to its end, got 31; the smallest .* 32"):
         planned(tmp_path, **changes)
+
+
+def test_a_cell_is_resolved_once_for_all_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved, entry = list[int](), Planner.entry
+
+    def counting(planner: Planner, cell: Cell, **given: Any) -> Entry:
+        resolved.append(given["seed"])
+        return entry(planner, cell, **given)
+
+    monkeypatch.setattr(Planner, "entry", counting)
+    sweep = planned(tmp_path, **grid({"width": [16, 32]}, seeds=50))
+    assert len(resolved) == 2
+    assert [(e.arm["width"], e.seed, e.trial.seed, e.position) for e in sweep.entries] == [
+        (width, seed, seed, 50 * (width // 16 - 1) + seed) for width in (16, 32) for seed in range(50)
+    ]
+    alone = entry(Planner.of(sweep), put(sweep.baseline, {"width": 32}), stage=0, position=99, seed=49, images=16)
+    assert sweep.entries[99] == alone.model_copy(update={"protected": True})
+
+
+def test_plan_shows_the_first_trials_of_a_large_sweep_and_counts_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_sweep(tmp_path, stages=[{"grid": {"axes": {"prediction": ["x", "v"]}, "seeds": 150}}])
+    show(file, home_at(tmp_path / "home"), as_json=False)
+    out = capsys.readouterr().out
+    assert out.count("prediction=") - MOST_ROWS in range(4)
+    assert "and 100 more trials; --json has every one" in out
+    show(file, home_at(tmp_path / "home"), as_json=True)
+    assert capsys.readouterr().out.count('"parameters"') == 300

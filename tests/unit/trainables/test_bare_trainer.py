@@ -31,7 +31,7 @@ def complaint(folder: Path, capsys: pytest.CaptureFixture[str], *, evaluation: d
         ({"guidance": 4.0}, {"diffusion": {"label_drop": 0.0}}, "`guidance` other than 1 needs the null label"),
         ({"t_eps_sample": 0.0}, {"diffusion": {"prediction": "eps"}}, "`t_eps_sample` must be above 0 for eps-prediction"),
         ({"weights": "slow"}, {}, "`weights` must be one of raw, ema, got 'slow'"),
-        ({}, {"ema": [{"kind": "decay", "warmup": False}]}, "an average that still holds 100 % of its start after 2 updates"),
+        ({}, {"ema": [{"kind": "decay", "warmup": False}]}, "an average that is still 100 % initial weights after 2 updates"),
         ({}, {"optimiser": {"warmup_images": 100}}, "`warmup_images` must end within the trial's images, got 100 of 8"),
         ({}, {"optimiser": {"warmup_images": {"kind": "epochs", "epochs": 5}}}, "must be a number of images, got epochs"),
         ({"n": 385}, {}, "`n` must be at most 384, the held-out images: scores are read against as many real ones, got n=385"),
