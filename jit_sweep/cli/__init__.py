@@ -4,8 +4,8 @@ import sys
 
 __all__ = ["main"]
 
-INTERRUPTED = 130
-"""`ExitCode.INTERRUPTED`, which may not be imported yet."""
+INTERRUPTED = "interrupted"
+"""What an interrupt is answered with; `run` and `submit` say themselves how their sweep goes on."""
 
 
 def main() -> int:
@@ -15,5 +15,7 @@ def main() -> int:
 
         return commands()
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        sys.stderr.write(f"{INTERRUPTED}\n")
+        from trainables.report import ExitCode  # here, since it may not be imported yet
+
+        return ExitCode.INTERRUPTED

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jit_sweep.cli import streams
+from jit_sweep.cli import INTERRUPTED, streams
 from jit_sweep.cli.options import MODEL, AnySweep, AsJson, File, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
@@ -21,9 +21,6 @@ def _exit_with(code: int, **_: object) -> None:
     raise typer.Exit(code)
 
 
-_INTERRUPTED = "interrupted; the same command goes on"
-
-
 class _Commands(TyperGroup):
     """The commands, each of which an interrupt ends with a line."""
 
@@ -31,9 +28,9 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            sys.stderr.write(f"{_INTERRUPTED}\n")
+            sys.stderr.write(f"{INTERRUPTED}\n")
             if asks_for_json(sys.argv[1:]):
-                print_json("error", [{"message": _INTERRUPTED}])
+                print_json("error", [{"message": INTERRUPTED}])
             raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 

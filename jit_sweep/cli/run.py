@@ -20,7 +20,7 @@ from jit_sweep.ledger.records import EntryState, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.redact import redact, redact_all
-from jit_sweep.results.as_json import entry_row
+from jit_sweep.results.as_json import standing_row
 from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm, best_first, read_results
 from jit_sweep.results.sample_grids import write_sample_grids
 from trainables.report import ExitCode
@@ -52,7 +52,7 @@ def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, in
     if result.state is SweepState.INTERRUPTED:
         console(stderr=as_json).print(f"interrupted; {_standing(reader, name)}\nthe same command goes on")
         if as_json:
-            print_json("run", [entry_row(row) for row in reader.entries(name)], sweep=name, state=str(result.state))
+            print_json("run", [standing_row(row) for row in reader.entries(name)], sweep=name, state=str(result.state))
         return ExitCode.INTERRUPTED
     code = leaderboard.print_results(reader, name, as_json=as_json)
     if not as_json:

@@ -13,7 +13,7 @@ from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
 from jit_sweep.results import why
-from jit_sweep.results.as_json import entry_row
+from jit_sweep.results.as_json import standing_row
 from jit_sweep.results.retired import retired
 from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axes import arm_label
@@ -32,7 +32,7 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         return _sweeps(reader.sweeps(), as_json=as_json)
     named, rows = reader.sweep(sweep), reader.entries(sweep)
     if as_json:
-        print_json("status", [entry_row(row) for row in rows], sweep=sweep, state=str(named.standing))
+        print_json("status", [standing_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
     if gone := retired(reader.entries(sweep, every=True)):

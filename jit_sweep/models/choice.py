@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import EntryState
 from jit_sweep.results.arms import Arm, TrialResult
-from jit_sweep.results.leaderboard import LEAST_SEEDS, Results, best_arm, median_seed
+from jit_sweep.results.leaderboard import Results, best_arm, median_seed
 from jit_sweep.results.naming import full_id
 from jit_sweep.results.words import state_in_words
 from jit_sweep.statistics.selection import best_of_normals
@@ -37,8 +37,8 @@ class Chosen:
 
     @property
     def unreplicated(self) -> bool:
-        """Whether its arm has fewer than `LEAST_SEEDS` scored seeds."""
-        return self.arm is None or self.arm.scored < LEAST_SEEDS
+        """Whether it has no arm, or one that is (`Arm.unreplicated`)."""
+        return self.arm is None or self.arm.unreplicated
 
 
 def choose(results: Results, wish: Wish) -> Chosen:

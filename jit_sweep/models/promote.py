@@ -14,6 +14,7 @@ from jit_sweep.models.choice import Chosen, Wish, choose
 from jit_sweep.models.model_folder import CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
 from jit_sweep.redact import redact
 from jit_sweep.results.leaderboard import Results, read_results
+from jit_sweep.results.words import MEANINGS
 from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import Registry, TrackedTrial, check_name, source_of
@@ -52,7 +53,7 @@ class Promotion:
         if not self.changed:
             return f"{which} is the champion of {self.model} already, as version {self.version}; nothing changed"
         former = f"; version {self.previous} is now the previous champion" if self.previous is not None else ""
-        doubt = "\nUnreplicated: one seed may be luck" if self.unreplicated else ""
+        doubt = f"\nunreplicated: {MEANINGS['unreplicated']}" if self.unreplicated else ""
         if self.too_good is not None:
             doubt += f"\nChosen by this very score: the best of equal arms looks {self.too_good:.2g} better than it is"
         return f"{self.model} version {self.version} is the champion: {which}, {self.reason}{former}{doubt}"

@@ -11,6 +11,9 @@ from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axes import AxisValue, arm_label
 from trainables.evaluation.metrics.registry import score_names
 
+LEAST_SEEDS = 2
+"""Fewer seeds than this are never chosen from without being asked: their difference may be luck."""
+
 
 class Spread(NamedTuple):
     """A metric over an arm's scored seeds."""
@@ -104,9 +107,14 @@ class Arm:
         return self.diverged + self.failed
 
     @property
+    def unreplicated(self) -> bool:
+        """Whether it has a mean, but of fewer than `LEAST_SEEDS` seeds."""
+        return 0 < self.scored < LEAST_SEEDS
+
+    @property
     def remarks(self) -> list[str]:
         """What is to be said of its seeds besides how many are scored, such as `2 diverged`."""
-        return [f"{count} {word}" for word, count in self.terms.items()]
+        return [word if word == "unreplicated" else f"{count} {word}" for word, count in self.terms.items()]
 
     @property
     def terms(self) -> dict[str, int]:
@@ -117,6 +125,7 @@ class Arm:
             "stopped early": self.pruned,
             "out_of_budget": self.out_of_budget,
             "collapsed": self.collapsed,
+            "unreplicated": self.scored if self.unreplicated else 0,
         }
         return {word: count for word, count in counts.items() if count}
 

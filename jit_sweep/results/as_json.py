@@ -61,10 +61,10 @@ def _facts(results: Results) -> dict[str, Any]:
 def _trial_row(trial: TrialResult) -> dict[str, Any]:
     values = trial.score.by_name if trial.score else {}
     n = trial.score.n if trial.score else None
-    return {**entry_row(trial.entry), "n": n, "scores": values, "collapsed": trial.collapsed}
+    return {**standing_row(trial.entry), "n": n, "scores": values, "collapsed": trial.collapsed}
 
 
-def entry_row(row: EntryRow) -> dict[str, Any]:
+def standing_row(row: EntryRow) -> dict[str, Any]:
     """An entry and how it stands."""
     attempt = row.attempt
     return {

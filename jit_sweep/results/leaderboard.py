@@ -8,14 +8,11 @@ from typing import Any
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow
-from jit_sweep.results.arms import Arm, TrialResult, grid_arms, with_scores
+from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, grid_arms, with_scores
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import PATCH_SIZE, Contrast, contrasts
 from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
-
-LEAST_SEEDS = 2
-"""Fewer seeds than this are never chosen from without being asked: their difference may be luck."""
 
 
 class NoBestArm(UserError):

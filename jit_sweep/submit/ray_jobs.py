@@ -255,6 +255,27 @@ def _cluster_versions(client: JobSubmissionClient) -> Iterator[dict[str, str | N
     source = shlex.quote(Path(cluster_versions.__file__).read_text())
     python = '"$(command -v python || command -v python3)"'
     job_id = client.submit_job(entrypoint=f"exec {python} -c {source} {source}")
+    ended_at: float | None = None
+    try:
+        info = _ended(client, job_id)
+        ended_at = time.monotonic()
+        yield _answer(client.get_job_logs(job_id), info)
+    finally:
+        _forget(client, job_id, ended_at=ended_at)
+
+
+def _answer(log: str, job: JobDetails) -> dict[str, str | None]:
+    """The versions that a job's log tells. UserError: it tells none."""
+    answers = [line.removeprefix(cluster_versions.MARK) for line in log.splitlines() if line.startswith(cluster_versions.MARK)]
+    if not answers:
+        reason = _last_line(log) or job.message
+        raise UserError(f"the cluster's Python cannot be asked for its versions ({job.submission_id}): {reason}")
+    answer: dict[str, str | None] = json.loads(answers[-1])
+    return answer
+
+
+def _ended(client: JobSubmissionClient, job_id: str) -> JobDetails:
+    """A small job at its end. UserError: it has none in time."""
     deadline = time.monotonic() + CHECK_TIMEOUT_S
     while not (info := client.get_job_info(job_id)).status.is_terminal():
         if time.monotonic() > deadline:
@@ -262,21 +283,20 @@ def _cluster_versions(client: JobSubmissionClient) -> Iterator[dict[str, str | N
                 f"the cluster must run a small job within {CHECK_TIMEOUT_S:.0f} s, but {job_id} is {info.status.value}"
             )
         time.sleep(0.1)
-    ended_at, log = time.monotonic(), client.get_job_logs(job_id)
-    answers = [line.removeprefix(cluster_versions.MARK) for line in log.splitlines() if line.startswith(cluster_versions.MARK)]
-    if not answers:
-        raise UserError(f"the cluster's Python cannot be asked for its versions ({job_id}): {_last_line(log) or info.message}")
-    answer: dict[str, str | None] = json.loads(answers[-1])
-    try:
-        yield answer
-    finally:
-        _forget(client, job_id, ended_at=ended_at)
+    return info
 
 
-def _forget(client: JobSubmissionClient, job_id: str, *, ended_at: float) -> None:
-    """Delete an ended job. Deleted before the head has looked at its end, it would come again, as one that failed."""
-    time.sleep(max(0.0, ended_at + SEEN_S - time.monotonic()))
-    with suppress(RuntimeError, requests.RequestException):  # what was sent counts, though this stays in the list
+def _forget(client: JobSubmissionClient, job_id: str, *, ended_at: float | None) -> None:
+    """Delete a job, which is stopped first where it has not ended (None).
+
+    Deleted before the head has looked at its end, it would come again, as one that failed.
+    """
+    with suppress(UserError, RuntimeError, requests.RequestException):  # what was sent counts, though this stays in the list
+        if ended_at is None:
+            client.stop_job(job_id)
+            _ended(client, job_id)
+            ended_at = time.monotonic()
+        time.sleep(max(0.0, ended_at + SEEN_S - time.monotonic()))
         client.delete_job(job_id)
 
 

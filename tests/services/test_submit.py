@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
+from ray.job_submission import JobSubmissionClient
 
 from jit_sweep.errors import UserError
 from jit_sweep.home import home_at, on_this_machine
@@ -292,3 +293,45 @@ def test_a_broken_log_goes_on_after_the_last_whole_line() -> None:
     again = chunks("one\ntwo\nRunning", " entrypoint for job a: secretive\nthree\nlast")
     assert asyncio.run(follow.tail(again, skip=3, echo=shown.append)) == 5
     assert shown == ["one", "two", "three", "last"]
+
+
+class OneJob(JobSubmissionClient):  # type: ignore[misc]  # ray has no types here
+    """A cluster's list of jobs, of which one may be there: it ends by itself without an answer, or when it is stopped."""
+
+    def __init__(self, status: str) -> None:
+        self.status, self.listed = status, False
+
+    def submit_job(self, **_: Any) -> str:
+        self.listed = True
+        return "asked"
+
+    def get_job_info(self, job_id: str) -> JobDetails:
+        return job(self.status, name=job_id)
+
+    def get_job_logs(self, job_id: str) -> str:
+        return f"{job_id}: no such program"
+
+    def stop_job(self, job_id: str) -> bool:
+        self.status = "STOPPED"
+        return bool(job_id)
+
+    def delete_job(self, job_id: str) -> bool:
+        if self.status == "RUNNING":
+            raise RuntimeError(f"{job_id} must have ended")
+        self.listed = False
+        return True
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("FAILED", "cannot be asked for its versions .*no such program"), ("RUNNING", "must run a small job within")],
+)
+def test_a_job_that_does_not_say_its_versions_leaves_ray_s_list_too(
+    status: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_jobs, "CHECK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(ray_jobs, "SEEN_S", 0.0)
+    cluster = OneJob(status)
+    with pytest.raises(UserError, match=said), ray_jobs._cluster_versions(cluster):
+        pass
+    assert not cluster.listed

@@ -73,7 +73,7 @@ def test_an_arm_says_how_many_of_its_seeds_the_budget_does_not_hold(ledger: Ledg
     ledger.plan(left)
     ledger.writer.end_budget("mine", [left.key], why="it is spent")
     arm = arm_of(ledger, X)
-    assert (arm.unfinished, arm.remarks) == (1, ["1 out_of_budget"])
+    assert (arm.unfinished, arm.remarks) == (1, ["1 out_of_budget", "unreplicated"])
 
 
 def test_arms_are_grouped_by_stage_cell_and_budget(ledger: LedgerFixture) -> None:

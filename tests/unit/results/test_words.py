@@ -34,3 +34,18 @@ def test_a_leaderboard_explains_the_words_in_it(ledger: LedgerFixture, capsys: p
     assert "2 (1 collapsed)" in shown
     assert f"collapsed: {MEANINGS['collapsed']}" in shown
     assert "diverged:" not in shown
+
+
+def test_a_leaderboard_marks_an_arm_of_one_seed_and_says_what_that_means(
+    ledger: LedgerFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jit_sweep.cli.leaderboard import print_results
+
+    ledger.train(planned(), {OBJECTIVE: 1.0})
+    print_results(ledger.reader, "mine", as_json=False)
+    shown = capsys.readouterr().out
+    assert "1 (unreplicated)" in shown
+    assert f"unreplicated: {MEANINGS['unreplicated']}" in shown
+    ledger.train(planned(seed=1, position=1), {OBJECTIVE: 1.5})
+    print_results(ledger.reader, "mine", as_json=False)
+    assert "unreplicated" not in capsys.readouterr().out
