@@ -62,9 +62,9 @@ class ModelConfig(Frozen):
 
     patch_size: PositiveInt
     """Side of a square patch, in pixels."""
-    width: PositiveInt
+    width: Annotated[PositiveInt, Field(le=65_536)]
     """Token width D."""
-    depth: PositiveInt
+    depth: Annotated[PositiveInt, Field(le=1_000)]
     """Number of blocks."""
     heads: PositiveInt
     """Attention heads; they must divide the width."""
@@ -74,7 +74,7 @@ class ModelConfig(Frozen):
     """RMSNorm with a learned weight (JiT) or LayerNorm without one (DiT)."""
     mlp: Literal["swiglu", "gelu"] = "swiglu"
     """SwiGLU (JiT) or GELU (DiT)."""
-    mlp_ratio: PositiveFloat = 4.0
+    mlp_ratio: Annotated[PositiveFloat, Field(ge=0.01, le=100)] = 4.0
     """Hidden width over D, before SwiGLU's factor 2/3."""
     rope: bool = True
     """Axial 2-D rotary positions on q and k."""
@@ -82,7 +82,7 @@ class ModelConfig(Frozen):
     """RMSNorm on q and k."""
     position: Literal["sincos", "none"] = "sincos"
     """A fixed 2-D sine-cosine table added once to the tokens."""
-    class_tokens: NonNegativeInt = 32
+    class_tokens: Annotated[NonNegativeInt, Field(le=65_536)] = 32
     """In-context copies of the class embedding put before the image tokens; 0 is none."""
     class_tokens_start: NonNegativeInt = 4
     """The block before which the class tokens are prepended."""

@@ -79,7 +79,7 @@ def test_the_speed_of_a_shape_is_that_of_its_whole_attempts_and_else_what_is_rep
 def test_seeds_and_predictions_share_a_speed_and_patch_sizes_and_precisions_do_not() -> None:
     assert speed_shape(trial(seed=3, prediction="v")) == speed_shape(FAST)
     assert speed_shape(SLOW) != speed_shape(FAST)
-    assert speed_shape(FAST.model_copy(update={"precision": "fp32"})) != speed_shape(FAST)
+    assert speed_shape(FAST.model_copy(update={"precision": "bf16"})) != speed_shape(FAST)
 
 
 def test_a_trial_of_unknown_speed_reserves_its_images_alone() -> None:

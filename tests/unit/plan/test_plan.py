@@ -1,5 +1,6 @@
 """A plan resolves every cell before anything starts."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,26 @@ def test_a_possible_cell_beside_an_impossible_count_is_no_fault(tmp_path: Path) 
         with pytest.raises(UserError) as error:
             checked(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), **changes))
         assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        ({"depth": 10**8}, "depth: input should be less than or equal to 1000"),
+        ({"width": 2**53}, "width: input should be less than or equal to 65536"),
+        ({"class_tokens": 10**6}, "class_tokens: input should be less than or equal to 65536"),
+        ({"mlp_ratio": 1e9}, "mlp_ratio: input should be less than or equal to 100"),
+    ],
+)
+def test_a_network_of_a_size_that_is_a_slip_is_refused(tmp_path: Path, model: dict[str, Any], fault: str) -> None:
+    with pytest.raises(UserError, match=re.escape(fault)):
+        planned(tmp_path, baseline={"preset": "jit-tiny", "model": model, "batch_size": 8})
+
+
+def test_more_averages_than_anybody_compares_are_refused(tmp_path: Path) -> None:
+    averages = [{"kind": "decay", "name": f"e{number}"} for number in range(17)]
+    with pytest.raises(UserError, match="at most 16 items"):
+        planned(tmp_path, baseline={"preset": "jit-tiny", "ema": averages, "batch_size": 8})
 
 
 def test_a_search_with_an_impossible_choice_is_refused_before_it_samples(tmp_path: Path) -> None:
