@@ -4,7 +4,7 @@ import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -56,12 +56,22 @@ _FORMS = {"ledger": LEDGER_FORMS, "tracking": TRACKING_FORMS}
 def _of_form(key: str, uri: str) -> str:
     """A server's or database's address by its scheme, with what must follow it."""
     scheme, separator, rest = uri.partition("://")
-    place = rest.removeprefix("/") if scheme.startswith("sqlite") else rest.partition("/")[0]
+    place = rest.removeprefix("/") if scheme.startswith("sqlite") else _server(uri)
     if not separator or not place or scheme.partition("+")[0] not in _SCHEMES[key]:
         raise ValueError(f"`{key}` must be {_FORMS[key]}, got {redact(uri)}")
     if (path := sqlite_path(uri)) is not None:
         checked_path(str(path))
     return uri
+
+
+def _server(uri: str) -> str:
+    """The host of a server's address, also where a query names it, as PostgreSQL's may; empty where it is none."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # raises on one above 65535
+    except ValueError:
+        return ""
+    return parts.hostname or "".join(parse_qs(parts.query).get("host", []))
 
 
 def tracking_of_form(uri: str) -> str:

@@ -11,6 +11,7 @@ from trainables.config.spelling import did_you_mean
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 """fsspec chains protocols by `::`, as in `simplecache::s3://BUCKET/KEY`."""
+_ONE_SLASH = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _FILE = "file:"
 
 
@@ -23,6 +24,8 @@ def local_path(address: str) -> Path | None:
 
 def check_protocol(address: str, *, key: str) -> None:
     """ValueError: it is neither a path nor a URI of a protocol that fsspec knows; `key` is what it was given as."""
+    if _ONE_SLASH.match(address):
+        raise ValueError(f"`{key}` must be a path or a URI, which has two slashes, got {address}; a path may begin with ./")
     if local_path(address) is not None:
         return
     from fsspec import available_protocols  # here, since most addresses are paths
@@ -31,6 +34,8 @@ def check_protocol(address: str, *, key: str) -> None:
     if scheme not in available_protocols():
         remedy = did_you_mean(scheme, available_protocols(), otherwise="try s3:// or a path")
         raise ValueError(f"`{key}` must be a path or a URI of a known protocol, got {address}; {remedy}")
+    if not address.rpartition("://")[2].strip("/"):
+        raise ValueError(f"`{key}` must name a place behind its protocol, got {address}; such as {scheme}://BUCKET/PREFIX")
 
 
 def checked_path(text: str) -> Path:

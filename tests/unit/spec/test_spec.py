@@ -134,6 +134,11 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ({"tracking": "sqlite:///"}, "DATABASE, got sqlite:///"),
         ({"ledger": "mysql://db/x"}, "ledger: `ledger` must be sqlite:///FILE or postgresql://HOST/DATABASE, got mysql://db/x"),
         ({"ledger": "ledger.db"}, "postgresql://HOST/DATABASE, got ledger.db"),
+        ({"tracking": "http://mlflow:5000000"}, "DATABASE, got http://mlflow:5000000"),
+        ({"tracking": "http://[::1"}, "DATABASE, got http://[::1"),
+        ({"ledger": "postgresql:///db"}, "DATABASE, got postgresql:///db"),
+        ({"storage": "s3://"}, "`storage` must name a place behind its protocol, got s3://; such as s3://BUCKET/PREFIX"),
+        ({"storage": "s3:/bucket/x"}, "which has two slashes, got s3:/bucket/x; a path may begin with ./"),
         ({"storage": "s4://bucket/x"}, "storage: `storage` must be a path or a URI of a known protocol, got s4://bucket/x"),
         ({"stages": [{"grid": {"axes": {"depth": [1]}, "cells": [{"where": {"depth": 3}}]}}]}, "`where` must name a value"),
     ],
@@ -288,3 +293,8 @@ def test_an_unknown_key_of_a_scheduler_is_told_the_keys_of_its_own_kind(
     assert f"unknown key '{key}'" in message
     assert valid in message.split("valid keys:")[1]
     assert key not in message.split("valid keys:")[1]
+
+
+def test_a_database_behind_a_socket_is_an_address(tmp_path: Path) -> None:
+    uri = "postgresql:///ledger?host=/var/run/postgresql"
+    assert read_spec(write_sweep(tmp_path, ledger=uri)).ledger == uri
