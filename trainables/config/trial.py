@@ -219,7 +219,7 @@ class Recipe(Frozen):
     """Prediction, loss and noise."""
     optimiser: OptimiserConfig = OptimiserConfig()
     """AdamW and its learning rate."""
-    ema: Annotated[tuple[EmaConfig, ...], Field(max_length=16)] = (DecayEma(),)
+    ema: Annotated[tuple[EmaConfig, ...], Field(max_length=64)] = (DecayEma(),)
     """Averages kept side by side. The first, or the weights themselves where there is none, stands at the rungs."""
     batch_size: PositiveInt = 1024
     """Images of one update, over all workers."""

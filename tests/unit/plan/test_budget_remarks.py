@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jit_sweep.cli.plan import clamp_remarks
 from jit_sweep.errors import UserError
 from jit_sweep.plan import budget_remarks
 from jit_sweep.plan.budget_remarks import soundness_remarks
+from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import SweepSpec
