@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from jit_sweep.ledger.records import AttemptRow
 from jit_sweep.spec.sweep import Budget, Resources
@@ -155,6 +156,29 @@ def together(needs: Sequence[Need]) -> Need:
     )
 
 
+class _Line(NamedTuple):
+    """One limit of a budget, and what counts against it."""
+
+    key: str
+    limit: float | None
+    used: float
+    running: float
+    next_need: float
+    kept: float
+
+    def overspent(self) -> str:
+        """Why the limit does not hold it all; empty where it does. What needs nothing that is known takes what is left."""
+        total = self.used + self.running + self.next_need + self.kept
+        if self.limit is None or total < self.limit or (total == self.limit and (self.next_need or self.kept)):
+            return ""
+        parts = [f"{_shown(self.used)} are spent"]
+        parts += [f"running trials need {_shown(self.running)}"] if self.running else []
+        parts += [f"the next needs {_shown(self.next_need)}"] if self.next_need else []
+        parts += [f"one to come to its end needs {_shown(self.kept)} more"] if self.kept else []
+        listed = ", ".join(parts[:-1]) + ("," if len(parts) > 2 else "") + " and " if len(parts) > 1 else ""
+        return f"`budget.{self.key}` is {_shown(self.limit)}: {listed}{parts[-1]}"
+
+
 def refusal(
     budget: Budget, spent: Spent, reserved: Need, *, next_need: Need, kept: Need = NOTHING, has_begun: bool = False
 ) -> str:
@@ -168,23 +192,14 @@ def refusal(
     """
     if budget.trials is not None and not has_begun and spent.trials >= budget.trials:
         return f"`budget.trials` is {budget.trials:,}: {spent.trials:,} have begun"
+    amounts = (spent, reserved, next_need, kept)
     images = budget.total_images if next_need.images or kept.images else None
-    limits = (
-        ("total_images", images, spent.images, reserved.images, next_need.images, kept.images),
-        *(
-            (
-                key,
-                limit,
-                spent.device_hours * by,
-                reserved.device_hours * by,
-                next_need.device_hours * by,
-                kept.device_hours * by,
-            )
-            for key, limit, by in _of_device_hours(budget)
-        ),
-        ("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, next_need.wall_hours, kept.wall_hours),
+    lines = (
+        _Line("total_images", images, *(amount.images for amount in amounts)),
+        *(_Line(key, limit, *(amount.device_hours * by for amount in amounts)) for key, limit, by in _of_device_hours(budget)),
+        _Line("wall_hours", budget.wall_hours, spent.wall_hours, 0.0, next_need.wall_hours, kept.wall_hours),
     )
-    return next(filter(None, (_overspent(*limit) for limit in limits)), "")
+    return next(filter(None, (line.overspent() for line in lines)), "")
 
 
 def is_over(budget: Budget, spent: Spent) -> str:
@@ -201,19 +216,6 @@ def is_over(budget: Budget, spent: Spent) -> str:
 def _of_device_hours(budget: Budget) -> tuple[tuple[str, float | None, float], ...]:
     """Limits that device-hours count against: key, limit, and what one device-hour counts."""
     return ("gpu_hours", budget.gpu_hours, 1.0), ("money", budget.money, budget.price_per_gpu_hour or 0.0)
-
-
-def _overspent(key: str, limit: float | None, used: float, running: float, next_need: float, kept: float) -> str:
-    """A trial whose need is not known may begin while anything is left."""
-    total = used + running + next_need + kept
-    if limit is None or total < limit or (total == limit and (next_need or kept)):
-        return ""
-    parts = [f"{_shown(used)} are spent"]
-    parts += [f"running trials need {_shown(running)}"] if running else []
-    parts += [f"the next needs {_shown(next_need)}"] if next_need else []
-    parts += [f"one to come to its end needs {_shown(kept)} more"] if kept else []
-    listed = ", ".join(parts[:-1]) + ("," if len(parts) > 2 else "") + " and " if len(parts) > 1 else ""
-    return f"`budget.{key}` is {_shown(limit)}: {listed}{parts[-1]}"
 
 
 def _shown(value: float) -> str:

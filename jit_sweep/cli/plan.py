@@ -1,6 +1,6 @@
 """`validate` and `plan`: everything that can be known before anything is started."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,27 +12,22 @@ from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.budget_remarks import soundness_remarks
-from jit_sweep.plan.entry import Entry, Plan, one_a_cell
+from jit_sweep.plan.clamp_remarks import clamp_remarks
+from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.plan import faults_of_cells, plan
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
-from jit_sweep.spec.stages import Range, SearchSpec
-from search_spaces.axes import arm_label
+from jit_sweep.spec.stages import SearchSpec
 from trainables.config.fields import counted
-from trainables.config.trial import DiffusionConfig
-from trainables.diffusion.clamp import clamp_bias, clamped_share
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
 from trainables.report import ExitCode
 
 if TYPE_CHECKING:
-    from jit_sweep.estimate.simulate import Estimate, Job
+    from jit_sweep.estimate.simulate import Estimate
 
 MOST_ROWS = 200
 """Trials that the table shows."""
-GIB, MIB = 2**30, 2**20
-FAIR = 0.005
-"""Predictions whose samples the clamp changes apart by more than this share are told to be scored without it too."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,11 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
     plan = planned(file)
     estimate = probe.estimate(plan) if probe is not None else None
     if as_json:
-        probed = {"probe": estimate_json(estimate, price=probe.price)} if probe is not None and estimate is not None else {}
+        probed = {}
+        if probe is not None and estimate is not None:
+            from jit_sweep.cli.estimate import estimate_json  # starts SQL
+
+            probed = {"probe": estimate_json(estimate, price=probe.price)}
         changed = difference_lines(plan, home.locations(plan.spec))
         print_json("plan", _json_rows(plan), **_json_facts(plan), changes=changed, **probed)
         return ExitCode.DONE
@@ -101,6 +100,8 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
     _print_plan(plan, screen)
     print_difference(plan, home.locations(plan.spec))
     if probe is not None and estimate is not None:
+        from jit_sweep.cli.estimate import print_estimate
+
         print_estimate(estimate, screen, price=probe.price)
     return ExitCode.DONE
 
@@ -186,111 +187,3 @@ def _print_table(plan: Plan, screen: Console) -> None:
 
 def _start(search: SearchSpec) -> str:
     return "best cell" if search.start == "best_cell" else "baseline"
-
-
-def clamp_remarks(plan: Plan) -> list[str]:
-    """For a clamp axis: what share of the training samples each value touches, in each kind of cell of the plan."""
-    touched = [entry.trial.diffusion for entry in one_a_cell(plan.entries) if "t_eps_train" in entry.arm]
-    for search in searches(plan.spec).values():
-        space = search.axes.get("t_eps_train", ())
-        values = (space.low, space.high) if isinstance(space, Range) else space
-        touched += [plan.baseline.diffusion.model_copy(update={"t_eps_train": value}) for value in values]
-    return [*dict.fromkeys(_clamp_remark(diffusion) for diffusion in touched), *_sampling_clamp_remarks(plan)]
-
-
-def _sampling_clamp_remarks(plan: Plan) -> list[str]:
-    """Along `prediction`, how each way to sample biases the predictions apart, by an exact network."""
-    biases: dict[str, dict[str, float]] = {}
-    for entry in one_a_cell(plan.entries):
-        diffusion, how = entry.trial.diffusion, entry.evaluation
-        if "prediction" in entry.arm:
-            steps = f"t_eps_sample={how.t_eps_sample:g} in {how.steps} {how.sampler} steps"
-            biases.setdefault(steps, {})[diffusion.prediction] = clamp_bias(diffusion, how)
-    return [_bias_remark(steps, found) for steps, found in biases.items()]
-
-
-def _bias_remark(steps: str, biases: dict[str, float]) -> str:
-    shown = ", ".join(f"{prediction} {100 * bias:+.1f} %" for prediction, bias in biases.items())
-    apart = max(biases.values()) - min(biases.values()) > FAIR
-    remedy = "; score with t_eps_sample=0 too, which x and v allow" if apart else ""
-    return f"{steps} changes the standard deviation of an exact network's samples: {shown}{remedy}"
-
-
-def _clamp_remark(diffusion: DiffusionConfig) -> str:
-    sampling = ", ".join(f"{key}={value}" for key, value in diffusion.t_sampling.model_dump().items() if key != "kind")
-    where = f"{diffusion.prediction}-prediction, {diffusion.loss}-loss, {diffusion.t_sampling.kind}({sampling})"
-    return f"t_eps_train={diffusion.t_eps_train:g} touches {clamped_share(diffusion):.2g} of the samples under {where}"
-
-
-def estimate_json(estimate: "Estimate", *, price: float | None) -> dict[str, Any]:
-    """An estimate in all, and by trial in the order of the plan. An entry that shares another's training has no row, and what
-    is still to be proposed has no name."""
-    priced = {"price": estimate.device_hours * price} if price is not None else {}
-    return {
-        "unit": f"{estimate.unit}-hours",
-        "device_hours": estimate.device_hours,
-        "wall_s": estimate.wall_s,
-        "at_most": estimate.is_at_most,
-        "lanes": estimate.lanes,
-        "disk_bytes": estimate.disk_bytes,
-        "kept_bytes": estimate.kept_bytes,
-        **priced,
-        "trials": [_job_json(job) for job in estimate.jobs],
-    }
-
-
-def _job_json(job: "Job") -> dict[str, Any]:
-    from jit_sweep.estimate.simulate import checkpoint_bytes
-
-    entry = job.entry
-    trial = entry.trial_id if entry.origin == "grid" else None
-    own = {"seconds": job.seconds, "checkpoint_bytes": checkpoint_bytes(entry.trial), **job.measured.model_dump()}
-    return {"stage": entry.stage, "trial": trial, "origin": entry.origin, "shape": job.shape, **own}
-
-
-def print_estimate(estimate: "Estimate", screen: Console, *, price: float | None) -> None:
-    """A line a shape, and what the sweep takes in all."""
-    from jit_sweep.cli.progress import clock
-
-    _print_shapes(estimate, screen)
-    most = "at most " if estimate.is_at_most else ""
-    at_once = f"{counted(estimate.lanes, 'trial')} at once"
-    screen.print(
-        f"in all {most}{estimate.device_hours:.4g} {estimate.unit}-hours; {most}{clock(estimate.wall_s)} with {at_once}"
-    )
-    screen.print(f"checkpoints: {most}{_size(estimate.disk_bytes)} while it runs, {_size(estimate.kept_bytes)} after it")
-    if price is not None:
-        screen.print(f"price: {most}{estimate.device_hours * price:,.2f} at {price:g} a {estimate.unit}-hour")
-
-
-def _print_shapes(estimate: "Estimate", screen: Console) -> None:
-    from jit_sweep.cli.progress import clock
-    from jit_sweep.estimate.simulate import checkpoint_bytes
-
-    jobs_of = [
-        [job for job in estimate.jobs if job.shape == shape] for shape in dict.fromkeys(job.shape for job in estimate.jobs)
-    ]
-    seen = [jobs[0].measured for jobs in jobs_of]
-    memory = [f"{_size(each.peak_bytes)} ({_size(each.modelled_bytes)})" for each in seen]
-    columns = [
-        Column("cell", [_in_common(jobs) for jobs in jobs_of], wraps=True),
-        Column("trials", [str(len(jobs)) for jobs in jobs_of], 3, right=True),
-        Column("images/s", [f"{each.images_per_second:.4g}" for each in seen], right=True),
-        Column("warm-up s", [f"{each.warmup_s:.3g}" for each in seen], 4, right=True),
-        Column("a trial", [clock(max(job.seconds for job in jobs)) for jobs in jobs_of], right=True),
-        Column("evaluation s", [f"{each.sampled_s:.3g}" for each in seen], 5, right=True),
-        Column("peak memory (model)", memory, 1, right=True),
-        Column("checkpoint", [_size(checkpoint_bytes(jobs[0].entry.trial)) for jobs in jobs_of], 2, right=True),
-    ]
-    screen.print("\nmeasured here, one worker a trial")
-    screen.print(table_of(columns, width=screen.width))
-
-
-def _in_common(jobs: "Sequence[Job]") -> str:
-    """The axis values that all trials of a shape share."""
-    first = jobs[0].entry.arm
-    return arm_label({axis: value for axis, value in first.items() if all(job.entry.arm.get(axis) == value for job in jobs)})
-
-
-def _size(count: int) -> str:
-    return f"{count / GIB:.3g} GiB" if count >= GIB / 10 else f"{count / MIB:.3g} MiB"

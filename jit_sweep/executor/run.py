@@ -17,7 +17,7 @@ from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.entry import Plan
 from jit_sweep.schedulers.decide import Decider
-from jit_sweep.tracking.mirror import MirrorThread
+from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from trainables.config.shape import SpeedShape
 
 MIRROR_CLOSE_S = 60.0
@@ -80,6 +80,7 @@ def run_sweep(
 def _mirror(plan: Plan, locations: Locations) -> MirrorThread:
     """The thread that brings MLflow up to date, started."""
     reader = LedgerReader(open_engine(locations.ledger))
-    mirror = MirrorThread(locations.tracking, reader, plan.spec.name, artifacts=locations.artifacts, storage=locations.storage)
-    mirror.start()
-    return mirror
+    name, artifacts, storage = plan.spec.name, locations.artifacts, locations.storage
+    thread = MirrorThread(Mirror(locations.tracking, reader, name, artifacts=artifacts, storage=storage))
+    thread.start()
+    return thread

@@ -45,7 +45,7 @@ class Mirror:
 
         `storage`: where the sweep's trials lie now; None: where they lay when they were scored.
         """
-        self._uri, self._reader, self._sweep = tracking_uri, reader, sweep
+        self.uri, self._reader, self._sweep = tracking_uri, reader, sweep
         self._artifacts, self._storage = artifacts, storage
         self._client: MlflowClient | None = None
         self._runs: SweepRuns | None = None
@@ -77,7 +77,7 @@ class Mirror:
 
     def _deliver_page(self) -> int:
         if self._client is None:
-            self._client = mlflow_client.open_client(self._uri)
+            self._client = mlflow_client.open_client(self.uri)
         runs = self._runs or self._find_runs(self._client)
         self._runs, self._cursor = runs, runs.cursor
         events = self._reader.events_since(self._sweep, runs.cursor, limit=PAGE_EVENTS)
@@ -111,18 +111,8 @@ class Mirror:
 class MirrorThread:
     """Delivers a sweep every few seconds until it is closed. What fails is logged and tried again; nothing is raised."""
 
-    def __init__(
-        self,
-        tracking_uri: str,
-        reader: LedgerReader,
-        sweep: str,
-        *,
-        artifacts: str | None = None,
-        storage: str | None = None,
-        interval_s: float = INTERVAL_S,
-    ) -> None:
-        self._mirror = Mirror(tracking_uri, reader, sweep, artifacts=artifacts, storage=storage)
-        self._uri, self._interval_s = tracking_uri, interval_s
+    def __init__(self, mirror: Mirror, *, interval_s: float = INTERVAL_S) -> None:
+        self._mirror, self._interval_s = mirror, interval_s
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._deliver_until_closed, name="mlflow-mirror", daemon=True)
 
@@ -145,15 +135,15 @@ class MirrorThread:
                 while self._mirror.deliver_page() and not self._given_up.is_set():
                     continue
                 if failed:
-                    _log.info("MLflow at %s: caught up after %d failed tries", redact(self._uri), failed)
+                    _log.info("MLflow at %s: caught up after %d failed tries", redact(self._mirror.uri), failed)
                 if closing:
                     return
                 wait_s, failed = self._interval_s, 0
             except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the sweep goes on and the view catches up
                 wait_s, failed = min(2 * wait_s, LONGEST_WAIT_S), failed + 1
-                reason = redact_all(str(error), uri=self._uri)
+                reason = redact_all(str(error), uri=self._mirror.uri)
                 _log.warning(
-                    "MLflow at %s: %s: %s; next try in %.0f s", redact(self._uri), type(error).__name__, reason, wait_s
+                    "MLflow at %s: %s: %s; next try in %.0f s", redact(self._mirror.uri), type(error).__name__, reason, wait_s
                 )
             if closing:
                 self._given_up.wait(WAIT_WHILE_CLOSING_S)

@@ -284,7 +284,7 @@ def test_more_events_than_a_page_holds_arrive_in_order(ledger: LedgerFixture, st
 
 def test_the_thread_delivers_the_rest_when_it_is_closed(ledger: LedgerFixture, store: MlflowStore) -> None:
     ledger.train(planned(arm=X), {OBJECTIVE: 1.0})
-    thread = MirrorThread(store.uri, ledger.reader, ledger.name, artifacts=store.artifacts)
+    thread = MirrorThread(Mirror(store.uri, ledger.reader, ledger.name, artifacts=store.artifacts))
     thread.start()
     ledger.train(planned(arm=V, position=1), {OBJECTIVE: 2.0})
     assert thread.close(30.0) == 0
@@ -293,7 +293,7 @@ def test_the_thread_delivers_the_rest_when_it_is_closed(ledger: LedgerFixture, s
 
 def test_an_mlflow_that_does_not_answer_raises_nothing_and_the_events_are_counted(ledger: LedgerFixture) -> None:
     ledger.train(planned(arm=X), {OBJECTIVE: 1.0})
-    thread = MirrorThread(f"http://127.0.0.1:{closed_port()}", ledger.reader, ledger.name)
+    thread = MirrorThread(Mirror(f"http://127.0.0.1:{closed_port()}", ledger.reader, ledger.name))
     thread.start()
     assert thread.close(1.0) == len(ledger.events())
 

@@ -247,7 +247,7 @@ def log() -> Iterator[Log]:
 def test_a_thread_whose_server_is_away_at_first_and_dies_later_catches_up_by_itself_each_time(
     mortal: Server, event_log: EventLog, log: Log
 ) -> None:
-    thread = MirrorThread(mortal.url, event_log.ledger.reader, event_log.ledger.name, interval_s=0.05)
+    thread = MirrorThread(Mirror(mortal.url, event_log.ledger.reader, event_log.ledger.name), interval_s=0.05)
     thread.start()
     assert log.failed.wait(WAIT_S)
     event_log.begin()

@@ -84,7 +84,7 @@ def served(empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         port = probe.getsockname()[1]
     url, artifacts = f"http://127.0.0.1:{port}", str(folder / "artifacts")
     ledger = LedgerFixture(open_engine(f"sqlite:///{folder / 'ledger.db'}"))
-    thread = MirrorThread(url, ledger.reader, ledger.name, interval_s=0.1)
+    thread = MirrorThread(Mirror(url, ledger.reader, ledger.name), interval_s=0.1)
     failures, log = Failures(), logging.getLogger("jit_sweep.tracking.mirror")
     log.addHandler(failures)
     thread.start()

@@ -5,9 +5,10 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from jit_sweep.cli.progress import PlainLines, drawing, event_line, phase_of, standing, subject, summary, time_left
+from jit_sweep.cli.progress import PlainLines, drawing, event_line, phase_of, standing, subject, summary
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.plan.plan import plan
+from jit_sweep.results.time_left import time_left
 from jit_sweep.spec.read import read_spec
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
 from trainables.evaluation.metrics.registry import RUNG_METRIC
