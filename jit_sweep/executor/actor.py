@@ -12,20 +12,21 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from jit_sweep.budget.guard import BudgetGuard
-from jit_sweep.errors import UserError
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
 from jit_sweep.executor.mailbox import Mailbox
+from jit_sweep.executor.patience import PatientCalls, opened
+from jit_sweep.executor.purse import Purse
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.clock import DatabaseClock, database_now
-from jit_sweep.ledger.connect import DatabaseAway, is_away, open_engine
+from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.failures import pause_s
 from jit_sweep.ledger.lease import Lease, LeaseLost
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner, SweepState, when
+from jit_sweep.ledger.records import AttemptRow, Cause, Owner, SweepState, when
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt, TrialBusy
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import Decider
@@ -57,8 +58,6 @@ SILENT_S = 45.0
 """A worker that has not been heard of for this long is given up."""
 AWAITED_S = 30.0
 """A lane whose workers have not come by then is said to wait for a place: longer than they take to start."""
-AWAY_S = 1.0
-"""How long to leave a database alone that cannot be reached."""
 
 
 class StopState(NamedTuple):
@@ -89,18 +88,18 @@ class SweepActor:
     ) -> None:
         """`probed`: images a second by shape, for the budget; `lost_nodes`: ids of the cluster's nodes that are no more, asked
         where a lane died with its owner."""
-        engine, sweep = _opened(ledger), spec.name
+        engine, sweep = opened(ledger), spec.name
         self._sweep, self._settings, self._silent_s, self._awaited_s = sweep, settings, silent_s, awaited_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, clock=database_clock)
         self._writer = LedgerWriter(engine, self._lease, decider=Decider(spec.scheduler), clock=clock)
         self._reader, self._lost_nodes = LedgerReader(engine, clock=database_clock), lost_nodes
-        self._guard = BudgetGuard(spec, self._reader, probed=probed, clock=clock)
-        self._entries = LiveEntries(self._reader, sweep)
+        guard = BudgetGuard(spec, self._reader, probed=probed, clock=clock)
+        self._purse = Purse(guard, LiveEntries(self._reader, sweep))
         self._clock, self._stop = clock, False
         self._failure = ""
         self._unbegun: defaultdict[str, list[Cause]] = defaultdict(list)
         """By trial: why the lanes died that had been given it, and had begun nothing; emptied as it begins."""
-        self._changed, self._one_at_a_time = asyncio.Condition(), asyncio.Lock()
+        self._changed, self._calls = asyncio.Condition(), PatientCalls()
         self._mailboxes = self._still_open()
         self._ticking = asyncio.ensure_future(self._tick())
 
@@ -273,22 +272,8 @@ class SweepActor:
     def _told(self, letter: Letter) -> Decision:
         """Write a report; at a gate a trial goes on only where the budget holds what lies behind it."""
         (trial, attempt), report = letter.key, letter.report
-        dear = self._dear_behind(trial, report.images) if isinstance(report, Rung) else ""
+        dear = self._purse.dear_behind(trial, report.images) if isinstance(report, Rung) else ""
         return self._writer.report(trial, attempt, letter.sequence, report, too_dear=dear)
-
-    def _dear_behind(self, trial: str, images: int) -> str:
-        """Why a running trial may not go on past a rung by the budget: asked at a gate of all that it runs for."""
-        rows = self._entries.rows()
-        served = [row for row in rows if row.trial_id == trial and row.state is EntryState.RUNNING]
-        if not served or not all(images in row.gates for row in served):
-            return ""
-        return self._guard.refusal_at_gate(served[0], images, rows=rows)
-
-    def _is_too_dear(self, offer: Offer) -> bool:
-        """Whether a trial that was to begin no longer may: another has taken what was left, past a gate."""
-        rows = self._entries.rows()
-        wanted = [row for row in rows if (row.trial_id, row.images) == (offer.trial, offer.images)]
-        return bool(wanted) and bool(self._guard.refusals(rows)(wanted[0]))
 
     async def _open(self, lane: str, mailbox: Mailbox, worker: WorkerAddress) -> None:
         """Open the attempt at what a lane was offered, where that still waits: this worker is the first to ask."""
@@ -296,7 +281,7 @@ class SweepActor:
             offer = mailbox.waiting
             if offer is None or mailbox.dismissed or self._stop:
                 return
-            if await self._patiently(lambda: self._is_too_dear(offer)):
+            if await self._patiently(lambda: self._purse.is_too_dear(offer.trial, offer.images)):
                 mailbox.refuse(TaskOutcome("too_dear"))
             else:
                 await self._begin(mailbox, offer, LaneAddress(lane=lane, host=worker.host, pid=worker.pid))
@@ -371,19 +356,12 @@ class SweepActor:
         self._stop, self._failure = True, str(error)
 
     async def _patiently(self, call: Callable[[], T]) -> T:
-        """Talk to the ledger from a thread, one call at a time. While its database is away, wait: whoever asked waits too."""
-        while True:
-            try:
-                async with self._one_at_a_time:
-                    return await asyncio.to_thread(call)
-            except DatabaseAway as error:
-                if not is_away(error):
-                    raise
-                _log.warning("the ledger cannot be reached, trying again: %s", error)
-            except LeaseLost as error:
-                self._lost_lease(error)
-                raise
-            await asyncio.sleep(AWAY_S)
+        """Talk to the ledger, as `PatientCalls` does; LeaseLost ends the run, too."""
+        try:
+            return await self._calls.answer(call)
+        except LeaseLost as error:
+            self._lost_lease(error)
+            raise
 
     async def _tell(self) -> None:
         async with self._changed:
@@ -401,13 +379,3 @@ class SweepActor:
 def _now() -> float:
     """Of the event loop's own clock, by which it also waits; seconds, never set back."""
     return asyncio.get_running_loop().time()
-
-
-def _opened(ledger: str) -> Any:
-    """The ledger, once it can be reached. The driver has had it open; and an actor that fails to start is not started again."""
-    while True:
-        try:
-            return open_engine(ledger)
-        except UserError as error:
-            _log.warning("waiting for the ledger: %s", error)
-        time.sleep(AWAY_S)
