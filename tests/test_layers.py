@@ -37,7 +37,7 @@ FLOORS = (
     ("jit_sweep.budget", "jit_sweep.results"),
     ("jit_sweep.estimate", "jit_sweep.search", "jit_sweep.tracking"),
     ("jit_sweep.edits", "jit_sweep.models"),
-    ("jit_sweep.executor",),
+    ("jit_sweep.doctor", "jit_sweep.executor"),
     ("jit_sweep.cli",),
     ("jit_sweep.__main__",),
 )
