@@ -18,6 +18,8 @@ class EventKind(StrEnum):
     """What the event log holds. `data` of the trainer's kinds (phase to ended) is the report itself."""
 
     REGISTERED = "registered"
+    ASKED = "asked"
+    """Questions that the sweep's verdicts are to answer."""
     ENTRIES_ADDED = "entries_added"
     CACHE_HIT = "cache_hit"
     REOPENED = "reopened"
@@ -31,6 +33,8 @@ class EventKind(StrEnum):
     """A lane was given a trial and could not begin it yet."""
     BEGUN = "begun"
     PHASE = "phase"
+    SET_BACK = "set_back"
+    """A trial goes on from less than it had."""
     PROGRESS = "progress"
     ACTIVITY = "activity"
     RUNG = "rung"
@@ -61,6 +65,21 @@ class Registered(LedgerRecord):
 
     kind = EventKind.REGISTERED
     fingerprint: str
+
+
+class Asked(LedgerRecord):
+    """Questions that the sweep's verdicts are to answer, and how: what was scored before it is known when they are asked."""
+
+    kind = EventKind.ASKED
+    plan_id: str
+    """Hash of all of it."""
+    by_default: bool
+    """Whether they follow from the grids alone, and so were settled when the sweep was entered."""
+    questions: dict[str, str]
+    """In words, by key."""
+    objective: str
+    alpha: float
+    margin: float | None
 
 
 class EntriesAdded(LedgerRecord):
