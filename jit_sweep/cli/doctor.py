@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.cli.tables import Column, table_of
-from jit_sweep.doctor.finding import Finding, Looked
+from jit_sweep.doctor.discrepancy import Discrepancy, Looked
 from jit_sweep.home import Home
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.stored import readable, stored_spec
@@ -33,12 +33,12 @@ def doctor(sweep: str, home: Home, *, ledger: str, tracking: str | None, mends: 
     return ExitCode.FINDINGS if looked.findings else ExitCode.DONE
 
 
-def _row(finding: Finding, *, mended: bool) -> dict[str, object]:
+def _row(finding: Discrepancy, *, mended: bool) -> dict[str, object]:
     able = finding.mend is not None
     return {"rule": finding.rule, "found": finding.found, "remedy": finding.remedy, "mendable": able, "mended": mended}
 
 
-def _print(sweep: str, mended: Sequence[Finding], looked: Looked, *, mends: bool) -> None:
+def _print(sweep: str, mended: Sequence[Discrepancy], looked: Looked, *, mends: bool) -> None:
     screen = console()
     for heading, findings in (("mended", mended), ("found" if not mends else "cannot be mended", looked.findings)):
         if findings:
@@ -51,7 +51,7 @@ def _print(sweep: str, mended: Sequence[Finding], looked: Looked, *, mends: bool
         screen.print(f"left alone, since they are being trained: {', '.join(looked.in_training)}", soft_wrap=True)
 
 
-def _columns(findings: Sequence[Finding]) -> list[Column]:
+def _columns(findings: Sequence[Discrepancy]) -> list[Column]:
     return [
         Column("rule", [finding.rule for finding in findings], wraps=True),
         Column("found", [finding.found for finding in findings], wraps=True),

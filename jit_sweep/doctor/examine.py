@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from jit_sweep.doctor.finding import Finding, Looked
+from jit_sweep.doctor.discrepancy import Discrepancy, Looked
 from jit_sweep.doctor.recorded import of_rows, of_verdicts
 from jit_sweep.doctor.replay import every_event
 from jit_sweep.doctor.shown import of_tracking
@@ -54,9 +54,9 @@ def examine(subject: Subject) -> Looked:
     return Looked(tuple(findings), counts, tuple(sorted(trials & busy)))
 
 
-def repair(subject: Subject) -> tuple[tuple[Finding, ...], Looked]:
+def repair(subject: Subject) -> tuple[tuple[Discrepancy, ...], Looked]:
     """Mend what can be mended; returns that, and what is found then. UserError: somebody runs the sweep."""
-    row, mended = subject.reader.sweep(subject.sweep), list[Finding]()
+    row, mended = subject.reader.sweep(subject.sweep), list[Discrepancy]()
     if row.is_run:
         raise UserError(
             f"`--repair` needs a sweep that nobody runs, got {subject.sweep}, which {row.owner} runs; stop it first"
@@ -88,7 +88,7 @@ def deliverer(subject: Subject) -> Callable[[], object]:
     return deliver
 
 
-def _of_storages(subject: Subject, busy: frozenset[str]) -> Iterator[Finding]:
+def _of_storages(subject: Subject, busy: frozenset[str]) -> Iterator[Discrepancy]:
     from trainables.storage.checkpoint import Store
 
     scored, points = scored_by_sweep(subject.reader, subject.sweep), resume_points(subject.reader, subject.sweep)

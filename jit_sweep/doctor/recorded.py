@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from jit_sweep.doctor.finding import Finding
-from jit_sweep.doctor.replay import Judged, judged, replayed
+from jit_sweep.doctor.discrepancy import Discrepancy
+from jit_sweep.doctor.replay import RaceVerdict, judged, replayed
 from jit_sweep.ledger.event_records import EventKind, EventRow
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState
@@ -16,7 +16,7 @@ _FOLLOWS = "every verdict follows from the events before it"
 _COPY = "nothing here mends a ledger that was changed by hand; bring a copy back"
 
 
-def of_rows(reader: LedgerReader, sweep: str, events: Sequence[EventRow]) -> Iterator[Finding]:
+def of_rows(reader: LedgerReader, sweep: str, events: Sequence[EventRow]) -> Iterator[Discrepancy]:
     """Scores and rung values without which an event stands, and entries that are done without a score."""
     entries = reader.entries(sweep, every=True)
     scores = {(score.trial_id, score.images, score.evaluation_id) for score in reader.scores(sweep, every=True)}
@@ -35,16 +35,16 @@ def of_rows(reader: LedgerReader, sweep: str, events: Sequence[EventRow]) -> Ite
     for entry in entries:
         if entry.state is EntryState.DONE and (entry.trial_id, entry.images, entry.evaluation_id) not in scores:
             found = f"trial {entry.trial_id} is done at {entry.images} images and has no score there"
-            yield Finding("every trial that is done has its score", found, _COPY)
+            yield Discrepancy("every trial that is done has its score", found, _COPY)
 
 
-def _lacks(event: EventRow, what: str) -> Finding:
-    return Finding("every event has its row", f"trial {event.trial_id}: event {event.id} is there, and not {what}", _COPY)
+def _lacks(event: EventRow, what: str) -> Discrepancy:
+    return Discrepancy("every event has its row", f"trial {event.trial_id}: event {event.id} is there, and not {what}", _COPY)
 
 
 def of_verdicts(
     reader: LedgerReader, sweep: str, events: Sequence[EventRow], scheduler: Early | NoScheduler
-) -> Iterator[Finding]:
+) -> Iterator[Discrepancy]:
     """Verdicts that are not what the other events lead to, judged once more from the event log alone.
 
     scheduler: the sweep's. Of a sweep whose scheduler was another before, the verdicts since then are judged.
@@ -56,16 +56,16 @@ def of_verdicts(
     recorded, again = judged(events, since=since), replayed(events, scheduler, since=since)
     for place, (had, follows) in enumerate(zip_longest(recorded, again)):
         if had != follows:
-            yield Finding(_FOLLOWS, f"verdict {place + 1} is {_told(had)}; from the events follows {_told(follows)}", _COPY)
+            yield Discrepancy(_FOLLOWS, f"verdict {place + 1} is {_told(had)}; from the events follows {_told(follows)}", _COPY)
             return
     rows = {(row.race, row.racer, row.gate): row.go_on for row in reader.verdicts(sweep)}
     told = {(each.race, each.verdict.racer, each.verdict.gate): each.verdict.go_on for each in recorded}
     if rows != told:
         different = sorted(key for key in rows.keys() | told.keys() if rows.get(key) != told.get(key))
-        yield Finding("every event has its row", f"the verdicts on {different} differ from their events", _COPY)
+        yield Discrepancy("every event has its row", f"the verdicts on {different} differ from their events", _COPY)
 
 
-def _told(judged: Judged | None) -> str:
+def _told(judged: RaceVerdict | None) -> str:
     """A verdict in words."""
     if judged is None:
         return "none"

@@ -40,7 +40,7 @@ _NOTHING_FOLLOWS = frozenset(
 """Kinds after which nothing is due that was not due before."""
 
 
-class Judged(NamedTuple):
+class RaceVerdict(NamedTuple):
     """A verdict in its race."""
 
     race: str
@@ -69,13 +69,13 @@ def every_event(reader: LedgerReader, sweep: str) -> list[EventRow]:
     return found
 
 
-def judged(events: Sequence[EventRow], *, since: int = 0) -> list[Judged]:
+def judged(events: Sequence[EventRow], *, since: int = 0) -> list[RaceVerdict]:
     """The verdicts as they were recorded, in order. `since`: how many events to pass over."""
     told = (event.data for event in events[since:] if event.kind is EventKind.JUDGED)
-    return [Judged(data["race"], Verdict(**{name: data[name] for name in Verdict._fields})) for data in told]
+    return [RaceVerdict(data["race"], Verdict(**{name: data[name] for name in Verdict._fields})) for data in told]
 
 
-def replayed(events: Sequence[EventRow], scheduler: Early | NoScheduler, *, since: int = 0) -> list[Judged]:
+def replayed(events: Sequence[EventRow], scheduler: Early | NoScheduler, *, since: int = 0) -> list[RaceVerdict]:
     """The verdicts that follow from all the other events.
 
     Args:
@@ -101,7 +101,7 @@ class _EventLog:
     """How a sweep stands after the events read so far."""
 
     decider: Decider
-    verdicts: list[Judged] = field(default_factory=list)
+    verdicts: list[RaceVerdict] = field(default_factory=list)
     planned: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     standing: dict[str, Standing] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class _EventLog:
         for label, race in races(self.members(), values, self.known).items():
             for verdict in self.decider.verdicts(race):
                 self.known[label, verdict.racer][verdict.gate] = verdict
-                self.verdicts.append(Judged(label, verdict))
+                self.verdicts.append(RaceVerdict(label, verdict))
 
     def members(self) -> list[Member]:
         keys = [key for key in self.shown if self.planned[key]["race"]]

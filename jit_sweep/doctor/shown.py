@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from jit_sweep.doctor.finding import Finding
+from jit_sweep.doctor.discrepancy import Discrepancy
 from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.tracking.audit import Audit, Lacking, audit, restore, write_points
@@ -16,30 +16,30 @@ _NAMED = 3
 
 def of_tracking(
     uri: str, reader: LedgerReader, sweep: str, events: Sequence[EventRow], *, deliver: Callable[[], object]
-) -> Iterator[Finding]:
+) -> Iterator[Discrepancy]:
     """What MLflow lacks, or has twice. `deliver` brings it up to date."""
     found = audit(uri, reader, sweep, events)
     yield from _of_runs(found, deliver)
     if found.undelivered and not found.no_run:
         late = f"{counted(found.undelivered, 'event')} have not arrived" if found.undelivered > 1 else "1 event has not arrived"
-        yield Finding("MLflow has every event", late, "the next run delivers them, and so does --repair", deliver)
+        yield Discrepancy("MLflow has every event", late, "the next run delivers them, and so does --repair", deliver)
     for lacking in found.lacking:
-        yield Finding("every event has its point", _lacks(lacking), _BACK, partial(write_points, uri, lacking))
+        yield Discrepancy("every event has its point", _lacks(lacking), _BACK, partial(write_points, uri, lacking))
     for version in found.versions:
         named = f"version {version.number} of {version.model}: {version.why}"
         remedy = "--repair restores it" if version.restorable else "delete that version, and promote the trial again"
         mend = partial(restore, uri, version.run_id) if version.restorable else None
-        yield Finding("every registered version has its run and its files", named, remedy, mend)
+        yield Discrepancy("every registered version has its run and its files", named, remedy, mend)
 
 
-def _of_runs(found: Audit, deliver: Callable[[], object]) -> Iterator[Finding]:
+def _of_runs(found: Audit, deliver: Callable[[], object]) -> Iterator[Discrepancy]:
     if found.no_run:
-        yield Finding(_RUNS, "the sweep has no run in MLflow", "the next run makes it, and so does --repair", deliver)
+        yield Discrepancy(_RUNS, "the sweep has no run in MLflow", "the next run makes it, and so does --repair", deliver)
         return
     for trial in found.deleted:
-        yield Finding(_RUNS, f"trial {trial} has none: somebody deleted it", _BACK, deliver)
+        yield Discrepancy(_RUNS, f"trial {trial} has none: somebody deleted it", _BACK, deliver)
     for name in found.twice:
-        yield Finding(_RUNS, f"{name} has several", "--repair puts the others into MLflow's bin", deliver)
+        yield Discrepancy(_RUNS, f"{name} has several", "--repair puts the others into MLflow's bin", deliver)
 
 
 def _lacks(lacking: Lacking) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jit_sweep.doctor.finding import Finding
+from jit_sweep.doctor.discrepancy import Discrepancy
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import UNFINISHED, AttemptRow
 
@@ -15,7 +15,7 @@ _WHOLE = "every checkpoint that is committed is whole"
 _AGAIN = "a longer budget trains the same weights again"
 
 
-def of_trial(store: "Store", trial: str, *, scored: Sequence[int], goes_on_from: int) -> Iterator[Finding]:
+def of_trial(store: "Store", trial: str, *, scored: Sequence[int], goes_on_from: int) -> Iterator[Discrepancy]:
     """Findings about one trial's checkpoints, every file of which is read.
 
     Args:
@@ -38,18 +38,18 @@ def of_trial(store: "Store", trial: str, *, scored: Sequence[int], goes_on_from:
         damaged.add(found.images)
         note = found.images in scored
         remedy = f"--repair removes its marker{' and notes that it is gone' if note else ''}; its weights are lost, {_AGAIN}"
-        yield Finding(_WHOLE, f"trial {trial}: {why}", remedy, partial(store.forget, trial, found.images, note=note))
+        yield Discrepancy(_WHOLE, f"trial {trial}: {why}", remedy, partial(store.forget, trial, found.images, note=note))
     collected = store.collected(trial)
     for images in sorted(set(scored) - whole - damaged - collected):
         found_none = f"trial {trial} is scored at {images} images, and has no checkpoint there in {store.uri}"
         remedy = f"bring it back; else --repair notes that it is gone, and {_AGAIN}"
         note_it = partial(store.note_collected, trial, images)
-        yield Finding("every score has its checkpoint, or it was collected", found_none, remedy, note_it)
+        yield Discrepancy("every score has its checkpoint, or it was collected", found_none, remedy, note_it)
     if goes_on_from and goes_on_from not in whole | damaged | collected | set(scored):
         rest = max((images for images in whole if images <= goes_on_from), default=0)
         found_less = f"trial {trial} was saved at {goes_on_from} images, and that checkpoint is not in {store.uri}"
         remedy = f"bring it back; else the next run goes on from {rest} images, to the same weights"
-        yield Finding("every trial on its way has the checkpoint that it goes on from", found_less, remedy)
+        yield Discrepancy("every trial on its way has the checkpoint that it goes on from", found_less, remedy)
 
 
 def scored_by_sweep(reader: LedgerReader, sweep: str) -> dict[str, dict[str, list[int]]]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from sqlalchemy import delete, update
 
+from jit_sweep.doctor.discrepancy import Discrepancy
 from jit_sweep.doctor.examine import Subject, examine, repair
-from jit_sweep.doctor.finding import Finding
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations, home_at
 from jit_sweep.ledger import schema
@@ -167,7 +167,7 @@ DAMAGES: dict[str, Callable[[Subject], str]] = {
 }
 
 
-def lines(findings: tuple[Finding, ...]) -> list[str]:
+def lines(findings: tuple[Discrepancy, ...]) -> list[str]:
     return [finding.found for finding in findings]
 
 

@@ -7,7 +7,7 @@ Mend = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Discrepancy:
     """One place where two parts of a sweep do not agree."""
 
     rule: str
@@ -23,7 +23,7 @@ class Finding:
 class Looked:
     """All findings, and how much was looked at."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Discrepancy, ...]
     counts: dict[str, int]
     """By what was looked at."""
     in_training: tuple[str, ...] = ()
