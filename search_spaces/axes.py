@@ -222,7 +222,15 @@ def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
 
 def axis_values(trial: TrialConfig, evaluation: EvaluationConfig) -> dict[str, AxisValue]:
     """The value of every axis that exists in a trial and its evaluation: what `put` would write to get them."""
-    tree = {**trial.model_dump(), "evaluation": evaluation.model_dump()}
+    return _values({**trial.model_dump(), "evaluation": evaluation.model_dump()})
+
+
+def recipe_values(recipe: Recipe) -> dict[str, AxisValue]:
+    """The value of every axis that exists in a recipe; of the axes that only evaluate there is none."""
+    return _values({**recipe.model_dump(), "evaluation": {}})
+
+
+def _values(tree: Tree) -> dict[str, AxisValue]:
     values: dict[str, AxisValue] = {}
     for name, axis in AXES.items():
         if axis.exists(tree):

@@ -7,6 +7,7 @@ from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.ending import RunEnd, run_end
 from jit_sweep.executor.schedule import Over
 from jit_sweep.executor.searcher import LedgerSearcher
+from jit_sweep.ledger.asked import asked_by
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Cause
 from jit_sweep.ledger.writer import LedgerWriter
@@ -19,6 +20,7 @@ def take_up(plan: Plan, writer: LedgerWriter) -> None:
     sweep = plan.spec.name
     spec = plan.spec.model_dump(mode="json", by_alias=True)
     writer.register(sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=spec)
+    writer.ask(sweep, asked_by(plan))
     writer.reopen(sweep)
     writer.plan_entries(sweep, plan.entries, places=places(plan.spec))
 
