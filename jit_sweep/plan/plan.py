@@ -8,6 +8,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
 from jit_sweep.plan.grid import planned_grid
+from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults, searches
 from jit_sweep.plan.trial import batch_sizes
@@ -17,7 +18,6 @@ from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.trial import Recipe, default_precision
-from trainables.data import describe
 
 
 def plan(spec: SweepSpec, *, source: str) -> Plan:
@@ -147,7 +147,7 @@ def _planner(spec: SweepSpec, *, source: str) -> Planner:
     """UserError: the data cannot be described, or an override does not fit; both are told."""
     faults = override_faults(spec.baseline, source=source)
     try:
-        data = describe(spec.data.address, holdout=spec.data.holdout)
+        data = described(spec.data)
     except (OSError, ValueError) as error:
         raise UserError("\n".join([f"{source}: data: {error}", *faults])) from None
     if faults:

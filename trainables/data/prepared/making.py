@@ -1,0 +1,81 @@
+"""One shard of a prepared set, made of its part of the source: the unit of work of any number of processes."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.config.fields import Frozen
+from trainables.data.prepared.content import Hashes, pixel_hashes
+from trainables.data.prepared.layout import write_shard
+from trainables.data.prepared.manifest import BadFile, Shard
+from trainables.data.prepared.settings import PrepareSettings
+from trainables.data.sources.decoding import decoded
+from trainables.data.sources.source import BadImage, Content, Source, SourceImage
+from trainables.storage.folder import Folder
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """What a worker needs to make one shard. It can be pickled."""
+
+    number: int
+    source: Source
+    images: Sequence[SourceImage]
+    labels: NDArray[np.int64]
+    settings: PrepareSettings
+    """With the size that images are to have."""
+    out: str
+    """Address of the prepared set."""
+    record: str
+    """Name of the record that is written once the shard is."""
+
+
+class ShardRecord(Frozen):
+    """A shard that is done."""
+
+    number: int
+    shard: Shard | None
+    """None where every image of its part is bad."""
+    hashes: str
+    """The images' hashes, base64."""
+    labels: tuple[int, ...]
+    splits: tuple[str | None, ...]
+    bad: tuple[BadFile, ...]
+
+    def image_hashes(self) -> Hashes:
+        """[n, 32], by row of the shard."""
+        return np.frombuffer(base64.b64decode(self.hashes), dtype=np.uint8).reshape(-1, 32)
+
+
+def make_shard(work: ShardWork) -> ShardRecord:
+    """Read, decode and write one shard, and then its record. OSError: the source's or the set's storage fails."""
+    images: list[NDArray[np.uint8]] = []
+    kept: list[int] = []
+    bad: list[BadFile] = []
+    for place, content in enumerate(work.source.read(work.images)):
+        try:
+            images.append(_pixels(content, work.settings))
+            kept.append(place)
+        except BadImage as error:
+            bad.append(BadFile(key=work.images[place].key, reason=str(error)))
+    folder = Folder(work.out)
+    stacked = np.stack(images) if images else None
+    record = ShardRecord(
+        number=work.number,
+        shard=None if stacked is None else write_shard(folder, work.number, stacked),
+        hashes="" if stacked is None else base64.b64encode(pixel_hashes(stacked).tobytes()).decode(),
+        labels=tuple(work.labels[kept].tolist()),
+        splits=tuple(work.images[place].split for place in kept),
+        bad=tuple(bad),
+    )
+    folder.put(work.record, record.model_dump_json().encode())
+    return record
+
+
+def _pixels(content: Content | BadImage, settings: PrepareSettings) -> NDArray[np.uint8]:
+    if isinstance(content, BadImage):
+        raise content
+    return decoded(content, settings)
