@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from trainables.data.prepared.manifest import BadFile, Shard
 from trainables.data.prepared.settings import PrepareSettings
 from trainables.data.sources.decoding import decoded
 from trainables.data.sources.source import BadImage, Content, Source, SourceImage
+from trainables.data.thumbnails import SHIFTS, Thumbnails
 from trainables.storage.folder import Folder
 
 
@@ -41,6 +43,10 @@ class ShardRecord(Frozen):
     """None where every image of its part is bad."""
     hashes: str
     """The images' hashes, base64."""
+    thumbnails: str
+    """What near-duplicates are found by, base64: the values of all images."""
+    contrasts: tuple[int, ...]
+    """Those of the thumbnails."""
     labels: tuple[int, ...]
     splits: tuple[str | None, ...]
     bad: tuple[BadFile, ...]
@@ -48,6 +54,12 @@ class ShardRecord(Frozen):
     def image_hashes(self) -> Hashes:
         """[n, 32], by row of the shard."""
         return np.frombuffer(base64.b64decode(self.hashes), dtype=np.uint8).reshape(-1, 32)
+
+    def image_thumbnails(self) -> Thumbnails:
+        """By row of the shard."""
+        values = np.frombuffer(base64.b64decode(self.thumbnails), dtype=np.int8)
+        shape = (len(self.contrasts), len(SHIFTS), -1)
+        return Thumbnails(values.reshape(shape), np.array(self.contrasts, dtype=np.uint16))
 
 
 def make_shard(work: ShardWork) -> ShardRecord:
@@ -61,18 +73,29 @@ def make_shard(work: ShardWork) -> ShardRecord:
             kept.append(place)
         except BadImage as error:
             bad.append(BadFile(key=work.images[place].key, reason=str(error)))
-    folder = Folder(work.out)
-    stacked = np.stack(images) if images else None
     record = ShardRecord(
         number=work.number,
-        shard=None if stacked is None else write_shard(folder, work.number, stacked),
-        hashes="" if stacked is None else base64.b64encode(pixel_hashes(stacked).tobytes()).decode(),
+        **_facts(np.stack(images), work) if images else _NOTHING,
         labels=tuple(work.labels[kept].tolist()),
         splits=tuple(work.images[place].split for place in kept),
         bad=tuple(bad),
     )
-    folder.put(work.record, record.model_dump_json().encode())
+    Folder(work.out).put(work.record, record.model_dump_json().encode())
     return record
+
+
+_NOTHING: dict[str, Any] = {"shard": None, "hashes": "", "thumbnails": "", "contrasts": ()}
+
+
+def _facts(images: NDArray[np.uint8], work: ShardWork) -> dict[str, Any]:
+    """Write the images of a shard; what its record says of them."""
+    thumbnails = Thumbnails.of(images)
+    return {
+        "shard": write_shard(Folder(work.out), work.number, images),
+        "hashes": base64.b64encode(pixel_hashes(images).tobytes()).decode(),
+        "thumbnails": base64.b64encode(thumbnails.values.tobytes()).decode(),
+        "contrasts": tuple(thumbnails.contrasts.tolist()),
+    }
 
 
 def _pixels(content: Content | BadImage, settings: PrepareSettings) -> NDArray[np.uint8]:

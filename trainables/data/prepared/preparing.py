@@ -5,19 +5,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainables.config.fields import content_hash, counted, identity
 from trainables.data.prepared.layout import SHARD_BYTES, SetContent, commit, images_per_shard, read_manifest
 from trainables.data.prepared.making import ShardRecord, ShardWork, make_shard
-from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, Shard, SourceRecord
-from trainables.data.prepared.prepared_set import shard_content
+from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, SourceRecord
 from trainables.data.prepared.settings import PrepareSettings, SkipBad
 from trainables.data.sources.classes import Labelled, labelled
 from trainables.data.sources.decoding import size_of
 from trainables.data.sources.registry import source_of
 from trainables.data.sources.source import BadImage, Source
-from trainables.data.split import heldout_indices
+from trainables.data.split import Split, split_by_contrast
+from trainables.data.thumbnails import Thumbnails
 from trainables.storage.folder import Folder
 from trainables.storage.listing import FileListing
 
@@ -194,13 +193,15 @@ def _committed(records: Sequence[ShardRecord], folder: Folder, plan: Preparation
     hashes = np.concatenate([record.image_hashes() for record in records if record.shard is not None])
     labels = np.array([label for record in records for label in record.labels], dtype=np.int64)
     content = SetContent(hashes, labels)
+    split = _split(content, [record for record in records if record.shard is not None], plan)
     manifest = commit(
         folder,
         content,
         shards=shards,
         shape=shape,
         class_names=plan.images.class_names,
-        heldout=_heldout(content, shards, folder, plan),
+        heldout=split.heldout,
+        split_rule=split.rule,
         source=plan.record,
         settings=plan.settings,
         bad=_bad(records),
@@ -209,11 +210,12 @@ def _committed(records: Sequence[ShardRecord], folder: Folder, plan: Preparation
     return manifest
 
 
-def _heldout(content: SetContent, shards: Sequence[Shard], folder: Folder, plan: Preparation) -> NDArray[np.int64]:
-    """The canonical indices to hold out."""
+def _split(content: SetContent, records: Sequence[ShardRecord], plan: Preparation) -> Split:
+    """Which images, by canonical index, are held out."""
     assert plan.settings.holdout is not None, "checked before anything was decoded"
-    rows = np.concatenate([shard_content(folder, shard) for shard in shards])
-    return heldout_indices(rows[content.order], content.labels, count=plan.settings.holdout)
+    by_row = Thumbnails.joined([record.image_thumbnails() for record in records])
+    thumbnails = Thumbnails(by_row.values[content.order], by_row.contrasts[content.order])
+    return split_by_contrast(thumbnails, content.hashes, content.labels, count=plan.settings.holdout)
 
 
 def _tidy(folder: Folder, manifest: Manifest) -> None:
