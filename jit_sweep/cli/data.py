@@ -31,7 +31,7 @@ def prepare_at(data: FileData, out: str, *, screen: Console) -> Manifest:
         screen.print(
             f"preparing {len(plan.images.images):,} images of {plan.record.uri} ({plan.record.format})", soft_wrap=True
         )
-        manifest = prepare(plan, out, tell=Progress(screen))
+        manifest = prepare(plan, out, tell=PreparationProgress(screen))
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"data: {error}") from None
     bad = f", {manifest.bad_count} bad files left out" if manifest.bad_count else ""
@@ -40,7 +40,7 @@ def prepare_at(data: FileData, out: str, *, screen: Console) -> Manifest:
     return manifest
 
 
-class Progress:
+class PreparationProgress:
     """Says how far a preparation is, at most every few seconds, with the time that is left."""
 
     def __init__(self, screen: Console) -> None:
