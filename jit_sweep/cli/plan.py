@@ -15,7 +15,7 @@ from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.images import with_prepared
-from jit_sweep.plan.plan import faults_of_cells, plan
+from jit_sweep.plan.plan import faults_beside, plan
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
@@ -59,18 +59,16 @@ def planned(file: str, home: Home) -> Plan:
     try:
         spec = on_this_machine(read_spec(file))
     except UnsoundFile as error:
-        if error.otherwise is None:
-            raise
-        lines = faults_of_cells(on_this_machine(error.otherwise), source=file)
-        raise UserError("\n".join([str(error), *lines])) from None
-    return plan(_on_prepared_images(spec, home, source=file), source=file)
+        rest = error.found.rest and on_this_machine(error.found.rest)
+        raise UserError("\n".join([str(error), *faults_beside(error.found._replace(rest=rest))])) from None
+    return plan(_on_prepared_images(spec, home), source=file)
 
 
-def _on_prepared_images(spec: SweepSpec, home: Home, *, source: str) -> SweepSpec:
+def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
     try:
         return with_prepared(spec, home.locations(spec).storage)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"{source}: data: {error}") from None
+    except (OSError, ValueError, ImportError):
+        return spec  # the plan asks for the data again, and tells this beside what else is wrong
 
 
 def validate(file: str, *, as_json: bool) -> int:
