@@ -70,6 +70,18 @@ class Phase(Frozen):
     activation_checkpointing: bool
 
 
+class SetBack(Frozen):
+    """A trial goes on from less than it had: a checkpoint was damaged, or was removed before it was needed again. Training
+    again gives the same weights."""
+
+    kind: Literal["set_back"] = "set_back"
+    images: int
+    """Images that it goes on from."""
+    had: int
+    """Images of the checkpoint that cannot be used."""
+    why: str
+
+
 class Activity(Frozen):
     """What a trial is about that is no update, and how far that is; it is over with the next report of another kind."""
 
@@ -165,7 +177,7 @@ class Ended(Frozen):
     checkpoint_s: float
 
 
-Report = Annotated[Phase | Progress | Activity | Rung | Committed | Scored | Ended, Field(discriminator="kind")]
+Report = Annotated[Phase | SetBack | Progress | Activity | Rung | Committed | Scored | Ended, Field(discriminator="kind")]
 
 
 class Decision(Frozen):

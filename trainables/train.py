@@ -29,10 +29,12 @@ from trainables.report import (
     Report,
     Rung,
     Scored,
+    SetBack,
     TrialOutcome,
     WeightsFrom,
 )
-from trainables.storage.checkpoint import Commit, Store
+from trainables.storage.checkpoint import CheckpointError, Commit, Damage, Store
+from trainables.storage.whole import Whole, newest_whole
 from trainables.training.ema import MODEL
 from trainables.training.fitting import fitted
 from trainables.training.hardware import peak_flops
@@ -44,6 +46,8 @@ from trainables.training.usage import Usage, cpus, cuda_version, host
 from trainables.training.workers import Ask, Workers
 
 REPORT_INTERVAL_S = 1.0
+KEPT = 2
+"""Checkpoints of a trial on its way: were the last one damaged, it goes on from the one before."""
 
 Reports = Generator[Report, Decision | None, None]
 """A trial's reports. A rung is answered by `send`; None, which plain iteration sends, means to go on."""
@@ -137,8 +141,10 @@ class _Run:
         self.resumed_at = 0
         self.rung_due = False
         self.reported_at = self.saved_at = time.perf_counter()
-        self.interim: Commit | None = None
-        """The last checkpoint, where it is not of a trial's end: the next one replaces it."""
+        self.interim: list[Commit] = []
+        """The last checkpoints that are not of a trial's end, in order: `KEPT` of them stay until it comes."""
+        self.damages: tuple[Damage, ...] = ()
+        """What the trial cannot go on from, though it was saved."""
         self.pending = Ask.NOTHING
         """What the lead has asked for and the workers have not heard yet."""
         self.usage = Usage(self.learner.device)
@@ -148,6 +154,8 @@ class _Run:
         """Resume, train to the end, score; the last report is `Ended`."""
         try:
             self.resume()
+            for damage in self.damages:
+                yield SetBack(images=self.resumed_at, had=damage.images, why=damage.why)
             if self.learner.images < self.assignment.images:
                 yield self.phase()
             early = yield from self.train_on()
@@ -166,23 +174,44 @@ class _Run:
             yield self.ended("paused", cause=ASKED_TO_STOP)
 
     def resume(self) -> None:
-        """Go on from the last committed checkpoint, else from the parent's weights, else from the seed's."""
-        commit = self.store.latest(self.trial.id, most_images=self.assignment.images) if self.workers.lead else None
-        commit = self.workers.agree(commit)
-        if (commit.images if commit is not None else 0) < self.assignment.resume_from:
-            rule = f"a longer budget must go on from the checkpoint at {self.assignment.resume_from} images"
-            got = f"one at {commit.images}" if commit is not None else "none"
-            raise DataError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
-        if commit is not None:
-            self.start = "checkpoint"
-            with self.watch.count("checkpoint"):
-                checkpoint = self.store.read(commit)
+        """Go on from the newest checkpoint that is whole, else from the parent's weights, else from the seed's."""
+        with self.watch.count("checkpoint"):
+            most = self.assignment.images
+            found = newest_whole(self.store, self.trial.id, most_images=most) if self.workers.lead else None
+            told = (found.commit, self.set_backs(found)) if found is not None else (None, ())
+            commit, self.damages = self.workers.agree(told)
+            self.check_start(commit)
+            if commit is not None:
+                self.start = "checkpoint"
+                checkpoint = (found.checkpoint if found is not None else None) or self.store.read(commit)
                 self.learner.restore(checkpoint.tensors, checkpoint.state)
-            self.interim = None if checkpoint.state["final"] else commit
-            self.rung_due = checkpoint.state.get("rung_due", False)
-        elif self.trial.parent is not None:
+                self.rung_due = checkpoint.state.get("rung_due", False)
+                if not checkpoint.state["final"]:
+                    self.interim = [*self.before(found), commit]
+        if commit is None and self.trial.parent is not None:
             self.learner.begin_from(self.parent_weights(self.trial.parent))
         self.resumed_at = self.learner.images
+
+    def set_backs(self, found: Whole) -> tuple[Damage, ...]:
+        """Why the trial does not go on from what it had: what is damaged, or was collected after its end."""
+        had, images = self.assignment.resume_from, found.commit.images if found.commit is not None else 0
+        if images >= had or had not in self.store.collected(self.trial.id):
+            return found.damages
+        gone = Damage(images=had, why=f"the checkpoint at {had} images was removed, by `retention` or `jit-sweep gc`")
+        return (gone, *found.damages)
+
+    def check_start(self, commit: Commit | None) -> None:
+        """DataError where what was finished before is not in the storage, and nothing says why."""
+        had, images = self.assignment.resume_from, commit.images if commit is not None else 0
+        if images < had and not any(damage.images >= had for damage in self.damages):
+            rule = f"a longer budget must go on from the checkpoint at {had} images"
+            got = f"one at {images}" if commit is not None else "none"
+            raise DataError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
+
+    def before(self, found: Whole | None) -> list[Commit]:
+        """The checkpoint before the one that the trial goes on from, where that is not of an end."""
+        earlier = found.earlier if found is not None else None
+        return [earlier] if earlier is not None and not self.store.is_final(earlier) else []
 
     def parent_weights(self, parent: Parent) -> dict[str, Tensor]:
         """A parent's weights, not averaged. DataError where its checkpoint is not in the trial's own storage."""
@@ -193,7 +222,10 @@ class _Run:
                 rule = f"`parent` must have a checkpoint at {parent.images} images in the trial's storage"
                 got = f"{commit.images} images" if commit else "none"
                 raise DataError(f"{rule}, got {got} of {parent.trial}; train it there first")
-            return self.store.read(commit).tensors[MODEL]
+            try:
+                return self.store.read(commit).tensors[MODEL]
+            except CheckpointError as error:
+                raise DataError(f"the checkpoint of `parent` must be whole: {error}; train it again") from error
 
     def phase(self) -> Phase:
         """The stretch of training that begins now."""
@@ -308,7 +340,7 @@ class _Run:
         return rung
 
     def commit(self, *, final: bool, rung_due: bool = False) -> Committed:
-        """Write a checkpoint; the interim one before it is removed once this one is committed.
+        """Write a checkpoint. Of those on the way `KEPT` stay; all are removed once one of an end is committed.
 
         `rung_due`: the rung at this image count is still to be measured.
         """
@@ -322,9 +354,11 @@ class _Run:
                     tensors=self.learner.parts(),
                     state={**self.learner.state(), "final": final, "rung_due": rung_due},
                 )
-                if self.interim is not None and self.interim.images != commit.images:
-                    self.store.remove(self.interim)
-            self.interim = None if final else commit
+                others = [interim for interim in self.interim if interim.images != commit.images]
+                self.interim = [] if final else [*others[-(KEPT - 1) :], commit]
+                for interim in others:
+                    if interim not in self.interim:
+                        self.store.remove(interim)
             uri = self.store.address(commit)
         self.saved_at = self.reported_at = time.perf_counter()
         return Committed(images=self.learner.images, uri=uri)

@@ -1,6 +1,6 @@
 """`validate` and `plan`: everything that can be known before anything is started."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
 from jit_sweep.spec.stages import SearchSpec
 from trainables.config.fields import counted
+from trainables.config.trial import id_by_seed
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
 from trainables.report import ExitCode
 
@@ -57,11 +58,6 @@ def planned(file: str) -> Plan:
             raise
         lines = faults_of_cells(on_this_machine(error.otherwise), source=file)
         raise UserError("\n".join([str(error), *lines])) from None
-    for search in searches(spec).values():
-        if search.options:
-            from jit_sweep.search.samplers import check_sampler  # starts Optuna
-
-            check_sampler(search)
     return plan(spec, source=file)
 
 
@@ -139,14 +135,21 @@ def _print_plan(plan: Plan, screen: Console) -> None:
 
 
 def trial_rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
-    """Planned trials with what they cost, which is worked out once for a cell."""
-    costs: dict[tuple[str, str], dict[str, Any]] = {}
+    """Planned trials with what they cost; what the seeds of a cell share is worked out once."""
+    cells: dict[tuple[str, str], tuple[Callable[[int], str], dict[str, Any]]] = {}
     for entry in entries:
         cell = (entry.stage_id, entry.label)
-        if cell not in costs:
-            costs[cell] = _cost_of(entry)
-        own = {"stage": entry.stage, "trial": entry.trial_id, "origin": entry.origin}
-        yield {**own, **entry.arm, "seed": entry.seed, **costs[cell]}
+        if cell not in cells:
+            cells[cell] = id_by_seed(entry.trial), _cost_of(entry)
+        id_of, cost = cells[cell]
+        yield {
+            "stage": entry.stage,
+            "trial": id_of(entry.seed),
+            "origin": entry.origin,
+            **entry.arm,
+            "seed": entry.seed,
+            **cost,
+        }
 
 
 def _cost_of(entry: Entry) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from jit_sweep.plan.search import proposals
 from jit_sweep.results.time_left import time_left
 from jit_sweep.results.words import activities_in_words, state_in_words
 from search_spaces.axes import arm_label
-from trainables.report import Activity, Ended, Rung, Scored
+from trainables.report import Activity, Ended, Rung, Scored, SetBack
 
 REDRAW_S = 1.0
 SILENCE_S = 5.0
@@ -167,6 +167,8 @@ def event_line(event: EventRow, *, objective: str) -> str:
             return f"waits: {why}"
         case Begun():
             return f"attempt {event.attempt} begins"
+        case SetBack(images=images, had=had, why=why):
+            return f"goes on from {images} images and not from {had}: {why}"
         case Activity(what=what, done=0) if what != "drawing samples":
             return what
         case Rung() as rung:

@@ -31,6 +31,8 @@ class EventKind(StrEnum):
     """A lane was given a trial and could not begin it yet."""
     BEGUN = "begun"
     PHASE = "phase"
+    SET_BACK = "set_back"
+    """A trial goes on from less than it had."""
     PROGRESS = "progress"
     ACTIVITY = "activity"
     RUNG = "rung"

@@ -1,6 +1,6 @@
 """Which checkpoints are still needed, and the removal of the others.
 
-Kept are: the last of every trial that is not finished; the last of every finished one, or of a sweep's best where its file
+Kept are: the last two of every trial that is not finished; the last of every finished one, or of a sweep's best where its file
 says how many; what a registered model was made of; what a planned trial starts from. Each sweep of the ledger has its say
 about a trial that several share. Sample grids stay, and so does all of a trial that is being trained.
 """
@@ -164,16 +164,23 @@ def to_promote(trials: Sequence[TrialResult], *, objective: str) -> frozenset[st
 def superfluous(saved: Sequence["Saved"], *, up_to: frozenset[int], lost: frozenset[int]) -> list["Saved"]:
     """What of a trial's files nobody needs.
 
-    `up_to`: image counts up to which the last checkpoint is kept; `lost`: attempts that write no more.
+    `up_to`: image counts up to which the last checkpoint is kept, and of a trial on its way the one before too; `lost`:
+    attempts that write no more.
     """
     committed = [file.images for file in saved if file.standing == "committed"]
-    kept = {max((images for images in committed if images <= limit), default=None) for limit in up_to}
+    kept = {images for limit in up_to for images in _last(committed, limit)}
     return [
         file
         for file in saved
         if (file.standing == "committed" and file.images not in kept)
         or (file.standing == "uncommitted" and file.attempt in lost)
     ]
+
+
+def _last(committed: Sequence[int], limit: int) -> Sequence[int]:
+    """The last of these image counts up to a limit; the last two where the limit has not been reached."""
+    within = sorted(images for images in committed if images <= limit)
+    return within[-1:] if limit in within else within[-2:]
 
 
 def _registries_of_others(reader: LedgerReader, known: frozenset[str], *, trials: frozenset[str]) -> frozenset[str]:

@@ -3,8 +3,18 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from jit_sweep.spec.sampler_options import option_faults
 from search_spaces.axes import AXES, AxisValue
 from search_spaces.quantities import QUANTITIES
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
@@ -260,9 +270,9 @@ class SearchSpec(Frozen):
 
     @field_validator("options")
     @classmethod
-    def the_seed_is_no_option(cls, options: dict[str, Any]) -> dict[str, Any]:
-        if "seed" in options:
-            raise ValueError(f"`options` must not name the seed, got seed={options['seed']}; write `seed` beside `sampler`")
+    def the_sampler_takes_its_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if faults := option_faults(sampler, options) if (sampler := info.data.get("sampler")) else []:
+            raise ValueError("; ".join(faults))
         return options
 
     @field_validator("objectives")

@@ -23,7 +23,9 @@ MOST_METRICS = 800
 MOST_PARAMS = 100
 """In one request, by MLflow's own rule."""
 _MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.SCORED})
-STATES_STAY = frozenset({EventKind.PHASE, EventKind.PROGRESS, EventKind.ACTIVITY, EventKind.RUNG, EventKind.COMMITTED})
+STATES_STAY = frozenset(
+    {EventKind.PHASE, EventKind.SET_BACK, EventKind.PROGRESS, EventKind.ACTIVITY, EventKind.RUNG, EventKind.COMMITTED}
+)
 """Events after which every entry stands as before."""
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 

@@ -1,7 +1,7 @@
 """Writes the ledger's event log into MLflow, in order and exactly once in effect, off the training path.
 
 A delivery that was cut short is made again from the cursor: an event's points always have the same step and time, so that
-MLflow recognises those it has. What a repeated attempt measures again is left out.
+MLflow recognises those it has. What a repeated attempt measures again is left out. Runs that somebody deleted come back.
 """
 
 import logging
@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow
+from jit_sweep.ledger.records import LOST, SETTLED, EntryRow
 from jit_sweep.provenance import git_commit, package_versions
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.results.retired import retired
@@ -96,16 +96,39 @@ class Mirror:
         sweep = self._reader.sweep(self._sweep)
         experiment_id = mlflow_client.ensure_experiment(client, artifacts=self._artifacts)
         tags = {"jit_sweep.fingerprint": sweep.fingerprint, "objective": sweep.objective, **_provenance()}
-        return mlflow_runs.find_or_make(client, experiment_id, sweep, tags=tags)
+        runs = mlflow_runs.find_or_make(client, experiment_id, sweep, tags=tags)
+        self._bring_back(client, runs)
+        return runs
+
+    def _bring_back(self, client: MlflowClient, runs: SweepRuns) -> None:
+        """Write anew what is gone for good: the runs of trials whose events have been delivered."""
+        of_runs = self._of_runs(self._reader.entries(self._sweep, every=True))
+        lost = {of_run: rows for of_run, rows in of_runs.items() if of_run not in runs.trials and any(map(_has_begun, rows))}
+        if not lost or not runs.cursor:
+            return
+        delivery, after = Delivery(client, runs, self._reader, lost, storage=self._storage), 0
+        while page := self._reader.events_since(self._sweep, after, limit=PAGE_EVENTS):
+            delivery.write_trials([event for event in page if event.id <= runs.cursor])
+            if (after := page[-1].id) >= runs.cursor:
+                break
+        delivery.write_states()
 
     def _entries_for(self, events: Sequence[EventRow]) -> dict[Variant, list[EntryRow]]:
         """The sweep's entries by run, read again only where these events may have changed them."""
         if not self._entries or any(event.kind not in STATES_STAY for event in events):
-            self._entries = {}
-            every = self._reader.entries(self._sweep, every=True)
-            for entry in [*(entry for entry in every if not entry.superseded), *retired(every)]:
-                self._entries.setdefault(variant(entry), []).append(entry)
+            self._entries = self._of_runs(self._reader.entries(self._sweep, every=True))
         return self._entries
+
+    def _of_runs(self, every: Sequence[EntryRow]) -> dict[Variant, list[EntryRow]]:
+        of_runs: dict[Variant, list[EntryRow]] = {}
+        for entry in [*(entry for entry in every if not entry.superseded), *retired(every)]:
+            of_runs.setdefault(variant(entry), []).append(entry)
+        return of_runs
+
+
+def _has_begun(entry: EntryRow) -> bool:
+    """Whether it has a run by now."""
+    return entry.attempt is not None or entry.state in SETTLED | LOST
 
 
 class MirrorThread:

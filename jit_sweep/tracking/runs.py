@@ -1,11 +1,14 @@
-"""The runs of one sweep in MLflow: its own, which also holds the cursor, and below it one for each trial."""
+"""The runs of one sweep in MLflow: its own, which also holds the cursor, and below it one for each trial.
+
+The ledger says which runs there are: one that somebody deleted is taken out of the bin, or made anew once the bin is emptied.
+"""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 
 from jit_sweep.ledger.records import EntryRow, SweepRow
 from jit_sweep.tracking.translation import Variant, fixed_tags, milliseconds, run_name, variant
@@ -83,38 +86,89 @@ def identity(sweep: SweepRow) -> str:
     return f"{sweep.name}-{sweep.fingerprint}-{milliseconds(sweep.created_at)}"
 
 
+@dataclass
+class _Found:
+    """What MLflow has of a sweep, the bin included."""
+
+    parents: list[Run] = field(default_factory=list)
+    trials: dict[Variant, list[Run]] = field(default_factory=dict)
+
+    def parent(self) -> Run | None:
+        """The run that has been told most; one in the bin only where there is no other."""
+        return max(self.parents, key=lambda run: (not _in_bin(run), int(run.data.tags.get(CURSOR, 0))), default=None)
+
+    def trial(self, of_run: Variant, parent: str | None) -> Run:
+        """A trial's run: the sweep's own, not in the bin, the one with most in it."""
+        runs = self.trials[of_run]
+        return max(runs, key=lambda run: (run.data.tags[PARENT] == parent, not _in_bin(run), len(run.data.metrics)))
+
+
 def find(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> SweepRuns | None:
-    """The sweep's runs by one search, however many they are; None before the first delivery."""
-    parents, trials = list[TrialRun](), dict[str, dict[Variant, TrialRun]]()
-    for run in _tagged(client, experiment_id, identity(sweep)):
-        tags = dict(run.data.tags)
-        trial = TrialRun(run.info.run_id, run.info.status, tags)
-        if tags.get(KIND) == "sweep":
-            parents.append(trial)
-        elif PARENT in tags:
-            trials.setdefault(tags[PARENT], {})[Variant(tags["trial"], tags["evaluation"])] = trial
-    if not parents:
-        return None
-    parent = max(parents, key=lambda run: int(run.tags.get(CURSOR, 0)))
-    return SweepRuns(experiment_id, parent, identity(sweep), sweep.name, trials.get(parent.run_id, {}))
+    """The sweep's runs by one search, however many they are; None before the first delivery, and where the sweep's own run is
+    gone for good. What is in the bin is taken out of it."""
+    found = _look(client, experiment_id, sweep)
+    parent = found.parent()
+    return None if parent is None else _runs(client, experiment_id, sweep, found, parent=_live(client, parent))
 
 
 def find_or_make(client: MlflowClient, experiment_id: str, sweep: SweepRow, *, tags: Mapping[str, str]) -> SweepRuns:
-    """The sweep's runs; its own is made, with these tags beside those that identify it, if it has none."""
-    runs = find(client, experiment_id, sweep)
-    if runs is not None:
-        return runs
+    """The sweep's runs; its own is made, with these tags beside those that identify it, if it has none. The trials' runs of one
+    that is gone for good are this one's from now on."""
+    found = _look(client, experiment_id, sweep)
+    if (parent := found.parent()) is not None:
+        return _runs(client, experiment_id, sweep, found, parent=_live(client, parent))
     tags = {"sweep": sweep.name, KIND: "sweep", IDENTITY: identity(sweep), CURSOR: "0", **tags}
     run = client.create_run(experiment_id, start_time=milliseconds(sweep.created_at), tags=tags, run_name=sweep.name)
     _log.info("the sweep %s is run %s of experiment %s", sweep.name, run.info.run_id, experiment_id)
-    return SweepRuns(experiment_id, TrialRun(run.info.run_id, run.info.status, tags), identity(sweep), sweep.name, {})
+    return _runs(client, experiment_id, sweep, found, parent=TrialRun(run.info.run_id, run.info.status, tags))
+
+
+def _look(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> _Found:
+    found = _Found()
+    for run in _tagged(client, experiment_id, identity(sweep)):
+        tags = run.data.tags
+        if tags.get(KIND) == "sweep":
+            found.parents.append(run)
+        elif PARENT in tags:
+            found.trials.setdefault(Variant(tags["trial"], tags["evaluation"]), []).append(run)
+    return found
+
+
+def _runs(client: MlflowClient, experiment_id: str, sweep: SweepRow, found: _Found, *, parent: TrialRun) -> SweepRuns:
+    """One run a trial, none in the bin, all below the parent; another run of the same trial goes into the bin."""
+    trials: dict[Variant, TrialRun] = {}
+    for of_run, runs in found.trials.items():
+        chosen = found.trial(of_run, parent.run_id)
+        trials[of_run] = trial = _live(client, chosen)
+        if trial.tags[PARENT] != parent.run_id:
+            client.set_tag(trial.run_id, PARENT, parent.run_id)
+            trial.tags[PARENT] = parent.run_id
+        for other in runs:
+            if other is not chosen and not _in_bin(other):
+                client.delete_run(other.info.run_id)
+                _log.warning("the run %s doubles %s; it is in MLflow's bin now", other.info.run_id, trial.run_id)
+    return SweepRuns(experiment_id, parent, identity(sweep), sweep.name, trials)
+
+
+def _live(client: MlflowClient, run: Run) -> TrialRun:
+    """A run, out of the bin."""
+    if _in_bin(run):
+        client.restore_run(run.info.run_id)
+        _log.warning("the run %s had been deleted; it is back, since the ledger has what it shows", run.info.run_id)
+    return TrialRun(run.info.run_id, run.info.status, dict(run.data.tags))
+
+
+def _in_bin(run: Run) -> bool:
+    return str(run.info.lifecycle_stage) == "deleted"
 
 
 def _tagged(client: MlflowClient, experiment_id: str, wanted: str) -> Iterator[Run]:
     token: str | None = None
     while True:
         condition = f"tags.`{IDENTITY}` = '{wanted}'"
-        page = client.search_runs([experiment_id], filter_string=condition, max_results=PAGE, page_token=token)
+        page = client.search_runs(
+            [experiment_id], filter_string=condition, run_view_type=ViewType.ALL, max_results=PAGE, page_token=token
+        )
         yield from page
         token = page.token
         if not token:

@@ -10,7 +10,7 @@ from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, ScoreR
 from jit_sweep.redact import redact
 from search_spaces.axes import arm_label
 from trainables.networks.cost import forward_flops, parameter_count
-from trainables.report import Committed, Phase, Progress, Rung, Scored
+from trainables.report import Committed, Phase, Progress, Rung, Scored, SetBack
 
 FLOPS_PER_GFLOP = 1e9
 _PROGRESS = {"loss", "images_per_second", "flops", "mfu", "grad_norm"}
@@ -105,6 +105,8 @@ def event_tags(event: EventRow) -> dict[str, str]:
     match report := event.content:
         case Phase():
             return {name: str(value) for name, value in report.model_dump(include=_PHASE, exclude_none=True).items()}
+        case SetBack():
+            return {"set_back": f"from {report.had} to {report.images} images: {redact(report.why)}"}
         case Committed():
             return {"checkpoint": redact(report.uri), "checkpoint_images": str(report.images)}
         case Scored():

@@ -279,6 +279,19 @@ def test_a_damaged_checkpoint_is_refused(ledger: LedgerFixture, store: MlflowSto
         promote(ledger, store, checkpoints)
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_trial_whose_run_somebody_deleted_is_promoted_all_the_same(
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, held: bool
+) -> None:
+    train_arm(ledger, X, [1.0, 2.0], checkpoints)
+    Mirror(store.uri, ledger.reader, ledger.name, artifacts=store.artifacts).deliver()
+    for run in store.runs("trial"):
+        store.client.delete_run(run.info.run_id)
+    if held:
+        hold(ledger)
+    assert promote(ledger, store, checkpoints).changed
+
+
 def test_a_running_sweep_s_own_mirror_is_waited_for(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     """Two processes that deliver one sweep would each make its runs."""
     train_arm(ledger, X, [1.0, 2.0], checkpoints)

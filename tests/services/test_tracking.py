@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
@@ -223,6 +224,54 @@ def test_a_delivery_that_failed_on_the_way_makes_no_second_run(
     assert view.deliver() == len(ledger.events())
     assert view.undelivered() == 0
     assert only(store.runs("trial")).data.metrics[OBJECTIVE] == 1.0
+
+
+def told(store: MlflowStore) -> dict[str, tuple[dict[str, float], dict[str, str], str]]:
+    """What every trial's run shows, by trial: its last values, parameters and status."""
+    runs = store.runs("trial")
+    shown = {run.data.tags["trial"]: (run.data.metrics, run.data.params, run.info.status) for run in runs}
+    assert len(shown) == len(runs), "a trial has two runs"
+    return shown
+
+
+@pytest.mark.parametrize("kind", ["trial", "sweep"])
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_run_that_somebody_deleted_comes_back_whole_and_once(
+    ledger: LedgerFixture, store: MlflowStore, kind: str, for_good: bool
+) -> None:
+    for seed in range(2):
+        entry = planned(arm=X, seed=seed, position=seed)
+        ledger.plan(entry)
+        attempt = ledger.begin(entry)
+        ledger.tell(attempt, progress(480), Rung(images=480, values={"heldout_v_error": 1.0}))
+        ledger.tell(attempt, scored(entry, {OBJECTIVE: 3.0}), ended(entry), first=2)
+    ledger.writer.finish(ledger.name, SweepState.DONE)
+    mirror(ledger, store).deliver()
+    before, own = told(store), only(store.runs("sweep"))
+    run = store.runs(kind)[0]
+    store.client.delete_run(run.info.run_id)
+    if for_good:
+        store.empty_bin(run)
+    mirror(ledger, store).deliver()
+    assert told(store) == before
+    again = only(store.runs("sweep"))
+    assert (again.data.metrics, again.data.params) == (own.data.metrics, own.data.params)
+    assert store.files(again) == {"sweep.json", "leaderboard.json", "leaderboard.md"}
+    assert {trial.data.tags["mlflow.parentRunId"] for trial in store.runs("trial")} == {again.info.run_id}
+
+
+def test_a_run_deleted_under_a_running_sweep_comes_back_with_its_next_point(ledger: LedgerFixture, store: MlflowStore) -> None:
+    entry = planned(arm=X)
+    ledger.plan(entry)
+    attempt, view = ledger.begin(entry), mirror(ledger, store)
+    ledger.tell(attempt, progress(480))
+    view.deliver()
+    store.client.delete_run(only(store.runs("trial")).info.run_id)
+    ledger.tell(attempt, progress(960, loss=2.0), first=1)
+    with pytest.raises(MlflowException):
+        view.deliver()
+    view.deliver()
+    assert [step for step, *_ in store.series(only(store.runs("trial")), "loss")] == [480, 960]
 
 
 def test_a_finished_sweep_is_readable_from_its_own_run(ledger: LedgerFixture, store: MlflowStore) -> None:

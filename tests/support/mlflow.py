@@ -3,10 +3,12 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from jit_sweep.tracking.client import EXPERIMENT, open_client
 
@@ -34,6 +36,11 @@ class MlflowStore:
         """Step, value and time of each point, in the order of steps."""
         history = self.client.get_metric_history(run.info.run_id, metric)
         return sorted((point.step, point.value, point.timestamp) for point in history)
+
+    def empty_bin(self, run: Run) -> None:
+        """Delete a run of the bin for good, as `mlflow gc` does."""
+        tables: Any = SqlAlchemyStore
+        tables(self.uri, self.artifacts)._hard_delete_run(run.info.run_id)
 
     def files(self, run: Run, folder: str | None = None) -> set[str]:
         return {file.path for file in self.client.list_artifacts(run.info.run_id, folder)}

@@ -45,15 +45,21 @@ JOINED_LATER = JoinedLater()
 
 def identity(config: BaseModel) -> dict[str, Any]:
     """What a configuration is hashed by: its JSON, without the fields marked `JOINED_LATER` that hold their defaults."""
-    content: dict[str, Any] = config.model_dump(mode="json")
+    return _identity(config, config.model_dump(mode="json"))
+
+
+def _identity(config: BaseModel, content: dict[str, Any]) -> dict[str, Any]:
+    """`content`: the JSON of the configuration; what it is hashed by takes its place."""
     for name, info in type(config).model_fields.items():
         value = getattr(config, name)
         if value in _before(info):
             del content[name]
         elif isinstance(value, BaseModel):
-            content[name] = identity(value)
+            content[name] = _identity(value, content[name])
         elif isinstance(value, tuple):
-            content[name] = [identity(v) if isinstance(v, BaseModel) else c for v, c in zip(value, content[name], strict=True)]
+            content[name] = [
+                _identity(v, c) if isinstance(v, BaseModel) else c for v, c in zip(value, content[name], strict=True)
+            ]
     return config.as_hashed(content) if isinstance(config, Frozen) else content
 
 

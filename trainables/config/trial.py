@@ -4,6 +4,7 @@
 (the budget), how it is scored and where its files lie are kept outside it, in `trainables.assignment`.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -363,3 +364,9 @@ class TrialConfig(Recipe):
     def id(self) -> str:
         """First 12 hex digits of the hash of everything that decides the numbers."""
         return content_hash({"maths_version": MATHS_VERSION, **identity(self)})
+
+
+def id_by_seed(trial: TrialConfig) -> Callable[[int], str]:
+    """The id of a trial with another seed; what does not depend on the seed is worked out once."""
+    content = {"maths_version": MATHS_VERSION, **identity(trial)}
+    return lambda seed: content_hash({**content, "seed": seed})

@@ -2,9 +2,11 @@
 
     {uri}/trials/{trial_id}/a{attempt:04d}/{images:012d}/{part}.safetensors and state.json
     {uri}/trials/{trial_id}/commits/{images:012d}.json
+    {uri}/trials/{trial_id}/collected/{images:012d}      a note: this checkpoint was removed since nobody needed it
 
 A worker that was given up for dead may go on writing: it can lose a race, but it cannot damage what another has committed.
-One attempt number belongs to one process.
+One attempt number belongs to one process. What is damaged, marker or file, is passed over by who reads, and replaced by who
+commits the same image count again.
 """
 
 import errno
@@ -12,6 +14,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,6 +66,14 @@ class Commit(Frozen):
         return f"{_attempt(self.trial_id, self.attempt)}/{self.images:0{_DIGITS}d}"
 
 
+class Damage(Frozen):
+    """A checkpoint that was committed and is not whole any more."""
+
+    images: NonNegativeInt
+    why: str
+    """In one sentence, with the address of what is damaged."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What was saved. `tensors`: part -> name -> tensor, on the CPU; `state`: everything else, as JSON values."""
@@ -105,27 +116,46 @@ class Store:
 
     def latest(self, trial_id: str, *, most_images: int) -> Commit | None:
         """The committed checkpoint with the most images, at most `most_images`. Damaged markers are passed over."""
-        marked = (images for images in reversed(self._marked(trial_id)) if images <= most_images)
-        return next((commit for images in marked if (commit := self._commit(trial_id, images))), None)
+        found = self.newest_first(trial_id, most_images=most_images)
+        return next((commit for commit in found if isinstance(commit, Commit)), None)
+
+    def newest_first(self, trial_id: str, *, most_images: int) -> Iterator[Commit | Damage]:
+        """What the markers say, those with the most images first; a marker that cannot be read is a damage."""
+        for images in reversed(self._marked(trial_id)):
+            if images <= most_images and (found := self._marker(trial_id, images)) is not None:
+                yield found
+
+    def collected(self, trial_id: str) -> frozenset[int]:
+        """Image counts whose checkpoints were removed, and noted so."""
+        return frozenset(int(name) for name in self._folder.names(f"trials/{trial_id}/collected") if name.isdecimal())
+
+    def note_collected(self, trial_id: str, images: int) -> None:
+        """Note that a checkpoint is not there any more since nobody needed it: who needs it after all trains it again."""
+        self._folder.put(f"trials/{trial_id}/collected/{images:0{_DIGITS}d}", b"")
 
     def write(
         self, trial_id: str, *, attempt: int, images: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]
     ) -> Commit:
-        """Save and commit. Where somebody has committed this image count before, theirs is returned and stands.
+        """Save and commit. Where somebody has committed this image count before, theirs is returned and stands, if it is whole.
 
-        CheckpointError: their marker cannot be read. OSError: the storage fails; nothing is committed, and what was written to
-        a full disk is deleted.
+        OSError: the storage fails; nothing is committed, and what was written to a full disk is deleted.
         """
-        if images in self._marked(trial_id):
-            return self._theirs(trial_id, images)
+        if images in self._marked(trial_id) and (theirs := self._whole(trial_id, images)) is not None:
+            return theirs
         commit = Commit(trial_id=trial_id, attempt=attempt, images=images, parts=())
         commit = commit.model_copy(update={"parts": self._put_all(commit, tensors, state)})
-        if self._folder.create(_marker(trial_id, images), commit.model_dump_json(indent=1).encode()):
-            return commit
-        theirs = self._theirs(trial_id, images)
-        if theirs.attempt != attempt:
-            self._folder.remove_folder(commit.folder)
-        return theirs
+        while not self._folder.create(_marker(trial_id, images), commit.model_dump_json(indent=1).encode()):
+            if (theirs := self._whole(trial_id, images)) is not None:
+                if theirs.attempt != attempt:
+                    self._folder.remove_folder(commit.folder)
+                return theirs
+            self._folder.remove(_marker(trial_id, images))
+        return commit
+
+    def check(self, commit: Commit) -> None:
+        """Read every file and compare it with its hash. CheckpointError: one, which it names, is not what was committed."""
+        for part in commit.parts:
+            self._get(commit, part)
 
     def read(self, commit: Commit) -> Checkpoint:
         """The saved tensors and state. CheckpointError: a file, which it names, is not what was committed."""
@@ -133,6 +163,14 @@ class Store:
         state = json.loads(contents.pop(_STATE))
         tensors = {file.removesuffix(".safetensors"): self._tensors(commit, file, raw) for file, raw in contents.items()}
         return Checkpoint(tensors=tensors, state=state)
+
+    def is_final(self, commit: Commit) -> bool:
+        """Whether it is of a trial's end at some budget; so is one whose state cannot be read."""
+        try:
+            state = next(self._get(commit, part) for part in commit.parts if part.file == _STATE)
+            return bool(json.loads(state).get("final", True))
+        except (CheckpointError, StopIteration):
+            return True
 
     def remove(self, commit: Commit) -> None:
         """Delete a checkpoint that is no longer needed, and nothing that somebody else has committed in its place.
@@ -167,11 +205,13 @@ class Store:
         ]
 
     def discard(self, saved: Saved) -> None:
-        """Delete what `saved` listed, unless it has changed its standing since or is unclear. A marker goes first."""
+        """Delete what `saved` listed, unless it has changed its standing since or is unclear. A marker goes first, and of what
+        was committed a note stays."""
         commit = self._commit(saved.trial_id, saved.images) if saved.images in self._marked(saved.trial_id) else None
         is_its_commit = commit is not None and commit.attempt == saved.attempt
         if saved.standing == "committed" and is_its_commit:
             assert commit is not None
+            self.note_collected(saved.trial_id, saved.images)
             self.remove(commit)
         elif saved.standing == "uncommitted" and not is_its_commit:
             self._folder.remove_folder(saved.folder)
@@ -183,22 +223,34 @@ class Store:
         return [int(stem) for stem in stems if len(stem) == _DIGITS and stem.isdecimal()]
 
     def _commit(self, trial_id: str, images: int) -> Commit | None:
-        marker = _marker(trial_id, images)
+        """What a marker says; None where it cannot be read."""
+        found = self._marker(trial_id, images)
+        return found if isinstance(found, Commit) else None
+
+    def _marker(self, trial_id: str, images: int) -> Commit | Damage | None:
+        """What a marker says; None where it has gone since it was listed."""
+        name = _marker(trial_id, images)
+        address = self._folder.address(name)
         try:
-            commit = Commit.model_validate_json(self._folder.read(marker))
-        except (ValidationError, FileNotFoundError) as error:
-            _log.warning("no checkpoint at %s: %s", self._folder.address(marker), error)
+            commit = Commit.model_validate_json(self._folder.read(name))
+        except FileNotFoundError:
             return None
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            return Damage(images=images, why=f"a commit marker must be readable, got a damaged {address} ({reason})")
         if (commit.trial_id, commit.images) != (trial_id, images):
-            _log.warning("no checkpoint at %s: it is about %s", self._folder.address(marker), commit.folder)
-            return None
+            return Damage(images=images, why=f"a commit marker must be about its own place, got {commit.folder} in {address}")
         return commit
 
-    def _theirs(self, trial_id: str, images: int) -> Commit:
+    def _whole(self, trial_id: str, images: int) -> Commit | None:
+        """What is committed at an image count; None where that is damaged."""
         commit = self._commit(trial_id, images)
-        if commit is None:
-            rule, marker = "a commit marker must be readable", self._folder.address(_marker(trial_id, images))
-            raise CheckpointError(f"{rule}, got a damaged {marker}; delete it and run again")
+        try:
+            if commit is not None:
+                self.check(commit)
+        except CheckpointError as error:
+            _log.warning("%s; it is written anew", error)
+            return None
         return commit
 
     def _put_all(self, commit: Commit, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> tuple[PartFile, ...]:
@@ -222,13 +274,13 @@ class Store:
         try:
             content = self._folder.read(name)
         except FileNotFoundError as error:
-            raise CheckpointError(f"a committed file must exist, got nothing at {address}; {self._remedy(commit)}") from error
+            raise CheckpointError(f"a committed file must exist, got nothing at {address}") from error
         if len(content) != part.size:
             rule = f"a committed file must keep its {part.size} bytes"
-            raise CheckpointError(f"{rule}, got {len(content)} in {address}; {self._remedy(commit)}")
+            raise CheckpointError(f"{rule}, got {len(content)} in {address}")
         if (digest := hashlib.sha256(content).hexdigest()) != part.sha256:
             rule = f"a committed file must keep its SHA-256 {part.sha256[:12]}"
-            raise CheckpointError(f"{rule}, got {digest[:12]} in {address}; {self._remedy(commit)}")
+            raise CheckpointError(f"{rule}, got {digest[:12]} in {address}")
         return content
 
     def _tensors(self, commit: Commit, file: str, content: bytes) -> dict[str, Tensor]:
@@ -237,9 +289,6 @@ class Store:
         except SafetensorError as error:
             address = self._folder.address(f"{commit.folder}/{file}")
             raise CheckpointError(f"a checkpoint's part must be a safetensors file, got {error} in {address}") from error
-
-    def _remedy(self, commit: Commit) -> str:
-        return f"delete {self._folder.address(_marker(commit.trial_id, commit.images))} to go on from an earlier checkpoint"
 
 
 def _attempt(trial_id: str, attempt: int) -> str:

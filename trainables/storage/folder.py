@@ -48,6 +48,14 @@ class Folder:
         content: bytes = self._ask("cat_file", name, size=size)
         return content
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        try:
+            found: bool = self._ask("info", name)["type"] == "file"
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return found
+
     def names(self, name: str) -> list[str]:
         """The files directly below a subfolder, sorted; none where the subfolder does not exist."""
         try:

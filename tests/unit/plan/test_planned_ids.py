@@ -10,6 +10,7 @@ from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.paths import GOLDEN
 from tests.support.sweep_files import tiny_sweep
+from trainables.config.trial import id_by_seed
 
 LABELS: tuple[dict[str, str], ...] = ({"labels": "drawn"}, {})
 RECORDED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "planned_ids.json").read_text())
@@ -39,3 +40,10 @@ def test_exact_labels_are_another_evaluation_of_the_same_trials() -> None:
     assert {entry.evaluation.id for entry in drawn.entries}.isdisjoint(entry.evaluation.id for entry in exact.entries)
     assert drawn.fingerprint != exact.fingerprint
     assert "labels" not in drawn.identity["evaluation"]
+
+
+def test_an_id_that_is_made_for_another_seed_is_that_trials_own() -> None:
+    entry = plan(SweepSpec.model_validate(tiny_sweep()), source="").entries[0]
+    id_of = id_by_seed(entry.trial)
+    assert [id_of(seed) for seed in (0, 7)] == [entry.with_seed(seed, position=0).trial_id for seed in (0, 7)]
+    assert id_of(0) != id_of(7)

@@ -99,25 +99,6 @@ def _as_random(space: SearchSpec) -> SearchSpec:
     return space.model_copy(update={"sampler": "random", "options": {}})
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "said"),
-    [
-        ("tpe", {"n_startup_trial": 5}, "must be its own, got 'n_startup_trial'; did you mean 'n_startup_trials'?"),
-        ("tpe", {"zzz": 5}, "got 'zzz'; it has consider_prior, prior_weight"),
-        ("tpe", {"n_startup_trials": "five"}, "`options.n_startup_trials` of sampler tpe: Input should be a valid integer"),
-        ("tpe", {"multivariate": 1}, "`options.multivariate` of sampler tpe: Input should be a valid boolean, got 1"),
-        ("tpe", {"gamma": 0.5}, "must be plain values, got gamma, which takes an object of Python"),
-        ("nsgaii", {"population_size": 1}, "`population_size` must be greater than or equal to 2"),
-        ("qmc", {"independent_sampler": "tpe"}, "must be plain values, got independent_sampler"),
-        ("random", {"n": 1}, "got 'n'; it has none"),
-    ],
-)
-def test_a_wrong_option_is_refused_before_anything_starts(name: str, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError) as error:
-        check_sampler(search(RATE, sampler=name, options=options))
-    assert said in str(error.value)
-
-
 @pytest.mark.skipif("cmaes" in INSTALLED, reason="the package is here")
 def test_a_sampler_whose_package_is_missing_is_refused_with_the_remedy() -> None:
     with pytest.raises(UserError, match="`sampler` cmaes needs the package cmaes.*write sampler: tpe"):

@@ -155,7 +155,6 @@ def search_of(**keys: Any) -> list[dict[str, Any]]:
     ("keys", "rule"),
     [
         ({"sampler": "tpee"}, "`sampler` must be one of bruteforce, cmaes, gp, nsgaii, nsgaiii, qmc, random, tpe, got 'tpee'"),
-        ({"options": {"seed": 3}}, "`options` must not name the seed, got seed=3; write `seed` beside `sampler`"),
         ({"axes": {"seed": [0, 1]}}, "an axis must change what is compared, got 'seed'; write `seeds` beside the axes"),
         ({"seeds": 0}, "seeds: input should be greater than 0, got 0"),
         ({"limits": {"parameter": 1.0}}, "must name registered quantities, got 'parameter'; did you mean 'parameters'?"),

@@ -20,7 +20,7 @@ from trainables.data import DataError, describe
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 from trainables.networks.cost import training_flops
 from trainables.process_caches import clear_process_caches
-from trainables.report import Activity, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
+from trainables.report import Activity, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored, SetBack
 from trainables.storage.checkpoint import Store
 from trainables.train import Reports, train
 from trainables.training.learner import Learner
@@ -140,6 +140,70 @@ def test_the_checkpoint_on_the_way_is_gone_once_the_next_is_committed(tmp_path: 
     store = Store(work.storage)
     assert store.latest(work.trial.id, most_images=3 * BATCH) is None
     assert store.latest(work.trial.id, most_images=4 * BATCH) is not None
+
+
+def damaged(work: Assignment, *, images: int, what: str) -> None:
+    """Spoil a committed checkpoint: one of its files, or its marker."""
+    store = Store(work.storage)
+    commit = store.latest(work.trial.id, most_images=images)
+    assert commit is not None
+    assert commit.images == images
+    file = Path(store.address(commit)) / "model.safetensors"
+    marker = Path(work.storage) / f"trials/{work.trial.id}/commits/{images:012d}.json"
+    (file if what == "file" else marker).write_bytes(b"{")
+
+
+@pytest.mark.parametrize("what", ["file", "marker"])
+def test_a_damaged_checkpoint_is_told_and_passed_over_and_the_weights_come_out_the_same(tmp_path: Path, what: str) -> None:
+    whole, work = assignment(tmp_path / "whole", steps=6), assignment(tmp_path, steps=6, checkpoint_interval_s=1e-9)
+    run(whole)
+    run(work, interrupted=iter([False] * 4 + [True] * 9).__next__)
+    damaged(work, images=5 * BATCH, what=what)
+    reports = run(work, attempt=2)
+    backs = [report for report in reports if isinstance(report, SetBack)]
+    assert [(back.had, back.images) for back in backs] == [(5 * BATCH, 4 * BATCH)]
+    assert backs[0].why
+    phases = [(phase.images, phase.start) for phase in reports if isinstance(phase, Phase)]
+    assert phases == [(4 * BATCH, "checkpoint")]
+    assert_same(weights(whole), weights(work))
+
+
+def test_of_a_trial_on_its_way_two_checkpoints_stay_and_of_one_that_ended_one(tmp_path: Path) -> None:
+    work = assignment(tmp_path, steps=6, checkpoint_interval_s=1e-9)
+
+    def committed() -> list[int]:
+        markers = (Path(work.storage) / f"trials/{work.trial.id}/commits").glob("*.json")
+        return sorted(int(marker.stem) // BATCH for marker in markers)
+
+    run(work, interrupted=iter([False] * 3 + [True] * 9).__next__)
+    assert committed() == [3, 4]
+    run(work, attempt=2, interrupted=iter([True] * 9).__next__)
+    assert committed() == [4, 5]
+    run(work, attempt=3)
+    assert committed() == [6]
+
+
+def test_a_longer_budget_trains_what_was_collected_again_to_the_same_weights_and_says_so(tmp_path: Path) -> None:
+    whole, work = assignment(tmp_path / "whole", steps=4), assignment(tmp_path, steps=2)
+    run(whole)
+    run(work)
+    store = Store(work.storage)
+    for saved in store.saved(work.trial.id):
+        store.discard(saved)
+    longer = assignment(tmp_path, steps=4, resume_from=work.images)
+    reports = run(longer, attempt=2)
+    backs = [(back.had, back.images) for back in reports if isinstance(back, SetBack)]
+    assert backs == [(work.images, 0)]
+    assert_same(weights(whole), weights(longer))
+
+
+def test_a_damaged_end_is_trained_again_by_a_longer_budget(tmp_path: Path) -> None:
+    work = assignment(tmp_path, steps=2)
+    run(work)
+    damaged(work, images=work.images, what="file")
+    reports = run(assignment(tmp_path, steps=3, resume_from=work.images), attempt=2)
+    assert [back.had for back in reports if isinstance(back, SetBack)] == [work.images]
+    assert reports[-1].kind == "ended"
 
 
 @pytest.mark.slow

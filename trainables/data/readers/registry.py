@@ -6,13 +6,14 @@ from trainables.data.description import DataDescription
 from trainables.data.image_set import ImageSet
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.packaged import PackagedReader
+from trainables.data.readers.prepared import PreparedReader
 
 
 class Reader(Protocol):
     """One kind of image set. Its module starts torch and numpy inside `open`, and `describe` does without torch."""
 
     def reads(self, uri: str) -> bool:
-        """Whether an address is of this kind, by its looks alone: nothing is opened."""
+        """Whether an address is of this kind, by its looks, or by what a listing shows: no file is opened."""
 
     def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
         """What a plan needs to know. ValueError, with rule, value and remedy: it cannot be read or does not fit."""
@@ -23,6 +24,7 @@ class Reader(Protocol):
 
 READERS: tuple[Reader, ...] = (
     PackagedReader(),
+    PreparedReader(),
     NpzReader(),
 )
 """The first that reads an address takes it; `NpzReader`, which reads every one, stands last."""

@@ -15,6 +15,7 @@ import torch
 
 from trainables.storage.checkpoint import CheckpointError, Commit, Store
 from trainables.storage.folder import Folder
+from trainables.storage.whole import newest_whole
 
 TRIAL = "0123456789ab"
 
@@ -163,22 +164,55 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, file: str, damage: Ca
     store = Store(str(tmp_path))
     commit = write(store, images=96)
     damage(Path(store.address(commit)) / file)
-    with pytest.raises(CheckpointError, match=f"{rule}.*{file}; delete .*/commits/000000000096.json"):
+    with pytest.raises(CheckpointError, match=f"{rule}.*{file}"):
         store.read(commit)
 
 
+def damaged_marker(store: Path, images: int, content: str) -> Path:
+    marker = store / f"trials/{TRIAL}/commits/{images:012d}.json"
+    marker.write_text(marker.read_text().replace(str(images), "481") if content == "other" else content)
+    return marker
+
+
 @pytest.mark.parametrize("content", ["", '{"format": 1', "{}", "other"])
-def test_a_damaged_marker_is_passed_over_and_never_written_over(tmp_path: Path, content: str) -> None:
+def test_a_damaged_marker_is_passed_over_by_its_name_and_replaced_by_who_commits_again(tmp_path: Path, content: str) -> None:
     store = Store(str(tmp_path))
     earlier, later = write(store, images=96), write(store, images=480)
-    marker = tmp_path / f"trials/{TRIAL}/commits/000000000480.json"
-    text = marker.read_text().replace("480", "481") if content == "other" else content
-    marker.write_text(text)
+    marker = damaged_marker(tmp_path, 480, content)
     assert store.latest(TRIAL, most_images=480) == earlier
-    with pytest.raises(CheckpointError, match=r"must be readable, got a damaged .*000000000480\.json; delete it"):
-        write(store, images=480, attempt=2)
-    assert marker.read_text() == text
-    assert store.read(later).state == {"images": 480}
+    found = newest_whole(store, TRIAL, most_images=480)
+    assert found.commit == earlier
+    assert [(damage.images, str(marker) in damage.why) for damage in found.damages] == [(480, True)]
+    again = write(store, images=480, attempt=2)
+    assert store.latest(TRIAL, most_images=480) == again != later
+    assert newest_whole(store, TRIAL, most_images=480).damages == ()
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+def test_a_damaged_file_is_passed_over_and_its_checkpoint_replaced_by_who_commits_again(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    store = Store(str(tmp_path))
+    first, earlier, later = (write(store, images=images) for images in (48, 96, 480))
+    damage(Path(store.address(later)) / "model.safetensors")
+    found = newest_whole(store, TRIAL, most_images=480)
+    assert (found.commit, found.earlier) == (earlier, first)
+    assert found.checkpoint is not None
+    assert found.checkpoint.state == {"images": 96}
+    assert [damage.images for damage in found.damages] == [480]
+    again = write(store, images=480, attempt=2)
+    assert again.attempt == 2
+    assert newest_whole(store, TRIAL, most_images=480).commit == again
+
+
+def test_where_nothing_is_whole_everything_is_told(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    only = write(store, images=96)
+    write(store, images=480)
+    damaged_marker(tmp_path, 480, "")
+    cut(Path(store.address(only)) / "state.json")
+    found = newest_whole(store, TRIAL, most_images=480)
+    assert (found.commit, [damage.images for damage in found.damages]) == (None, [480, 96])
 
 
 def test_files_that_are_no_markers_are_ignored(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""What a planned contrast will be able to see, from the spread of one seed and the number of seeds."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jit_sweep.statistics.contrasts import prior_weight, t_upper
+
+POWER = 0.8
+"""The chance of a verdict that "would be seen" stands for."""
+
+
+class Precision(NamedTuple):
+    """Of a contrast's estimate."""
+
+    se: float
+    dof: int
+
+
+def planned_precision(coefficients: Sequence[float], *, sigma: float, arms: int, seeds: int) -> Precision:
+    """se = sigma sqrt(sum c^2 / n) for a spread sigma of one seed, with the degrees of freedom of `contrast_test`.
+
+    `arms`: of the stage, all with the same `seeds` >= 2.
+    """
+    norm = math.sqrt(math.fsum(c * c for c in coefficients) / seeds)
+    own = seeds - 1
+    return Precision(sigma * norm, own + prior_weight(own, (arms - 1) * own))
+
+
+def power(gap: float, precision: Precision, *, alpha: float = 0.05, family: int = 1) -> float:
+    """P(T'_df(gap / se) > t_{1 - alpha / (2 m), df}): the chance that a true gap is seen by the strictest step of Holm's.
+
+    Source: the noncentral t; Lehmann and Romano 2005, section 5.2.
+    """
+    from scipy.special import nctdtr  # slow to import
+
+    least_t = t_upper(precision.dof, tail=alpha / (2 * family))
+    return 1.0 - float(nctdtr(precision.dof, gap / precision.se, least_t))
+
+
+def detectable_gap(precision: Precision, *, alpha: float = 0.05, family: int = 1) -> float:
+    """(t_{1 - alpha / (2 m), df} + t_{.8, df}) se: the gap that is seen four times in five."""
+    least_t = t_upper(precision.dof, tail=alpha / (2 * family))
+    return (least_t + t_upper(precision.dof, tail=1 - POWER)) * precision.se
