@@ -1,6 +1,7 @@
 """The folder below which a sweep run on one machine keeps everything, and where a sweep's parts lie."""
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,9 +84,7 @@ class Home:
         try:
             for folder in (self.path, self.store, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".writable-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            tempfile.TemporaryFile(prefix=".writable-", dir=self.path).close()
         except OSError as error:
             rule = f"the home must be a folder that can be written, got {self.path} ({error.strerror})"
             raise UserError(f"{rule}; give another with --home or JIT_SWEEP_HOME") from None

@@ -14,7 +14,7 @@ from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.plan.plan import faults_of_cells, plan
+from jit_sweep.plan.plan import faults_beside, plan
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
@@ -54,10 +54,8 @@ def planned(file: str) -> Plan:
     try:
         spec = on_this_machine(read_spec(file))
     except UnsoundFile as error:
-        if error.otherwise is None:
-            raise
-        lines = faults_of_cells(on_this_machine(error.otherwise), source=file)
-        raise UserError("\n".join([str(error), *lines])) from None
+        rest = error.found.rest and on_this_machine(error.found.rest)
+        raise UserError("\n".join([str(error), *faults_beside(error.found._replace(rest=rest))])) from None
     return plan(spec, source=file)
 
 

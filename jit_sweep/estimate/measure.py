@@ -4,6 +4,7 @@ once, and remembered in the home's `probes.json`."""
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ class MeasurementCache:
         """Remember at once: the next shape may take minutes, or an interrupt. UserError: the home cannot be written."""
         self._home.make()
         rows = {name: row.model_dump(mode="json") for name, row in {**self.all(), key: measurement}.items()}
-        draft = self._file.with_suffix(f".{os.getpid()}")
+        draft = self._file.with_suffix(f".{secrets.token_hex(4)}")
         draft.write_text(json.dumps(rows, indent=1))
         draft.replace(self._file)
 

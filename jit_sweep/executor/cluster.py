@@ -4,8 +4,7 @@ Both start Ray from an empty folder: it puts the driver's folder first on its wo
 there would be run instead of ours.
 """
 
-import os
-import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
@@ -16,6 +15,7 @@ import ray
 
 from jit_sweep.errors import UserError
 from jit_sweep.executor.before_ray import ENVIRONMENT, check_answers, unreachable
+from jit_sweep.executor.held_folder import held_folder
 from jit_sweep.plan.lanes import NodeSize, lanes_held
 from jit_sweep.results.why import Free
 from jit_sweep.spec.sweep import Resources
@@ -34,26 +34,37 @@ def local_cluster(tell: Callable[[str], None] = print) -> Iterator[None]:
 
     `tell` hears of a first try that failed.
     """
-    from jit_sweep.executor.ray_internals import on_loopback  # starts Tune and Train
+    from jit_sweep.executor.ray_internals import on_loopback, shut_down_local  # starts Tune and Train
 
-    _remove_stale()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir="/tmp"))
+    with held_folder(Path("/tmp"), prefix=_TEMPORARY) as folder:
+        try:
+            with chdir(folder), _sigterm_kept_back():
+                start = partial(
+                    ray.init,
+                    address="local",
+                    namespace=NAMESPACE,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    **on_loopback(str(folder)),
+                )
+                tried_twice(start, clear=shut_down_local, tell=tell)
+            yield
+        finally:
+            shut_down_local()
+
+
+@contextmanager
+def _sigterm_kept_back() -> Iterator[None]:
+    """What is started within, and what that starts, heeds no SIGTERM; one for this process comes at the end.
+
+    `timeout`, `scancel` and systemd send it to every process of a group at once: Ray would be gone before a trial had saved.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        with chdir(folder):
-            start = partial(
-                ray.init,
-                address="local",
-                namespace=NAMESPACE,
-                include_dashboard=False,
-                log_to_driver=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **on_loopback(str(folder)),
-            )
-            tried_twice(start, clear=ray.shutdown, tell=tell)
         yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def tried_twice(start: Callable[[], object], *, clear: Callable[[], None], tell: Callable[[str], None]) -> None:
@@ -127,11 +138,3 @@ def _connect(address: str) -> None:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, runtime_env={"env_vars": ENVIRONMENT})
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise unreachable(address, str(error).strip().splitlines()[0]) from None
-
-
-def _remove_stale() -> None:
-    """Folders of commands that were killed."""
-    for folder in Path("/tmp").glob(f"{_TEMPORARY}*-*"):
-        pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and folder.stat().st_uid == os.getuid():
-            shutil.rmtree(folder, ignore_errors=True)

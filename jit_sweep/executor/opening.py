@@ -1,5 +1,6 @@
 """How a run takes its sweep up in the ledger, before anything is started. Free of Ray."""
 
+from jit_sweep.ledger.asked import asked_by
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED
 from jit_sweep.ledger.writer import LedgerWriter
@@ -13,6 +14,7 @@ def take_up(plan: Plan, writer: LedgerWriter) -> None:
     sweep = plan.spec.name
     spec = plan.spec.model_dump(mode="json", by_alias=True)
     writer.register(sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=spec)
+    writer.ask(sweep, asked_by(plan))
     writer.reopen(sweep)
     writer.plan_entries(sweep, plan.entries, places=places(plan.spec))
 

@@ -1,5 +1,6 @@
 """The contract with the installed Ray: what `ray_internals` takes from it does what is said there."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray._private.node import Node
 from ray.train._internal.storage import _VALIDATE_STORAGE_MARKER_FILENAME
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -91,6 +93,10 @@ def test_tune_would_hand_the_keys_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tune_and_train_know_a_storage_by_the_marker_that_ours_has() -> None:
     assert ray_internals.STORAGE_MARKER == VALIDATE_STORAGE_MARKER_FILENAME == _VALIDATE_STORAGE_MARKER_FILENAME
+
+
+def test_the_processes_of_a_node_can_be_killed_without_being_asked() -> None:
+    assert {"check_alive", "allow_graceful", "wait"} <= set(inspect.signature(Node.kill_all_processes).parameters)
 
 
 def test_ray_s_servers_say_why_an_actor_died_in_the_words_looked_for() -> None:

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -214,11 +216,20 @@ def begun(said: str) -> int:
     return len({line.split()[1] for line in said.splitlines() if "heldout_v_error" in line})
 
 
-def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_sweep_whose_every_process_is_terminated_saves_and_the_same_command_goes_on_to_the_same_weights(
+    tmp_path: Path,
+) -> None:
+    """As by `scancel` and systemd, which ask all processes of a control group at once; `timeout` asks a process group."""
     file = write_sweep_of_few_images(tmp_path, **LONG)
     with Running("run", file, cwd=tmp_path) as command:
         command.until(lambda said: begun(said) == 2)
-        assert command.end(signal.SIGINT) == 130
+        rays = psutil.Process(command.process.pid).children(recursive=True)
+        assert {"raylet", "gcs_server"} <= {process.name() for process in rays}
+        for process in rays:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        assert command.end(signal.SIGTERM) == 130
+        assert not psutil.wait_procs(rays, timeout=30)[1]
         assert_paused(tmp_path, command)
     resumed = jit_sweep("run", file, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -228,13 +239,13 @@ def test_an_interrupted_sweep_saves_and_the_same_command_goes_on_to_the_same_wei
     assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "stop"])
-def test_a_terminated_and_a_stopped_sweep_save_as_an_interrupted_one_does(tmp_path: Path, head: Head, how: str) -> None:
+@pytest.mark.parametrize("how", ["SIGINT", "stop"])
+def test_an_interrupted_and_a_stopped_sweep_save_as_a_terminated_one_does(tmp_path: Path, head: Head, how: str) -> None:
     file = write_sweep_of_few_images(tmp_path, **LONG, stages=ONE_TRIAL)
     with Running("run", file, "--address", head.address, cwd=tmp_path, env=head.client_env) as command:
         command.until(lambda said: begun(said) == 1)
-        if how == "SIGTERM":
-            assert command.end(signal.SIGTERM) == 130
+        if how == "SIGINT":
+            assert command.end(signal.SIGINT) == 130
         else:
             asked = jit_sweep("stop", "tiny", cwd=tmp_path)
             assert "the same `jit-sweep run` goes on" in asked.stdout, asked.stdout + asked.stderr

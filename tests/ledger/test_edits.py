@@ -25,6 +25,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.results.as_json import contents as contents_of
 from jit_sweep.results.leaderboard import best_cell, read_results
+from jit_sweep.results.verdicts import NO_FINDINGS
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
 from jit_sweep.spec.stages import Grid, SearchSpec
@@ -135,6 +136,8 @@ EDITS: tuple[Edit, ...] = (
     kept("baseline.gradient_sum", "bf16"),
     kept("baseline.parent", {"trial": "0" * 12, "images": 8}),
     kept("objective", "kid_efflite0_96"),
+    put("alpha", 0.01),
+    put("margin", 0.05),
     kept("evaluation.n", 10),
     kept("evaluation.labels", "drawn"),
     kept("evaluation.sampler", "heun"),
@@ -197,6 +200,9 @@ EDITS: tuple[Edit, ...] = (
     grid("cells", [{"where": {"prediction": "x"}, "images_per_trial": 32}], said="2 trials go on to 32 images"),
     grid("contrasts", []),
     grid("contrasts", [{"axis": "prediction", "where": {"prediction": "x"}}]),
+    grid("contrasts", [{"axis": "prediction", "against": "v"}]),
+    grid("interactions", []),
+    grid("interactions", [["patch_size", "prediction"]], axes={"prediction": ["x", "v"], "patch_size": [16, 8]}),
     grid("limits", {"parameters": 1e9}),
     search("from", "baseline"),
     search("sampler", "tpe", said="looks for something else: its 3 trials stay as history, 3 are proposed anew"),
@@ -365,7 +371,7 @@ def test_a_retired_arm_stays_visible_and_is_never_the_best(states: Callable[[Kin
     assert [arm.arm for arm in results.arms] == [{"prediction": other}]
     assert {trial.entry.trial_id for trial in results.retired} == {trial.entry.trial_id for trial in best.trials}
     assert all(trial.value(results.objective) is not None for trial in results.retired)
-    assert results.contrasts == ()
+    assert results.findings == NO_FINDINGS
     assert [row["kind"] for row in contents_of(results, ())["rows"]] == ["arm", "retired", "retired"]
     home.run(state.file)
     assert read_results(home.reader, home.name).retired == ()

@@ -34,7 +34,7 @@ class Arrays:
         """Content hash of the images, labels and held-out list; equal for equal content in any file."""
         content = hashlib.sha256(repr(self.images.shape).encode())
         for array in (self.images, self.labels.astype("<i8"), self.heldout.astype("<i8")):
-            content.update(array.tobytes())
+            content.update(np.ascontiguousarray(array).data)
         return content.hexdigest()[:_DIGEST_DIGITS]
 
     def description(self, uri: str) -> DataDescription:

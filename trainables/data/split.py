@@ -5,34 +5,107 @@ look as if it generalised.
 """
 
 import hashlib
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-NEAR_DUPLICATE_RMSE = 0.05
-"""Two images closer than this, as root mean squared difference of pixels in [0, 1], are near-duplicates."""
+from trainables.data.near_duplicates import LARGEST_GROUP, NEAR, bounded_groups, near_pairs
+from trainables.data.pixel_distance import NEAR_DUPLICATE_RMSE, near_duplicate_groups
+from trainables.data.thumbnails import Thumbnails
 
-_ROWS = 512
+SEED = 0
+"""Of the order in which images are looked at by `split_by_contrast`."""
+BY_PIXELS = f"1: pixels closer than {NEAR_DUPLICATE_RMSE:g}, chained"
+BY_CONTRAST = f"2: thumbnails closer than {NEAR:g} of their contrast, at most {LARGEST_GROUP} joined, seed {SEED}"
+_AT_ONCE = 1024
+
+
+class Split(NamedTuple):
+    """The held-out images, and how they were chosen."""
+
+    heldout: NDArray[np.int64]
+    """[K] indices, rising."""
+    rule: str
+    """`BY_PIXELS` or `BY_CONTRAST`: equal texts choose equally."""
+
+
+class _Unreachable(ValueError):
+    """No choice of whole groups has so many images."""
 
 
 def heldout_indices(images: NDArray[np.uint8], labels: NDArray[np.int64], *, count: int) -> NDArray[np.int64]:
-    """The indices [count] of the held-out images, rising. images [N, S, S, C], labels [N].
+    """The held-out images [count] of `split_images`, rising."""
+    return split_images(images, labels, count=count).heldout
 
-    Groups of near-duplicates are taken whole, in an order that only their pixels decide, while the quota of each label in
-    them lasts; what is then missing is filled without regard to quotas. A label's last images are never taken.
+
+def split_images(images: NDArray[np.uint8], labels: NDArray[np.int64], *, count: int) -> Split:
+    """The split of a set in memory by the first rule, or by the second where the first finds too large groups.
+
+    images [N, S, S, C], labels [N]. ValueError: `count` cannot be reached.
+    """
+    _check_count(count, len(images))
+    hashes = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    try:
+        groups = sorted(near_duplicate_groups(images), key=lambda group: min(hashes[i] for i in group))
+        return Split(_chosen(groups, labels, count=count), BY_PIXELS)
+    except _Unreachable:
+        parts = [Thumbnails.of(images[start : start + _AT_ONCE]) for start in range(0, len(images), _AT_ONCE)]
+        words = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, 32)
+        return split_by_contrast(Thumbnails.joined(parts), words, labels, count=count)
+
+
+def split_by_contrast(thumbnails: Thumbnails, hashes: NDArray[np.uint8], labels: NDArray[np.int64], *, count: int) -> Split:
+    """The split by the second rule, of sets that fit no memory, too.
+
+    Args:
+        thumbnails: of the N images.
+        hashes: uint8 [N, 32], of each image's pixels: they alone order the images.
+        labels: [N].
+
     ValueError: `count` cannot be reached.
     """
-    if not 2 <= count <= len(images) // 2:
+    _check_count(count, len(labels))
+    rank = _ranks(hashes)
+    pairs = near_pairs(thumbnails.relative_to_the_set(), rank)
+    of = bounded_groups(pairs, rank)
+    order = np.lexsort((rank, of))
+    groups = np.split(order, np.flatnonzero(np.diff(of[order])) + 1)
+    groups.sort(key=lambda group: rank[group[0]])
+    return Split(_chosen(groups, labels, count=count), BY_CONTRAST)
+
+
+def _check_count(count: int, images: int) -> None:
+    if not 2 <= count <= images // 2:
         rule = "`holdout` must be at least 2 and at most half of the images"
-        remedy = f"try 2 to {len(images) // 2}" if len(images) >= 4 else "bring at least 4 images"
-        raise ValueError(f"{rule}, got holdout={count} of {len(images)}; {remedy}")
-    groups = _in_content_order(near_duplicate_groups(images), images)
+        remedy = f"try 2 to {images // 2}" if images >= 4 else "bring at least 4 images"
+        raise ValueError(f"{rule}, got holdout={count} of {images}; {remedy}")
+
+
+def _ranks(hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """[N] places of the images in an order that their content and SEED decide."""
+    salt = SEED.to_bytes(8, "little")
+    keys = [hashlib.sha256(salt + row.tobytes()).digest() for row in hashes]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    ranks = np.empty(len(keys), dtype=np.int64)
+    ranks[order] = np.arange(len(keys))
+    return ranks
+
+
+def _chosen(groups: list[NDArray[np.int64]], labels: NDArray[np.int64], *, count: int) -> NDArray[np.int64]:
+    """The indices [count], rising.
+
+    Groups are taken whole, in their order, while the quota of each label in them lasts; what is then missing is filled
+    without regard to quotas. A label's last images are never taken. _Unreachable: other than `count` come of it.
+    """
     left_over = np.bincount(labels)
     quotas = shares(left_over, count)
     taken = [np.empty(0, dtype=np.int64)]
     left: list[NDArray[np.int64]] = []
-    for group in groups:
+    for at, group in enumerate(groups):
+        if not quotas.any():
+            left += groups[at:]
+            break
         wanted = np.bincount(labels[group], minlength=len(quotas))
         fits = bool((wanted <= quotas).all()) and not _empties(left_over, wanted)
         quotas, left_over = (quotas - wanted, left_over - wanted) if fits else (quotas, left_over)
@@ -41,65 +114,8 @@ def heldout_indices(images: NDArray[np.uint8], labels: NDArray[np.int64], *, cou
     if len(chosen) != count:
         rule = "`holdout` must be reachable without parting near-duplicates"
         remedy = f"try {len(chosen)}" if len(chosen) >= 2 else "remove near-duplicates from the set"
-        raise ValueError(f"{rule}, got holdout={count} of {len(images)} images in {len(groups)} groups; {remedy}")
+        raise _Unreachable(f"{rule}, got holdout={count} of {len(labels)} images in {len(groups)} groups; {remedy}")
     return np.sort(chosen)
-
-
-def near_duplicate_groups(images: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
-    """Partition 0..N-1 into the connected components of 'closer than NEAR_DUPLICATE_RMSE'. images [N, S, S, C]."""
-    parent = np.arange(len(images))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    for a, b in _near_pairs(images):
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
-    roots = np.array([root(i) for i in range(len(images))])
-    order = np.argsort(roots, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(roots[order])) + 1)
-
-
-def _near_pairs(images: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """Every near-duplicate pair. A coarse distance, never larger than the true one, picks candidates; integers decide."""
-    flat = images.reshape(len(images), -1)
-    coarse = _pooled(images)
-    order = np.argsort(coarse.mean(1), kind="stable")
-    coarse, brightness = coarse[order], coarse.mean(1)[order]
-    limit = (NEAR_DUPLICATE_RMSE * 255) ** 2 * flat.shape[1]
-    for start in range(0, len(order), _ROWS):
-        rows = coarse[start : start + _ROWS]
-        stop = int(np.searchsorted(brightness, brightness[start : start + _ROWS][-1] + 1.01 * NEAR_DUPLICATE_RMSE, "right"))
-        squared = _mean_squares(rows, coarse[start:stop])
-        for a, b in zip(*np.nonzero(np.triu(squared < (1.01 * NEAR_DUPLICATE_RMSE) ** 2, k=1)), strict=True):
-            i, j = int(order[start + a]), int(order[start + b])
-            difference = flat[i].astype(np.int64) - flat[j]
-            if int(difference @ difference) < limit:
-                yield i, j
-
-
-def _pooled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Block means [N, d] in [0, 1]: a mean of squares is at least the square of the mean, so distances only shrink."""
-    count, size, _, channels = images.shape
-    blocks = next(blocks for blocks in range(8, 0, -1) if size % blocks == 0)
-    shape = (count, blocks, size // blocks, blocks, size // blocks, channels)
-    means: NDArray[np.float32] = images.reshape(shape).mean((2, 4), dtype=np.float32) / 255
-    return means.reshape(count, -1)
-
-
-def _mean_squares(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean squared difference [len(a), len(b)] of all rows."""
-    squares: NDArray[np.float32] = ((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T) / a.shape[1]
-    return squares
-
-
-def _in_content_order(groups: list[NDArray[np.int64]], images: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
-    """Sorted by the smallest hash in each group: the order of the file does not matter."""
-    hashes = [hashlib.sha256(image.tobytes()).digest() for image in images]
-    return sorted(groups, key=lambda group: min(hashes[i] for i in group))
 
 
 def shares(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:

@@ -136,10 +136,10 @@ def test_a_possible_cell_beside_an_impossible_count_is_no_fault(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("model", "fault"),
     [
-        ({"depth": 10**8}, "depth: input should be less than or equal to 1000"),
-        ({"width": 2**53}, "width: input should be less than or equal to 65536"),
-        ({"class_tokens": 10**6}, "class_tokens: input should be less than or equal to 65536"),
-        ({"mlp_ratio": 1e9}, "mlp_ratio: input should be less than or equal to 100"),
+        ({"depth": 10**8}, "depth: must be less than or equal to 1000"),
+        ({"width": 2**53}, "width: must be less than or equal to 65536"),
+        ({"class_tokens": 10**6}, "class_tokens: must be less than or equal to 65536"),
+        ({"mlp_ratio": 1e9}, "mlp_ratio: must be less than or equal to 100"),
     ],
 )
 def test_a_network_of_a_size_that_is_a_slip_is_refused(tmp_path: Path, model: dict[str, Any], fault: str) -> None:

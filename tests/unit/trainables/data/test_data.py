@@ -18,8 +18,9 @@ from trainables.data import packaged
 from trainables.data.arrays import Arrays, checked_arrays
 from trainables.data.npz_file import npz_members
 from trainables.data.packaged import PackagedSet
+from trainables.data.pixel_distance import NEAR_DUPLICATE_RMSE
 from trainables.data.pixels import to_pixels, to_unit
-from trainables.data.split import NEAR_DUPLICATE_RMSE, heldout_indices, near_duplicate_groups
+from trainables.data.split import split_images
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +28,6 @@ def emoji() -> Arrays:
     record = packaged.record("emoji32")
     members = {**npz_members(str(record.arrays)), "heldout": np.array(record.heldout)}
     return checked_arrays(members, "emoji32")
-
-
-def distances(images: np.ndarray) -> np.ndarray:
-    """RMSE of all pairs of images in [0, 1], the plain way."""
-    flat = images.reshape(len(images), -1) / 255
-    squares = np.stack([((flat - row) ** 2).mean(1) for row in flat])
-    apart: np.ndarray = np.sqrt(squares)
-    return apart
 
 
 def drawn(count: int, *, size: int = 8, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -63,7 +56,7 @@ def test_packaged_record_says_what_the_arrays_hold(emoji: Arrays) -> None:
 
 
 def test_packaged_heldout_list_is_the_frozen_answer_of_the_split(emoji: Arrays) -> None:
-    chosen = heldout_indices(emoji.images, emoji.labels, count=384)
+    chosen = split_images(emoji.images, emoji.labels, count=384).heldout
     assert chosen.tolist() == list(emoji_record().heldout)
 
 
@@ -78,43 +71,6 @@ def test_no_heldout_image_has_a_near_duplicate_in_training(emoji: Arrays) -> Non
 def test_heldout_labels_keep_the_proportions_to_one_image(emoji: Arrays) -> None:
     expected = np.bincount(emoji.labels) * 384 / len(emoji.labels)
     assert np.abs(np.bincount(emoji.labels[emoji.heldout]) - expected).max() < 1
-
-
-def test_groups_are_the_connected_components_of_near_duplicates() -> None:
-    base = drawn(40, size=9)
-    chain = np.stack([np.clip(base[0].astype(int) + 11 * step, 0, 255) for step in range(4)]).astype(np.uint8)
-    images = np.concatenate([base, chain, base[7:9]])
-    near = distances(images) < NEAR_DUPLICATE_RMSE
-    reach = np.linalg.matrix_power(near.astype(np.int64), 8) > 0
-    expected = {frozenset(np.flatnonzero(row).tolist()) for row in reach}
-    assert {frozenset(group.tolist()) for group in near_duplicate_groups(images)} == expected
-    assert not near[0, 43]
-    assert frozenset({0, 40, 41, 42, 43}) in expected
-
-
-def test_split_follows_the_images_and_not_their_order_in_the_file() -> None:
-    images, labels = drawn(60), np.arange(60) % 3
-    images[30:33] = images[0:3]
-    shuffled = np.random.default_rng(1).permutation(60)
-    straight = heldout_indices(images, labels, count=15)
-    mixed = heldout_indices(images[shuffled], labels[shuffled], count=15)
-    as_set = {images[i].tobytes() for i in straight}
-    assert as_set == {images[shuffled][i].tobytes() for i in mixed}
-
-
-def test_split_fills_up_where_quotas_cannot_be_met() -> None:
-    images, labels = drawn(20), np.array([0] * 10 + [1] * 10)
-    images[1:10] = images[0]
-    chosen = heldout_indices(images, labels, count=8)
-    assert len(chosen) == 8
-    assert set(labels[chosen]) == {1}
-
-
-def test_a_split_never_takes_the_last_images_of_a_label() -> None:
-    images, labels = drawn(40), np.array([0] * 20 + [1] * 18 + [2, 3])
-    for count in range(2, 21):
-        left = np.delete(labels, heldout_indices(images, labels, count=count))
-        assert set(left) == {0, 1, 2, 3}
 
 
 def test_a_held_out_list_that_takes_a_whole_class_is_refused_with_the_class_and_its_count() -> None:
