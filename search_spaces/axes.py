@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from trainables.config.spelling import or_meant
 from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig
+from trainables.config.wording import rule_of
 
 AxisValue = str | int | float | bool | None
 Tree = dict[str, Any]
@@ -50,9 +50,7 @@ class Axis:
         try:
             checked: AxisValue = self.values.validate_python(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            rule = f"`{self.name}`: {first['msg']}, got {value!r}"
-            raise ValueError(or_meant(rule, value, expected=first.get("ctx", {}).get("expected", ""))) from None
+            raise ValueError(f"`{self.name}` {rule_of(error.errors()[0])}") from None
         return checked
 
 
@@ -222,7 +220,15 @@ def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
 
 def axis_values(trial: TrialConfig, evaluation: EvaluationConfig) -> dict[str, AxisValue]:
     """The value of every axis that exists in a trial and its evaluation: what `put` would write to get them."""
-    tree = {**trial.model_dump(), "evaluation": evaluation.model_dump()}
+    return _values({**trial.model_dump(), "evaluation": evaluation.model_dump()})
+
+
+def recipe_values(recipe: Recipe) -> dict[str, AxisValue]:
+    """The value of every axis that exists in a recipe; of the axes that only evaluate there is none."""
+    return _values({**recipe.model_dump(), "evaluation": {}})
+
+
+def _values(tree: Tree) -> dict[str, AxisValue]:
     values: dict[str, AxisValue] = {}
     for name, axis in AXES.items():
         if axis.exists(tree):

@@ -1,6 +1,5 @@
 """`leaderboard`, and the tables that `run` ends with."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
+from jit_sweep.cli.verdicts import print_verdicts
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST
 from jit_sweep.results import selection
@@ -16,7 +16,6 @@ from jit_sweep.results.arms import Arm, Spread, TrialResult
 from jit_sweep.results.as_json import contents
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
-from jit_sweep.results.verdicts import Contrast
 from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
@@ -63,7 +62,7 @@ def print_results(
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
-    unsound = any(trial.entry.state in LOST for trial in trials) or any(contrast.same_run for contrast in results.contrasts)
+    unsound = any(trial.entry.state in LOST for trial in trials) or results.findings.same_runs
     return ExitCode.WITHOUT_SCORES if unsound else ExitCode.DONE
 
 
@@ -79,9 +78,10 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
         say(screen, line, style="dim")
     if results.retired:
         _print_retired(replace(results, retired=results.retired[:most]), screen)
-    _print_verdicts(results.contrasts, screen, most=most)
-    if most is not None and max(map(len, (results.arms, results.searched, results.contrasts))) > most:
-        counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(results.contrasts):,} verdicts"
+    print_verdicts(results, screen, most=most)
+    planned = results.findings.planned
+    if most is not None and max(map(len, (results.arms, results.searched, planned))) > most:
+        counts = f"{len(results.arms):,} cells, {len(results.searched):,} search trials and {len(planned):,} verdicts"
         screen.print(f"\nat most {most} each of {counts}; --all shows every one")
 
 
@@ -116,20 +116,6 @@ def _ranks(objective: str) -> dict[str, int]:
     names = table_metrics() if objective in table_metrics() else [objective, *table_metrics()]
     by_importance = sorted(names, key=lambda name: (name != objective, name not in verdict_metrics()))
     return {name: by_importance.index(name) for name in names}
-
-
-def _print_verdicts(contrasts: Sequence[Contrast], screen: Console, *, most: int | None) -> None:
-    """A line for each contrast that has or may get a verdict, then the counts of the others by their reason."""
-    if contrasts:
-        screen.print()
-        say(
-            screen,
-            "verdicts: mean difference (first less second), 95 % interval and n of shared seeds; scores must agree",
-        )
-    for contrast in [contrast for contrast in contrasts if not contrast.hopeless][:most]:
-        say(screen, contrast.line, indent="  ")
-    for reason, count in Counter(contrast.hopeless for contrast in contrasts if contrast.hopeless).items():
-        screen.print(f"  {count} more without a verdict: {reason}")
 
 
 def _print_fidelity(results: Results, screen: Console) -> None:

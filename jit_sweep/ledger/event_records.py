@@ -18,6 +18,8 @@ class EventKind(StrEnum):
     """What the event log holds. `data` of the trainer's kinds (phase to ended) is the report itself."""
 
     REGISTERED = "registered"
+    ASKED = "asked"
+    """Questions that the sweep's verdicts are to answer."""
     ENTRIES_ADDED = "entries_added"
     CACHE_HIT = "cache_hit"
     REOPENED = "reopened"
@@ -63,6 +65,21 @@ class Registered(LedgerRecord):
 
     kind = EventKind.REGISTERED
     fingerprint: str
+
+
+class Asked(LedgerRecord):
+    """Questions that the sweep's verdicts are to answer, and how: what was scored before it is known when they are asked."""
+
+    kind = EventKind.ASKED
+    plan_id: str
+    """Hash of all of it."""
+    by_default: bool
+    """Whether they follow from the grids alone, and so were settled when the sweep was entered."""
+    questions: dict[str, str]
+    """In words, by key."""
+    objective: str
+    alpha: float
+    margin: float | None
 
 
 class EntriesAdded(LedgerRecord):

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, insert, select
 
 from jit_sweep.ledger import schema
-from jit_sweep.ledger.event_records import Content, kind_of
+from jit_sweep.ledger.event_records import Asked, Content, EventKind, kind_of
 from trainables.report import Decision
 
 
@@ -36,3 +36,11 @@ def recorded_decision(connection: Connection, trial_id: str, attempt: int, seque
     key = (decision.trial_id == trial_id, decision.attempt == attempt, decision.sequence == sequence)
     row = connection.execute(select(decision.verdict, decision.reason).where(*key)).one_or_none()
     return Decision(verdict=row.verdict, reason=row.reason) if row is not None else Decision()
+
+
+def last_asked(connection: Connection, sweep: str) -> Asked | None:
+    """What the sweep's verdicts were last planned to answer."""
+    event = schema.event.c
+    query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.ASKED).order_by(event.id.desc())
+    data = connection.scalar(query.limit(1))
+    return Asked.model_validate(data) if data is not None else None

@@ -11,7 +11,7 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
-from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
+from jit_sweep.ledger.event_records import Asked, EventKind, EventRow, Finished
 from jit_sweep.ledger.holder import is_held
 from jit_sweep.ledger.records import (
     AttemptRow,
@@ -130,6 +130,12 @@ class LedgerReader:
         columns = select(verdict.race, verdict.racer, verdict.gate, verdict.go_on, verdict.reason, verdict.created_at)
         rows = self._rows(columns.where(verdict.sweep == sweep).order_by(verdict.race, verdict.racer, verdict.gate))
         return [VerdictRow(*row) for row in rows]
+
+    def asked(self, sweep: str) -> list[tuple[float, Asked]]:
+        """What the sweep's verdicts were planned to answer, and when, the earliest first."""
+        event = schema.event.c
+        query = select(event.at, event.data).where(event.sweep == sweep, event.kind == EventKind.ASKED).order_by(event.id)
+        return [(at, Asked.model_validate(data)) for at, data in self._rows(query)]
 
     def last_event(self, sweep: str) -> int:
         """The number of the sweep's last event; 0 before the first. It rises with every change of the sweep's entries."""

@@ -14,6 +14,7 @@ from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.event_records import (
     AllProposed,
+    Asked,
     Begun,
     BudgetEnded,
     EntriesAdded,
@@ -78,6 +79,12 @@ class LedgerWriter:
             fixed = {"name": name, "fingerprint": fingerprint, "facts": identity, "created_at": now}
             connection.execute(insert(schema.sweep).values(**fixed, spec=spec, **_running(now)))
             events.append(connection, Registered(fingerprint=fingerprint), sweep=name, at=now)
+
+    def ask(self, sweep: str, asked: Asked) -> None:
+        """Record what the sweep's verdicts are to answer, where that is not what was recorded last."""
+        with self._transaction(sweep) as connection:
+            if events.last_asked(connection, sweep) != asked:
+                events.append(connection, asked, sweep=sweep, at=self._clock())
 
     def plan_entries(self, sweep: str, plan: Sequence[Entry], *, places: Sequence[Place] | None = None) -> None:
         """Make this all that the sweep's grids plan: other grid entries are hidden, and only their scores stay.

@@ -5,7 +5,10 @@ from typing import Any
 
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.effects import Effect
 from jit_sweep.results.leaderboard import Results
+from jit_sweep.results.scales import shown_on
+from jit_sweep.results.verdicts import Finding
 from trainables.evaluation.metrics.registry import metric_of
 
 
@@ -51,11 +54,53 @@ def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
 
 def _facts(results: Results) -> dict[str, Any]:
     heldout = results.heldout._asdict() if results.heldout else None
-    verdicts = [contrast.line for contrast in results.contrasts]
+    verdicts = [finding_row(each, planned=True) for each in results.findings.planned]
+    verdicts += [finding_row(each, planned=False) for each in results.findings.exploratory]
     direction = metric_of(results.objective).direction
     objective = {"objective": results.objective, "direction": direction}
     rungs = [{**rung._asdict(), "unsafe": rung.unsafe} for rung in results.fidelity]
     return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts, "rung_fidelity": rungs}
+
+
+def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:
+    """A question with all that was computed of it; `line` is the same for people."""
+    question, effect = finding.question, finding.effect
+    return {
+        "question": question.label,
+        "key": question.key,
+        "kind": question.kind,
+        "axes": list(question.axes),
+        "cells": [dict(cell) for cell in question.cells],
+        "weights": list(question.weights),
+        "planned": planned,
+        "verdict": str(finding.outcome),
+        "reason": finding.reason,
+        "better": finding.winner or None,
+        "effect": effect_row(effect) if effect else None,
+        "adjusted_p": finding.adjusted_p,
+        "visible_gap": shown_on(effect.scale, finding.gap) if effect and finding.gap is not None else None,
+        "others": [effect_row(other) for other in finding.others],
+        "losses": [rate._asdict() | {"interval": list(rate.interval)} for rate in finding.rates.arms] if finding.rates else [],
+        "losses_p": finding.rates.p if finding.rates else None,
+        "line": finding.line,
+    }
+
+
+def effect_row(effect: Effect) -> dict[str, Any]:
+    """An effect as people read it (percent of a distance or an error), and its test."""
+    return {
+        "metric": effect.metric,
+        "scale": effect.scale,
+        "unit": "percent" if effect.scale == "log" else "as measured",
+        "effect": shown_on(effect.scale, effect.estimate),
+        "interval": [shown_on(effect.scale, end) for end in effect.interval],
+        "estimate": effect.estimate,
+        "se": float(effect.test.se),
+        "dof": effect.test.dof,
+        "n": effect.test.n,
+        "p": effect.p,
+        "sign_flip_p": effect.flip_p,
+    }
 
 
 def _trial_row(trial: TrialResult) -> dict[str, Any]:

@@ -1,17 +1,21 @@
 """A sweep's arms and searched trials ranked by its objective, and the choice of the best arm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jit_sweep.errors import UserError
+from jit_sweep.ledger.asked import first_asked
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow
+from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow, SweepRow
+from jit_sweep.plan.questions import PATCH_SIZE
 from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, grid_arms, with_scores
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
-from jit_sweep.results.verdicts import PATCH_SIZE, Contrast, contrasts
+from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
+from jit_sweep.spec.stages import GridStage
+from jit_sweep.spec.stored import readable
+from search_spaces.axes import recipe_values
 from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
 
 
@@ -34,11 +38,8 @@ class Results:
     """What was trained and is planned no more, best first: in no mean, no verdict and no choice."""
     fidelity: tuple[RungFidelity, ...] = ()
     """By group of arms and rung: the rank correlation of the rung's values with the final ones."""
-
-    @cached_property
-    def contrasts(self) -> tuple[Contrast, ...]:
-        """A verdict for every pair of arms that differ in one axis, within a patch size."""
-        return contrasts(sorted(self.arms, key=lambda arm: arm.position))
+    findings: Findings = NO_FINDINGS
+    """What the sweep planned to ask, answered together, whatever part of the arms is shown."""
 
 
 def read_results(reader: LedgerReader, sweep: str) -> Results:
@@ -66,7 +67,25 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
         searched=tuple(best_first(searched, objective=objective)),
         retired=tuple(best_first(with_scores(retired(rows), scores), objective=objective)),
         heldout=reader.heldout(sweep),
+        findings=findings(arms, read_asking(reader, row)),
     )
+
+
+def read_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
+    """How the questions of a sweep are answered: as its file says, where this version reads it."""
+    spec = readable(sweep.spec)
+    if spec is None:
+        return Asking(sweep.objective)
+    how = Asking(
+        spec.objective,
+        spec.alpha,
+        spec.margin,
+        grids={stage: each.grid for stage, each in enumerate(spec.stages) if isinstance(each, GridStage)},
+        baseline=recipe_values(spec.baseline.recipe()),
+    )
+    records = reader.asked(sweep.name)
+    first = first_asked(records, objective=how.objective, alpha=how.alpha, margin=how.margin, created_at=sweep.created_at)
+    return replace(how, asked_at=first)
 
 
 def best_first(trials: Sequence[TrialResult], *, objective: str) -> list[TrialResult]:

@@ -43,7 +43,8 @@ def where(results: Results, values: Mapping[str, AxisValue]) -> Results:
     if not arms and not searched:
         raise UserError(f"`--where` must leave some cells, got none with {arm_label(values)} in the sweep {results.sweep!r}")
     retired = tuple(trial for trial in results.retired if fits({**trial.entry.base, **trial.entry.arm}))
-    return replace(results, arms=arms, searched=searched, retired=retired)
+    found = results.findings.among({arm.label for arm in arms})
+    return replace(results, arms=arms, searched=searched, retired=retired, findings=found)
 
 
 def by_axes(results: Results, axes: Sequence[str]) -> list[Results]:
@@ -59,9 +60,11 @@ def by_axis(results: Results, axis: str) -> dict[str, Results]:
     cells = [*(arm.arm for arm in results.arms), *(trial.entry.arm for trial in results.searched)]
     values = list(dict.fromkeys(cell[axis] for cell in cells if axis in cell))
     groups = {arm_label({axis: value}): where(results, {axis: value}) for value in sorted(values, key=_order)}
+    without = tuple(arm for arm in results.arms if axis not in arm.arm)
     rest = replace(
         results,
-        arms=tuple(arm for arm in results.arms if axis not in arm.arm),
+        arms=without,
+        findings=results.findings.among({arm.label for arm in without}),
         searched=tuple(trial for trial in results.searched if axis not in trial.entry.arm),
         retired=tuple(trial for trial in results.retired if axis not in {**trial.entry.base, **trial.entry.arm}),
     )

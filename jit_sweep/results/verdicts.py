@@ -1,195 +1,229 @@
-"""Which of two arms is better, where they differ in one axis only, and whether that is more than luck."""
+"""What a sweep found: each question that it planned, answered together with the others.
 
-import itertools
+The method: a contrast on the objective, Holm's correction over what was planned, the other metrics as veto. A question whose
+arms were stopped, lost or cannot be compared keeps its place in the family.
+"""
+
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import NamedTuple
 
+from jit_sweep.plan.questions import Question, planned_questions
 from jit_sweep.results.arms import Arm
-from jit_sweep.statistics.student_t import Interval, mean, t_interval
+from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, refusal, same_run
+from jit_sweep.results.effects import Effect, StageScores
+from jit_sweep.results.losses import SeedRates, seed_rates
+from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
+from jit_sweep.results.scales import in_words, margin_on
+from jit_sweep.spec.stages import Grid
+from jit_sweep.statistics.equivalence import equivalent
+from jit_sweep.statistics.families import holm
 from search_spaces.axes import AxisValue, arm_label
 from trainables.evaluation.metrics.registry import METRICS, verdict_metrics
 
-PATCH_SIZE = "patch_size"
-"""Never the axis of a verdict: arms of different patch sizes differ in cost and in how fast they converge."""
-LEAST_SHARED_SEEDS = 3
-"""Of two seeds the 95 % interval is 12.7 standard errors wide to each side, and rests on one degree of freedom."""
-MOST_ALIKE = 16
-"""Arms alike but for one axis that are contrasted pair by pair: of more, one in twenty pairs differs by luck alone."""
 
-Side = Literal["a", "b"]
+class Outcome(StrEnum):
+    """All that can be said of a question."""
 
-
-class Difference(NamedTuple):
-    """A metric of arm a minus that of arm b, paired by the seeds that both have."""
-
-    metric: str
-    n: int
-    """Shared seeds."""
-    mean: float | None
-    interval: Interval | None
-    """95 %, by Student's t over the pairs; None of fewer than two."""
-
-    @property
-    def prefers(self) -> Side | None:
-        """The arm that is better beyond chance."""
-        if self.n < LEAST_SHARED_SEEDS or self.interval is None or not self.interval.excludes_zero:
-            return None
-        return "a" if METRICS[self.metric].loss(self.interval.low) < 0 else "b"
-
-    def __str__(self) -> str:
-        """Its mean, interval and number of shared seeds, such as `kid_efflite0_96 -0.38 [-0.45, -0.31] n=6`."""
-        if self.mean is None or self.interval is None:
-            return f"{self.metric} n={self.n}"
-        low, high = self.interval
-        return f"{self.metric} {self.mean:+.3g} [{low:.3g}, {high:.3g}] n={self.n}"
+    REAL = "REAL"
+    EQUIVALENT = "EQUIVALENT"
+    CONFLICT = "CONFLICT"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_COMPARABLE = "NOT COMPARABLE"
+    SAME_RUN = "SAME RUN"
+    POST_HOC = "POST HOC"
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """Two arms that differ in one axis, and what each metric says of them."""
+class Asking:
+    """How a sweep's questions are answered."""
 
-    axis: str
-    a: Arm
-    b: Arm
+    objective: str
+    alpha: float = 0.05
+    margin: float | None = None
+    grids: Mapping[int, Grid] = field(default_factory=dict)
+    """What the file plans, by stage."""
+    baseline: Mapping[str, AxisValue] = field(default_factory=dict)
+    """The baseline's value of each axis."""
+    asked_at: Mapping[str, float] = field(default_factory=dict)
+    """When each question was first asked, by key; without an entry it was asked before everything."""
+    marks: Marks = field(default_factory=dict)
 
-    @cached_property
-    def differences(self) -> tuple[Difference, ...]:
-        """Of the metrics that can judge the axis."""
-        return tuple(paired_difference(self.a, self.b, metric=metric) for metric in judges(self.axis))
 
-    @property
-    def preferred(self) -> Arm | None:
-        """The better arm, where every metric that can judge the axis prefers it and nothing speaks against a verdict."""
-        return None if self.reason else self._agreed
+@dataclass(frozen=True)
+class Finding:
+    """A question and what the scores say of it."""
 
-    @property
-    def reason(self) -> str:
-        """Why there is no verdict; empty where there is one."""
-        if self.same_run:
-            return f"{self.axis} changed nothing: these arms are the same run"
-        if self.a.images != self.b.images:
-            return f"they trained on {self.a.images} and {self.b.images} images"
-        if self.a.unfinished or self.b.unfinished:
-            return f"{self.a.unfinished + self.b.unfinished} trials have not ended"
-        if self.a.pruned or self.b.pruned:
-            return f"{self.value(self.a if self.a.pruned else self.b)} was stopped early"
-        if self._agreed is None:
-            return ", ".join(self._says(difference) for difference in self.differences)
-        if self._agreed.lost:
-            return f"{self.value(self._agreed)} lost {self._agreed.lost} of its {len(self._agreed.trials)} seeds"
-        if self._agreed.collapsed:
-            return f"{self.value(self._agreed)} collapsed in {self._agreed.collapsed} of its {len(self._agreed.trials)} seeds"
-        return ""
-
-    @cached_property
-    def same_run(self) -> bool:
-        """Whether the axis changed nothing: every score of every seed that both have is equal to the last bit."""
-        a, b = ({trial.entry.seed: trial.score.by_name for trial in arm.trials if trial.score} for arm in (self.a, self.b))
-        shared = a.keys() & b.keys()
-        return self.a.images == self.b.images and bool(shared) and all(a[seed] == b[seed] for seed in shared)
+    question: Question
+    arms: tuple[Arm, ...]
+    outcome: Outcome
+    reason: str
+    effect: Effect | None = None
+    """In the objective."""
+    adjusted_p: float | None = None
+    """Over what was planned, by Holm; None where it is not part of that."""
+    gap: float | None = None
+    """The smallest difference that these seeds show four times in five, on the objective's scale."""
+    others: tuple[Effect, ...] = ()
+    """In the other metrics that can judge the axes."""
+    rates: SeedRates | None = None
+    """Of lost and collapsed seeds, where there are any."""
 
     @property
-    def hopeless(self) -> str:
-        """Why no seed to come could bring a verdict; empty where one could, or has, or where the axis changed nothing."""
-        if self.same_run:
+    def winner(self) -> str:
+        """The better arm of a real contrast, by what it differs in; empty where there is none."""
+        if self.outcome is not Outcome.REAL or self.question.kind != "contrast" or self.effect is None:
             return ""
-        if self.a.pruned or self.b.pruned:
-            return "an arm was stopped early"
-        short = min(len(self.a.trials), len(self.b.trials)) < LEAST_SHARED_SEEDS
-        return f"an arm has fewer than {LEAST_SHARED_SEEDS} seeds" if short else ""
+        (axis,) = self.question.axes
+        return arm_label({axis: self.question.cells[0 if self.effect.loss < 0 else 1][axis]})
 
     @property
     def verdict(self) -> str:
-        """Such as `prediction=x better (...)`, with each difference a - b, or `undecided (...)`."""
-        if self.preferred is None:
-            return f"undecided ({self.reason})"
-        return f"{self.value(self.preferred)} better ({', '.join(map(str, self.differences))})"
+        """Such as `REAL: prediction=x is better`, or `INCONCLUSIVE: a gap of 4.1 % could have been seen`."""
+        return f"{self.outcome}: {self.reason}" if self.reason else str(self.outcome)
 
     @property
     def line(self) -> str:
-        """All of it in one line, such as `patch_size=16: prediction=x against prediction=v: prediction=x better (...)`."""
-        sides = f"{self.value(self.a)} against {self.value(self.b)}"
-        return ": ".join(part for part in (self.context, sides, self.verdict) if part and part != "baseline")
+        """All of it in one line."""
+        effect = f"{self.effect}, " if self.effect else ""
+        return f"{self.question.label}: {effect}{self.verdict}"
+
+
+class Findings(NamedTuple):
+    """What a sweep planned to ask, and what else may be looked at."""
+
+    planned: tuple[Finding, ...] = ()
+    exploratory: tuple[Finding, ...] = ()
+    """Asked after the scores of their arms were known, or never; none of them is ever called real."""
+
+    def among(self, labels: Collection[str]) -> "Findings":
+        """Those that are about these arms alone, as they were judged with the others."""
+        kept = (tuple(each for each in part if {*each.question.labels} <= {*labels}) for part in self)
+        return Findings(*kept)
 
     @property
-    def context(self) -> str:
-        """What the two arms share, in words."""
-        return arm_label({axis: value for axis, value in self.a.arm.items() if self.b.arm.get(axis, _ABSENT) == value})
-
-    def value(self, arm: Arm) -> str:
-        """The arm's side of the contrast in words."""
-        return arm_label({self.axis: arm.arm[self.axis]})
-
-    @property
-    def _agreed(self) -> Arm | None:
-        sides = {difference.prefers for difference in self.differences}
-        if len(sides) != 1 or None in sides:
-            return None
-        return self.a if sides == {"a"} else self.b
-
-    def _says(self, difference: Difference) -> str:
-        if difference.n < LEAST_SHARED_SEEDS:
-            return f"{difference} has too few seeds"
-        if difference.prefers is None:
-            return f"{difference} says neither"
-        return f"{difference} says {self.value(self.a if difference.prefers == 'a' else self.b)}"
+    def same_runs(self) -> bool:
+        """Whether an axis changed nothing somewhere."""
+        return any(each.outcome is Outcome.SAME_RUN for part in self for each in part)
 
 
-_ABSENT = object()
+NO_FINDINGS = Findings()
 
 
-def contrasts(arms: Sequence[Arm]) -> tuple[Contrast, ...]:
-    """Every pair of a stage's arms that differ in exactly one axis, other than the patch size, in the given order."""
+def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
+    """The answers to all that a sweep asks of its arms, and of each other pair of arms that differ in one axis."""
     stages: defaultdict[int, list[Arm]] = defaultdict(list)
-    for arm in arms:
+    for arm in sorted(arms, key=lambda arm: arm.position):
         stages[arm.stage].append(arm)
-    return tuple(contrast for stage in stages.values() for contrast in _of_stage(stage))
+    planned, exploratory = list[Answer](), list[Answer]()
+    for stage, of_stage in stages.items():
+        scores = StageScores(of_stage)
+        cells = [arm.arm for arm in scores.arms.values()]
+        asked = planned_questions(cells, baseline=asking.baseline, grid=asking.grids.get(stage))
+        for each in (answer(question, scores, asking) for question in asked):
+            (exploratory if each.is_post_hoc else planned).append(each)
+        known = {frozenset(question.labels) for question in asked}
+        for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
+            if frozenset((one.label, other.label)) not in known:
+                exploratory.append(answer(Question.pair(axis, one.arm, other.arm), scores, asking))
+    return Findings(tuple(_judged(planned, asking)), tuple(_explored(exploratory)))
 
 
-def judges(axis: str) -> list[str]:
-    """The metrics that a verdict along an axis needs to agree."""
-    return [metric for metric in verdict_metrics() if axis not in METRICS[metric].blind_to]
+@dataclass(frozen=True)
+class Answer:
+    """A question's arms and effects, before it is judged among the others."""
+
+    question: Question
+    arms: tuple[Arm, ...]
+    refused: str
+    """Why there is no verdict, whatever the scores; empty where there may be one."""
+    effect: Effect | None
+    others: tuple[Effect, ...]
+    asked_at: float
+
+    @property
+    def is_decidable(self) -> bool:
+        """Whether it was planned with seeds enough: else it has no place among the questions."""
+        return min(len(arm.trials) for arm in self.arms) >= LEAST_SHARED_SEEDS
+
+    @property
+    def is_post_hoc(self) -> bool:
+        """Whether each of its arms had a score when it was asked."""
+        first = [min((t.score.created_at for t in arm.trials if t.score), default=math.inf) for arm in self.arms]
+        return max(first) < self.asked_at
+
+    @property
+    def p(self) -> float:
+        """NaN where there is no test."""
+        return self.effect.p if self.effect and not self.refused else math.nan
+
+    def finding(self, outcome: Outcome, reason: str, *, adjusted_p: float | None = None, gap: float | None = None) -> Finding:
+        rates = seed_rates(self.arms)
+        return Finding(self.question, self.arms, outcome, reason, self.effect, adjusted_p, gap, self.others, rates)
+
+    def unjudged(self) -> Finding | None:
+        """What there is to say without a test."""
+        if same_run(self.arms):
+            return self.finding(Outcome.SAME_RUN, f"{self.question.axes[0]} changed nothing")
+        return self.finding(Outcome.NOT_COMPARABLE, self.refused) if self.refused or not self.effect else None
 
 
-def paired_difference(a: Arm, b: Arm, *, metric: str) -> Difference:
-    """One metric over the seeds that both arms have."""
-    of_a, of_b = a.by_seed(metric), b.by_seed(metric)
-    differences = [of_a[seed] - of_b[seed] for seed in sorted(of_a.keys() & of_b.keys())]
-    centre = mean(differences) if differences else None
-    return Difference(metric=metric, n=len(differences), mean=centre, interval=t_interval(differences))
+def answer(question: Question, scores: StageScores, asking: Asking) -> Answer:
+    """What the scores of a question's arms say, in the objective and in the other metrics that can judge its axes."""
+    arms = scores.asked(question)
+    judges = [m for m in verdict_metrics() if m != asking.objective and not METRICS[m].blind_to & {*question.axes}]
+    effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
+    return Answer(
+        question,
+        arms,
+        refusal(question, arms, objective=asking.objective, marks=asking.marks),
+        effect,
+        tuple(other for other in others if other),
+        asking.asked_at.get(question.key, -math.inf),
+    )
 
 
-def _of_stage(arms: Sequence[Arm]) -> Iterator[Contrast]:
-    axes = list(dict.fromkeys(axis for arm in arms for axis in arm.arm))
-    everywhere = {axis for axis in axes if all(axis in arm.arm for arm in arms)}
-    for axis in axes:
-        if axis == PATCH_SIZE:
-            continue
-        # Conditional axes come and go with the axis they hang on, and so do not count as a difference of their own.
-        shared = everywhere if axis in everywhere else set(axes)
-        for alike in _alike(arms, axis=axis, shared=shared - {axis}):
-            for a, b in _pairs(alike):
-                if a.arm[axis] != b.arm[axis] and _differ_only_in(axis, a, b):
-                    yield Contrast(axis, a, b)
+def _judged(answers: Sequence[Answer], asking: Asking) -> Iterator[Finding]:
+    family = [each for each in answers if each.is_decidable]
+    adjusted = iter(holm([each.p for each in family]).tolist() if family else ())
+    for each in answers:
+        p = next(adjusted) if each.is_decidable else None
+        if unjudged := each.unjudged():
+            yield replace(unjudged, adjusted_p=p)
+        elif each.effect is not None and p is not None:
+            yield _verdict(each, each.effect, p, asking, family=len(family))
 
 
-def _pairs(alike: Sequence[Arm]) -> Iterator[tuple[Arm, Arm]]:
-    """Every pair; of many arms each with the next one only, since all pairs of thousands are millions."""
-    return itertools.combinations(alike, 2) if len(alike) <= MOST_ALIKE else itertools.pairwise(alike)
+def _explored(answers: Sequence[Answer]) -> Iterator[Finding]:
+    for each in answers:
+        yield each.unjudged() or each.finding(Outcome.POST_HOC, "it was not asked before its scores were known")
 
 
-def _alike(arms: Sequence[Arm], *, axis: str, shared: set[str]) -> list[list[Arm]]:
-    """The arms that have an axis, grouped by the values of those they must share."""
-    groups: defaultdict[frozenset[tuple[str, AxisValue]], list[Arm]] = defaultdict(list)
-    for arm in arms:
-        if axis in arm.arm:
-            groups[frozenset((name, value) for name, value in arm.arm.items() if name in shared)].append(arm)
-    return list(groups.values())
+def _verdict(asked: Answer, effect: Effect, p: float, asking: Asking, *, family: int) -> Finding:
+    """The outcome of a question that can be tested."""
+    gap = effect.gap(alpha=asking.alpha, family=family)
+    margin = margin_on(effect.scale, asking.margin)
+
+    def found(outcome: Outcome, reason: str) -> Finding:
+        return asked.finding(outcome, reason, adjusted_p=p, gap=gap)
+
+    if margin is not None and equivalent(effect.test, margin=margin, alpha=asking.alpha, family=family):
+        return found(Outcome.EQUIVALENT, f"less than {in_words(effect.scale, margin, sign=False)} apart")
+    if p > asking.alpha:
+        return found(Outcome.INCONCLUSIVE, f"a gap of {in_words(effect.scale, gap, sign=False)} could have been seen")
+    if against := [other for other in asked.others if other.contradicts(effect)]:
+        return found(Outcome.CONFLICT, "; ".join(f"{other.metric} says otherwise: {other}" for other in against))
+    if spared := _gain_by_losses(asked, effect):
+        return found(Outcome.INCONCLUSIVE, f"of the survivors: {spared}")
+    real = found(Outcome.REAL, "")
+    return replace(real, reason=f"{real.winner} is better" if real.winner else "the difference depends on it")
 
 
-def _differ_only_in(axis: str, a: Arm, b: Arm) -> bool:
-    both = a.arm.keys() & b.arm.keys()
-    return all(a.arm[name] == b.arm[name] for name in both if name != axis)
+def _gain_by_losses(asked: Answer, effect: Effect) -> str:
+    """The arms that the effect speaks for though they lost or collapsed seeds, whose worse half may be what is missing."""
+    weighted = zip(asked.question.weights, asked.arms, strict=True)
+    gaining = [arm for weight, arm in weighted if weight * effect.loss < 0 and (arm.lost or arm.collapsed)]
+    return " and ".join(f"{arm.label} has {', '.join(arm.remarks)} of {len(arm.trials)} seeds" for arm in gaining)

@@ -102,13 +102,11 @@ def _distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def key_of(*keys: str) -> Discriminator:
-    """Tells variants apart by the one key each must have."""
+    """Tells variants apart by the one key each must have, and no other of them."""
 
     def which(value: Any) -> str | None:
-        for key in keys:
-            if (isinstance(value, dict) and key in value) or hasattr(value, key):
-                return key
-        return None
+        found = [key for key in keys if (key in value if isinstance(value, dict) else hasattr(value, key))]
+        return found[0] if len(found) == 1 else None
 
     return Discriminator(
         which,
@@ -147,6 +145,10 @@ class CellRule(Frozen):
     """Their images; null: the budget's."""
 
 
+BASELINE = "baseline"
+"""The level of an axis that the baseline has; where the grid lacks it, the first in the file."""
+
+
 class PlannedContrast(Frozen):
     """A question that the sweep is there to answer: arms that differ in this axis alone are never stopped early."""
 
@@ -154,6 +156,8 @@ class PlannedContrast(Frozen):
     """The axis along which the arms are to be compared, one of the grid's."""
     where: dict[str, AxisValue] = {}
     """Only among the cells where the axes have these values."""
+    against: AxisValue = BASELINE
+    """The level that every other one is compared with: a value of the axis, or `baseline`."""
 
 
 class Grid(Frozen):
@@ -167,14 +171,18 @@ class Grid(Frozen):
     """Rules for some of the cells; the last that matches a cell counts."""
     contrasts: tuple[PlannedContrast, ...] | None = None
     """Questions whose arms are never stopped early. None: along every axis but the patch size where there are several seeds,
-    which are there for a verdict; else none."""
+    which are there for a verdict, each level against the baseline's with the other axes at theirs; else none."""
+    interactions: tuple[tuple[str, str], ...] | None = None
+    """Pairs of axes: does what the second one does depend on the first one? None: every pair, where `contrasts` is null too;
+    else none."""
     limits: Limits = {}
     """Cells above one of them are left out."""
 
     def planned_contrasts(self) -> tuple[PlannedContrast, ...]:
         """The contrasts whose arms are never stopped early."""
+        crossed = tuple(PlannedContrast(axis=axis) for _, axis in self.interactions or ())
         if self.contrasts is not None:
-            return self.contrasts
+            return self.contrasts + crossed
         several = len(self.seeds) > 1 or any(len(rule.seeds or ()) > 1 for rule in self.cells)
         return tuple(PlannedContrast(axis=axis) for axis in self.axes if axis != "patch_size") if several else ()
 
@@ -193,6 +201,20 @@ class Grid(Frozen):
     def contrasts_name_grid_axes(self) -> Self:
         named = [axis for contrast in self.contrasts or () for axis in (contrast.axis, *contrast.where)]
         _refuse_unknown(named, self.axes, rule="`contrasts` must name axes of this grid")
+        for planned in self.contrasts or ():
+            if planned.against not in (BASELINE, *self.axes[planned.axis]):
+                remedy = _remedy(str(planned.against), [BASELINE, *map(str, self.axes[planned.axis])])
+                rule = f"`against` must be `baseline` or a value of this grid's axis {planned.axis}"
+                raise ValueError(f"{rule}, got {planned.against}; {remedy}")
+        return self
+
+    @model_validator(mode="after")
+    def interactions_name_two_grid_axes(self) -> Self:
+        named = [axis for axes in self.interactions or () for axis in axes]
+        _refuse_unknown(named, self.axes, rule="`interactions` must name axes of this grid")
+        for one, other in self.interactions or ():
+            if one == other:
+                raise ValueError(f"`interactions` must name two axes each, got {one} twice; name another one of this grid")
         return self
 
 

@@ -191,7 +191,12 @@ class SweepSpec(Frozen):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     """What is trained, one stage after the other: each a `grid` or a `search`."""
     objective: MetricName
-    """A registered metric; its direction is the metric's own."""
+    """A registered metric; its direction is the metric's own. Verdicts are on it."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The chance that a sweep without any difference calls one real, over all that it planned to ask."""
+    margin: PositiveFloat | None = None
+    """How far two arms may differ in the objective and still count as equivalent: a share where it is a distance or an error
+    (0.03 is 3 %), else in its own unit. null: 3 %, and never in a unit."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How every trial's samples are drawn and counted."""
     budget: Budget

@@ -61,12 +61,13 @@ class ContrastTest:
         return self.estimate - half, self.estimate + half
 
 
-def contrast_test(table: ArrayLike, coefficients: ArrayLike) -> ContrastTest:
+def contrast_test(table: ArrayLike, coefficients: ArrayLike, *, rest: Residual | None = None) -> ContrastTest:
     """Test sum_k c_k y_k = 0 over the seeds that every arm with a coefficient has.
 
     Args:
         table: [..., K, n]; NaN only without leading axes.
         coefficients: [K].
+        rest: the table's `residual`, where several contrasts share it.
     Source: Smyth 2004 (limma) for the moderation, with a fixed prior weight and never below the contrast's own variance.
     ValueError: fewer than two shared seeds.
     """
@@ -75,7 +76,7 @@ def contrast_test(table: ArrayLike, coefficients: ArrayLike) -> ContrastTest:
     n = by_seed.shape[-1]
     if n < FEWEST_SEEDS:
         raise ValueError(f"a contrast needs {FEWEST_SEEDS} or more shared seeds, got {n}; train the same seeds in each arm")
-    own, rest = by_seed.var(axis=-1, ddof=1), residual(y)
+    own, rest = by_seed.var(axis=-1, ddof=1), rest or residual(y)
     weight = prior_weight(n - 1, rest.dof)
     pooled = rest.mean_square * (c**2).sum()
     variance = moderated(own, pooled, dof=n - 1, weight=weight)
@@ -104,11 +105,19 @@ def residual(table: Figures) -> Residual:
 
 
 def _least_squares_residual(table: Figures) -> Residual:
-    arm, seed = np.nonzero(~np.isnan(table))
-    design = np.hstack([np.equal.outer(arm, np.arange(table.shape[0])), np.equal.outer(seed, np.arange(table.shape[1]))])
-    y = table[arm, seed]
-    effects, _, rank, _ = np.linalg.lstsq(design.astype(np.float64), y)
-    dof = len(y) - int(rank)
+    """The arms' effects are projected out first, so that the seeds' are few columns however many arms there are.
+
+    Source: Frisch and Waugh 1933.
+    """
+    seen = ~np.isnan(table)
+    some = seen.any(axis=1)
+    table, seen = table[some], seen[some]
+    arms, seeds = table.shape
+    of_seed = np.broadcast_to(np.eye(seeds), (arms, seeds, seeds)) - (seen / seen.sum(axis=1, keepdims=True))[:, None, :]
+    y = (table - np.nanmean(table, axis=1, keepdims=True))[seen]
+    design = of_seed[seen]
+    effects, _, rank, _ = np.linalg.lstsq(design, y)
+    dof = len(y) - arms - int(rank)
     return Residual(np.asarray(((y - design @ effects) ** 2).sum() / max(1, dof)), dof)
 
 

@@ -14,9 +14,10 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import update
 
+from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.edits.difference import read_difference
 from jit_sweep.errors import UserError
-from jit_sweep.executor.opening import is_complete
+from jit_sweep.executor.opening import end_at_once
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.lease import LeaseHeld
@@ -25,6 +26,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.results.as_json import contents as contents_of
 from jit_sweep.results.leaderboard import best_cell, read_results
+from jit_sweep.results.verdicts import NO_FINDINGS
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
 from jit_sweep.spec.stages import Grid, SearchSpec
@@ -135,6 +137,8 @@ EDITS: tuple[Edit, ...] = (
     kept("baseline.gradient_sum", "bf16"),
     kept("baseline.parent", {"trial": "0" * 12, "images": 8}),
     kept("objective", "kid_efflite0_96"),
+    put("alpha", 0.01),
+    put("margin", 0.05),
     kept("evaluation.n", 10),
     kept("evaluation.labels", "drawn"),
     kept("evaluation.sampler", "heun"),
@@ -197,6 +201,9 @@ EDITS: tuple[Edit, ...] = (
     grid("cells", [{"where": {"prediction": "x"}, "images_per_trial": 32}], said="2 trials go on to 32 images"),
     grid("contrasts", []),
     grid("contrasts", [{"axis": "prediction", "where": {"prediction": "x"}}]),
+    grid("contrasts", [{"axis": "prediction", "against": "v"}]),
+    grid("interactions", []),
+    grid("interactions", [["patch_size", "prediction"]], axes={"prediction": ["x", "v"], "patch_size": [16, 8]}),
     grid("limits", {"parameters": 1e9}),
     search("from", "baseline"),
     search("sampler", "tpe", said="looks for something else: its 3 trials stay as history, 3 are proposed anew"),
@@ -329,8 +336,8 @@ def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
     assert (
         not again or planned.spec.budget.images_per_trial < IMAGES_PER_TRIAL
     )  # a shorter budget has no checkpoint to go on from
-    early_end = any(row.state is EntryState.HELD for row in rows)
-    assert is_complete(planned, home.reader) or early_end
+    with home.writing(planned) as writer:
+        assert end_at_once(planned, writer, home.reader, guard=BudgetGuard(planned.spec, home.reader)) is not None
 
 
 def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRow]) -> None:
@@ -365,7 +372,7 @@ def test_a_retired_arm_stays_visible_and_is_never_the_best(states: Callable[[Kin
     assert [arm.arm for arm in results.arms] == [{"prediction": other}]
     assert {trial.entry.trial_id for trial in results.retired} == {trial.entry.trial_id for trial in best.trials}
     assert all(trial.value(results.objective) is not None for trial in results.retired)
-    assert results.contrasts == ()
+    assert results.findings == NO_FINDINGS
     assert [row["kind"] for row in contents_of(results, ())["rows"]] == ["arm", "retired", "retired"]
     home.run(state.file)
     assert read_results(home.reader, home.name).retired == ()

@@ -8,7 +8,7 @@ from jit_sweep.cli.status import MOST_ROWS, most_interesting
 from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.records import Cause, EntryState
 from jit_sweep.results.leaderboard import read_results
-from jit_sweep.results.verdicts import MOST_ALIKE
+from jit_sweep.results.pairs import MOST_ALIKE
 from tests.support.attempts import entry as entry_row
 from tests.support.cli import jit_sweep
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
@@ -75,11 +75,9 @@ def test_tables_of_a_large_sweep_are_cut_and_say_so_and_all_shows_all(tmp_path: 
         assert whole.count("learning_rate=") >= MOST_ROWS + 10
 
 
-@pytest.mark.parametrize(("arms", "contrasts"), [(MOST_ALIKE, MOST_ALIKE * (MOST_ALIKE - 1) // 2), (40, 39)])
-def test_an_axis_of_many_values_is_contrasted_between_neighbours_only(
-    tmp_path: Path, ledger: LedgerFixture, arms: int, contrasts: int
-) -> None:
+@pytest.mark.parametrize(("arms", "pairs"), [(MOST_ALIKE, MOST_ALIKE * (MOST_ALIKE - 1) // 2), (40, 39 + 38)])
+def test_of_an_axis_of_many_values_neighbours_alone_are_explored(ledger: LedgerFixture, arms: int, pairs: int) -> None:
     ledger.plan(*(planned(arm={"learning_rate": 1e-5 * (1 + n)}, position=n) for n in range(arms)))
-    found = read_results(ledger.reader, ledger.name).contrasts
-    assert len(found) == contrasts
-    assert (found[0].a.arm["learning_rate"], found[0].b.arm["learning_rate"]) == (1e-5, 2e-5)
+    asked, explored = read_results(ledger.reader, ledger.name).findings
+    assert (len(asked), len(explored)) == (arms - 1, pairs - (arms - 1))
+    assert [cell["learning_rate"] for cell in explored[0].question.cells] == pytest.approx([2e-5, 3e-5])

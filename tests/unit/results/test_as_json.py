@@ -92,5 +92,6 @@ def test_the_sweeps_own_facts_stand_beside_the_rows_and_all_of_it_is_json(ledger
     leaderboard = contents(results, ())
     assert leaderboard.keys() == {"rows", "sweep", "objective", "direction", "heldout", "verdicts", "rung_fidelity"}
     assert (leaderboard["sweep"], leaderboard["objective"], leaderboard["direction"]) == ("mine", OBJECTIVE, "minimize")
-    assert leaderboard["verdicts"] == [contrast.line for contrast in results.contrasts] != []
+    found = [*results.findings.planned, *results.findings.exploratory]
+    assert [row["line"] for row in leaderboard["verdicts"]] == [finding.line for finding in found] != []
     assert json.loads(json.dumps(leaderboard, allow_nan=False)) == leaderboard
