@@ -134,7 +134,7 @@ def _cost_table(sweep: str, costs: Costs) -> Table:
     saved = costs.saved
     table.add_row("saved", str(saved.attempts), clock(saved.seconds), f"{saved.device_hours:.4g}", "", style="dim")
     if costs.data_wait is not None:
-        table.add_row("training's wait for images", "", "", "", f"{costs.data_wait:.1%}", style="dim")
+        table.add_row("data wait", "", "", "", f"{costs.data_wait:.1%}", style="dim")
     return table
 
 
