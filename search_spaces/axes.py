@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from trainables.config.spelling import or_meant
 from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig
+from trainables.config.wording import rule_of
 
 AxisValue = str | int | float | bool | None
 Tree = dict[str, Any]
@@ -50,9 +50,7 @@ class Axis:
         try:
             checked: AxisValue = self.values.validate_python(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            rule = f"`{self.name}`: {first['msg']}, got {value!r}"
-            raise ValueError(or_meant(rule, value, expected=first.get("ctx", {}).get("expected", ""))) from None
+            raise ValueError(f"`{self.name}` {rule_of(error.errors()[0])}") from None
         return checked
 
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from jit_sweep.errors import UserError
 from jit_sweep.models.model_folder import CONFIG, WEIGHTS, ModelFolderConfig, read_config, require_new
 from jit_sweep.models.official_settings import READ, args_of, config_of, official_name
-from jit_sweep.spec.read import explain
+from jit_sweep.spec.explained import explain
 from trainables.config.fields import Frozen, NonNegativeInt
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from search_spaces.axes import AXES, AxisValue, arm_label
 from trainables.config.fields import and_more
+from trainables.config.wording import rule_of
 
 
 @dataclass(frozen=True)
@@ -56,5 +57,11 @@ def by_reason(faults: Iterable[Fault]) -> list[str]:
 
 def _reason(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+        return "; ".join(_named(item) for item in error.errors())
     return str(error)
+
+
+def _named(item: Any) -> str:
+    """What pydantic found, with its key; a rule over several keys names them itself."""
+    rule = rule_of(item)
+    return f"`{item['loc'][-1]}` {rule}" if item["loc"] and rule.startswith("must ") else rule

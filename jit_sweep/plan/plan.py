@@ -8,21 +8,42 @@ from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
 from jit_sweep.plan.grid import planned_grid
+from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults, searches
 from jit_sweep.plan.trial import batch_sizes
-from jit_sweep.spec.read import override_faults
+from jit_sweep.spec.mending import OF_DATA, PACKAGED
+from jit_sweep.spec.sifted import Sifted
 from jit_sweep.spec.stages import CellRule, GridStage, Stage
 from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.trial import Recipe, default_precision
-from trainables.data import describe
+from trainables.data import DataDescription, describe
 
 
 def plan(spec: SweepSpec, *, source: str) -> Plan:
-    """Resolve a sweep. UserError: data, baseline, or a combination of axis values is unsound; all faults at once."""
-    planner = _planner(spec, source=source)
+    """Resolve a sweep. UserError: data, or a combination of axis values is unsound; all faults at once."""
+    try:
+        data = described(spec.data)
+    except (OSError, ValueError) as error:
+        raise UserError("\n".join([f"{source}: data: {error}", *_faults_on_any_data(spec, source=source)])) from None
+    return _planned_on(data, spec, source=source)
+
+
+def faults_beside(found: Sifted) -> list[str]:
+    """What is wrong with the plan of a file that is unsound by itself, where that does not hang on what is wrong there."""
+    if found.rest is None:
+        return []
+    try:
+        plan(found.rest, source=found.source)
+    except UserError as error:
+        return [line for line in found.trusted(str(error).splitlines()) if line not in found.faults]
+    return []
+
+
+def _planned_on(data: DataDescription, spec: SweepSpec, *, source: str) -> Plan:
+    planner = Planner(spec, data, _baseline(spec))
     counts = [*preset_faults(planner), *count_faults(planner)]
     stages = _planned_stages(with_possible_counts(planner) if counts else planner)
     rest = stages.faults if counts else [*stages.faults, *budget_faults(spec, stages.entries)]
@@ -32,11 +53,13 @@ def plan(spec: SweepSpec, *, source: str) -> Plan:
     )
 
 
-def faults_of_cells(spec: SweepSpec, *, source: str) -> list[str]:
-    """What is wrong with a sweep's combinations of axis values alone, in lines. UserError: as `plan` has it of data and
-    baseline."""
-    planner = with_possible_counts(_planner(spec, source=source))
-    return [f"{source}: {line}" for line in by_reason(fault for fault in _planned_stages(planner).faults if fault.cell)]
+def _faults_on_any_data(spec: SweepSpec, *, source: str) -> list[str]:
+    """What is wrong with a sweep whose data is away, as far as it has nothing to do with that: planned on the packaged set."""
+    try:
+        _planned_on(describe(PACKAGED), spec, source=source)
+    except UserError as error:
+        return Sifted(None, source, unsure=OF_DATA).trusted(str(error).splitlines())
+    return []
 
 
 @dataclass
@@ -141,18 +164,6 @@ def _budgets(spec: SweepSpec) -> list[tuple[str, int]]:
     given = [(rule.where, rule.images_per_trial) for rule in rules if rule.images_per_trial]
     own = [(f"cells.images_per_trial (where {where})", images) for where, images in given]
     return [("budget.images_per_trial", spec.budget.images_per_trial), *own]
-
-
-def _planner(spec: SweepSpec, *, source: str) -> Planner:
-    """UserError: the data cannot be described, or an override does not fit; both are told."""
-    faults = override_faults(spec.baseline, source=source)
-    try:
-        data = describe(spec.data.address, holdout=spec.data.holdout)
-    except (OSError, ValueError) as error:
-        raise UserError("\n".join([f"{source}: data: {error}", *faults])) from None
-    if faults:
-        raise UserError("\n".join(faults))
-    return Planner(spec, data, _baseline(spec))
 
 
 def _baseline(spec: SweepSpec) -> Recipe:

@@ -102,13 +102,11 @@ def _distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def key_of(*keys: str) -> Discriminator:
-    """Tells variants apart by the one key each must have."""
+    """Tells variants apart by the one key each must have, and no other of them."""
 
     def which(value: Any) -> str | None:
-        for key in keys:
-            if (isinstance(value, dict) and key in value) or hasattr(value, key):
-                return key
-        return None
+        found = [key for key in keys if (key in value if isinstance(value, dict) else hasattr(value, key))]
+        return found[0] if len(found) == 1 else None
 
     return Discriminator(
         which,

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec.read import explain
+from jit_sweep.spec.explained import explain
 from jit_sweep.spec.sweep import SweepSpec
 
 Stored = Mapping[str, Any]

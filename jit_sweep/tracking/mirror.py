@@ -13,12 +13,12 @@ from mlflow import MlflowClient
 from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow
+from jit_sweep.provenance import git_commit, package_versions
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.results.retired import retired
 from jit_sweep.tracking import client as mlflow_client
 from jit_sweep.tracking import runs as mlflow_runs
 from jit_sweep.tracking.delivery import STATES_STAY, Delivery
-from jit_sweep.tracking.provenance import git_commit, package_versions
 from jit_sweep.tracking.runs import SweepRuns
 from jit_sweep.tracking.translation import Variant, variant
 

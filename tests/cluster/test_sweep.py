@@ -87,12 +87,14 @@ def test_the_end_shows_tables_pictures_and_the_next_commands(finished: Path) -> 
         "held-out real images",
         "search trials",
         "2 diverged",
-        "tiny-samples.png",
+        "tiny-report.html",
         "jit-sweep ui tiny",
         "jit-sweep promote tiny",
     ):
         assert part in said
-    assert (finished / ".jit-sweep" / "store" / "tiny-samples.png").read_bytes().startswith(b"\x89PNG")
+    page = (finished / ".jit-sweep" / "store" / "tiny-report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "data:image/webp;base64," in page
     assert "Traceback" not in said
 
 

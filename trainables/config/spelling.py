@@ -19,5 +19,10 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:
 
 def or_meant(rule: str, value: Any, *, expected: str) -> str:
     """A rule, and which of the names that pydantic `expected`, such as `'x', 'eps' or 'v'`, a value probably meant."""
-    remedy = did_you_mean(value, re.findall(r"'([^']*)'", expected), otherwise="") if isinstance(value, str) else ""
+    remedy = did_you_mean(value, expected_names(expected), otherwise="") if isinstance(value, str) else ""
     return f"{rule}; {remedy}" if remedy else rule
+
+
+def expected_names(expected: str) -> list[str]:
+    """The names in what pydantic `expected`."""
+    return re.findall(r"'([^']*)'", expected)

@@ -128,7 +128,7 @@ class WarmupShare(Frozen):
 def _form_of_warmup(value: Any) -> str | None:
     if isinstance(value, dict):
         return str(value.get("kind"))
-    return getattr(value, "kind", "images")
+    return "images" if isinstance(value, int | float) else getattr(value, "kind", None)
 
 
 Warmup = Annotated[

@@ -119,7 +119,7 @@ def test_every_impossible_cell_is_named_with_the_rule_and_valid_choices(tmp_path
 )
 def test_an_impossible_count_hides_no_impossible_cell(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError) as error:
-        checked(write_sweep(tmp_path, **{**grid({"patch_size": [16, 7]}), **changes}))
+        checked(write_sweep(tmp_path, **{**grid({"patch_size": [16, 7]}), **changes}), home_at(tmp_path))
     lines = str(error.value).splitlines()
     assert f": {key}: " in lines[0]
     assert "`patch_size` must divide image_size, got patch_size=7" in lines[-1]
@@ -129,17 +129,17 @@ def test_an_impossible_count_hides_no_impossible_cell(tmp_path: Path, changes: d
 def test_a_possible_cell_beside_an_impossible_count_is_no_fault(tmp_path: Path) -> None:
     for changes in ({"budget": {"images_per_trial": 0}}, {"evaluation": {"n": 0}}, {"resources": {"workers": 3}}):
         with pytest.raises(UserError) as error:
-            checked(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), **changes))
+            checked(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), **changes), home_at(tmp_path))
         assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     ("model", "fault"),
     [
-        ({"depth": 10**8}, "depth: input should be less than or equal to 1000"),
-        ({"width": 2**53}, "width: input should be less than or equal to 65536"),
-        ({"class_tokens": 10**6}, "class_tokens: input should be less than or equal to 65536"),
-        ({"mlp_ratio": 1e9}, "mlp_ratio: input should be less than or equal to 100"),
+        ({"depth": 10**8}, "depth: must be less than or equal to 1000"),
+        ({"width": 2**53}, "width: must be less than or equal to 65536"),
+        ({"class_tokens": 10**6}, "class_tokens: must be less than or equal to 65536"),
+        ({"mlp_ratio": 1e9}, "mlp_ratio: must be less than or equal to 100"),
     ],
 )
 def test_a_network_of_a_size_that_is_a_slip_is_refused(tmp_path: Path, model: dict[str, Any], fault: str) -> None:

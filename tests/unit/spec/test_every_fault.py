@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from jit_sweep.cli.plan import planned
 from jit_sweep.errors import UserError
-from jit_sweep.plan.plan import plan
-from jit_sweep.spec.read import read_spec
+from jit_sweep.home import Home
 
 SOUND: dict[str, Any] = {
     "name": "tiny",
@@ -26,7 +26,7 @@ def faults_of(folder: Path, **parts: Any) -> list[str]:
     file = folder / "mine.yaml"
     file.write_text(yaml.safe_dump({**SOUND, **parts}))
     with pytest.raises(UserError) as refused:
-        plan(read_spec(str(file)), source=str(file))
+        planned(str(file), Home(folder))
     return [line.removeprefix(f"{file}: ") for line in str(refused.value).splitlines()]
 
 
@@ -45,7 +45,7 @@ def test_overrides_are_checked_behind_a_wrong_axis(tmp_path: Path) -> None:
 
 def test_overrides_are_checked_where_the_data_is_missing(tmp_path: Path) -> None:
     lines = faults_of(tmp_path, data={"uri": str(tmp_path / "no.npz")}, baseline={"preset": "jit-tiny", "model": {"dept": 2}})
-    assert [line.partition(": ")[0] for line in lines] == ["data", "baseline.model.dept"]
+    assert [line.partition(": ")[0] for line in lines] == ["baseline.model.dept", "data"]
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,80 @@ def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(
 
 def test_a_value_that_resembles_none_is_answered_with_the_rule_alone(tmp_path: Path) -> None:
     (line,) = faults_of(tmp_path, evaluation={"sampler": "dpm"})
-    assert line == "evaluation.sampler: input should be 'euler' or 'heun', got 'dpm'"
+    assert line == "evaluation.sampler: must be 'euler' or 'heun', got 'dpm'"
+
+
+WRONG_CELLS = [{"grid": {"axes": {"patch_size": [5, 16]}}}]
+
+
+@pytest.mark.parametrize(
+    ("parts", "also"),
+    [
+        ({"baseline": {"preset": "jit-tinny"}}, ["baseline.preset"]),
+        ({"baseline": {"preset": "jit-b/16@256"}}, ["baseline.preset"]),
+        ({"baseline": {"preset": "jit-tiny", "model": {"dept": 2}}}, ["baseline.model.dept"]),
+        (
+            {"baseline": {"preset": "jit-tiny", "optimiser": {"warmup_images": {"epochs": 5}}}},
+            ["baseline.optimiser.warmup_images"],
+        ),
+        ({"baseline": {"preset": "jit-tiny", "ema": [{"kind": "decays", "decay": 0.9}]}}, ["baseline.ema[0]"]),
+        ({"data": {"name": "emoji23"}}, ["data.name"]),
+        ({"evaluation": {"n": 0, "step": 3}}, ["evaluation.n", "evaluation.step"]),
+        ({"scheduler": {**HALVING, "kind": "halfing"}}, ["scheduler"]),
+        ({"scheduler": {"kind": "halving"}}, ["scheduler.first_rung"]),
+        ({"budget": [1], "objective": ["x"], "name": "A B"}, ["name", "objective", "budget"]),
+        ({"resources": {"gpus": "all"}, "bugdet": {}}, ["resources.gpus", "bugdet"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_no_fault_of_another_key_hides_a_cells(tmp_path: Path, parts: dict[str, Any], also: list[str]) -> None:
+    lines = faults_of(tmp_path, stages=WRONG_CELLS, **parts)
+    assert any(line.startswith("stages[0].grid: patch_size=5: `patch_size` must divide image_size") for line in lines)
+    assert all(any(line.startswith(key) for line in lines) for key in also)
+
+
+def test_a_wrong_option_of_a_sampler_hides_no_other_fault(tmp_path: Path) -> None:
+    stages = [{"search": {**SEARCH, "options": {"n_startup_trials": -3}}}]
+    lines = faults_of(tmp_path, stages=stages, baseline={"preset": "jit-tiny", "batch_size": 7})
+    assert [line.partition(": ")[0] for line in lines] == ["stages[0].search.options", "budget.images_per_trial"]
+
+
+def test_nothing_is_said_of_what_hangs_on_a_value_that_is_not_known(tmp_path: Path) -> None:
+    """A width that is no number is told alone: whether the heads divide it is not known."""
+    baseline = {"preset": "jit-tiny", "model": {"width": "big", "heads": 5}}
+    (line,) = faults_of(tmp_path, baseline=baseline)
+    assert line == "baseline.model.width: must be a whole number, got 'big'"
+
+
+@pytest.mark.parametrize("stand_in", ["width", "patch_size"])
+def test_what_hangs_on_missing_data_waits_for_it_and_all_else_is_told(tmp_path: Path, stand_in: str) -> None:
+    stages = [{"grid": {"axes": {stand_in: [5]}}}]
+    lines = faults_of(tmp_path, data={"uri": str(tmp_path / "no.npz")}, stages=stages)
+    assert [line.partition(": ")[0] for line in lines] == ["data", *(["stages[0].grid"] if stand_in == "width" else [])]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"baseline": {"preset": None}}, "baseline.preset: must be a text, got nothing"),
+        ({"budget": {"images_per_trial": {}}}, "budget.images_per_trial: must be a whole number, got a mapping"),
+        ({"data": {"name": "emoji32", "flip": "maybe"}}, "data.flip: must be true or false, got 'maybe'"),
+        ({"stages": {}}, "stages: must be a list, got a mapping"),
+        ({"scheduler": {"reduction": 3}}, "scheduler: must be a mapping with a `kind`, got one without"),
+        ({"data": {"name": "emoji32", "uri": "x"}}, "keys name, uri, got name and uri; leave one of them out"),
+        ({"stages": [{"grid": {"axes": {"prediction": [None]}}}]}, "`prediction` must be 'x', 'eps' or 'v', got nothing"),
+        ({"baseline": {"preset": "jit-tiny", "optimiser": {"warmup_images": {"kind": "epoch"}}}}, "did you mean 'epochs'?"),
+        (
+            {"baseline": {"preset": "jit-tiny", "optimiser": {"warmup_images": {"epochs": 5}}}},
+            "unknown key 'epochs'; valid keys: kind, share; 'epochs' belongs to `kind: epochs`, so write that kind",
+        ),
+        (
+            {"baseline": {"preset": "jit-tiny", "optimiser": {"warmup_images": "5 epochs"}}},
+            "must be a number of images, or a mapping with `kind` epochs or share, got '5 epochs'",
+        ),
+    ],
+)
+def test_a_fault_is_told_in_the_files_words(tmp_path: Path, parts: dict[str, Any], said: str) -> None:
+    told = "\n".join(faults_of(tmp_path, **parts))
+    assert said in told
+    assert not [word for word in ("NoneType", "'dict'", "'list'", "Input should", "integer", "None") if word in told]

@@ -40,7 +40,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_key_path(tmp_path: Path) ->
     message = complaint(tmp_path, objective="fid", budget={"images_per_trial": -1}, evaluation={"stepz": 3})
     assert len(message.splitlines()) == 3
     assert "objective: `objective` must be a registered metric: fd_efflite0_96" in message
-    assert "budget.images_per_trial: input should be greater than 0, got -1" in message
+    assert "budget.images_per_trial: must be greater than 0, got -1" in message
     assert "evaluation.stepz: unknown key 'stepz'; did you mean 'steps'?" in message
 
 
@@ -79,11 +79,11 @@ def test_a_misspelt_key_deep_inside_a_stage_is_named_as_the_user_wrote_it(tmp_pa
         ({"patch_size": []}, "axis `patch_size` must have at least one value"),
         ({"patch_size": [4, 4]}, "axis `patch_size` must not repeat a value, got [4, 4]"),
         ({"patchsize": [4]}, "an axis must be a registered one, got"),
-        ({"prediction": ["x", "w"]}, "`prediction`: Input should be 'x', 'eps' or 'v', got 'w'"),
-        ({"learning_rate": [-1.0]}, "`learning_rate`: Input should be greater than 0, got -1.0"),
+        ({"prediction": ["x", "w"]}, "`prediction` must be 'x', 'eps' or 'v', got 'w'"),
+        ({"learning_rate": [-1.0]}, "`learning_rate` must be greater than 0, got -1.0"),
         ({"learning_rate": [float("nan")]}, "`learning_rate`"),
         ({"learning_rate": [float("inf")]}, "`learning_rate`"),
-        ({"width": [True]}, "`width`: Input should be a valid integer, got True"),
+        ({"width": [True]}, "`width` must be a whole number, got true"),
     ],
 )
 def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str, Any], rule: str) -> None:
@@ -94,25 +94,25 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
     ("changes", "rule"),
     [
         ({"name": "Has Spaces"}, "lower-case letters"),
-        ({"data": {"name": "emoji33"}}, "data.name: input should be 'emoji32', got 'emoji33'"),
+        ({"data": {"name": "emoji33"}}, "data.name: must be 'emoji32', got 'emoji33'"),
         ({"data": {}}, "data: must be a mapping with one of the keys name, uri"),
         ({"baseline": {"preset": "jit-x"}}, "`preset` must be one of jit-tiny"),
         ({"stages": [{"grids": {}}]}, "stages[0]: must be a mapping with one of the keys grid, search"),
-        ({"stages": []}, "stages: tuple should have at least 1 item"),
+        ({"stages": []}, "stages: must have at least 1 item"),
         ({"resources": {"gpus": 0.5}}, "`memory_gib` must be given where workers share a GPU, got gpus=0.5"),
         (
             {"stages": [{"grid": {"axes": {"patchsize": [1]}}}]},
             "an axis must be a registered one, got 'patchsize'; did you mean 'patch_size'?",
         ),
-        ({"baseline": {"preset": "jit-tiny", "ema": {"kind": "decay"}}}, "baseline.ema: must be a list, got 'dict'"),
+        ({"baseline": {"preset": "jit-tiny", "ema": {"kind": "decay"}}}, "baseline.ema: must be a list, got a mapping"),
         ({"baseline": {"preset": "jit-tiny", "parent": "x"}}, "baseline.parent: must be a mapping, got 'x'"),
         (
             {"baseline": {"preset": "jit-tiny", "parent": {"trial": "0" * 12, "image": 8}}},
             "baseline.parent.image: unknown key 'image'; did you mean 'images'?",
         ),
-        ({"evaluation": {"shift": 0.0}}, "evaluation.shift: input should be greater than or equal to 0.001, got 0.0"),
+        ({"evaluation": {"shift": 0.0}}, "evaluation.shift: must be greater than or equal to 0.001, got 0.0"),
         ({"baseline": {"preset": "jit-tiny", "parent": {"trial": "x", "images": 8}}}, "baseline.parent.trial"),
-        ({"budget": {"images_per_trial": 16.5}}, "budget.images_per_trial: input should be a valid integer, got 16.5"),
+        ({"budget": {"images_per_trial": 16.5}}, "budget.images_per_trial: must be a whole number, got 16.5"),
         ({"evaluation": {"interval": [0.9, 0.1]}}, "`interval` must be (low, high) with low < high"),
         (
             {"stages": [{"search": {"from": "best_cell", "trials": 2, "axes": {"depth": [1, 2]}}}]},
@@ -126,8 +126,8 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
             "at most 1000, got 1001",
         ),
         ({"stages": [{"search": {"axes": {"depth": [1]}, "trials": 10**7}}]}, "less than or equal to 100000, got 10000000"),
-        ({"budget": {"images_per_trial": 16, "rungs": 10**6}}, "budget.rungs: input should be less than or equal to 1000"),
-        ({"evaluation": {"steps": 10**6}}, "evaluation.steps: input should be less than or equal to 10000"),
+        ({"budget": {"images_per_trial": 16, "rungs": 10**6}}, "budget.rungs: must be less than or equal to 1000"),
+        ({"evaluation": {"steps": 10**6}}, "evaluation.steps: must be less than or equal to 10000"),
         ({"tracking": "mlruns"}, "tracking: `tracking` must be http(s)://HOST:PORT, sqlite:///FILE or postgresql"),
         ({"tracking": "htp://mlflow:5000"}, "postgresql://HOST/DATABASE, got htp://mlflow:5000"),
         ({"tracking": "http://"}, "DATABASE, got http://"),
@@ -156,9 +156,9 @@ def search_of(**keys: Any) -> list[dict[str, Any]]:
     [
         ({"sampler": "tpee"}, "`sampler` must be one of bruteforce, cmaes, gp, nsgaii, nsgaiii, qmc, random, tpe, got 'tpee'"),
         ({"axes": {"seed": [0, 1]}}, "an axis must change what is compared, got 'seed'; write `seeds` beside the axes"),
-        ({"seeds": 0}, "seeds: input should be greater than 0, got 0"),
+        ({"seeds": 0}, "seeds: must be greater than 0, got 0"),
         ({"limits": {"parameter": 1.0}}, "must name registered quantities, got 'parameter'; did you mean 'parameters'?"),
-        ({"limits": {"tokens": 0}}, "limits.tokens: input should be greater than 0, got 0"),
+        ({"limits": {"tokens": 0}}, "limits.tokens: must be greater than 0, got 0"),
         ({"objectives": ["fd_efflite0_96"]}, "`objectives` must be two or more, each once, with a metric among them"),
         ({"objectives": ["tokens", "parameters"]}, "`objectives` must be two or more, each once, with a metric among them"),
         ({"objectives": ["fd_efflite0_96"] * 2}, "`objectives` must be two or more, each once"),
@@ -228,7 +228,7 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None
     ("text", "rule"),
     [
         ("a: [1", "not YAML"),
-        ("- 1", "must be a YAML mapping, got list"),
+        ("- 1", "must be a YAML mapping, got a list"),
         ("name: a\nname: b", "line 2: a key must not repeat, got 'name' twice"),
         ("name: {{ x }}", "a key must be a word"),
         (
@@ -290,8 +290,9 @@ def test_an_unknown_key_of_a_scheduler_is_told_the_keys_of_its_own_kind(
 ) -> None:
     message = complaint(tmp_path, scheduler={"kind": kind, "first_rung": {"images": 8}, key: 3})
     assert f"unknown key '{key}'" in message
-    assert valid in message.split("valid keys:")[1]
-    assert key not in message.split("valid keys:")[1]
+    keys = message.split("valid keys:")[1].split(";")[0]
+    assert valid in keys
+    assert key not in keys
 
 
 def test_a_database_behind_a_socket_is_an_address(tmp_path: Path) -> None:

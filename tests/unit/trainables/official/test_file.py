@@ -405,12 +405,12 @@ WRONG_ARGS: dict[str, tuple[dict[str, Any], str]] = {
     "part": ({"batch_size": 1.5}, "`args.batch_size` must be a whole number, got 1.5"),
     "negative": (
         {"noise_scale": -1.0},
-        "trial.diffusion.noise_scale: input should be greater than or equal to 0.001",
+        "trial.diffusion.noise_scale: must be greater than or equal to 0.001",
     ),
     "schedule": ({"lr_schedule": "steps"}, "trial.optimiser.schedule: `kind` must be one of 'constant', 'cosine', got 'steps'"),
-    "dropout": ({"attn_dropout": 1.0}, "trial.model.attn_dropout: input should be less than 1, got 1.0"),
+    "dropout": ({"attn_dropout": 1.0}, "trial.model.attn_dropout: must be less than 1, got 1.0"),
     "start": ({"in_context_start": 4}, "`class_tokens_start` must be below depth"),
-    "sampler": ({"sampling_method": "dpm"}, "evaluation.sampler: input should be 'euler' or 'heun', got 'dpm'"),
+    "sampler": ({"sampling_method": "dpm"}, "evaluation.sampler: must be 'euler' or 'heun', got 'dpm'"),
 }
 
 
