@@ -317,6 +317,23 @@ def gc(
 
 
 @app.command()
+def doctor(
+    sweep: SweepName,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended; nobody may run the sweep.")] = False,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    tracking: TrackingUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare a sweep's ledger, checkpoints, MLflow and registered models with each other, and say what is amiss."""
+    from jit_sweep.cli import doctor
+
+    home = home_at(home_folder)
+    uri = home.existing_ledger(ledger)
+    return doctor.doctor(sweep, home, ledger=uri, tracking=tracking, mends=repair, as_json=as_json)
+
+
+@app.command()
 def sample(
     model: ModelOrFolder,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
