@@ -82,7 +82,7 @@ def _loaded(image: Image.Image, content: bytes) -> Image.Image:
         image.load()  # says what is wrong, or takes what simplejpeg does not
         return image
     faster = Image.fromarray(pixels if image.mode == "RGB" else pixels[..., 0])
-    faster.info, faster._exif = image.info, image.getexif()  # type: ignore[attr-defined]
+    faster.info, faster._exif = image.info, image.getexif()
     return faster
 
 

@@ -47,7 +47,7 @@ def grey() -> None:
     content = encoded(Image.fromarray(SHADES))
     assert np.array_equal(decoded(content, AS_IT_IS), np.repeat(SHADES[..., None], 3, axis=2))
     assert np.array_equal(decoded(content, GREY), SHADES[..., None])
-    luma = (COLOUR.astype(np.int64) @ [19595, 38470, 7471] + 0x8000) >> 16
+    luma = (COLOUR.astype(np.int64) @ np.array([19595, 38470, 7471]) + 0x8000) >> 16
     assert np.array_equal(decoded(encoded(Image.fromarray(COLOUR)), GREY)[..., 0], luma)
 
 
