@@ -1,10 +1,12 @@
 """A card for each question that a sweep asks: its verdict, what carries it, and what the answer cost. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jit_sweep.report.figures.forest import Effect
-from jit_sweep.results.verdicts import Contrast
+from jit_sweep.results.effects import EffectSize
+from jit_sweep.results.scales import in_words, shown_on
+from jit_sweep.results.verdicts import Finding
 
 DECIDED = ("REAL", "EQUIVALENT")
 
@@ -26,7 +28,7 @@ class Card:
     device_hours: float
     """That the trials of its arms took."""
     arms: tuple[str, ...]
-    """Labels, the first and the second side."""
+    """Labels, in the order of the question."""
     facts: tuple[tuple[str, str], ...] = ()
     """Further numbers with their names."""
 
@@ -35,27 +37,36 @@ class Card:
         return self.verdict in DECIDED
 
 
-def cards(contrasts: Sequence[Contrast], *, objective: str, hours: Mapping[str, float]) -> list[Card]:
-    """A card for each contrast. `hours`: device-hours by trial."""
-    return [_card(contrast, objective, hours) for contrast in contrasts]
+def cards(findings: Sequence[Finding], *, hours: Mapping[str, float]) -> list[Card]:
+    """A card for each planned question. `hours`: device-hours by trial."""
+    return [_card(finding, hours) for finding in findings]
 
 
-def _card(contrast: Contrast, objective: str, hours: Mapping[str, float]) -> Card:
-    own = next((each for each in contrast.differences if each.metric == objective), contrast.differences[0])
-    where = f" at {contrast.context}" if contrast.context and contrast.context != "baseline" else ""
-    question = f"{contrast.value(contrast.a)} or {contrast.value(contrast.b)}{where}"
-    verdict = "REAL" if contrast.preferred else "UNDECIDED"
-    effect = None
-    if own.mean is not None and own.interval is not None:
-        effect = Effect(question, own.mean, own.interval.low, own.interval.high, own.metric, verdict)
-    winner = contrast.value(contrast.preferred) if contrast.preferred else ""
+def _card(finding: Finding, hours: Mapping[str, float]) -> Card:
+    question, verdict, found = finding.question.label, str(finding.outcome), finding.effect
+    decided = verdict in DECIDED
     return Card(
         question=question,
         verdict=verdict,
-        statement=f"{winner} is better{where}: {own}" if winner else contrast.verdict,
-        reason=contrast.reason,
-        effect=effect,
-        n=own.n,
-        device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in (contrast.a, contrast.b) for trial in arm.trials),
-        arms=(contrast.a.label, contrast.b.label),
+        statement=f"{question}: {finding.reason}{f', {found}' if found else ''}" if decided else finding.verdict,
+        reason="" if decided else finding.reason,
+        effect=_effect(found, question, verdict) if found else None,
+        n=found.test.n if found else 0,
+        device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in finding.arms for trial in arm.trials),
+        arms=tuple(arm.label for arm in finding.arms),
+        facts=tuple(_facts(finding)),
     )
+
+
+def _effect(found: EffectSize, question: str, verdict: str) -> Effect:
+    estimate, low, high = (shown_on(found.scale, value) for value in (found.estimate, *found.interval))
+    return Effect(question, estimate, low, high, "%" if found.scale == "log" else found.metric, verdict)
+
+
+def _facts(finding: Finding) -> Iterator[tuple[str, str]]:
+    if finding.adjusted_p is not None:
+        yield "corrected p", f"{finding.adjusted_p:.2g}"
+    if finding.effect is not None and finding.gap is not None:
+        yield "smallest visible gap", in_words(finding.effect.scale, finding.gap, sign=False)
+    if finding.rates is not None:
+        yield "seeds", str(finding.rates)
