@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jit_sweep.budget.costs import cost_line
 from jit_sweep.cli import leaderboard
+from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.edits import print_difference
 from jit_sweep.cli.output import console, noise_to, print_json, print_next
 from jit_sweep.cli.plan import planned
@@ -40,11 +41,14 @@ def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
 
 
 def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, interrupt: Interrupt) -> int:
-    plan = planned(file)
+    plan = planned(file, home)
     name, locations = plan.spec.name, home.locations(plan.spec)
     prepare_environment(address=address)
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
+    if not plan.data.is_prepared:
+        prepare_for(plan.spec, locations.storage, screen=console(stderr=as_json))
+        plan = planned(file, home)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
     try:
