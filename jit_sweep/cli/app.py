@@ -239,6 +239,30 @@ def leaderboard(
 
 
 @app.command()
+def report(
+    sweep: SweepName,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .html, .md or .json file; without it, a page in the home.")
+    ] = None,
+    paper: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write every table as CSV and LaTeX and every figure as SVG, too.")
+    ] = None,
+    goal: Annotated[
+        float | None, typer.Option(help="Held-out error whose time is told; without it, what half of the sound arms reach.")
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write a sweep's report, finished or not: the answer, verdicts, curves, samples, costs, and how to make it again."""
+    from jit_sweep.cli import report
+
+    home = home_at(home_folder)
+    return report.report(sweep, home, ledger=ledger, out=out, paper=paper, goal=goal, opened=opened, as_json=as_json)
+
+
+@app.command()
 def ui(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Open on this sweep.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback interface; 0 picks a free one.")] = 5000,
@@ -288,6 +312,23 @@ def gc(
     home = home_at(home_folder)
     uri = home.existing_ledger(ledger)
     return gc.gc(sweep, home, ledger=uri, tracking=tracking, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    sweep: SweepName,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended; nobody may run the sweep.")] = False,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    tracking: TrackingUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare a sweep's ledger, checkpoints, MLflow and registered models with each other, and say what is amiss."""
+    from jit_sweep.cli import doctor
+
+    home = home_at(home_folder)
+    uri = home.existing_ledger(ledger)
+    return doctor.doctor(sweep, home, ledger=uri, tracking=tracking, mends=repair, as_json=as_json)
 
 
 @app.command()

@@ -10,15 +10,17 @@ from jit_sweep.cli.edits import difference_lines, print_difference
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.errors import UserError
-from jit_sweep.home import Home, on_this_machine
+from jit_sweep.home import DEFAULT_HOME, Home, home_at, on_this_machine
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.images import with_prepared
 from jit_sweep.plan.plan import faults_beside, plan
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
 from jit_sweep.spec.stages import SearchSpec
+from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import counted
 from trainables.config.trial import id_by_seed
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
@@ -49,19 +51,29 @@ class ProbeOptions:
         return probe(plan, self.home, compiled=self.compiled, tell=console(stderr=True).print)
 
 
-def planned(file: str) -> Plan:
-    """A sweep file, resolved. UserError: whatever is wrong with it."""
+def planned(file: str, home: Home) -> Plan:
+    """A sweep file, resolved, on the prepared set of its images where the storage has it.
+
+    UserError: whatever is wrong with it.
+    """
     try:
         spec = on_this_machine(read_spec(file))
     except UnsoundFile as error:
         rest = error.found.rest and on_this_machine(error.found.rest)
         raise UserError("\n".join([str(error), *faults_beside(error.found._replace(rest=rest))])) from None
-    return plan(spec, source=file)
+    return plan(_on_prepared_images(spec, home), source=file)
+
+
+def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
+    try:
+        return with_prepared(spec, home.locations(spec).storage)
+    except (OSError, ValueError, ImportError):
+        return spec  # the plan asks for the data again, and tells this beside what else is wrong
 
 
 def validate(file: str, *, as_json: bool) -> int:
     """Print the name and size of a sound sweep file. UserError: whatever is wrong with it."""
-    plan = planned(file)
+    plan = planned(file, home_at(DEFAULT_HOME))
     proposed = sum(proposals(plan).values())
     if as_json:
         row = {"name": plan.spec.name, "fingerprint": plan.fingerprint, "trials": len(plan.entries), "proposed": proposed}
@@ -79,7 +91,7 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
 
     UserError: whatever is wrong with it, or no measurement.
     """
-    plan = planned(file)
+    plan = planned(file, home)
     estimate = probe.estimate(plan) if probe is not None else None
     if as_json:
         probed = {}
@@ -87,12 +99,13 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
             from jit_sweep.cli.estimate import estimate_json  # starts SQL
 
             probed = {"probe": estimate_json(estimate, price=probe.price)}
-        changed = difference_lines(plan, home.locations(plan.spec))
+        changed = difference_lines(plan, home.locations(plan.spec)) if plan.data.is_prepared else []
         print_json("plan", _json_rows(plan), **_json_facts(plan), changes=changed, **probed)
         return ExitCode.DONE
     screen = console()
     _print_plan(plan, screen)
-    print_difference(plan, home.locations(plan.spec))
+    if plan.data.is_prepared:
+        print_difference(plan, home.locations(plan.spec))
     if probe is not None and estimate is not None:
         from jit_sweep.cli.estimate import print_estimate
 

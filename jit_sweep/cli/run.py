@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from jit_sweep.budget.costs import cost_line
 from jit_sweep.cli import leaderboard
+from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.edits import print_difference
 from jit_sweep.cli.output import console, noise_to, print_json, print_next
 from jit_sweep.cli.plan import planned
+from jit_sweep.cli.report import report_path
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
 from jit_sweep.executor.before_ray import check_answers, prepare_environment
@@ -23,9 +25,10 @@ from jit_sweep.ledger.records import EntryState, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.redact import redact, redact_all
+from jit_sweep.report.contents import read_report
+from jit_sweep.report.write import write_report
 from jit_sweep.results.as_json import standing_row
 from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm, best_first, read_results
-from jit_sweep.results.sample_grids import write_sample_grids
 from trainables.report import ExitCode
 from trainables.storage.folder import Folder
 
@@ -48,11 +51,14 @@ def run(file: str, home: Home, *, address: str | None, as_json: bool, submitted:
 def _run_to_end(
     file: str, home: Home, *, address: str | None, as_json: bool, interrupt: Interrupt, again: Sequence[str]
 ) -> int:
-    plan = planned(file)
+    plan = planned(file, home)
     name, locations = plan.spec.name, home.locations(plan.spec)
     prepare_environment(address=address)
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
+    if not plan.data.is_prepared:
+        prepare_for(plan.spec, locations.storage, screen=console(stderr=as_json))
+        plan = planned(file, home)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
     try:
@@ -170,8 +176,8 @@ def _print_rest(
     screen, shared = console(), home.shared_options(locations)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
-    if grids := write_sample_grids(results, home.store, storage=locations.storage):
-        screen.print(f"\nsamples of every arm, with equal noise and labels: {grids}", soft_wrap=True)
+    page = write_report(read_report(reader, name), report_path(home, name), storage=locations.storage)
+    screen.print(f"\nreport, with samples of every arm: {page}", soft_wrap=True)
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; running the sweep again delivers them")
     served = locations.tracking.startswith("http")

@@ -16,8 +16,9 @@ def submit(file: str, home: Home, *, address: str, wait: bool, as_json: bool) ->
     """Send a sweep file to a cluster, and follow its job there. UserError: whatever is wrong with either."""
     from jit_sweep.submit import submit as submit_sweep  # starts Ray's client
 
-    plan, spec = planned(file), read_spec(file)
-    print_difference(plan, home.locations(plan.spec), stderr=as_json)
+    plan, spec = planned(file, home), read_spec(file)
+    if plan.data.is_prepared:
+        print_difference(plan, home.locations(plan.spec), stderr=as_json)
     sent = submit_sweep(
         spec, address=address, home=home, wait=wait, echo=lambda line: typer.echo(line, file=sys.stderr if as_json else None)
     )

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.executor.interrupt import Interrupt
-from jit_sweep.executor.opening import is_complete, take_up
+from jit_sweep.executor.opening import end_at_once, take_up
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.holder import this_process
@@ -58,10 +59,13 @@ def run_sweep(
     try:
         writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
         take_up(plan, writer)
-        if is_complete(plan, reader):
-            writer.finish(sweep, SweepState.DONE)
+        guard = BudgetGuard(plan.spec, reader, probed=probed)
+        if (ended := end_at_once(plan, writer, reader, guard=guard)) is not None:
+            writer.finish(sweep, ended.state, reason=ended.reason)
+            if ended.reason:
+                tell("nothing is trained and no Ray started, since the budget holds nothing more")
             tell(CATCHING_UP)
-            return RunResult(SweepState.DONE, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
+            return RunResult(ended.state, ended.reason, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
         tell("starting Ray" if address is None else f"connecting to Ray at {address}")
         with local_cluster(tell) if address is None else running_cluster(address):
             mirror = _mirror(plan, locations)

@@ -22,7 +22,15 @@ def soundness_remarks(plan: Plan) -> list[str]:
         for text in _of_entry(plan, entry):
             found.setdefault(text, {})[entry.label] = None
     lines = [f"{next(iter(cells))}{and_more(len(cells) - 1, 'cell')}: {text}" for text, cells in found.items()]
-    return [*lines, *_noise_remarks(plan), *_precision_remarks(plan)]
+    return [*_data_remarks(plan), *lines, *_noise_remarks(plan), *_precision_remarks(plan)]
+
+
+def _data_remarks(plan: Plan) -> list[str]:
+    """What cannot be known of images that are not prepared."""
+    if plan.data.is_prepared:
+        return []
+    rest = "`run` prepares them first, or `data prepare`; trials have their final ids then"
+    return [f"the images at {plan.data.uri} have been listed, not decoded: {rest}"]
 
 
 def _of_entry(plan: Plan, entry: Entry) -> Iterator[str]:

@@ -8,6 +8,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
 from jit_sweep.plan.grid import planned_grid
+from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults, searches
 from jit_sweep.plan.trial import batch_sizes
@@ -24,7 +25,7 @@ from trainables.data import DataDescription, describe
 def plan(spec: SweepSpec, *, source: str) -> Plan:
     """Resolve a sweep. UserError: data, or a combination of axis values is unsound; all faults at once."""
     try:
-        data = describe(spec.data.address, holdout=spec.data.holdout)
+        data = described(spec.data)
     except (OSError, ValueError) as error:
         raise UserError("\n".join([f"{source}: data: {error}", *_faults_on_any_data(spec, source=source)])) from None
     return _planned_on(data, spec, source=source)

@@ -7,7 +7,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.planner import Planner
-from jit_sweep.plan.search import proposals, searches
+from jit_sweep.plan.search import searches
 from jit_sweep.results.arms import with_scores
 from jit_sweep.search.alignment import Alignment, aligned
 from jit_sweep.search.history import Observation, observations_of
@@ -36,11 +36,6 @@ class Proposer:
         """What must change for a search's former proposals to be those of the sweep file as it is now."""
         start = self._start(rows, stage)
         return aligned(self._reader.entries(self._plan.spec.name, every=True), self._planner, start, stage=stage)
-
-    def is_at_end(self, rows: Sequence[EntryRow]) -> bool:
-        """Whether every search has proposed all that it will, from what it starts from now."""
-        wanted = proposals(self._plan).items()
-        return all(sum(row.stage == stage for row in rows) >= n and not self.align(rows, stage) for stage, n in wanted)
 
     def propose(self, rows: Sequence[EntryRow], stage: int) -> list[Entry]:
         """The entries of one arm more; none where the space holds nothing new. A repetition is thrown away."""

@@ -6,7 +6,8 @@ from pydantic import Tag
 
 from jit_sweep.spec.stages import key_of
 from jit_sweep.spec.uri import DataUri, located
-from trainables.config.fields import Frozen, PositiveInt
+from trainables.config.fields import Frozen
+from trainables.data.prepared.settings import DataFormat, PrepareSettings
 
 
 class PackagedData(Frozen):
@@ -37,15 +38,24 @@ class PackagedData(Frozen):
         return self
 
 
-class FileData(Frozen):
-    """An image file (today .npz): `images` [N, S, S, C] uint8, and optionally `labels`, `heldout`, `class_names`."""
+class FileData(PrepareSettings):
+    """Images of your own: a folder, zip, parquet, tar, idx or npz, or a prepared set. What is not prepared, a run prepares.
+
+    An .npz file (`images` [N, S, S, C] uint8, optionally `labels`, `heldout`, `class_names`) without further keys is read as
+    it is.
+    """
 
     uri: DataUri
-    """Path or URI of the file."""
-    holdout: PositiveInt | None = None
-    """Images to hold out where the file brings no `heldout` list."""
+    """Path or URI of the source, or of a prepared set."""
+    format: DataFormat | None = None
+    """What kind of source it is; found by looking where it is left out."""
     flip: bool = True
     """Mirror each image left to right with probability one half."""
+
+    @property
+    def settings(self) -> PrepareSettings:
+        """What a prepared set is made by."""
+        return PrepareSettings(**{name: getattr(self, name) for name in PrepareSettings.model_fields})
 
     @property
     def address(self) -> str:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
+from jit_sweep.doctor.replay import every_event, judged, replayed
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.reader import LedgerReader
@@ -22,7 +23,6 @@ from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.schedulers import SchedulerSpec
 from tests.support.cli import Running, environment, jit_sweep, rows_of
 from tests.support.ray_head import Head
-from tests.support.replay import judged, replayed
 from tests.support.sweep_files import tiny_sweep, write_sweep_of_few_images
 from trainables.assignment import Assignment
 from trainables.config.trial import TrialConfig
@@ -87,12 +87,14 @@ def test_the_end_shows_tables_pictures_and_the_next_commands(finished: Path) -> 
         "held-out real images",
         "search trials",
         "2 diverged",
-        "tiny-samples.png",
+        "tiny-report.html",
         "jit-sweep ui tiny",
         "jit-sweep promote tiny",
     ):
         assert part in said
-    assert (finished / ".jit-sweep" / "store" / "tiny-samples.png").read_bytes().startswith(b"\x89PNG")
+    page = (finished / ".jit-sweep" / "store" / "tiny-report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "data:image/webp;base64," in page
     assert "Traceback" not in said
 
 
@@ -281,7 +283,8 @@ def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_w
         f"was stopped early: place {pruned.why.split()[1]} of"
         in jit_sweep("status", "tiny", "--why", pruned.trial_id, cwd=tmp_path).stdout
     )
-    assert replayed(reader, "tiny", TypeAdapter(SchedulerSpec).validate_python(scheduler)) == judged(reader, "tiny")
+    events = every_event(reader, "tiny")
+    assert replayed(events, TypeAdapter(SchedulerSpec).validate_python(scheduler)) == judged(events)
 
 
 MISSING_PARENT = {"baseline": {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}}

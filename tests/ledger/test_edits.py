@@ -14,9 +14,10 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import update
 
+from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.edits.difference import read_difference
 from jit_sweep.errors import UserError
-from jit_sweep.executor.opening import is_complete
+from jit_sweep.executor.opening import end_at_once
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import writing
 from jit_sweep.ledger.lease import LeaseHeld
@@ -335,8 +336,8 @@ def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
     assert (
         not again or planned.spec.budget.images_per_trial < IMAGES_PER_TRIAL
     )  # a shorter budget has no checkpoint to go on from
-    early_end = any(row.state is EntryState.HELD for row in rows)
-    assert is_complete(planned, home.reader) or early_end
+    with home.writing(planned) as writer:
+        assert end_at_once(planned, writer, home.reader, guard=BudgetGuard(planned.spec, home.reader)) is not None
 
 
 def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRow]) -> None:

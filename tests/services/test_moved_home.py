@@ -11,8 +11,8 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.models.choice import Wish
 from jit_sweep.models.model_folder import load_network
+from jit_sweep.report.grids import read_grids
 from jit_sweep.results.leaderboard import read_results
-from jit_sweep.results.sample_grids import write_sample_grids
 from jit_sweep.spec.uri import sqlite_uri
 from jit_sweep.tracking.client import EXPERIMENT, ensure_experiment, open_client
 from jit_sweep.tracking.mirror import Mirror
@@ -37,6 +37,12 @@ def folders_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_dir())
 
 
+def pictures(home: Home, sweep: str) -> list[str]:
+    """The arms whose samples the sweep's report would show."""
+    arms = read_results(LedgerReader.open(home.ledger), sweep).arms
+    return [grid.label for grid in read_grids(arms, storage=str(home.store))]
+
+
 @pytest.mark.parametrize("place", ["new", "elsewhere/a b%2Fc?d#é"])
 def test_a_copied_home_is_used_in_its_new_place_and_the_old_one_is_left_alone(home: Home, place: str, tmp_path: Path) -> None:
     copy = home_at(tmp_path / place)
@@ -45,7 +51,7 @@ def test_a_copied_home_is_used_in_its_new_place_and_the_old_one_is_left_alone(ho
 
     made = champion(copy)
     assert (made.version, made.cell) == (2, "prediction=v")
-    assert write_sample_grids(read_results(LedgerReader.open(copy.ledger), "mine"), copy.store, storage=str(copy.store))
+    assert pictures(copy, "mine")
     assert (state_of(home.path), folders_of(home.path)) == before
 
     shutil.rmtree(home.path)
@@ -53,7 +59,7 @@ def test_a_copied_home_is_used_in_its_new_place_and_the_old_one_is_left_alone(ho
         files = load(f"demo/{version}", tracking_uri=copy.tracking, folder=tmp_path / f"copy-{version}")
         assert not load_network(files).training
     assert len(list(copy.store.glob("mlflow/*/artifacts/samples/*.png"))) == 4
-    assert write_sample_grids(read_results(LedgerReader.open(copy.ledger), "mine"), copy.store, storage=str(copy.store))
+    assert pictures(copy, "mine")
     assert not home.path.exists()
 
 
@@ -113,5 +119,5 @@ def test_a_home_that_an_older_version_left_elsewhere_is_found_in_its_place(tmp_p
     trial = reader.entries("ended")[0].trial_id
     assert champion(home, "ended", wish=Wish(trial, reason="to see where it goes")).version == 1
     assert list(home.store.glob("mlflow/*/artifacts/champion/demo"))
-    assert write_sample_grids(read_results(reader, "ended"), home.store, storage=str(home.store))
+    assert pictures(home, "ended")
     assert folders_of(OLD_HOME_MADE_AT) == before

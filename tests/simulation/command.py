@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.ending import RunEnd, run_end
-from jit_sweep.executor.opening import is_complete, take_up
+from jit_sweep.executor.opening import end_at_once, take_up
 from jit_sweep.executor.schedule import Over, Target
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import Cause, SweepState
+from jit_sweep.ledger.records import Cause
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.schedulers.decide import Decider
@@ -42,6 +43,8 @@ class Command:
     diverging: float = 0.0
     open_lanes: list[Lane] = field(default_factory=list)
     ended: RunEnd | None = None
+    trained_nothing: bool = False
+    """Whether nothing was left to train, so that it brought up no lane."""
     stop: bool = False
     """What Ctrl-C sets."""
 
@@ -66,10 +69,10 @@ class Command:
         self.reader = LedgerReader(engine, clock=world.database_clock)
         decider = Decider(self.plan.spec.scheduler)
         writer = LedgerWriter(engine, self.lease, decider=decider, clock=lambda: world.clock(self.host))
-        await asyncio.to_thread(take_up, self.plan, writer)
-        if is_complete(self.plan, self.reader):
-            await asyncio.to_thread(writer.finish, sweep, SweepState.DONE)
-            self.ended = RunEnd(SweepState.DONE)
+        at_once = await asyncio.to_thread(self._taken_up, writer)
+        if at_once is not None:
+            await asyncio.to_thread(writer.finish, sweep, at_once.state, reason=at_once.reason)
+            self.ended, self.trained_nothing = at_once, True
         else:
             self.office = Office(world, self.lease, host=self.host, spec=self.plan.spec)
             await self.office.start()
@@ -78,6 +81,13 @@ class Command:
             self.office.end()
         await asyncio.to_thread(self.lease.release)
         return self.ended
+
+    def _taken_up(self, writer: LedgerWriter) -> RunEnd | None:
+        """How the run ends where nothing is left to train."""
+        clock = partial(self.world.clock, self.host)
+        take_up(self.plan, writer)
+        guard = BudgetGuard(self.plan.spec, self.reader, clock=clock)
+        return end_at_once(self.plan, writer, self.reader, guard=guard, clock=clock)
 
     async def _to_end(self) -> RunEnd:
         clock = lambda: self.world.clock(self.host)  # noqa: E731

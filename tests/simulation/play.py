@@ -124,7 +124,7 @@ async def _runs(story: Story, disturber: Disturber, *, lanes: int, diverging: fl
         command.kill()  # whatever it has left behind ends with it
         with suppress(*GIVES_UP):
             story.ends.append(running.result())
-            if calm or story.end.state is SweepState.DONE:  # of what is done, nothing is left to disturb
+            if calm or command.trained_nothing or story.end.state is SweepState.DONE:  # nothing is left to disturb
                 return
         await asyncio.sleep(AGAIN_S)
     raise TimeoutError

@@ -1,5 +1,6 @@
 """A home as a run leaves it, made without Ray: ledger, MLflow, checkpoints and sample grids of two arms."""
 
+import gc
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ def make_home(place: Path, *, empty_mlflow: Path) -> Home:
     train_arm(ledger, home, {"prediction": "v"}, [1.0, 2.0])
     ledger.lease.release()
     engine.dispose()
+    gc.collect()  # readers' connections close, which folds sqlite's journals into their files once and for all
     return home
 
 

@@ -18,6 +18,8 @@ class DataDescription(Frozen):
     class_names: tuple[str, ...]
     train_count: int
     heldout_count: int
+    is_prepared: bool = True
+    """False: a source that has been listed alone. Its counts include what may prove bad; its digest stands for the listing."""
 
 
 def refuse_other_holdout(uri: str, *, listed: int, holdout: int | None) -> None:

@@ -33,7 +33,7 @@ class Folder:
     """Files below one address. Names are relative, with `/` between their parts."""
 
     def __init__(self, uri: str, *, patience: Patience = PATIENCE) -> None:
-        self._fs, self._root = _located(uri)
+        self._fs, self._root = file_system_of(uri)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._remote = Remote(self._fs, patience)
         self.uri = uri.rstrip("/")
@@ -70,7 +70,7 @@ class Folder:
             entries: dict[str, dict[str, Any]] = self._ask("find", name, detail=True)
         except FileNotFoundError:
             return {}
-        below = len(self._path(name)) + 1
+        below = len(self._path(name).rstrip("/")) + 1
         return {path[below:]: int(info["size"]) for path, info in sorted(entries.items())}
 
     def put(self, name: str, content: bytes) -> None:
@@ -133,7 +133,7 @@ class Folder:
 @contextmanager
 def open_file(uri: str, *, patience: Patience = PATIENCE) -> Iterator[IO[bytes]]:
     """A file to read from, seekable. OSError where it cannot be had, ImportError and ValueError for an unknown protocol."""
-    fs, path = _located(uri)
+    fs, path = file_system_of(uri)
     if isinstance(fs, LocalFileSystem):
         with fs.open(path, "rb") as file:
             yield file
@@ -152,6 +152,12 @@ def open_file(uri: str, *, patience: Patience = PATIENCE) -> Iterator[IO[bytes]]
         yield file
 
 
+def read_file(uri: str) -> bytes:
+    """One file's content. FileNotFoundError where there is none, OSError where it cannot be had."""
+    with open_file(uri) as file:
+        return file.read()
+
+
 def put_file(uri: str, content: bytes) -> None:
     """Write or replace one file. OSError where it cannot be had."""
     path = local_path(uri)
@@ -159,7 +165,7 @@ def put_file(uri: str, content: bytes) -> None:
     Folder(folder or "/").put(name, content)
 
 
-def _located(uri: str) -> tuple[AbstractFileSystem, str]:
+def file_system_of(uri: str) -> tuple[AbstractFileSystem, str]:
     """The file system behind an address, and the address in its own form. ValueError, ImportError: there is none."""
     path = local_path(uri)
     if path is not None:

@@ -1,6 +1,6 @@
 """Throw-away entries of the seams that a plan uses, and what the program makes of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,15 @@ from jit_sweep.spec.schedulers import Early, FirstRung
 from search_spaces.axes import Axis, Slot
 from search_spaces.presets import PRESETS
 from search_spaces.quantities import Quantity
+from tests.support.sources import looked_at
 from tests.support.sweep_files import write_sweep
 from trainables.config.fields import Fraction
 from trainables.data import DataDescription, ImageSet
 from trainables.data.arrays import Arrays, checked_arrays
 from trainables.data.in_memory import ArrayImages
+from trainables.data.prepared.preparing import prepare
+from trainables.data.sources.source import Content, SourceImage, SourceIndex
+from trainables.storage.listing import FileListing
 
 Add = Callable[[Any, Any], None]
 """Puts an entry into the row's registry under a name, for the length of a test; a registry without names needs none."""
@@ -77,6 +81,36 @@ class NoiseReader:
         return checked_arrays({"images": pixels, "labels": np.arange(count) % 4}, uri, holdout=holdout)
 
 
+class DrawnFormat:
+    """Files of a number: so many drawn images."""
+
+    name = "drawn"
+
+    def takes(self, listing: FileListing, head: bytes) -> bool:
+        return listing.files[0].name.endswith(".drawn")
+
+    def source(self, listing: FileListing) -> "DrawnSource":
+        return DrawnSource()
+
+
+class DrawnSource:
+    def index(self, labels: str) -> SourceIndex:
+        return SourceIndex([SourceImage(str(place), place % 4, place) for place in range(96)])
+
+    def read(self, images: Sequence[SourceImage]) -> Iterator[Content]:
+        for image in images:
+            yield np.random.default_rng(image.at).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def data_format(add: Add, folder: Path) -> None:
+    add("drawn", DrawnFormat())
+    (folder / "96.drawn").write_text("96")
+    data = planned(folder, data={"uri": str(folder / "96.drawn"), "image_size": 32, "holdout": 16}).data
+    assert (data.train_count, data.heldout_count, data.num_classes, data.is_prepared) == (80, 16, 4, False)
+    prepared = prepare(looked_at(folder / "96.drawn", image_size=32, holdout=16), str(folder / "set"))
+    assert prepared.source.format == "drawn"
+
+
 def data_reader(add: Add, folder: Path) -> None:
     """A kind of image set that a sweep file then names."""
     add(None, NoiseReader())
@@ -109,6 +143,7 @@ PROOFS: dict[str, Proof] = {
     "quantity": quantity,
     "preset": preset,
     "data reader": data_reader,
+    "data format": data_format,
     "scheduler": scheduler,
     "failure rule": failure_rule,
 }

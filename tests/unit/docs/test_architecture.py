@@ -48,7 +48,7 @@ def test_the_four_questions_of_a_newcomer_lead_to_the_file() -> None:
         assert f"`{path}`" in place
         assert text in Path(TOP / path).read_text()
     (reader,) = (place for question, place in answers.items() if "parquet" in question)
-    assert "`trainables/data/readers/`" in reader
+    assert "`trainables/data/sources/registry.py`" in reader
 
 
 def test_the_page_has_at_most_two_pages() -> None:

@@ -119,7 +119,7 @@ def test_every_impossible_cell_is_named_with_the_rule_and_valid_choices(tmp_path
 )
 def test_an_impossible_count_hides_no_impossible_cell(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError) as error:
-        checked(write_sweep(tmp_path, **{**grid({"patch_size": [16, 7]}), **changes}))
+        checked(write_sweep(tmp_path, **{**grid({"patch_size": [16, 7]}), **changes}), home_at(tmp_path))
     lines = str(error.value).splitlines()
     assert f": {key}: " in lines[0]
     assert "`patch_size` must divide image_size, got patch_size=7" in lines[-1]
@@ -129,7 +129,7 @@ def test_an_impossible_count_hides_no_impossible_cell(tmp_path: Path, changes: d
 def test_a_possible_cell_beside_an_impossible_count_is_no_fault(tmp_path: Path) -> None:
     for changes in ({"budget": {"images_per_trial": 0}}, {"evaluation": {"n": 0}}, {"resources": {"workers": 3}}):
         with pytest.raises(UserError) as error:
-            checked(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), **changes))
+            checked(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), **changes), home_at(tmp_path))
         assert len(str(error.value).splitlines()) == 1
 
 

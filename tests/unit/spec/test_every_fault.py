@@ -8,6 +8,7 @@ import yaml
 
 from jit_sweep.cli.plan import planned
 from jit_sweep.errors import UserError
+from jit_sweep.home import Home
 
 SOUND: dict[str, Any] = {
     "name": "tiny",
@@ -25,7 +26,7 @@ def faults_of(folder: Path, **parts: Any) -> list[str]:
     file = folder / "mine.yaml"
     file.write_text(yaml.safe_dump({**SOUND, **parts}))
     with pytest.raises(UserError) as refused:
-        planned(str(file))
+        planned(str(file), Home(folder))
     return [line.removeprefix(f"{file}: ") for line in str(refused.value).splitlines()]
 
 

@@ -59,11 +59,11 @@ class SetContent:
         """`hashes` [N, 32] and `labels` [N] by row, over all shards in their order."""
         self.order = canonical_order(hashes, labels)
         self.labels = labels[self.order]
-        self._hashes = hashes[self.order]
+        self.hashes = hashes[self.order]
 
     def digest(self, shape: tuple[int, int, int]) -> str:
         """The content digest of images of H, W, C."""
-        return content_digest(self._hashes, self.labels, shape=shape)
+        return content_digest(self.hashes, self.labels, shape=shape)
 
 
 def commit(

@@ -13,6 +13,8 @@ Crop = Literal["adm", "centre", "pad", "none"]
 centre out (Dhariwal and Nichol 2021, as JiT and EDM). `centre`: cut the centre square out, resize it by LANCZOS.
 `pad`: fit the whole image in by LANCZOS, the rest black. `none`: it must have that size already.
 """
+DataFormat = Literal["folder", "zip", "parquet", "tar", "npz", "idx"]
+"""The formats of `trainables.data.sources.registry.FORMATS`."""
 Channels = Literal["rgb", "grey"]
 
 

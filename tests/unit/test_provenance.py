@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jit_sweep.tracking.provenance import git_commit, package_versions
+from jit_sweep.provenance import git_commit, package_versions
 
 
 @pytest.fixture

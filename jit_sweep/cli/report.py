@@ -1,0 +1,46 @@
+"""`report`: a sweep's report as a page, as Markdown or as JSON, and its parts for a paper."""
+
+import webbrowser
+from pathlib import Path
+
+from jit_sweep.cli.output import console, print_json
+from jit_sweep.home import Home
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.report.as_json import contents
+from jit_sweep.report.contents import read_report
+from jit_sweep.report.paper import write_paper
+from jit_sweep.report.write import checked_format, write_report
+from jit_sweep.spec.stored import readable
+from trainables.report import ExitCode
+
+
+def report(
+    sweep: str,
+    home: Home,
+    *,
+    ledger: str | None,
+    out: Path | None,
+    paper: Path | None,
+    goal: float | None,
+    opened: bool,
+    as_json: bool,
+) -> int:
+    """Write a sweep's report, and say where it is. UserError: no such sweep, or a file name of no known format."""
+    path = checked_format(out if out is not None else report_path(home, sweep))
+    reader = LedgerReader.open(home.existing_ledger(ledger))
+    found = read_report(reader, sweep, goal=goal)
+    spec = readable(found.sweep.spec)
+    written = write_report(found, path, storage=home.locations(spec).storage)
+    files = write_paper(found, paper) if paper is not None else []
+    if as_json:
+        print_json("report", **contents(found), written=[str(each) for each in (written, *files)])
+    else:
+        console().print(f"report: {written}" + (f"\n{len(files)} tables and figures: {paper}" if files else ""), soft_wrap=True)
+    if opened:
+        webbrowser.open(written.resolve().as_uri())
+    return ExitCode.DONE
+
+
+def report_path(home: Home, sweep: str) -> Path:
+    """Where a sweep's page lies in a home."""
+    return home.store / f"{sweep}-report.html"

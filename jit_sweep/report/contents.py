@@ -1,0 +1,100 @@
+"""What a report says, read from the ledger: one record, from which page, Markdown and JSON are made."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jit_sweep.budget.costs import Costs, read_costs
+from jit_sweep.budget.spending import HOUR_S
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, SweepRow
+from jit_sweep.report.answer import Answer, answer
+from jit_sweep.report.cards import Card, cards
+from jit_sweep.report.curves import Curve, curves, metrics_on_the_way, values_of
+from jit_sweep.report.losses import Loss, losses
+from jit_sweep.report.rerun import Provenance, provenance
+from jit_sweep.report.time_to_quality import TimeToQuality, goal_of, times_to_quality
+from jit_sweep.results.leaderboard import Results, read_results
+from jit_sweep.results.pareto import front_in
+from jit_sweep.results.time_left import time_left
+from trainables.evaluation.metrics.registry import RUNG_METRIC
+
+
+@dataclass(frozen=True)
+class Report:
+    """A sweep as it stands."""
+
+    sweep: SweepRow
+    results: Results
+    front: frozenset[str]
+    """Keys of the searched trials on a Pareto front."""
+    entries: tuple[EntryRow, ...]
+    answer: Answer
+    cards: tuple[Card, ...]
+    curves: tuple[Curve, ...]
+    """Of every metric that rungs measured, those of one metric together."""
+    quality: tuple[TimeToQuality, ...]
+    quality_metric: str
+    losses: tuple[Loss, ...]
+    costs: Costs
+    provenance: Provenance
+    written_at: float
+    seconds_left: float | None
+    """To the end of a sweep that is run; None where nothing is run, or no trial has shown its speed."""
+
+    @property
+    def standing(self) -> str:
+        """How the sweep stands, in a word."""
+        return str(self.sweep.standing)
+
+
+def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -> Report:
+    """The report of a sweep as it stands.
+
+    `goal`: the value of the rung metric that time to quality is told for; else what half of the sound arms reach.
+    UserError: the ledger has no such sweep.
+    """
+    sweep, results, entries = reader.sweep(name), read_results(reader, name), reader.entries(name)
+    attempts, rungs = reader.attempts(name), reader.rung_values(name)
+    arms = sorted(results.arms, key=lambda arm: arm.position)
+    values = values_of(rungs, RUNG_METRIC)
+    aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
+    asked = cards(results.contrasts, objective=results.objective, hours=_hours(attempts))
+    lost, costs = losses(entries, attempts), read_costs(reader, name)
+    train_s = _train_seconds(reader, name)
+    return Report(
+        sweep=sweep,
+        results=results,
+        front=front_in(reader, results),
+        entries=tuple(entries),
+        answer=answer(asked, results, open_trials=sum(row.state in UNFINISHED for row in entries)),
+        cards=tuple(asked),
+        curves=tuple(
+            curve for metric in metrics_on_the_way(rungs) for curve in curves(arms, values_of(rungs, metric), metric=metric)
+        ),
+        quality=() if aim is None else tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, train_s=train_s)),
+        quality_metric=RUNG_METRIC,
+        losses=tuple(lost),
+        costs=costs,
+        provenance=provenance(sweep, results, entries, costs, lost),
+        written_at=reader.now(),
+        seconds_left=time_left(entries, later=0, now=reader.now()) if sweep.is_run else None,
+    )
+
+
+def _train_seconds(reader: LedgerReader, name: str) -> Mapping[str, float]:
+    """Seconds of training by trial, over all its attempts."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for row in reader.cost(name):
+        if row.kind == "train":
+            seconds[row.trial_id] += row.seconds
+    return seconds
+
+
+def _hours(attempts: Sequence[AttemptRow]) -> Mapping[str, float]:
+    """Hours that a trial's workers were held, by trial."""
+    hours: defaultdict[str, float] = defaultdict(float)
+    for attempt in attempts:
+        if attempt.ended_at is not None:
+            hours[attempt.trial_id] += (attempt.ended_at - attempt.started_at) / HOUR_S
+    return hours

@@ -1,0 +1,1 @@
+"""Figures as SVG, one file a kind. The page, the paper and MLflow get the same bytes."""

@@ -1,0 +1,226 @@
+"""The report's tables, once: the page, Markdown, CSV and LaTeX show the same cells."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from jit_sweep.budget.costs import Costs
+from jit_sweep.ledger.records import HeldoutRow
+from jit_sweep.report.cards import Card
+from jit_sweep.report.figures.forest import effect_in_words
+from jit_sweep.report.losses import Loss
+from jit_sweep.report.numbers import compact, duration, rounded, with_error
+from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
+from jit_sweep.results.arms import Arm, Spread, TrialResult
+from jit_sweep.results.words import state_in_words
+from search_spaces.axes import AxisValue, arm_label
+from trainables.evaluation.metrics.registry import table_metrics
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """What is shown, and the number that it is sorted by where it is one."""
+
+    text: str
+    value: float | None = None
+    words: bool = False
+    """Whether it is a sentence, and may be broken."""
+
+
+EMPTY = TableCell("")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row; its first cell names it."""
+
+    cells: tuple[TableCell, ...]
+    cell: Mapping[str, AxisValue] | None = None
+    """An arm's axis values, by which it can be hidden."""
+    label: str = ""
+    mark: bool = False
+    """Not a result but a measure for results: it stays last."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a name that files can have."""
+
+    name: str
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+def metrics_of_table(objective: str) -> list[str]:
+    """The objective first."""
+    return list(dict.fromkeys((objective, *table_metrics())))
+
+
+def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | None) -> Table:
+    """Arms in the given order, then real held-out images."""
+    metrics = metrics_of_table(objective)
+    rows = [
+        TableRow(
+            cells=(
+                TableCell(arm.label),
+                _seeds(arm),
+                *(_spread(arm.metrics.get(name)) for name in metrics),
+                _count(arm.images),
+                _flops(arm),
+            ),
+            cell=arm.arm,
+            label=arm.label,
+        )
+        for arm in arms
+    ]
+    if heldout is not None:
+        values = (_value(heldout.values.get(name)) for name in metrics)
+        rows.append(TableRow((TableCell("held-out real images"), EMPTY, *values, EMPTY, EMPTY), mark=True))
+    images = f", {heldout.n} images a score" if heldout is not None and heldout.n else ""
+    caption = f"Mean ± standard deviation over seeds{images}; best first by {objective}."
+    return Table("arms", caption, ("arm", "seeds", *metrics, "images", "training FLOPs"), tuple(rows))
+
+
+def effects_table(cards: Sequence[Card]) -> Table:
+    """A row for each question."""
+    names = list(dict.fromkeys(name for card in cards for name, _ in card.facts))
+    rows = [
+        TableRow(
+            (
+                TableCell(card.question),
+                TableCell(card.verdict),
+                TableCell(effect_in_words(card.effect) if card.effect else "", card.effect.estimate if card.effect else None),
+                TableCell(str(card.n), card.n),
+                *(TableCell(dict(card.facts).get(name, "")) for name in names),
+                TableCell(card.reason, words=True),
+            )
+        )
+        for card in cards
+    ]
+    caption = "Differences are of the first less the second, with their intervals over shared seeds."
+    return Table("effects", caption, ("question", "verdict", "effect", "seeds", *names, "why there is none"), tuple(rows))
+
+
+def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
+    """What each arm took to reach the goal."""
+    goal = rounded(rows[0].goal) if rows else ""
+    cells = [
+        TableRow(
+            (
+                TableCell(row.label),
+                TableCell(f"{row.reached} of {row.seeds}", row.reached / row.seeds),
+                _range(row.images, compact),
+                _range(row.flops, compact),
+                _range(row.hours, lambda hours: duration(hours * 3600)) if row.hours else TableCell("not known"),
+            )
+        )
+        for row in rows
+    ]
+    caption = (
+        f"Until {metric} first is {goal} or better: the middle seed, and the first to the last one. "
+        "A seed that never got there within its budget is shown as ∞."
+    )
+    return Table("quality", caption, ("arm", "seeds there", "images", "training FLOPs", "training time"), tuple(cells))
+
+
+def searched_table(trials: Sequence[TrialResult], front: frozenset[str], *, objective: str) -> Table:
+    """Searched trials in the given order; those on the Pareto front say so."""
+    metrics = metrics_of_table(objective)
+    rows = [
+        TableRow(
+            (
+                TableCell(f"{trial.entry.trial_id}{' *' if trial.entry.key in front else ''}"),
+                TableCell(arm_label(trial.entry.arm), words=True),
+                *(_trial_value(trial, name) for name in metrics),
+            )
+        )
+        for trial in trials
+    ]
+    starred = " * stands on the Pareto front." if front else ""
+    return Table("searched", f"Proposals, best first by {objective}.{starred}", ("trial", "values", *metrics), tuple(rows))
+
+
+def losses_table(rows: Sequence[Loss]) -> Table:
+    """What went wrong, by cause."""
+    cells = [
+        TableRow(
+            (
+                TableCell(loss.cause),
+                TableCell(str(loss.trials), loss.trials),
+                TableCell(str(loss.attempts), loss.attempts),
+                TableCell("" if loss.first_bad_step is None else f"{loss.first_bad_step:,}", loss.first_bad_step),
+                TableCell("; ".join(loss.cells), words=True),
+                TableCell(loss.detail.strip().splitlines()[-1] if loss.detail.strip() else "", words=True),
+            )
+        )
+        for loss in rows
+    ]
+    headings = ("cause", "trials lost", "attempts made again", "first bad step", "arms", "what the first said")
+    return Table(
+        "losses", "Trials that ended without a score, and attempts that were made again, by cause.", headings, tuple(cells)
+    )
+
+
+def cost_table(costs: Costs) -> Table:
+    """Where the time went."""
+    total = costs.total
+    rows = [
+        TableRow(
+            (
+                TableCell(str(outcome)),
+                TableCell(str(cost.attempts), cost.attempts),
+                TableCell(duration(cost.seconds), cost.seconds),
+                TableCell(f"{cost.device_hours:.3g}", cost.device_hours),
+                TableCell(f"{100 * cost.seconds / total.seconds:.0f} %" if total.seconds else "", cost.seconds),
+            )
+        )
+        for outcome, cost in costs.by_outcome.items()
+        if cost.seconds
+    ]
+    in_all = (TableCell(duration(total.seconds)), TableCell(f"{total.device_hours:.3g}"))
+    last = (TableCell("in all"), EMPTY, *in_all, EMPTY)
+    saved = costs.saved
+    spared = f" Scores that were there before spared {saved.device_hours:.3g} {costs.unit}-hours." if saved.seconds else ""
+    headings = ("spent on", "attempts", "time", f"{costs.unit}-hours", "share")
+    return Table("cost", f"Where the time went.{spared}", headings, (*rows, TableRow(last, mark=True)))
+
+
+def first_rows(table: Table, most: int) -> Table:
+    """The table with its first so many rows and its marks."""
+    kept = [row for row in table.rows if not row.mark][:most]
+    return replace(table, rows=(*kept, *(row for row in table.rows if row.mark)))
+
+
+def _seeds(arm: Arm) -> TableCell:
+    whole = f"{arm.scored}" if arm.scored == len(arm.trials) else f"{arm.scored} of {len(arm.trials)}"
+    return TableCell(f"{whole} ({', '.join(arm.remarks)})" if arm.remarks else whole, arm.scored)
+
+
+def _spread(spread: Spread | None) -> TableCell:
+    return TableCell("no score") if spread is None else TableCell(with_error(spread.mean, spread.sd), spread.mean)
+
+
+def _value(value: float | None) -> TableCell:
+    return EMPTY if value is None else TableCell(rounded(value), value)
+
+
+def _trial_value(trial: TrialResult, metric: str) -> TableCell:
+    value = trial.value(metric)
+    if value is None:
+        return TableCell(state_in_words(trial.entry.state))
+    return TableCell(rounded(value) + (" (collapsed)" if trial.collapsed else ""), value)
+
+
+def _count(images: int) -> TableCell:
+    return TableCell(f"{images:,}", images)
+
+
+def _flops(arm: Arm) -> TableCell:
+    return TableCell(compact(arm.training_flops), arm.training_flops)
+
+
+def _range(values: SeedRange, words: Callable[[float], str]) -> TableCell:
+    shown = [words(each) if math.isfinite(each) else "∞" for each in values]
+    apart = "" if values.first == values.last else f" [{shown[1]}, {shown[2]}]"
+    return TableCell(f"{shown[0]}{apart}", values.middle if math.isfinite(values.middle) else 1e300)

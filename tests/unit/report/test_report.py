@@ -1,0 +1,152 @@
+"""The report's contents and its formats."""
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from jit_sweep.errors import UserError
+from jit_sweep.ledger.records import Cause
+from jit_sweep.report.contents import Report, read_report
+from jit_sweep.report.markdown import markdown
+from jit_sweep.report.page.render import page
+from jit_sweep.report.paper import csv_table, latex, write_paper
+from jit_sweep.report.table_set import tables_of
+from jit_sweep.report.tables import Table, TableCell, TableRow
+from jit_sweep.report.write import checked_format, write_report
+from tests.support.ledger import LedgerFixture, ended, planned, scored
+from trainables.report import Rung
+
+FD, KID, ERROR = "fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"
+X, V = {"prediction": "x"}, {"prediction": "v"}
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def train(ledger: LedgerFixture, arm: dict[str, str], seed: int, *, rungs: tuple[float, float], score: float) -> None:
+    """A trial whose held-out error was measured half-way and at its end."""
+    entry = planned(arm=arm, seed=seed, position=len(ledger.reader.entries("mine")))
+    ledger.plan(entry)
+    measured = [Rung(images=images, values={ERROR: value}) for images, value in zip((480, 960), rungs, strict=True)]
+    scores = scored(entry, {FD: score, KID: score / 1000, ERROR: rungs[1]})
+    ledger.tell(ledger.begin(entry), *measured, scores, ended(entry))
+
+
+@pytest.fixture
+def report(ledger: LedgerFixture) -> Report:
+    """Two arms of three seeds, of which one is better by each metric, and a trial that diverged."""
+    for seed in range(3):
+        train(ledger, X, seed, rungs=(0.30 + seed / 1000, 0.20 + seed / 1000), score=1000 + 3 * seed)
+        train(ledger, V, seed, rungs=(0.90 + seed / 1000, 0.40 + seed / 900), score=2000 + 7 * seed)
+    ledger.diverge(planned(arm={"prediction": "eps"}, position=99), images=96)
+    return read_report(ledger.reader, "mine")
+
+
+def test_the_answer_says_what_was_found_how_good_the_best_is_and_what_is_not_known(report: Report) -> None:
+    assert "prediction=x" in report.answer.found
+    assert report.answer.best.startswith(f"The best arm, prediction=x, has {FD} 1,003.0 ± 3.0 over 3 seeds (lower is better")
+    assert report.answer.unknown.startswith("Not known: ")
+    assert "longer training" in report.answer.unknown
+
+
+def test_nothing_is_claimed_of_a_sweep_without_scores(ledger: LedgerFixture) -> None:
+    ledger.plan(planned(arm=X), planned(arm=V, position=1))
+    report = read_report(ledger.reader, "mine")
+    assert report.answer.found.startswith("Nothing is decided")
+    assert report.answer.best.startswith("No arm can be called the best")
+    assert "what 2 trials that have not ended will say" in report.answer.unknown
+    assert "<h1>mine</h1>" in page(report, [])
+    assert "# mine" in markdown(report)
+
+
+def test_time_to_quality_is_the_first_rung_that_is_good_enough_and_never_there_is_infinite(
+    report: Report, ledger: LedgerFixture
+) -> None:
+    easy = {row.label: row for row in report.quality}
+    assert easy["prediction=x"].images == (480, 480, 480)
+    assert easy["prediction=v"].images == (960, 960, 960)
+    hard = {row.label: row for row in read_report(ledger.reader, "mine", goal=0.25).quality}
+    assert (hard["prediction=x"].reached, hard["prediction=x"].images) == (3, (960, 960, 960))
+    assert (hard["prediction=v"].reached, hard["prediction=v"].censored) == (0, True)
+    assert hard["prediction=x"].hours == pytest.approx((10 / 3600,) * 3)
+
+
+def test_losses_are_told_by_cause_with_trials_lost_and_attempts_made_again(ledger: LedgerFixture) -> None:
+    ledger.diverge(planned(arm=X), images=96)
+    failed = planned(arm=V, position=1)
+    ledger.plan(failed)
+    ledger.writer.fail(failed.trial_id, ledger.begin(failed).number, cause=Cause.WORKER_LOST, detail="gone")
+    rows = {row.cause: row for row in read_report(ledger.reader, "mine").losses}
+    assert (rows["diverged"].trials, rows["diverged"].attempts, rows["diverged"].first_bad_step) == (1, 0, 7)
+    assert (rows["worker_lost"].trials, rows["worker_lost"].attempts, rows["worker_lost"].detail) == (0, 1, "gone")
+
+
+def test_page_markdown_and_json_say_the_same(report: Report, tmp_path: Path) -> None:
+    texts = {
+        suffix: write_report(report, tmp_path / f"r{suffix}", storage=None).read_text() for suffix in (".html", ".md", ".json")
+    }
+    for text in texts.values():
+        assert report.answer.best in text
+        assert "diverged" in text
+    read = json.loads(texts[".json"])
+    assert read["schema"] == "jit-sweep/report/1"
+    assert {row["kind"] for row in read["rows"]} == {"arm"}
+    assert [curve["points"][0]["images"] for curve in read["curves"]] == [480, 480]
+
+
+def test_a_report_is_written_whole_or_not_at_all(report: Report, tmp_path: Path) -> None:
+    path = write_report(report, tmp_path / "deep" / "r.html", storage=None)
+    assert [each.name for each in path.parent.iterdir()] == ["r.html"]
+    with pytest.raises(UserError, match=r"must end in .html, .md or .json, got 'r.pdf'; try r.html"):
+        checked_format(Path("r.pdf"))
+
+
+class Scripts(HTMLParser):
+    """The scripts of a page and the elements that could start one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.scripts, self.handlers = 0, list[str]()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_names_cells_and_causes_cannot_bring_a_script_into_the_page(ledger: LedgerFixture) -> None:
+    entry = planned(arm=X)
+    ledger.plan(entry)
+    ledger.writer.fail(entry.trial_id, ledger.begin(entry).number, cause=Cause.BUG, detail=HOSTILE)
+    report = read_report(ledger.reader, "mine")
+    text = page(report, [])
+    assert "alert(1)" in text
+    assert Scripts(text).scripts == 2
+    assert Scripts(text).handlers == []
+    assert "<script" not in markdown(report)
+
+
+def test_every_table_is_csv_and_latex_and_every_figure_svg(report: Report, tmp_path: Path) -> None:
+    names = {path.name for path in write_paper(report, tmp_path)}
+    assert {"arms.csv", "arms.tex", "effects.csv", "quality.tex", "losses.csv", "cost.tex", "checklist.tex"} <= names
+    assert {f"learning-{ERROR}-images.svg", f"learning-{ERROR}-flops.svg", "effects.svg"} <= names
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "arms.csv").read_text())))
+    assert float(rows[0][f"{FD} (value)"]) == 1003.0
+    assert r"$\pm$" in (tmp_path / "arms.tex").read_text()
+
+
+def test_a_spreadsheet_takes_no_cell_for_a_formula() -> None:
+    table = Table("t", "", ("name", "effect"), (TableRow((TableCell("=cmd()"), TableCell("-3.5", -3.5))),))
+    assert csv_table(table).splitlines()[1] == "'=cmd(),-3.5,-3.5"
+
+
+def test_latex_shows_its_own_letters() -> None:
+    assert latex(r"50 % of a_b & {c} ~ \d") == r"50 \% of a\_b \& \{c\} \textasciitilde{} \textbackslash{}d"
+
+
+def test_tables_name_every_arm_and_the_causes(report: Report) -> None:
+    shown = tables_of(report)
+    assert [row.cells[0].text for row in shown.arms.rows] == ["prediction=x", "prediction=v", "prediction=eps"]
+    assert [row.cells[0].text for row in shown.losses.rows] == ["diverged"]

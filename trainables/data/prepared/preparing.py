@@ -1,0 +1,239 @@
+"""Preparation: from a source and settings to a prepared set. Interrupted, it goes on with the shards that are done."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.config.fields import content_hash, counted, identity
+from trainables.data.prepared.layout import SHARD_BYTES, SetContent, commit, images_per_shard, read_manifest
+from trainables.data.prepared.making import ShardRecord, ShardWork, make_shard
+from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, SourceRecord
+from trainables.data.prepared.settings import PrepareSettings, SkipBad
+from trainables.data.sources.classes import Labelled, labelled
+from trainables.data.sources.decoding import size_of
+from trainables.data.sources.registry import source_of
+from trainables.data.sources.source import BadImage, Source
+from trainables.data.split import Split, split_by_contrast
+from trainables.data.thumbnails import Thumbnails
+from trainables.storage.folder import Folder
+from trainables.storage.listing import FileListing
+
+RULES_VERSION = 1
+"""Raised where equal sources and settings begin to give other pixels."""
+Run = Callable[[Sequence[ShardWork]], Iterable[ShardRecord]]
+"""Makes shards, in any order, in any number of processes."""
+Tell = Callable[[int, int], object]
+"""Told how many images of how many are done."""
+
+
+def in_this_process(works: Sequence[ShardWork]) -> Iterator[ShardRecord]:
+    """One shard after the other."""
+    return map(make_shard, works)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A source, looked at but not decoded, and what is to be made of it."""
+
+    record: SourceRecord
+    source: Source
+    images: Labelled
+    settings: PrepareSettings
+
+    @property
+    def id(self) -> str:
+        """Names the result by the source's listing and the settings, before it is there."""
+        return prepared_id(self.record, self.settings)
+
+    def image_size(self) -> int:
+        """Height and width that the images will have; the head of the first is read where the settings do not say.
+
+        ValueError: the first is no image.
+        """
+        if self.settings.image_size is not None:
+            return self.settings.image_size
+        first = self.images.images[0]
+        try:
+            content = next(iter(self.source.read([first])))
+            if isinstance(content, BadImage):
+                raise content
+            return size_of(content)[1]
+        except BadImage as error:
+            raise ValueError(f"`image_size` must be given where the first image has none, got {first.key}: {error}") from None
+
+
+def prepared_id(source: SourceRecord, settings: PrepareSettings) -> str:
+    """Equal for equal listings and settings."""
+    return content_hash({"source": source.identity, "settings": identity(settings), "rules": RULES_VERSION})
+
+
+def source_record(listing: FileListing, *, format: str, uri: str) -> SourceRecord:
+    """What a manifest says of a source; `uri` without password."""
+    return SourceRecord(uri=uri, format=format, identity=listing.identity, files=len(listing.files), bytes=listing.bytes)
+
+
+def preparation_of(listing: FileListing, settings: PrepareSettings, *, format: str | None, uri: str) -> Preparation:
+    """Look at a source: its format, images and classes. ValueError: it is no source, or the settings do not fit it."""
+    name, source = source_of(listing, format=format)
+    index = source.index(settings.labels)
+    images = labelled(index, classes=settings.classes, limit=settings.limit, where=uri)
+    return Preparation(source_record(listing, format=name, uri=uri), source, images, settings)
+
+
+def prepare(
+    plan: Preparation,
+    out: str,
+    *,
+    run: Run = in_this_process,
+    tell: Tell = lambda done, total: None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Manifest:
+    """Make the set at `out`, or go on with it, or find it there. Of two writers one wins, and both return its manifest.
+
+    ValueError, with rule, value and remedy: `out` holds another set, files are bad, or the split cannot be made.
+    OSError: storage fails.
+    """
+    folder = Folder(out)
+    standing = read_manifest(folder)
+    if standing is not None:
+        return _same(standing, plan, out)
+    check_holdout(plan)
+    size = plan.image_size()
+    channels = 3 if plan.settings.channels == "rgb" else 1
+    shape = (size, size, channels)
+    sized = plan.settings.model_copy(update={"image_size": size})
+    works = _works(plan, out, settings=sized, per_shard=images_per_shard(shape, most_bytes=shard_bytes))
+    records = _made(works, folder, plan, run=run, tell=tell)
+    return _same(_committed(records, folder, plan, shape=shape), plan, out)
+
+
+def check_holdout(plan: Preparation) -> None:
+    """ValueError: it is not said how many images to hold out, or too many."""
+    count, holdout = len(plan.images.images), plan.settings.holdout
+    if holdout is None:
+        rule = "a source of images needs `holdout`, the number of images to split off"
+        raise ValueError(f"{rule}, got none for {plan.record.uri} with {count} images; try {min(384, max(2, count // 5))}")
+    if not 2 <= holdout <= count // 2:
+        rule = "`holdout` must be at least 2 and at most half of the images"
+        raise ValueError(f"{rule}, got holdout={holdout} of {count}; try {min(384, max(2, count // 5))}")
+
+
+def _works(plan: Preparation, out: str, *, settings: PrepareSettings, per_shard: int) -> list[ShardWork]:
+    images, labels = plan.images.images, plan.images.labels
+    return [
+        ShardWork(
+            number=number,
+            source=plan.source,
+            images=images[start : start + per_shard],
+            labels=labels[start : start + per_shard],
+            settings=settings,
+            out=out,
+            record=f"{progress_folder(plan, per_shard)}/{number:05d}.json",
+        )
+        for number, start in enumerate(range(0, len(images), per_shard))
+    ]
+
+
+def progress_folder(plan: Preparation, per_shard: int) -> str:
+    """Where the records of shards that are done lie: those of another source or other settings lie elsewhere."""
+    return f"progress/{plan.id}-{per_shard}"
+
+
+def _made(works: Sequence[ShardWork], folder: Folder, plan: Preparation, *, run: Run, tell: Tell) -> list[ShardRecord]:
+    done = {record.number: record for record in _done(works, folder)}
+    total, ready = len(plan.images.images), sum(len(record.labels) + len(record.bad) for record in done.values())
+    tell(ready, total)
+    _refuse_bad(list(done.values()), plan, whole=len(done) == len(works))
+    for record in run([work for work in works if work.number not in done]):
+        done[record.number] = record
+        ready += len(record.labels) + len(record.bad)
+        tell(ready, total)
+        _refuse_bad(list(done.values()), plan, whole=len(done) == len(works))
+    return [done[number] for number in sorted(done)]
+
+
+def _done(works: Sequence[ShardWork], folder: Folder) -> Iterator[ShardRecord]:
+    """The records of shards that an earlier try has finished, and whose files are whole."""
+    if not works:
+        return
+    there = set(folder.names(works[0].record.rpartition("/")[0]))
+    sizes = folder.sizes("") if there else {}
+    for work in works:
+        if work.record.rpartition("/")[2] in there:
+            record = ShardRecord.model_validate_json(folder.read(work.record))
+            if record.shard is None or sizes.get(record.shard.name) == record.shard.bytes:
+                yield record
+
+
+def _refuse_bad(records: Sequence[ShardRecord], plan: Preparation, *, whole: bool) -> None:
+    """ValueError: more bad files than are allowed, once ten are known or all are."""
+    bad = _bad(records)
+    most = plan.settings.on_bad.skip if isinstance(plan.settings.on_bad, SkipBad) else 0
+    if len(bad) <= most or not (whole or len(bad) >= MOST_BAD_NAMED):
+        return
+    allowed = f"at most {most} may be bad" if most else "every file must be an image"
+    so_far = "" if whole else " so far"
+    lines = [f"  {file.key}: {file.reason}" for file in bad[:MOST_BAD_NAMED]]
+    more = [f"  and {len(bad) - MOST_BAD_NAMED} more"] if len(bad) > MOST_BAD_NAMED else []
+    remedy = f"mend or remove them, or leave them out by on_bad: {{skip: {max(len(bad), 2 * most)}}}"
+    lead = f"{allowed} (`on_bad`), got {counted(len(bad), 'bad file')}{so_far} in {plan.record.uri}; {remedy}:"
+    raise ValueError("\n".join([lead, *lines, *more]))
+
+
+def _bad(records: Sequence[ShardRecord]) -> list[BadFile]:
+    return [file for record in sorted(records, key=lambda record: record.number) for file in record.bad]
+
+
+def _committed(records: Sequence[ShardRecord], folder: Folder, plan: Preparation, *, shape: tuple[int, int, int]) -> Manifest:
+    shards = [record.shard for record in records if record.shard is not None]
+    if not shards:
+        raise ValueError(f"a prepared set must hold images, got none in {plan.record.uri}; look at its files")
+    hashes = np.concatenate([record.image_hashes() for record in records if record.shard is not None])
+    labels = np.array([label for record in records for label in record.labels], dtype=np.int64)
+    content = SetContent(hashes, labels)
+    split = _split(content, [record for record in records if record.shard is not None], plan)
+    manifest = commit(
+        folder,
+        content,
+        shards=shards,
+        shape=shape,
+        class_names=plan.images.class_names,
+        heldout=split.heldout,
+        split_rule=split.rule,
+        source=plan.record,
+        settings=plan.settings,
+        bad=_bad(records),
+    )
+    _tidy(folder, manifest)
+    return manifest
+
+
+def _split(content: SetContent, records: Sequence[ShardRecord], plan: Preparation) -> Split:
+    """Which images, by canonical index, are held out."""
+    assert plan.settings.holdout is not None, "checked before anything was decoded"
+    by_row = Thumbnails.joined([record.image_thumbnails() for record in records])
+    thumbnails = Thumbnails(by_row.values[content.order], by_row.contrasts[content.order])
+    return split_by_contrast(thumbnails, content.hashes, content.labels, count=plan.settings.holdout)
+
+
+def _tidy(folder: Folder, manifest: Manifest) -> None:
+    """Remove what only preparation needed; best effort, since the set stands without it."""
+    with suppress(OSError):
+        for name in folder.sizes("progress"):
+            folder.remove(f"progress/{name}")
+
+
+def _same(manifest: Manifest, plan: Preparation, out: str) -> Manifest:
+    """The manifest at `out`, where it is of this source and these settings. ValueError: what differs."""
+    if prepared_id(manifest.source, manifest.settings) == plan.id:
+        return manifest
+    rule = "a prepared set never changes"
+    remedy = "name another folder, or delete that one"
+    if manifest.source.identity != plan.record.identity:
+        got = f"{out}, made of {manifest.source}; the source is now {plan.record}"
+        raise ValueError(f"{rule}, got {got}; {remedy}")
+    before, now = manifest.settings.model_dump(), plan.settings.model_dump()
+    changed = ", ".join(f"{key}={before[key]} (now {now[key]})" for key in now if now[key] != before[key])
+    raise ValueError(f"{rule}, got {out}, made with {changed}; {remedy}")

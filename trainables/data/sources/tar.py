@@ -1,0 +1,136 @@
+"""Tar archives of images as WebDataset lays them out: `KEY.jpg` beside `KEY.cls` or `KEY.json`."""
+
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from trainables.data.sources.labels import column_of
+from trainables.data.sources.source import (
+    BadImage,
+    Content,
+    Label,
+    SourceImage,
+    SourceIndex,
+    is_hidden,
+    is_image,
+    split_of_shard,
+)
+from trainables.storage.folder import open_file
+from trainables.storage.listing import FileListing, ListedFile
+
+_MARK_AT = 257
+
+
+class TarFormat:
+    """One tar archive, or several."""
+
+    name = "tar"
+
+    def takes(self, listing: FileListing, head: bytes) -> bool:
+        return bool(_shards(listing)) if listing.is_folder else head[_MARK_AT:].startswith(b"ustar")
+
+    def source(self, listing: FileListing) -> "TarSource":
+        return TarSource(listing)
+
+
+def _shards(listing: FileListing) -> list[ListedFile]:
+    if not listing.is_folder:
+        return list(listing.files)
+    return [file for file in listing.files if file.name.endswith(".tar") and not is_hidden(file.name)]
+
+
+@dataclass
+class _Sample:
+    """The members of one key."""
+
+    image: tarfile.TarInfo | None = None
+    records: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TarSource:
+    """Images by archive, offset and size."""
+
+    listing: FileListing
+
+    def index(self, labels: str) -> SourceIndex:
+        """Every image; the archives are gone through, since a tar has no table of contents."""
+        images = [image for file in _shards(self.listing) for image in _images(file, labels=labels)]
+        if not images:
+            raise ValueError(f"a source must hold images, got tar archives without any at {self.listing.uri}; look at them")
+        return SourceIndex(images)
+
+    def read(self, images: Sequence[SourceImage]) -> Iterator[Content | BadImage]:
+        address, start = "", 0
+        while start < len(images):
+            address, end = images[start].at[0], start
+            while end < len(images) and images[end].at[0] == address:
+                end += 1
+            with open_file(address) as file:
+                yield from (_content(file, image.at) for image in images[start:end])
+            start = end
+
+
+def _content(file: IO[bytes], at: tuple[str, int, int]) -> Content | BadImage:
+    _, offset, size = at
+    file.seek(offset)
+    content = file.read(size)
+    return content if len(content) == size else BadImage(f"the archive ends {size - len(content)} bytes too soon")
+
+
+def _images(file: ListedFile, *, labels: str) -> Iterator[SourceImage]:
+    split = split_of_shard(file.name)
+    for key, sample in _samples(file, labels=labels).items():
+        if sample.image is not None:
+            at = (file.address, sample.image.offset_data, sample.image.size)
+            label = _label(sample.records, labels, f"{key} of {file.address}")
+            yield SourceImage(f"{file.name}/{sample.image.name}", label, at, split)
+
+
+def _samples(file: ListedFile, *, labels: str) -> dict[str, _Sample]:
+    """The samples of one archive by key, in its order. ValueError: it is damaged."""
+    samples: dict[str, _Sample] = {}
+    try:
+        with open_file(file.address) as content, tarfile.open(fileobj=content, mode="r:") as archive:
+            for member in archive:
+                if not member.isfile() or is_hidden(member.name):
+                    continue
+                key, suffix = _key_and_suffix(member.name)
+                sample = samples.setdefault(key, _Sample())
+                if is_image(member.name):
+                    if sample.image is not None:
+                        raise ValueError(
+                            f"a tar archive must hold one image a key, got two of {key} in {file.address}; rename one"
+                        )
+                    sample.image = member
+                elif labels != "none" and suffix in ("cls", "json"):
+                    sample.records[suffix] = (archive.extractfile(member) or content).read()
+    except tarfile.TarError as error:
+        raise ValueError(f"a tar archive must be whole, got {file.address} ({error}); write or copy it again") from None
+    return samples
+
+
+def _key_and_suffix(name: str) -> tuple[str, str]:
+    """WebDataset parts a name at the first dot of its last part."""
+    folder, _, base = name.rpartition("/")
+    stem, _, suffix = base.partition(".")
+    return (f"{folder}/{stem}" if folder else stem), suffix.lower()
+
+
+def _label(records: dict[str, bytes], labels: str, where: str) -> Label | None:
+    if labels == "none":
+        return None
+    if labels in ("auto", "cls") and "cls" in records:
+        return records["cls"].decode("utf-8", "replace").strip()
+    if "json" in records:
+        try:
+            row: dict[str, Any] = dict(json.loads(records["json"]))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"a record of labels must be JSON, got the .json of {where} ({error}); write it again") from None
+        value = row.get(column_of(row, labels=labels, where=where))
+        if value is None or isinstance(value, str | int):
+            return value
+        raise ValueError(f"labels must be texts or whole numbers, got {value!r} in {where}; name another key")
+    return None
