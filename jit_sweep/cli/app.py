@@ -109,6 +109,9 @@ def plan(
     no_compile: Annotated[
         bool, typer.Option("--no-compile", help="With --probe: measure eager steps, which takes no compilation.")
     ] = False,
+    power: Annotated[
+        bool, typer.Option("--power", help="Also the gap that 3 to 16 seeds in every arm could show, and their cost.")
+    ] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> int:
@@ -118,7 +121,7 @@ def plan(
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
     asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
-    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked)
+    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked, by_seeds=power)
 
 
 @app.command()
