@@ -1,14 +1,15 @@
 """A card for each question that a sweep asks: its verdict, what carries it, and what the answer cost. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jit_sweep.report.figures.forest import Effect
-from jit_sweep.results.effects import EffectSize
+from jit_sweep.report.figures.forest import Bar
+from jit_sweep.results.effects import Effect
 from jit_sweep.results.scales import in_words, shown_on
-from jit_sweep.results.verdicts import Finding
+from jit_sweep.results.verdicts import Finding, Outcome
+from trainables.evaluation.metrics.registry import metric_of
 
-DECIDED = ("REAL", "EQUIVALENT")
+DECIDED = (Outcome.REAL, Outcome.EQUIVALENT)
 
 
 @dataclass(frozen=True)
@@ -17,56 +18,81 @@ class Card:
 
     question: str
     verdict: str
-    """One word or two, such as REAL."""
+    """An `Outcome`."""
     statement: str
-    """The answer in words."""
+    """The answer in a sentence without its full stop."""
     reason: str
-    """Why there is no verdict; empty where there is one."""
-    effect: Effect | None
-    n: int
-    """Shared seeds."""
+    """Why there is none; empty where there is one."""
+    bar: Bar | None
+    """The effect with its interval; None where too few seeds are shared."""
+    facts: tuple[tuple[str, str], ...]
+    """Numbers with their names."""
     device_hours: float
     """That the trials of its arms took."""
     arms: tuple[str, ...]
-    """Labels, in the order of the question."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """Further numbers with their names."""
+    """Their labels."""
 
     @property
     def decided(self) -> bool:
         return self.verdict in DECIDED
 
 
-def cards(findings: Sequence[Finding], *, hours: Mapping[str, float]) -> list[Card]:
-    """A card for each planned question. `hours`: device-hours by trial."""
-    return [_card(finding, hours) for finding in findings]
+def cards(found: Sequence[Finding], *, hours: Mapping[str, float]) -> list[Card]:
+    """A card for each finding. `hours`: device-hours by trial."""
+    return [_card(finding, hours) for finding in found]
 
 
 def _card(finding: Finding, hours: Mapping[str, float]) -> Card:
-    question, verdict, found = finding.question.label, str(finding.outcome), finding.effect
-    decided = verdict in DECIDED
+    decided = finding.outcome in DECIDED
     return Card(
-        question=question,
-        verdict=verdict,
-        statement=f"{question}: {finding.reason}{f', {found}' if found else ''}" if decided else finding.verdict,
+        question=finding.question.label,
+        verdict=str(finding.outcome),
+        statement=_statement(finding),
         reason="" if decided else finding.reason,
-        effect=_effect(found, question, verdict) if found else None,
-        n=found.test.n if found else 0,
-        device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in finding.arms for trial in arm.trials),
-        arms=tuple(arm.label for arm in finding.arms),
+        bar=_bar(finding),
         facts=tuple(_facts(finding)),
+        device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in finding.arms for trial in arm.trials),
+        arms=finding.question.labels,
     )
 
 
-def _effect(found: EffectSize, question: str, verdict: str) -> Effect:
-    estimate, low, high = (shown_on(found.scale, value) for value in (found.estimate, *found.interval))
-    return Effect(question, estimate, low, high, "%" if found.scale == "log" else found.metric, verdict)
+def _statement(finding: Finding) -> str:
+    """Such as `At patch_size=16, prediction=x is better: fd_efflite0_96 is lower by 23.0 % [21.3, 24.7]`."""
+    effect, context = finding.effect, finding.question.context
+    where = f"At {context}, " if context else ""
+    if finding.outcome is Outcome.REAL and finding.winner and effect:
+        return f"{where}{finding.winner} is better: {effect.metric} is {_gain(effect)}"
+    if finding.outcome is Outcome.REAL and effect:
+        return f"{where}the two axes interact ({finding.question.label}): {effect.metric} differs by {effect}"
+    return f"{finding.question.label}: {finding.verdict}"
 
 
-def _facts(finding: Finding) -> Iterator[tuple[str, str]]:
+def _gain(effect: Effect) -> str:
+    """By how much the better arm is better, with its interval from the small end to the large one."""
+    lower = metric_of(effect.metric).direction == "minimize"
+    towards = -1 if (effect.estimate > 0) == lower else 1  # so that the better arm comes first
+    gain, *ends = (abs(shown_on(effect.scale, towards * value)) for value in (effect.estimate, *effect.interval))
+    digits = ".1f" if effect.scale == "log" else ".3g"
+    unit = " %" if effect.scale == "log" else ""
+    low, high = (f"{end:{digits}}" for end in sorted(ends))
+    return f"{'lower' if lower else 'higher'} by {gain:{digits}}{unit} [{low}, {high}]"
+
+
+def _bar(finding: Finding) -> Bar | None:
+    effect = finding.effect
+    if effect is None:
+        return None
+    estimate, low, high = (shown_on(effect.scale, value) for value in (effect.estimate, *effect.interval))
+    unit = "%" if effect.scale == "log" else effect.metric
+    return Bar(finding.question.label, estimate, low, high, unit, str(finding.outcome))
+
+
+def _facts(finding: Finding) -> list[tuple[str, str]]:
+    facts = []
+    if effect := finding.effect:
+        facts += [("shared seeds", str(effect.test.n))]
+        if finding.gap is not None:
+            facts += [("smallest visible gap", in_words(effect.scale, finding.gap, sign=False))]
     if finding.adjusted_p is not None:
-        yield "corrected p", f"{finding.adjusted_p:.2g}"
-    if finding.effect is not None and finding.gap is not None:
-        yield "smallest visible gap", in_words(finding.effect.scale, finding.gap, sign=False)
-    if finding.rates is not None:
-        yield "seeds", str(finding.rates)
+        facts += [("p, by Holm", f"{finding.adjusted_p:.2g}")]
+    return facts

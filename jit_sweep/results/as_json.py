@@ -5,7 +5,7 @@ from typing import Any
 
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import TrialResult
-from jit_sweep.results.effects import EffectSize
+from jit_sweep.results.effects import Effect
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import shown_on
 from jit_sweep.results.verdicts import Finding
@@ -86,7 +86,7 @@ def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:
     }
 
 
-def effect_row(effect: EffectSize) -> dict[str, Any]:
+def effect_row(effect: Effect) -> dict[str, Any]:
     """An effect as people read it (percent of a distance or an error), and its test."""
     return {
         "metric": effect.metric,

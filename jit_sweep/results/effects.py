@@ -17,7 +17,7 @@ from trainables.evaluation.metrics.registry import metric_of
 
 
 @dataclass(frozen=True)
-class EffectSize:
+class Effect:
     """A question's answer in one metric: the first less the second, on the metric's scale."""
 
     metric: str
@@ -55,7 +55,7 @@ class EffectSize:
         """The difference that so many seeds of this spread show four times in five."""
         return detectable_gap(Precision(float(self.test.se), self.test.dof), alpha=alpha, family=family)
 
-    def contradicts(self, other: "EffectSize") -> bool:
+    def contradicts(self, other: "Effect") -> bool:
         """Whether its own interval is beyond zero on the other side."""
         return self.interval.excludes_zero and self.loss * other.loss < 0
 
@@ -82,7 +82,7 @@ class StageScores:
         """The arms of a question."""
         return tuple(self.arms[label] for label in question.labels)
 
-    def effect(self, question: Question, *, metric: str) -> EffectSize | None:
+    def effect(self, question: Question, *, metric: str) -> Effect | None:
         """The question's answer in a metric; None of fewer than two shared seeds."""
         table, rest = self._table(metric)
         coefficients = np.zeros(len(table))
@@ -90,7 +90,7 @@ class StageScores:
         by_seed = per_seed(table, coefficients)
         if len(by_seed) < FEWEST_SEEDS:
             return None
-        return EffectSize(metric, contrast_test(table, coefficients, rest=rest), tuple(map(float, by_seed)))
+        return Effect(metric, contrast_test(table, coefficients, rest=rest), tuple(map(float, by_seed)))
 
     def _table(self, metric: str) -> tuple[Figures, Residual]:
         if metric not in self._tables:

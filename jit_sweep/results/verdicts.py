@@ -14,7 +14,7 @@ from typing import NamedTuple
 from jit_sweep.plan.questions import Question, planned_questions
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, refusal, same_run
-from jit_sweep.results.effects import EffectSize, StageScores
+from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
 from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
@@ -61,13 +61,13 @@ class Finding:
     arms: tuple[Arm, ...]
     outcome: Outcome
     reason: str
-    effect: EffectSize | None = None
+    effect: Effect | None = None
     """In the objective."""
     adjusted_p: float | None = None
     """Over what was planned, by Holm; None where it is not part of that."""
     gap: float | None = None
     """The smallest difference that these seeds show four times in five, on the objective's scale."""
-    others: tuple[EffectSize, ...] = ()
+    others: tuple[Effect, ...] = ()
     """In the other metrics that can judge the axes."""
     rates: SeedRates | None = None
     """Of lost and collapsed seeds, where there are any."""
@@ -140,8 +140,8 @@ class Reply:
     arms: tuple[Arm, ...]
     refused: str
     """Why there is no verdict, whatever the scores; empty where there may be one."""
-    effect: EffectSize | None
-    others: tuple[EffectSize, ...]
+    effect: Effect | None
+    others: tuple[Effect, ...]
     asked_at: float
 
     @property
@@ -202,7 +202,7 @@ def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:
         yield each.unjudged() or each.finding(Outcome.POST_HOC, "it was not asked before its scores were known")
 
 
-def _verdict(asked: Reply, effect: EffectSize, p: float, asking: Asking, *, family: int) -> Finding:
+def _verdict(asked: Reply, effect: Effect, p: float, asking: Asking, *, family: int) -> Finding:
     """The outcome of a question that can be tested."""
     gap = effect.gap(alpha=asking.alpha, family=family)
     margin = margin_on(effect.scale, asking.margin)
@@ -222,7 +222,7 @@ def _verdict(asked: Reply, effect: EffectSize, p: float, asking: Asking, *, fami
     return replace(real, reason=f"{real.winner} is better" if real.winner else "the difference depends on it")
 
 
-def _gain_by_losses(asked: Reply, effect: EffectSize) -> str:
+def _gain_by_losses(asked: Reply, effect: Effect) -> str:
     """The arms that the effect speaks for though they lost or collapsed seeds, whose worse half may be what is missing."""
     weighted = zip(asked.question.weights, asked.arms, strict=True)
     gaining = [arm for weight, arm in weighted if weight * effect.loss < 0 and (arm.lost or arm.collapsed)]
