@@ -155,12 +155,13 @@ def run(
     file: File,
     home_folder: HomeFolder = DEFAULT_HOME,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; without it, a local one is started.")] = None,
+    submitted: Annotated[bool, typer.Option("--submitted", hidden=True, help="By `submit`, whose command goes on.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
     from jit_sweep.cli import run
 
-    return run.run(file, home_at(home_folder), address=address, as_json=as_json)
+    return run.run(file, home_at(home_folder), address=address, as_json=as_json, submitted=submitted)
 
 
 @app.command()
