@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jit_sweep.cli.leaderboard import print_tables
+from jit_sweep.cli.leaderboard import print_results, print_tables
 from jit_sweep.cli.progress import drawing
 from jit_sweep.cli.tables import Column, cell_column, lines, say, table_of
 from jit_sweep.results.leaderboard import read_results
@@ -148,3 +148,9 @@ def test_of_two_columns_that_wrap_the_wider_one_gives_way() -> None:
     target, text = screen(60)
     target.print(table_of(columns, width=60))
     assert "few words" in text.getvalue()
+
+
+def test_the_tables_of_an_axis_values_stand_apart(ledger: LedgerFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    train(ledger, seeds=1)
+    print_results(ledger.reader, "mine", by=["patch_size"], as_json=False)
+    assert capsys.readouterr().out.count("\n\nsweep mine") == 1
