@@ -46,6 +46,8 @@ class Progress(Frozen):
     """Share of the devices' bf16 peak that training reached; None in fp32, and where the peak is not known."""
     grad_norm: float | None = None
     """Norm of the gradient of the last sound update."""
+    data_wait: float | None = None
+    """Share of the time since the last report that updates waited for images."""
     system: dict[str, float] = {}
     """What the reporting process takes from its machine since the last report, by name; see `trainables.training.usage`."""
 
@@ -177,6 +179,8 @@ class Ended(Frozen):
     train_s: float
     evaluation_s: float
     checkpoint_s: float
+    data_s: float = 0.0
+    """Seconds of `train_s` that updates waited for images."""
 
 
 Report = Annotated[Phase | SetBack | Progress | Activity | Rung | Committed | Scored | Ended, Field(discriminator="kind")]

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -98,7 +96,9 @@ def inspect_set(data: FileData, *, sheet: Path | None, by_class: bool, n: int | 
     try:
         seen = _looked_at(data)
         if sheet is not None and (images := seen.class_sheet if by_class else seen.sheet) is not None:
-            _write_sheet(images, str(sheet))
+            from trainables.evaluation.grid import write_sheet  # starts torch
+
+            write_sheet(images, str(sheet), columns=SHEET_OF_CLASS)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"data: {error}") from None
     if as_json:
@@ -126,14 +126,6 @@ def _looked_at(data: FileData) -> Inspection:
         return inspect_prepared(open_prepared(data.uri), uri=data.uri)
     settings = data.settings
     return inspect_source(preparation_of(listing_of(data.uri), settings, format=data.format, uri=redact(data.uri)))
-
-
-def _write_sheet(images: NDArray[np.uint8], uri: str) -> None:
-    import torch  # here, since only a sheet needs it
-
-    from trainables.evaluation.grid import write_grid
-
-    write_grid(torch.from_numpy(images).permute(0, 3, 1, 2), uri, columns=SHEET_OF_CLASS)
 
 
 def _lines(seen: Inspection, *, n: int | None) -> Iterator[str]:

@@ -235,7 +235,8 @@ def shown(rows: Sequence[EntryRow]) -> list[EntryRow]:
 
 
 class _Running(NamedTuple):
-    """How fast a running trial goes, in images a second, and the seconds to its end; None where that is not known."""
+    """How fast a running trial goes, in images a second, and the seconds to the end of its training; None where that is not
+    known, or passed."""
 
     speed: float | None
     left: float | None
@@ -244,7 +245,7 @@ class _Running(NamedTuple):
 def _running(row: EntryRow) -> _Running:
     attempt = row.attempt
     speed = attempt.images_per_second if attempt and row.state is EntryState.RUNNING else None
-    return _Running(speed, (row.images - attempt.images) / speed if attempt and speed else None)
+    return _Running(speed, (row.images - attempt.images) / speed if attempt and speed and attempt.images < row.images else None)
 
 
 def phase_of(row: EntryRow) -> str:
@@ -277,7 +278,7 @@ def _step(row: EntryRow) -> str:
 
 
 def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
-    """Counts, and the time to go."""
+    """Counts, and the time to go: of the training alone until a trial has shown what its evaluation takes."""
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     later = sum(max(0, count - sum(row.stage == stage for row in rows)) for stage, count in proposals(plan).items())
     words = [f"{count} {state_in_words(state)}" for state, count in counts.items() if count and state is not EntryState.RUNNING]
@@ -287,8 +288,9 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     left = time_left(rows, later=later, now=time.time())
     if stopping:
         words.append("stopping: trials save and pause; interrupt again to end at once")
-    elif left is not None:
-        words.append(f"about {clock(left)} to go")
+    elif left:
+        scored = any(row.state is EntryState.DONE and not row.cached for row in rows)
+        words.append(f"about {clock(left)} {'to go' if scored else 'of training to go'}")
     return " · ".join(words)
 
 

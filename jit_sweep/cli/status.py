@@ -110,12 +110,15 @@ def show_cost(sweep: str, ledger: str, *, as_json: bool) -> int:
     costs = read_costs(LedgerReader.open(ledger), sweep)
     if as_json:
         rows = [{"outcome": str(outcome), **_cost_json(cost)} for outcome, cost in costs.by_outcome.items()]
-        total = {"total_seconds": costs.total.seconds, "total_device_hours": costs.total.device_hours}
+        total: dict[str, float | None] = {"total_seconds": costs.total.seconds, "total_device_hours": costs.total.device_hours}
+        total["data_wait"] = costs.data_wait
         print_json("cost", rows, sweep=sweep, unit=f"{costs.unit}-hours", **total, saved=_cost_json(costs.saved))
     else:
         screen = console()
         say(screen, f"sweep {sweep}: what it cost")
         screen.print(_cost_table(costs, width=screen.width))
+        if costs.data_wait is not None:
+            say(screen, f"data wait: {costs.data_wait:.1%} of training", style="dim")
     return ExitCode.DONE
 
 

@@ -192,3 +192,15 @@ def test_what_goes_on_before_the_trials_is_told_again_while_nothing_else_is() ->
     view.close()
     view.beat()
     assert [line.partition(" ")[2] for line in out.getvalue().splitlines()] == ["starting Ray", "starting Ray (for 0:00 now)"]
+
+
+def test_what_an_evaluation_takes_is_not_foretold_before_one_has_ended(ledger: LedgerFixture) -> None:
+    quickstart = plan(read_spec("quickstart"), source="quickstart")
+    entry = planned()
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
+    ledger.tell(attempt, progress(480))
+    assert "of training to go" in summary([ledger.row(entry)], quickstart, stopping=False)
+    ledger.tell(attempt, progress(entry.images), first=1)
+    assert "to go" not in summary([ledger.row(entry)], quickstart, stopping=False)
+    assert "0:00" not in rendered(drawing([ledger.row(entry)], {}, width=100)[0])
