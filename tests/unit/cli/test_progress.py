@@ -11,7 +11,9 @@ from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.plan.plan import plan
 from jit_sweep.results.time_left import time_left
 from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
+from tests.support.sweep_files import tiny_sweep
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.report import Activity, Progress, Rung
 
@@ -195,12 +197,12 @@ def test_what_goes_on_before_the_trials_is_told_again_while_nothing_else_is() ->
 
 
 def test_what_an_evaluation_takes_is_not_foretold_before_one_has_ended(ledger: LedgerFixture) -> None:
-    quickstart = plan(read_spec("quickstart"), source="quickstart")
+    grid = plan(SweepSpec.model_validate(tiny_sweep()), source="")
     entry = planned()
     ledger.plan(entry)
     attempt = ledger.begin(entry)
     ledger.tell(attempt, progress(480))
-    assert "of training to go" in summary([ledger.row(entry)], quickstart, stopping=False)
+    assert "of training to go" in summary([ledger.row(entry)], grid, stopping=False)
     ledger.tell(attempt, progress(entry.images), first=1)
-    assert "to go" not in summary([ledger.row(entry)], quickstart, stopping=False)
+    assert "to go" not in summary([ledger.row(entry)], grid, stopping=False)
     assert "0:00" not in rendered(drawing([ledger.row(entry)], {}, width=100)[0])
