@@ -154,8 +154,13 @@ class Scored(_ByWeights):
     """The evaluation's id."""
     n: int
     """Generated images behind each value."""
+    without_each: dict[str, list[float]] = {}
+    """The values without each of equal groups of the images, by metric name: their standard error follows."""
+    raw_without_each: dict[str, list[float]] = {}
     heldout: dict[str, float] = {}
-    """The same distances for as many real held-out images."""
+    """The same scores of as many real held-out images."""
+    rows: dict[str, dict[str, float]] = {}
+    """The same scores of as many images that are no model's and not real, by what they are."""
     grid: str
     """URI of the sample grid (PNG)."""
     collapsed: bool = False
