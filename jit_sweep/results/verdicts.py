@@ -174,7 +174,9 @@ class Reply:
 def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
     """What the scores of a question's arms say, in the objective and in the other metrics that can judge its axes."""
     arms = scores.asked(question)
-    judges = [m for m in verdict_metrics() if m != asking.objective and not METRICS[m].blind_to & {*question.axes}]
+    judges = [
+        m for m in verdict_metrics(asking.objective) if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
+    ]
     effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
     return Reply(
         question,

@@ -20,7 +20,7 @@ MOST_LETTERS = 7900
 
 def metrics_shown(objective: str) -> list[str]:
     """The objective first, then the metrics that verdicts rest on."""
-    return list(dict.fromkeys((objective, *verdict_metrics())))
+    return list(dict.fromkeys((objective, *verdict_metrics(objective))))
 
 
 def arm_points(results: Results, *, at: float) -> list[Metric]:
