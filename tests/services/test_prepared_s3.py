@@ -16,7 +16,7 @@ from trainables.data import ImageSet, open_images
 from trainables.data.prepared import arriving, node_cache
 from trainables.data.prepared.images import PreparedImages
 from trainables.data.prepared.node_cache import HeldSet
-from trainables.training.ahead import Piece
+from trainables.training.ahead import BatchPiece
 from trainables.training.batches import Batch, Batches
 
 COUNT, SIZE = 50, 16
@@ -56,7 +56,7 @@ def batches(images: ImageSet, *, workers: int) -> list[Batch]:
         parts = []
         for rank, reader in enumerate(readers):
             low = first + rank * share
-            parts.append(reader.made(*reader.fetch(low, share, then=[Piece(low + trial.batch_size, share)])))
+            parts.append(reader.made(*reader.fetch(low, share, then=[BatchPiece(low + trial.batch_size, share)])))
         seen.append(Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in ("x", "e", "t", "y"))))
     return seen
 
