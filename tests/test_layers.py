@@ -56,7 +56,7 @@ LIBRARIES = {
     "psycopg": ("jit_sweep/ledger/",),
     "torch": ("trainables/", "jit_sweep/models/sample.py"),
     "scipy": ("jit_sweep/statistics/",),
-    "pandas": (),
+    "pandas": ("jit_sweep/report/frames.py",),
 }
 TORCH_FREE = (
     "trainables.config.trial",
@@ -239,7 +239,8 @@ LIGHT = (["--help"], ["--version"], ["axes"], ["metrics"], ["schema"], ["validat
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
 def test_a_command_that_starts_nothing_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = f"import sys; sys.argv = ['jit-sweep', *{arguments!r}]\nfrom jit_sweep.cli import main\nassert main() == 0"
-    assert loaded_by(code, cwd=tmp_path) == set()
+    quantiles = {"scipy"} if arguments[0] == "plan" else set()  # of Student's t, for what the questions can tell
+    assert loaded_by(code, cwd=tmp_path) <= quantiles
 
 
 def tracked_files() -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jit_sweep.cli import INTERRUPTED, streams
+from jit_sweep.cli import INTERRUPTED, data_app, streams
 from jit_sweep.cli.options import MODEL, AnySweep, AsJson, File, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
@@ -41,6 +41,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data_app.app, name="data")
 
 
 def _print_version(asked: bool) -> None:
@@ -109,6 +111,9 @@ def plan(
     no_compile: Annotated[
         bool, typer.Option("--no-compile", help="With --probe: measure eager steps, which takes no compilation.")
     ] = False,
+    power: Annotated[
+        bool, typer.Option("--power", help="Also the gap that 3 to 16 seeds in every arm could show, and their cost.")
+    ] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> int:
@@ -118,7 +123,7 @@ def plan(
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
     asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
-    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked)
+    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked, by_seeds=power)
 
 
 @app.command()
@@ -150,12 +155,13 @@ def run(
     file: File,
     home_folder: HomeFolder = DEFAULT_HOME,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; without it, a local one is started.")] = None,
+    submitted: Annotated[bool, typer.Option("--submitted", hidden=True, help="By `submit`, whose command goes on.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
     from jit_sweep.cli import run
 
-    return run.run(file, home_at(home_folder), address=address, as_json=as_json)
+    return run.run(file, home_at(home_folder), address=address, as_json=as_json, submitted=submitted)
 
 
 @app.command()

@@ -113,8 +113,9 @@ def _terms(results: Results) -> set[str]:
 
 def _ranks(objective: str) -> dict[str, int]:
     """The metrics of the table with their columns' ranks: the objective stays longest, then what decides verdicts."""
-    names = table_metrics() if objective in table_metrics() else [objective, *table_metrics()]
-    by_importance = sorted(names, key=lambda name: (name != objective, name not in verdict_metrics()))
+    shown, judging = table_metrics(objective), verdict_metrics(objective)
+    names = shown if objective in shown else [objective, *shown]
+    by_importance = sorted(names, key=lambda name: (name != objective, name not in judging))
     return {name: by_importance.index(name) for name in names}
 
 

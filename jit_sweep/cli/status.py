@@ -110,7 +110,8 @@ def show_cost(sweep: str, ledger: str, *, as_json: bool) -> int:
     costs = read_costs(LedgerReader.open(ledger), sweep)
     if as_json:
         rows = [{"outcome": str(outcome), **_cost_json(cost)} for outcome, cost in costs.by_outcome.items()]
-        total = {"total_seconds": costs.total.seconds, "total_device_hours": costs.total.device_hours}
+        total: dict[str, float | None] = {"total_seconds": costs.total.seconds, "total_device_hours": costs.total.device_hours}
+        total["data_wait"] = costs.data_wait
         print_json("cost", rows, sweep=sweep, unit=f"{costs.unit}-hours", **total, saved=_cost_json(costs.saved))
     else:
         console().print(_cost_table(sweep, costs))
@@ -132,6 +133,8 @@ def _cost_table(sweep: str, costs: Costs) -> Table:
     table.add_row("in all", "", clock(total.seconds), f"{total.device_hours:.4g}", "", style="bold", end_section=True)
     saved = costs.saved
     table.add_row("saved", str(saved.attempts), clock(saved.seconds), f"{saved.device_hours:.4g}", "", style="dim")
+    if costs.data_wait is not None:
+        table.add_row("data wait", "", "", "", f"{costs.data_wait:.1%}", style="dim")
     return table
 
 

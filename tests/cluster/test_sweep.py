@@ -248,14 +248,14 @@ def test_an_interrupted_and_a_stopped_sweep_save_as_a_terminated_one_does(tmp_pa
             assert command.end(signal.SIGINT) == 130
         else:
             asked = jit_sweep("stop", "tiny", cwd=tmp_path)
-            assert "the same `jit-sweep run` goes on" in asked.stdout, asked.stdout + asked.stderr
+            assert "running its file again goes on with it" in asked.stdout, asked.stdout + asked.stderr
             assert command.wait() == 130
             assert "nobody runs it" in jit_sweep("stop", "tiny", cwd=tmp_path).stdout
         assert_paused(tmp_path, command)
 
 
 def assert_paused(folder: Path, command: Running) -> None:
-    assert "the same command goes on" in command.said
+    assert "\nnext:\n  jit-sweep run " in command.said
     stopped = rows_of("status", "tiny", cwd=folder)
     assert {row["state"] for row in stopped} == {"paused"}
     assert all(0 < row["images_done"] < row["images"] for row in stopped)
@@ -317,7 +317,7 @@ def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
         command.process.send_signal(signal.SIGINT)
         command.until(lambda said: "interrupt again to end at once" in said)
         assert command.end(signal.SIGINT) == 130
-        assert "the same command goes on" not in command.said
+        assert "interrupted; " not in command.said
 
 
 def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persistent_head(tmp_path: Path, head: Head) -> None:
