@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from jit_sweep.cli import streams
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.plan.images import prepared_address
@@ -49,6 +50,9 @@ def prepare_at(data: FileData, out: str, *, screen: Console, address: str | None
         with _workers(plan, address=address) as run:
             manifest = prepare(plan, out, run=run, tell=PreparationProgress(screen))
     except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, OSError) and streams.is_full(error):
+            rule = "the place of a prepared set must have room for it"
+            raise UserError(f"data: {rule}, got {error}; make some, and the same command goes on") from None
         raise UserError(f"data: {error}") from None
     bad = f", {manifest.bad_count} bad files left out" if manifest.bad_count else ""
     counts = f"{manifest.count:,} images of {manifest.image_size} px, {len(manifest.class_names)} classes{bad}"
@@ -58,7 +62,7 @@ def prepare_at(data: FileData, out: str, *, screen: Console, address: str | None
 
 @contextmanager
 def _workers(plan: Preparation, *, address: str | None) -> Iterator[Run]:
-    """What makes the shards: this process for a small source, Ray for a large one, and wherever a cluster is named."""
+    """What makes the shards: Ray on a cluster that is named, and on this machine for a large source; else this process."""
     if address is None and plan.record.bytes < LOCAL_RAY_BYTES:
         yield in_this_process
         return

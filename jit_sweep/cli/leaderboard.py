@@ -58,7 +58,9 @@ def print_results(
         print_json("leaderboard", **contents(results, front))
     else:
         screen = console()
-        for part in selection.by_axes(results, by):
+        for index, part in enumerate(selection.by_axes(results, by)):
+            if index:
+                screen.print()
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
