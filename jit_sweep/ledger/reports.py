@@ -109,6 +109,8 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
         "n": report.n,
         "values": report.values,
         "raw_values": report.raw_values,
+        "without_each": report.without_each,
+        "raw_without_each": report.raw_without_each,
         "grid": report.grid,
         "collapsed": report.collapsed,
         "attempt": attempt.number,
@@ -118,7 +120,8 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
     insert_new(connection, schema.score, [row])
     if report.heldout:
         digest = connection.scalar(select(schema.trial.c.data_digest).where(schema.trial.c.id == attempt.trial_id))
-        real = {"data_digest": digest, "n": report.n, "values": report.heldout, "created_at": now}
+        key = {"data_digest": digest, "n": report.n, "evaluation_id": report.evaluation}
+        real = {**key, "values": report.heldout, "rows": report.rows, "created_at": now}
         insert_new(connection, schema.heldout, [real])
 
 
