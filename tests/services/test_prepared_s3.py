@@ -18,7 +18,7 @@ from trainables.data.prepared import arriving, node_cache
 from trainables.data.prepared.images import PreparedImages
 from trainables.data.prepared.manifest import Shard
 from trainables.data.prepared.node_cache import HeldSet
-from trainables.training.ahead import Piece
+from trainables.training.ahead import BatchPiece
 from trainables.training.batches import Batch, Batches
 
 COUNT, SIZE = 50, 16
@@ -58,7 +58,7 @@ def batches(images: ImageSet, *, workers: int) -> list[Batch]:
         parts = []
         for rank, reader in enumerate(readers):
             low = first + rank * share
-            parts.append(reader.made(*reader.fetch(low, share, then=[Piece(low + trial.batch_size, share)])))
+            parts.append(reader.made(*reader.fetch(low, share, then=[BatchPiece(low + trial.batch_size, share)])))
         seen.append(Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in ("x", "e", "t", "y"))))
     return seen
 
