@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from jit_sweep.statistics.luck import LUCK_Z, luck_allowance, typical_sd
 from jit_sweep.statistics.student_t import mean
 
 Standing = Literal["coming", "ended", "lost"]
@@ -110,17 +111,13 @@ class Race:
 
 
 def measured_noise(race: Race, gate: int) -> float | None:
-    """Standard deviation over seeds at a gate, pooled over the arms; None where there are too few."""
-    squares, freedom = 0.0, 0
-    for racer in race.racers:
-        values = racer.values(gate)
-        if len(values) > 1:
-            centre = mean(values)
-            squares += math.fsum((value - centre) ** 2 for value in values)
-            freedom += len(values) - 1
-    return math.sqrt(squares / freedom) if freedom >= LEAST_FREEDOM else None
+    """Standard deviation over seeds at a gate, the median over the arms, so that one unstable arm does not stop the stopping;
+    None where there are too few."""
+    arms = [values for racer in race.racers if len(values := racer.values(gate)) > 1]
+    freedom = sum(len(values) - 1 for values in arms)
+    return typical_sd(arms) if freedom >= LEAST_FREEDOM else None
 
 
-def allowance(*, s_train: float, s_eval: float) -> float:
-    """The gap between two single measurements that luck explains: twice the standard deviation of their difference."""
-    return 2 * math.sqrt(2 * (s_train**2 + s_eval**2))
+def allowance(*, s_train: float, s_eval: float, seeds: int = 1, z: float = LUCK_Z) -> float:
+    """The gap between two means of so many seeds that luck explains: z standard deviations of their difference."""
+    return luck_allowance(math.hypot(s_train, s_eval), seeds, z=z)
