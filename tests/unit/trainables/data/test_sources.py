@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from trainables.data.prepared.finding import to_prepare
 from trainables.data.prepared.prepared_set import open_prepared
 from trainables.data.prepared.preparing import prepare
 from trainables.data.prepared.settings import PrepareSettings
+from trainables.storage.listing import listing_of
 
 DRAWN = Drawn(12)
 
@@ -252,3 +254,28 @@ def test_a_full_disk_leaves_nothing_that_is_taken_for_a_set(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="written last, got none"):
         open_prepared(out)
     assert prepare(plan, out).count == 12
+
+
+def test_a_folder_of_any_protocol_is_read_as_one_on_a_disk(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe({f"/sources/any/{name}": content for name, content in DRAWN.files().items()})
+    there = prepare(looked_at("memory://sources/any"), str(tmp_path / "there"))
+    here = prepare(looked_at(write_folder(tmp_path / "in", DRAWN)), str(tmp_path / "here"))
+    assert (there.source.files, there.digest) == (12, here.digest)
+
+
+def test_a_listing_is_another_once_a_file_is_new_gone_or_changed(tmp_path: Path) -> None:
+    top = Path(write_folder(tmp_path, DRAWN))
+    seen = [listing_of(str(top)).identity]
+    put(top, "ants/new.png", png(DRAWN.pixels[0]))
+    seen.append(listing_of(str(top)).identity)
+    put(top, "ants/new.png", png(DRAWN.pixels[1]))
+    seen.append(listing_of(str(top)).identity)
+    (top / "ants/new.png").unlink()
+    assert listing_of(str(top)).identity == seen[0]
+    assert len(set(seen)) == 3
+
+
+def test_a_path_that_exists_is_no_pattern(tmp_path: Path) -> None:
+    top = tmp_path / "all[0]{a,b}*"
+    top.mkdir()
+    assert classes_of(write_folder(top, DRAWN)) == dict.fromkeys(CLASSES, 4)
