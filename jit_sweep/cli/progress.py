@@ -46,6 +46,9 @@ class View(Protocol):
     def say(self, line: str) -> None:
         """What is done before trials run, or after them."""
 
+    def remark(self, line: str) -> None:
+        """What stays to be read; any thread may say it."""
+
     def close(self) -> None: ...
 
 
@@ -71,6 +74,9 @@ class LiveTable:
 
     def say(self, line: str) -> None:
         self._live.update(Text(f"{line} ..."), refresh=True)
+
+    def remark(self, line: str) -> None:
+        self._live.console.print(line)
 
     def close(self) -> None:
         self._live.stop()
@@ -127,6 +133,9 @@ class PlainLines:
             self._say(summary(reader.entries(name), self._plan, stopping=stopping))
 
     def say(self, line: str) -> None:
+        self._say(line)
+
+    def remark(self, line: str) -> None:
         self._say(line)
 
     def close(self) -> None:

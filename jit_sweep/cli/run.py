@@ -141,7 +141,16 @@ def _run(
         try:
             interrupt.check()
             speeds = speeds_here(plan.spec, home)
-            return run_sweep(plan, locations, address=address, watch=view, probed=speeds, interrupt=interrupt, tell=view.say)
+            return run_sweep(
+                plan,
+                locations,
+                address=address,
+                watch=view,
+                probed=speeds,
+                interrupt=interrupt,
+                tell=view.say,
+                remark=view.remark,
+            )
         except LeaseHeld as error:
             shared, name = home.shared_options(locations), plan.spec.name
             lines = (f"  {shared.command(command, name)}" for command in ("status", "stop"))
