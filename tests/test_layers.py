@@ -38,7 +38,7 @@ FLOORS = (
     ("jit_sweep.estimate", "jit_sweep.report", "jit_sweep.search"),
     ("jit_sweep.tracking",),
     ("jit_sweep.edits", "jit_sweep.models"),
-    ("jit_sweep.executor",),
+    ("jit_sweep.doctor", "jit_sweep.executor"),
     ("jit_sweep.cli",),
     ("jit_sweep.__main__",),
 )
@@ -239,7 +239,8 @@ LIGHT = (["--help"], ["--version"], ["axes"], ["metrics"], ["schema"], ["validat
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
 def test_a_command_that_starts_nothing_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = f"import sys; sys.argv = ['jit-sweep', *{arguments!r}]\nfrom jit_sweep.cli import main\nassert main() == 0"
-    assert loaded_by(code, cwd=tmp_path) == set()
+    quantiles = {"scipy"} if arguments[0] == "plan" else set()  # of Student's t, for what the questions can tell
+    assert loaded_by(code, cwd=tmp_path) <= quantiles
 
 
 def tracked_files() -> list[Path]:

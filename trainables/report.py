@@ -21,6 +21,8 @@ class ExitCode(IntEnum):
     DONE = 0
     WITHOUT_SCORES = 1
     """It ended by itself, and some trial has no score."""
+    FINDINGS = 1
+    """`doctor` has found something that is still amiss."""
     MISTAKE = 2
     """The user can mend it; the message says how."""
     INTERRUPTED = 130

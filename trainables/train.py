@@ -197,7 +197,7 @@ class _Run:
         had, images = self.assignment.resume_from, found.commit.images if found.commit is not None else 0
         if images >= had or had not in self.store.collected(self.trial.id):
             return found.damages
-        gone = Damage(images=had, why=f"the checkpoint at {had} images was removed, by `retention` or `jit-sweep gc`")
+        gone = Damage(images=had, why=f"the checkpoint at {had} images was removed, by `retention` or `gc`")
         return (gone, *found.damages)
 
     def check_start(self, commit: Commit | None) -> None:

@@ -109,6 +109,9 @@ def plan(
     no_compile: Annotated[
         bool, typer.Option("--no-compile", help="With --probe: measure eager steps, which takes no compilation.")
     ] = False,
+    power: Annotated[
+        bool, typer.Option("--power", help="Also the gap that 3 to 16 seeds in every arm could show, and their cost.")
+    ] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> int:
@@ -118,7 +121,7 @@ def plan(
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
     asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
-    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked)
+    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked, by_seeds=power)
 
 
 @app.command()
@@ -150,12 +153,13 @@ def run(
     file: File,
     home_folder: HomeFolder = DEFAULT_HOME,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; without it, a local one is started.")] = None,
+    submitted: Annotated[bool, typer.Option("--submitted", hidden=True, help="By `submit`, whose command goes on.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
     from jit_sweep.cli import run
 
-    return run.run(file, home_at(home_folder), address=address, as_json=as_json)
+    return run.run(file, home_at(home_folder), address=address, as_json=as_json, submitted=submitted)
 
 
 @app.command()
@@ -311,6 +315,23 @@ def gc(
     home = home_at(home_folder)
     uri = home.existing_ledger(ledger)
     return gc.gc(sweep, home, ledger=uri, tracking=tracking, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    sweep: SweepName,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended; nobody may run the sweep.")] = False,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    tracking: TrackingUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare a sweep's ledger, checkpoints, MLflow and registered models with each other, and say what is amiss."""
+    from jit_sweep.cli import doctor
+
+    home = home_at(home_folder)
+    uri = home.existing_ledger(ledger)
+    return doctor.doctor(sweep, home, ledger=uri, tracking=tracking, mends=repair, as_json=as_json)
 
 
 @app.command()

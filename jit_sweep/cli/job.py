@@ -17,7 +17,7 @@ def main(text: str, *options: str) -> int:
         os.chdir(folder)
         file = Path(folder, f"{SweepSpec.model_validate_json(text).name}.yaml")
         file.write_text(text)
-        sys.argv = ["jit-sweep", "run", str(file), "--address", "auto", *options]
+        sys.argv = ["jit-sweep", "run", str(file), "--address", "auto", "--submitted", *options]
         return command()
 
 

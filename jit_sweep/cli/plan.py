@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from jit_sweep.cli import power
 from jit_sweep.cli.edits import difference_lines, print_difference
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
@@ -86,13 +87,15 @@ def validate(file: str, *, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = None) -> int:
-    """Print a sweep file's plan, what it changes of what the home's ledger holds, and with `probe` what it takes.
+def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = None, by_seeds: bool = False) -> int:
+    """Print a sweep file's plan, what it will be able to tell, what it changes of what the home's ledger holds, and with
+    `probe` what it takes. `by_seeds`: what other numbers of seeds could tell, too.
 
     UserError: whatever is wrong with it, or no measurement.
     """
     plan = planned(file, home)
     estimate = probe.estimate(plan) if probe is not None else None
+    noise = power.known_noise(plan, home.locations(plan.spec))
     if as_json:
         probed = {}
         if probe is not None and estimate is not None:
@@ -100,10 +103,14 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
 
             probed = {"probe": estimate_json(estimate, price=probe.price)}
         changed = difference_lines(plan, home.locations(plan.spec)) if plan.data.is_prepared else []
-        print_json("plan", _json_rows(plan), **_json_facts(plan), changes=changed, **probed)
+        facts = {**_json_facts(plan), "power": power.power_rows(plan, noise)}
+        print_json("plan", _json_rows(plan), **facts, changes=changed, **probed)
         return ExitCode.DONE
     screen = console()
     _print_plan(plan, screen)
+    power.print_power(plan, noise, screen)
+    if by_seeds:
+        power.print_power_by_seeds(plan, noise, screen)
     if plan.data.is_prepared:
         print_difference(plan, home.locations(plan.spec))
     if probe is not None and estimate is not None:

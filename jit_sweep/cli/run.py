@@ -1,6 +1,9 @@
 """`run`: a sweep in the foreground, from the first check to the table at the end."""
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jit_sweep.budget.costs import cost_line
@@ -33,14 +36,21 @@ if TYPE_CHECKING:
     from jit_sweep.executor.run import RunResult
 
 
-def run(file: str, home: Home, *, address: str | None, as_json: bool) -> int:
-    """Run a sweep file. UserError: anything the user can mend, before a trial has begun."""
+def run(file: str, home: Home, *, address: str | None, as_json: bool, submitted: bool = False) -> int:
+    """Run a sweep file. UserError: anything the user can mend, before a trial has begun.
+
+    `submitted`: by `submit`, whose own command goes on with the sweep.
+    """
     interrupt = Interrupt()
     with interrupt.raising():
-        return _run_to_end(file, home, address=address, as_json=as_json, interrupt=interrupt)
+        shared = replace(home.shared_options(home.locations()), address=address)
+        again = [] if submitted else [shared.command("run", Path(file))]
+        return _run_to_end(file, home, address=address, as_json=as_json, interrupt=interrupt, again=again)
 
 
-def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, interrupt: Interrupt) -> int:
+def _run_to_end(
+    file: str, home: Home, *, address: str | None, as_json: bool, interrupt: Interrupt, again: Sequence[str]
+) -> int:
     plan = planned(file, home)
     name, locations = plan.spec.name, home.locations(plan.spec)
     prepare_environment(address=address)
@@ -56,13 +66,16 @@ def _run_to_end(file: str, home: Home, *, address: str | None, as_json: bool, in
     except UserError as error:
         raise UserError(result.reason or str(error)) from None
     if result.state is SweepState.INTERRUPTED:
-        console(stderr=as_json).print(f"interrupted; {_standing(reader, name)}\nthe same command goes on")
+        screen = console(stderr=as_json)
+        screen.print(f"interrupted; {_standing(reader, name)}", soft_wrap=True)
+        print_next(screen, *again)
         if as_json:
             print_json("run", [standing_row(row) for row in reader.entries(name)], sweep=name, state=str(result.state))
         return ExitCode.INTERRUPTED
     code = leaderboard.print_results(reader, name, as_json=as_json)
     if not as_json:
-        _print_rest(reader, name, home, locations, undelivered=result.undelivered)
+        unfinished = result.undelivered or result.state is not SweepState.DONE
+        _print_rest(reader, name, home, locations, undelivered=result.undelivered, again=again if unfinished else [])
     if result.reason:
         console(stderr=True).print(f"\n{result.state}: {result.reason}; {_standing(reader, name)}", soft_wrap=True)
     return ExitCode.WITHOUT_SCORES if result.reason else code
@@ -165,16 +178,19 @@ def _standing(reader: LedgerReader, sweep: str) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _print_rest(reader: LedgerReader, name: str, home: Home, locations: Locations, *, undelivered: int) -> None:
+def _print_rest(
+    reader: LedgerReader, name: str, home: Home, locations: Locations, *, undelivered: int, again: Sequence[str]
+) -> None:
+    """What a sweep cost, where its samples are, and what can be done next; `again`: the command that goes on with it."""
     screen, shared = console(), home.shared_options(locations)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
     page = write_report(read_report(reader, name), report_path(home, name), storage=locations.storage)
     screen.print(f"\nreport, with samples of every arm: {page}", soft_wrap=True)
     if undelivered:
-        screen.print(f"\n{undelivered} events have not reached MLflow; the same command delivers them")
+        screen.print(f"\n{undelivered} events have not reached MLflow; running the sweep again delivers them")
     served = locations.tracking.startswith("http")
-    print_next(screen, *next_commands(results, shared, served=served), hint=shared.hint)
+    print_next(screen, *again, *next_commands(results, shared, served=served), hint=shared.hint)
 
 
 def next_commands(results: Results, shared: SharedOptions, *, served: bool) -> list[str]:

@@ -33,7 +33,7 @@ def stop(sweep: str, ledger: str, *, address: str | None, wait_s: float, as_json
         _signal(sweep, owner, address=address)
         if not _ended(reader, sweep, owner, wait_s=wait_s):
             raise UserError(f"{owner} must end within {wait_s:g} s of being signalled, and runs {sweep!r} still; look there")
-    screen.print(f"sweep {sweep} has stopped; the same `jit-sweep run` goes on")
+    screen.print(f"sweep {sweep} has stopped; running its file again goes on with it")
     return _answered(sweep, owner, as_json=as_json)
 
 

@@ -31,6 +31,6 @@ def run_end(rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: s
         return RunEnd(SweepState.INTERRUPTED)
     unsettled = any(row.state not in SETTLED and row.cause is None for row in rows)
     if reason or unsettled:
-        paused = "some trials are paused, and the same command goes on with them"
+        paused = "some trials are paused, and running the sweep again goes on with them"
         return RunEnd(SweepState.INCOMPLETE, reason or refused or paused)
     return RunEnd(SweepState.DONE)

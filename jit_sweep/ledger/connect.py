@@ -201,7 +201,9 @@ def _prepare(engine: Engine, *, create: bool, uri: str) -> None:
             version = _upgrade(connection, uri=uri)
     if version < schema.SCHEMA_VERSION:
         have = f"schema {version}, this one needs {schema.SCHEMA_VERSION}"
-        raise UserError(f"the ledger {redact(uri)} was written by an older jit-sweep ({have}); `jit-sweep run` upgrades it")
+        raise UserError(
+            f"the ledger {redact(uri)} was written by an older jit-sweep ({have}); running a sweep in it upgrades it"
+        )
     if version > schema.SCHEMA_VERSION:
         have = f"schema {version}, this one knows {schema.SCHEMA_VERSION}"
         raise UserError(f"the ledger {redact(uri)} was written by a newer jit-sweep ({have}); upgrade, or choose another home")

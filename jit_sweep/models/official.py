@@ -141,9 +141,7 @@ def require_official(trial: TrialConfig) -> None:
         differing["prediction"] = (trial.diffusion.prediction, "x")
     if differing:
         got = ", ".join(f"{name}={value} (official: {wanted})" for name, (value, wanted) in differing.items())
-        raise UserError(
-            f"the official code runs its own network only, got {got}; use `jit-sweep export`'s files with this program"
-        )
+        raise UserError(f"the official code runs its own network only, got {got}; use the exported folder with this program")
 
 
 def _understood(checkpoint: Path, *, class_tokens_start: int | None) -> tuple[OfficialFile, ModelFolderConfig]:

@@ -174,7 +174,7 @@ def _tracked(reader: LedgerReader, sweep: SweepRow, chosen: Chosen, locations: L
     tracked = Registry(locations.tracking).trial(sweep, variant(chosen.result.entry))
     if tracked is None:
         who = f"{sweep.owner} runs the sweep and delivers it within seconds; try again"
-        remedy = who if running else "`jit-sweep doctor` says what is amiss"
+        remedy = who if running else "`doctor` says what is amiss"
         raise UserError(f"trial {chosen.result.entry.trial_id} must be in MLflow at {redact(locations.tracking)}; {remedy}")
     return tracked
 

@@ -29,7 +29,7 @@ def _data_remarks(plan: Plan) -> list[str]:
     """What cannot be known of images that are not prepared."""
     if plan.data.is_prepared:
         return []
-    rest = "`run` prepares them first, or `jit-sweep data prepare`; trials have their final ids then"
+    rest = "`run` prepares them first, or `data prepare`; trials have their final ids then"
     return [f"the images at {plan.data.uri} have been listed, not decoded: {rest}"]
 
 

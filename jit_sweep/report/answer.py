@@ -13,7 +13,7 @@ MOST_NAMED = 2
 
 
 @dataclass(frozen=True)
-class Answer:
+class Summary:
     """Three sentences."""
 
     found: str
@@ -21,9 +21,9 @@ class Answer:
     unknown: str
 
 
-def answer(cards: Sequence[Card], results: Results, *, open_trials: int) -> Answer:
+def summary(cards: Sequence[Card], results: Results, *, open_trials: int) -> Summary:
     """`open_trials`: how many may get a score yet."""
-    return Answer(_found(cards), _best(results), _unknown(cards, open_trials))
+    return Summary(_found(cards), _best(results), _unknown(cards, open_trials))
 
 
 def _found(cards: Sequence[Card]) -> str:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jit_sweep.report.figures.forest import Effect
-from jit_sweep.results.verdicts import Contrast
+from jit_sweep.report.figures.forest import Bar
+from jit_sweep.results.effects import Effect
+from jit_sweep.results.scales import in_words, shown_on
+from jit_sweep.results.verdicts import Finding, Outcome
+from trainables.evaluation.metrics.registry import metric_of
 
-DECIDED = ("REAL", "EQUIVALENT")
+DECIDED = (Outcome.REAL, Outcome.EQUIVALENT)
 
 
 @dataclass(frozen=True)
@@ -15,47 +18,81 @@ class Card:
 
     question: str
     verdict: str
-    """One word or two, such as REAL."""
+    """An `Outcome`."""
     statement: str
-    """The answer in words."""
+    """The answer in a sentence without its full stop."""
     reason: str
-    """Why there is no verdict; empty where there is one."""
-    effect: Effect | None
-    n: int
-    """Shared seeds."""
+    """Why there is none; empty where there is one."""
+    bar: Bar | None
+    """The effect with its interval; None where too few seeds are shared."""
+    facts: tuple[tuple[str, str], ...]
+    """Numbers with their names."""
     device_hours: float
     """That the trials of its arms took."""
     arms: tuple[str, ...]
-    """Labels, the first and the second side."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """Further numbers with their names."""
+    """Their labels."""
 
     @property
     def decided(self) -> bool:
         return self.verdict in DECIDED
 
 
-def cards(contrasts: Sequence[Contrast], *, objective: str, hours: Mapping[str, float]) -> list[Card]:
-    """A card for each contrast. `hours`: device-hours by trial."""
-    return [_card(contrast, objective, hours) for contrast in contrasts]
+def cards(found: Sequence[Finding], *, hours: Mapping[str, float]) -> list[Card]:
+    """A card for each finding. `hours`: device-hours by trial."""
+    return [_card(finding, hours) for finding in found]
 
 
-def _card(contrast: Contrast, objective: str, hours: Mapping[str, float]) -> Card:
-    own = next((each for each in contrast.differences if each.metric == objective), contrast.differences[0])
-    where = f" at {contrast.context}" if contrast.context and contrast.context != "baseline" else ""
-    question = f"{contrast.value(contrast.a)} or {contrast.value(contrast.b)}{where}"
-    verdict = "REAL" if contrast.preferred else "UNDECIDED"
-    effect = None
-    if own.mean is not None and own.interval is not None:
-        effect = Effect(question, own.mean, own.interval.low, own.interval.high, own.metric, verdict)
-    winner = contrast.value(contrast.preferred) if contrast.preferred else ""
+def _card(finding: Finding, hours: Mapping[str, float]) -> Card:
+    decided = finding.outcome in DECIDED
     return Card(
-        question=question,
-        verdict=verdict,
-        statement=f"{winner} is better{where}: {own}" if winner else contrast.verdict,
-        reason=contrast.reason,
-        effect=effect,
-        n=own.n,
-        device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in (contrast.a, contrast.b) for trial in arm.trials),
-        arms=(contrast.a.label, contrast.b.label),
+        question=finding.question.label,
+        verdict=str(finding.outcome),
+        statement=_statement(finding),
+        reason="" if decided else finding.reason,
+        bar=_bar(finding),
+        facts=tuple(_facts(finding)),
+        device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in finding.arms for trial in arm.trials),
+        arms=finding.question.labels,
     )
+
+
+def _statement(finding: Finding) -> str:
+    """Such as `At patch_size=16, prediction=x is better: fd_efflite0_96 is lower by 23.0 % [21.3, 24.7]`."""
+    effect, context = finding.effect, finding.question.context
+    where = f"At {context}, " if context else ""
+    if finding.outcome is Outcome.REAL and finding.winner and effect:
+        return f"{where}{finding.winner} is better: {effect.metric} is {_gain(effect)}"
+    if finding.outcome is Outcome.REAL and effect:
+        return f"{where}the two axes interact ({finding.question.label}): {effect.metric} differs by {effect}"
+    return f"{finding.question.label}: {finding.verdict}"
+
+
+def _gain(effect: Effect) -> str:
+    """By how much the better arm is better, with its interval from the small end to the large one."""
+    lower = metric_of(effect.metric).direction == "minimize"
+    towards = -1 if (effect.estimate > 0) == lower else 1  # so that the better arm comes first
+    gain, *ends = (abs(shown_on(effect.scale, towards * value)) for value in (effect.estimate, *effect.interval))
+    digits = ".1f" if effect.scale == "log" else ".3g"
+    unit = " %" if effect.scale == "log" else ""
+    low, high = (f"{end:{digits}}" for end in sorted(ends))
+    return f"{'lower' if lower else 'higher'} by {gain:{digits}}{unit} [{low}, {high}]"
+
+
+def _bar(finding: Finding) -> Bar | None:
+    effect = finding.effect
+    if effect is None:
+        return None
+    estimate, low, high = (shown_on(effect.scale, value) for value in (effect.estimate, *effect.interval))
+    unit = "%" if effect.scale == "log" else effect.metric
+    return Bar(finding.question.label, estimate, low, high, unit, str(finding.outcome))
+
+
+def _facts(finding: Finding) -> list[tuple[str, str]]:
+    facts = []
+    if effect := finding.effect:
+        facts += [("shared seeds", str(effect.test.n))]
+        if finding.gap is not None:
+            facts += [("smallest visible gap", in_words(effect.scale, finding.gap, sign=False))]
+    if finding.adjusted_p is not None:
+        facts += [("p, by Holm", f"{finding.adjusted_p:.2g}")]
+    return facts

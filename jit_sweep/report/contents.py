@@ -8,7 +8,7 @@ from jit_sweep.budget.costs import Costs, read_costs
 from jit_sweep.budget.spending import HOUR_S
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, SweepRow
-from jit_sweep.report.answer import Answer, answer
+from jit_sweep.report.answer import Summary, summary
 from jit_sweep.report.cards import Card, cards
 from jit_sweep.report.curves import Curve, curves, metrics_on_the_way, values_of
 from jit_sweep.report.losses import Loss, losses
@@ -29,7 +29,7 @@ class Report:
     front: frozenset[str]
     """Keys of the searched trials on a Pareto front."""
     entries: tuple[EntryRow, ...]
-    answer: Answer
+    answer: Summary
     cards: tuple[Card, ...]
     curves: tuple[Curve, ...]
     """Of every metric that rungs measured, those of one metric together."""
@@ -59,7 +59,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
     arms = sorted(results.arms, key=lambda arm: arm.position)
     values = values_of(rungs, RUNG_METRIC)
     aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
-    asked = cards(results.contrasts, objective=results.objective, hours=_hours(attempts))
+    asked = cards(results.findings.planned, hours=_hours(attempts))
     lost, costs = losses(entries, attempts), read_costs(reader, name)
     train_s = _train_seconds(reader, name)
     return Report(
@@ -67,7 +67,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         results=results,
         front=front_in(reader, results),
         entries=tuple(entries),
-        answer=answer(asked, results, open_trials=sum(row.state in UNFINISHED for row in entries)),
+        answer=summary(asked, results, open_trials=sum(row.state in UNFINISHED for row in entries)),
         cards=tuple(asked),
         curves=tuple(
             curve for metric in metrics_on_the_way(rungs) for curve in curves(arms, values_of(rungs, metric), metric=metric)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from jit_sweep.budget.costs import Costs
 from jit_sweep.ledger.records import HeldoutRow
 from jit_sweep.report.cards import Card
-from jit_sweep.report.figures.forest import effect_in_words
+from jit_sweep.report.figures.forest import bar_in_words
 from jit_sweep.report.losses import Loss
 from jit_sweep.report.numbers import compact, duration, rounded, with_error
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
@@ -90,16 +90,15 @@ def effects_table(cards: Sequence[Card]) -> Table:
             (
                 TableCell(card.question),
                 TableCell(card.verdict),
-                TableCell(effect_in_words(card.effect) if card.effect else "", card.effect.estimate if card.effect else None),
-                TableCell(str(card.n), card.n),
+                TableCell(bar_in_words(card.bar), card.bar.estimate) if card.bar else EMPTY,
                 *(TableCell(dict(card.facts).get(name, "")) for name in names),
                 TableCell(card.reason, words=True),
             )
         )
         for card in cards
     ]
-    caption = "Differences are of the first less the second, with their intervals over shared seeds."
-    return Table("effects", caption, ("question", "verdict", "effect", "seeds", *names, "why there is none"), tuple(rows))
+    caption = "Effects are of the first less the second, with their 95 % intervals over shared seeds."
+    return Table("effects", caption, ("question", "verdict", "effect", *names, "why there is none"), tuple(rows))
 
 
 def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:

@@ -9,6 +9,9 @@ from jit_sweep.results.naming import full_id
 from jit_sweep.results.words import activities_in_words
 from jit_sweep.spec.sweep import Resources
 
+AGAIN = "running its sweep's file again goes on with it"
+"""The ledger does not know where the file is: no command line can be given."""
+
 
 class Free(NamedTuple):
     """What a cluster could give a trial now."""
@@ -49,9 +52,9 @@ def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
         case EntryState.PRUNED:
             return f"it was stopped early: {row.why}"
         case EntryState.OUT_OF_BUDGET:
-            return f"the budget does not hold it: {row.why}; with a larger one `jit-sweep run` goes on with it"
+            return f"the budget does not hold it: {row.why}; with a larger one, {AGAIN}"
         case EntryState.PAUSED:
-            return f"it is paused: {row.why or 'the run was asked to stop'}; the same `jit-sweep run` goes on with it"
+            return f"it is paused: {row.why or 'the run was asked to stop'}; {AGAIN}"
         case EntryState.DONE:
             return "it is done: its score was there before, from another sweep or stage" if row.cached else "it is done"
         case _:
@@ -76,7 +79,7 @@ def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:
 def _waits(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
     again = f" ({row.why})" if row.why else ""
     if not run.running:
-        return f"it waits{again}: nobody runs the sweep now, and `jit-sweep run` goes on with it"
+        return f"it waits{again}: nobody runs the sweep now; {AGAIN}"
     if row.not_before > run.now:
         return f"it is tried again in {row.not_before - run.now:.0f} s ({row.why})"
     earlier = [other for other in rows if other.stage < row.stage and other.state in UNDER_WAY]
@@ -104,7 +107,7 @@ def _runs(row: EntryRow, *, running: bool) -> str:
     attempt = row.attempt
     assert attempt is not None, "an entry that runs has an attempt"
     if not running:
-        return "it ran when its sweep's command was lost: `jit-sweep run` goes on from its last checkpoint"
+        return f"it ran when its sweep's command was lost; {AGAIN}, from its last checkpoint"
     which = f" as attempt {attempt.number}" if attempt.number > 1 else ""
     about = f", {activities_in_words([attempt.activity])}" if attempt.activity is not None else ""
     return f"it runs on {attempt.host}{which}: {attempt.images:,} of {row.images:,} images{about}"

@@ -197,6 +197,9 @@ class SweepSpec(Frozen):
     margin: PositiveFloat | None = None
     """How far two arms may differ in the objective and still count as equivalent: a share where it is a distance or an error
     (0.03 is 3 %), else in its own unit. null: 3 %, and never in a unit."""
+    noise: PositiveFloat | None = None
+    """The standard deviation over seeds that `plan` counts with: a share where the objective is a distance or an error, else in
+    its own unit. null: as the ledger's trials of these images have it."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How every trial's samples are drawn and counted."""
     budget: Budget

@@ -17,14 +17,13 @@ class Precision(NamedTuple):
     dof: int
 
 
-def planned_precision(coefficients: Sequence[float], *, sigma: float, arms: int, seeds: int) -> Precision:
+def planned_precision(coefficients: Sequence[float], *, sigma: float, seeds: int, residual_dof: int) -> Precision:
     """se = sigma sqrt(sum c^2 / n) for a spread sigma of one seed, with the degrees of freedom of `contrast_test`.
 
-    `arms`: of the stage, all with the same `seeds` >= 2.
+    `residual_dof`: of the stage; (arms - 1) (seeds - 1) where all arms have the same `seeds` >= 2.
     """
     norm = math.sqrt(math.fsum(c * c for c in coefficients) / seeds)
-    own = seeds - 1
-    return Precision(sigma * norm, own + prior_weight(own, (arms - 1) * own))
+    return Precision(sigma * norm, seeds - 1 + prior_weight(seeds - 1, residual_dof))
 
 
 def power(gap: float, precision: Precision, *, alpha: float = 0.05, family: int = 1) -> float:

@@ -66,11 +66,11 @@ class Delivery:
     def _write_trial(self, entries: Sequence[EntryRow], events: Sequence[EventRow]) -> None:
         entry = entries[0]
         run = self._run(entry, at=events[0].at)
-        own = [event for event in events if _is_about(event, entry)]
-        fresh = _fresh(run, own)
+        own = [event for event in events if is_about(event, entry)]
+        new = fresh(run, own)
         tags: dict[str, str] = {}
         scored: list[int] = []
-        for event in fresh:
+        for event in new:
             match event.content:
                 case Scored(images=images, grid=grid):
                     self._upload_grid(run, grid, images=images)
@@ -80,9 +80,9 @@ class Delivery:
         if scored:
             tags |= run.with_scored(scored)
         for event in own:
-            if event.kind not in _MEASURED or event in fresh:
+            if event.kind not in _MEASURED or event in new:
                 tags |= translation.event_tags(event)
-        self._log(run, [point for event in fresh for point in translation.points(event)], tags)
+        self._log(run, [point for event in new for point in translation.points(event)], tags)
 
     def write_states(self) -> None:
         """How each trial stands; those that another sweep scored get their scores with it."""
@@ -164,16 +164,16 @@ class Delivery:
             self._client.log_artifact(run.run_id, str(file), "samples")
 
 
-def _is_about(event: EventRow, entry: EntryRow) -> bool:
+def is_about(event: EventRow, entry: EntryRow) -> bool:
     """Whether an event of an entry's trial belongs into the entry's run: a score does not where another evaluation made it."""
     return not isinstance(event.content, Scored) or event.content.evaluation == entry.evaluation_id
 
 
-def _fresh(run: TrialRun, events: Sequence[EventRow]) -> list[EventRow]:
+def fresh(run: TrialRun, events: Sequence[EventRow]) -> list[EventRow]:
     """The measurements beyond what the run has of their kind, in order: an attempt that starts again repeats some."""
     marks = {kind: run.mark(kind) for kind in _MEASURED - {EventKind.SCORED}}
     scored = set(run.scored)
-    fresh = []
+    new = []
     for event in events:
         match event.content:
             case Scored(images=images):
@@ -185,5 +185,5 @@ def _fresh(run: TrialRun, events: Sequence[EventRow]) -> list[EventRow]:
             case _:
                 continue
         if is_new:
-            fresh.append(event)
-    return fresh
+            new.append(event)
+    return new

@@ -102,8 +102,8 @@ class Mirror:
 
     def _bring_back(self, client: MlflowClient, runs: SweepRuns) -> None:
         """Write anew what is gone for good: the runs of trials whose events have been delivered."""
-        of_runs = self._of_runs(self._reader.entries(self._sweep, every=True))
-        lost = {of_run: rows for of_run, rows in of_runs.items() if of_run not in runs.trials and any(map(_has_begun, rows))}
+        entries = of_runs(self._reader.entries(self._sweep, every=True))
+        lost = {of_run: rows for of_run, rows in entries.items() if of_run not in runs.trials and any(map(has_begun, rows))}
         if not lost or not runs.cursor:
             return
         delivery, after = Delivery(client, runs, self._reader, lost, storage=self._storage), 0
@@ -116,17 +116,19 @@ class Mirror:
     def _entries_for(self, events: Sequence[EventRow]) -> dict[Variant, list[EntryRow]]:
         """The sweep's entries by run, read again only where these events may have changed them."""
         if not self._entries or any(event.kind not in STATES_STAY for event in events):
-            self._entries = self._of_runs(self._reader.entries(self._sweep, every=True))
+            self._entries = of_runs(self._reader.entries(self._sweep, every=True))
         return self._entries
 
-    def _of_runs(self, every: Sequence[EntryRow]) -> dict[Variant, list[EntryRow]]:
-        of_runs: dict[Variant, list[EntryRow]] = {}
-        for entry in [*(entry for entry in every if not entry.superseded), *retired(every)]:
-            of_runs.setdefault(variant(entry), []).append(entry)
-        return of_runs
+
+def of_runs(every: Sequence[EntryRow]) -> dict[Variant, list[EntryRow]]:
+    """A sweep's entries by the run that shows them; what it has trained and plans no more has one too."""
+    found: dict[Variant, list[EntryRow]] = {}
+    for entry in [*(entry for entry in every if not entry.superseded), *retired(every)]:
+        found.setdefault(variant(entry), []).append(entry)
+    return found
 
 
-def _has_begun(entry: EntryRow) -> bool:
+def has_begun(entry: EntryRow) -> bool:
     """Whether it has a run by now."""
     return entry.attempt is not None or entry.state in SETTLED | LOST
 

@@ -183,9 +183,9 @@ def _ensure_model(client: MlflowClient, model: str) -> None:
 def _unknown(client: MlflowClient, model: str, version: str) -> str:
     names = sorted(str(known.name) for known in client.search_registered_models(max_results=100))
     if model in names:
-        return f"the model {model} has no {version!r}; register one with `jit-sweep promote`"
+        return f"the model {model} has no {version!r}; promoting from a sweep registers one"
     shown = ", ".join(names[:MOST_NAMES_SHOWN]) + (" and more" if len(names) > MOST_NAMES_SHOWN else "")
-    return f"there is no model {model!r}; " + (f"there are {shown}" if names else "register one with `jit-sweep promote`")
+    return f"there is no model {model!r}; " + (f"there are {shown}" if names else "promoting from a sweep registers one")
 
 
 def _tells_code(tag: str) -> bool:

@@ -87,7 +87,7 @@ def identity(sweep: SweepRow) -> str:
 
 
 @dataclass
-class _Found:
+class Found:
     """What MLflow has of a sweep, the bin included."""
 
     parents: list[Run] = field(default_factory=list)
@@ -95,18 +95,18 @@ class _Found:
 
     def parent(self) -> Run | None:
         """The run that has been told most; one in the bin only where there is no other."""
-        return max(self.parents, key=lambda run: (not _in_bin(run), int(run.data.tags.get(CURSOR, 0))), default=None)
+        return max(self.parents, key=lambda run: (not in_bin(run), int(run.data.tags.get(CURSOR, 0))), default=None)
 
-    def trial(self, of_run: Variant, parent: str | None) -> Run:
-        """A trial's run: the sweep's own, not in the bin, the one with most in it."""
-        runs = self.trials[of_run]
-        return max(runs, key=lambda run: (run.data.tags[PARENT] == parent, not _in_bin(run), len(run.data.metrics)))
+    def best_first(self, of_run: Variant, parent: str | None) -> list[Run]:
+        """A trial's runs; first those of this parent, of these those not in the bin, of these the one with most in it."""
+        runs = self.trials.get(of_run, [])
+        return sorted(runs, key=lambda run: (run.data.tags[PARENT] != parent, in_bin(run), -len(run.data.metrics)))
 
 
 def find(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> SweepRuns | None:
     """The sweep's runs by one search, however many they are; None before the first delivery, and where the sweep's own run is
     gone for good. What is in the bin is taken out of it."""
-    found = _look(client, experiment_id, sweep)
+    found = look(client, experiment_id, sweep)
     parent = found.parent()
     return None if parent is None else _runs(client, experiment_id, sweep, found, parent=_live(client, parent))
 
@@ -114,7 +114,7 @@ def find(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> SweepRuns
 def find_or_make(client: MlflowClient, experiment_id: str, sweep: SweepRow, *, tags: Mapping[str, str]) -> SweepRuns:
     """The sweep's runs; its own is made, with these tags beside those that identify it, if it has none. The trials' runs of one
     that is gone for good are this one's from now on."""
-    found = _look(client, experiment_id, sweep)
+    found = look(client, experiment_id, sweep)
     if (parent := found.parent()) is not None:
         return _runs(client, experiment_id, sweep, found, parent=_live(client, parent))
     tags = {"sweep": sweep.name, KIND: "sweep", IDENTITY: identity(sweep), CURSOR: "0", **tags}
@@ -123,8 +123,9 @@ def find_or_make(client: MlflowClient, experiment_id: str, sweep: SweepRow, *, t
     return _runs(client, experiment_id, sweep, found, parent=TrialRun(run.info.run_id, run.info.status, tags))
 
 
-def _look(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> _Found:
-    found = _Found()
+def look(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> Found:
+    """All runs of a sweep. Nothing is changed."""
+    found = Found()
     for run in _tagged(client, experiment_id, identity(sweep)):
         tags = run.data.tags
         if tags.get(KIND) == "sweep":
@@ -134,17 +135,17 @@ def _look(client: MlflowClient, experiment_id: str, sweep: SweepRow) -> _Found:
     return found
 
 
-def _runs(client: MlflowClient, experiment_id: str, sweep: SweepRow, found: _Found, *, parent: TrialRun) -> SweepRuns:
+def _runs(client: MlflowClient, experiment_id: str, sweep: SweepRow, found: Found, *, parent: TrialRun) -> SweepRuns:
     """One run a trial, none in the bin, all below the parent; another run of the same trial goes into the bin."""
     trials: dict[Variant, TrialRun] = {}
-    for of_run, runs in found.trials.items():
-        chosen = found.trial(of_run, parent.run_id)
+    for of_run in found.trials:
+        chosen, *others = found.best_first(of_run, parent.run_id)
         trials[of_run] = trial = _live(client, chosen)
         if trial.tags[PARENT] != parent.run_id:
             client.set_tag(trial.run_id, PARENT, parent.run_id)
             trial.tags[PARENT] = parent.run_id
-        for other in runs:
-            if other is not chosen and not _in_bin(other):
+        for other in others:
+            if not in_bin(other):
                 client.delete_run(other.info.run_id)
                 _log.warning("the run %s doubles %s; it is in MLflow's bin now", other.info.run_id, trial.run_id)
     return SweepRuns(experiment_id, parent, identity(sweep), sweep.name, trials)
@@ -152,13 +153,14 @@ def _runs(client: MlflowClient, experiment_id: str, sweep: SweepRow, found: _Fou
 
 def _live(client: MlflowClient, run: Run) -> TrialRun:
     """A run, out of the bin."""
-    if _in_bin(run):
+    if in_bin(run):
         client.restore_run(run.info.run_id)
         _log.warning("the run %s had been deleted; it is back, since the ledger has what it shows", run.info.run_id)
     return TrialRun(run.info.run_id, run.info.status, dict(run.data.tags))
 
 
-def _in_bin(run: Run) -> bool:
+def in_bin(run: Run) -> bool:
+    """Whether somebody has deleted it; it can be restored."""
     return str(run.info.lifecycle_stage) == "deleted"
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 import torch
 from mlflow.entities import Run
 
+from jit_sweep.doctor.replay import every_event, judged, replayed
 from jit_sweep.ledger.event_records import EventKind, EventRow
 from jit_sweep.ledger.records import AttemptRow, EntryState, SweepState
 from jit_sweep.tracking.client import EXPERIMENT, open_client
 from tests.chaos.disturb import Disturbed
 from tests.chaos.disturbed_sweep import NAME
 from tests.chaos.reference import BareVerdict, Reference
-from tests.support.replay import judged, replayed
 from trainables.report import Rung, Scored
 from trainables.storage.checkpoint import Store
 
@@ -102,7 +102,7 @@ def decisions_are_kept(sweep: Disturbed, _: Reference) -> list[str]:
     """What the ledger had decided at a kill stands at the end, and the event log has each verdict once."""
     final = sweep.reader.verdicts(NAME)
     gone = [verdict for each in sweep.struck for verdict in each.verdicts if verdict not in final]
-    told = Counter((each.race, each.verdict.racer, each.verdict.gate) for each in judged(sweep.reader, NAME))
+    told = Counter((each.race, each.verdict.racer, each.verdict.gate) for each in judged(every_event(sweep.reader, NAME)))
     wrong = [f"a verdict is gone or another: {verdict}" for verdict in dict.fromkeys(gone)]
     wrong += [f"judged {count} times: {key}" for key, count in told.items() if count > 1]
     if set(told) != {(verdict.race, verdict.racer, verdict.gate) for verdict in final}:
@@ -112,7 +112,8 @@ def decisions_are_kept(sweep: Disturbed, _: Reference) -> list[str]:
 
 def a_replay_decides_the_same(sweep: Disturbed, reference: Reference) -> list[str]:
     """The other events of the log give the same verdicts, in the same order."""
-    recorded, again = judged(sweep.reader, NAME), replayed(sweep.reader, NAME, reference.plan.spec.scheduler)
+    events = every_event(sweep.reader, NAME)
+    recorded, again = judged(events), replayed(events, reference.plan.spec.scheduler)
     return [] if recorded == again else [f"recorded {recorded}, replayed {again}"]
 
 

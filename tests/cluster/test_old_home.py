@@ -65,7 +65,7 @@ def stretches(folder: Path, sweep: str) -> list[tuple[str, int]]:
 def upgraded(folder: Path, head: Head) -> Path:
     """The same after its ended sweep was run again, as it was."""
     asked = jit_sweep("leaderboard", "ended", cwd=folder)
-    assert (asked.returncode, "`jit-sweep run` upgrades it" in asked.stderr) == (2, True)
+    assert (asked.returncode, "running a sweep in it upgrades it" in asked.stderr) == (2, True)
     before = stretches(folder, "ended")
     run(head, folder, "ended")
     assert stretches(folder, "ended") == before

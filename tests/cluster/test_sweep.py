@@ -14,6 +14,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
+from jit_sweep.doctor.replay import every_event, judged, replayed
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.reader import LedgerReader
@@ -22,7 +23,6 @@ from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.schedulers import SchedulerSpec
 from tests.support.cli import Running, environment, jit_sweep, rows_of
 from tests.support.ray_head import Head
-from tests.support.replay import judged, replayed
 from tests.support.sweep_files import tiny_sweep, write_sweep_of_few_images
 from trainables.assignment import Assignment
 from trainables.config.trial import TrialConfig
@@ -248,14 +248,14 @@ def test_an_interrupted_and_a_stopped_sweep_save_as_a_terminated_one_does(tmp_pa
             assert command.end(signal.SIGINT) == 130
         else:
             asked = jit_sweep("stop", "tiny", cwd=tmp_path)
-            assert "the same `jit-sweep run` goes on" in asked.stdout, asked.stdout + asked.stderr
+            assert "running its file again goes on with it" in asked.stdout, asked.stdout + asked.stderr
             assert command.wait() == 130
             assert "nobody runs it" in jit_sweep("stop", "tiny", cwd=tmp_path).stdout
         assert_paused(tmp_path, command)
 
 
 def assert_paused(folder: Path, command: Running) -> None:
-    assert "the same command goes on" in command.said
+    assert "\nnext:\n  jit-sweep run " in command.said
     stopped = rows_of("status", "tiny", cwd=folder)
     assert {row["state"] for row in stopped} == {"paused"}
     assert all(0 < row["images_done"] < row["images"] for row in stopped)
@@ -283,7 +283,8 @@ def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_w
         f"was stopped early: place {pruned.why.split()[1]} of"
         in jit_sweep("status", "tiny", "--why", pruned.trial_id, cwd=tmp_path).stdout
     )
-    assert replayed(reader, "tiny", TypeAdapter(SchedulerSpec).validate_python(scheduler)) == judged(reader, "tiny")
+    events = every_event(reader, "tiny")
+    assert replayed(events, TypeAdapter(SchedulerSpec).validate_python(scheduler)) == judged(events)
 
 
 MISSING_PARENT = {"baseline": {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}}
@@ -316,7 +317,7 @@ def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
         command.process.send_signal(signal.SIGINT)
         command.until(lambda said: "interrupt again to end at once" in said)
         assert command.end(signal.SIGINT) == 130
-        assert "the same command goes on" not in command.said
+        assert "interrupted; " not in command.said
 
 
 def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persistent_head(tmp_path: Path, head: Head) -> None:

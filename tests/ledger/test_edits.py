@@ -139,6 +139,7 @@ EDITS: tuple[Edit, ...] = (
     kept("objective", "kid_efflite0_96"),
     put("alpha", 0.01),
     put("margin", 0.05),
+    put("noise", 0.02),
     kept("evaluation.n", 10),
     kept("evaluation.labels", "drawn"),
     kept("evaluation.sampler", "heun"),

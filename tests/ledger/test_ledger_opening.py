@@ -265,7 +265,9 @@ def test_an_upgrade_that_fails_leaves_the_old_ledger_as_it_was(old_uri: str, mon
 
 def test_a_command_that_only_reads_leaves_an_old_ledger_alone_and_says_what_upgrades_it(old_uri: str) -> None:
     for _ in range(2):
-        with pytest.raises(UserError, match=r"older jit-sweep \(schema 1, this one needs \d+\); `jit-sweep run` upgrades it"):
+        with pytest.raises(
+            UserError, match=r"older jit-sweep \(schema 1, this one needs \d+\); running a sweep in it upgrades it"
+        ):
             open_engine(old_uri, create=False)
 
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import Engine
 
+from jit_sweep.doctor.replay import every_event, judged, replayed
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
 from jit_sweep.ledger.writer import LedgerWriter, StaleAttempt
@@ -17,7 +18,6 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
 from tests.support.ledger import BOB, IMAGES, OBJECTIVE, LedgerFixture, ended, planned, scored
-from tests.support.replay import judged, replayed
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.report import Committed, Decision, Rung, TrialOutcome
 
@@ -117,8 +117,9 @@ def synchronous(engine: Engine) -> Iterator[Track]:
 def check_event_log(ledger: LedgerFixture, *, began_with: Decider | None = None) -> None:
     """What was judged follows from the log's other events, and what has not been taken back is what stands."""
     reader, name = ledger.reader, ledger.name
-    recorded = judged(reader, name)
-    assert replayed(reader, name, (began_with or ledger.decider).scheduler) == recorded
+    events = every_event(reader, name)
+    recorded = judged(events)
+    assert replayed(events, (began_with or ledger.decider).scheduler) == recorded
     since = max((event.id for event in ledger.events() if event.kind is EventKind.RESCHEDULED), default=0)
     valid = [event.data for event in ledger.events() if event.kind is EventKind.JUDGED and event.id > since]
     rows = [
@@ -274,7 +275,7 @@ def test_reports_that_come_at_once_give_each_verdict_once(engine: Engine) -> Non
         answers = list(threads.map(lambda pair: track.rung(pair[1], 240, pair[0] / 10), enumerate(attempts)))
     assert sum(answer.verdict == "pause" for answer in answers) == 7
     assert track.verdicts() == {(entry.racer, 0): arm < 4 for arm, entry in enumerate(entries)}
-    assert len(judged(track.ledger.reader, "mine")) == 8
+    assert len(judged(every_event(track.ledger.reader, "mine"))) == 8
     for entry, attempt in zip(entries, attempts, strict=True):
         track.ledger.tell(attempt, ended(entry, "paused", images=240), first=100)
     assert track.states() == [EntryState.WAITING] * 4 + [EntryState.PRUNED] * 4
@@ -635,4 +636,4 @@ def test_a_long_random_race_ends_and_its_event_log_gives_the_same_verdicts_again
     assert len(told) > 300
     happened = {EventKind.FAILED, EventKind.REOPENED, EventKind.DIVERGED, EventKind.KNOWN_RUNGS, EventKind.SEARCHED}
     assert happened <= set(told)
-    assert {verdict.go_on for _, verdict in judged(track.ledger.reader, "mine")} == {True, False}
+    assert {verdict.go_on for _, verdict in judged(every_event(track.ledger.reader, "mine"))} == {True, False}

@@ -106,6 +106,11 @@ class Store:
     def __init__(self, uri: str, *, patience: Patience = PATIENCE) -> None:
         self._folder = Folder(uri, patience=patience)
 
+    @property
+    def uri(self) -> str:
+        """Its address."""
+        return self._folder.uri
+
     def address(self, commit: Commit | Saved) -> str:
         """The full address of a checkpoint's folder."""
         return self._folder.address(commit.folder)
@@ -128,6 +133,12 @@ class Store:
     def collected(self, trial_id: str) -> frozenset[int]:
         """Image counts whose checkpoints were removed, and noted so."""
         return frozenset(int(name) for name in self._folder.names(f"trials/{trial_id}/collected") if name.isdecimal())
+
+    def forget(self, trial_id: str, images: int, *, note: bool) -> None:
+        """Remove the marker of what is damaged; its files then count as left behind. `note`: that it was there."""
+        if note:
+            self.note_collected(trial_id, images)
+        self._folder.remove(_marker(trial_id, images))
 
     def note_collected(self, trial_id: str, images: int) -> None:
         """Note that a checkpoint is not there any more since nobody needed it: who needs it after all trains it again."""

@@ -31,10 +31,10 @@ class Figures:
 def figures_of(report: Report) -> Figures:
     """Draw a report's figures."""
     results = report.results
-    effects = [card.effect for card in report.cards if card.effect is not None]
+    bars = [card.bar for card in report.cards if card.bar is not None]
     crossed = interactions(results.arms, metric=results.objective)[:MOST_INTERACTIONS]
     return Figures(
-        effects=(forest_figure(effects, metric=results.objective),) if effects else (),
+        effects=(forest_figure(bars, metric=results.objective),) if bars else (),
         interactions=tuple(interaction_figure(each) for each in crossed),
         learning=tuple(
             learning_figure(curves, against=against)

@@ -16,7 +16,7 @@ GREY = 7
 
 
 @dataclass(frozen=True)
-class Effect:
+class Bar:
     """A contrast's effect, such as -23 % with an interval."""
 
     question: str
@@ -28,12 +28,12 @@ class Effect:
     verdict: str
 
 
-def forest_figure(effects: Sequence[Effect], *, metric: str) -> Figure:
+def forest_figure(bars: Sequence[Bar], *, metric: str) -> Figure:
     """A row for each effect, at most `MOST_ROWS`: a point with its interval, filled where the verdict is REAL."""
-    drawn = effects[:MOST_ROWS]
-    label_px = min(MOST_LABEL_PX, max(text_width(effect.question) for effect in drawn) + 12)
+    drawn = bars[:MOST_ROWS]
+    label_px = min(MOST_LABEL_PX, max(text_width(bar.question) for bar in drawn) + 12)
     drawing = Drawing(WIDTH, TOP + ROW * len(drawn) + BOTTOM)
-    ends = [end for effect in drawn for end in (effect.low, effect.high)]
+    ends = [end for bar in drawn for end in (bar.low, bar.high)]
     x = scale_of([0.0, *ends], start=label_px + 10, end=WIDTH - 150, log=False)
     bottom = TOP + ROW * len(drawn)
     for tick in x.ticks(6):
@@ -43,26 +43,26 @@ def forest_figure(effects: Sequence[Effect], *, metric: str) -> Figure:
     drawing.text(
         x(0), bottom + 36, f"difference of {metric}, {drawn[0].unit}: left of 0 the first is lower", anchor="middle", faint=True
     )
-    for row, effect in enumerate(drawn):
-        _draw(drawing, effect, x(effect.low), x(effect.estimate), x(effect.high), y=TOP + ROW * (row + 0.5), label_px=label_px)
-    told = "; ".join(f"{each.question}: {effect_in_words(each)}, {each.verdict}" for each in drawn)
+    for row, bar in enumerate(drawn):
+        _draw(drawing, bar, x(bar.low), x(bar.estimate), x(bar.high), y=TOP + ROW * (row + 0.5), label_px=label_px)
+    told = "; ".join(f"{each.question}: {bar_in_words(each)}, {each.verdict}" for each in drawn)
     return drawing.finished("effects", title=f"Effects on {metric} with their intervals", alt=told)
 
 
-def _draw(drawing: Drawing, effect: Effect, low: float, middle: float, high: float, *, y: float, label_px: float) -> None:
-    series = SERIES_OF_VERDICT.get(effect.verdict, GREY)
+def _draw(drawing: Drawing, bar: Bar, low: float, middle: float, high: float, *, y: float, label_px: float) -> None:
+    series = SERIES_OF_VERDICT.get(bar.verdict, GREY)
     most = int(label_px / (text_width("x") * 1.0))
-    question = effect.question if len(effect.question) <= most else f"{effect.question[: most - 1]}…"
+    question = bar.question if len(bar.question) <= most else f"{bar.question[: most - 1]}…"
     drawing.text(label_px, y + 4, question, anchor="end")
     drawing.path([(low, y), (high, y)], series=series)
     for end in (low, high):
         drawing.path([(end, y - 5), (end, y + 5)], series=series)
-    drawing.dot(middle, y, series=series, radius=5, hollow=effect.verdict != "REAL")
-    drawing.text(WIDTH - 140, y + 4, effect_in_words(effect), faint=False)
+    drawing.dot(middle, y, series=series, radius=5, hollow=bar.verdict != "REAL")
+    drawing.text(WIDTH - 140, y + 4, bar_in_words(bar), faint=False)
 
 
-def effect_in_words(effect: Effect) -> str:
+def bar_in_words(bar: Bar) -> str:
     """Such as `-363 [-391, -336]`."""
-    error = (effect.high - effect.low) / 4
-    ends = (rounded(effect.low, error), rounded(effect.high, error))
-    return f"{rounded(effect.estimate, error)} [{', '.join(ends)}]"
+    error = (bar.high - bar.low) / 4
+    ends = (rounded(bar.low, error), rounded(bar.high, error))
+    return f"{rounded(bar.estimate, error)} [{', '.join(ends)}]"

@@ -14,7 +14,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from jit_sweep.ledger.records import EntryState, when
 from jit_sweep.report.contents import Report
 from jit_sweep.report.figures.all import Figures, figures_of
-from jit_sweep.report.figures.forest import effect_in_words
+from jit_sweep.report.figures.forest import bar_in_words
 from jit_sweep.report.figures.learning import MOST_CURVES
 from jit_sweep.report.grids import ArmGrid
 from jit_sweep.report.numbers import duration
@@ -71,7 +71,7 @@ def page(report: Report, grids: Sequence[ArmGrid]) -> str:
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
         when=when,
         duration=duration,
-        effect=effect_in_words,
+        effect=bar_in_words,
         verdict_class=lambda verdict: VERDICT_CLASSES.get(verdict, "open"),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from jit_sweep.doctor.replay import every_event, judged, replayed
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import EntryState
 from jit_sweep.plan.entry import Entry
@@ -15,7 +16,6 @@ from jit_sweep.spec.schedulers import Early, NoScheduler, Patient, SchedulerSpec
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import LedgerFixture, planned
 from tests.support.played_budget import IMAGES_PER_SECOND, PlayedBudget
-from tests.support.replay import judged, replayed
 from tests.support.sweep_files import tiny_sweep
 
 RECORDED = 20_261_126
@@ -142,6 +142,7 @@ def test_a_second_run_of_an_unchanged_file_trains_nothing_and_no_budget_is_overs
         sweep.run()
         assert sweep.ledger.reader.attempts("mine") == attempts, told
         assert EntryState.HELD not in sweep.states(), told
-        recorded = judged(sweep.ledger.reader, "mine")
-        assert replayed(sweep.ledger.reader, "mine", sweep.ledger.decider.scheduler) == recorded, told
+        events = every_event(sweep.ledger.reader, "mine")
+        recorded = judged(events)
+        assert replayed(events, sweep.ledger.decider.scheduler) == recorded, told
         sweep.ledger.engine.dispose()

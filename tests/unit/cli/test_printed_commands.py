@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from jit_sweep.results.leaderboard import read_results
 from tests.support.cli import jit_sweep
 from tests.support.ledger import ALICE, OBJECTIVE, LedgerFixture, planned
 from tests.support.paths import TOP
+from tests.test_layers import PACKAGES
 
 ODD = Path("/tmp/it's [bold]my home :smile: $HOME")
 """What a shell, and a library that draws terminals, take for something else."""
@@ -104,12 +106,31 @@ def test_who_finds_a_sweep_taken_is_told_how_to_follow_and_stop_it(tmp_path: Pat
     assert all(parsed(line)["home_folder"] == home.path for line in lines)
 
 
+EXACT = ("axes", "metrics", "schema")
+"""Commands that need nothing: they may be named as they are pasted."""
+
+
 def test_no_text_spells_a_command_line_by_hand() -> None:
-    spelled = re.compile(r"\b(jit-sweep [a-z-]+|ray job [a-z]+|optuna-dashboard) (?![a-z ]*\n?$)[{\-./A-Z]")
-    files = [file for file in (TOP / "jit_sweep").rglob("*.py") if file.name != "commands.py"]
+    spelled = re.compile(r"\b(?:jit-sweep (--version|[a-z][a-z-]*)|ray job [a-z]+|optuna-dashboard [^ ])")
+    commands = {*get_command(app).commands, "--version", None}  # type: ignore[attr-defined]
+    files = [file for package in PACKAGES for file in (TOP / package).rglob("*.py") if file.name != "commands.py"]
     texts = [(file, text) for file in files for text in _texts(ast.parse(file.read_text()))]
-    assert len(texts) > 500
-    assert [f"{file.name}: {text}" for file, text in texts if spelled.search(text)] == []
+    assert len(texts) > 1000
+    named = [(file.name, match) for file, text in texts for match in spelled.finditer(text)]
+    assert {match[1] for _, match in named} >= {"axes", "metrics"}
+    assert [f"{name}: {match.string}" for name, match in named if match[1] in commands and match[1] not in EXACT] == []
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_command_that_is_named_as_it_is_needs_nothing(name: str) -> None:
+    params = parsed(f"jit-sweep {name}")
+    assert {"home_folder", "ledger", "tracking"}.isdisjoint(params)
+
+
+def test_the_command_that_goes_on_with_a_sweep_is_the_one_that_was_given(tmp_path: Path) -> None:
+    shared = home_at(ODD).shared_options(home_at(ODD).locations())
+    params = parsed(replace(shared, address="auto").command("run", Path("-my sweep's.yaml")))
+    assert (params["file"], params["home_folder"], params["address"]) == ("./-my sweep's.yaml", ODD, "auto")
 
 
 def _texts(tree: ast.AST) -> list[str]:

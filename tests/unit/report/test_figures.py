@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from jit_sweep.report.curves import Curve, Point
-from jit_sweep.report.figures.forest import Effect, forest_figure
+from jit_sweep.report.figures.forest import Bar, forest_figure
 from jit_sweep.report.figures.learning import MOST_CURVES, learning_figure
 from jit_sweep.report.figures.scale import scale_of
 from jit_sweep.report.figures.searches import Proposal, history_figure, slice_figure
@@ -63,7 +63,7 @@ def test_a_figure_is_xml_with_a_title_and_what_it_shows_in_words() -> None:
 def test_nothing_is_drawn_off_the_sheet() -> None:
     figures = [
         learning_figure([curve("x", [5.0, 0.3, 0.0001], sd=3.0)], against="flops"),
-        forest_figure([Effect("a question " * 12, -363.0, -391.0, -336.0, "%", "REAL")], metric=ERROR),
+        forest_figure([Bar("a question " * 12, -363.0, -391.0, -336.0, "%", "REAL")], metric=ERROR),
         history_figure([Proposal(1, {"learning_rate": 1e-3}, 2.0, False)], metric=ERROR),
     ]
     for figure in figures:

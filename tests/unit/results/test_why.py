@@ -49,7 +49,7 @@ def test_a_trial_that_must_run_alone_waits_for_the_others_and_they_for_it() -> N
 
 def test_nothing_happens_where_nobody_runs_the_sweep() -> None:
     assert "nobody runs the sweep now" in asked(plain(), running=False)
-    assert "`jit-sweep run` goes on" in asked(plain(state="running", last=attempt()), running=False)
+    assert "running its sweep's file again goes on with it" in asked(plain(state="running", last=attempt()), running=False)
 
 
 def test_what_ended_the_last_run_is_told() -> None:
@@ -63,7 +63,7 @@ def test_what_ended_the_last_run_is_told() -> None:
     [
         (plain(state="held", why="waits at 480 images"), "it is held: waits at 480 images"),
         (plain(state="pruned", why="place 3 of 3"), "it was stopped early: place 3 of 3"),
-        (plain(state="paused"), "it is paused: the run was asked to stop; the same `jit-sweep run` goes on with it"),
+        (plain(state="paused"), "it is paused: the run was asked to stop; running its sweep's file again goes on with it"),
         (plain(state="done", last=done(ended_at=1.0)), "it is done"),
         (plain(state="done", cached=True), "it is done: its score was there before, from another sweep or stage"),
         (

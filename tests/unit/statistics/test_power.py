@@ -17,24 +17,24 @@ PAIR, CROSSED = (1.0, -1.0, 0.0, 0.0), (1.0, -1.0, -1.0, 1.0)
     [(3, (6.2, 23.0, 50.3)), (4, (9.9, 41.2, 78.9)), (6, (17.7, 69.5, 97.2)), (8, (25.9, 85.7, 99.7))],
 )
 def test_power_is_the_published_one_at_gaps_of_one_two_and_three_deviations(seeds: int, promised: tuple[float, ...]) -> None:
-    precision = planned_precision(PAIR, sigma=1.0, arms=4, seeds=seeds)
+    precision = planned_precision(PAIR, sigma=1.0, seeds=seeds, residual_dof=3 * (seeds - 1))
     found = [100 * power(gap, precision, family=3) for gap in (1.0, 2.0, 3.0)]
     assert found == pytest.approx(promised, abs=0.06)
 
 
 def test_power_is_the_tail_of_the_noncentral_t() -> None:
-    precision = planned_precision(CROSSED, sigma=0.5, arms=4, seeds=5)
+    precision = planned_precision(CROSSED, sigma=0.5, seeds=5, residual_dof=12)
     least_t = stats.t.ppf(1 - 0.05 / 6, precision.dof)
     assert power(1.0, precision, family=3) == pytest.approx(stats.nct.sf(least_t, precision.dof, 1.0 / precision.se))
 
 
 def test_no_gap_is_seen_as_often_as_a_one_sided_error_allows() -> None:
-    precision = planned_precision(PAIR, sigma=1.0, arms=2, seeds=5)
+    precision = planned_precision(PAIR, sigma=1.0, seeds=5, residual_dof=4)
     assert power(0.0, precision, alpha=0.05) == pytest.approx(0.025)
 
 
 def test_an_interaction_sees_gaps_only_larger_than_a_pair_does_by_the_root_of_two() -> None:
-    pair, crossed = (planned_precision(c, sigma=0.02, arms=4, seeds=5) for c in (PAIR, CROSSED))
+    pair, crossed = (planned_precision(c, sigma=0.02, seeds=5, residual_dof=12) for c in (PAIR, CROSSED))
     assert detectable_gap(crossed) == pytest.approx(math.sqrt(2) * detectable_gap(pair))
 
 
@@ -42,10 +42,10 @@ def test_the_planned_degrees_of_freedom_are_those_of_the_test() -> None:
     for arms, seeds in ((2, 3), (4, 3), (4, 6), (8, 5)):
         c = [1.0, -1.0, *[0.0] * (arms - 2)]
         found = contrast_test(np.random.default_rng(0).normal(size=(arms, seeds)), c)
-        assert planned_precision(c, sigma=1.0, arms=arms, seeds=seeds).dof == found.dof
+        assert planned_precision(c, sigma=1.0, seeds=seeds, residual_dof=(arms - 1) * (seeds - 1)).dof == found.dof
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 8])
 def test_the_detectable_gap_is_seen_about_four_times_in_five(seeds: int) -> None:
-    precision = planned_precision(PAIR, sigma=1.0, arms=4, seeds=seeds)
+    precision = planned_precision(PAIR, sigma=1.0, seeds=seeds, residual_dof=3 * (seeds - 1))
     assert power(detectable_gap(precision, family=3), precision, family=3) == pytest.approx(0.8, abs=0.05)

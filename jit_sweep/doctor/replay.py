@@ -20,11 +20,27 @@ from jit_sweep.schedulers.race import Standing, Verdict
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
 from trainables.report import Rung
 
+PAGE = 1000
 _MORE_FOLLOWS = frozenset({EventKind.CACHE_HIT, EventKind.DIVERGED, EventKind.KNOWN_RUNGS, EventKind.REOPENED})
 """Kinds that may belong to the same change as the event before them, so that nothing is judged in between."""
+_NOTHING_FOLLOWS = frozenset(
+    {
+        EventKind.JUDGED,
+        EventKind.WAITS,
+        EventKind.PHASE,
+        EventKind.SET_BACK,
+        EventKind.PROGRESS,
+        EventKind.ACTIVITY,
+        EventKind.COMMITTED,
+        EventKind.SCORED,
+        EventKind.STOP_ASKED,
+        EventKind.FINISHED,
+    }
+)
+"""Kinds after which nothing is due that was not due before."""
 
 
-class Judged(NamedTuple):
+class RaceVerdict(NamedTuple):
     """A verdict in its race."""
 
     race: str
@@ -45,20 +61,34 @@ class Name(NamedTuple):
         return cls(stage, trial_id, evaluation_id, int(images))
 
 
-def judged(reader: LedgerReader, sweep: str) -> list[Judged]:
-    """The verdicts as they were recorded, in order."""
-    told = (event.data for event in _events(reader, sweep) if event.kind is EventKind.JUDGED)
-    return [Judged(data["race"], Verdict(**{name: data[name] for name in Verdict._fields})) for data in told]
+def every_event(reader: LedgerReader, sweep: str) -> list[EventRow]:
+    """The whole event log, in order."""
+    found: list[EventRow] = []
+    while page := reader.events_since(sweep, found[-1].id if found else 0, limit=PAGE):
+        found += page
+    return found
 
 
-def replayed(reader: LedgerReader, sweep: str, scheduler: Early | NoScheduler) -> list[Judged]:
-    """The verdicts that follow from all the other events. `scheduler`: the one that the sweep began with."""
-    told = _events(reader, sweep)
+def judged(events: Sequence[EventRow], *, since: int = 0) -> list[RaceVerdict]:
+    """The verdicts as they were recorded, in order. `since`: how many events to pass over."""
+    told = (event.data for event in events[since:] if event.kind is EventKind.JUDGED)
+    return [RaceVerdict(data["race"], Verdict(**{name: data[name] for name in Verdict._fields})) for data in told]
+
+
+def replayed(events: Sequence[EventRow], scheduler: Early | NoScheduler, *, since: int = 0) -> list[RaceVerdict]:
+    """The verdicts that follow from all the other events.
+
+    Args:
+        scheduler: the one that the sweep began with; any other does where `since` passes its verdicts over.
+        since: after how many events the verdicts are told.
+    """
     event_log = _EventLog(Decider(scheduler))
-    for event, following in zip(told, [*told[1:], None], strict=True):
+    for place, (event, following) in enumerate(zip(events, [*events[1:], None], strict=True)):
         event_log.read(event)
-        if event.kind is not EventKind.JUDGED and not _is_one_change(event, following):
+        if event.kind not in _NOTHING_FOLLOWS and not _is_one_change(event, following):
             event_log.judge()
+        if place < since:
+            event_log.verdicts.clear()
     return event_log.verdicts
 
 
@@ -66,16 +96,12 @@ def _is_one_change(event: EventRow, following: EventRow | None) -> bool:
     return following is not None and following.kind in _MORE_FOLLOWS and following.at == event.at
 
 
-def _events(reader: LedgerReader, sweep: str) -> list[EventRow]:
-    return reader.events_since(sweep, 0, limit=1_000_000)
-
-
 @dataclass
 class _EventLog:
     """How a sweep stands after the events read so far."""
 
     decider: Decider
-    verdicts: list[Judged] = field(default_factory=list)
+    verdicts: list[RaceVerdict] = field(default_factory=list)
     planned: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     standing: dict[str, Standing] = field(default_factory=dict)
@@ -96,7 +122,7 @@ class _EventLog:
         for label, race in races(self.members(), values, self.known).items():
             for verdict in self.decider.verdicts(race):
                 self.known[label, verdict.racer][verdict.gate] = verdict
-                self.verdicts.append(Judged(label, verdict))
+                self.verdicts.append(RaceVerdict(label, verdict))
 
     def members(self) -> list[Member]:
         keys = [key for key in self.shown if self.planned[key]["race"]]

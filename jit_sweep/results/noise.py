@@ -1,0 +1,47 @@
+"""How far apart equal trials come out: the spread over seeds of a sweep's objective, declared or measured."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import SweepRow
+from jit_sweep.plan.entry import Plan
+from jit_sweep.results.arms import Arm, grid_arms, with_scores
+from jit_sweep.results.scales import on_scale, scale_of
+from jit_sweep.statistics.luck import typical_sd
+
+
+class Noise(NamedTuple):
+    """The standard deviation over seeds, on the objective's scale."""
+
+    sigma: float
+    source: str
+    """Where it is from, in words."""
+
+
+def declared_noise(plan: Plan) -> Noise | None:
+    """As the file has it; None where it says nothing."""
+    given = plan.spec.noise
+    if given is None:
+        return None
+    return Noise(math.log1p(given) if scale_of(plan.spec.objective) == "log" else given, "declared")
+
+
+def measured_noise(reader: LedgerReader, plan: Plan) -> Noise | None:
+    """The median over the arms that the ledger has of these data under this evaluation; None where none has two seeds."""
+    alike = [row for row in reader.sweeps() if _measures_alike(row, plan)]
+    arms = [arm for row in alike for arm in grid_arms(with_scores(reader.entries(row.name), reader.scores(row.name)))]
+    sound = [values for values in _values(arms, plan.spec.objective) if len(values) > 1]
+    sigma = typical_sd(sound)
+    return Noise(sigma, f"the median of {len(sound)} arms in the ledger") if sigma else None
+
+
+def _measures_alike(row: SweepRow, plan: Plan) -> bool:
+    return all(row.identity.get(key) == plan.identity[key] for key in ("data", "objective", "evaluation"))
+
+
+def _values(arms: Iterable[Arm], objective: str) -> Iterable[Sequence[float]]:
+    """Of arms that learned something: the spread of the others is another one."""
+    scale = scale_of(objective)
+    return [[on_scale(v, scale) for v in arm.by_seed(objective).values()] for arm in arms if not arm.collapsed]
