@@ -23,7 +23,7 @@ from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.lane_config import LaneConfig
 from jit_sweep.executor.nowhere import nowhere
-from jit_sweep.executor.outages import Outages, Part
+from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.executor.tune_search import ActorCalls, TuneSearcher, WarmLanesFirst
 from jit_sweep.home import Locations
@@ -142,7 +142,7 @@ class Driver:
                 state: StopState = ray.get(asked)
                 self.failure = state.failure or self.failure
                 self.ledger_away = state.ledger_away
-                self.outages.note(Part.STORAGE, state.storage_away)
+                self.outages.note(Surrounding.STORAGE, state.storage_away)
                 if state.stopping or self.stopping.is_set():
                     self._stop()
                 asked = self.actor.stop_state.remote()
@@ -159,7 +159,7 @@ class Driver:
 
     def _waits_in_vain(self) -> bool:
         """Whether what was asked to save has had its time, and cannot say so to a ledger that is away."""
-        return self.stopping.is_set() and self.outages.lasts_s(Part.LEDGER) > STOPPING_S
+        return self.stopping.is_set() and self.outages.lasts_s(Surrounding.LEDGER) > STOPPING_S
 
     def _reading(self, look: Callable[[], None]) -> None:
         """Look into the ledger; one that is away for a while ends no run."""
@@ -172,7 +172,7 @@ class Driver:
                 raise
             away = away or str(error.orig or error)
             _log.warning("the ledger cannot be read: %s", error)
-        self.outages.note(Part.LEDGER, redact(away))
+        self.outages.note(Surrounding.LEDGER, redact(away))
 
     def _go_round(self) -> None:
         placement_groups.remove_ownerless()
@@ -182,7 +182,7 @@ class Driver:
         with suppress(UserError):  # not even one is left: what comes back may hold them all
             self.lanes = min(self.most_lanes, concurrent_lanes(self.plan.spec.resources))
         held = f"{self.lanes} of {self.most_lanes} trials have a place" if self.lanes < self.most_lanes else ""
-        self.outages.note(Part.NODES, held)
+        self.outages.note(Surrounding.NODES, held)
         if not self.stopping.is_set() and (over := self.guard.is_over()):
             self.reason = over
             self._stop()

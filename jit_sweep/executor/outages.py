@@ -11,7 +11,7 @@ from jit_sweep.ledger.records import when
 LONGEST_REASON = 160
 
 
-class Part(StrEnum):
+class Surrounding(StrEnum):
     """What may be away."""
 
     LEDGER = "the ledger"
@@ -21,14 +21,14 @@ class Part(StrEnum):
 
 
 MEANWHILE = {
-    Part.LEDGER: "trials train on to their next rung, keep their reports, and wait there",
-    Part.STORAGE: "its trials wait, longer each time, and then go on from their last checkpoint; the others train on",
-    Part.MLFLOW: "trials train on, and it gets later what it misses",
-    Part.NODES: "the other lanes train on, and its trials go over to them",
+    Surrounding.LEDGER: "trials train on to their next rung, keep their reports, and wait there",
+    Surrounding.STORAGE: "its trials wait, longer each time, and then go on from their last checkpoint; the others train on",
+    Surrounding.MLFLOW: "trials train on, and it gets later what it misses",
+    Surrounding.NODES: "the other lanes train on, and its trials go over to them",
 }
 
 
-class Missing(NamedTuple):
+class Absence(NamedTuple):
     """Since when a part is away, and why."""
 
     since: float
@@ -41,21 +41,21 @@ class Outages:
     def __init__(self, tell: Callable[[str], None], *, clock: Callable[[], float] = time.time) -> None:
         self._tell, self._clock = tell, clock
         self._lock = threading.Lock()
-        self._missing: dict[Part, Missing] = {}
+        self._missing: dict[Surrounding, Absence] = {}
 
-    def note(self, part: Part, why: str) -> None:
+    def note(self, part: Surrounding, why: str) -> None:
         """A part cannot be reached because of `why`; empty where it can."""
         with self._lock:
             known = self._missing.get(part)
             if why and known is None:
                 now = self._clock()
-                self._missing[part] = Missing(now, why)
+                self._missing[part] = Absence(now, why)
                 self._tell(f"{part} is away since {when(now)} ({_short(why)}): {MEANWHILE[part]}")
             elif known is not None and not why:
                 del self._missing[part]
                 self._tell(f"{part} is back, after {self._clock() - known.since:.0f} s")
 
-    def lasts_s(self, part: Part) -> float:
+    def lasts_s(self, part: Surrounding) -> float:
         """Seconds for which a part has been away; 0 where it is there."""
         known = self._missing.get(part)
         return self._clock() - known.since if known is not None else 0.0

@@ -10,7 +10,7 @@ from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.opening import end_at_once, take_up
-from jit_sweep.executor.outages import Outages, Part
+from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import DatabaseAway, open_engine
 from jit_sweep.ledger.holder import this_process
@@ -99,6 +99,6 @@ def _mirror(plan: Plan, locations: Locations, outages: Outages) -> MirrorThread:
     reader = LedgerReader(open_engine(locations.ledger))
     name, artifacts, storage = plan.spec.name, locations.artifacts, locations.storage
     mirror = Mirror(locations.tracking, reader, name, artifacts=artifacts, storage=storage)
-    thread = MirrorThread(mirror, away=partial(outages.note, Part.MLFLOW))
+    thread = MirrorThread(mirror, away=partial(outages.note, Surrounding.MLFLOW))
     thread.start()
     return thread

@@ -16,7 +16,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from jit_sweep.executor.outages import Outages, Part
+from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow
 from jit_sweep.plan.entry import Entry
@@ -250,7 +250,7 @@ def test_a_thread_whose_server_is_away_at_first_and_dies_later_catches_up_by_its
 ) -> None:
     mirror, said = Mirror(mortal.url, event_log.ledger.reader, event_log.ledger.name), list[str]()
     outages = Outages(said.append)
-    thread = MirrorThread(mirror, interval_s=0.05, away=lambda why: outages.note(Part.MLFLOW, why))
+    thread = MirrorThread(mirror, interval_s=0.05, away=lambda why: outages.note(Surrounding.MLFLOW, why))
     thread.start()
     assert log.failed.wait(WAIT_S)
     event_log.begin()

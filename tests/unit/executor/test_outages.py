@@ -2,12 +2,12 @@
 
 import pytest
 
-from jit_sweep.executor.outages import MEANWHILE, Outages, Part
+from jit_sweep.executor.outages import MEANWHILE, Outages, Surrounding
 from tests.support.ledger import HandClock
 
 
-@pytest.mark.parametrize("part", Part)
-def test_an_outage_is_told_once_with_its_cause_and_what_goes_on_and_once_as_it_is_over(part: Part) -> None:
+@pytest.mark.parametrize("part", Surrounding)
+def test_an_outage_is_told_once_with_its_cause_and_what_goes_on_and_once_as_it_is_over(part: Surrounding) -> None:
     said: list[str] = []
     clock = HandClock()
     outages = Outages(said.append, clock=clock)
@@ -21,9 +21,9 @@ def test_an_outage_is_told_once_with_its_cause_and_what_goes_on_and_once_as_it_i
 def test_how_long_a_part_is_away_counts_from_its_first_failure() -> None:
     clock = HandClock()
     outages = Outages(lambda line: None, clock=clock)
-    assert outages.lasts_s(Part.LEDGER) == 0.0
+    assert outages.lasts_s(Surrounding.LEDGER) == 0.0
     for _ in range(3):
-        outages.note(Part.LEDGER, "away")
+        outages.note(Surrounding.LEDGER, "away")
         clock.now += 10.0
-    assert outages.lasts_s(Part.LEDGER) == 30.0
-    assert outages.lasts_s(Part.MLFLOW) == 0.0
+    assert outages.lasts_s(Surrounding.LEDGER) == 30.0
+    assert outages.lasts_s(Surrounding.MLFLOW) == 0.0
