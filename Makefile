@@ -51,7 +51,8 @@ bench: $(ready_to_test)  ## the measurements
 chaos: $(ready_to_test)  ## sweeps under 100 kills; CHAOS='--kills 20 --seed 7' for another plan
 	@$(bin)/python -m tests.chaos $(CHAOS)
 
-simulate: $(ready_to_test)  ## sweeps played from seeds; SIMULATE='--seconds 3600 --first 5000' for others, or for longer
+simulate: $(ready_to_test)  ## verdicts of drawn sweeps, then sweeps played from seeds; SIMULATE='--seconds 3600 --first 5000' for others, or longer
+	@OMP_NUM_THREADS=1 $(bin)/python -m tests.simulation.verdict_rates
 	@OMP_NUM_THREADS=1 $(bin)/python -m tests.simulation $(SIMULATE)
 
 $(ready): pyproject.toml $(wildcard $(constraints))

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jit_sweep.errors import UserError
     from jit_sweep.models.model_folder import load_network
+    from jit_sweep.report.frames import open_sweep
 
-__all__ = ["UserError", "load_network"]
+__all__ = ["UserError", "load_network", "open_sweep"]
 
 _MODULES = {
     "UserError": "jit_sweep.errors",
     "load_network": "jit_sweep.models.model_folder",
+    "open_sweep": "jit_sweep.report.frames",
 }
 
 

@@ -56,7 +56,7 @@ LIBRARIES = {
     "psycopg": ("jit_sweep/ledger/",),
     "torch": ("trainables/", "jit_sweep/models/sample.py"),
     "scipy": ("jit_sweep/statistics/",),
-    "pandas": (),
+    "pandas": ("jit_sweep/report/frames.py",),
 }
 TORCH_FREE = (
     "trainables.config.trial",

@@ -14,7 +14,7 @@ from trainables.config.fields import (
     PositiveInt,
 )
 from trainables.config.trial import TrialConfig
-from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, Samples, metric_of
+from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, Samples, check_scored, metric_of
 
 
 class Assignment(Frozen):
@@ -50,6 +50,8 @@ class Assignment(Frozen):
         if self.rungs and not self.evaluations and isinstance(metric_of(self.rung_metric).needs, Samples):
             rule = "`evaluations` must say how samples are drawn where rungs compare their score"
             raise ValueError(f"{rule}, got none for rung_metric={self.rung_metric}; give one, or try {RUNG_METRIC}")
+        if self.rungs and self.evaluations:
+            check_scored(self.rung_metric, self.evaluations[0].features, n=self.evaluations[0].n)
         return self
 
     @model_validator(mode="after")

@@ -46,6 +46,8 @@ class Progress(Frozen):
     """Share of the devices' bf16 peak that training reached; None in fp32, and where the peak is not known."""
     grad_norm: float | None = None
     """Norm of the gradient of the last sound update."""
+    data_wait: float | None = None
+    """Share of the time since the last report that updates waited for images."""
     system: dict[str, float] = {}
     """What the reporting process takes from its machine since the last report, by name; see `trainables.training.usage`."""
 
@@ -152,8 +154,13 @@ class Scored(_ByWeights):
     """The evaluation's id."""
     n: int
     """Generated images behind each value."""
+    without_each: dict[str, list[float]] = {}
+    """The values without each of equal groups of the images, by metric name: their standard error follows."""
+    raw_without_each: dict[str, list[float]] = {}
     heldout: dict[str, float] = {}
-    """The same distances for as many real held-out images."""
+    """The same scores of as many real held-out images."""
+    rows: dict[str, dict[str, float]] = {}
+    """The same scores of as many images that are no model's and not real, by what they are."""
     grid: str
     """URI of the sample grid (PNG)."""
     collapsed: bool = False
@@ -177,6 +184,8 @@ class Ended(Frozen):
     train_s: float
     evaluation_s: float
     checkpoint_s: float
+    data_s: float = 0.0
+    """Seconds of `train_s` that updates waited for images."""
 
 
 Report = Annotated[Phase | SetBack | Progress | Activity | Rung | Committed | Scored | Ended, Field(discriminator="kind")]

@@ -141,6 +141,8 @@ class _Run:
         self.resumed_at = 0
         self.rung_due = False
         self.reported_at = self.saved_at = time.perf_counter()
+        self.waited_s = 0.0
+        """What the learner had waited for images at the last report."""
         self.interim: list[Commit] = []
         """The last checkpoints that are not of a trial's end, in order: `KEPT` of them stay until it comes."""
         self.damages: tuple[Damage, ...] = ()
@@ -310,6 +312,7 @@ class _Run:
             loss = self.learner.health.mean_loss()
         now, images = time.perf_counter(), self.learner.images - since
         seconds, self.reported_at = now - self.reported_at, now
+        waited, self.waited_s = self.learner.data_s - self.waited_s, self.learner.data_s
         images_per_second = images / max(seconds, 1e-9)
         return Progress(
             images=self.learner.images,
@@ -319,6 +322,7 @@ class _Run:
             flops=training_flops(self.trial, images=self.learner.images),
             mfu=self.mfu(images_per_second),
             grad_norm=self.learner.health.grad_norm(),
+            data_wait=min(1.0, waited / max(seconds, 1e-9)),
             system=self.usage.read(),
         )
 
@@ -384,4 +388,5 @@ class _Run:
             train_s=self.watch.seconds["train"],
             evaluation_s=self.watch.seconds["evaluation"],
             checkpoint_s=self.watch.seconds["checkpoint"],
+            data_s=self.learner.data_s,
         )

@@ -18,6 +18,9 @@ from jit_sweep.spec.sweep import Resources
 OWN_FAULTS = frozenset({Cause.BUG, Cause.DATA_ERROR, Cause.INFEASIBLE, Cause.DIVERGED})
 """Causes that lie in the trial itself; with any other the same work is done once more."""
 
+SHOWN_WAIT = 0.05
+"""A smaller share of training that waited for images is no news."""
+
 
 class CostOutcome(StrEnum):
     """What time was spent on, and what came of it."""
@@ -57,6 +60,8 @@ class Costs:
     """Every outcome, those that cost nothing too."""
     saved: Cost
     """What the trials whose scores were there before cost whoever made them, each once."""
+    data_wait: float | None = None
+    """Share of its training that waited for images; None where nothing was trained to an end."""
 
     @property
     def total(self) -> Cost:
@@ -94,7 +99,8 @@ def cost_line(reader: LedgerReader, sweep: str) -> str:
     parts = [f"{cost.device_hours:.3g} {outcome}" for outcome, cost in spent.by_outcome.items() if cost.seconds]
     saved = f"; {spent.saved.device_hours:.3g} saved by scores that were there before" if spent.saved.seconds else ""
     apart = f": {', '.join(parts)}" if parts else ""
-    return f"cost: {spent.total.device_hours:.3g} {spent.unit}-hours{apart}{saved}"
+    waited = f"; {spent.data_wait:.0%} of training waited for images" if (spent.data_wait or 0.0) >= SHOWN_WAIT else ""
+    return f"cost: {spent.total.device_hours:.3g} {spent.unit}-hours{apart}{saved}{waited}"
 
 
 def costs(
@@ -123,7 +129,15 @@ def costs(
             device_hours=sum(kept * spending.devices[attempt.sweep] for attempt, kept in saved) / HOUR_S,
             attempts=len(saved),
         ),
+        data_wait=_data_wait([kinds[key_of(attempt)] for attempt in spending.own]),
     )
+
+
+def _data_wait(attempts: Sequence[Mapping[str, float]]) -> float | None:
+    """Of the attempts that told what they waited for images."""
+    told = [kinds for kinds in attempts if "data" in kinds]
+    trained = sum(kinds["train"] for kinds in told)
+    return sum(kinds["data"] for kinds in told) / trained if trained else None
 
 
 def resources_of(spec: Mapping[str, Any]) -> Resources:

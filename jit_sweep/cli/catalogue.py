@@ -4,9 +4,10 @@ import json
 import sys
 from importlib import metadata
 
-from rich.table import Table
+from rich.console import Group
 
 from jit_sweep.cli.output import console, print_json
+from jit_sweep.cli.tables import Column, table_of
 from jit_sweep.spec.json_schema import axis_schema, schema_text
 from jit_sweep.spec.reference import in_words
 from search_spaces.axes import AXES
@@ -16,7 +17,7 @@ from trainables.evaluation.metrics.registry import METRICS
 from trainables.report import ExitCode
 
 COLUMNS = 80
-"""What the tables fit into."""
+"""What the tables fit into, wherever they go."""
 
 
 def axes(*, as_json: bool) -> int:
@@ -25,7 +26,8 @@ def axes(*, as_json: bool) -> int:
         print_json("axes", [{"name": axis.name, "values": axis_schema(axis), "about": axis.about} for axis in AXES.values()])
         return ExitCode.DONE
     rows = [(axis.name, in_words(axis_schema(axis)).replace("`", ""), axis.about) for axis in AXES.values()]
-    console().print(_table(("axis", "values", "meaning"), rows))
+    screen = console()
+    screen.print(_table(("axis", "values", "meaning"), rows, width=screen.width))
     return ExitCode.DONE
 
 
@@ -33,9 +35,9 @@ def metrics(*, as_json: bool) -> int:
     """Every score with its direction and unit, and every quantity that is known before training."""
     scores, quantities = METRICS.values(), QUANTITIES.values()
     if as_json:
-        rows = [{"name": one.name, "direction": one.direction, "unit": one.unit, "about": one.about} for one in scores]
+        found = [{"name": one.name, "direction": one.direction, "unit": one.unit, "about": one.about} for one in scores]
         costs = [{"name": one.name, "unit": one.unit, "about": one.about} for one in quantities]
-        print_json("metrics", rows, quantities=costs)
+        print_json("metrics", found, quantities=costs)
         return ExitCode.DONE
     better = {"minimize": "lower", "maximize": "higher"}
     screen = console()
@@ -43,11 +45,13 @@ def metrics(*, as_json: bool) -> int:
         _table(
             ("metric", "better", "meaning"),
             [(one.name, better[one.direction], f"{one.unit}: {one.about}") for one in scores],
+            width=screen.width,
         )
     )
     screen.print("\nEvery metric's name may end in `_raw`, for the weights without averaging.")
     screen.print("\nKnown before training, for `limits`, and for `objectives` beside a metric:\n")
-    screen.print(_table(("quantity", "unit", "meaning"), [(one.name, one.unit, one.about) for one in quantities]))
+    rows = [(one.name, one.unit, one.about) for one in quantities]
+    screen.print(_table(("quantity", "unit", "meaning"), rows, width=screen.width))
     return ExitCode.DONE
 
 
@@ -69,12 +73,6 @@ def version_line() -> str:
     return f"jit-sweep {version}, maths version {MATHS_VERSION}"
 
 
-def _table(headings: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> Table:
-    table = Table(box=None, pad_edge=False, width=COLUMNS)
-    name, middle, meaning = headings
-    table.add_column(name, no_wrap=True)
-    table.add_column(middle)
-    table.add_column(meaning, ratio=1)
-    for row in rows:
-        table.add_row(*row)
-    return table
+def _table(headings: tuple[str, str, str], rows: list[tuple[str, str, str]], *, width: int) -> Group:
+    columns = [Column(heading, cells, wraps=bool(i)) for i, (heading, *cells) in enumerate(zip(headings, *rows, strict=True))]
+    return table_of(columns, width=min(width, COLUMNS))

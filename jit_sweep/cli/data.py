@@ -1,43 +1,153 @@
 """`data`: prepared sets made and looked at; a run prepares what it needs by the same function."""
 
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
+from jit_sweep.cli import streams
+from jit_sweep.cli.output import console, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.plan.images import prepared_address
 from jit_sweep.redact import redact
 from jit_sweep.spec.data import FileData
 from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.uri import located
+from trainables.config.fields import and_more
+from trainables.data.prepared.finding import is_there
+from trainables.data.prepared.inspecting import SHEET_OF_CLASS, Inspection, inspect_prepared, inspect_source
 from trainables.data.prepared.manifest import Manifest
-from trainables.data.prepared.preparing import preparation_of, prepare
+from trainables.data.prepared.prepared_set import open_prepared
+from trainables.data.prepared.preparing import Preparation, Run, in_this_process, preparation_of, prepare
+from trainables.report import ExitCode
 from trainables.storage.listing import listing_of
 
 TELL_EVERY_S = 5.0
+LOCAL_RAY_BYTES = 2 * 2**30
+"""A source of more is prepared by as many processes as a local Ray starts."""
 
 
-def prepare_for(spec: SweepSpec, storage: str, *, screen: Console) -> None:
+def prepare_for(spec: SweepSpec, storage: str, *, address: str | None, screen: Console) -> None:
     """Prepare a sweep's images into its storage. UserError: they cannot be."""
-    address = prepared_address(spec.data, storage)
+    out = prepared_address(spec.data, storage)
     assert isinstance(spec.data, FileData), "packaged images need no preparation"
-    assert address is not None, "asked for images that need preparation alone"
-    prepare_at(spec.data, address, screen=screen)
+    assert out is not None, "asked for images that need preparation alone"
+    prepare_at(spec.data, out, address=address, screen=screen)
 
 
-def prepare_at(data: FileData, out: str, *, screen: Console) -> Manifest:
-    """Prepare images at an address, with a line now and then. UserError: they cannot be."""
+def prepare_at(data: FileData, out: str, *, screen: Console, address: str | None = None) -> Manifest:
+    """Prepare images, with a line now and then; `address`: of the cluster that does the work. UserError: they cannot be."""
     try:
         plan = preparation_of(listing_of(data.uri), data.settings, format=data.format, uri=redact(data.uri))
         screen.print(
             f"preparing {len(plan.images.images):,} images of {plan.record.uri} ({plan.record.format})", soft_wrap=True
         )
-        manifest = prepare(plan, out, tell=PreparationProgress(screen))
+        with _workers(plan, address=address) as run:
+            manifest = prepare(plan, out, run=run, tell=PreparationProgress(screen))
     except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, OSError) and streams.is_full(error):
+            rule = "the place of a prepared set must have room for it"
+            raise UserError(f"data: {rule}, got {error}; make some, and the same command goes on") from None
         raise UserError(f"data: {error}") from None
     bad = f", {manifest.bad_count} bad files left out" if manifest.bad_count else ""
     counts = f"{manifest.count:,} images of {manifest.image_size} px, {len(manifest.class_names)} classes{bad}"
     screen.print(f"prepared {counts}: {redact(out)}, digest {manifest.digest}", soft_wrap=True)
     return manifest
+
+
+@contextmanager
+def _workers(plan: Preparation, *, address: str | None) -> Iterator[Run]:
+    """What makes the shards: Ray on a cluster that is named, and on this machine for a large source; else this process."""
+    if address is None and plan.record.bytes < LOCAL_RAY_BYTES:
+        yield in_this_process
+        return
+    from jit_sweep.executor.before_ray import check_answers, prepare_environment
+
+    if address is not None:
+        check_answers(address)
+    prepare_environment(address=address)
+    from jit_sweep.executor.preparing import on_ray
+
+    with on_ray(address=address) as run:
+        yield run
+
+
+def asked(uri: str, **keys: Any) -> FileData:
+    """The data that a command line means, by the rules of a sweep file. UserError: what is wrong with it."""
+    try:
+        data = FileData.model_validate({"uri": uri, **keys})
+    except ValidationError as error:
+        lines = [f"--{'.'.join(map(str, item['loc'][:1]))}: {item['msg'].lower()}" for item in error.errors()]
+        raise UserError("\n".join(lines)) from None
+    return data.located()
+
+
+def prepare_set(data: FileData, out: str, *, address: str | None, as_json: bool) -> int:
+    """Make a prepared set. UserError: whatever is wrong with the source, the settings or the place."""
+    manifest = prepare_at(data, located(out), address=address, screen=console(stderr=as_json))
+    if as_json:
+        print_json("data-prepare", [{"address": out, **manifest.model_dump(mode="json", exclude={"shards"})}])
+    return ExitCode.DONE
+
+
+def inspect_set(data: FileData, *, sheet: Path | None, by_class: bool, n: int | None, as_json: bool) -> int:
+    """Print what a source or set holds. UserError: it cannot be read."""
+    try:
+        seen = _looked_at(data)
+        if sheet is not None and (images := seen.class_sheet if by_class else seen.sheet) is not None:
+            from trainables.evaluation.grid import write_sheet  # starts torch
+
+            write_sheet(images, str(sheet), columns=SHEET_OF_CLASS)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"data: {error}") from None
+    if as_json:
+        row = {
+            "uri": redact(seen.uri),
+            "images": seen.count,
+            "sizes": seen.sizes,
+            "modes": seen.modes,
+            "classes": dict(seen.classes()),
+            "bad": [file.model_dump() for file in seen.bad],
+            "bad_count": seen.bad_count,
+            "near_duplicates": seen.near_duplicates,
+            "digest": seen.digest,
+            "warnings": seen.warnings(n=n),
+        }
+        print_json("data-inspect", [row])
+    else:
+        for line in _lines(seen, n=n):
+            console().print(line, soft_wrap=True)
+    return ExitCode.DONE
+
+
+def _looked_at(data: FileData) -> Inspection:
+    if is_there(data.uri):
+        return inspect_prepared(open_prepared(data.uri), uri=data.uri)
+    settings = data.settings
+    return inspect_source(preparation_of(listing_of(data.uri), settings, format=data.format, uri=redact(data.uri)))
+
+
+def _lines(seen: Inspection, *, n: int | None) -> Iterator[str]:
+    yield f"{seen.uri}: {seen.count:,} images" + (f", digest {seen.digest}" if seen.digest else ", not prepared")
+    yield f"sizes: {_most(seen.sizes)}"
+    yield f"modes: {_most(seen.modes)}"
+    yield f"near-duplicates: {seen.near_duplicates:,}"
+    yield f"classes: {len(seen.class_names)}"
+    yield from (f"  {name}: {count:,}" for name, count in seen.classes())
+    if seen.bad_count:
+        yield f"bad files: {seen.bad_count:,}"
+        yield from (f"  {file.key}: {file.reason}" for file in seen.bad)
+    yield from (f"warning: {line}" for line in seen.warnings(n=n))
+
+
+def _most(counts: Counter[str]) -> str:
+    words = [f"{name} ({count:,})" for name, count in counts.most_common(5)]
+    return ", ".join(words) + and_more(len(counts) - 5 if len(counts) > 5 else 0, "kind")
 
 
 class PreparationProgress:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from jit_sweep.cli.progress import clock
+from jit_sweep.cli.silence import clock
 from jit_sweep.cli.tables import Column, table_of
 from jit_sweep.estimate.simulate import Estimate, Job, checkpoint_bytes
 from search_spaces.axes import arm_label

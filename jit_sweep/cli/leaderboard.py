@@ -58,7 +58,9 @@ def print_results(
         print_json("leaderboard", **contents(results, front))
     else:
         screen = console()
-        for part in selection.by_axes(results, by):
+        for index, part in enumerate(selection.by_axes(results, by)):
+            if index:
+                screen.print()
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
@@ -113,8 +115,9 @@ def _terms(results: Results) -> set[str]:
 
 def _ranks(objective: str) -> dict[str, int]:
     """The metrics of the table with their columns' ranks: the objective stays longest, then what decides verdicts."""
-    names = table_metrics() if objective in table_metrics() else [objective, *table_metrics()]
-    by_importance = sorted(names, key=lambda name: (name != objective, name not in verdict_metrics()))
+    shown, judging = table_metrics(objective), verdict_metrics(objective)
+    names = shown if objective in shown else [objective, *shown]
+    by_importance = sorted(names, key=lambda name: (name != objective, name not in judging))
     return {name: by_importance.index(name) for name in names}
 
 

@@ -1,6 +1,7 @@
 """A sweep while it runs: a live table on a terminal, plain lines elsewhere. Both read the ledger and nothing else."""
 
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from jit_sweep.cli.output import console
+from jit_sweep.cli.silence import FIRST_S, Heartbeat, Silence, clock
 from jit_sweep.cli.tables import Column, cell_column, table_of
 from jit_sweep.ledger.event_records import Begun, EventRow, Failed, Waits
 from jit_sweep.ledger.reader import LedgerReader
@@ -24,8 +26,6 @@ from search_spaces.axes import arm_label
 from trainables.report import Activity, Ended, Rung, Scored, SetBack
 
 REDRAW_S = 1.0
-SILENCE_S = 5.0
-"""Without a terminal, a line says how things stand after this long without any other."""
 MOST_ROWS = 12
 PAGE = 500
 _STYLE = {
@@ -44,7 +44,7 @@ class View(Protocol):
     def __call__(self, reader: LedgerReader, stopping: bool) -> None: ...
 
     def say(self, line: str) -> None:
-        """What is done before trials run, or after them."""
+        """What is done before trials run, or after them; how long it has gone on is told as well."""
 
     def remark(self, line: str) -> None:
         """What stays to be read; any thread may say it."""
@@ -63,7 +63,8 @@ class LiveTable:
 
     def __init__(self, plan: Plan, screen: TextIO) -> None:
         self._plan = plan
-        self._live = Live(Text("reading the ledger ..."), console=console(screen), auto_refresh=False, transient=True)
+        drawing = _Doing("reading the ledger")
+        self._live = Live(drawing, console=console(screen), refresh_per_second=1 / REDRAW_S, transient=True)
         self._live.start(refresh=True)
         self._drawn = 0.0
 
@@ -73,7 +74,7 @@ class LiveTable:
             self._drawn = time.monotonic()
 
     def say(self, line: str) -> None:
-        self._live.update(Text(f"{line} ..."), refresh=True)
+        self._live.update(_Doing(line), refresh=True)
 
     def remark(self, line: str) -> None:
         self._live.console.print(line)
@@ -88,6 +89,17 @@ class LiveTable:
         drawn, common = drawing(shown(rows), latest, width=self._live.console.width)
         title = [Text(common)] if common else []
         return Group(*title, drawn, Text(summary(rows, self._plan, stopping=stopping)))
+
+
+class _Doing:
+    """What a run is about before or after its trials, and for how long."""
+
+    def __init__(self, line: str) -> None:
+        self._line, self._since = line, time.monotonic()
+
+    def __rich__(self) -> Text:
+        seconds = time.monotonic() - self._since
+        return Text(f"{self._line} ..." + (f" {clock(seconds)}" if seconds >= REDRAW_S else ""))
 
 
 def drawing(rows: Sequence[EntryRow], latest: Mapping[str, str], *, width: int) -> tuple[Group, str]:
@@ -109,37 +121,52 @@ def drawing(rows: Sequence[EntryRow], latest: Mapping[str, str], *, width: int) 
 
 
 class PlainLines:
-    """A line for each event of the ledger since the run began."""
+    """A line for each event of the ledger since the run began, and for each long silence."""
 
-    def __init__(self, plan: Plan, screen: TextIO, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, plan: Plan, screen: TextIO, *, silence_s: float = FIRST_S) -> None:
         self._plan, self._screen = plan, screen
         self._started = time.time()
         self._seen = 0
         self._start_shown = self._stopping_shown = False
-        self._silence_s, self._said_at = silence_s, time.monotonic()
+        self._silence, self._doing = Silence(silence_s), ""
+        self._speaking = threading.Lock()
+        self._heartbeat = Heartbeat(self.beat)
 
     def __call__(self, reader: LedgerReader, stopping: bool) -> None:
-        name = self._plan.spec.name
+        name, self._doing = self._plan.spec.name, ""
         if not self._start_shown:
             self._start_shown = True
-            self._say(summary(reader.entries(name), self._plan, stopping=stopping))
+            standing = summary(reader.entries(name), self._plan, stopping=stopping)
+            self._say(standing, standing=standing)
         while events := reader.events_since(name, self._seen, limit=PAGE):
             self._seen = events[-1].id
             self._tell(reader, [event for event in events if event.at >= self._started])
         if stopping and not self._stopping_shown:
             self._stopping_shown = True
             self._say("stopping: trials save and pause; interrupt again to end at once")
-        if time.monotonic() - self._said_at >= self._silence_s:
-            self._say(summary(reader.entries(name), self._plan, stopping=stopping))
+        if self._silence.is_long(time.monotonic()):
+            self._break(summary(reader.entries(name), self._plan, stopping=stopping))
 
     def say(self, line: str) -> None:
-        self._say(line)
+        self._doing = line
+        self._say(line, standing=line)
+
+    def beat(self) -> None:
+        """Break a silence of what is done before or after the trials."""
+        if doing := self._doing:
+            self._break(doing)
 
     def remark(self, line: str) -> None:
         self._say(line)
 
     def close(self) -> None:
+        self._doing = ""
+        self._heartbeat.stop()
         self._screen.flush()
+
+    def _break(self, standing: str) -> None:
+        if line := self._silence.breaks(standing, time.monotonic()):
+            self._write(line)
 
     def _tell(self, reader: LedgerReader, events: Sequence[EventRow]) -> None:
         rows = reader.entries(self._plan.spec.name)
@@ -147,14 +174,18 @@ class PlainLines:
             if line := event_line(event, objective=self._plan.spec.objective):
                 self._say(f"{event.trial_id} {subject(event, rows)}: {line}", at=event.at)
 
-    def _say(self, line: str, *, at: float | None = None) -> None:
-        self._said_at = time.monotonic()
+    def _say(self, line: str, *, at: float | None = None, standing: str = "") -> None:
+        self._silence.said(time.monotonic(), standing=standing)
+        self._write(line, at=at)
+
+    def _write(self, line: str, *, at: float | None = None) -> None:
         moment = datetime.fromtimestamp(at or time.time()).strftime("%H:%M:%S")
-        try:
-            self._screen.write(f"{moment} {line}\n")
-            self._screen.flush()
-        except BrokenPipeError:
-            self._screen = open(os.devnull, "w")  # noqa: SIM115 - the sweep goes on though nobody reads
+        with self._speaking:
+            try:
+                self._screen.write(f"{moment} {line}\n")
+                self._screen.flush()
+            except BrokenPipeError:
+                self._screen = open(os.devnull, "w")  # noqa: SIM115 - the sweep goes on though nobody reads
 
 
 def subject(event: EventRow, rows: Sequence[EntryRow]) -> str:
@@ -213,7 +244,8 @@ def shown(rows: Sequence[EntryRow]) -> list[EntryRow]:
 
 
 class _Running(NamedTuple):
-    """How fast a running trial goes, in images a second, and the seconds to its end; None where that is not known."""
+    """How fast a running trial goes, in images a second, and the seconds to the end of its training; None where that is not
+    known, or passed."""
 
     speed: float | None
     left: float | None
@@ -222,7 +254,7 @@ class _Running(NamedTuple):
 def _running(row: EntryRow) -> _Running:
     attempt = row.attempt
     speed = attempt.images_per_second if attempt and row.state is EntryState.RUNNING else None
-    return _Running(speed, (row.images - attempt.images) / speed if attempt and speed else None)
+    return _Running(speed, (row.images - attempt.images) / speed if attempt and speed and attempt.images < row.images else None)
 
 
 def phase_of(row: EntryRow) -> str:
@@ -255,7 +287,7 @@ def _step(row: EntryRow) -> str:
 
 
 def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
-    """Counts, and the time to go."""
+    """Counts, and the time to go: of the training alone until a trial has shown what its evaluation takes."""
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     later = sum(max(0, count - sum(row.stage == stage for row in rows)) for stage, count in proposals(plan).items())
     words = [f"{count} {state_in_words(state)}" for state, count in counts.items() if count and state is not EntryState.RUNNING]
@@ -265,8 +297,9 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     left = time_left(rows, later=later, now=time.time())
     if stopping:
         words.append("stopping: trials save and pause; interrupt again to end at once")
-    elif left is not None:
-        words.append(f"about {clock(left)} to go")
+    elif left:
+        scored = any(row.state is EntryState.DONE and not row.cached for row in rows)
+        words.append(f"about {clock(left)} {'to go' if scored else 'of training to go'}")
     return " · ".join(words)
 
 
@@ -277,10 +310,3 @@ def _phases(running: Sequence[EntryRow]) -> list[str]:
         about = [row.attempt.activity for row in running if phase_of(row) == phase and row.attempt and row.attempt.activity]
         words.append(f"{count} {phase}" + (f" ({activities_in_words(about)})" if about else ""))
     return words
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are some."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

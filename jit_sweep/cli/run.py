@@ -57,7 +57,7 @@ def _run_to_end(
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
     if not plan.data.is_prepared:
-        prepare_for(plan.spec, locations.storage, screen=console(stderr=as_json))
+        prepare_for(plan.spec, locations.storage, address=address, screen=console(stderr=as_json))
         plan = planned(file, home)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
 
 from jit_sweep.budget.costs import Cost, Costs, read_costs, resources_of
 from jit_sweep.cli.output import console, print_json
-from jit_sweep.cli.progress import clock, phase_of, standing
+from jit_sweep.cli.progress import phase_of, standing
+from jit_sweep.cli.silence import clock
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
@@ -110,10 +110,15 @@ def show_cost(sweep: str, ledger: str, *, as_json: bool) -> int:
     costs = read_costs(LedgerReader.open(ledger), sweep)
     if as_json:
         rows = [{"outcome": str(outcome), **_cost_json(cost)} for outcome, cost in costs.by_outcome.items()]
-        total = {"total_seconds": costs.total.seconds, "total_device_hours": costs.total.device_hours}
+        total: dict[str, float | None] = {"total_seconds": costs.total.seconds, "total_device_hours": costs.total.device_hours}
+        total["data_wait"] = costs.data_wait
         print_json("cost", rows, sweep=sweep, unit=f"{costs.unit}-hours", **total, saved=_cost_json(costs.saved))
     else:
-        console().print(_cost_table(sweep, costs))
+        screen = console()
+        say(screen, f"sweep {sweep}: what it cost")
+        screen.print(_cost_table(costs, width=screen.width))
+        if costs.data_wait is not None:
+            say(screen, f"data wait: {costs.data_wait:.1%} of training", style="dim")
     return ExitCode.DONE
 
 
@@ -121,18 +126,21 @@ def _cost_json(cost: Cost) -> dict[str, float]:
     return {"seconds": cost.seconds, "device_hours": cost.device_hours, "attempts": cost.attempts}
 
 
-def _cost_table(sweep: str, costs: Costs) -> Table:
-    table = Table(title=f"sweep {sweep}: what it cost", title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "attempts", "time", f"{costs.unit}-hours", "share"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    total = costs.total
-    for outcome, cost in costs.by_outcome.items():
-        share = f"{100 * cost.seconds / total.seconds:.0f} %" if total.seconds else ""
-        table.add_row(str(outcome), str(cost.attempts), clock(cost.seconds), f"{cost.device_hours:.4g}", share)
-    table.add_row("in all", "", clock(total.seconds), f"{total.device_hours:.4g}", "", style="bold", end_section=True)
-    saved = costs.saved
-    table.add_row("saved", str(saved.attempts), clock(saved.seconds), f"{saved.device_hours:.4g}", "", style="dim")
-    return table
+def _cost_table(costs: Costs, *, width: int) -> Group:
+    total, saved = costs.total, costs.saved
+    rows = [
+        (str(outcome), str(cost.attempts), cost, f"{100 * cost.seconds / total.seconds:.0f} %" if total.seconds else "")
+        for outcome, cost in costs.by_outcome.items()
+    ]
+    rows += [("in all", "", total, ""), ("saved", str(saved.attempts), saved, "")]
+    columns = [
+        Column("outcome", [name for name, *_ in rows]),
+        Column("attempts", [attempts for _, attempts, *_ in rows], right=True),
+        Column("time", [clock(cost.seconds) for *_, cost, _ in rows], right=True),
+        Column(f"{costs.unit}-hours", [f"{cost.device_hours:.4g}" for *_, cost, _ in rows], right=True),
+        Column("share", [share for *_, share in rows], 1, right=True),
+    ]
+    return table_of(columns, width=width, styles={len(rows) - 2: "bold", len(rows) - 1: "dim"})
 
 
 def _sweeps(sweeps: list[SweepRow], *, as_json: bool) -> int:

@@ -66,19 +66,40 @@ def fitted(columns: Sequence[Column], *, width: int) -> list[Column]:
 def table_of(columns: Sequence[Column], *, width: int, styles: Mapping[int, str] | None = None) -> Group:
     """A table of the columns that fit, and a line that names those which do not; `styles`: of rows, by index."""
     kept = fitted(columns, width=width)
+    if len(kept) > 1 and _least(kept) > width:
+        return Group(_row_by_row(kept, width=width, styles=styles or {}), *_note(columns, kept, width=width))
     stacked = _width(kept, stacked=False) > width
-    excess = max(0, _width(kept, stacked=stacked) - width)
     table = Table(box=None, pad_edge=False)
-    for column in kept:
-        own = column.width(stacked=stacked)
-        given = max(column.least, own - excess) if column.wraps else own
-        excess -= own - given
+    for column, given in zip(kept, _given(kept, width=width, stacked=stacked), strict=True):
         table.add_column(column.heading, justify="right" if column.right else "left", width=given)
     for index, row in enumerate(zip(*(column.cells for column in kept), strict=True)):
         table.add_row(*row, style=(styles or {}).get(index))
+    return Group(table, *_note(columns, kept, width=width))
+
+
+def _given(kept: Sequence[Column], *, width: int, stacked: bool) -> list[int]:
+    """The width of each column: where there is no room for all, the widest that wraps gives way first."""
+    given = [column.width(stacked=stacked) for column in kept]
+    for _ in range(_width(kept, stacked=stacked) - max(width, _least(kept))):
+        widest = max((own, index) for index, own in enumerate(given) if kept[index].wraps and own > kept[index].least)
+        given[widest[1]] -= 1
+    return given
+
+
+def _row_by_row(kept: Sequence[Column], *, width: int, styles: Mapping[int, str]) -> Group:
+    """Each row as lines of `heading: cell`, where no table has room: nothing is cut, so that no two rows look alike."""
+    rows = []
+    for index, row in enumerate(zip(*(column.cells for column in kept), strict=True)):
+        told = [f"{column.heading}: {cell}".removeprefix(": ") for column, cell in zip(kept, row, strict=True) if cell]
+        first, *rest = (line for text in told for line in lines(text, width=width - GAP))
+        block = "\n".join([first, *(f"{' ' * GAP}{line}" for line in rest)])
+        rows.append(Text(block, style=styles.get(index, ""), overflow="fold"))
+    return Group(*rows)
+
+
+def _note(columns: Sequence[Column], kept: Sequence[Column], *, width: int) -> list[Text]:
     lacking = ", ".join(column.heading for column in columns if column not in kept)
-    note = [Text("\n".join(lines(f"no room for: {lacking}", width=width)), style="dim")] if lacking else []
-    return Group(table, *note)
+    return [Text("\n".join(lines(f"no room for: {lacking}", width=width)), style="dim")] if lacking else []
 
 
 def lines(text: str, *, width: int, indent: str = "") -> list[str]:
@@ -97,6 +118,11 @@ def say(screen: Console, text: str, *, indent: str = "", style: str | None = Non
     """Print a text in lines that are broken between words, on a terminal; elsewhere in one."""
     shown = lines(text, width=screen.width, indent=indent) if screen.is_terminal else [f"{indent}{text}"]
     screen.print("\n".join(shown), soft_wrap=True, style=style)
+
+
+def _least(columns: Sequence[Column]) -> int:
+    """What columns take at the narrowest."""
+    return sum(column.least if column.wraps else column.width(stacked=True) for column in columns) + GAP * (len(columns) - 1)
 
 
 def _width(columns: Sequence[Column], *, stacked: bool) -> int:

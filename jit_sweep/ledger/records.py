@@ -306,7 +306,8 @@ class CostRow(NamedTuple):
 
     trial_id: str
     attempt: int
-    kind: Literal["train", "evaluation", "checkpoint"]
+    kind: Literal["train", "evaluation", "checkpoint", "data"]
+    """`data` is the part of `train` that waited for images."""
     seconds: float
 
 

@@ -131,6 +131,7 @@ def _ended(connection: Connection, attempt: AttemptRow, report: Ended, *, decide
 
 def _ending(connection: Connection, attempt: AttemptRow, report: Ended) -> AttemptEnd:
     seconds = {"train": report.train_s, "evaluation": report.evaluation_s, "checkpoint": report.checkpoint_s}
+    seconds["data"] = report.data_s
     match report.outcome:
         case "diverged":
             return AttemptEnd("diverged", EntryState.DIVERGED, Cause.DIVERGED, report.cause, report.first_bad_step, seconds)

@@ -23,6 +23,12 @@ def markdown(report: Report) -> str:
     return "\n".join(_lines(report))
 
 
+def summary_markdown(report: Report) -> str:
+    """The answer, and a table of the verdicts."""
+    verdicts = tables_of(report).effects
+    return "\n".join([*_answer(report), *(markdown_table(verdicts) if verdicts.rows else [])])
+
+
 def markdown_table(table: Table) -> list[str]:
     """A table's lines in GitHub's dialect."""
     heads = [_row(table.headings), _row(["---"] + ["--:"] * (len(table.headings) - 1))]
@@ -36,8 +42,7 @@ def escaped(text: str) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     yield from (f"# {report.sweep.name}", "", f"{report.standing}; written {when(report.written_at)}.", "")
-    for sentence in (report.answer.found, report.answer.best, report.answer.unknown):
-        yield from (escaped(sentence), "")
+    yield from _answer(report)
     for table in tables_of(report).every:
         yield from (f"## {TITLES[table.name]}", "", escaped(table.caption), "", *markdown_table(table), "")
     yield from ("## Where it comes from", "")
@@ -45,6 +50,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield from ("", "```yaml", report.provenance.spec.rstrip(), "```", "")
     for paragraph in report.provenance.checklist:
         yield from (f"**{paragraph.question}** {escaped(paragraph.words)}", "")
+
+
+def _answer(report: Report) -> Iterator[str]:
+    for sentence in (report.answer.found, report.answer.best, report.answer.unknown):
+        yield from (escaped(sentence), "")
 
 
 def _row(cells: list[str] | tuple[str, ...]) -> str:

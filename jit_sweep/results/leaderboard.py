@@ -1,6 +1,7 @@
 """A sweep's arms and searched trials ranked by its objective, and the choice of the best arm."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,23 +112,23 @@ def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
 
 
 def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SEEDS) -> Arm:
-    """Of the arms whose seeds are all scored, none of them collapsed, and that have the most seeds, the one with the best mean.
+    """The best mean among the arms that have all the seeds that their own cell planned, `least_seeds` or more, none collapsed.
 
-    NoBestArm: no such arm has `least_seeds` seeds.
+    NoBestArm: there is no such arm.
     """
-    whole = [arm for arm in arms if len(arm.by_seed(objective)) == len(arm.trials) and not arm.collapsed]
-    most = max((len(arm.trials) for arm in whole), default=0)
-    if most < least_seeds:
+    whole = [arm for arm in arms if len(arm.by_seed(objective)) == len(arm.trials) >= least_seeds and not arm.collapsed]
+    if not whole:
         raise NoBestArm(_no_best_arm(arms, objective=objective, least_seeds=least_seeds))
-    return leaderboard([arm for arm in whole if len(arm.trials) == most], objective=objective)[0]
+    return leaderboard(whole, objective=objective)[0]
 
 
 def best_cell(entries: Sequence[EntryRow], scores: Sequence[ScoreRow], *, objective: str) -> Arm | None:
-    """The arm that a search starts from: the best one, be it of one seed; None where no arm can be the best."""
-    try:
-        return best_arm(grid_arms(with_scores(entries, scores)), objective=objective, least_seeds=1)
-    except NoBestArm:
-        return None
+    """The arm that a search starts from: the best, of one seed only where no arm has more; None where none can be the best."""
+    arms = grid_arms(with_scores(entries, scores))
+    for least_seeds in (LEAST_SEEDS, 1):
+        with suppress(NoBestArm):
+            return best_arm(arms, objective=objective, least_seeds=least_seeds)
+    return None
 
 
 def median_seed(arm: Arm, *, objective: str) -> TrialResult:

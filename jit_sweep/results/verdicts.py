@@ -118,22 +118,22 @@ def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
     stages: defaultdict[int, list[Arm]] = defaultdict(list)
     for arm in sorted(arms, key=lambda arm: arm.position):
         stages[arm.stage].append(arm)
-    planned, exploratory = list[Answer](), list[Answer]()
+    planned, exploratory = list[Reply](), list[Reply]()
     for stage, of_stage in stages.items():
         scores = StageScores(of_stage)
         cells = [arm.arm for arm in scores.arms.values()]
         asked = planned_questions(cells, baseline=asking.baseline, grid=asking.grids.get(stage))
-        for each in (answer(question, scores, asking) for question in asked):
+        for each in (reply(question, scores, asking) for question in asked):
             (exploratory if each.is_post_hoc else planned).append(each)
         known = {frozenset(question.labels) for question in asked}
         for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
             if frozenset((one.label, other.label)) not in known:
-                exploratory.append(answer(Question.pair(axis, one.arm, other.arm), scores, asking))
+                exploratory.append(reply(Question.pair(axis, one.arm, other.arm), scores, asking))
     return Findings(tuple(_judged(planned, asking)), tuple(_explored(exploratory)))
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """A question's arms and effects, before it is judged among the others."""
 
     question: Question
@@ -171,12 +171,14 @@ class Answer:
         return self.finding(Outcome.NOT_COMPARABLE, self.refused) if self.refused or not self.effect else None
 
 
-def answer(question: Question, scores: StageScores, asking: Asking) -> Answer:
+def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
     """What the scores of a question's arms say, in the objective and in the other metrics that can judge its axes."""
     arms = scores.asked(question)
-    judges = [m for m in verdict_metrics() if m != asking.objective and not METRICS[m].blind_to & {*question.axes}]
+    judges = [
+        m for m in verdict_metrics(asking.objective) if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
+    ]
     effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
-    return Answer(
+    return Reply(
         question,
         arms,
         refusal(question, arms, objective=asking.objective, marks=asking.marks),
@@ -186,7 +188,7 @@ def answer(question: Question, scores: StageScores, asking: Asking) -> Answer:
     )
 
 
-def _judged(answers: Sequence[Answer], asking: Asking) -> Iterator[Finding]:
+def _judged(answers: Sequence[Reply], asking: Asking) -> Iterator[Finding]:
     family = [each for each in answers if each.is_decidable]
     adjusted = iter(holm([each.p for each in family]).tolist() if family else ())
     for each in answers:
@@ -197,12 +199,12 @@ def _judged(answers: Sequence[Answer], asking: Asking) -> Iterator[Finding]:
             yield _verdict(each, each.effect, p, asking, family=len(family))
 
 
-def _explored(answers: Sequence[Answer]) -> Iterator[Finding]:
+def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:
     for each in answers:
         yield each.unjudged() or each.finding(Outcome.POST_HOC, "it was not asked before its scores were known")
 
 
-def _verdict(asked: Answer, effect: Effect, p: float, asking: Asking, *, family: int) -> Finding:
+def _verdict(asked: Reply, effect: Effect, p: float, asking: Asking, *, family: int) -> Finding:
     """The outcome of a question that can be tested."""
     gap = effect.gap(alpha=asking.alpha, family=family)
     margin = margin_on(effect.scale, asking.margin)
@@ -222,7 +224,7 @@ def _verdict(asked: Answer, effect: Effect, p: float, asking: Asking, *, family:
     return replace(real, reason=f"{real.winner} is better" if real.winner else "the difference depends on it")
 
 
-def _gain_by_losses(asked: Answer, effect: Effect) -> str:
+def _gain_by_losses(asked: Reply, effect: Effect) -> str:
     """The arms that the effect speaks for though they lost or collapsed seeds, whose worse half may be what is missing."""
     weighted = zip(asked.question.weights, asked.arms, strict=True)
     gaining = [arm for weight, arm in weighted if weight * effect.loss < 0 and (arm.lost or arm.collapsed)]

@@ -14,7 +14,7 @@ from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.network import both_dropouts
 from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, Recipe
-from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName
+from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, check_scored, score_names
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
 OWN_KEYS = "x-"
@@ -221,6 +221,13 @@ class SweepSpec(Frozen):
     def rung_metric(self) -> str:
         """What rungs measure and compare."""
         return RUNG_METRIC if isinstance(self.scheduler, NoScheduler) else self.scheduler.metric
+
+    @model_validator(mode="after")
+    def what_decides_is_scored(self) -> Self:
+        searched = [name for stage in self.stages if isinstance(stage, SearchStage) for name in stage.search.objectives or ()]
+        for name in (self.objective, self.rung_metric, *(name for name in searched if name in score_names())):
+            check_scored(name, self.evaluation.features, n=self.evaluation.n)
+        return self
 
     @model_validator(mode="after")
     def stages_have_names_of_their_own(self) -> Self:

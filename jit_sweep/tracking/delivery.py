@@ -10,6 +10,8 @@ from mlflow.entities import Metric, Param
 from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, SweepState
+from jit_sweep.report.contents import read_report
+from jit_sweep.report.write import as_text
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.sample_grids import read_grid
@@ -22,6 +24,10 @@ MOST_METRICS = 800
 """In one request; MLflow takes 1000 things, parameters and tags among them."""
 MOST_PARAMS = 100
 """In one request, by MLflow's own rule."""
+REPORT_EVERY_S = 120.0
+"""While scores come in: a report takes about a second of one core."""
+DESCRIPTION = "mlflow.note.content"
+"""The tag that MLflow shows as a run's description."""
 _MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.SCORED})
 STATES_STAY = frozenset(
     {EventKind.PHASE, EventKind.SET_BACK, EventKind.PROGRESS, EventKind.ACTIVITY, EventKind.RUNG, EventKind.COMMITTED}
@@ -116,6 +122,8 @@ class Delivery:
         if isinstance(last.content, Finished):
             state = last.content.state
             self._write_results(at=last.at)
+        elif any(event.kind is EventKind.SCORED for event in events) and last.at >= self._runs.reported_at + REPORT_EVERY_S:
+            self._write_report(at=last.at)
         self._set_status(parent, translation.sweep_status(state), at=last.at)
         self._log(parent, [], {"state": str(state), CURSOR: str(last.id)})
 
@@ -123,7 +131,15 @@ class Delivery:
         results, run = read_results(self._reader, self._runs.sweep), self._runs.parent
         self._log(run, summary.arm_points(results, at=at), {})
         self._client.log_text(run.run_id, summary.as_json(results, front_in(self._reader, results)), "leaderboard.json")
-        self._client.log_text(run.run_id, summary.as_markdown(results), "leaderboard.md")
+        self._write_report(at=at)
+
+    def _write_report(self, *, at: float) -> None:
+        """The report as it stands, and its answer as the run's description."""
+        report, run = read_report(self._reader, self._runs.sweep), self._runs.parent
+        self._client.log_text(run.run_id, as_text(report, ".html", storage=self._storage), "report.html")
+        self._client.log_text(run.run_id, as_text(report, ".md", storage=self._storage), "report.md")
+        self._log(run, [], {DESCRIPTION: summary.description(report)})
+        self._runs.reported_at = at
 
     def _run(self, entry: EntryRow, *, at: float) -> TrialRun:
         run = self._runs.trial(self._client, entry, at=at)

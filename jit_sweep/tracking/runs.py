@@ -63,6 +63,8 @@ class SweepRuns:
     identity: str
     sweep: str
     trials: dict[Variant, TrialRun]
+    reported_at: float = 0.0
+    """Of the event up to which the sweep's report was written last."""
 
     @property
     def cursor(self) -> int:

@@ -1,22 +1,26 @@
-"""A sweep's results as they stand in its own MLflow run: means over seeds as metrics, and the leaderboard as files."""
+"""A sweep's results as they stand in its own MLflow run: means over seeds, the leaderboard, and a description."""
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from mlflow.entities import Metric
 
+from jit_sweep.report.contents import Report
+from jit_sweep.report.markdown import summary_markdown
 from jit_sweep.results.arms import Arm, Spread
 from jit_sweep.results.as_json import contents
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.tracking import translation
-from search_spaces.axes import arm_label
 from trainables.evaluation.metrics.registry import verdict_metrics
+
+MOST_LETTERS = 7900
+"""Of a tag's value, by MLflow's own rule 8000."""
 
 
 def metrics_shown(objective: str) -> list[str]:
     """The objective first, then the metrics that verdicts rest on."""
-    return list(dict.fromkeys((objective, *verdict_metrics())))
+    return list(dict.fromkeys((objective, *verdict_metrics(objective))))
 
 
 def arm_points(results: Results, *, at: float) -> list[Metric]:
@@ -35,27 +39,13 @@ def as_json(results: Results, front: Collection[str]) -> str:
     return json.dumps({"schema": "jit-sweep/leaderboard/1", **contents(results, front)}, allow_nan=False, default=str, indent=1)
 
 
-def as_markdown(results: Results) -> str:
-    """The leaderboard for people."""
-    names = metrics_shown(results.objective)
-    lines = [f"# {results.sweep}", "", f"Best first by {results.objective}; mean ± standard deviation over seeds.", ""]
-    lines += [_line(["arm", "seeds scored", *names]), _line(["---"] * (2 + len(names)))]
-    lines += [_line([arm.label, f"{arm.scored} of {len(arm.trials)}", *_cells(arm, names)]) for arm in results.arms]
-    if results.heldout is not None:
-        lines.append(_line(["held-out real images", "", *(_number(results.heldout.values.get(name)) for name in names)]))
-    if results.searched:
-        lines += ["", "Search trials, one seed each: they show where to look and prove nothing.", ""]
-        lines += [_line(["trial", "values", *names]), _line(["---"] * (2 + len(names)))]
-        for trial in results.searched:
-            values = [_number(trial.value(name)) for name in names]
-            lines.append(_line([trial.entry.trial_id, arm_label(trial.entry.arm), *values]))
-    if results.retired:
-        lines += ["", "Retired, since the file plans them no more: in no mean, no verdict and no choice.", ""]
-        lines += [_line(["trial", "values", *names]), _line(["---"] * (2 + len(names)))]
-        for trial in results.retired:
-            values = [_number(trial.value(name)) for name in names]
-            lines.append(_line([trial.entry.trial_id, arm_label({**trial.entry.base, **trial.entry.arm}), *values]))
-    return "\n".join([*lines, ""])
+def description(report: Report) -> str:
+    """The answer and the verdicts as Markdown, as much of them as a tag holds."""
+    text = summary_markdown(report)
+    if len(text) <= MOST_LETTERS:
+        return text
+    whole_lines = text[:MOST_LETTERS].rpartition("\n")[0]
+    return f"{whole_lines}\n\nMore in report.md."
 
 
 def _named(metric: str, arm: Arm, spread: Spread) -> dict[str, float]:
@@ -63,17 +53,3 @@ def _named(metric: str, arm: Arm, spread: Spread) -> dict[str, float]:
     label = re.sub(r"[^\w.\- ]", "-", arm.label)
     values = {"mean": spread.mean, "sd": spread.sd, "n": spread.n}
     return {f"{metric} {what}/{label}": value for what, value in values.items() if value is not None}
-
-
-def _cells(arm: Arm, names: list[str]) -> Iterator[str]:
-    for name in names:
-        spread = arm.metrics.get(name)
-        yield "" if spread is None else f"{spread.mean:.5g}" + (f" ± {spread.sd:.2g}" if spread.sd is not None else "")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.5g}"
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

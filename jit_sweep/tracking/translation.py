@@ -13,7 +13,7 @@ from trainables.networks.cost import forward_flops, parameter_count
 from trainables.report import Committed, Phase, Progress, Rung, Scored, SetBack
 
 FLOPS_PER_GFLOP = 1e9
-_PROGRESS = {"loss", "images_per_second", "flops", "mfu", "grad_norm"}
+_PROGRESS = {"loss", "images_per_second", "flops", "mfu", "grad_norm", "data_wait"}
 _PHASE = {"start", "parent", "device", "host", "cpus", "cuda", "workers", "micro_batch", "activation_checkpointing"}
 SYSTEM_PREFIX = "system"
 """MLflow's pages show what stands below it apart, as system metrics."""

@@ -3,12 +3,14 @@
 import argparse
 from collections.abc import Callable
 
-from tests.bench import engine, ledger, trainer
+from tests.bench import data, engine, ledger, trainer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("table", nargs="?", choices=("engine", "ledger", "trainer"), help="all of them where none is named")
+    parser.add_argument(
+        "table", nargs="?", choices=("data", "engine", "ledger", "trainer"), help="all of them where none is named"
+    )
     parser.add_argument(
         "--no-compile",
         dest="compiled",
@@ -18,6 +20,7 @@ def main() -> None:
     parser.add_argument("--patches", nargs="*", type=int, default=[*trainer.BATCH_OF_PATCH], help="the trainer's patch sizes")
     asked = parser.parse_args()
     tables: dict[str, Callable[[], None]] = {
+        "data": data.table,
         "engine": engine.table,
         "ledger": ledger.table,
         "trainer": lambda: trainer.table(asked.patches, compiled=asked.compiled),

@@ -14,6 +14,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, SweepState
 from jit_sweep.tracking import check, links, translation
+from jit_sweep.tracking.delivery import REPORT_EVERY_S
 from jit_sweep.tracking.mirror import PAGE_EVENTS, Mirror, MirrorThread
 from tests.support.ledger import BOB, OBJECTIVE, LedgerFixture, ended, planned, scored
 from tests.support.mlflow import MlflowStore
@@ -256,7 +257,7 @@ def test_a_run_that_somebody_deleted_comes_back_whole_and_once(
     assert told(store) == before
     again = only(store.runs("sweep"))
     assert (again.data.metrics, again.data.params) == (own.data.metrics, own.data.params)
-    assert store.files(again) == {"sweep.json", "leaderboard.json", "leaderboard.md"}
+    assert store.files(again) == {"sweep.json", "leaderboard.json", "report.html", "report.md"}
     assert {trial.data.tags["mlflow.parentRunId"] for trial in store.runs("trial")} == {again.info.run_id}
 
 
@@ -285,9 +286,29 @@ def test_a_finished_sweep_is_readable_from_its_own_run(ledger: LedgerFixture, st
     assert parent.data.metrics[f"{OBJECTIVE} mean/patch_size-16 prediction-x"] == 2.0
     assert parent.data.metrics[f"{OBJECTIVE} sd/patch_size-16 prediction-v"] == pytest.approx(8**0.5)
     assert parent.data.metrics[f"{OBJECTIVE} n/patch_size-16 prediction-v"] == 2.0
-    assert store.files(parent) == {"sweep.json", "leaderboard.json", "leaderboard.md"}
+    assert store.files(parent) == {"sweep.json", "leaderboard.json", "report.html", "report.md"}
     rows = json.loads((Path(store.client.download_artifacts(parent.info.run_id, "leaderboard.json"))).read_text())["rows"]
     assert [row["cell"]["prediction"] for row in rows] == ["x", "v"]
+    assert parent.data.tags["mlflow.note.content"].startswith("Nothing is decided")
+
+
+def test_the_report_is_written_again_as_scores_come_in_but_not_with_each(ledger: LedgerFixture, store: MlflowStore) -> None:
+    def report() -> str:
+        return Path(store.client.download_artifacts(only(store.runs("sweep")).info.run_id, "report.md")).read_text()
+
+    view = mirror(ledger, store)
+    ledger.train(planned(arm=X), {OBJECTIVE: 1.0})
+    view.deliver()
+    first = report()
+    assert "prediction=v" not in first
+    ledger.clock.now += REPORT_EVERY_S - 1
+    ledger.train(planned(arm=V, position=1), {OBJECTIVE: 2.0})
+    view.deliver()
+    assert report() == first
+    ledger.clock.now += 1
+    ledger.train(planned(arm=V, seed=1, position=2), {OBJECTIVE: 3.0})
+    view.deliver()
+    assert "prediction=v" in report()
 
 
 @pytest.mark.parametrize(

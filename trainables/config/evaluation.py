@@ -4,7 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from trainables.config.features import FeaturesConfig
 from trainables.config.fields import (
+    JOINED_LATER,
     Fraction,
     Frozen,
     JoinedLater,
@@ -40,6 +42,9 @@ class Sampling(Frozen):
     labels: Annotated[Labels, JoinedLater(was=("drawn",))] = "proportional"
     """The classes of the samples: in the training images' proportions to the image, which are equal numbers a class of an even
     set; or drawn one by one in them, whose luck is noise in every score. Sweeps of before this key drew."""
+
+    features: Annotated[FeaturesConfig, JOINED_LATER] = "efflite0"
+    """The network on whose features images are compared: the packaged one, or one whose weights you have in a file."""
 
     @model_validator(mode="after")
     def interval_is_ordered(self) -> Self:

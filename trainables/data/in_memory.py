@@ -18,8 +18,8 @@ Indices = NDArray[np.int64]
 class ArrayImages:
     """A whole set in memory."""
 
-    pixels: Tensor
-    """uint8 [N, C, H, W]."""
+    pixels: NDArray[np.uint8]
+    """[N, H, W, C], as it was read: a second copy in another order would double what every worker holds."""
     classes: Tensor
     """int64 [N]."""
     heldout: Indices
@@ -27,9 +27,10 @@ class ArrayImages:
 
     @classmethod
     def of(cls, arrays: Arrays) -> Self:
-        """The same images, channels first."""
-        pixels = torch.from_numpy(arrays.images).permute(0, 3, 1, 2).contiguous()
-        return cls(pixels=pixels, classes=torch.from_numpy(arrays.labels), heldout=arrays.heldout, fingerprint=arrays.digest)
+        """The same images."""
+        return cls(
+            pixels=arrays.images, classes=torch.from_numpy(arrays.labels), heldout=arrays.heldout, fingerprint=arrays.digest
+        )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -41,7 +42,7 @@ class ArrayImages:
 
     def read(self, indices: Indices) -> Tensor:
         """Images as uint8 [B, C, H, W] in the given order."""
-        return self.pixels[torch.from_numpy(indices)]
+        return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).contiguous()
 
     def labels(self, indices: Indices) -> Tensor:
         """Class labels as int64 [B]."""

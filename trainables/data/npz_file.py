@@ -1,10 +1,12 @@
 """The arrays in an .npz file, read through fsspec."""
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -19,17 +21,23 @@ from trainables.storage.folder import open_file
 NAMES = ("images", "labels", "heldout", "class_names")
 _DAMAGED = (EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What reading an archive raises where it is cut off, changed, encrypted or packed in an unknown way."""
+_LENGTHS_AT, _ENCRYPTED = 26, 1
+"""Where a member's own header in a zip file holds the lengths of its name and extra field; the flag of an encrypted one."""
 MOST_BESIDE = 1000
 """Files whose names are looked at for one that was meant."""
 _NPZ = "`data` must be an .npz file (numpy.savez)"
 
 
-def npz_members(address: str) -> dict[str, NDArray[np.generic]]:
-    """The arrays of a set in an .npz file, by name. ValueError: there is no such file, or it cannot be read."""
+def npz_members(address: str, *, mapped: bool = False) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a set in an .npz file, by name. ValueError: there is no such file, or it cannot be read.
+
+    `mapped`: images that lie uncompressed on a disk are not read but mapped, for one look: who keeps them would see the
+    file change.
+    """
     _refuse_what_is_no_file(address)
     try:
         with open_file(address) as file:
-            return _members(file, address)
+            return _members(file, address, path=local_path(address) if mapped else None)
     except FileNotFoundError as error:
         known = ", ".join(packaged.names())
         rule = f"`data` must be a packaged set ({known}) or the path or URI of an .npz file"
@@ -59,7 +67,7 @@ def _refuse_what_is_no_file(address: str) -> None:
         raise ValueError(f"{_NPZ}, got {address}, which is a device or a pipe; name a file")
 
 
-def _members(file: IO[bytes], address: str) -> dict[str, NDArray[np.generic]]:
+def _members(file: IO[bytes], address: str, *, path: Path | None) -> dict[str, NDArray[np.generic]]:
     other = kind_of(file.read(HEAD_BYTES))
     file.seek(0)
     if other is not None:
@@ -67,10 +75,12 @@ def _members(file: IO[bytes], address: str) -> dict[str, NDArray[np.generic]]:
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
+            images = None if path is None else _mapped(path, archive)
         _refuse_other_names(names, address)
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
-            return {name: _array(arrays, name, address) for name in NAMES if name in arrays}
+            mapped = {} if images is None else {"images": images}
+            return mapped | {name: _array(arrays, name, address) for name in NAMES if name in arrays and name not in mapped}
     except OtherKind:
         raise
     except _DAMAGED as error:
@@ -78,6 +88,25 @@ def _members(file: IO[bytes], address: str) -> dict[str, NDArray[np.generic]]:
         raise ValueError(
             f"{rule}, got one that is cut off or damaged at {address} ({error}); write or copy it again"
         ) from error
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile) -> NDArray[np.generic] | None:
+    """`images` as they lie in the file; None where they are compressed, or not in C order. ValueError: the format is wrong."""
+    member = {info.filename: info for info in archive.infolist()}.get("images.npy")
+    if member is None or member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+        return None
+    with path.open("rb") as file:
+        file.seek(member.header_offset + _LENGTHS_AT)
+        lengths = sum(struct.unpack("<HH", file.read(4)))
+        file.seek(member.header_offset + _LENGTHS_AT + 4 + lengths)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        version = np.lib.format.read_magic(file)
+        if version not in read_header:
+            return None
+        shape, is_fortran, dtype = read_header[version](file)
+        if is_fortran or dtype.hasobject or 0 in shape or not shape:
+            return None
+        return np.memmap(path, dtype, "r", offset=file.tell(), shape=shape)
 
 
 def _refuse_other_names(files: Iterable[str], address: str) -> None:

@@ -2,7 +2,9 @@
 
 import io
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +25,11 @@ def write_grid(images: Tensor, uri: str, *, columns: int) -> None:
         rule = "a grid needs uint8 images of shape [k, 3, H, W] or [k, 1, H, W] and at least one column"
         raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)}, columns={columns}")
     put_file(uri, _png(_tiled(_enlarged(images.cpu()), columns=columns)))
+
+
+def write_sheet(images: NDArray[np.uint8], uri: str, *, columns: int) -> None:
+    """The same of images [k, H, W, C]."""
+    write_grid(torch.from_numpy(images).permute(0, 3, 1, 2), uri, columns=columns)
 
 
 def _enlarged(images: Tensor) -> Tensor:

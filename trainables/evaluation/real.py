@@ -17,6 +17,8 @@ class Reference:
     """float32 [m, d], m >= 2."""
     known: dict[Callable[[Tensor], Any], Any] = field(default_factory=dict)
     """What has been derived from the features, by the function that derives it."""
+    classify: Callable[[Tensor], Tensor] | None = None
+    """Class logits of features, where their network is a classifier."""
 
     def once(self, derive: Callable[[Tensor], Derived]) -> Derived:
         """What a function of the features gives, computed on first use."""
@@ -31,3 +33,11 @@ class References:
 
     train: Reference
     heldout: Reference
+    known: dict[Callable[["References"], Any], Any] = field(default_factory=dict)
+    """What has been derived from both, by the function that derives it."""
+
+    def once(self, derive: Callable[["References"], Derived]) -> Derived:
+        """What a function of both splits gives, computed on first use."""
+        if derive not in self.known:
+            self.known[derive] = derive(self)
+        return cast(Derived, self.known[derive])

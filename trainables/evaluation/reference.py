@@ -5,6 +5,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.config.features import FeaturesConfig
 from trainables.data import ImageSet
-from trainables.evaluation.features.registry import Extractor, extractor
+from trainables.evaluation.features.registry import Classifier, Extractor, extractor
 from trainables.evaluation.metrics.kernel import mean_over_pairs
+from trainables.evaluation.metrics.sound import sound
 from trainables.evaluation.real import Reference, References
 from trainables.process_caches import ProcessCache
 from trainables.storage.folder import Folder
@@ -29,32 +32,49 @@ _references: ProcessCache[tuple[str, str], References] = ProcessCache("reference
 """By the image set's fingerprint and the features' variant."""
 
 
-def references(images: ImageSet, *, under: str, cache: str | None, read: Read = lambda _done, _of: None) -> References:
+def references(
+    images: ImageSet,
+    *,
+    under: str,
+    cache: str | None,
+    features: FeaturesConfig = "efflite0",
+    read: Read = lambda _done, _of: None,
+) -> References:
     """Both splits' features under a registered extractor: kept by this process, else read from `cache`, else computed, of
     which `read` hears, and written there.
 
+    `features`: where the extractor has a file, the configuration that names it.
+
     `cache` is a folder or URI; the file is `reference/{digest}-{variant}.npz` below it. A damaged file is made again.
     """
-    network = extractor(under)
-    variant = network.variant(images.read(images.heldout[:1]).shape[-1])
+    network = extractor(under, features)
+    variant = variant_of(images, network)
     name = f"reference/{images.fingerprint}-{variant}.npz"
     make = partial(_cached, images, network, name=name, cache=cache, read=read)
     return _references.get((images.fingerprint, variant), make=make)
 
 
-def made_up(features: Tensor) -> Reference:
-    """A reference of made-up features, float32 [m, d], to time metrics on; its self-term counts as computed."""
-    return Reference(features, {mean_over_pairs: 0.0})
+def variant_of(images: ImageSet, network: Extractor) -> str:
+    """Which features the images of a set get."""
+    return network.variant(images.read(images.heldout[:1]).shape[-1])
+
+
+def made_up(features: Tensor) -> References:
+    """Splits of made-up features, float32 [m, d], to time metrics on; their self-term counts as computed."""
+    split = Reference(features, {mean_over_pairs: 0.0})
+    return References(train=split, heldout=split)
 
 
 def _cached(images: ImageSet, network: Extractor, *, name: str, cache: str | None, read: Read) -> References:
-    if cache is None:
-        return _computed(images, network, read)
-    folder = Folder(cache)
-    real = _read(folder, name, images, network)
+    folder = Folder(cache) if cache is not None else None
+    real = _read(folder, name, images, network) if folder is not None else None
     if real is None:
         real = _computed(images, network, read)
-        folder.put(name, _packed(real))
+        if folder is not None:
+            folder.put(name, _packed(real))
+    if isinstance(network, Classifier):
+        train, heldout = (replace(split, classify=network.logits) for split in (real.train, real.heldout))
+        return References(train=train, heldout=heldout)
     return real
 
 
@@ -71,7 +91,7 @@ def _split(images: ImageSet, indices: NDArray[np.int64], network: Extractor, rea
     for start in range(0, len(indices), _READ_AT_ONCE):
         read(start)
         chunks.append(network.features(images.read(indices[start : start + _READ_AT_ONCE])))
-    return Reference(torch.cat(chunks))
+    return Reference(sound(torch.cat(chunks)))
 
 
 def _packed(real: References) -> bytes:

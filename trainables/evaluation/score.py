@@ -1,41 +1,89 @@
-"""The scores of generated images and of networks: every metric of `trainables.evaluation.metrics.registry`, by its name.
+"""The scores of generated images and of networks: every metric that an evaluation has, by its name.
 
-Every score of images is biased by their number, so it is compared only with scores at the same n, and with the held-out row:
-real images at that n.
+Every score of images is compared only with scores at the same n and by the same features, and read against rows at that n of
+images that are no model's: real held-out ones, white ones, and the training images' mean.
 """
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from trainables.config.features import FeaturesConfig, extractor_name
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
-from trainables.evaluation.features.registry import extractor
+from trainables.data.pixels import to_pixels
+from trainables.evaluation.features.registry import Extractor, extractor
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.metrics.heldout import HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone, Samples
-from trainables.evaluation.real import References
-from trainables.evaluation.reference import Read, references
+from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
+from trainables.evaluation.metrics.jackknife import group_of
+from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone, Samples, metrics_under
+from trainables.evaluation.reference import Read, references, variant_of
+from trainables.process_caches import ProcessCache
+
+MOST_JACKKNIFED = 10_000
+"""Above so many images a score goes without its error: the matrices behind it outgrow a machine."""
+HELDOUT_ROW = "held-out real images"
+_WHITE = 255
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What images scored."""
+
+    values: dict[str, float]
+    """By metric name."""
+    without_each: dict[str, list[float]] = field(default_factory=dict)
+    """The values without each of the groups of images, by metric name: `jackknife.standard_error` reads them."""
+
+
+_rows: ProcessCache[tuple[str, tuple[str, ...], int, tuple[str, ...]], dict[str, dict[str, float]]] = ProcessCache("score rows")
+"""By the image set's fingerprint, the features' variants, n and the metrics."""
 
 
 class Scorer:
-    """Scores images against one image set. The set's features are made once, of which `read` hears; `cache` is where they
-    are kept."""
+    """Scores images against one image set, on the features that an evaluation names. The set's features are made once, of which
+    `read` hears; `cache` is where they are kept."""
 
-    def __init__(self, images: ImageSet, *, cache: str | None, read: Read = lambda _done, _of: None) -> None:
-        self._images = images
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        cache: str | None,
+        features: FeaturesConfig = "efflite0",
+        read: Read = lambda _done, _of: None,
+    ) -> None:
+        self._images, self._features = images, features
         self._shape = images.read(images.heldout[:1]).shape[1:]
-        self._real = {name: references(images, under=name, cache=cache, read=read) for name in extractors_used()}
+        self._networks = extractors_used(features)
+        self._real = {
+            name: references(images, under=name, cache=cache, features=features, read=read) for name in self._networks
+        }
 
     def score(self, generated: Tensor) -> dict[str, float]:
         """Scores of generated uint8 images [n, C, H, W], n >= 2, by metric name.
 
         ValueError: images of another shape than the set's, or fewer than 2. NotFinite: a score is not finite.
         """
-        self._require_alike(generated)
-        features = {name: extractor(name).features(generated) for name in self._real}
-        return _finite({metric.name: self._score(metric, needs, features) for metric, needs in of_samples()})
+        return self._values(self._embedded(generated), self._metrics(len(generated)))
+
+    def score_with_errors(self, generated: Tensor) -> ImageScores:
+        """The same, with what their standard errors follow from."""
+        features, metrics = self._embedded(generated), self._metrics(len(generated))
+        groups = torch.tensor(group_of(len(generated)), dtype=torch.int64)
+        fit = 0 < len(groups) <= MOST_JACKKNIFED
+        metrics_left = [metric for metric, _ in metrics if fit and metric.least_n <= len(generated) * 15 // 16]
+        left_out = {metric.name: self._without_each(metric, features, groups) for metric in metrics_left}
+        return ImageScores(self._values(features, metrics), left_out)
+
+    def rows(self, n: int) -> dict[str, dict[str, float]]:
+        """What n images that are no model's score: real held-out ones, white ones, and the training images' mean."""
+        metrics = tuple(metric.name for metric, _ in self._metrics(n))
+        variants = tuple(variant_of(self._images, network) for network in self._networks.values())
+        return _rows.get((self._images.fingerprint, variants, n, metrics), make=lambda: self._made_rows(n))
 
     def heldout_row(self, n: int) -> dict[str, float]:
         """What n real held-out images score against the training split: what a perfect generator would score at this n.
@@ -48,33 +96,55 @@ class Scorer:
             raise ValueError(f"{rule}, got n={n}; lower `evaluation.n` or hold out more images")
         spread = np.arange(n) * available // n
         features = {name: real.heldout.features[spread] for name, real in self._real.items()}
-        against_train = [(metric, needs) for metric, needs in of_samples() if needs.against == "train"]
-        return _finite({metric.name: self._score(metric, needs, features) for metric, needs in against_train})
+        return self._values(features, [(metric, needs) for metric, needs in self._metrics(n) if needs.against != "heldout"])
 
-    def _score(self, metric: Metric, needs: Samples, features: dict[str, Tensor]) -> float:
-        real: References = self._real[needs.extractor]
-        return metric.of_samples(features[needs.extractor], real.train if needs.against == "train" else real.heldout)
+    def _made_rows(self, n: int) -> dict[str, dict[str, float]]:
+        alike = {
+            "white images": torch.full((1, *self._shape), _WHITE, dtype=torch.uint8),
+            "the mean image": to_pixels(mean_image(self._images)[None]),
+        }
+        return {HELDOUT_ROW: self.heldout_row(n), **{name: self._repeated(image, n) for name, image in alike.items()}}
 
-    def _require_alike(self, generated: Tensor) -> None:
+    def _repeated(self, image: Tensor, n: int) -> dict[str, float]:
+        """The scores of one image [1, C, H, W], n times."""
+        features = {name: network.features(image).expand(n, -1) for name, network in self._networks.items()}
+        return self._values(features, self._metrics(n))
+
+    def _values(self, features: dict[str, Tensor], metrics: Iterable[tuple[Metric, Samples]]) -> dict[str, float]:
+        real = self._real
+        return _finite({m.name: m.of_samples(features[needs.extractor], real[needs.extractor]) for m, needs in metrics})
+
+    def _without_each(self, metric: Metric, features: dict[str, Tensor], groups: Tensor) -> list[float]:
+        assert isinstance(metric.needs, Samples)
+        name = metric.needs.extractor
+        return metric.without_each(features[name], self._real[name], groups)
+
+    def _embedded(self, generated: Tensor) -> dict[str, Tensor]:
         if generated.ndim != 4 or generated.shape[1:] != self._shape or len(generated) < 2:
             rule = f"generated images must have shape [n, {', '.join(map(str, self._shape))}] with n >= 2"
             raise ValueError(f"{rule}, got {list(generated.shape)}")
+        return {name: network.features(generated) for name, network in self._networks.items()}
+
+    def _metrics(self, n: int) -> list[tuple[Metric, Samples]]:
+        return of_samples(self._features, n=n)
 
 
 def score_network(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> dict[str, float]:
     """Scores of a network without images, by metric name. NotFinite: its output, or a score, is not finite."""
-    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, NetworkAlone)]
-    return _finite({metric.name: metric.of_network(grid, network, trial) for metric in metrics})
+    metrics = [m for m in METRICS.values() if isinstance(m.needs, NetworkAlone) and m.least_heldout <= grid.images]
+    with grid.one_pass():
+        return _finite({metric.name: metric.of_network(grid, network, trial) for metric in metrics})
 
 
-def of_samples() -> list[tuple[Metric, Samples]]:
-    """The metrics that need generated images, each with what it needs."""
-    return [(metric, metric.needs) for metric in METRICS.values() if isinstance(metric.needs, Samples)]
+def of_samples(features: FeaturesConfig = "efflite0", *, n: int) -> list[tuple[Metric, Samples]]:
+    """The metrics of n generated images that an evaluation has, each with what it needs."""
+    return [(metric, metric.needs) for metric in metrics_under(features, n=n) if isinstance(metric.needs, Samples)]
 
 
-def extractors_used() -> list[str]:
-    """The extractors that some metric needs."""
-    return list(dict.fromkeys(needs.extractor for _, needs in of_samples()))
+def extractors_used(features: FeaturesConfig = "efflite0") -> dict[str, Extractor]:
+    """The extractors that some metric of an evaluation needs, by name."""
+    needed = {extractor_name(features): None} | {needs.extractor: None for _, needs in of_samples(features, n=MOST_JACKKNIFED)}
+    return {name: extractor(name, features) for name in needed}
 
 
 def _finite(scores: dict[str, float]) -> dict[str, float]:

@@ -48,6 +48,11 @@ class Folder:
         content: bytes = self._ask("cat_file", name, size=size)
         return content
 
+    def read_part(self, name: str, *, start: int, end: int) -> bytes:
+        """The bytes of a file from `start` to before `end`. FileNotFoundError where there is none."""
+        content: bytes = self._ask("cat_file", name, start=start, end=end, size=end - start)
+        return content
+
     def has(self, name: str) -> bool:
         """Whether a file is there."""
         try:

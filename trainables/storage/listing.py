@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,6 @@ def listing_of(uri: str) -> FileListing:
     return _remote(uri)
 
 
-def together(listings: Sequence[FileListing]) -> FileListing:
-    """Several listings as one, each file by its address."""
-    files = [ListedFile(file.address, file.address, file.size, file.version) for each in listings for file in each.files]
-    return FileListing(" ".join(each.uri for each in listings), tuple(files), is_folder=True)
-
-
 def _on_a_disk(uri: str, path: Path) -> FileListing:
     if not path.is_dir():
         return FileListing(uri, (_local_file(path.name, path),), is_folder=False)
@@ -144,12 +138,12 @@ def _renamed(file: ListedFile) -> ListedFile:
 def _remote(uri: str) -> FileListing:
     fs, root = file_system_of(uri)
     remote, root = Remote(fs), root.rstrip("/")
+    info: dict[str, Any] = remote.ask("info", root, address=uri)
+    if info["type"] == "file":
+        return FileListing(uri, (_remote_file(fs, root.rsplit("/", 1)[-1], root, info),), is_folder=False)
     entries: dict[str, dict[str, Any]] = remote.ask("find", root, detail=True, address=uri)
     if not entries:
         raise FileNotFoundError(f"nothing at {uri}")
-    if list(entries) == [root]:
-        info = entries[root]
-        return FileListing(uri, (_remote_file(fs, root.rsplit("/", 1)[-1], root, info),), is_folder=False)
     files = [_remote_file(fs, path[len(root) + 1 :], path, info) for path, info in sorted(entries.items())]
     return FileListing(uri, tuple(files), is_folder=True)
 

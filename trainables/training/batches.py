@@ -4,6 +4,7 @@ Every draw is a function of (seed, purpose, global image index), so neither the 
 what an update sees. On a GPU the draws are made there, and a small image set lives there too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,12 @@ from trainables.data.pixels import to_unit
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
+from trainables.training.ahead import Ahead, Piece
 
 RESIDENT_SHARE = 0.25
 """An image set lives on a GPU where it takes at most this share of its memory."""
+
+_UPLOADED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Batches:
         self._device = device
         self._draws = draws_on(device, seed=trial.seed)
         self._pixels: _Resident | _Hosted = _Resident(images, device) if resident_bytes(images, device) else _Hosted(images)
+        self._ahead = Ahead(self._fetched)
         self._count = len(images.train)
         self._epochs: dict[int, NDArray[np.int64]] = {}
         _check_labels(images, num_classes=trial.data.num_classes)
@@ -51,11 +56,15 @@ class Batches:
         """Images first..first+count-1 of the trial's endless sequence."""
         return self.made(*(part.to(self._device, non_blocking=True) for part in self.fetch(first, count)))
 
-    def fetch(self, first: int, count: int) -> tuple[Tensor, ...]:
+    def fetch(self, first: int, count: int, *, then: Sequence[Piece] = ()) -> tuple[Tensor, ...]:
         """What the host has to say of these images, for `made`, in memory that a GPU copies from without the host's waiting.
 
-        The first is int64 [1 + count]: the number of the first image, then a place or a label of each.
+        The first is int64 [1 + count]: the number of the first image, then a place or a label of each. What will be asked for
+        `then` is gathered on a thread meanwhile. DataError, OSError: the images cannot be read.
         """
+        return self._ahead.take(Piece(first, count), then=then)
+
+    def _fetched(self, first: int, count: int) -> tuple[Tensor, ...]:
         of_each, *rest = self._pixels.fetch(self._order(first, count))
         parts = (torch.cat((torch.tensor([first]), of_each)), *rest)
         return parts if self._device.type == "cpu" else tuple(part.pin_memory() for part in parts)
@@ -133,7 +142,11 @@ _training_splits: ProcessCache[tuple[str, torch.device], tuple[Tensor, Tensor]] 
 
 def _uploaded(images: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
     def upload() -> tuple[Tensor, Tensor]:
-        return images.read(images.train).to(device), images.labels(images.train).to(device)
+        pixels = torch.empty((len(images.train), *images.read(images.train[:1]).shape[1:]), dtype=torch.uint8, device=device)
+        for start in range(0, len(images.train), _UPLOADED_AT_ONCE):
+            chosen = slice(start, start + _UPLOADED_AT_ONCE)
+            pixels[chosen] = images.read(images.train[chosen]).to(device)
+        return pixels, images.labels(images.train).to(device)
 
     return _training_splits.get((images.fingerprint, device), make=upload)
 

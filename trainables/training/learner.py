@@ -1,7 +1,8 @@
 """A trial in memory: network, averages, optimiser and the count of images, which is the whole state of the data loader."""
 
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.networks.memory import Fit
+from trainables.training.ahead import Piece
 from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.training.graphed import kernels_of
@@ -24,6 +26,8 @@ from trainables.training.workers import Ask, Workers
 Tensors = dict[str, dict[str, Tensor]]
 LOOK_EVERY = 50
 """Updates between two looks at losses and gradients: each look makes the host wait for the device."""
+FETCHED_AHEAD = 2
+"""Micro-batches that are gathered while one is computed."""
 HEARD_AFTER = 2
 """Updates after which workers on GPUs read what the lead asked for: sooner, they would wait for their devices."""
 
@@ -49,6 +53,8 @@ class Learner:
         self.health = Health(self.device)
         self.reduction = self._reduction() if workers.size > 1 else None
         self.images = 0
+        self.data_s = 0.0
+        """Seconds that updates have waited for images."""
         self._kernels = kernels_of(trial, self.fit, self.optimiser)
         self._loss = torch.zeros((), device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -78,9 +84,10 @@ class Learner:
         """
         if not self.network.training:
             self.network.train()
-        first = self.images + self.workers.rank * self.share
-        for low in range(first, first + self.share, self.fit.micro_batch):
-            self._pass(low, min(self.fit.micro_batch, first + self.share - low), begins=low == first)
+        pieces = self._pieces(self.images)
+        coming = [*pieces, *self._pieces(self.images + self.trial.batch_size)]
+        for at, piece in enumerate(pieces):
+            self._pass(piece, coming[at + 1 : at + 1 + FETCHED_AHEAD], begins=at == 0)
         if self.reduction is not None:
             ask = self._heard(self.reduction.finish(self._loss, ask=ask))
         self.images += self.trial.batch_size
@@ -90,11 +97,18 @@ class Learner:
         self.averages.update()
         return ask
 
-    def _pass(self, first: int, count: int, *, begins: bool) -> None:
+    def _pieces(self, images: int) -> list[Piece]:
+        """This worker's micro-batches of the update that begins at an image count."""
+        first, most = images + self.workers.rank * self.share, self.fit.micro_batch
+        return [Piece(low, min(most, first + self.share - low)) for low in range(first, first + self.share, most)]
+
+    def _pass(self, piece: Piece, then: Sequence[Piece], *, begins: bool) -> None:
         if self.trial.model.drops:
-            torch.manual_seed(self._batches.dropout_seed(first))
-        inputs = self._batches.fetch(first, count)
-        self._kernels.run((count, begins), partial(self._backward, begins=begins), *inputs)
+            torch.manual_seed(self._batches.dropout_seed(piece.first))
+        asked_at = time.perf_counter()
+        inputs = self._batches.fetch(*piece, then=then)
+        self.data_s += time.perf_counter() - asked_at
+        self._kernels.run((piece.size, begins), partial(self._backward, begins=begins), *inputs)
 
     def _backward(self, *inputs: Tensor, begins: bool) -> None:
         """Add a micro-batch's gradients and its share of the mean loss; `begins`: it is an update's first."""

@@ -22,12 +22,12 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet, open_images
 from trainables.diffusion.sampler import passes
 from trainables.evaluation.batch_size import images_at_once
-from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.generate import generate, sample_labels
 from trainables.evaluation.metrics.heldout import MOST_IMAGES, HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone
+from trainables.evaluation.metrics.jackknife import group_of
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC
 from trainables.evaluation.reference import made_up
-from trainables.evaluation.score import extractors_used, of_samples
+from trainables.evaluation.score import MOST_JACKKNIFED, extractors_used, of_samples, score_network
 from trainables.networks.memory import peak_bytes
 from trainables.training.fitting import fitted
 from trainables.training.learner import Learner
@@ -71,12 +71,12 @@ def measure(request: ProbeRequest) -> Measured:
     warm = 2 if request.trial.graphs else 1  # the second records what the first has warmed up
     first_s = sum(_timed(learner, learner.update) for _ in range(warm))
     update_s = _update_s(learner)
-    network_s = _network_s(learner, images)
+    rung_s, network_s = _network_s(learner, images)
     return Measured(
         images_per_second=request.trial.batch_size / update_s,
         warmup_s=max(0.0, first_s - warm * update_s),
-        rung_s=network_s[RUNG_METRIC],
-        sampled_s=_sampled_s(learner, images, request.evaluation) + sum(network_s.values()),
+        rung_s=rung_s,
+        sampled_s=_sampled_s(learner, images, request.evaluation) + network_s,
         peak_bytes=_most_memory(learner.device),
         modelled_bytes=peak_bytes(request.trial, fit, workers=request.workers),
         micro_batch=fit.micro_batch,
@@ -143,18 +143,15 @@ def _updates(learner: Learner) -> Iterator[float]:
         yield _timed(learner, learner.update)
 
 
-def _network_s(learner: Learner, images: ImageSet) -> dict[str, float]:
-    """The metrics of a network without images, by name, scaled up from one batch of the grid."""
+def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
+    """What rungs measure of a network, and all its metrics without images, scaled up from one batch of the grid."""
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
     grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device)
-    metrics = [metric for metric in METRICS.values() if isinstance(metric.needs, NetworkAlone)]
-    seconds = {}
-    for metric in metrics:
-        measured = partial(metric.of_network, grid, learner.network, learner.trial)
-        measured()  # warms up
-        seconds[metric.name] = _timed(learner, measured) * whole / few
-    return seconds
+    of_rung = partial(METRICS[RUNG_METRIC].of_network, grid, learner.network, learner.trial)
+    of_rung()  # warms up
+    every = partial(score_network, grid, learner.network, learner.trial)
+    return _timed(learner, of_rung) * whole / few, _timed(learner, every) * whole / few
 
 
 def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
@@ -168,33 +165,35 @@ def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig)
 
     samples = drawn()  # warms up
     image_s = _timed(learner, drawn) / few * passes(evaluation) / passes(short)
-    return evaluation.n * (image_s + _features_s(learner, samples) / few) + _metrics_s(learner, images, evaluation)
+    features_s = _features_s(learner, samples, evaluation) / few
+    return evaluation.n * (image_s + features_s) + _metrics_s(learner, images, evaluation)
 
 
-def _features_s(learner: Learner, samples: torch.Tensor) -> float:
+def _features_s(learner: Learner, samples: torch.Tensor, evaluation: EvaluationConfig) -> float:
     """The features of these images by every extractor in use."""
     seconds = 0.0
-    for name in extractors_used():
-        network = extractor(name)
+    for network in extractors_used(evaluation.features).values():
         network.features(samples)  # warms up
         seconds += _timed(learner, partial(network.features, samples))
     return seconds
 
 
 def _metrics_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
-    """The metrics of n images, on made-up features."""
+    """The metrics of n images and their errors, on made-up features."""
     generator = torch.Generator().manual_seed(0)
-    count = max(2, min(len(images.train), MOST_REFERENCE))
-    real, generated = {}, {}
-    for name in extractors_used():
-        dimensions = extractor(name).dimensions
-        real[name] = made_up(torch.randn(count, dimensions, generator=generator))
-        generated[name] = torch.randn(evaluation.n, dimensions, generator=generator)
-    seconds = 0.0
-    for metric, needs in of_samples():
-        measured = partial(metric.of_samples, generated[needs.extractor], real[needs.extractor])
+    count, n = max(2, min(len(images.train), MOST_REFERENCE)), evaluation.n
+    groups = torch.tensor(group_of(n), dtype=torch.int64)
+    used, seconds = extractors_used(evaluation.features), 0.0
+    real = {name: made_up(torch.randn(count, network.dimensions, generator=generator)) for name, network in used.items()}
+    generated = {name: torch.randn(n, network.dimensions, generator=generator) for name, network in used.items()}
+    for metric, needs in of_samples(evaluation.features, n=n):
+        of_these = generated[needs.extractor], real[needs.extractor]
+        measured = partial(metric.of_samples, *of_these)
         measured()  # warms up
-        seconds += _timed(learner, measured) * (len(images.train) / count if metric.cost == "pairs" else 1)
+        once = _timed(learner, measured)
+        if 0 < len(groups) <= MOST_JACKKNIFED:
+            once += _timed(learner, partial(metric.without_each, *of_these, groups))
+        seconds += once * (len(images.train) / count if metric.cost == "pairs" else 1)
     return seconds
 
 

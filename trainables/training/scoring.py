@@ -1,13 +1,14 @@
 """The scores of a trial's network: at its rungs, and by every evaluation at its end."""
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.features import FeaturesConfig
 from trainables.config.trial import RAW
 from trainables.data import ImageSet
 from trainables.evaluation.finite import NotFinite
@@ -15,7 +16,7 @@ from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone, parse
-from trainables.evaluation.score import Scorer, score_network
+from trainables.evaluation.score import HELDOUT_ROW, Scorer, score_network
 from trainables.report import Rung, Scored
 from trainables.training.learner import Learner
 from trainables.training.telling import Telling
@@ -30,6 +31,8 @@ class Measurement(NamedTuple):
 
     values: dict[str, float]
     """By metric name."""
+    without_each: dict[str, list[float]]
+    """The values without each group of the images, by metric name."""
     samples: Tensor
     """The first generated images, uint8 [k, C, H, W], to show."""
 
@@ -56,6 +59,7 @@ class Scoring:
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
         self._grid = HeldoutGrid(images, device=learner.device)
         self._measured: dict[tuple[int, str, str], Measurement] = {}
+        self._scorers: dict[FeaturesConfig, Scorer] = {}
 
     def rung(self) -> Rung:
         """The held-out error, and what rungs compare where that is something else; every worker of a group takes part."""
@@ -72,6 +76,7 @@ class Scoring:
         of = evaluation.n * len({RAW, evaluation.weights})
         raw = self._measure(evaluation, RAW, of=of)
         own = self._measure(evaluation, evaluation.weights, before=of - evaluation.n, of=of)
+        rows = dict(self._scorer(evaluation).rows(evaluation.n))
         write_grid(own.samples, grid, columns=GRID_COLUMNS)
         return Scored(
             images=self._learner.images,
@@ -79,7 +84,10 @@ class Scoring:
             n=evaluation.n,
             values=own.values,
             raw_values=raw.values,
-            heldout=self._scorer.heldout_row(evaluation.n),
+            without_each=own.without_each,
+            raw_without_each=raw.without_each,
+            heldout=rows.pop(HELDOUT_ROW),
+            rows=rows,
             grid=grid,
             collapsed=own.values[RUNG_METRIC] >= self._grid.mean_image_error,
         )
@@ -119,12 +127,16 @@ class Scoring:
             with self._learner.averages.swapped(weights):
                 drawn(0)
                 samples = generate(network, self._trial, evaluation, labels, interrupted=self._interrupted, drawn=drawn)
-                values = self._scorer.score(samples) | score_network(self._grid, network, self._trial)
-            self._measured[key] = Measurement(values, samples[:GRID_IMAGES].clone())
+                of_images = self._scorer(evaluation).score_with_errors(samples)
+                values = of_images.values | score_network(self._grid, network, self._trial)
+            self._measured[key] = Measurement(values, of_images.without_each, samples[:GRID_IMAGES].clone())
         return self._measured[key]
 
-    @cached_property
-    def _scorer(self) -> Scorer:
+    def _scorer(self, evaluation: EvaluationConfig) -> Scorer:
         """Made on first use: only the lead has the real images' features."""
-        read = partial(self._telling, "reading the real images' features")
-        return Scorer(self._images, cache=self._assignment.storage, read=read)
+        features = evaluation.features
+        if features not in self._scorers:
+            read = partial(self._telling, "reading the real images' features")
+            cache = self._assignment.storage
+            self._scorers[features] = Scorer(self._images, cache=cache, features=features, read=read)
+        return self._scorers[features]

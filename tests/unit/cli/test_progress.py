@@ -6,11 +6,14 @@ import pytest
 from rich.console import Console, RenderableType
 
 from jit_sweep.cli.progress import PlainLines, drawing, event_line, phase_of, standing, subject, summary
+from jit_sweep.cli.silence import Silence, clock
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.plan.plan import plan
 from jit_sweep.results.time_left import time_left
 from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
+from tests.support.sweep_files import tiny_sweep
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.report import Activity, Progress, Rung
 
@@ -162,3 +165,44 @@ def test_without_a_terminal_a_long_silence_gets_a_line_that_says_how_things_stan
         assert len([line for line in out.getvalue().splitlines() if "1 starting" in line]) == said
         view.say("MLflow gets what it has not got yet")
         assert out.getvalue().endswith("MLflow gets what it has not got yet\n")
+
+
+def test_what_is_said_again_says_for_how_long_it_has_held_and_less_and_less_often() -> None:
+    silence, said = Silence(5.0), dict[int, str]()
+    silence.said(0.0, standing="starting Ray")
+    for second in range(1, 200):
+        if line := silence.breaks("starting Ray", second):
+            said[second] = line
+    assert said == {second: f"starting Ray (for {clock(second)} now)" for second in (5, 15, 35, 75, 135, 195)}
+
+
+def test_a_change_or_another_line_makes_the_next_silence_short_again() -> None:
+    silence = Silence(5.0)
+    silence.said(0.0, standing="2 waiting")
+    assert [second for second in range(1, 40) if silence.breaks("2 waiting", second)] == [5, 15, 35]
+    assert silence.breaks("1 running", 100) == "1 running"
+    assert silence.breaks("1 running", 105) == "1 running (for 0:05 now)"
+    silence.said(106)
+    assert [second for second in range(107, 117) if silence.breaks("1 running", second)] == [111]
+
+
+def test_what_goes_on_before_the_trials_is_told_again_while_nothing_else_is() -> None:
+    out = io.StringIO()
+    view = PlainLines(plan(read_spec("quickstart"), source="quickstart"), out, silence_s=0.0)
+    view.say("starting Ray")
+    view.beat()
+    view.close()
+    view.beat()
+    assert [line.partition(" ")[2] for line in out.getvalue().splitlines()] == ["starting Ray", "starting Ray (for 0:00 now)"]
+
+
+def test_what_an_evaluation_takes_is_not_foretold_before_one_has_ended(ledger: LedgerFixture) -> None:
+    grid = plan(SweepSpec.model_validate(tiny_sweep()), source="")
+    entry = planned()
+    ledger.plan(entry)
+    attempt = ledger.begin(entry)
+    ledger.tell(attempt, progress(480))
+    assert "of training to go" in summary([ledger.row(entry)], grid, stopping=False)
+    ledger.tell(attempt, progress(entry.images), first=1)
+    assert "to go" not in summary([ledger.row(entry)], grid, stopping=False)
+    assert "0:00" not in rendered(drawing([ledger.row(entry)], {}, width=100)[0])

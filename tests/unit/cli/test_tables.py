@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jit_sweep.cli.leaderboard import print_tables
+from jit_sweep.cli.leaderboard import print_results, print_tables
 from jit_sweep.cli.progress import drawing
 from jit_sweep.cli.tables import Column, cell_column, lines, say, table_of
 from jit_sweep.results.leaderboard import read_results
@@ -15,7 +15,7 @@ from search_spaces.axes import AxisValue, arm_label
 from tests.support.ledger import LedgerFixture, planned
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 
-WIDTHS = (60, 80, 140)
+WIDTHS = (40, 60, 80, 140)
 ARMS: tuple[dict[str, Any], ...] = tuple(
     {"patch_size": patch, "prediction": prediction, "learning_rate": 0.002} for patch in (16, 32) for prediction in ("x", "v")
 )
@@ -49,7 +49,7 @@ def test_a_leaderboard_fits_and_tells_its_arms_apart_whole(ledger: LedgerFixture
         assert words.count(word) >= 2
     assert "learning_rate=0.002" in shown.partition("\ncell")[0]
     assert "…" not in shown
-    head = shown.partition("no room for")[0]
+    head = shown.partition("no room for")[0].replace(":", " ")
     assert "fd_efflite0_96" in head.split()
     assert "(3 collapsed)" in " ".join(head.split())
     lacking = [name for name in table_metrics() if name not in head.split()]
@@ -117,3 +117,40 @@ def test_text_is_broken_between_words_and_an_address_never() -> None:
     out, text = screen(40)
     say(out, "prediction=x against prediction=v: undecided", indent="  ")
     assert text.getvalue() == "  prediction=x against prediction=v:\n    undecided\n"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_two_rows_look_alike_however_narrow_it_is(width: int) -> None:
+    """Where the columns that must stay have no room side by side, each row has lines of its own, and nothing is cut."""
+    trials = [f"{number:012x}" for number in range(6)]
+    columns = [
+        Column("trial", trials),
+        Column("cell", [f"learning_rate=0.002{number} prediction=x" for number in range(6)], wraps=True),
+        Column("state", ["evaluating 1024/50000"] * 6),
+        Column("images", ["1,281,167"] * 6, 1, right=True),
+    ]
+    target, text = screen(width)
+    target.print(table_of(columns, width=width))
+    shown = text.getvalue()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    assert all(shown.count(cell) == 1 for cell in (*trials, *(f"learning_rate=0.002{number}" for number in range(6))))
+    assert ("state: evaluating 1024/50000" in shown) == (width == 40)
+    assert ("no room for: images" in shown) == (width <= 80)
+
+
+def test_of_two_columns_that_wrap_the_wider_one_gives_way() -> None:
+    columns = [
+        Column("name", ["a"]),
+        Column("short", ["few words"], wraps=True),
+        Column("long", ["many words " * 9], wraps=True),
+    ]
+    target, text = screen(60)
+    target.print(table_of(columns, width=60))
+    assert "few words" in text.getvalue()
+
+
+def test_the_tables_of_an_axis_values_stand_apart(ledger: LedgerFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    train(ledger, seeds=1)
+    print_results(ledger.reader, "mine", by=["patch_size"], as_json=False)
+    assert capsys.readouterr().out.count("\n\nsweep mine") == 1

@@ -20,9 +20,14 @@ LINES = [
 ]
 
 
-def commands() -> dict[str, TyperCommand]:
-    assert isinstance(GROUP, TyperGroup)
-    return {name: command for name, command in GROUP.commands.items() if isinstance(command, TyperCommand)}
+def commands(group: object = GROUP, before: str = "") -> dict[str, TyperCommand]:
+    """Every command by its words, those below another's name too."""
+    assert isinstance(group, TyperGroup)
+    found: dict[str, TyperCommand] = {}
+    for name, command in group.commands.items():
+        found |= commands(command, f"{before}{name} ") if isinstance(command, TyperGroup) else {}
+        found |= {f"{before}{name}": command} if isinstance(command, TyperCommand) else {}
+    return found
 
 
 def test_the_page_of_commands_has_a_row_for_each() -> None:
@@ -45,8 +50,9 @@ def test_the_pages_show_command_lines() -> None:
 
 @pytest.mark.parametrize(("page", "line"), LINES, ids=lambda part: part.name if isinstance(part, Path) else part.split("#")[0])
 def test_a_command_line_on_a_page_is_one_that_the_program_takes(page: Path, line: str) -> None:
-    _, name, *arguments = shlex.split(line, comments=True)
-    command = commands()[name]
+    words = shlex.split(line, comments=True)[1:]
+    name = next(name for name in (" ".join(words[:2]), words[0]) if name in commands())
+    command, arguments = commands()[name], words[len(name.split()) :]
     command.make_context(name, arguments)  # parses, and runs nothing
 
 

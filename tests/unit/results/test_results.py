@@ -90,11 +90,22 @@ def test_the_leaderboard_puts_survivors_means_below_whole_arms_and_unscored_arms
     assert labels == ["prediction=eps", "prediction=x", "prediction=v", "prediction=x learning_rate=0.1"]
 
 
-def test_the_best_arm_is_the_best_mean_among_those_with_most_seeds(ledger: LedgerFixture) -> None:
+def test_the_best_arm_is_the_best_mean_of_those_with_the_seeds_that_their_own_cell_planned(ledger: LedgerFixture) -> None:
+    """So that six seeds at 1500 do not beat five at 300."""
     train_arm(ledger, X, [2.0, 4.0, 3.0])
     train_arm(ledger, V, [5.0, 5.0, 5.0])
     train_arm(ledger, EPS, [1.0, 1.0])
-    assert best_arm(read_results(ledger.reader, "mine").arms, objective=OBJECTIVE).arm == X
+    arms = read_results(ledger.reader, "mine").arms
+    assert best_arm(arms, objective=OBJECTIVE).arm == EPS
+    assert best_arm(arms, objective=OBJECTIVE, least_seeds=3).arm == X
+
+
+def test_a_search_starts_from_one_seed_only_where_no_arm_has_more(ledger: LedgerFixture) -> None:
+    train_arm(ledger, V, [1.0])
+    train_arm(ledger, X, [5.0, 5.0])
+    cell = best_cell(ledger.reader.entries("mine"), ledger.reader.scores("mine"), objective=OBJECTIVE)
+    assert cell is not None
+    assert cell.arm == X
 
 
 @pytest.mark.parametrize("how", ["diverged", "failed", "unfinished"])

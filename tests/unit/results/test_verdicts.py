@@ -11,7 +11,7 @@ from jit_sweep.ledger.records import Cause
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.effects import StageScores
 from jit_sweep.results.leaderboard import read_results
-from jit_sweep.results.verdicts import Asking, Finding, Findings, Outcome, answer, findings
+from jit_sweep.results.verdicts import Asking, Finding, Findings, Outcome, findings, reply
 from jit_sweep.spec.stages import Grid
 from search_spaces.axes import AXES
 from tests.support.ledger import OBJECTIVE, LedgerFixture, planned
@@ -88,7 +88,7 @@ def test_a_metric_has_no_veto_along_an_axis_that_it_is_blind_to(ledger: LedgerFi
     question = Question.pair("noise_scale", *(arm.arm for arm in read_results(ledger.reader, "mine").arms))
     scores = StageScores(read_results(ledger.reader, "mine").arms)
     assert METRICS[ERROR].blind_to >= {"noise_scale"}
-    assert [effect.metric for effect in answer(question, scores, Asking(OBJECTIVE)).others] == [KID]
+    assert [effect.metric for effect in reply(question, scores, Asking(OBJECTIVE)).others] == [KID]
 
 
 def test_every_axis_has_an_objective_and_blindness_is_to_registered_axes() -> None:
@@ -103,7 +103,7 @@ def test_an_objective_that_is_blind_along_the_axis_judges_nothing(ledger: Ledger
         train_arm(ledger, {"noise_scale": scale, "learning_rate": rate}, values)
     question = Question.pair("noise_scale", *(arm.arm for arm in read_results(ledger.reader, "mine").arms))
     scores = StageScores(read_results(ledger.reader, "mine").arms)
-    assert answer(question, scores, Asking(ERROR)).refused == f"objective: {ERROR} says nothing along noise_scale"
+    assert reply(question, scores, Asking(ERROR)).refused == f"objective: {ERROR} says nothing along noise_scale"
 
 
 def test_more_questions_ask_more_of_each(ledger: LedgerFixture) -> None:

@@ -20,6 +20,8 @@ def to_prepare(uri: str, settings: PrepareSettings, *, format: DataFormat | None
     if not isinstance(reader_of(uri), NpzReader):
         _refuse_settings(uri, plain)
         return None
+    if plain and uri.endswith(".npz"):
+        return None
     try:
         listing = listing_of(uri)
     except FileNotFoundError:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.errors import DataError
 from trainables.data.prepared.prepared_set import Indices, PreparedSet
 
 
@@ -35,8 +36,12 @@ class PreparedImages:
         return self.prepared.count
 
     def read(self, indices: Indices) -> Tensor:
-        """Images as uint8 [B, C, H, W] in the given order."""
-        return torch.from_numpy(self.prepared.gather(indices)).permute(0, 3, 1, 2).contiguous()
+        """Images as uint8 [B, C, H, W] in the given order. DataError: they are not whole. OSError: they cannot be reached."""
+        try:
+            images = self.prepared.gather(indices)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
     def labels(self, indices: Indices) -> Tensor:
         """Class labels as int64 [B]."""

@@ -6,18 +6,29 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.prepared.arriving import ArrivingShards
 from trainables.data.prepared.layout import read_manifest
 from trainables.data.prepared.manifest import Manifest, Shard, StoredFile
+from trainables.data.prepared.node_cache import node_cache
 from trainables.storage.address import local_path
 from trainables.storage.folder import Folder
 
 Indices = NDArray[np.int64]
-ShardPixels = Callable[[Shard], NDArray[np.uint8]]
-"""The pixels [count, H, W, C] of a shard, mapped or in memory; asked for at its first use, and kept."""
+
+
+class Rows(Protocol):
+    """The pixels [count, H, W, C] of a shard: mapped, in memory, or wherever they can be read row by row."""
+
+    def __getitem__(self, rows: Indices, /) -> NDArray[np.uint8]: ...
+
+
+ShardPixels = Callable[[Shard], Rows]
+"""Asked for at a shard's first use, and kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,17 +70,17 @@ class PreparedSet:
         return np.cumsum([0, *(shard.count for shard in self.manifest.shards)])[:-1]
 
     @functools.cached_property
-    def _kept(self) -> dict[int, NDArray[np.uint8]]:
+    def _kept(self) -> dict[int, Rows]:
         return {}
 
-    def _pixels(self, number: int) -> NDArray[np.uint8]:
+    def _pixels(self, number: int) -> Rows:
         if number not in self._kept:
             self._kept[number] = self.shard_pixels(self.manifest.shards[number])
         return self._kept[number]
 
 
 def open_prepared(address: str) -> PreparedSet:
-    """The set at a path or URI: mapped from a disk, read whole shard by shard from elsewhere.
+    """The set at a path or URI: mapped where it lies on a disk, else from the node's copy of it.
 
     ValueError, with rule, value and remedy: there is no whole set. OSError: it cannot be reached.
     """
@@ -79,7 +90,7 @@ def open_prepared(address: str) -> PreparedSet:
         rule = "a prepared set must have its prepared-set.json, which is written last"
         raise ValueError(f"{rule}, got none at {address}; prepare it to its end, or check the address")
     path = local_path(address)
-    return open_with(manifest, folder, shard_pixels=_fetched(folder) if path is None else _mapped(path))
+    return open_with(manifest, folder, shard_pixels=_arriving(manifest, folder) if path is None else _mapped(path))
 
 
 def open_with(manifest: Manifest, folder: Folder, *, shard_pixels: ShardPixels) -> PreparedSet:
@@ -118,8 +129,14 @@ def shard_content(folder: Folder, shard: Shard) -> NDArray[np.uint8]:
     return array
 
 
-def _fetched(folder: Folder) -> ShardPixels:
-    return functools.partial(shard_content, folder)
+def _arriving(manifest: Manifest, folder: Folder) -> ShardPixels:
+    return ArrivingShards(
+        manifest,
+        folder,
+        cache=node_cache(),
+        content=checked_content,
+        mapped=lambda held, shard: map_shard(held.folder / shard.name, shard),
+    )
 
 
 def _mapped(path: Path) -> ShardPixels:

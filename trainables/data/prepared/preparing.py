@@ -206,7 +206,7 @@ def _committed(records: Sequence[ShardRecord], folder: Folder, plan: Preparation
         settings=plan.settings,
         bad=_bad(records),
     )
-    _tidy(folder, manifest)
+    _tidy(folder)
     return manifest
 
 
@@ -218,11 +218,13 @@ def _split(content: SetContent, records: Sequence[ShardRecord], plan: Preparatio
     return split_by_contrast(thumbnails, content.hashes, content.labels, count=plan.settings.holdout)
 
 
-def _tidy(folder: Folder, manifest: Manifest) -> None:
+def _tidy(folder: Folder) -> None:
     """Remove what only preparation needed; best effort, since the set stands without it."""
     with suppress(OSError):
-        for name in folder.sizes("progress"):
-            folder.remove(f"progress/{name}")
+        parts = {f"progress/{name}".rpartition("/")[0] for name in folder.sizes("progress")}
+        for part in sorted(parts):
+            folder.remove_folder(part)
+        folder.remove_if_empty("progress")
 
 
 def _same(manifest: Manifest, plan: Preparation, out: str) -> Manifest:

@@ -17,7 +17,7 @@ class NpzReader:
         return True
 
     def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
-        return _arrays(uri, holdout=holdout).description(uri)
+        return _arrays(uri, holdout=holdout, mapped=True).description(uri)
 
     def open(self, uri: str, *, holdout: int | None) -> ImageSet:
         # Here and not at the top: it starts torch, and describing does without.
@@ -26,9 +26,9 @@ class NpzReader:
         return ArrayImages.of(_arrays(uri, holdout=holdout))
 
 
-def _arrays(uri: str, *, holdout: int | None) -> "Arrays":
+def _arrays(uri: str, *, holdout: int | None, mapped: bool = False) -> "Arrays":
     # Here and not at the top: they start numpy, which the registry of readers does without.
     from trainables.data.arrays import checked_arrays
     from trainables.data.npz_file import npz_members
 
-    return checked_arrays(npz_members(uri), uri, holdout=holdout)
+    return checked_arrays(npz_members(uri, mapped=mapped), uri, holdout=holdout)

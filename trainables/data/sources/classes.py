@@ -78,7 +78,7 @@ def _chosen(classes: Sequence[str], names: Sequence[str], *, where: str) -> NDAr
     for name in classes:
         if name not in names:
             remedy = did_you_mean(name, names, otherwise=f"there are {', '.join(names[:8])}")
-            raise ValueError(f"`classes` must be classes of the source, got {name!r}; {remedy} in {where}")
+            raise ValueError(f"`classes` must be classes of the source, got {name!r} of {where}; {remedy}")
     chosen = np.array(sorted(names.index(name) for name in classes), dtype=np.int64)
     twice = [names[a] for a, b in pairwise(chosen) if a == b]
     if twice:

@@ -107,9 +107,18 @@ def _samples(file: ListedFile, *, labels: str) -> dict[str, _Sample]:
                     sample.image = member
                 elif labels != "none" and suffix in ("cls", "json"):
                     sample.records[suffix] = (archive.extractfile(member) or content).read()
+            _check_end(content, archive.offset, file.address)
     except tarfile.TarError as error:
         raise ValueError(f"a tar archive must be whole, got {file.address} ({error}); write or copy it again") from None
     return samples
+
+
+def _check_end(content: IO[bytes], offset: int, address: str) -> None:
+    """ValueError: no block of zeros ends the archive, so that it was cut off, be it between two members."""
+    content.seek(offset)
+    if content.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        rule = "a tar archive must be whole"
+        raise ValueError(f"{rule}, got {address}, which ends without an end mark; write or copy it again")
 
 
 def _key_and_suffix(name: str) -> tuple[str, str]:

@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from trainables.evaluation.features.batches import in_batches
 from trainables.process_caches import ProcessCache
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 DIMENSIONS = 1280
-
-# Sixteen images keep a CPU's caches warm; a GPU wants its kernels full.
-_BATCH = {"cpu": 16, "cuda": 256}
 
 _networks: ProcessCache[str, EfficientNet] = ProcessCache("feature networks")
 """By the kind of device."""
@@ -50,19 +48,9 @@ def features(images: Tensor) -> Tensor:
 
     ValueError: images of another type or shape.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        rule = "images must be uint8 of shape [n, 3, H, W] or [n, 1, H, W]"
-        raise ValueError(f"{rule}, got {images.dtype} {list(images.shape)}; convert them with `to_pixels`")
     device = images.device.type
     network = _networks.get(device, make=lambda: _network(device))
-    size = _BATCH[device]
-    batches = (images[start : start + size] for start in range(0, len(images), size))
-    with (
-        torch.inference_mode(),
-        torch.autocast(device, enabled=False),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-    ):
-        return torch.cat([network.extract_features(_input(batch)).mean((2, 3)).cpu() for batch in batches])
+    return in_batches(images, lambda batch: network.extract_features(_input(batch)).mean((2, 3)))
 
 
 def _input_size(image_size: int) -> int:

@@ -4,7 +4,9 @@ To add one: a file beside this one with an object of the protocol `Extractor`, a
 """
 
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+from trainables.config.features import FeaturesConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,10 +27,26 @@ class Extractor(Protocol):
         """
 
 
-EXTRACTORS: dict[str, str] = {"efflite0": "trainables.evaluation.features.efficientnet:EFFICIENTNET_LITE0"}
-"""`module:object`, imported on first use."""
+@runtime_checkable
+class Classifier(Protocol):
+    """An extractor whose network names classes, too."""
+
+    def logits(self, features: "Tensor") -> "Tensor":
+        """Class logits [n, classes] of features [n, dimensions]."""
 
 
-def extractor(name: str) -> Extractor:
-    """An extractor by its registered name."""
-    return cast(Extractor, resolve_name(EXTRACTORS[name]))
+_FROM_FILE = "trainables.evaluation.features.from_file:from_file"
+EXTRACTORS: dict[str, str] = {
+    "efflite0": "trainables.evaluation.features.efficientnet:EFFICIENTNET_LITE0",
+    "inception": _FROM_FILE,
+    "inception_other": _FROM_FILE,
+    "dinov2": _FROM_FILE,
+    "vit": _FROM_FILE,
+}
+"""`module:object`, imported on first use; `from_file` makes the object of an evaluation's `features`."""
+
+
+def extractor(name: str, features: FeaturesConfig = "efflite0") -> Extractor:
+    """An extractor by its registered name; one with a file is that of these `features`."""
+    found = resolve_name(EXTRACTORS[name])
+    return cast(Extractor, found(features) if EXTRACTORS[name] == _FROM_FILE else found)

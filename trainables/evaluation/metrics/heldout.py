@@ -4,7 +4,11 @@ Every trial meets the same (image, noise, t), whatever it predicts and whatever 
 step on; a Frechet distance at that stage prefers a collapsed model's noise to blurred pictures.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +23,14 @@ from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
+from trainables.evaluation.metrics.families import BINS, STEPS_APART
 
 MOST_IMAGES = 384
 """Held-out images on the grid at most, spread evenly over the held-out list."""
 
 _READ_AT_ONCE = 64
 _TIMES = 16
-_TIMES_PER_IMAGE = 2
+_TIMES_PER_IMAGE = _TIMES // STEPS_APART
 _T_SAMPLING = LogitNormal(mu=-0.8, sigma=0.8)
 """Where the grid's times lie, whatever a trial was trained on: JiT's own. Evenly spaced times would say next to nothing but
 how a model does close to t = 1, where 1 / (1 - t)^2 multiplies the error of an x-prediction a thousandfold."""
@@ -39,28 +44,57 @@ class HeldoutGrid:
 
     def __init__(self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu") -> None:
         self._images = images
-        count = min(len(images.heldout), MOST_IMAGES)
+        self.images = count = min(len(images.heldout), MOST_IMAGES)
         chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
         self._x = to_unit(images.read(chosen).to(device))
         self._y = images.labels(chosen).to(device)
         places = torch.arange(count * _TIMES_PER_IMAGE, device=device)
         self._image = places // _TIMES_PER_IMAGE
-        stride = _TIMES // _TIMES_PER_IMAGE
-        quantile = (self._image % stride + stride * (places % _TIMES_PER_IMAGE) + 0.5) / _TIMES
+        stride = STEPS_APART
+        self._step = self._image % stride + stride * (places % _TIMES_PER_IMAGE)
+        quantile = (self._step + 0.5) / _TIMES
         self._t = times(quantile, _T_SAMPLING)
         shape = tuple(self._x.shape[1:])
         self._n = PhiloxDraws(seed).normal(Purpose.HELDOUT_NOISE, first=0, count=len(places), shape=shape).to(device)
+        self._answered: dict[nn.Module, Tensor] | None = None
 
     def v_error(self, network: nn.Module, trial: TrialConfig) -> float:
         """Mean over the grid and the pixels of (v_hat - v)^2, v = x - e, in fp32 and without dropout.
 
         NotFinite: the network's output is not finite.
         """
+        return float(self._errors(network, trial).mean())
+
+    def error_at(self, place: int, network: nn.Module, trial: TrialConfig, *, space: Literal["v", "x"]) -> float:
+        """The error in quarter `place` of the grid by t, from 0, the noisiest: of v, or of x = z + (1 - t) v."""
+        errors = self._errors(network, trial)
+        if space == "x":
+            errors = errors * (1 - self._t.double()).square()
+        return float(errors[self._step * BINS // _TIMES == place].mean())
+
+    @contextmanager
+    def one_pass(self) -> Iterator[None]:
+        """Within it the network stays as it is: what it answers on the grid is computed once for all metrics."""
+        self._answered = {}
+        try:
+            yield
+        finally:
+            self._answered = None
+
+    def _errors(self, network: nn.Module, trial: TrialConfig) -> Tensor:
+        """Mean squared error of v of each place, float64 [places]."""
+        if self._answered is None:
+            return self._computed(network, trial)
+        if network not in self._answered:
+            self._answered[network] = self._computed(network, trial)
+        return self._answered[network]
+
+    def _computed(self, network: nn.Module, trial: TrialConfig) -> Tensor:
         size = images_at_once(trial, device=self._x.device.type)
         starts = range(0, len(self._t), size)
         with evaluating(network), torch.inference_mode(), torch.autocast(self._x.device.type, enabled=False):
             squares = [self._squares(network, trial, slice(start, start + size)) for start in starts]
-        return float(require_finite(torch.cat(squares), what="the held-out velocity errors").mean())
+        return require_finite(torch.cat(squares), what="the held-out velocity errors")
 
     @cached_property
     def mean_image_error(self) -> float:
@@ -86,6 +120,31 @@ class HeldoutGrid:
 def v_error(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> float:
     """The network's error on the grid; see `HeldoutGrid.v_error`."""
     return grid.v_error(network, trial)
+
+
+@dataclass(frozen=True)
+class ErrorAt:
+    """A metric: the error in one quarter of the grid."""
+
+    space: Literal["v", "x"]
+    place: int
+
+    def __call__(self, grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> float:
+        """See `HeldoutGrid.error_at`."""
+        return grid.error_at(self.place, network, trial, space=self.space)
+
+
+class Quarters(NamedTuple):
+    """The quarters by log-SNR, the noisiest first."""
+
+    snr1: ErrorAt
+    snr2: ErrorAt
+    snr3: ErrorAt
+    snr4: ErrorAt
+
+
+V_ERROR = Quarters(*(ErrorAt("v", place) for place in range(BINS)))
+X_ERROR = Quarters(*(ErrorAt("x", place) for place in range(BINS)))
 
 
 def mean_image(images: ImageSet) -> Tensor:

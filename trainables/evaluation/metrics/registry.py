@@ -1,86 +1,22 @@
-"""The metrics a trial is scored by: what each is called, needs and costs. No torch here: a metric's code is found by name.
+"""The metrics a trial is scored by, and the names of scores. No torch here: a metric's code is found by name.
 
 To add one: a file beside this one with a function of the kind its `needs` asks for, and an entry in `METRICS`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo
 
+from trainables.config.features import FeaturesConfig, extractor_name
 from trainables.config.spelling import did_you_mean
+from trainables.evaluation.metrics.families import EXTRACTOR_CHOICES, of_features, of_network
+from trainables.evaluation.metrics.metric import RAW_SUFFIX, Direction, Metric, NetworkAlone, Samples, loss
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+__all__ = ["METRICS", "RUNG_METRIC", "Direction", "Metric", "MetricName", "NetworkAlone", "Samples", "loss"]
 
-    from trainables.config.trial import TrialConfig
-    from trainables.evaluation.metrics.heldout import HeldoutGrid
-    from trainables.evaluation.real import Reference
-
-Direction = Literal["minimize", "maximize"]
 ScoredWeights = Literal["evaluated", "raw"]
 """Those that the evaluation names (an average, mostly), or the trained ones as they are."""
-Growth = Literal["samples", "pairs"]
-"""What a metric's time grows with: the generated images alone, or the pairs of them and the real images."""
-_RAW_SUFFIX = "_raw"
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Generated images: `compute(features, real)` with their features [n, d] and the `Reference` of one split's real images."""
-
-    extractor: str
-    """A name in `trainables.evaluation.features.registry`."""
-    against: Literal["train", "heldout"]
-
-
-@dataclass(frozen=True)
-class NetworkAlone:
-    """No images: `compute(grid, network, trial)` with the `HeldoutGrid` of fixed held-out images, noise and t."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric."""
-
-    name: str
-    direction: Direction
-    unit: str
-    about: str
-    """What it says, for people."""
-    needs: Samples | NetworkAlone
-    compute: str
-    """`module:function`, imported on first use; the function returns a float."""
-    cost: Growth = "samples"
-    blind_to: frozenset[str] = frozenset()
-    """Axes along which its values do not compare; `about` says why."""
-    in_tables: bool = True
-    """Whether it has a column in the tables for people."""
-    judges: bool = False
-    """Whether verdicts need it to agree: where such metrics that can judge the axis disagree, the verdict is undecided."""
-
-    def __post_init__(self) -> None:
-        """ValueError: the name ends as those of scores of raw weights do."""
-        if self.name.endswith(_RAW_SUFFIX):
-            rule = f"a metric's name must not end in {_RAW_SUFFIX}, which stands for the weights without averaging"
-            raise ValueError(f"{rule}, got {self.name!r}; rename it")
-
-    def loss(self, value: float) -> float:
-        """The value, or its negative where higher is better: lower is always better."""
-        return loss(value, direction=self.direction)
-
-    def of_samples(self, features: "Tensor", real: "Reference") -> float:
-        """The metric of generated images' features [n, d] against one split's. It must need samples."""
-        assert isinstance(self.needs, Samples), f"{self.name} needs no samples"
-        return float(resolve_name(self.compute)(features, real))
-
-    def of_network(self, grid: "HeldoutGrid", network: "nn.Module", trial: "TrialConfig") -> float:
-        """The metric of a network as it is now. It must need the network alone."""
-        assert isinstance(self.needs, NetworkAlone), f"{self.name} needs samples"
-        return float(resolve_name(self.compute)(grid, network, trial))
-
 
 RUNG_METRIC = "heldout_v_error"
 """Measured at every rung: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
@@ -96,47 +32,31 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
     return registered
 
 
-METRICS: dict[str, Metric] = by_name(
-    Metric(
-        "fd_efflite0_96",
-        "minimize",
-        "squared feature distance",
-        "Frechet distance to the training split on EfficientNet-lite0 features at 96 px (224 px for images of 128 px and more)",
-        needs=Samples("efflite0", against="train"),
-        compute="trainables.evaluation.metrics.frechet:distance_to_real",
-        judges=True,
-    ),
-    Metric(
-        "fd_efflite0_96_heldout",
-        "minimize",
-        "squared feature distance",
-        "the same against the held-out split",
-        needs=Samples("efflite0", against="heldout"),
-        compute="trainables.evaluation.metrics.frechet:distance_to_real",
-    ),
-    Metric(
-        "kid_efflite0_96",
-        "minimize",
-        "squared kernel distance",
-        "kernel distance (unbiased) to the training split, same features",
-        needs=Samples("efflite0", against="train"),
-        compute="trainables.evaluation.metrics.kernel:kernel_distance",
-        cost="pairs",
-        judges=True,
-    ),
-    Metric(
-        RUNG_METRIC,
-        "minimize",
-        "mean squared velocity",
-        "error of the predicted velocity on a fixed grid of held-out image, noise and t; says nothing along noise_scale, which "
-        "scales the velocity itself, nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled",
-        needs=NetworkAlone(),
-        compute="trainables.evaluation.metrics.heldout:v_error",
-        blind_to=frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance"}),
-        judges=True,
-    ),
-)
+METRICS: dict[str, Metric] = by_name(*of_features(), *of_network(RUNG_METRIC))
 """By name, in the order in which they are shown."""
+
+
+def metrics_under(features: FeaturesConfig, *, n: int) -> list[Metric]:
+    """The metrics of an evaluation: those of its features that n images suffice for, and those that need none."""
+    own = extractor_name(features)
+
+    def computed(metric: Metric) -> bool:
+        if isinstance(metric.needs, NetworkAlone):
+            return True
+        return metric.needs.extractor == own or metric.needs.extractor not in EXTRACTOR_CHOICES
+
+    return [metric for metric in METRICS.values() if computed(metric) and n >= metric.least_n]
+
+
+def check_scored(name: str, features: FeaturesConfig, *, n: int) -> None:
+    """ValueError: an evaluation of n images under these features gives no score of this shown name."""
+    metric = metric_of(name)
+    if metric in metrics_under(features, n=n):
+        return
+    if isinstance(metric.needs, Samples) and metric.needs.extractor == extractor_name(features):
+        raise ValueError(f"`{name}` needs at least {metric.least_n:,} images, got n={n}; raise n, or name another metric")
+    scored = ", ".join(each.name for each in metrics_under(features, n=n) if each.judges)
+    raise ValueError(f"`{name}` must be a score of `evaluation.features`, got {extractor_name(features)}; try one of {scored}")
 
 
 class ScoreName(NamedTuple):
@@ -148,12 +68,12 @@ class ScoreName(NamedTuple):
 
 def shown(name: ScoreName) -> str:
     """A score's name for people and in files: the metric's, with `_raw` behind it where the weights are raw."""
-    return name.metric + (_RAW_SUFFIX if name.weights == "raw" else "")
+    return name.metric + (RAW_SUFFIX if name.weights == "raw" else "")
 
 
 def parse(text: str) -> ScoreName:
     """A score's name from its shown form. ValueError: no metric is called so."""
-    metric = text.removesuffix(_RAW_SUFFIX)
+    metric = text.removesuffix(RAW_SUFFIX)
     if metric not in METRICS:
         raise ValueError(f"a score must be of a registered metric: {', '.join(score_names())}, got {text!r}")
     return ScoreName(metric, "evaluated" if metric == text else "raw")
@@ -166,8 +86,8 @@ def joined(values: Mapping[str, float], raw_values: Mapping[str, float]) -> dict
 
 def split(values: Mapping[str, float]) -> dict[ScoredWeights, dict[str, float]]:
     """Values by shown name, apart by weights and then by metric; whether a metric is registered does not matter."""
-    raw = {name.removesuffix(_RAW_SUFFIX): value for name, value in values.items() if name.endswith(_RAW_SUFFIX)}
-    return {"evaluated": {name: value for name, value in values.items() if not name.endswith(_RAW_SUFFIX)}, "raw": raw}
+    raw = {name.removesuffix(RAW_SUFFIX): value for name, value in values.items() if name.endswith(RAW_SUFFIX)}
+    return {"evaluated": {name: value for name, value in values.items() if not name.endswith(RAW_SUFFIX)}, "raw": raw}
 
 
 def score_names() -> list[str]:
@@ -181,19 +101,24 @@ def metric_of(text: str) -> Metric:
     return METRICS[parse(text).metric]
 
 
-def table_metrics() -> list[str]:
-    """The metrics that tables for people have a column for."""
-    return [metric.name for metric in METRICS.values() if metric.in_tables]
+def table_metrics(objective: str = RUNG_METRIC) -> list[str]:
+    """The metrics that tables for people have a column for, of a sweep with this objective."""
+    return [metric.name for metric in _beside(objective) if metric.in_tables]
 
 
-def verdict_metrics() -> list[str]:
-    """The metrics that verdicts rest on."""
-    return [metric.name for metric in METRICS.values() if metric.judges]
+def verdict_metrics(objective: str = RUNG_METRIC) -> list[str]:
+    """The metrics that verdicts rest on, of a sweep with this objective: those on its features, and those of no images."""
+    return [metric.name for metric in _beside(objective) if metric.judges]
 
 
-def loss(value: float, *, direction: Direction) -> float:
-    """The one rule of which way is better: of two losses the lower."""
-    return value if direction == "minimize" else -value
+def _beside(objective: str) -> list[Metric]:
+    """On the objective's features; on the packaged network's, where it needs none."""
+    needs = metric_of(objective).needs
+    own = needs.extractor if isinstance(needs, Samples) else "efflite0"
+    others = EXTRACTOR_CHOICES - {own}
+    return [
+        metric for metric in METRICS.values() if not isinstance(metric.needs, Samples) or metric.needs.extractor not in others
+    ]
 
 
 def _registered(name: str, info: ValidationInfo) -> str:

@@ -25,7 +25,7 @@ from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.frechet import Moments, frechet_distance, moments
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
 from trainables.evaluation.metrics.kernel import kernel_distance, mean_over_pairs, sum_of_kernels
-from trainables.evaluation.metrics.registry import METRICS, Metric, Samples
+from trainables.evaluation.metrics.registry import METRICS, Metric, Samples, metrics_under
 from trainables.evaluation.real import Reference, References
 from trainables.evaluation.score import Scorer, score_network
 from trainables.networks.registry import build
@@ -212,6 +212,16 @@ def test_real_images_score_best_then_blurred_ones_then_noise(emoji: ImageSet, sc
 
 
 @pytest.mark.slow
+def test_rows_of_white_images_and_of_the_mean_image_stand_beside_the_heldout_one(scorer: Scorer) -> None:
+    rows = scorer.rows(16)
+    assert list(rows) == ["held-out real images", "white images", "the mean image"]
+    assert rows["held-out real images"] == scorer.heldout_row(16)
+    for name in ("white images", "the mean image"):
+        assert rows[name]["fd_efflite0_96"] > rows["held-out real images"]["fd_efflite0_96"]
+        assert rows[name]["diversity_efflite0_96"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.slow
 def test_heldout_row_is_what_the_heldout_images_score(emoji: ImageSet, scorer: Scorer) -> None:
     row, scores = scorer.heldout_row(384), scorer.score(emoji.read(emoji.heldout))
     assert {name: scores[name] for name in row} == pytest.approx(row)
@@ -222,10 +232,11 @@ def test_every_registered_metric_is_scored_those_of_samples_first(
     emoji: ImageSet, scorer: Scorer, heldout_grid: HeldoutGrid
 ) -> None:
     scores = scorer.score(emoji.read(emoji.heldout[:4])) | score_network(heldout_grid, Network("zero"), trial("v"))
-    of_samples = [name for name, metric in METRICS.items() if isinstance(metric.needs, Samples)]
-    assert list(scores) == of_samples + [name for name in METRICS if name not in of_samples]
-    against_train = [m for m in METRICS.values() if isinstance(m.needs, Samples) and m.needs.against == "train"]
-    assert list(scorer.heldout_row(4)) == [metric.name for metric in against_train]
+    computed = metrics_under("efflite0", n=4)
+    of_samples = [metric.name for metric in computed if isinstance(metric.needs, Samples)]
+    assert list(scores) == of_samples + [metric.name for metric in computed if metric.name not in of_samples]
+    not_heldout = [m.name for m in computed if isinstance(m.needs, Samples) and m.needs.against != "heldout"]
+    assert list(scorer.heldout_row(4)) == not_heldout
 
 
 def brightness(features: Tensor, real: Reference) -> float:

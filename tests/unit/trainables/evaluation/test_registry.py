@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from trainables.assignment import Assignment
+from trainables.config.features import FileFeatures, InceptionFeatures, VitFeatures
 from trainables.evaluation.features.registry import EXTRACTORS, extractor
 from trainables.evaluation.metrics.registry import (
     METRICS,
@@ -32,7 +33,12 @@ def test_every_metric_s_code_and_extractor_are_found_by_name() -> None:
     for metric in METRICS.values():
         assert callable(resolve_name(metric.compute)), metric.name
         assert not isinstance(metric.needs, Samples) or metric.needs.extractor in EXTRACTORS
-    assert all(extractor(name).dimensions > 0 for name in EXTRACTORS)
+    assert extractor("efflite0").dimensions > 0
+    files: dict[str, FileFeatures] = {
+        "inception": InceptionFeatures(weights="w"),
+        "vit": VitFeatures(weights="w", sha256="0" * 64),
+    }
+    assert all(extractor(name, config).variant(32).startswith(name) for name, config in files.items())
 
 
 def test_every_metric_says_what_it_is_for_people() -> None:
@@ -41,7 +47,8 @@ def test_every_metric_says_what_it_is_for_people() -> None:
 
 
 def test_tables_show_what_is_meant_for_people_and_verdicts_rest_on_what_judges() -> None:
-    assert table_metrics() == [name for name, metric in METRICS.items() if metric.in_tables]
+    assert table_metrics("fid") == ["fid", "fid_heldout", "kid", "heldout_v_error"]
+    assert verdict_metrics("fd_vit_raw") == ["fd_vit", "kid_vit", "heldout_v_error"]
     assert {"fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"} <= set(verdict_metrics())
     assert "fd_efflite0_96_heldout" not in verdict_metrics()
     assert {*verdict_metrics(), "fd_efflite0_96_heldout"} <= set(table_metrics())
@@ -61,8 +68,8 @@ def test_a_shown_name_is_read_back() -> None:
     assert [shown(parse(name)) for name in score_names()] == score_names()
     assert parse("kid_efflite0_96_raw") == ScoreName("kid_efflite0_96", "raw")
     assert metric_of("heldout_v_error_raw") is METRICS["heldout_v_error"]
-    with pytest.raises(ValueError, match="must be of a registered metric: .*fd_efflite0_96, .* got 'fid'"):
-        parse("fid")
+    with pytest.raises(ValueError, match="must be of a registered metric: .*fd_efflite0_96, .* got 'fiid'"):
+        parse("fiid")
 
 
 def test_values_of_both_weights_are_told_apart_and_joined_again() -> None:

@@ -1,0 +1,63 @@
+"""`data prepare` and `data inspect` as a user types them, and what a run says while it prepares."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from jit_sweep.cli import main
+from tests.support.sources import Drawn, write_folder
+from tests.support.sweep_files import write_sweep
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Runs a command line in the test's folder; its exit code and what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["jit-sweep", *words])
+        try:
+            code = main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_a_folder_is_prepared_inspected_and_drawn(typed: Any, tmp_path: Path) -> None:
+    write_folder(tmp_path / "photos", Drawn())
+    code, said, _ = typed("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
+    assert (code, "prepared 24 images of 8 px, 3 classes" in said) == (0, True)
+    code, said, _ = typed("data", "inspect", "set", "--sheet", "sheet.png", "--by-class", "--n", "9", "--json")
+    (row,) = json.loads(said)["rows"]
+    assert (code, row["images"], row["classes"]) == (0, 24, {"ants": 8, "bees": 8, "cats": 8})
+    assert row["warnings"] == ["evaluation.n=9 needs as many held-out images, got 4"]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (8 * (96 + 2), 3 * (96 + 2))
+    assert "24 images, not prepared" in typed("data", "inspect", "photos")[1]
+
+
+def test_a_mistake_is_a_line_with_its_rule(typed: Any, tmp_path: Path) -> None:
+    write_folder(tmp_path / "photos", Drawn())
+    code, _, said = typed("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4", "--crop", "middle")
+    assert (code, said.startswith("error: --crop: input should be 'adm', 'centre', 'pad' or 'none'")) == (2, True)
+    code, _, said = typed("data", "prepare", "photoss", "set", "--size", "8", "--holdout", "4")
+    assert (code, "nothing at" in said, "Traceback" in said) == (2, True, False)
+    (tmp_path / "photos" / "ants" / "bad.png").write_bytes(b"")
+    code, _, said = typed("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
+    assert (code, "ants/bad.png: an empty file" in said) == (2, True)
+
+
+def test_a_plan_lists_a_source_and_decodes_none_of_it(typed: Any, tmp_path: Path) -> None:
+    write_folder(tmp_path / "photos", Drawn(96))
+    for file in (tmp_path / "photos").rglob("*.png"):
+        file.write_bytes(b"no image")
+    data = {"uri": "photos", "image_size": 32, "holdout": 16}
+    code, said, _ = typed("validate", write_sweep(tmp_path, data=data))
+    assert (code, "have been listed, not decoded" in said) == (0, True)
