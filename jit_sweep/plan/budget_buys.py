@@ -19,7 +19,7 @@ FASTEST = {"gpu": 1e16, "cpu": 1e12}
 """FLOPs a second that no GPU, and no core of a CPU, comes to: several times the best of 2026."""
 
 
-class Price(NamedTuple):
+class TrialPrice(NamedTuple):
     """What some images of a trial take of each limit of a budget."""
 
     images: int
@@ -28,7 +28,7 @@ class Price(NamedTuple):
     measured: bool
 
 
-Limit = tuple[str, float | None, Callable[[Price], float]]
+Limit = tuple[str, float | None, Callable[[TrialPrice], float]]
 """A limit's key, its value, and what counts against it."""
 
 
@@ -59,17 +59,17 @@ def _too_little(limit: float, need: float, *, measured: bool) -> str:
     return f"{rule}; give more, or lower `images_per_trial`"
 
 
-def price_of(spec: SweepSpec, entry: Entry, *, images: int, speeds: Speeds) -> Price:
+def price_of(spec: SweepSpec, entry: Entry, *, images: int, speeds: Speeds) -> TrialPrice:
     """What the first `images` of an entry's trial take: by its shape's speed, else at least."""
     resources = spec.resources
     devices = resources.workers * (resources.gpus or resources.cpus)
     speed = speeds.get(speed_shape(entry.trial))
     if speed:
         wall = images / speed / 3600
-        return Price(images, wall * devices, wall, measured=True)
+        return TrialPrice(images, wall * devices, wall, measured=True)
     fastest = FASTEST["gpu" if resources.gpus else "cpu"] * resources.workers * math.ceil(resources.gpus or resources.cpus)
     wall = training_flops(entry.trial, images=images) / fastest / 3600
-    return Price(images, wall * devices, wall, measured=False)
+    return TrialPrice(images, wall * devices, wall, measured=False)
 
 
 def bought(plan: Plan, speeds: Speeds | None = None) -> list[str]:
@@ -87,13 +87,13 @@ def bought(plan: Plan, speeds: Speeds | None = None) -> list[str]:
         if budget.total_images is None and budget.trials is None:
             return lines
     to_gate = [price_of(spec, entry, images=min(entry.gates, default=entry.images), speeds=speeds or {}) for entry in trials]
-    proposed = [Price(budget.images_per_trial, 0.0, 0.0, measured=False)] * later
+    proposed = [TrialPrice(budget.images_per_trial, 0.0, 0.0, measured=False)] * later
     finish, start = _held([*to_end, *proposed], budget), _held([*to_gate, *proposed], budget)
     line = f"the budget brings {finish} of {counted(len(trials) + later, 'trial')} to the end where none is stopped early"
     return [line + (f", and starts up to {start} where others are" if start > finish else ""), *lines]
 
 
-def _held(prices: Sequence[Price], budget: Budget) -> int:
+def _held(prices: Sequence[TrialPrice], budget: Budget) -> int:
     """How many of the trials a budget holds together, each taken in turn where it fits."""
     counts: tuple[Limit, ...] = (
         ("total_images", budget.total_images, lambda price: price.images),
