@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trainables.config.fields import Frozen
+from trainables.evaluation.metrics.jackknife import standard_errors
 from trainables.evaluation.metrics.registry import joined, split
 
 ASKED_TO_STOP = "asked to stop"
@@ -165,6 +166,11 @@ class Scored(_ByWeights):
     """URI of the sample grid (PNG)."""
     collapsed: bool = False
     """Its held-out error is no better than that of a model which answers the training images' mean; the scores stand."""
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Standard errors of the values by shown name, of drawing other images from the same weights."""
+        return joined(standard_errors(self.without_each), standard_errors(self.raw_without_each))
 
 
 class Ended(Frozen):

@@ -99,11 +99,23 @@ def _print_arms(results: Results, screen: Console) -> None:
     columns.append(Column("images", [f"{arm.images:,}" for arm in arms], FIRST_TO_GO if told else 0, right=True))
     columns.append(Column("training TFLOPs", [f"{arm.training_flops / 1e12:,.4g}" for arm in arms], FIRST_TO_GO, right=True))
     if heldout:
-        real = {"cell": "held-out real images", **{name: f"{value:.4g}" for name, value in heldout.values.items()}}
-        columns = [replace(column, cells=[*column.cells, real.get(column.heading, "")]) for column in columns]
+        for name, values in {"held-out real images": heldout.values, **heldout.rows}.items():
+            real = {"cell": name, **{metric: f"{value:.4g}" for metric, value in values.items()}}
+            columns = [replace(column, cells=[*column.cells, real.get(column.heading, "")]) for column in columns]
     images = f", {heldout.n} images a score" if heldout and heldout.n else ""
     say(screen, f"sweep {results.sweep}: mean ± standard deviation over seeds{images}{common}")
-    screen.print(table_of(columns, width=screen.width, styles={len(arms): "dim"}))
+    no_models = dict.fromkeys(range(len(arms), len(arms) + 1 + len(heldout.rows if heldout else ())), "dim")
+    screen.print(table_of(columns, width=screen.width, styles=no_models))
+    _print_errors(arms, results.objective, screen)
+
+
+def _print_errors(arms: Sequence[Arm], objective: str, screen: Console) -> None:
+    """The standard errors of single scores: what drawing other images from the same weights would change."""
+    known = [trial.score.errors for arm in arms for trial in arm.trials if trial.score is not None]
+    largest = {name: max(errors.get(name, 0.0) for errors in known) for name in _ranks(objective)} if known else {}
+    said = [f"{name} {error:.2g}" for name, error in largest.items() if error]
+    if said:
+        say(screen, f"largest standard error of one trial's score by its images: {', '.join(said)}", style="dim")
 
 
 def _terms(results: Results) -> set[str]:

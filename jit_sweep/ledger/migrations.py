@@ -108,6 +108,23 @@ def _activities(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE attempt ADD COLUMN activity JSON"))
 
 
+def _errors_and_rows(connection: Connection) -> None:
+    """Version 8: what a score's standard error follows from; rows of no model's images, by evaluation: features differ."""
+    for statement in (
+        "ALTER TABLE score ADD COLUMN without_each JSON NOT NULL DEFAULT '{}'",
+        "ALTER TABLE score ADD COLUMN raw_without_each JSON NOT NULL DEFAULT '{}'",
+        "ALTER TABLE heldout RENAME TO heldout_7",
+        "CREATE TABLE heldout (data_digest VARCHAR NOT NULL, n INTEGER NOT NULL, evaluation_id VARCHAR NOT NULL, "
+        '"values" JSON NOT NULL, "rows" JSON NOT NULL, created_at DOUBLE PRECISION NOT NULL, '
+        "PRIMARY KEY (data_digest, n, evaluation_id))",
+        "INSERT INTO heldout SELECT old.data_digest, old.n, used.evaluation_id, old.\"values\", '{}', old.created_at "
+        "FROM heldout_7 AS old JOIN (SELECT DISTINCT trial.data_digest, score.n, score.evaluation_id FROM score "
+        "JOIN trial ON trial.id = score.trial_id) AS used ON used.data_digest = old.data_digest AND used.n = old.n",
+        "DROP TABLE heldout_7",
+    ):
+        connection.execute(text(statement))
+
+
 _MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
     1: _early_stopping,
     2: _entries_by_trial,
@@ -115,5 +132,6 @@ _MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
     4: _owners,
     5: stages_have_identities,
     6: _activities,
+    7: _errors_and_rows,
 }
 """By the version that each starts from."""

@@ -12,7 +12,9 @@ _MOVING = frozenset({EntryState.WAITING, EntryState.HELD, EntryState.PRUNED})
 """States that a verdict to go on, or the lack of one, may change."""
 Values = Mapping[tuple[str, int], float]
 """Rung values of one metric by trial id and image count."""
-Verdicts = Mapping[tuple[str, str], Mapping[int, Verdict]]
+Arm = tuple[str, str]
+"""Race and racer."""
+Verdicts = Mapping[Arm, Mapping[int, Verdict]]
 """Recorded verdicts by race and racer, then by gate."""
 
 
@@ -39,7 +41,7 @@ def races(members: Iterable[Member], values: Values, verdicts: Verdicts) -> dict
     return {
         label: Race(
             label,
-            tuple(_racer(name, arm, values, verdicts.get((label, name), {})) for name, arm in racers.items()),
+            tuple(racer_of(name, arm, values, verdicts.get((label, name), {})) for name, arm in racers.items()),
             any(member.more_to_come for arm in racers.values() for member in arm),
         )
         for label, racers in sorted(grouped.items())
@@ -64,7 +66,8 @@ def stands(state: EntryState, gates: Mapping[int, int], verdicts: Mapping[int, V
     return EntryState.WAITING, f"goes on: {verdicts[max(verdicts)].reason}" if verdicts else ""
 
 
-def _racer(name: str, members: Sequence[Member], values: Values, verdicts: Mapping[int, Verdict]) -> Racer:
+def racer_of(name: str, members: Sequence[Member], values: Values, verdicts: Mapping[int, Verdict]) -> Racer:
+    """An arm as a race has it. members: its entries, in the order of the plan."""
     position = min(member.position for member in members)
     gates = max((member.gates for member in members), key=len)  # one ladder: a longer budget has more of it
     by_seed: defaultdict[int, list[Member]] = defaultdict(list)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any, Self
 
-from sqlalchemy import Engine, Row, Select, exists, func, select
+from sqlalchemy import Engine, Row, Select, and_, exists, func, select
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
@@ -173,12 +173,12 @@ class LedgerReader:
     def heldout(self, sweep: str) -> HeldoutRow | None:
         """What real held-out images of the sweep's data get at its evaluation's n; None until a trial has measured it."""
         trial, score, real = schema.trial.c, schema.score.c, schema.heldout.c
-        pairs = select(trial.data_digest, score.n).join_from(schema.entry, schema.score, SCORED)
+        pairs = select(trial.data_digest, score.n, score.evaluation_id).join_from(schema.entry, schema.score, SCORED)
         pairs = pairs.join(schema.trial, trial.id == _ENTRY.trial_id).where(_ENTRY.sweep == sweep, ~_ENTRY.superseded)
         pair = pairs.distinct().subquery()
-        query = select(real.data_digest, real.n, schema.heldout.c["values"])
-        query = query.join(pair, (pair.c.data_digest == real.data_digest) & (pair.c.n == real.n))
-        rows = self._rows(query.order_by(real.n.desc()))
+        query = select(real.data_digest, real.n, schema.heldout.c["values"], schema.heldout.c["rows"])
+        query = query.join(pair, and_(*(pair.c[name] == real[name] for name in ("data_digest", "n", "evaluation_id"))))
+        rows = self._rows(query.order_by(real.n.desc(), real.created_at).limit(1))
         return HeldoutRow(*rows[0]) if rows else None
 
     def attempts_at_trials(self, sweep: str) -> list[AttemptRow]:

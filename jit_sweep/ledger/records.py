@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from trainables.config.evaluation import RECORDED, EvaluationConfig
 from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
+from trainables.evaluation.metrics.jackknife import standard_errors
 from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
 from trainables.networks.cost import training_flops
 from trainables.report import Activity
@@ -248,6 +249,9 @@ class ScoreRow(NamedTuple):
     """Of the weights that the evaluation names, by metric name."""
     raw_values: Mapping[str, float]
     """Of the trained weights as they are."""
+    without_each: Mapping[str, Sequence[float]]
+    """The values without each of equal groups of the images, by metric name."""
+    raw_without_each: Mapping[str, Sequence[float]]
     grid: str
     """URI of the sample grid."""
     collapsed: bool
@@ -260,6 +264,11 @@ class ScoreRow(NamedTuple):
     def by_name(self) -> dict[str, float]:
         """Both weights' values by shown name."""
         return joined(self.values, self.raw_values)
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Standard errors of the values by shown name, of drawing other images from the same weights; no seed is in them."""
+        return joined(standard_errors(self.without_each), standard_errors(self.raw_without_each))
 
     def value(self, name: str) -> float | None:
         """One value by its shown name; None where it is missing."""
@@ -299,6 +308,8 @@ class HeldoutRow(NamedTuple):
     data_digest: str
     n: int
     values: Mapping[str, float]
+    rows: Mapping[str, Mapping[str, float]]
+    """What as many images score that are no model's and not real, by what they are."""
 
 
 class CostRow(NamedTuple):

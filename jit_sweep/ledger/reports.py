@@ -10,7 +10,7 @@ from jit_sweep.ledger import attempts, entries, events, schema, verdicts
 from jit_sweep.ledger.attempts import AttemptEnd
 from jit_sweep.ledger.connect import insert_new
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
-from jit_sweep.schedulers.decide import Decider
+from jit_sweep.ledger.verdicts import Judge
 from trainables.evaluation.metrics.registry import ScoredWeights
 from trainables.report import ASKED_TO_STOP, Activity, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
 
@@ -30,7 +30,7 @@ def apply(
     report: Report,
     *,
     sequence: int,
-    decider: Decider,
+    judge: Judge,
     now: float,
     too_dear: str = "",
 ) -> Decision:
@@ -55,14 +55,14 @@ def apply(
         case Progress():
             _progress(connection, attempt, report)
         case Rung():
-            return _rung(connection, attempt, report, sequence=sequence, decider=decider, now=now, too_dear=too_dear)
+            return _rung(connection, attempt, report, sequence=sequence, judge=judge, now=now, too_dear=too_dear)
         case Committed():
             attempts.set_values(connection, attempt, checkpoint=report.uri, checkpoint_images=report.images)
         case Scored():
             _scored(connection, attempt, report, now=now)
         case Ended():
-            _ended(connection, attempt, report, decider=decider, now=now)
-            verdicts.judge(connection, attempt.sweep, decider, now=now)
+            _ended(connection, attempt, report, judge=judge, now=now)
+            judge.judge(connection, attempt.sweep, now=now, trial_id=attempt.trial_id)
     return Decision()
 
 
@@ -79,7 +79,7 @@ def _rung(
     report: Rung,
     *,
     sequence: int,
-    decider: Decider,
+    judge: Judge,
     now: float,
     too_dear: str,
 ) -> Decision:
@@ -92,8 +92,8 @@ def _rung(
         for metric, value in values.items()
     ]
     insert_new(connection, schema.rung_value, values)
-    verdicts.judge(connection, attempt.sweep, decider, now=now)
-    decision = verdicts.answer(connection, attempt, report.images, decider=decider)
+    judge.judge(connection, attempt.sweep, now=now, trial_id=attempt.trial_id)
+    decision = verdicts.answer(connection, attempt, report.images, decider=judge.decider)
     if too_dear and decision.verdict == "go_on":
         decision = Decision(verdict="pause", reason=f"{decision.reason}; but {too_dear}")
     answer = {"sequence": sequence, "verdict": decision.verdict, "reason": decision.reason}
@@ -109,6 +109,8 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
         "n": report.n,
         "values": report.values,
         "raw_values": report.raw_values,
+        "without_each": report.without_each,
+        "raw_without_each": report.raw_without_each,
         "grid": report.grid,
         "collapsed": report.collapsed,
         "attempt": attempt.number,
@@ -118,13 +120,14 @@ def _scored(connection: Connection, attempt: AttemptRow, report: Scored, *, now:
     insert_new(connection, schema.score, [row])
     if report.heldout:
         digest = connection.scalar(select(schema.trial.c.data_digest).where(schema.trial.c.id == attempt.trial_id))
-        real = {"data_digest": digest, "n": report.n, "values": report.heldout, "created_at": now}
+        key = {"data_digest": digest, "n": report.n, "evaluation_id": report.evaluation}
+        real = {**key, "values": report.heldout, "rows": report.rows, "created_at": now}
         insert_new(connection, schema.heldout, [real])
 
 
-def _ended(connection: Connection, attempt: AttemptRow, report: Ended, *, decider: Decider, now: float) -> None:
+def _ended(connection: Connection, attempt: AttemptRow, report: Ended, *, judge: Judge, now: float) -> None:
     if report.outcome in ("paused", "stopped"):
-        verdicts.leave(connection, attempt, report.images, decider=decider, now=now)
+        verdicts.leave(connection, attempt, report.images, decider=judge.decider, now=now)
     reached = attempt._replace(images=max(attempt.images, report.images))
     attempts.close(connection, reached, _ending(connection, attempt, report), now=now)
 

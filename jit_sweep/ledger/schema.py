@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raised with every change of these tables, together with the migration that makes it (`ledger/migrations.py`)."""
 
 metadata = MetaData()
@@ -171,6 +171,8 @@ score = Table(
     Column("n", Integer, nullable=False),
     Column("values", JSON, nullable=False),
     Column("raw_values", JSON, nullable=False),
+    Column("without_each", JSON, nullable=False),
+    Column("raw_without_each", JSON, nullable=False),
     Column("grid", Text, nullable=False),
     Column("collapsed", Boolean, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -185,9 +187,11 @@ heldout = Table(
     metadata,
     Column("data_digest", String, nullable=False),
     Column("n", Integer, nullable=False),
+    Column("evaluation_id", String, nullable=False),
     Column("values", JSON, nullable=False),
+    Column("rows", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
-    PrimaryKeyConstraint("data_digest", "n"),
+    PrimaryKeyConstraint("data_digest", "n", "evaluation_id"),
 )
 
 decision = Table(

@@ -1,30 +1,27 @@
 """The verdicts of early stopping in the ledger: one an arm and gate, and the entries' states that follow from them."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.entries import of_sweep
 from jit_sweep.ledger.event_records import EventKind, Judged, KnownRungs
-from jit_sweep.ledger.races import Member, Values, Verdicts, races, stands, waits
+from jit_sweep.ledger.live_races import LiveRaces, RaceEntry
+from jit_sweep.ledger.races import Arm, Values, Verdicts, stands, waits
+from jit_sweep.ledger.reader import MOST_NAMED
 from jit_sweep.ledger.records import AttemptRow, EntryState
 from jit_sweep.schedulers.decide import Decider
-from jit_sweep.schedulers.race import Standing, Verdict
+from jit_sweep.schedulers.race import Verdict
 from trainables.evaluation.metrics.registry import parse
 from trainables.report import Decision
 
 _ENTRY = schema.entry.c
 _VERDICT = schema.verdict.c
-_STANDING: Mapping[EntryState, Standing] = {
-    EntryState.DONE: "ended",
-    EntryState.DIVERGED: "lost",
-    EntryState.FAILED: "lost",
-    EntryState.OUT_OF_BUDGET: "lost",
-}
+_LATE_EVENTS = 500
 _AT_REST = frozenset(
     {
         EntryState.WAITING,
@@ -39,55 +36,72 @@ _AT_REST = frozenset(
 end."""
 
 
-@dataclass(frozen=True)
-class _RaceEntry:
-    """The columns of an entry that its race reads."""
-
-    key: str
-    stage_id: str
-    position: int
-    race: str
-    racer: str
-    seed: int
-    trial_id: str
-    gates: tuple[int, ...]
-    """Image counts; empty where it does not race."""
-    protected: bool
-    origin: str
-    state: EntryState
-
-    def member(self, searched: Collection[str]) -> Member:
-        """searched: the stages whose searches propose nothing more."""
-        return Member(
-            race=self.race,
-            racer=self.racer,
-            seed=self.seed,
-            position=self.position,
-            trial_id=self.trial_id,
-            gates=self.gates,
-            protected=self.protected,
-            standing=_STANDING.get(self.state, "coming"),
-            more_to_come=self.origin == "search" and self.stage_id not in searched,
-        )
+_COLUMNS = tuple(_ENTRY[field.name] for field in fields(RaceEntry))
 
 
-_COLUMNS = tuple(_ENTRY[field.name] for field in fields(_RaceEntry))
+class Judge:
+    """A scheduler that judges a sweep's races, with these in memory from one judgement to the next.
 
+    The memory is the writer's own: nobody else changes the sweep's entries, and what other sweeps measure is looked for.
+    """
 
-def judge(connection: Connection, sweep: str, decider: Decider, *, now: float) -> None:
-    """Record every verdict that is due, and give each entry at rest the state that follows from its arm's verdicts."""
-    if decider.metric is None:
-        return
-    racing = select(*_COLUMNS).where(*_in_race(sweep))
-    entries = _entries(connection, racing.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key))
-    values = _values(connection, sweep, decider.metric, now=now)
-    verdicts = _verdicts(connection, sweep)
-    searched = _searched(connection, sweep)
-    for label, race in races([entry.member(searched) for entry in entries], values, verdicts).items():
-        for verdict in decider.verdicts(race):
-            _record(connection, sweep, label, verdict, now=now)
-            verdicts[label, verdict.racer][verdict.gate] = verdict
-    _move_on(connection, sweep, entries, values, verdicts, now=now)
+    def __init__(self, decider: Decider) -> None:
+        self.decider = decider
+        self._races: LiveRaces | None = None
+        self._changed: set[str] = set()
+        self._seen = 0
+        """The last event of any sweep that was looked at."""
+
+    def forget(self) -> None:
+        """Read everything again next time: after a transaction that was undone, nothing else is known."""
+        self._races = None
+
+    def touch(self, trial_id: str) -> None:
+        """A trial's entries have changed: they are read again with the next judgement."""
+        self._changed.add(trial_id)
+
+    def judge(self, connection: Connection, sweep: str, *, now: float, trial_id: str | None = None) -> None:
+        """Record every verdict that is due, and give each entry at rest the state that follows from its arm's verdicts.
+
+        `trial_id`: the one whose entries or values have changed since the last judgement; None: any may have.
+        """
+        metric = self.decider.metric
+        if metric is None:
+            return
+        if self._races is None or trial_id is None or self._measured_elsewhere(connection, sweep, self._races):
+            self._races, self._changed = _read(connection, sweep, metric, now=now), set()
+            labels, entries = list(self._races.races), list(self._races.entries.values())
+        else:
+            trials, self._changed = {trial_id, *self._changed} & self._races.trials.keys(), set()
+            entries = _of_trials(connection, sweep, trials)
+            arms = self._races.put(entries, _values_of(connection, metric, trials))
+            labels = sorted({race for race, _ in arms})
+        judged = self._record(connection, sweep, self._races, labels, now=now)
+        known = {entry.key for entry in entries}
+        if others := [entry for entry in self._races.of_arms(judged) if entry.key not in known]:
+            entries += _of_trials(connection, sweep, {entry.trial_id for entry in others})
+        _move_on(connection, sweep, entries, self._races.values, self._races.verdicts, now=now)
+
+    def _record(self, connection: Connection, sweep: str, live: LiveRaces, labels: Sequence[str], *, now: float) -> set[Arm]:
+        """Record what is due in some races; returns the arms that it is about."""
+        judged: set[Arm] = set()
+        for label in labels:
+            due, race = self.decider.judged(live.races[label])
+            live.judged(race, due)
+            for verdict in due:
+                _record(connection, sweep, label, verdict, now=now)
+                judged.add((label, verdict.racer))
+        return judged
+
+    def _measured_elsewhere(self, connection: Connection, sweep: str, live: LiveRaces) -> bool:
+        """Whether another sweep has measured one of these trials meanwhile."""
+        event = schema.event.c
+        # Some are looked at again: on PostgreSQL an event may be written after one of a higher number.
+        since = self._seen - _LATE_EVENTS
+        foreign = (event.id > since, event.sweep != sweep, event.kind == EventKind.RUNG)
+        trials = set(connection.scalars(select(event.trial_id).where(*foreign)))
+        self._seen = connection.scalar(select(func.max(event.id))) or 0
+        return not trials.isdisjoint(live.trials)
 
 
 def answer(connection: Connection, attempt: AttemptRow, images: int, *, decider: Decider) -> Decision:
@@ -126,10 +140,33 @@ def forget(connection: Connection, sweep: str) -> None:
     connection.execute(early.values(state=EntryState.WAITING, why=""))
 
 
-def _entries(connection: Connection, query: Select[Any]) -> list[_RaceEntry]:
+def _read(connection: Connection, sweep: str, metric: str, *, now: float) -> LiveRaces:
+    """All races of a sweep as the ledger has them."""
+    racing = select(*_COLUMNS).where(*_in_race(sweep))
+    entries = _entries(connection, racing.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key))
+    values = _values(connection, sweep, metric, now=now)
+    return LiveRaces(entries, values, _verdicts(connection, sweep), _searched(connection, sweep))
+
+
+def _of_trials(connection: Connection, sweep: str, trials: Collection[str]) -> list[RaceEntry]:
+    """The entries of some trials that race."""
+    ids = sorted(trials)
+    pages = [ids[first : first + MOST_NAMED] for first in range(0, len(ids), MOST_NAMED)]
+    racing = select(*_COLUMNS).where(*_in_race(sweep))
+    return [entry for page in pages for entry in _entries(connection, racing.where(_ENTRY.trial_id.in_(page)))]
+
+
+def _values_of(connection: Connection, metric: str, trials: Collection[str]) -> Values:
+    """The rung values of a few trials."""
+    rung = schema.rung_value.c
+    query = select(rung.trial_id, rung.images, rung.value).where(*_is_of(metric), rung.trial_id.in_(sorted(trials)))
+    return {(row.trial_id, row.images): row.value for row in connection.execute(query)}
+
+
+def _entries(connection: Connection, query: Select[Any]) -> list[RaceEntry]:
     """The entries that a query of `_COLUMNS` selects."""
     rows = connection.execute(query).mappings()
-    return [_RaceEntry(**{**row, "gates": tuple(row["gates"]), "state": EntryState(row["state"])}) for row in rows]
+    return [RaceEntry(**{**row, "gates": tuple(row["gates"]), "state": EntryState(row["state"])}) for row in rows]
 
 
 def _searched(connection: Connection, sweep: str) -> frozenset[str]:
@@ -179,7 +216,7 @@ def _record(connection: Connection, sweep: str, race: str, verdict: Verdict, *, 
 
 
 def _move_on(
-    connection: Connection, sweep: str, entries: Iterable[_RaceEntry], values: Values, verdicts: Verdicts, *, now: float
+    connection: Connection, sweep: str, entries: Iterable[RaceEntry], values: Values, verdicts: Verdicts, *, now: float
 ) -> None:
     for entry in entries:
         if entry.state not in _AT_REST:
@@ -191,7 +228,7 @@ def _move_on(
             _set_state(connection, sweep, entry, state, why=why, now=now)
 
 
-def _set_state(connection: Connection, sweep: str, entry: _RaceEntry, state: EntryState, *, why: str, now: float) -> None:
+def _set_state(connection: Connection, sweep: str, entry: RaceEntry, state: EntryState, *, why: str, now: float) -> None:
     own = of_sweep(sweep).where(~_ENTRY.superseded, _ENTRY.key == entry.key)
     connection.execute(own.values(state=state, why=why, updated_at=now))
 
@@ -210,7 +247,7 @@ def _is_of(metric: str) -> tuple[ColumnElement[bool], ...]:
     return schema.rung_value.c.metric == name.metric, schema.rung_value.c.weights == name.weights
 
 
-def _decision(connection: Connection, sweep: str, entry: _RaceEntry, images: int) -> Decision | None:
+def _decision(connection: Connection, sweep: str, entry: RaceEntry, images: int) -> Decision | None:
     """What the verdicts say of an entry at a rung; None where the rung is no gate. An arm that was stopped stays so."""
     if images not in entry.gates:
         return None
@@ -223,7 +260,7 @@ def _decision(connection: Connection, sweep: str, entry: _RaceEntry, images: int
     return Decision(verdict="go_on" if verdict.go_on else "stop", reason=verdict.reason)
 
 
-def _served(connection: Connection, attempt: AttemptRow) -> list[_RaceEntry]:
+def _served(connection: Connection, attempt: AttemptRow) -> list[RaceEntry]:
     """The entries that an attempt runs for."""
     its = (_ENTRY.sweep == attempt.sweep, _ENTRY.trial_id == attempt.trial_id, _ENTRY.attempt == attempt.number)
     running = (_ENTRY.state == EntryState.RUNNING, ~_ENTRY.superseded)

@@ -29,6 +29,7 @@ from jit_sweep.ledger.failures import EQUAL_BUGS
 from jit_sweep.ledger.lease import Lease, is_run, lock
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, SweepState
 from jit_sweep.ledger.refusals import refusal, refused_changes
+from jit_sweep.ledger.verdicts import Judge
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.places import Place
 from jit_sweep.redact import redact
@@ -62,7 +63,7 @@ class LedgerWriter:
     ) -> None:
         self._engine = engine
         self._lease = lease
-        self._decider = decider
+        self._judge = Judge(decider)
         self._clock = clock
 
     def register(self, name: str, *, fingerprint: str, identity: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
@@ -122,7 +123,7 @@ class LedgerWriter:
         now = self._clock()
         with self._transaction(sweep) as connection:
             entries.settle(connection, sweep, now=now)
-            verdicts.judge(connection, sweep, self._decider, now=now)
+            self._judge.judge(connection, sweep, now=now)
 
     def searched(self, sweep: str, stage: str) -> None:
         """Record that a search, by its stage's id, has proposed all that it will: what waits for more of it is judged."""
@@ -133,7 +134,7 @@ class LedgerWriter:
                 return
             _set_sweep(connection, sweep, searched=sorted([*known, stage]))
             events.append(connection, AllProposed(stage=stage), sweep=sweep, at=now)
-            verdicts.judge(connection, sweep, self._decider, now=now)
+            self._judge.judge(connection, sweep, now=now)
 
     def end_budget(self, sweep: str, keys: Sequence[str], *, why: str) -> None:
         """Record that the budget does not hold these waiting entries: what waits to be compared with them is judged."""
@@ -141,7 +142,7 @@ class LedgerWriter:
         with self._transaction(sweep) as connection:
             entries.leave_out(connection, sweep, keys, why=why, now=now)
             events.append(connection, BudgetEnded(keys=tuple(keys), why=why), sweep=sweep, at=now)
-            verdicts.judge(connection, sweep, self._decider, now=now)
+            self._judge.judge(connection, sweep, now=now)
 
     def reopen(self, sweep: str) -> None:
         """Start again after an end of any kind: open attempts are lost with their driver, and what has no score waits."""
@@ -157,7 +158,7 @@ class LedgerWriter:
             waiting = connection.execute(again.values(**fresh)).rowcount
             if lost or waiting:
                 events.append(connection, Reopened(lost_attempts=lost, waiting=waiting), sweep=sweep, at=now)
-            verdicts.judge(connection, sweep, self._decider, now=now)
+            self._judge.judge(connection, sweep, now=now)
 
     def waits(self, trial_id: str, images: int, *, why: str, wait_s: float = 0.0) -> None:
         """Record for what a trial waits that a lane was given, and is given again in `wait_s` at the earliest; without effect
@@ -184,13 +185,14 @@ class LedgerWriter:
                     raise TrialBusy(f"trial {trial_id} is being trained by the sweep {last.sweep!r}")
                 self._replace(connection, last, now=now)
             entries.settle(connection, sweep, now=now, trial_id=trial_id)
-            verdicts.judge(connection, sweep, self._decider, now=now)
+            self._judge.judge(connection, sweep, now=now, trial_id=trial_id)
             if not entries.has_unsettled(connection, sweep, trial_id, images):
                 return None
             opened = attempts.open_next(
                 connection, last, sweep=sweep, trial_id=trial_id, images=images, address=address, now=now
             )
             entries.run(connection, opened, now=now)
+            self._judge.touch(trial_id)
             begun = Begun(**address._asdict(), target_images=images, images=opened.images)
             events.append(connection, begun, sweep=sweep, at=now, trial_id=trial_id, attempt=opened.number)
             return opened
@@ -208,8 +210,8 @@ class LedgerWriter:
             row = self._own_attempt(connection, trial_id, attempt)
             if row.outcome is not None:
                 raise StaleAttempt(f"attempt {attempt} of trial {trial_id} has ended as {row.outcome}")
-            decider, now = self._decider, self._clock()
-            return reports.apply(connection, row, report, sequence=sequence, decider=decider, now=now, too_dear=too_dear)
+            judge, now = self._judge, self._clock()
+            return reports.apply(connection, row, report, sequence=sequence, judge=judge, now=now, too_dear=too_dear)
 
     def fail(self, trial_id: str, attempt: int, *, cause: Cause, detail: str) -> str:
         """End an attempt that did not end itself, by its cause's rule; one that has ended stays as it ended.
@@ -227,7 +229,7 @@ class LedgerWriter:
             record = Failed(cause=cause, detail=why, leaves=ending.leaves, then=ending.why)
             events.append(connection, record, sweep=row.sweep, at=now, trial_id=trial_id, attempt=attempt)
             attempts.close(connection, row, ending, now=now)
-            verdicts.judge(connection, row.sweep, self._decider, now=now)
+            self._judge.judge(connection, row.sweep, now=now, trial_id=trial_id)
             alike = attempts.equal_bugs(connection, row.sweep, why, since=since) if cause is Cause.BUG else []
         if len(alike) < EQUAL_BUGS:
             return ""
@@ -243,9 +245,13 @@ class LedgerWriter:
     @contextmanager
     def _transaction(self, sweep: str) -> Iterator[Connection]:
         assert sweep == self._lease.sweep, f"the lease is for {self._lease.sweep!r}, got {sweep!r}"
-        with writing(self._engine) as connection:
-            self._lease.check(connection)
-            yield connection
+        try:
+            with writing(self._engine) as connection:
+                self._lease.check(connection)
+                yield connection
+        except BaseException:
+            self._judge.forget()
+            raise
 
     def _add(
         self, connection: Connection, sweep: str, planned: Sequence[Entry], *, before: Mapping[str, Mapping[str, Any]]
@@ -261,7 +267,7 @@ class LedgerWriter:
             record = EntriesAdded(count=fresh, planned=tuple(different), hidden=tuple(hidden))
             events.append(connection, record, sweep=sweep, at=now)
         entries.settle(connection, sweep, now=now)
-        verdicts.judge(connection, sweep, self._decider, now=now)
+        self._judge.judge(connection, sweep, now=now)
 
     def _replace(self, connection: Connection, attempt: AttemptRow, *, now: float) -> None:
         """Give up an attempt that is still open, in its own sweep's event log."""

@@ -106,7 +106,8 @@ def effect_row(effect: Effect) -> dict[str, Any]:
 def _trial_row(trial: TrialResult) -> dict[str, Any]:
     values = trial.score.by_name if trial.score else {}
     n = trial.score.n if trial.score else None
-    return {**standing_row(trial.entry), "n": n, "scores": values, "collapsed": trial.collapsed}
+    errors = trial.score.errors if trial.score else {}
+    return {**standing_row(trial.entry), "n": n, "scores": values, "standard_errors": errors, "collapsed": trial.collapsed}
 
 
 def standing_row(row: EntryRow) -> dict[str, Any]:

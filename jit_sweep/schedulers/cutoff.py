@@ -1,9 +1,11 @@
 """One comparison at one gate: the arms' places, the cutoff, and who is spared whatever its place."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jit_sweep.schedulers.race import Race, Racer, Verdict, allowance, measured_noise
+from jit_sweep.schedulers.standings import Rank
 from jit_sweep.spec.schedulers import Early
 from trainables.evaluation.metrics.registry import metric_of
 
@@ -15,26 +17,31 @@ class Cut:
     scheduler: Early
     race: Race
     gate: int
-    order: tuple[Racer, ...]
+    order: Sequence[Rank]
     keep: int
     whole: Race
     """What the noise is measured on: the race, of which this may be a part."""
 
     def verdict(self, racer: Racer) -> Verdict:
         """Whether an arm goes on. A planned contrast does, and what is no further behind the last kept than luck explains."""
-        place = [other.name for other in self.order].index(racer.name) + 1
+        place = self.place(racer)
         standing = f"place {place} of {len(self.order)} at {self._where(racer)}"
         if place <= self.keep:
             return self._verdict(racer, True, f"{standing}, {self.keep} go on")
         allowed, spared = self.allowance(), self.spared(racer)
         if allowed is None or spared:
             return self._verdict(racer, True, f"{standing}: {spared}")
-        gap = abs(racer.value(self.gate) - self.order[self.keep - 1].value(self.gate))
+        gap = abs(metric_of(self.scheduler.metric).loss(racer.value(self.gate)) - self.order[self.keep - 1].loss)
         if gap < allowed:
             return self._verdict(
                 racer, True, f"{standing}, {gap:.4g} behind the last that goes on: luck explains {allowed:.4g}"
             )
         return self._verdict(racer, False, f"{standing}, {gap:.4g} behind the last that goes on; luck explains {allowed:.4g}")
+
+    def place(self, racer: Racer) -> int:
+        """Of an arm that has arrived, the best being 1."""
+        loss = metric_of(self.scheduler.metric).loss(racer.value(self.gate))
+        return bisect_left(self.order, Rank(loss, racer.position, racer.name)) + 1
 
     def spared(self, racer: Racer) -> str:
         """Why an arm is not stopped, however bad it is; empty where it may be."""
@@ -65,18 +72,16 @@ def cut(scheduler: Early, race: Race, gate: int, *, reduction: int, whole: Race 
     return Cut(scheduler, race, gate, order, keep=max(1, len(order) // reduction), whole=whole or race)
 
 
-def best_first(race: Race, gate: int, *, metric: str) -> tuple[Racer, ...]:
+def best_first(race: Race, gate: int, *, metric: str) -> Sequence[Rank]:
     """The arms that have arrived at a gate, by their mean; equals as planned."""
-    measured = metric_of(metric)
-    arrived = [racer for racer in race.racers if racer.arrived(gate)]
-    return tuple(sorted(arrived, key=lambda racer: (measured.loss(racer.value(gate)), racer.position)))
+    return race.standings.ranks(gate, metric)
 
 
 def awaiting(race: Race, gate: int) -> Sequence[Racer]:
     """The arms that stand at a gate without a verdict, as planned."""
-    return sorted((racer for racer in race.racers if racer.awaits(gate)), key=lambda racer: racer.position)
+    return race.standings.awaiting(gate)
 
 
 def all_here(race: Race, gate: int) -> bool:
     """Whether nothing can still arrive at a gate."""
-    return not race.more_to_come and not any(racer.is_coming_to(gate) for racer in race.racers)
+    return not race.more_to_come and not race.standings.is_coming(gate)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jit_sweep.schedulers.halving import halving, promotion
 from jit_sweep.schedulers.hyperband import hyperband
@@ -26,6 +26,14 @@ RULES: dict[type[Early | NoScheduler], Callable[[Any, Race], list[Verdict]]] = {
 """By their configuration, a member of `SchedulerSpec`: the verdicts that are due in a race and not yet recorded."""
 
 
+class Judgement(NamedTuple):
+    """What a scheduler says of a race."""
+
+    verdicts: list[Verdict]
+    race: Race
+    """With these verdicts in it."""
+
+
 @dataclass(frozen=True)
 class Decider:
     """Judges races by a sweep's scheduler."""
@@ -39,12 +47,16 @@ class Decider:
 
     def verdicts(self, race: Race) -> list[Verdict]:
         """Every verdict that is due and not yet recorded."""
+        return self.judged(race).verdicts
+
+    def judged(self, race: Race) -> "Judgement":
+        """The same, with the race as it stands then."""
         verdicts: list[Verdict] = []
         # A verdict may make others due: an arm that goes on may have a value at the next gate already, of another sweep.
         while due := RULES[type(self.scheduler)](self.scheduler, race):
             verdicts += due
             race = race.judged(due)
-        return verdicts
+        return Judgement(verdicts, race)
 
 
 NEVER_STOP = Decider(NoScheduler())

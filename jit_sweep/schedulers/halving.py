@@ -10,9 +10,9 @@ def halving(scheduler: Halving | Hyperband, race: Race, *, whole: Race | None = 
     of the `whole` race, of which this one may be a bracket."""
     verdicts: list[Verdict] = []
     for gate in range(race.gate_count):
-        cutoff = cut(scheduler, race, gate, reduction=scheduler.reduction, whole=whole)
-        if scheduler.mode == "asynchronous" or all_here(race, gate):
-            verdicts += [cutoff.verdict(racer) for racer in awaiting(race, gate)]
+        if (arms := awaiting(race, gate)) and (scheduler.mode == "asynchronous" or all_here(race, gate)):
+            cutoff = cut(scheduler, race, gate, reduction=scheduler.reduction, whole=whole)
+            verdicts += [cutoff.verdict(racer) for racer in arms]
     return verdicts
 
 
@@ -21,10 +21,11 @@ def promotion(scheduler: PauseAndPromote, race: Race) -> list[Verdict]:
     once more arms have come. What waits when nothing more can come is judged by the whole of its gate."""
     verdicts: list[Verdict] = []
     for gate in reversed(range(race.gate_count)):
-        cutoff = cut(scheduler, race, gate, reduction=scheduler.reduction)
-        promoted = cutoff.order[: len(cutoff.order) // scheduler.reduction]
-        whole = all_here(race, gate)
-        for racer in awaiting(race, gate):
-            if whole or racer in promoted or racer.protected:
-                verdicts.append(cutoff.verdict(racer))
+        if (arms := awaiting(race, gate)) and not all_here(race, gate):
+            cutoff = cut(scheduler, race, gate, reduction=scheduler.reduction)
+            best = len(cutoff.order) // scheduler.reduction
+            arms = [racer for racer in arms if racer.protected or cutoff.place(racer) <= best]
+        if arms:
+            cutoff = cut(scheduler, race, gate, reduction=scheduler.reduction)
+            verdicts += [cutoff.verdict(racer) for racer in arms]
     return verdicts

@@ -26,7 +26,7 @@ def hyperband(scheduler: Hyperband, race: Race) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for bracket, racers in members.items():
         verdicts += [
-            _passes(racer, gate, bracket) for racer in racers for gate in range(bracket.first_gate) if racer.awaits(gate)
+            _passes(racer, gate, bracket) for racer in racers for gate in range(bracket.first_gate) if racer.awaited == gate
         ]
         # Synchronous verdicts must not depend on what has arrived in other brackets by then.
         whole = race if scheduler.mode == "asynchronous" else None

@@ -26,7 +26,7 @@ def _verdict(scheduler: Median | Patient, race: Race, racer: Racer, gate: int) -
 
 def _median(scheduler: Median, race: Race, racer: Racer, gate: int, *, allowed: float, where: str) -> Verdict:
     """Stops an arm whose best value so far is worse than the median of those that have ended, at the same gate."""
-    ended = [other for other in race.racers if other is not racer and _has_ended(other)]
+    ended = list(race.standings.ended())
     there = [other.value(gate) for other in ended if other.values(gate)]
     if len(ended) < scheduler.startup_arms or not there:
         reason = (
@@ -51,12 +51,6 @@ def _patient(scheduler: Patient, racer: Racer, gate: int, *, allowed: float, whe
     are = "are all" if stops else "are not all"
     reason = f"the last {recent} rungs {are} worse than the best before, by more than {forgiven:.4g}"
     return Verdict(racer.name, gate, not stops, f"{where}: {reason}")
-
-
-def _has_ended(racer: Racer) -> bool:
-    """Whether it has come to its end, and has been measured on the way."""
-    standings = {seed.standing for seed in racer.seeds}
-    return "ended" in standings and "coming" not in standings and any(seed.values for seed in racer.seeds)
 
 
 def _losses(racer: Racer, metric: str, *, upto: int) -> list[float]:

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
+from jit_sweep.schedulers.standings import Standings
 from jit_sweep.statistics.student_t import mean
 
 Standing = Literal["coming", "ended", "lost"]
@@ -72,10 +74,17 @@ class Racer:
     def values(self, gate: int) -> list[float]:
         return [seed.values[gate] for seed in self.seeds if gate in seed.values]
 
-    def awaits(self, gate: int) -> bool:
-        """Whether this is the first gate at which it stands without a verdict."""
+    @cached_property
+    def awaited(self) -> int | None:
+        """The first gate at which it stands without a verdict; None where there is none, or nothing can still come of it."""
         waiting = (at for at in range(len(self.gates)) if at not in self.verdicts and self.arrived(at))
-        return self.racing and next(waiting, None) == gate
+        return next(waiting, None) if self.racing else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has come to its end, and has been measured on the way."""
+        standings = {seed.standing for seed in self.seeds}
+        return "ended" in standings and "coming" not in standings and any(seed.values for seed in self.seeds)
 
     def judged(self, verdict: Verdict) -> "Racer":
         """With a verdict more."""
@@ -93,16 +102,29 @@ class Race:
     more_to_come: bool = False
     """Whether a search may still add arms."""
 
+    @cached_property
+    def standings(self) -> Standings:
+        """How its arms stand at its gates. It goes over to the race that follows this one; asked again, it is made anew."""
+        return Standings(self.racers)
+
     @property
     def gate_count(self) -> int:
         """How many gates the longest has."""
-        return max((len(racer.gates) for racer in self.racers), default=0)
+        return self.standings.gate_count
 
     def judged(self, verdicts: Sequence[Verdict]) -> "Race":
         """With some verdicts more."""
-        by_name = {verdict.racer: verdict for verdict in verdicts}
-        racers = (racer.judged(by_name[racer.name]) if racer.name in by_name else racer for racer in self.racers)
-        return Race(self.label, tuple(racers), self.more_to_come)
+        by_name = self.standings.by_name
+        return self.replaced([by_name[verdict.racer].judged(verdict) for verdict in verdicts if verdict.racer in by_name])
+
+    def replaced(self, racers: Sequence[Racer]) -> "Race":
+        """With some of its arms as they stand now."""
+        standings = self.standings
+        for racer in racers:
+            standings.replace(racer)
+        follows = Race(self.label, tuple(standings.by_name.values()), self.more_to_come)
+        follows.__dict__["standings"] = self.__dict__.pop("standings")
+        return follows
 
     def among(self, racers: Sequence[Racer]) -> "Race":
         """A part of it."""
@@ -111,14 +133,8 @@ class Race:
 
 def measured_noise(race: Race, gate: int) -> float | None:
     """Standard deviation over seeds at a gate, pooled over the arms; None where there are too few."""
-    squares, freedom = 0.0, 0
-    for racer in race.racers:
-        values = racer.values(gate)
-        if len(values) > 1:
-            centre = mean(values)
-            squares += math.fsum((value - centre) ** 2 for value in values)
-            freedom += len(values) - 1
-    return math.sqrt(squares / freedom) if freedom >= LEAST_FREEDOM else None
+    squares, freedom = race.standings.pool(gate)
+    return math.sqrt(float(squares) / freedom) if freedom >= LEAST_FREEDOM else None
 
 
 def allowance(*, s_train: float, s_eval: float) -> float:

@@ -19,6 +19,7 @@ SYSTEM_PREFIX = "system"
 """MLflow's pages show what stands below it apart, as system metrics."""
 RETIRED = "retired"
 """The state of what the sweep file plans no more."""
+ERROR_PREFIX = "standard_error"
 RUNG_PREFIX = "rung"
 """A rung's values stand apart from the scores of the same name, which are taken at the end."""
 
@@ -90,7 +91,7 @@ def points(event: EventRow) -> list[Metric]:
         case Rung():
             values = _below(RUNG_PREFIX, report.by_name)
         case Scored():
-            values = report.by_name
+            values = report.by_name | _below(ERROR_PREFIX, report.errors)
         case _:
             return []
     return metrics(values, step=report.images, at=event.at)
@@ -122,7 +123,7 @@ def score_tags(*, collapsed: bool) -> dict[str, str]:
 
 def score_points(score: ScoreRow) -> list[Metric]:
     """A score as points, for one that another sweep made."""
-    return metrics(score.by_name, step=score.images, at=score.created_at)
+    return metrics(score.by_name | _below(ERROR_PREFIX, score.errors), step=score.images, at=score.created_at)
 
 
 def metrics(values: Mapping[str, float], *, step: int, at: float) -> list[Metric]:

@@ -12,15 +12,18 @@ from statistics import median
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.plan.entry import Entry
+from jit_sweep.schedulers.decide import Decider
+from jit_sweep.spec.schedulers import FirstRung, Halving
 from tests.bench.table import say
 from tests.support.cli import environment
-from tests.support.ledger import LedgerFixture, ended, planned, scored
+from tests.support.ledger import IMAGES, LedgerFixture, ended, planned, scored
 from tests.support.postgres import postgres
 from trainables.evaluation.metrics.registry import verdict_metrics
-from trainables.report import Progress
+from trainables.report import Progress, Rung
 
 ARMS, SEEDS = 2500, 4
 REPORTS, REPEATS = 500, 3
+RACING = (250, 10_000)
 PREDICTIONS = ("x", "v", "eps")
 
 
@@ -37,6 +40,8 @@ def table() -> None:
             say(f"jit-sweep {command}, the whole command", f"{seconds:.2f} s", "2 s")
     with postgres() as uri:
         in_and_out(uri, entries, on="PostgreSQL")
+    for count in RACING:
+        say(f"a rung's report among {count:,} racing trials, CPU", f"{1000 * racing_s(count):.1f} ms", "2 ms")
 
 
 def in_and_out(uri: str, entries: list[Entry], *, on: str) -> LedgerFixture:
@@ -52,6 +57,25 @@ def in_and_out(uri: str, entries: list[Entry], *, on: str) -> LedgerFixture:
     seconds = timed(lambda: ledger.tell(attempt, *reports))
     say(f"{on}: reports, each a transaction with its check of the lease", f"{REPORTS / seconds:,.0f} / s")
     return ledger
+
+
+def racing_s(count: int) -> float:
+    """CPU seconds of one report at a gate, where so many trials are compared."""
+    luck, gate = random.Random(0), IMAGES // 2
+    halving = Halving(kind="halving", first_rung=FirstRung(images=gate), s_train=0.01)
+    entries = [
+        planned(arm={"learning_rate": 1e-6 * (1 + arm)}, position=arm, gates=(gate,), race="all") for arm in range(count)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = LedgerFixture(open_engine(f"sqlite:///{folder}/ledger.db"), decider=Decider(halving))
+        ledger.plan(*entries)
+        spent = 0.0
+        for entry in entries[:REPORTS]:
+            attempt, report = ledger.begin(entry), Rung(images=gate, values={halving.metric: luck.random()})
+            start = time.process_time()
+            ledger.tell(attempt, report)
+            spent += time.process_time() - start
+    return spent / min(count, REPORTS)
 
 
 def fill(ledger: LedgerFixture, entries: list[Entry]) -> None:

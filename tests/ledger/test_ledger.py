@@ -477,6 +477,20 @@ def test_the_heldout_row_is_stored_once_and_shared_by_sweeps_of_the_data(ledger:
         assert (row.n, row.values) == (64, {OBJECTIVE: 90.0})
 
 
+def test_images_of_other_features_have_a_row_of_their_own_and_scores_keep_their_errors(ledger: LedgerFixture) -> None:
+    entry = planned()
+    ledger.plan(entry)
+    parts, rows = [1.0, 2.0, 3.0, 4.0], {"white images": {OBJECTIVE: 1608.0}}
+    told = scored(entry, VALUES, heldout={OBJECTIVE: 90.0}, without_each={OBJECTIVE: parts}, rows=rows)
+    other = told.model_copy(update={"evaluation": "another", "heldout": {"fid": 5.0}})
+    ledger.tell(ledger.begin(entry), other, told, ended(entry))
+    row = ledger.reader.heldout("mine")
+    assert row is not None
+    assert (row.values, row.rows) == ({OBJECTIVE: 90.0}, rows)
+    (score,) = ledger.reader.scores("mine")
+    assert score.errors == pytest.approx({OBJECTIVE: (3 / 4 * 5) ** 0.5})
+
+
 def test_cost_is_told_for_each_attempt_and_kind_and_covers_the_lost_and_other_sweeps(ledger: LedgerFixture) -> None:
     kept, lost = planned(seed=0), planned(seed=1)
     ledger.train(kept, VALUES)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError
 
 from jit_sweep.doctor.replay import every_event, judged, replayed
 from jit_sweep.ledger.event_records import EventKind
@@ -127,6 +128,35 @@ def check_event_log(ledger: LedgerFixture, *, began_with: Decider | None = None)
         for row in reader.verdicts(name)
     ]
     assert sorted(valid, key=repr) == sorted(rows, key=repr)
+
+
+def test_a_report_that_was_undone_is_not_judged_by(track: Track) -> None:
+    """The writer's memory of its races goes with the transaction."""
+    good, bad = racing(0), racing(1)
+    one, two = track.begin(good, bad)
+    with track.ledger.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE decision RENAME TO gone"))
+    with pytest.raises(DBAPIError):
+        track.rung(one, GATES[0], 0.1)
+    with track.ledger.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE gone RENAME TO decision"))
+    assert track.verdicts() == {}
+    assert track.arrive(bad, two, 0.9).reason.startswith("place 1 of 1 ")
+    assert track.verdicts() == {(bad.racer, 0): True}
+
+
+def test_a_report_costs_as_many_statements_in_a_large_race_as_in_a_small_one(track: Track) -> None:
+    counts = []
+    entries = [racing(arm) for arm in range(60)]
+    for first, last in ((0, 3), (3, 60)):
+        *_, attempt = track.begin(*entries[first:last])
+        told: list[str] = []
+        event.listen(track.ledger.engine, "before_cursor_execute", lambda *given, told=told: told.append(given[2]))
+        track.rung(attempt, GATES[0], 0.5 + first)
+        counts.append(len(told))
+        read = [statement for statement in told if "FROM entry" in statement and "trial_id" not in statement.split("WHERE")[-1]]
+        assert read == []
+    assert counts[1] <= counts[0] + 1
 
 
 def test_an_arm_of_two_seeds_is_held_until_both_have_arrived(track: Track) -> None:

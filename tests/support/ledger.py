@@ -90,7 +90,12 @@ def planned(
 
 
 def scored(
-    entry: Entry, values: Mapping[str, float], *, heldout: Mapping[str, float] | None = None, collapsed: bool = False
+    entry: Entry,
+    values: Mapping[str, float],
+    *,
+    heldout: Mapping[str, float] | None = None,
+    collapsed: bool = False,
+    **more: Any,
 ) -> Scored:
     return Scored(
         images=entry.images,
@@ -100,6 +105,7 @@ def scored(
         heldout=dict(heldout or {}),
         grid="file:///grid.png",
         collapsed=collapsed,
+        **more,
     )
 
 

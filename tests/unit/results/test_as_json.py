@@ -28,6 +28,7 @@ ROW_KEYS = {
     "activity",
     "n",
     "scores",
+    "standard_errors",
     "collapsed",
 }
 

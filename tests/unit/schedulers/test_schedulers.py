@@ -785,7 +785,7 @@ def test_a_registered_scheduler_judges(monkeypatch: pytest.MonkeyPatch) -> None:
         """Stops all but the first arm at its first gate."""
 
     def first_only(scheduler: FirstOnly, race: Race) -> list[Verdict]:
-        return [Verdict(racer.name, 0, racer is race.racers[0], "") for racer in race.racers if racer.awaits(0)]
+        return [Verdict(racer.name, 0, racer is race.racers[0], "") for racer in race.racers if racer.awaited == 0]
 
     monkeypatch.setitem(RULES, FirstOnly, first_only)
     scheduler = FirstOnly.model_validate({"first_rung": {"images": 8}})

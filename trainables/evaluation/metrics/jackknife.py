@@ -6,7 +6,7 @@ Of a Frechet distance the bootstrap would be several times too wide: repeated im
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 GROUPS = 16
 
@@ -18,6 +18,12 @@ def standard_error(without_each: Sequence[float]) -> float | None:
         return None
     mean = math.fsum(without_each) / count
     return math.sqrt((count - 1) / count * math.fsum((value - mean) ** 2 for value in without_each))
+
+
+def standard_errors(without_each: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """By metric name, of those that have one."""
+    known = {name: standard_error(parts) for name, parts in without_each.items()}
+    return {name: error for name, error in known.items() if error is not None}
 
 
 def group_of(n: int) -> list[int]:
