@@ -67,7 +67,8 @@ def _run_to_end(
         raise UserError(result.reason or str(error)) from None
     if result.state is SweepState.INTERRUPTED:
         screen = console(stderr=as_json)
-        screen.print(f"interrupted; {_standing(reader, name)}", soft_wrap=True)
+        goes_on = "" if again else "; submitting the sweep again goes on with it"
+        screen.print(f"interrupted; {_standing(reader, name)}{goes_on}", soft_wrap=True)
         print_next(screen, *again)
         if as_json:
             print_json("run", [standing_row(row) for row in reader.entries(name)], sweep=name, state=str(result.state))

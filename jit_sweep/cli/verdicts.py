@@ -8,6 +8,7 @@ from jit_sweep.cli.tables import Column, say, table_of
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import in_words, scale_of
 from jit_sweep.results.verdicts import Finding, Outcome
+from trainables.config.fields import counted
 
 _STYLES = {Outcome.REAL: "bold", Outcome.CONFLICT: "red", Outcome.SAME_RUN: "bold red", Outcome.NOT_COMPARABLE: "dim"}
 NARROW = 72
@@ -26,7 +27,7 @@ def print_verdicts(results: Results, screen: Console, *, most: int | None) -> No
             shown[:most], results.objective, screen, family=len([each for each in planned if each.adjusted_p is not None])
         )
     if few := len(planned) - len(shown):
-        screen.print(f"\n{few} questions without a verdict: an arm has fewer seeds than a verdict needs")
+        screen.print(f"\n{counted(few, 'question')} without a verdict: an arm has fewer seeds than a verdict needs")
     if exploratory and most is None:
         _print_exploratory(exploratory, screen)
     elif exploratory:

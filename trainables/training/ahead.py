@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Piece(NamedTuple):
+class BatchPiece(NamedTuple):
     """Images first..first+size-1 of a trial's sequence."""
 
     first: int
@@ -28,9 +28,9 @@ class Ahead:
         self._fetch = fetch
         # Its thread ends once nothing refers to the executor any more.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="data")
-        self._coming: dict[Piece, Future[tuple[Tensor, ...]]] = {}
+        self._coming: dict[BatchPiece, Future[tuple[Tensor, ...]]] = {}
 
-    def take(self, piece: Piece, *, then: Sequence[Piece]) -> tuple[Tensor, ...]:
+    def take(self, piece: BatchPiece, *, then: Sequence[BatchPiece]) -> tuple[Tensor, ...]:
         """What `fetch` answers for this piece; what will be asked for `then` is fetched meanwhile, and nothing else kept."""
         for due in (piece, *then):
             if due not in self._coming:

@@ -18,7 +18,7 @@ from trainables.data.pixels import to_unit
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
-from trainables.training.ahead import Ahead, Piece
+from trainables.training.ahead import Ahead, BatchPiece
 
 RESIDENT_SHARE = 0.25
 """An image set lives on a GPU where it takes at most this share of its memory."""
@@ -56,13 +56,13 @@ class Batches:
         """Images first..first+count-1 of the trial's endless sequence."""
         return self.made(*(part.to(self._device, non_blocking=True) for part in self.fetch(first, count)))
 
-    def fetch(self, first: int, count: int, *, then: Sequence[Piece] = ()) -> tuple[Tensor, ...]:
+    def fetch(self, first: int, count: int, *, then: Sequence[BatchPiece] = ()) -> tuple[Tensor, ...]:
         """What the host has to say of these images, for `made`, in memory that a GPU copies from without the host's waiting.
 
         The first is int64 [1 + count]: the number of the first image, then a place or a label of each. What will be asked for
         `then` is gathered on a thread meanwhile. DataError, OSError: the images cannot be read.
         """
-        return self._ahead.take(Piece(first, count), then=then)
+        return self._ahead.take(BatchPiece(first, count), then=then)
 
     def _fetched(self, first: int, count: int) -> tuple[Tensor, ...]:
         of_each, *rest = self._pixels.fetch(self._order(first, count))

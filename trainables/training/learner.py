@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.networks.memory import Fit
-from trainables.training.ahead import Piece
+from trainables.training.ahead import BatchPiece
 from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.training.graphed import kernels_of
@@ -97,12 +97,12 @@ class Learner:
         self.averages.update()
         return ask
 
-    def _pieces(self, images: int) -> list[Piece]:
+    def _pieces(self, images: int) -> list[BatchPiece]:
         """This worker's micro-batches of the update that begins at an image count."""
         first, most = images + self.workers.rank * self.share, self.fit.micro_batch
-        return [Piece(low, min(most, first + self.share - low)) for low in range(first, first + self.share, most)]
+        return [BatchPiece(low, min(most, first + self.share - low)) for low in range(first, first + self.share, most)]
 
-    def _pass(self, piece: Piece, then: Sequence[Piece], *, begins: bool) -> None:
+    def _pass(self, piece: BatchPiece, then: Sequence[BatchPiece], *, begins: bool) -> None:
         if self.trial.model.drops:
             torch.manual_seed(self._batches.dropout_seed(piece.first))
         asked_at = time.perf_counter()
