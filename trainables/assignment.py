@@ -14,6 +14,7 @@ from trainables.config.fields import (
     PositiveInt,
 )
 from trainables.config.trial import TrialConfig
+from trainables.data.holdout import Holdout
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, Samples, check_scored, metric_of
 
 
@@ -32,7 +33,7 @@ class Assignment(Frozen):
     """What rungs compare. Where it is the score of samples, they are drawn at every rung as the first evaluation says."""
     data: str = "emoji32"
     """A packaged set's name, or the URI of a file that a reader takes."""
-    holdout: PositiveInt | None = None
+    holdout: Holdout | None = None
     """Held-out images to split off where the file brings no list of its own."""
     storage: str
     """Folder or URI below which checkpoints and sample grids are written."""

@@ -14,6 +14,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.trial import Parent
 from trainables.data import DataError, ImageSet, open_images
+from trainables.data.holdout import Holdout
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted
 from trainables.networks.cost import training_flops
@@ -89,8 +90,8 @@ def train(
     return _Run(assignment, attempt=attempt, interrupted=interrupted, tell=tell, workers=workers).reports()
 
 
-_image_sets: ProcessCache[tuple[str, int | None], ImageSet] = ProcessCache("image sets", most=1)
-"""By address and number of held-out images."""
+_image_sets: ProcessCache[tuple[str, Holdout | None], ImageSet] = ProcessCache("image sets", most=1)
+"""By address and what is held out."""
 
 
 def _planned_images(assignment: Assignment) -> ImageSet:

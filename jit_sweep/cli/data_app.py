@@ -23,7 +23,7 @@ def prepare(
     uri: Source,
     out: Annotated[str, typer.Argument(metavar="OUT", help="Path or URI of the folder that the prepared set becomes.")],
     size: Size = None,
-    holdout: Annotated[int | None, typer.Option(min=2, help="Images to hold out.")] = None,
+    holdout: Annotated[str | None, typer.Option(help="Images to hold out: 500, 0.02 of them, or a split.")] = None,
     crop: Crop = "adm",
     channels: ChannelsOption = "rgb",
     labels: Labels = "auto",
@@ -36,11 +36,12 @@ def prepare(
 ) -> int:
     """Make a prepared set of images. Interrupted, the same command goes on with what is done."""
     from jit_sweep.cli import data
+    from trainables.data.holdout import holdout_of
 
     asked = data.asked(
         uri,
         image_size=size,
-        holdout=holdout,
+        holdout=None if holdout is None else holdout_of(holdout),
         crop=crop,
         channels=channels,
         labels=labels,

@@ -7,6 +7,7 @@ from jit_sweep.home import Locations
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.assignment import Assignment
+from trainables.data.holdout import Holdout
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class TrialSettings:
     """Where a sweep's trials find their images and keep their files, and how they go through them."""
 
     data: str
-    holdout: int | None
+    holdout: Holdout | None
     storage: str
     rung_metric: str
     checkpoint_interval_s: float

@@ -5,6 +5,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +78,15 @@ def reading() -> None:
             prepared(Path(folder) / "set", images, np.arange(count) % 10, per_shard=512)
             stored = open_images(str(Path(folder) / "set"))
             order = np.random.default_rng(1).permutation(stored.train)[:BATCH]
-            read = rate(lambda stored=stored, order=order: stored.read(order), BATCH)
+            read = rate(partial(stored.read, order), BATCH)
         encoded = [jpeg(image) for image in images[:64]]
-        decoded = rate(lambda encoded=encoded: [np.asarray(Image.open(io.BytesIO(file))) for file in encoded], len(encoded))
+        decoded = rate(partial(decode, encoded), len(encoded))
         say(f"reading {BATCH} images of {size} px of a prepared set, in random order", f"{read:,.0f} images/s")
         say(f"decoding JPEGs of {size} px, as every epoch without it would", f"{decoded:,.0f} images/s")
+
+
+def decode(files: list[bytes]) -> list[NDArray[np.uint8]]:
+    return [np.asarray(Image.open(io.BytesIO(file))) for file in files]
 
 
 def jpeg(image: NDArray[np.uint8]) -> bytes:

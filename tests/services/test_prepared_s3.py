@@ -3,6 +3,7 @@
 import tempfile
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.support.trials import small_trial
 from trainables.data import ImageSet, open_images
 from trainables.data.prepared import arriving, node_cache
 from trainables.data.prepared.images import PreparedImages
+from trainables.data.prepared.manifest import Shard
 from trainables.data.prepared.node_cache import HeldSet
 from trainables.training.ahead import BatchPiece
 from trainables.training.batches import Batch, Batches
@@ -76,9 +78,9 @@ def test_batches_are_the_same_bits_from_memory_disk_and_bucket_for_any_workers(s
 def test_training_begins_before_the_last_shard_is_here(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, fetch = threading.Event(), HeldSet.fetch
 
-    def only_the_first(held: HeldSet, shard: arriving.Shard, read: object, *, wait: bool) -> bool:
+    def only_the_first(held: HeldSet, shard: Shard, read: Callable[[], bytes], *, wait: bool) -> bool:
         assert shard.name.startswith("images-00000") or go_on.wait(60)
-        return fetch(held, shard, read, wait=wait)  # type: ignore[arg-type]
+        return fetch(held, shard, read, wait=wait)
 
     monkeypatch.setattr(HeldSet, "fetch", only_the_first)
     bucket = in_shards(f"s3://{BUCKET}/{uuid.uuid4().hex}", per_shard=11)

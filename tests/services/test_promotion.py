@@ -311,7 +311,7 @@ def hold(ledger: LedgerFixture) -> None:
 def test_a_model_that_is_not_there_is_told_with_those_that_are(
     ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="there is no model 'demo'; register one"):
+    with pytest.raises(UserError, match="there is no model 'demo'; promoting from a sweep registers one"):
         load("demo", tracking_uri=store.uri, folder=tmp_path)
     train_arm(ledger, X, [1.0, 2.0], checkpoints)
     promote(ledger, store, checkpoints)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trainables.data.array_rules import check_images, check_label_array
 from trainables.data.description import DataDescription, refuse_other_holdout
+from trainables.data.holdout import Holdout, NamedSplit, count_of
 from trainables.data.split import heldout_indices
 
 Members = Mapping[str, NDArray[np.generic]]
@@ -51,7 +52,7 @@ class Arrays:
         )
 
 
-def checked_arrays(members: Members, uri: str, *, holdout: int | None = None) -> Arrays:
+def checked_arrays(members: Members, uri: str, *, holdout: Holdout | None = None) -> Arrays:
     """The image set that these arrays are; `uri` names it in messages.
 
     Without a `heldout` list among them, `holdout` images are split off. ValueError: rule, value and remedy.
@@ -106,12 +107,15 @@ def _checked_heldout(listed: NDArray[np.generic], count: int, uri: str) -> NDArr
     return heldout
 
 
-def _split_off(images: NDArray[np.uint8], labels: NDArray[np.int64], *, holdout: int | None, uri: str) -> NDArray[np.int64]:
+def _split_off(images: NDArray[np.uint8], labels: NDArray[np.int64], *, holdout: Holdout | None, uri: str) -> NDArray[np.int64]:
     if holdout is None:
         rule = "a file without a `heldout` list needs `holdout`, the number of images to split off"
         remedy = f"try {min(384, max(2, len(images) // 5))} or store a list"
         raise ValueError(f"{rule}, got none for {uri} with {len(images)} images; {remedy}")
-    return heldout_indices(images, labels, count=holdout)
+    if isinstance(holdout, NamedSplit):
+        rule = "`holdout: {split: NAME}` needs a source that keeps splits apart, as folders and parquet do"
+        raise ValueError(f"{rule}, got an .npz file, {uri}; give a number, a share, or a `heldout` list in the file")
+    return heldout_indices(images, labels, count=count_of(holdout, len(images)))
 
 
 def _refuse_whole_classes(

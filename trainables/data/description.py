@@ -1,6 +1,7 @@
 """What an image set is, without its pixels. Free of torch and numpy."""
 
 from trainables.config.fields import Frozen
+from trainables.data.holdout import Holdout
 
 
 class DataDescription(Frozen):
@@ -22,7 +23,7 @@ class DataDescription(Frozen):
     """False: a source that has been listed alone. Its counts include what may prove bad; its digest stands for the listing."""
 
 
-def refuse_other_holdout(uri: str, *, listed: int, holdout: int | None) -> None:
+def refuse_other_holdout(uri: str, *, listed: int, holdout: Holdout | None) -> None:
     """A set's own held-out list decides: ValueError where `holdout` asks for another number."""
     if holdout not in (None, listed):
         rule = f"`holdout` must be left out or equal the length of the set's own held-out list, {listed}"

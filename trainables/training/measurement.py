@@ -3,6 +3,7 @@
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.trial import TrialConfig
+from trainables.data.holdout import Holdout
 
 
 class ProbeRequest(Frozen):
@@ -13,7 +14,7 @@ class ProbeRequest(Frozen):
     evaluation: EvaluationConfig
     data: str
     """A packaged set's name, or the URI of a file that a reader takes."""
-    holdout: PositiveInt | None = None
+    holdout: Holdout | None = None
     workers: PositiveInt = 1
     """That share a batch."""
     threads: PositiveInt = 1

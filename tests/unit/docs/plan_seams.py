@@ -24,6 +24,7 @@ from tests.support.sweep_files import write_sweep
 from trainables.config.fields import Fraction
 from trainables.data import DataDescription, ImageSet
 from trainables.data.arrays import Arrays, checked_arrays
+from trainables.data.holdout import Holdout
 from trainables.data.in_memory import ArrayImages
 from trainables.data.prepared.preparing import prepare
 from trainables.data.sources.source import Content, SourceImage, SourceIndex
@@ -69,13 +70,13 @@ class NoiseReader:
     def reads(self, uri: str) -> bool:
         return uri.startswith("noise://")
 
-    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+    def describe(self, uri: str, *, holdout: Holdout | None) -> DataDescription:
         return self._arrays(uri, holdout).description(uri)
 
-    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+    def open(self, uri: str, *, holdout: Holdout | None) -> ImageSet:
         return ArrayImages.of(self._arrays(uri, holdout))
 
-    def _arrays(self, uri: str, holdout: int | None) -> Arrays:
+    def _arrays(self, uri: str, holdout: Holdout | None) -> Arrays:
         count = int(uri.removeprefix("noise://"))
         pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         return checked_arrays({"images": pixels, "labels": np.arange(count) % 4}, uri, holdout=holdout)

@@ -2,7 +2,7 @@
 
 from trainables.data.description import DataDescription
 from trainables.data.prepared.layout import MANIFEST
-from trainables.data.prepared.preparing import Preparation, check_holdout, prepared_id, source_record
+from trainables.data.prepared.preparing import Preparation, check_holdout, heldout_count, prepared_id, source_record
 from trainables.data.prepared.settings import DataFormat, PrepareSettings
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.registry import reader_of
@@ -59,7 +59,7 @@ def is_there(address: str) -> bool:
 def description_of(plan: Preparation) -> DataDescription:
     """What a plan can know of a source that has been looked at."""
     check_holdout(plan)
-    holdout = plan.settings.holdout or 0
+    holdout = heldout_count(plan)
     return DataDescription(
         uri=plan.record.uri,
         digest=f"unprepared {plan.id}",

@@ -1,5 +1,6 @@
 """Preparation: from a source and settings to a prepared set. Interrupted, it goes on with the shards that are done."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.config.fields import content_hash, counted, identity
+from trainables.data.holdout import NamedSplit, count_of
 from trainables.data.prepared.layout import SHARD_BYTES, SetContent, commit, images_per_shard, read_manifest
 from trainables.data.prepared.making import ShardRecord, ShardWork, make_shard
 from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, SourceRecord
@@ -115,9 +117,28 @@ def check_holdout(plan: Preparation) -> None:
     if holdout is None:
         rule = "a source of images needs `holdout`, the number of images to split off"
         raise ValueError(f"{rule}, got none for {plan.record.uri} with {count} images; try {min(384, max(2, count // 5))}")
-    if not 2 <= holdout <= count // 2:
+    if isinstance(holdout, NamedSplit):
+        _check_named(plan, holdout.split)
+    elif not 2 <= count_of(holdout, count) <= count // 2:
         rule = "`holdout` must be at least 2 and at most half of the images"
         raise ValueError(f"{rule}, got holdout={holdout} of {count}; try {min(384, max(2, count // 5))}")
+
+
+def _check_named(plan: Preparation, name: str) -> None:
+    """ValueError: the source has no such split, or too little in it or beside it."""
+    splits = Counter(image.split for image in plan.images.images)
+    if min(splits[name], splits.total() - splits[name]) < 2:
+        named = ", ".join(f"{split} ({of})" for split, of in sorted(splits.items(), key=str) if split) or "none"
+        rule = "`holdout: {split: NAME}` must name a split of the source with 2 images or more, and as many beside it"
+        raise ValueError(f"{rule}, got {name!r} with {splits[name]} of {splits.total()} in {plan.record.uri}; it has {named}")
+
+
+def heldout_count(plan: Preparation) -> int:
+    """Images that `holdout` takes, bad files aside."""
+    holdout = plan.settings.holdout
+    if isinstance(holdout, NamedSplit):
+        return sum(image.split == holdout.split for image in plan.images.images)
+    return count_of(holdout or 0, len(plan.images.images))
 
 
 def _works(plan: Preparation, out: str, *, settings: PrepareSettings, per_shard: int) -> list[ShardWork]:
@@ -212,10 +233,14 @@ def _committed(records: Sequence[ShardRecord], folder: Folder, plan: Preparation
 
 def _split(content: SetContent, records: Sequence[ShardRecord], plan: Preparation) -> Split:
     """Which images, by canonical index, are held out."""
-    assert plan.settings.holdout is not None, "checked before anything was decoded"
+    holdout = plan.settings.holdout
+    assert holdout is not None, "checked before anything was decoded"
+    if isinstance(holdout, NamedSplit):
+        apart = np.array([split == holdout.split for record in records for split in record.splits])[content.order]
+        return Split(np.flatnonzero(apart), f"the source's own split {holdout.split!r}")
     by_row = Thumbnails.joined([record.image_thumbnails() for record in records])
     thumbnails = Thumbnails(by_row.values[content.order], by_row.contrasts[content.order])
-    return split_by_contrast(thumbnails, content.hashes, content.labels, count=plan.settings.holdout)
+    return split_by_contrast(thumbnails, content.hashes, content.labels, count=count_of(holdout, len(content.labels)))
 
 
 def _tidy(folder: Folder) -> None:

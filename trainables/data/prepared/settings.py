@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trainables.config.fields import Frozen, NonNegativeInt, PositiveInt
+from trainables.data.holdout import Holdout
 
 Crop = Literal["adm", "centre", "pad", "none"]
 """How an image becomes a square of `image_size`.
@@ -46,5 +47,5 @@ class PrepareSettings(Frozen):
     """Take this many images, spread over the source; None: all of them."""
     on_bad: OnBad = "error"
     """What a file that cannot be decoded does."""
-    holdout: PositiveInt | None = None
-    """Images to hold out."""
+    holdout: Holdout | None = None
+    """Images to hold out: a number, a share such as 0.02, or `{split: test}`, which the source keeps apart itself."""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from trainables.data.description import DataDescription
+from trainables.data.holdout import Holdout
 from trainables.data.image_set import ImageSet
 
 if TYPE_CHECKING:
@@ -16,17 +17,17 @@ class NpzReader:
         """Always true: `describe` and `open` refuse what is no readable .npz file."""
         return True
 
-    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+    def describe(self, uri: str, *, holdout: Holdout | None) -> DataDescription:
         return _arrays(uri, holdout=holdout, mapped=True).description(uri)
 
-    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+    def open(self, uri: str, *, holdout: Holdout | None) -> ImageSet:
         # Here and not at the top: it starts torch, and describing does without.
         from trainables.data.in_memory import ArrayImages
 
         return ArrayImages.of(_arrays(uri, holdout=holdout))
 
 
-def _arrays(uri: str, *, holdout: int | None, mapped: bool = False) -> "Arrays":
+def _arrays(uri: str, *, holdout: Holdout | None, mapped: bool = False) -> "Arrays":
     # Here and not at the top: they start numpy, which the registry of readers does without.
     from trainables.data.arrays import checked_arrays
     from trainables.data.npz_file import npz_members

@@ -2,6 +2,7 @@
 
 from trainables.data import packaged
 from trainables.data.description import DataDescription, refuse_other_holdout
+from trainables.data.holdout import Holdout
 from trainables.data.image_set import ImageSet
 
 
@@ -12,7 +13,7 @@ class PackagedReader:
         """Whether the address is the name of a packaged set."""
         return uri in packaged.names()
 
-    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+    def describe(self, uri: str, *, holdout: Holdout | None) -> DataDescription:
         record = packaged.record(uri)
         refuse_other_holdout(uri, listed=record.heldout_count, holdout=holdout)
         return DataDescription(
@@ -26,7 +27,7 @@ class PackagedReader:
             heldout_count=record.heldout_count,
         )
 
-    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+    def open(self, uri: str, *, holdout: Holdout | None) -> ImageSet:
         # Here and not at the top: they start torch and numpy, and describing does without.
         import numpy as np
 

@@ -1,6 +1,7 @@
 """A prepared set, by the address of its folder."""
 
 from trainables.data.description import DataDescription, refuse_other_holdout
+from trainables.data.holdout import Holdout
 from trainables.data.image_set import ImageSet
 from trainables.data.prepared.manifest import Manifest
 
@@ -24,10 +25,10 @@ class PreparedReader:
         except (OSError, ValueError, ImportError):
             return False
 
-    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+    def describe(self, uri: str, *, holdout: Holdout | None) -> DataDescription:
         return _manifest(uri, holdout=holdout).description(uri)
 
-    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+    def open(self, uri: str, *, holdout: Holdout | None) -> ImageSet:
         # Here and not at the top: they start torch and numpy, and describing does without.
         from trainables.data.prepared.images import PreparedImages
         from trainables.data.prepared.prepared_set import open_prepared
@@ -36,7 +37,7 @@ class PreparedReader:
         return PreparedImages(open_prepared(uri))
 
 
-def _manifest(uri: str, *, holdout: int | None) -> Manifest:
+def _manifest(uri: str, *, holdout: Holdout | None) -> Manifest:
     from trainables.data.prepared.layout import read_manifest
     from trainables.storage.folder import Folder
 

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from trainables.data.description import DataDescription
+from trainables.data.holdout import Holdout
 from trainables.data.image_set import ImageSet
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.packaged import PackagedReader
@@ -15,10 +16,10 @@ class Reader(Protocol):
     def reads(self, uri: str) -> bool:
         """Whether an address is of this kind, by its looks, or by what a listing shows: no file is opened."""
 
-    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+    def describe(self, uri: str, *, holdout: Holdout | None) -> DataDescription:
         """What a plan needs to know. ValueError, with rule, value and remedy: it cannot be read or does not fit."""
 
-    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+    def open(self, uri: str, *, holdout: Holdout | None) -> ImageSet:
         """The pixels and labels of what `describe` describes. ValueError as there."""
 
 

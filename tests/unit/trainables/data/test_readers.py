@@ -13,6 +13,7 @@ from tests.support.sweep_files import tiny_sweep
 from trainables.assignment import Assignment
 from trainables.data import DataDescription, DataError, ImageSet, describe, open_images, packaged
 from trainables.data.arrays import Arrays, checked_arrays
+from trainables.data.holdout import Holdout
 from trainables.data.in_memory import ArrayImages
 from trainables.data.readers import registry
 from trainables.data.readers.npz import NpzReader
@@ -29,13 +30,13 @@ class NoiseReader:
     def reads(self, uri: str) -> bool:
         return uri.startswith("noise://")
 
-    def describe(self, uri: str, *, holdout: int | None) -> DataDescription:
+    def describe(self, uri: str, *, holdout: Holdout | None) -> DataDescription:
         return self._arrays(uri, holdout).description(uri)
 
-    def open(self, uri: str, *, holdout: int | None) -> ImageSet:
+    def open(self, uri: str, *, holdout: Holdout | None) -> ImageSet:
         return ArrayImages.of(self._arrays(uri, holdout))
 
-    def _arrays(self, uri: str, holdout: int | None) -> Arrays:
+    def _arrays(self, uri: str, holdout: Holdout | None) -> Arrays:
         seed = uri.removeprefix("noise://")
         if not seed.isdecimal():
             raise ValueError(f"a noise set must have a number, got {uri}; try noise://0")
