@@ -165,7 +165,7 @@ class Scored(_ByWeights):
     grid: str
     """URI of the sample grid (PNG)."""
     collapsed: bool = False
-    """Its held-out error is no better than that of a model which answers the training images' mean; the scores stand."""
+    """It has collapsed (`trainables.evaluation.collapse`); the scores stand."""
 
     @property
     def errors(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, Home, home_at, on_this_machine
+from jit_sweep.plan.budget_buys import Speeds, bought, budget_faults
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
@@ -72,6 +73,12 @@ def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
         return spec  # the plan asks for the data again, and tells this beside what else is wrong
 
 
+def check_affordable(plan: Plan, speeds: Speeds, *, source: str) -> None:
+    """UserError: by these measured speeds the budget brings no trial to its end."""
+    if faults := budget_faults(plan.spec, plan.entries, speeds):
+        raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
+
+
 def validate(file: str, *, as_json: bool) -> int:
     """Print the name and size of a sound sweep file. UserError: whatever is wrong with it."""
     plan = planned(file, home_at(DEFAULT_HOME))
@@ -95,19 +102,22 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
     """
     plan = planned(file, home)
     estimate = probe.estimate(plan) if probe is not None else None
+    speeds = estimate.speeds if estimate is not None else {}
+    check_affordable(plan, speeds, source=file)
+    price = plan.spec.budget.price_per_gpu_hour if probe is None or probe.price is None else probe.price
     noise = power.known_noise(plan, home.locations(plan.spec))
     if as_json:
         probed = {}
         if probe is not None and estimate is not None:
             from jit_sweep.cli.estimate import estimate_json  # starts SQL
 
-            probed = {"probe": estimate_json(estimate, price=probe.price)}
+            probed = {"probe": estimate_json(estimate, price=price)}
         changed = difference_lines(plan, home.locations(plan.spec)) if plan.data.is_prepared else []
-        facts = {**_json_facts(plan), "power": power.power_rows(plan, noise)}
+        facts = {**_json_facts(plan, speeds), "power": power.power_rows(plan, noise)}
         print_json("plan", _json_rows(plan), **facts, changes=changed, **probed)
         return ExitCode.DONE
     screen = console()
-    _print_plan(plan, screen)
+    _print_plan(plan, screen, speeds)
     power.print_power(plan, noise, screen)
     if by_seeds:
         power.print_power_by_seeds(plan, noise, screen)
@@ -116,7 +126,7 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
     if probe is not None and estimate is not None:
         from jit_sweep.cli.estimate import print_estimate
 
-        print_estimate(estimate, screen, price=probe.price)
+        print_estimate(estimate, screen, price=price)
     return ExitCode.DONE
 
 
@@ -130,17 +140,18 @@ def _json_rows(plan: Plan) -> list[dict[str, Any]]:
     return [*trial_rows(plan.entries), *later]
 
 
-def _json_facts(plan: Plan) -> dict[str, Any]:
+def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
     return {
         "name": plan.spec.name,
         "fingerprint": plan.fingerprint,
         "left_out": plan.left_out,
         "scheduler": remarks(plan),
+        "budget": bought(plan, speeds),
         "remarks": soundness_remarks(plan),
     }
 
 
-def _print_plan(plan: Plan, screen: Console) -> None:
+def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     """The table of the planned trials, and a line for each thing that it does not show."""
     _print_table(plan, screen)
     for stage, count in plan.left_out.items():
@@ -148,7 +159,7 @@ def _print_plan(plan: Plan, screen: Console) -> None:
     for stage, search in searches(plan.spec).items():
         count, start = proposals(plan)[stage], _start(search)
         say(screen, f"stage {stage}: {counted(count, 'trial')} proposed later by {search.sampler} from the {start}")
-    for line in (*remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
+    for line in (*bought(plan, speeds), *remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
         say(screen, line)
 
 

@@ -46,6 +46,9 @@ class View(Protocol):
     def say(self, line: str) -> None:
         """What is done before trials run, or after them; how long it has gone on is told as well."""
 
+    def remark(self, line: str) -> None:
+        """What stays to be read; any thread may say it."""
+
     def close(self) -> None: ...
 
 
@@ -72,6 +75,9 @@ class LiveTable:
 
     def say(self, line: str) -> None:
         self._live.update(_Doing(line), refresh=True)
+
+    def remark(self, line: str) -> None:
+        self._live.console.print(line)
 
     def close(self) -> None:
         self._live.stop()
@@ -149,6 +155,9 @@ class PlainLines:
         """Break a silence of what is done before or after the trials."""
         if doing := self._doing:
             self._break(doing)
+
+    def remark(self, line: str) -> None:
+        self._say(line)
 
     def close(self) -> None:
         self._doing = ""

@@ -11,7 +11,7 @@ from jit_sweep.cli import leaderboard
 from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.edits import print_difference
 from jit_sweep.cli.output import console, noise_to, print_json, print_next
-from jit_sweep.cli.plan import planned
+from jit_sweep.cli.plan import check_affordable, planned
 from jit_sweep.cli.report import report_path
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
@@ -155,7 +155,17 @@ def _run(
         try:
             interrupt.check()
             speeds = speeds_here(plan.spec, home)
-            return run_sweep(plan, locations, address=address, watch=view, probed=speeds, interrupt=interrupt, tell=view.say)
+            check_affordable(plan, speeds, source=plan.spec.name)
+            return run_sweep(
+                plan,
+                locations,
+                address=address,
+                watch=view,
+                probed=speeds,
+                interrupt=interrupt,
+                tell=view.say,
+                remark=view.remark,
+            )
         except LeaseHeld as error:
             shared, name = home.shared_options(locations), plan.spec.name
             lines = (f"  {shared.command(command, name)}" for command in ("status", "stop"))

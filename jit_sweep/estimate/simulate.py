@@ -19,6 +19,7 @@ from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from search_spaces.axes import put
+from trainables.config.shape import SpeedShape, speed_shape
 from trainables.config.trial import RAW, TrialConfig
 from trainables.evaluation.metrics.registry import RUNG_METRIC, NetworkAlone, metric_of
 from trainables.networks.cost import parameter_count, training_flops
@@ -90,6 +91,12 @@ class Estimate:
     @property
     def unit(self) -> Literal["GPU", "CPU"]:
         return "GPU" if self.resources.gpus else "CPU"
+
+    @property
+    def speeds(self) -> dict[SpeedShape, float]:
+        """Images a second of whole trials, over all workers, by their shapes."""
+        workers = self.resources.workers
+        return {speed_shape(job.entry.trial): job.measured.images_per_second * workers for job in self.planned}
 
     @cached_property
     def simulated(self) -> Simulated:

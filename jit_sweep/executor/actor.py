@@ -46,7 +46,7 @@ from trainables.lane.messages import (
     WorkerAddress,
     WorkItem,
 )
-from trainables.report import Decision, Ended, Rung
+from trainables.report import Committed, Decision, Ended, Rung
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,6 +66,10 @@ class StopState(NamedTuple):
     stopping: bool
     failure: str
     """Why it stops by itself; empty where it does not."""
+    ledger_away: str = ""
+    """Why the ledger cannot be reached or written now; empty where it can."""
+    storage_away: str = ""
+    """With what the storage last failed a trial; empty where one has committed since."""
 
 
 class SweepActor:
@@ -96,7 +100,7 @@ class SweepActor:
         guard = BudgetGuard(spec, self._reader, probed=probed, clock=clock)
         self._purse = Purse(guard, LiveEntries(self._reader, sweep))
         self._clock, self._stop = clock, False
-        self._failure = ""
+        self._failure = self._storage_away = ""
         self._unbegun: defaultdict[str, list[Cause]] = defaultdict(list)
         """By trial: why the lanes died that had been given it, and had begun nothing; emptied as it begins."""
         self._changed, self._calls = asyncio.Condition(), PatientCalls()
@@ -117,18 +121,24 @@ class SweepActor:
         for tick in count():
             await asyncio.sleep(TICK_S)
             try:
-                if tick % RENEW_EVERY == 0:
-                    await asyncio.to_thread(self._lease.renew)
-                if not self._stop and (by := await asyncio.to_thread(self._reader.stop_asked_by, self._sweep)):
-                    _log.info("%s asked this sweep to stop", by)
-                    await self.stop()
+                await self._look(renews=tick % RENEW_EVERY == 0)
             except LeaseLost as error:
                 self._lost_lease(error)
                 return
-            except DatabaseAway as error:
-                _log.warning("the lease could not be renewed, trying again: %s", error)
             await self._miss_the_silent()
             await self._tell_of_the_awaited()
+
+    async def _look(self, *, renews: bool) -> None:
+        """LeaseLost: nothing that this actor still says is recorded."""
+        try:
+            if renews:
+                await asyncio.to_thread(self._lease.renew)
+                self._calls.written()
+            if not self._stop and (by := await asyncio.to_thread(self._reader.stop_asked_by, self._sweep)):
+                _log.info("%s asked this sweep to stop", by)
+                await self.stop()
+        except DatabaseAway as error:
+            self._calls.missed(error)
 
     async def _tell_of_the_awaited(self) -> None:
         """Record which trials wait for workers that have not come."""
@@ -166,7 +176,7 @@ class SweepActor:
         await self._tell()
 
     async def stop_state(self) -> StopState:
-        return StopState(self._stop, self._failure)
+        return StopState(self._stop, self._failure, ledger_away=self._calls.away, storage_away=self._storage_away)
 
     async def give_up(self, trial: str) -> Cause | None:
         """A trial's lane died, and its owner with it. Returns why, where it had begun nothing; None where it had."""
@@ -248,6 +258,8 @@ class SweepActor:
         except (StaleAttempt, LeaseLost) as error:
             await self._close(lane, key, TaskOutcome("fenced"))
             return FencedOff(str(error))
+        if isinstance(report, Committed):
+            self._storage_away = ""
         if isinstance(report, Ended):
             await self._close(lane, key, TaskOutcome(report.outcome, images=report.images))
         return decision
@@ -336,6 +348,8 @@ class SweepActor:
         return TaskOutcome("failed", cause=cause, lane_over=True, workers=workers)
 
     async def _fail(self, key: AttemptKey, cause: Cause, detail: str) -> None:
+        if cause is Cause.STORAGE_ERROR:
+            self._storage_away = (detail.strip().splitlines() or [str(cause)])[-1]
         try:
             failure = await self._patiently(lambda: self._writer.fail(key.trial, key.attempt, cause=cause, detail=detail))
         except (StaleAttempt, LeaseLost) as error:

@@ -23,14 +23,16 @@ from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.lane_config import LaneConfig
 from jit_sweep.executor.nowhere import nowhere
+from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.executor.tune_search import ActorCalls, TuneSearcher, WarmLanesFirst
 from jit_sweep.home import Locations
-from jit_sweep.ledger.connect import DatabaseAway, is_away
+from jit_sweep.ledger.connect import DatabaseAway, is_away, unusable
 from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
 from jit_sweep.plan.entry import Plan
+from jit_sweep.redact import redact
 from trainables.config.shape import SpeedShape
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ LOOK_S = 0.25
 """How often the main thread looks for an interrupt and redraws."""
 ROUND_S = 2.0
 """How often it looks for groups that nobody owns, and at the budget."""
+STOPPING_S = 60.0
+"""How long a run that stops waits for a ledger that is away: longer than trials take to save."""
 Watch = Callable[[LedgerReader, bool], None]
 """Called now and then with the ledger's reader and whether the run is stopping."""
 
@@ -57,13 +61,15 @@ class Driver:
         lane: type[LaneTrial] = LaneTrial,
         silent_s: float = SILENT_S,
         interrupt: Interrupt | None = None,
+        outages: Outages | None = None,
     ) -> None:
+        self.outages = outages or Outages(_log.warning)
         self.plan, self.locations, self.reader, self.lease = plan, locations, reader, lease
         self.lane, self.silent_s = lane, silent_s
         self.sweep = plan.spec.name
         self.interrupt = interrupt or Interrupt()
         self.stopping = threading.Event()
-        self.reason, self.failure = "", ""
+        self.reason, self.failure, self.ledger_away = "", "", ""
         self.crash: BaseException | None = None
         self.probed = dict(probed or {})
         self.guard = BudgetGuard(plan.spec, reader, probed=probed)
@@ -81,14 +87,22 @@ class Driver:
             ending.callback(lambda: self._finish(ended))
             with self.interrupt.listening():
                 self._tune_and_watch(watch)
-            ended = run_end(
-                self.reader.entries(self.sweep),
-                failure=self.failure,
-                stopping=self.stopping.is_set(),
-                reason=self.reason,
-                refused=self.searcher.refused,
-            )
+            ended = self._ended()
         return ended
+
+    def _ended(self) -> RunEnd:
+        try:
+            rows = self.reader.entries(self.sweep)
+        except DatabaseAway as error:
+            _log.warning("how the trials stand at the end cannot be read: %s", error)
+            return RunEnd(SweepState.FAILED, self.failure or "the ledger cannot be read at the end of the run")
+        return run_end(
+            rows,
+            failure=self.failure,
+            stopping=self.stopping.is_set(),
+            reason=self.reason,
+            refused=self.searcher.refused,
+        )
 
     def _finish(self, ended: RunEnd) -> None:
         """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
@@ -121,12 +135,14 @@ class Driver:
         thread = threading.Thread(target=self._tune, daemon=True)
         thread.start()
         round_at, asked = time.monotonic(), self.actor.stop_state.remote()
-        while thread.is_alive():
+        while thread.is_alive() and not self._waits_in_vain():
             if self.interrupt.asked.is_set():
                 self._stop()
             if ray.wait([asked], timeout=0)[0]:
                 state: StopState = ray.get(asked)
                 self.failure = state.failure or self.failure
+                self.ledger_away = state.ledger_away
+                self.outages.note(Surrounding.STORAGE, state.storage_away)
                 if state.stopping or self.stopping.is_set():
                     self._stop()
                 asked = self.actor.stop_state.remote()
@@ -141,14 +157,22 @@ class Driver:
         if self.crash is not None:
             raise self.crash
 
+    def _waits_in_vain(self) -> bool:
+        """Whether what was asked to save has had its time, and cannot say so to a ledger that is away."""
+        return self.stopping.is_set() and self.outages.lasts_s(Surrounding.LEDGER) > STOPPING_S
+
     def _reading(self, look: Callable[[], None]) -> None:
         """Look into the ledger; one that is away for a while ends no run."""
+        away = self.ledger_away
         try:
             look()
         except DatabaseAway as error:
-            if not is_away(error):
+            away = unusable(error)
+            if not away and not is_away(error):
                 raise
+            away = away or str(error.orig or error)
             _log.warning("the ledger cannot be read: %s", error)
+        self.outages.note(Surrounding.LEDGER, redact(away))
 
     def _go_round(self) -> None:
         placement_groups.remove_ownerless()
@@ -157,6 +181,8 @@ class Driver:
         # A lost node takes its lanes with it: a trial that were given to one more would wait there for its place.
         with suppress(UserError):  # not even one is left: what comes back may hold them all
             self.lanes = min(self.most_lanes, concurrent_lanes(self.plan.spec.resources))
+        held = f"{self.lanes} of {self.most_lanes} trials have a place" if self.lanes < self.most_lanes else ""
+        self.outages.note(Surrounding.NODES, held)
         if not self.stopping.is_set() and (over := self.guard.is_over()):
             self.reason = over
             self._stop()

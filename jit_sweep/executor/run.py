@@ -1,15 +1,18 @@
 """One run of a sweep: ledger, cluster, driver and tracking put together, and taken apart again whatever happens."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.opening import end_at_once, take_up
+from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.home import Locations
-from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger.connect import DatabaseAway, open_engine
 from jit_sweep.ledger.holder import this_process
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
@@ -46,13 +49,14 @@ def run_sweep(
     probed: Mapping[SpeedShape, float] | None = None,
     interrupt: Interrupt | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> RunResult:
     """Run a sweep to its end, or until it is interrupted. UserError: a part cannot be reached, or somebody else runs it.
 
     `probed`: images a second by shape, where `plan --probe` has measured them; `interrupt`: what has been asked so far;
-    `tell`: hears what is done before and after the trials.
+    `tell`: hears what is done before and after the trials; `remark`: what is away meanwhile, and what is back.
     """
-    sweep = plan.spec.name
+    sweep, outages = plan.spec.name, Outages(remark)
     engine = open_engine(locations.ledger)
     reader = LedgerReader(engine)
     lease = acquire(engine, sweep, this_process())
@@ -65,26 +69,36 @@ def run_sweep(
             if ended.reason:
                 tell("nothing is trained and no Ray started, since the budget holds nothing more")
             tell(CATCHING_UP)
-            return RunResult(ended.state, ended.reason, undelivered=_mirror(plan, locations).close(MIRROR_CLOSE_S))
+            return RunResult(ended.state, ended.reason, undelivered=_closed(_mirror(plan, locations, outages), MIRROR_CLOSE_S))
         tell("starting Ray" if address is None else f"connecting to Ray at {address}")
         with local_cluster(tell) if address is None else running_cluster(address):
-            mirror = _mirror(plan, locations)
-            driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt)
+            mirror = _mirror(plan, locations, outages)
+            driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt, outages=outages)
             ended = driver.to_end(watch)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         tell(CATCHING_UP)
-        undelivered = mirror.close(patience_s)
+        undelivered = _closed(mirror, patience_s)
     finally:
-        lease.release()
+        with suppress(DatabaseAway):  # it runs out by itself
+            lease.release()
     if ended.state is SweepState.DONE:
         apply_retention(reader, locations, sweep)
     return RunResult(ended.state, ended.reason, undelivered)
 
 
-def _mirror(plan: Plan, locations: Locations) -> MirrorThread:
+def _closed(mirror: MirrorThread, patience_s: float) -> int:
+    """Close the mirror; the events that MLflow has not got, none where a ledger that is away cannot be asked."""
+    try:
+        return mirror.close(patience_s)
+    except DatabaseAway:
+        return 0
+
+
+def _mirror(plan: Plan, locations: Locations, outages: Outages) -> MirrorThread:
     """The thread that brings MLflow up to date, started."""
     reader = LedgerReader(open_engine(locations.ledger))
     name, artifacts, storage = plan.spec.name, locations.artifacts, locations.storage
-    thread = MirrorThread(Mirror(locations.tracking, reader, name, artifacts=artifacts, storage=storage))
+    mirror = Mirror(locations.tracking, reader, name, artifacts=artifacts, storage=storage)
+    thread = MirrorThread(mirror, away=partial(outages.note, Surrounding.MLFLOW))
     thread.start()
     return thread

@@ -36,6 +36,20 @@ OPENED = "ledger_opened"
 _CREATION_LOCK = 0x6A69745F73776570
 
 
+_PRIMARY = 0xFF
+"""The part of an sqlite error code that names its kind."""
+_UNUSABLE = frozenset(
+    {
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+
+
 class NoLedger(UserError):
     """Nothing has made one there yet."""
 
@@ -73,6 +87,13 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def is_away(error: DBAPIError) -> bool:
     """Whether the same call may succeed later: the database is at fault, and not what was asked of it."""
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+
+
+def unusable(error: DBAPIError) -> str:
+    """What keeps an sqlite ledger from being written, such as a full disk; empty for a server, and where it is only busy."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    lacks_tables = code == sqlite3.SQLITE_ERROR and "no such table" in str(error.orig)
+    return str(error.orig) if lacks_tables or (code is not None and code & _PRIMARY in _UNUSABLE) else ""
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

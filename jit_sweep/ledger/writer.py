@@ -48,7 +48,10 @@ class TrialBusy(RuntimeError):
 
 
 class LedgerWriter:
-    """Writes about one sweep. Every method raises LeaseLost, and changes nothing, once another process took the sweep over."""
+    """Writes about one sweep. Every method raises LeaseLost, and changes nothing, once another process took the sweep over.
+
+    When things happened it says by `clock`, the run's own machine's; leases alone go by the database's.
+    """
 
     def __init__(
         self,

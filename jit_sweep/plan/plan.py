@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from jit_sweep.errors import UserError
+from jit_sweep.plan.budget_buys import budget_faults
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
 from jit_sweep.plan.grid import planned_grid
 from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
-from jit_sweep.plan.search import search_faults, searches
+from jit_sweep.plan.search import search_faults
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.mending import OF_DATA, PACKAGED
 from jit_sweep.spec.sifted import Sifted
@@ -85,16 +86,6 @@ def _planned_stages(planner: Planner) -> _PlannedStages:
         except ValueError as error:
             planned.faults.append(Fault(f"stages[{index}]", str(error)))
     return planned
-
-
-def budget_faults(spec: SweepSpec, entries: Iterable[Entry]) -> list[Fault]:
-    """A fault where the sweep's images bring no trial to its end."""
-    total, proposed = spec.budget.total_images, [spec.budget.images_per_trial] if searches(spec) else []
-    smallest = min([*(entry.images for entry in entries), *proposed], default=0)
-    if total is None or total >= smallest:
-        return []
-    rule = f"must bring one trial to its end, got {total:,}; the smallest trains on {smallest:,}"
-    return [Fault("budget.total_images", f"{rule}, so give as many, or lower `images_per_trial`")]
 
 
 def count_faults(planner: Planner) -> list[Fault]:

@@ -54,7 +54,7 @@ class Table:
 
 def metrics_of_table(objective: str) -> list[str]:
     """The objective first."""
-    return list(dict.fromkeys((objective, *table_metrics())))
+    return list(dict.fromkeys((objective, *table_metrics(objective))))
 
 
 def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | None) -> Table:

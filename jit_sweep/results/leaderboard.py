@@ -11,6 +11,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow, SweepRow
 from jit_sweep.plan.questions import PATCH_SIZE
 from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, grid_arms, with_scores
+from jit_sweep.results.comparable import Marks
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
@@ -68,8 +69,18 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
         searched=tuple(best_first(searched, objective=objective)),
         retired=tuple(best_first(with_scores(retired(rows), scores), objective=objective)),
         heldout=reader.heldout(sweep),
-        findings=findings(arms, read_asking(reader, row)),
+        findings=findings(arms, replace(read_asking(reader, row), marks=marks_of(reader.heldout(sweep)))),
     )
+
+
+def marks_of(real: HeldoutRow | None) -> Marks:
+    """The best kernel distance that images get which no model made, such as white ones: what is no better shows nothing."""
+    marks: dict[str, float] = {}
+    for row in real.rows.values() if real is not None else ():
+        for metric, value in row.items():
+            if metric.startswith("kid_"):
+                marks[metric] = min(value, marks.get(metric, value))
+    return marks
 
 
 def read_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:

@@ -28,7 +28,7 @@ class Cut:
         standing = f"place {place} of {len(self.order)} at {self._where(racer)}"
         if place <= self.keep:
             return self._verdict(racer, True, f"{standing}, {self.keep} go on")
-        allowed, spared = self.allowance(), self.spared(racer)
+        allowed, spared = self.allowance(racer), self.spared(racer)
         if allowed is None or spared:
             return self._verdict(racer, True, f"{standing}: {spared}")
         gap = abs(metric_of(self.scheduler.metric).loss(racer.value(self.gate)) - self.order[self.keep - 1].loss)
@@ -49,14 +49,18 @@ class Cut:
             return "a seed of it has its score, and all its seeds go on or none"
         if racer.protected:
             return "part of a planned contrast, which is never stopped early"
-        return "" if self.allowance() is not None else "the spread over seeds is not known, so that nothing is stopped"
+        return "" if self.allowance(racer) is not None else "the spread over seeds is not known, so that nothing is stopped"
 
-    def allowance(self) -> float | None:
-        """The gap that luck explains; None where the noise is neither declared nor measured."""
+    def allowance(self, racer: Racer) -> float | None:
+        """The gap that luck explains between means of as many seeds as an arm has here; None where the noise is neither
+        declared nor measured."""
         spread = self.scheduler.s_train
         if spread is None:
             spread = measured_noise(self.whole, self.gate)
-        return None if spread is None else allowance(s_train=spread, s_eval=self.scheduler.s_eval)
+        if spread is None:
+            return None
+        seeds = max(1, len(racer.values(self.gate)))
+        return allowance(s_train=spread, s_eval=self.scheduler.s_eval, seeds=seeds, z=self.scheduler.luck)
 
     def _where(self, racer: Racer) -> str:
         within = f" of {self.race.label}" if self.race.label else ""

@@ -15,7 +15,7 @@ def stopping(scheduler: Median | Patient, race: Race) -> list[Verdict]:
 
 def _verdict(scheduler: Median | Patient, race: Race, racer: Racer, gate: int) -> Verdict:
     cut = Cut(scheduler, race, gate, best_first(race, gate, metric=scheduler.metric), keep=0, whole=race)
-    allowed, spared = cut.allowance(), cut.spared(racer)
+    allowed, spared = cut.allowance(racer), cut.spared(racer)
     where = f"at {racer.gates[gate]} images"
     if allowed is None or spared:
         return Verdict(racer.name, gate, True, f"{where}: {spared}")

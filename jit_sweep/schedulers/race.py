@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from jit_sweep.schedulers.standings import Standings
+from jit_sweep.statistics.luck import LUCK_Z, luck_allowance
 from jit_sweep.statistics.student_t import mean
 
 Standing = Literal["coming", "ended", "lost"]
@@ -132,11 +133,12 @@ class Race:
 
 
 def measured_noise(race: Race, gate: int) -> float | None:
-    """Standard deviation over seeds at a gate, pooled over the arms; None where there are too few."""
-    squares, freedom = race.standings.pool(gate)
-    return math.sqrt(float(squares) / freedom) if freedom >= LEAST_FREEDOM else None
+    """Standard deviation over seeds at a gate, the median over the arms, so that one unstable arm does not stop the stopping;
+    None where there are too few."""
+    spreads = race.standings.spreads(gate)
+    return spreads.median if spreads.freedom >= LEAST_FREEDOM else None
 
 
-def allowance(*, s_train: float, s_eval: float) -> float:
-    """The gap between two single measurements that luck explains: twice the standard deviation of their difference."""
-    return 2 * math.sqrt(2 * (s_train**2 + s_eval**2))
+def allowance(*, s_train: float, s_eval: float, seeds: int = 1, z: float = LUCK_Z) -> float:
+    """The gap between two means of so many seeds that luck explains: z standard deviations of their difference."""
+    return luck_allowance(math.hypot(s_train, s_eval), seeds, z=z)

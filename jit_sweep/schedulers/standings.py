@@ -3,10 +3,10 @@
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from fractions import Fraction
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from jit_sweep.statistics.student_t import mean
+from jit_sweep.statistics.student_t import sample_sd
 from trainables.evaluation.metrics.registry import metric_of
 
 if TYPE_CHECKING:
@@ -21,11 +21,17 @@ class Rank(NamedTuple):
     name: str
 
 
-class Pool(NamedTuple):
-    """Squared deviations over seeds, summed exactly so that the order of arrival changes nothing, and degrees of freedom."""
+@dataclass
+class Spreads:
+    """Standard deviations over seeds of the arms at a gate, in rising order, and their degrees of freedom."""
 
-    squares: Fraction
-    freedom: int
+    sds: list[float] = field(default_factory=list)
+    freedom: int = 0
+
+    @property
+    def median(self) -> float:
+        """Of at least one."""
+        return (self.sds[(len(self.sds) - 1) // 2] + self.sds[len(self.sds) // 2]) / 2
 
 
 class Standings:
@@ -37,7 +43,7 @@ class Standings:
         self._awaiting: defaultdict[int, set[str]] = defaultdict(set)
         self._coming: defaultdict[int, int] = defaultdict(int)
         self._arrived: defaultdict[int, set[str]] = defaultdict(set)
-        self._pools: defaultdict[int, Pool] = defaultdict(lambda: Pool(Fraction(0), 0))
+        self._spreads: defaultdict[int, Spreads] = defaultdict(Spreads)
         self._orders: dict[tuple[str, int], list[Rank]] = {}
         self._ended: set[str] = set()
         for racer in racers:
@@ -59,8 +65,8 @@ class Standings:
         """Whether an arm may still arrive at a gate."""
         return self._coming[gate] > 0
 
-    def pool(self, gate: int) -> Pool:
-        return self._pools[gate]
+    def spreads(self, gate: int) -> Spreads:
+        return self._spreads[gate]
 
     def ranks(self, gate: int, metric: str) -> list[Rank]:
         """The arms that have arrived at a gate, the best first."""
@@ -84,8 +90,9 @@ class Standings:
             self._coming[gate] += racer.is_coming_to(gate)
             if racer.arrived(gate):
                 self._arrived[gate].add(racer.name)
-        for gate, (squares, freedom) in _pools(racer).items():
-            self._pools[gate] = Pool(self._pools[gate].squares + squares, self._pools[gate].freedom + freedom)
+        for gate, (sd, freedom) in _spread(racer).items():
+            insort(self._spreads[gate].sds, sd)
+            self._spreads[gate].freedom += freedom
         for (metric, gate), order in self._orders.items():
             if racer.name in self._arrived[gate]:
                 insort(order, _rank(racer, gate, metric))
@@ -94,8 +101,9 @@ class Standings:
         for (metric, gate), order in self._orders.items():
             if racer.name in self._arrived[gate]:
                 del order[bisect_left(order, _rank(racer, gate, metric))]
-        for gate, (squares, freedom) in _pools(racer).items():
-            self._pools[gate] = Pool(self._pools[gate].squares - squares, self._pools[gate].freedom - freedom)
+        for gate, (sd, freedom) in _spread(racer).items():
+            del self._spreads[gate].sds[bisect_left(self._spreads[gate].sds, sd)]
+            self._spreads[gate].freedom -= freedom
         for gate in range(len(racer.gates)):
             self._coming[gate] -= racer.is_coming_to(gate)
             self._arrived[gate].discard(racer.name)
@@ -108,13 +116,8 @@ def _rank(racer: "Racer", gate: int, metric: str) -> Rank:
     return Rank(metric_of(metric).loss(racer.value(gate)), racer.position, racer.name)
 
 
-def _pools(racer: "Racer") -> Mapping[int, Pool]:
-    """An arm's share of the noise at every gate where several of its seeds have a value."""
+def _spread(racer: "Racer") -> Mapping[int, tuple[float, int]]:
+    """An arm's standard deviation and degrees of freedom at every gate where several of its seeds have a value."""
     gates = {gate for seed in racer.seeds for gate in seed.values} if len(racer.seeds) > 1 else set()
-    shares = {}
-    for gate in gates:
-        values = racer.values(gate)
-        if len(values) > 1:
-            centre = mean(values)
-            shares[gate] = Pool(sum((Fraction((value - centre) ** 2) for value in values), Fraction(0)), len(values) - 1)
-    return shares
+    values = {gate: racer.values(gate) for gate in gates}
+    return {gate: (sd, len(of) - 1) for gate, of in values.items() if (sd := sample_sd(of)) is not None}

@@ -42,6 +42,8 @@ class Early(Frozen):
     """Standard deviation of the metric over seeds; None: measured over the arms' own seeds at the rung."""
     s_eval: NonNegativeFloat = 0.0
     """Standard deviation of the metric over evaluations of one model; the held-out error has none."""
+    luck: PositiveFloat = 2.0
+    """Standard errors of two arms' difference that still count as luck, and stop nothing."""
 
     @field_validator("compare_within")
     @classmethod

@@ -6,7 +6,7 @@ MLflow recognises those it has. What a repeated attempt measures again is left o
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mlflow import MlflowClient
 
@@ -136,8 +136,9 @@ def has_begun(entry: EntryRow) -> bool:
 class MirrorThread:
     """Delivers a sweep every few seconds until it is closed. What fails is logged and tried again; nothing is raised."""
 
-    def __init__(self, mirror: Mirror, *, interval_s: float = INTERVAL_S) -> None:
-        self._mirror, self._interval_s = mirror, interval_s
+    def __init__(self, mirror: Mirror, *, interval_s: float = INTERVAL_S, away: Callable[[str], None] = lambda _: None) -> None:
+        """`away`: hears after each try why MLflow cannot be reached; empty where it was."""
+        self._mirror, self._interval_s, self._away = mirror, interval_s, away
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._deliver_until_closed, name="mlflow-mirror", daemon=True)
 
@@ -159,6 +160,7 @@ class MirrorThread:
             try:
                 while self._mirror.deliver_page() and not self._given_up.is_set():
                     continue
+                self._away("")
                 if failed:
                     _log.info("MLflow at %s: caught up after %d failed tries", redact(self._mirror.uri), failed)
                 if closing:
@@ -167,6 +169,7 @@ class MirrorThread:
             except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the sweep goes on and the view catches up
                 wait_s, failed = min(2 * wait_s, LONGEST_WAIT_S), failed + 1
                 reason = redact_all(str(error), uri=self._mirror.uri)
+                self._away(f"{type(error).__name__}: {reason}")
                 _log.warning(
                     "MLflow at %s: %s: %s; next try in %.0f s", redact(self._mirror.uri), type(error).__name__, reason, wait_s
                 )

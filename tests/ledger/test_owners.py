@@ -26,27 +26,39 @@ from tests.support.ledger import BOB, FACTS, LedgerFixture
 from tests.support.paths import TOP
 
 HOLD = """
-import sys
+import sys, time
+shift_s, namespace = float(sys.argv[2]), sys.argv[3]
+true_time = time.time
+time.time = lambda: true_time() + shift_s
+from jit_sweep.ledger.clock import database_now
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.holder import this_process
 from jit_sweep.ledger.lease import acquire
-lease = acquire(open_engine(sys.argv[1]), "mine", this_process())
+engine, owner = open_engine(sys.argv[1]), this_process()
+if namespace:
+    owner = owner._replace(pid_namespace=namespace)
+def clock(connection):  # of sqlite it is the machine's own
+    return database_now(connection) + (shift_s if engine.dialect.name == "sqlite" else 0.0)
+lease = acquire(engine, "mine", owner, clock=clock)
 print("held", flush=True)
 for _ in sys.stdin:
     lease.renew()
     print("renewed", flush=True)
 """
-"""Takes the lease of `mine`, and renews it for each line that it is sent."""
+"""Takes the lease of `mine`, and renews it for each line that it is sent; its machine's clock is off, its namespace another."""
 FORKED = ("unshare", "--pid", "--fork", "--mount-proc")
-BEHIND, AHEAD = ("faketime", "-f", "-5m"), ("faketime", "-f", "+5m")
+BEHIND_S, AHEAD_S = -300.0, 300.0
 
 
 @contextmanager
-def holding(uri: str, *before: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that holds the lease of `mine`, started by the command `before`; skips where that cannot run here."""
+def holding(uri: str, *before: str, shift_s: float = 0.0, namespace: str = "") -> Iterator["subprocess.Popen[str]"]:
+    """A process that holds the lease of `mine`, started by the command `before`; skips where that cannot run here.
+
+    `shift_s`: by how much its machine's clock is off; `namespace`: the pid namespace that it finds itself in.
+    """
     if before and (shutil.which(before[0]) is None or subprocess.run([*before, "true"], capture_output=True).returncode):
         pytest.skip(f"`{' '.join(before)}` does not run here: not installed, or not allowed")
-    command = [*before, sys.executable, "-c", HOLD, uri]
+    command = [*before, sys.executable, "-c", HOLD, uri, str(shift_s), namespace]
     with subprocess.Popen(command, cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -113,8 +125,11 @@ def test_a_holder_of_an_older_ledger_is_judged_by_its_lease_alone() -> None:
     assert presence(Owner(host=this_process().host, pid=2**22 + 1, user="alice", started_at=0.0)) is Presence.UNKNOWN
 
 
-def test_a_live_holder_in_another_pid_namespace_with_this_host_name_keeps_its_lease(engine: Engine, ledger_uri: str) -> None:
-    with holding(ledger_uri, *FORKED):
+@pytest.mark.parametrize(("before", "namespace"), [((), "pid:[1]"), (FORKED, "")], ids=["told", "unshare"])
+def test_a_live_holder_in_another_pid_namespace_with_this_host_name_keeps_its_lease(
+    engine: Engine, ledger_uri: str, before: tuple[str, ...], namespace: str
+) -> None:
+    with holding(ledger_uri, *before, namespace=namespace):
         with engine.connect() as connection:
             row = connection.execute(select(schema.lease)).one()
         here = this_process()
@@ -124,15 +139,15 @@ def test_a_live_holder_in_another_pid_namespace_with_this_host_name_keeps_its_le
             acquire(engine, "mine", here)
 
 
-@pytest.mark.parametrize("clock", [BEHIND, AHEAD])
-def test_a_live_holder_with_a_wrong_clock_keeps_its_lease(engine: Engine, ledger_uri: str, clock: tuple[str, ...]) -> None:
-    with holding(ledger_uri, *clock) as holder, renewing(holder), pytest.raises(LeaseHeld):
+@pytest.mark.parametrize("shift_s", [BEHIND_S, AHEAD_S])
+def test_a_live_holder_with_a_wrong_clock_keeps_its_lease(engine: Engine, ledger_uri: str, shift_s: float) -> None:
+    with holding(ledger_uri, shift_s=shift_s) as holder, renewing(holder), pytest.raises(LeaseHeld):
         acquire(engine, "mine", BOB)
 
 
 def test_a_lease_s_times_are_the_database_s_whatever_the_holder_s_clock_says(postgres_uri: str) -> None:
     engine = open_engine(postgres_uri)
-    with holding(postgres_uri, *BEHIND), engine.connect() as connection:
+    with holding(postgres_uri, shift_s=BEHIND_S), engine.connect() as connection:
         expires_at = connection.scalar(select(schema.lease.c.expires_at))
         assert expires_at is not None
         assert 0.0 < expires_at - database_now(connection) <= TTL_S

@@ -16,6 +16,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import AttemptRow
 from jit_sweep.plan.entry import Entry
@@ -247,7 +248,9 @@ def log() -> Iterator[Log]:
 def test_a_thread_whose_server_is_away_at_first_and_dies_later_catches_up_by_itself_each_time(
     mortal: Server, event_log: EventLog, log: Log
 ) -> None:
-    thread = MirrorThread(Mirror(mortal.url, event_log.ledger.reader, event_log.ledger.name), interval_s=0.05)
+    mirror, said = Mirror(mortal.url, event_log.ledger.reader, event_log.ledger.name), list[str]()
+    outages = Outages(said.append)
+    thread = MirrorThread(mirror, interval_s=0.05, away=lambda why: outages.note(Surrounding.MLFLOW, why))
     thread.start()
     assert log.failed.wait(WAIT_S)
     event_log.begin()
@@ -265,3 +268,4 @@ def test_a_thread_whose_server_is_away_at_first_and_dies_later_catches_up_by_its
     event_log.end()
     assert thread.close(WAIT_S) == 0
     assert arrived(mortal.store) == event_log.series()
+    assert [line.split()[:3] for line in said] == [["MLflow", "is", "away"], ["MLflow", "is", "back,"]] * 2

@@ -3,7 +3,8 @@
 Successive halving: arXiv 1502.07943, algorithm 1: of the n arms at a rung, floor(n / eta) go on. Asynchronous: arXiv
 1810.05934, algorithm 2: an arm goes on where it is in the top floor(n / eta) of those that are there by then. The rules
 beyond the papers are the sweep file's: at least one goes on, arms of planned contrasts are never stopped, an arm is spared
-whose gap to the last that goes on is below twice the deviation of a difference, and an arm of which a seed has its score is.
+whose gap to the last that goes on is below twice the deviation of their means' difference, and so is one of which a seed
+has its score.
 """
 
 import math
@@ -115,14 +116,19 @@ def _by_rank(scheduler: Ladder, log: Log, arms: Mapping[str, Arm], arm: Arm, gat
     kept = max(1, len(ranked) // scheduler.reduction)
     last = ranked[kept - 1]
     gap = _mean(log.seen(arm, gate)) - _mean(log.seen(last, gate))
-    expected = arm in ranked[:kept] or _is_spared(scheduler, log, arm, gap)
+    expected = arm in ranked[:kept] or _is_spared(scheduler, log, arm, gate, gap)
     assert go_on == expected, f"gate {gate}: {arm.name} is {ranked.index(arm) + 1} of {len(ranked)}, and went on: {go_on}"
 
 
-def _is_spared(scheduler: Early, log: Log, arm: Arm, gap: float) -> bool:
+def _is_spared(scheduler: Early, log: Log, arm: Arm, gate: int, gap: float) -> bool:
+    return arm.protected or gap < _luck(scheduler, log, arm, gate) or any(trial in log.scored for trial in arm.trials.values())
+
+
+def _luck(scheduler: Early, log: Log, arm: Arm, gate: int) -> float:
+    """z standard deviations of the difference of two means of as many seeds as the arm has there."""
     assert scheduler.s_train is not None
-    luck = 2 * math.sqrt(2) * math.hypot(scheduler.s_train, scheduler.s_eval)
-    return arm.protected or gap < luck or any(trial in log.scored for trial in arm.trials.values())
+    deviation = math.sqrt(2 * (scheduler.s_train**2 + scheduler.s_eval**2) / len(log.seen(arm, gate)))
+    return scheduler.luck * deviation
 
 
 def _halving(scheduler: Halving, log: Log, arms: Mapping[str, Arm], arm: Arm, gate: int, go_on: bool) -> None:
@@ -155,14 +161,13 @@ def _median(scheduler: Median, log: Log, arms: Mapping[str, Arm], arm: Arm, gate
         assert go_on, f"gate {gate}: {arm.name} was stopped, its best {best} of {there}"
     else:
         gap = abs(_mean(log.seen(arm, gate)) - statistics.median(there))
-        assert go_on == _is_spared(scheduler, log, arm, gap), f"gate {gate}: {arm.name}: {best} of {there}"
+        assert go_on == _is_spared(scheduler, log, arm, gate, gap), f"gate {gate}: {arm.name}: {best} of {there}"
 
 
 def _patient(scheduler: Patient, log: Log, arms: Mapping[str, Arm], arm: Arm, gate: int, go_on: bool) -> None:
-    assert scheduler.s_train is not None
     values = [_mean(seen) for at in range(gate + 1) if (seen := log.seen(arm, at))]
     before, after = values[: -(scheduler.patience + 1)], values[-(scheduler.patience + 1) :]
-    forgiven = max(scheduler.min_delta, 2 * math.sqrt(2) * scheduler.s_train)
+    forgiven = max(scheduler.min_delta, _luck(scheduler, log, arm, gate))
     worsens = bool(before) and min(before) + forgiven < min(after)
     spared = arm.protected or any(trial in log.scored for trial in arm.trials.values())
     assert go_on == (not worsens or spared), f"gate {gate}: {arm.name}: {values}"

@@ -11,6 +11,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.features import FeaturesConfig
 from trainables.config.trial import RAW
 from trainables.data import ImageSet
+from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
 from trainables.evaluation.grid import write_grid
@@ -89,7 +90,7 @@ class Scoring:
             heldout=rows.pop(HELDOUT_ROW),
             rows=rows,
             grid=grid,
-            collapsed=own.values[RUNG_METRIC] >= self._grid.mean_image_error,
+            collapsed=has_collapsed(own.values, mean_image_error=self._grid.mean_image_error),
         )
 
     def _compared(self, metric: str, *, raw: bool) -> float:

@@ -62,7 +62,7 @@ def _draw(drawing: Drawing, bar: Bar, low: float, middle: float, high: float, *,
 
 
 def bar_in_words(bar: Bar) -> str:
-    """Such as `-363 [-391, -336]`."""
+    """Such as `-23.0 % [-24.7, -21.3]`."""
     error = (bar.high - bar.low) / 4
     ends = (rounded(bar.low, error), rounded(bar.high, error))
-    return f"{rounded(bar.estimate, error)} [{', '.join(ends)}]"
+    return f"{rounded(bar.estimate, error)}{' %' if bar.unit == '%' else ''} [{', '.join(ends)}]"

@@ -93,7 +93,8 @@ def _for_script(data: Any) -> str:
 
 
 def _trials(report: Report) -> TrialColumns:
-    metrics = [name for name in table_metrics() if any(name in arm.metrics for arm in report.results.arms)] or table_metrics()
+    shown = table_metrics(report.results.objective)
+    metrics = [name for name in shown if any(name in arm.metrics for arm in report.results.arms)] or shown
     results = [*(trial for arm in report.results.arms for trial in arm.trials), *report.results.searched]
     rows = [
         (

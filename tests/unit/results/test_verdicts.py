@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from jit_sweep.ledger.records import Cause
+from jit_sweep.ledger.records import Cause, HeldoutRow
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.effects import StageScores
-from jit_sweep.results.leaderboard import read_results
+from jit_sweep.results.leaderboard import marks_of, read_results
 from jit_sweep.results.verdicts import Asking, Finding, Findings, Outcome, findings, reply
 from jit_sweep.spec.stages import Grid
 from search_spaces.axes import AXES
@@ -258,3 +258,9 @@ def test_what_the_file_plans_replaces_the_default(ledger: LedgerFixture) -> None
     asked, explored = found(ledger, grids={0: grid})
     assert [finding.question.label for finding in asked] == ["patch_size=16: prediction=x against v"]
     assert [finding.question.label for finding in explored] == ["patch_size=8: prediction=x against v"]
+
+
+def test_the_marks_are_the_best_kernel_distances_of_images_that_no_model_made() -> None:
+    rows = {"white images": {KID: 1.9, FD: 1608.0}, "the mean image": {KID: 8.2, FD: 2240.0}}
+    assert marks_of(HeldoutRow(data_digest="d", n=384, values={}, rows=rows)) == {KID: 1.9}
+    assert marks_of(None) == {}

@@ -29,7 +29,7 @@ def shown(race: Race) -> list[object]:
         [sorted(racer.name for racer in standings.awaiting(gate)) for gate in gates],
         [standings.is_coming(gate) for gate in gates],
         [standings.ranks(gate, RUNG_METRIC) for gate in gates],
-        [standings.pool(gate) for gate in gates],
+        [standings.spreads(gate) for gate in gates],
     ]
 
 

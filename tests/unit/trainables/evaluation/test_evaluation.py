@@ -18,6 +18,7 @@ from trainables.data import ImageSet, open_images
 from trainables.data.pixels import to_pixels
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation import reference
+from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.features.efficientnet import DIMENSIONS, features
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted, generate, sample_labels
@@ -219,6 +220,22 @@ def test_rows_of_white_images_and_of_the_mean_image_stand_beside_the_heldout_one
     for name in ("white images", "the mean image"):
         assert rows[name]["fd_efflite0_96"] > rows["held-out real images"]["fd_efflite0_96"]
         assert rows[name]["diversity_efflite0_96"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "collapsed"),
+    [("noise", True), ("one image", True), ("the mean image", True), ("blurred", False), ("real", False)],
+)
+def test_images_that_hardly_differ_are_told_from_blurred_and_real_ones(
+    emoji: ImageSet, scorer: Scorer, heldout_grid: HeldoutGrid, kind: str, collapsed: bool
+) -> None:
+    real = emoji.read(emoji.heldout[::12])
+    made = {"noise": noise(real), "one image": real[:1].expand(32, -1, -1, -1), "blurred": blurred(real), "real": real}
+    made["the mean image"] = to_pixels(mean_image(emoji)[None]).expand(32, -1, -1, -1)
+    values = scorer.score(made[kind].contiguous()) | {"heldout_v_error": 0.5 * heldout_grid.mean_image_error}
+    assert has_collapsed(values, mean_image_error=heldout_grid.mean_image_error) is collapsed
+    assert has_collapsed({**values, "heldout_v_error": 1.0}, mean_image_error=1.0)
 
 
 @pytest.mark.slow
