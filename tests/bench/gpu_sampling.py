@@ -16,7 +16,6 @@ from trainables.data.pixels import to_pixels
 from trainables.diffusion.sampler import passes
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.generate import generate
-from trainables.evaluation.score import extractors_used
 
 HEADER = ["case", "mode", "tokens", "images", "passes an image", "img/s", "features img/s", "features' share", "warm-up"]
 EVALUATION = EvaluationConfig(steps=50, sampler="heun", guidance=3.0, interval=(0.1, 1.0))
@@ -67,6 +66,8 @@ def official_draw(trial: TrialConfig, labels: Tensor, *, compiled: bool = True) 
 def features_cells(images: Tensor, draw_s: float, device: str) -> list[str]:
     """Images a second of every extractor together, and its share of drawing and extracting."""
     try:
+        from trainables.evaluation.score import extractors_used  # needs what the machine with the GPU may lack
+
         networks = [*extractors_used().values()]
     except ImportError as missing:
         return [f"no {missing.name}", "-"]
