@@ -17,7 +17,7 @@ class Change(NamedTuple):
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """The differing leaves, by dotted path."""
+    """The differing leaves, by dotted path. A key that is not there and one that is null say the same."""
     return list(_changes(old, new, path=""))
 
 
@@ -25,7 +25,7 @@ def _changes(old: Any, new: Any, *, path: str) -> Iterator[Change]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys([*old, *new]):
             yield from _changes(old.get(key, ABSENT), new.get(key, ABSENT), path=f"{path}.{key}" if path else str(key))
-    elif old != new:
+    elif old != new and {_shown(old), _shown(new)} != {ABSENT, "null"}:
         yield Change(path=path, old=_shown(old), new=_shown(new))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jit_sweep.ledger.differences import Change, changes
+from jit_sweep.ledger.differences import ABSENT, Change, changes
 
 MOST_SHOWN = 8
 _OF_FILE = {"baseline": "baseline", "data": "data", "objective": "objective", "evaluation": "evaluation", "device": "resources"}
@@ -28,6 +28,7 @@ def refused_changes(
         wanted = f"{section}.gpus" if key == "device" else section
         of_file = changes({section: old.get(section)}, {section: new.get(section)})
         named = [change for change in of_file if change.path == wanted or change.path.startswith(f"{wanted}.")]
+        named.sort(key=lambda change: change.new == ABSENT)  # what the file says now comes first
         found += named or changes({key: old_facts.get(key)}, {key: new_facts.get(key)})
     return found
 

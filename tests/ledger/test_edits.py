@@ -113,6 +113,12 @@ def search_of(**changes: Any) -> Tree:
     return {"search": {**SEARCH["search"], **changes}}
 
 
+def on_inception(tree: Tree) -> None:
+    """Scored on the features of a file, and so by another objective."""
+    tree["evaluation"]["features"] = {"kind": "inception", "weights": "inception.pth"}
+    tree["objective"] = "fid"
+
+
 FURTHER = {"grid": {"axes": {"learning_rate": [0.002]}}}
 SHORT = {"low": 1e-3, "high": 2e-3}
 EDITS: tuple[Edit, ...] = (
@@ -122,6 +128,14 @@ EDITS: tuple[Edit, ...] = (
     Edit("data.uri", lambda tree: tree["data"].update(uri=tree["data"]["uri"].replace(IMAGES, COPY))),
     kept("data.holdout", 24),
     kept("data.flip", True),
+    put("data.format", "npz"),
+    kept("data.image_size", 16),
+    kept("data.crop", "pad"),
+    kept("data.channels", "grey"),
+    kept("data.labels", "none"),
+    kept("data.classes", ["class 0", "class 1", "class 2"]),
+    kept("data.limit", 40),
+    kept("data.on_bad", {"skip": 1}),
     kept("baseline.preset", "jit-tiny/8"),
     kept("baseline.model", {"width": 16, "depth": 3, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}),
     kept("baseline.diffusion", {"noise_scale": 2.0}),
@@ -141,6 +155,7 @@ EDITS: tuple[Edit, ...] = (
     put("margin", 0.05),
     put("noise", 0.02),
     kept("evaluation.n", 10),
+    Edit("evaluation.features", on_inception, refused="evaluation.features"),
     kept("evaluation.labels", "drawn"),
     kept("evaluation.sampler", "heun"),
     kept("evaluation.steps", 3),
