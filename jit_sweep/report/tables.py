@@ -58,7 +58,7 @@ def metrics_of_table(objective: str) -> list[str]:
 
 
 def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | None) -> Table:
-    """Arms in the given order, then real held-out images."""
+    """Arms in the given order, then images that no model made: real held-out ones, white ones and the mean image."""
     metrics = metrics_of_table(objective)
     rows = [
         TableRow(
@@ -74,9 +74,10 @@ def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | Non
         )
         for arm in arms
     ]
-    if heldout is not None:
-        values = (_value(heldout.values.get(name)) for name in metrics)
-        rows.append(TableRow((TableCell("held-out real images"), EMPTY, *values, EMPTY, EMPTY), mark=True))
+    marks = {"held-out real images": heldout.values, **heldout.rows} if heldout is not None else {}
+    for label, values in marks.items():
+        scores = (_value(values.get(name)) for name in metrics)
+        rows.append(TableRow((TableCell(label), EMPTY, *scores, EMPTY, EMPTY), mark=True))
     images = f", {heldout.n} images a score" if heldout is not None and heldout.n else ""
     caption = f"Mean ± standard deviation over seeds{images}; best first by {objective}."
     return Table("arms", caption, ("arm", "seeds", *metrics, "images", "training FLOPs"), tuple(rows))

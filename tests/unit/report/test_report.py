@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.records import Cause
+from jit_sweep.ledger.records import Cause, HeldoutRow
 from jit_sweep.report.contents import Report, read_report
 from jit_sweep.report.markdown import markdown
 from jit_sweep.report.page.render import page
 from jit_sweep.report.paper import csv_table, latex, write_paper
 from jit_sweep.report.table_set import tables_of
-from jit_sweep.report.tables import Table, TableCell, TableRow
+from jit_sweep.report.tables import Table, TableCell, TableRow, arms_table
 from jit_sweep.report.write import checked_format, write_report
 from tests.support.ledger import LedgerFixture, ended, planned, scored
 from trainables.report import Rung
@@ -150,3 +150,12 @@ def test_tables_name_every_arm_and_the_causes(report: Report) -> None:
     shown = tables_of(report)
     assert [row.cells[0].text for row in shown.arms.rows] == ["prediction=x", "prediction=v", "prediction=eps"]
     assert [row.cells[0].text for row in shown.losses.rows] == ["diverged"]
+
+
+def test_images_that_no_model_made_stand_below_the_arms() -> None:
+    heldout = HeldoutRow("d" * 12, 64, {FD: 312.5}, {"white images": {FD: 1608.0, KID: 1.9}})
+    rows = arms_table([], objective=FD, heldout=heldout).rows
+    assert [(row.cells[0].text, row.cells[2].text, row.mark) for row in rows] == [
+        ("held-out real images", "312.5", True),
+        ("white images", "1608", True),
+    ]
