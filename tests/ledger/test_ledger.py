@@ -501,7 +501,8 @@ def test_cost_is_told_for_each_attempt_and_kind_and_covers_the_lost_and_other_sw
     other.tell(attempt, Progress(images=48, step=1, loss=1.0, images_per_second=12.0))
     other.clock.now += 100
     other.writer.fail(lost.trial_id, 1, cause=Cause.NODE_LOST, detail="gone")
-    spent = {(kept.trial_id, 1, "train", 10.0), (kept.trial_id, 1, "evaluation", 2.0), (kept.trial_id, 1, "checkpoint", 1.0)}
+    parts = {"train": 10.0, "evaluation": 2.0, "checkpoint": 1.0, "data": 0.0}
+    spent = {(kept.trial_id, 1, kind, seconds) for kind, seconds in parts.items()}
     assert set(ledger.reader.cost("mine")) == spent
     assert set(other.reader.cost("other")) == {(lost.trial_id, 1, "train", 4.0)}
     ledger.plan(lost)
