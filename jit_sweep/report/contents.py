@@ -17,6 +17,7 @@ from jit_sweep.report.time_to_quality import TimeToQuality, goal_of, times_to_qu
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.time_left import time_left
+from jit_sweep.spec.stored import readable
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 
@@ -65,7 +66,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
     return Report(
         sweep=sweep,
         results=results,
-        front=front_in(reader, results),
+        front=_front(reader, results),
         entries=tuple(entries),
         answer=summary(asked, results, open_trials=sum(row.state in UNFINISHED for row in entries)),
         cards=tuple(asked),
@@ -80,6 +81,11 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         written_at=reader.now(),
         seconds_left=time_left(entries, later=0, now=reader.now()) if sweep.is_run else None,
     )
+
+
+def _front(reader: LedgerReader, results: Results) -> frozenset[str]:
+    """The Pareto front; none of a sweep whose file this version does not read."""
+    return front_in(reader, results) if readable(reader.sweep(results.sweep).spec) is not None else frozenset()
 
 
 def _train_seconds(reader: LedgerReader, name: str) -> Mapping[str, float]:

@@ -1,15 +1,18 @@
 """Aligned pictures of the arms: the same seed, noise and labels, so that equal places compare."""
 
 import io
+import logging
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
+from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.sample_grids import read_grid, shared_seed
 
+_log = logging.getLogger(__name__)
 MOST_GRIDS = 24
 MOST_PX = 640
 """A side of a picture in the page."""
@@ -45,9 +48,8 @@ def read_grids(arms: Sequence[Arm], *, storage: str | None) -> list[ArmGrid]:
     for arm in arms:
         seed = shared_seed(arms, arm)
         score = next((trial.score for trial in arm.trials if trial.score and trial.entry.seed == seed), None)
-        content = read_grid(score.grid, storage=storage) if score is not None else None
-        if content is not None and seed is not None:
-            grids.append(_grid(arm.label, seed, content))
+        if score is not None and seed is not None and (grid := _read(arm, seed, score.grid, storage)) is not None:
+            grids.append(grid)
         if len(grids) == MOST_GRIDS:
             break
     return grids
@@ -56,6 +58,16 @@ def read_grids(arms: Sequence[Arm], *, storage: str | None) -> list[ArmGrid]:
 def data_uri(picture: bytes) -> str:
     """A WebP picture as an address that holds it."""
     return f"data:image/webp;base64,{b64encode(picture).decode()}"
+
+
+def _read(arm: Arm, seed: int, address: str, storage: str | None) -> ArmGrid | None:
+    """A trial's picture; None where it is gone, or no picture any more."""
+    content = read_grid(address, storage=storage)
+    try:
+        return _grid(arm.label, seed, content) if content is not None else None
+    except OSError as error:
+        _log.warning("no sample grid at %s: %s", redact(address), error)
+        return None
 
 
 def _grid(label: str, seed: int, content: bytes) -> ArmGrid:

@@ -7,7 +7,7 @@ from pathlib import Path
 from jit_sweep.errors import UserError
 
 PACKAGES = ("jit_sweep", "search_spaces", "trainables")
-TRAVELS = frozenset({".py", ".typed", ".yaml", ".json", ".npz", ".md"})
+TRAVELS = frozenset({".py", ".typed", ".yaml", ".json", ".npz", ".md", ".html", ".css", ".js"})
 """Suffixes of what the wheel holds; a test compares the two."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mlflow.tracking._tracking_service import utils as tracking_utils
 
 from jit_sweep.home import Home, home_at
 from jit_sweep.ledger.connect import open_engine
@@ -36,7 +37,13 @@ def make_home(place: Path, *, empty_mlflow: Path) -> Home:
     ledger.lease.release()
     engine.dispose()
     gc.collect()  # readers' connections close, which folds sqlite's journals into their files once and for all
+    forget_artifact_places()
     return home
+
+
+def forget_artifact_places() -> None:
+    """As in a new process: MLflow keeps for a process where each run's artifacts lie."""
+    tracking_utils._artifact_repos_cache.clear()
 
 
 def train_arm(ledger: LedgerFixture, home: Home, arm: Mapping[str, Any], values: list[float]) -> None:
