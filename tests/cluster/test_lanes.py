@@ -41,8 +41,9 @@ from jit_sweep.home import home_at
 prepare_environment(address=sys.argv[2])
 from jit_sweep.executor import run
 run.Driver = partial(run.Driver, silent_s=float(sys.argv[3]))
-found = planned(sys.argv[1])
-run.run_sweep(found, home_at(Path(".jit-sweep")).locations(found.spec), address=sys.argv[2], watch=lambda *_: None)
+home = home_at(Path(".jit-sweep"))
+found = planned(sys.argv[1], home)
+run.run_sweep(found, home.locations(found.spec), address=sys.argv[2], watch=lambda *_: None)
 """
 """A run, which may miss its workers sooner than the command does."""
 HOLD = """
