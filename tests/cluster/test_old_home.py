@@ -76,7 +76,8 @@ def test_a_sweep_that_has_ended_prints_what_it_printed_and_what_is_told_since_th
     board = expected(upgraded, "ended-leaderboard")
     arm, searched = board["rows"]
     for trial in (*arm["trials"], searched):
-        trial |= {"collapsed": True, "activity": None}
+        trial |= {"collapsed": True, "activity": None, "standard_errors": {}}
+    board["heldout"]["rows"] = {}
     assert printed(upgraded, "leaderboard", "ended") == board
     status = expected(upgraded, "ended-status")
     for row in status["rows"]:
