@@ -12,7 +12,7 @@ _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 def rounded(value: float, error: float | None = None) -> str:
     """A value down to the second digit of its error, such as `1216` of 1216.3 with 24; with four digits where none is known."""
     if error is None or not error > 0 or not math.isfinite(error):
-        return f"{value:.{VALUE_DIGITS}g}" if 1e-4 <= abs(value) < 10**VALUE_DIGITS or value == 0 else _grouped(value)
+        return f"{value:,.0f}" if abs(value) >= 10**VALUE_DIGITS else f"{value:.{VALUE_DIGITS}g}"
     return f"{round(value, _places(error)):,.{max(0, _places(error))}f}"
 
 
@@ -44,7 +44,3 @@ def duration(seconds: float) -> str:
 def _places(error: float) -> int:
     """Decimal places at which the second significant digit of an error stands; negative left of the point."""
     return ERROR_DIGITS - 1 - math.floor(math.log10(error))
-
-
-def _grouped(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10**VALUE_DIGITS else f"{value:.{VALUE_DIGITS}g}"

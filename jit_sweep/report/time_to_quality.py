@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import median_high
 from typing import NamedTuple
 
 from jit_sweep.report.curves import TrialValues
@@ -98,7 +98,7 @@ def _hours(trial: TrialResult, images: int | None, train_s: Mapping[str, float])
 
 
 def _range(values: Sequence[float]) -> SeedRange:
-    return SeedRange(median_low(values) if len(values) % 2 else sorted(values)[len(values) // 2], min(values), max(values))
+    return SeedRange(median_high(values), min(values), max(values))
 
 
 def _lasts(arm: Arm, values: TrialValues) -> list[float]:

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import shutil
 import subprocess
-from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,12 +47,6 @@ class Browser:
         result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
-
-    def picture(self, path: Path) -> Path:
-        """Save the whole page as PNG."""
-        shot = self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(b64decode(shot["data"]))
-        return path
 
     async def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jit_sweep.report.figures.scale import scale_of
-from jit_sweep.report.figures.svg import FAINT, Drawing, Figure, text_width
+from jit_sweep.report.figures.svg import FAINT, LETTER_PX, Drawing, Figure, text_width
 from jit_sweep.report.numbers import rounded
 
 WIDTH, ROW, TOP, BOTTOM = 920.0, 34.0, 30.0, 46.0
@@ -51,14 +51,14 @@ def forest_figure(bars: Sequence[Bar], *, metric: str) -> Figure:
 
 def _draw(drawing: Drawing, bar: Bar, low: float, middle: float, high: float, *, y: float, label_px: float) -> None:
     series = SERIES_OF_VERDICT.get(bar.verdict, GREY)
-    most = int(label_px / (text_width("x") * 1.0))
+    most = int(label_px / LETTER_PX)
     question = bar.question if len(bar.question) <= most else f"{bar.question[: most - 1]}…"
     drawing.text(label_px, y + 4, question, anchor="end")
     drawing.path([(low, y), (high, y)], series=series)
     for end in (low, high):
         drawing.path([(end, y - 5), (end, y + 5)], series=series)
     drawing.dot(middle, y, series=series, radius=5, hollow=bar.verdict != "REAL")
-    drawing.text(WIDTH - 140, y + 4, bar_in_words(bar), faint=False)
+    drawing.text(WIDTH - 140, y + 4, bar_in_words(bar))
 
 
 def bar_in_words(bar: Bar) -> str:
