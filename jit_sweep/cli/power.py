@@ -10,7 +10,7 @@ from jit_sweep.home import Locations
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.power import Prospect, arms_of, images_of_a_seed, prospects
 from jit_sweep.results.noise import Noise, declared_noise, measured_noise
-from jit_sweep.results.scales import Scale, in_words, scale_of, shown_on
+from jit_sweep.results.scales import in_words, scale_of, shown_on
 
 MOST_QUESTIONS = 20
 SEED_COUNTS = (3, 4, 5, 6, 8, 10, 12, 16)
@@ -101,7 +101,7 @@ def _about(noise: Noise | None, plan: Plan) -> str:
 
 
 def _gap(plan: Plan, prospect: Prospect, noise: Noise) -> float:
-    scale: Scale = scale_of(plan.spec.objective)
+    scale = scale_of(plan.spec.objective)
     return shown_on(scale, prospect.gap(sigma=noise.sigma))
 
 

@@ -80,8 +80,9 @@ def _checklist(results: Results, costs: Costs, lost: Sequence[Loss]) -> list[Par
         ),
         Paragraph(
             "How were they computed, and on which assumptions?",
-            "Contrasts are paired by seed; their 95 % intervals are Student's t, which assumes that differences over seeds are "
-            "about normal. No interval is a bootstrap.",
+            "Contrasts are paired by seed, of distances and errors on a log scale; their 95 % intervals are Student's t with a "
+            "variance that the stage's residual moderates upwards only, and p values are corrected by Holm over the planned "
+            "questions. This assumes that differences over seeds are about normal. No interval is a bootstrap.",
         ),
         Paragraph(
             "What compute did each run and all of them take?",

@@ -8,11 +8,12 @@ import numpy as np
 
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.arms import Arm
-from jit_sweep.results.scales import Scale, in_words, interval_in_words, on_scale, scale_of
+from jit_sweep.results.scales import in_words, interval_in_words, on_scale, scale_of
 from jit_sweep.statistics.contrasts import FEWEST_SEEDS, ContrastTest, Figures, Residual, contrast_test, per_seed, residual
 from jit_sweep.statistics.power import Precision, detectable_gap
 from jit_sweep.statistics.sign_flips import sign_flip_p
 from jit_sweep.statistics.student_t import Interval
+from trainables.evaluation.metrics.metric import Scale
 from trainables.evaluation.metrics.registry import metric_of
 
 

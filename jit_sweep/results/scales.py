@@ -1,21 +1,18 @@
 """On which scale a metric's differences are compared: as a ratio, or as they are."""
 
 import math
-from typing import Literal
 
 from jit_sweep.statistics.student_t import Interval
-from trainables.evaluation.metrics.registry import parse
+from trainables.evaluation.metrics.metric import Scale
+from trainables.evaluation.metrics.registry import metric_of
 
-Scale = Literal["log", "raw"]
-RATIOS = ("fd_", "fid", "heldout_")
-"""How metrics begin whose spread over seeds grows with their value: distances and errors. Others may be negative."""
 MARGIN = 0.03
 """Ratios closer than this count as equivalent where no margin is given."""
 
 
 def scale_of(metric: str) -> Scale:
     """The scale of a score by its shown name."""
-    return "log" if parse(metric).metric.startswith(RATIOS) else "raw"
+    return metric_of(metric).scale
 
 
 def on_scale(value: float, scale: Scale) -> float:

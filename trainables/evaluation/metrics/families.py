@@ -65,6 +65,7 @@ def of_network(whole: str) -> Iterator[Metric]:
         needs=NetworkAlone(),
         compute=f"{_HERE}.heldout:v_error",
         blind_to=blind,
+        scale="log",
         judges=True,
     )
     for space, unit in (("v", "mean squared velocity"), ("x", "mean squared pixel, of a range of 2")):
@@ -78,6 +79,7 @@ def of_network(whole: str) -> Iterator[Metric]:
                 needs=NetworkAlone(),
                 compute=f"{_HERE}.heldout:{space.upper()}_ERROR.snr{place}",
                 blind_to=blind,
+                scale="log",
                 least_heldout=STEPS_APART,
                 in_tables=False,
             )
@@ -88,7 +90,18 @@ def _distances(family: _Family) -> Iterator[Metric]:
     frechet, without_each = f"{_HERE}.frechet:distance_to_real", f"{_HERE}.frechet:without_each"
     train = Samples(family.extractor, "train")
     what = f"Frechet distance to the training split on {family.on}"
-    yield Metric(fd, "minimize", unit, what, needs=train, compute=frechet, replicates=without_each, bias="falls", judges=True)
+    yield Metric(
+        fd,
+        "minimize",
+        unit,
+        what,
+        needs=train,
+        compute=frechet,
+        replicates=without_each,
+        bias="falls",
+        scale="log",
+        judges=True,
+    )
     yield Metric(
         f"{fd}_heldout",
         "minimize",
@@ -98,6 +111,7 @@ def _distances(family: _Family) -> Iterator[Metric]:
         compute=frechet,
         replicates=without_each,
         bias="falls",
+        scale="log",
     )
     yield Metric(
         f"kid{family.suffix}",
@@ -183,6 +197,7 @@ def _rare(family: _Family) -> Iterator[Metric]:
             "feature on",
             needs=train,
             compute=f"{_HERE}.frechet:distance_at_infinity",
+            scale="log",
             least_n=PER_DIMENSION * family.dimensions,
             in_tables=False,
         )

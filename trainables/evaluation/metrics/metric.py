@@ -15,6 +15,8 @@ Direction = Literal["minimize", "maximize"]
 Bias = Literal["none", "falls", "rises"]
 Growth = Literal["samples", "pairs"]
 """What a metric's time grows with: the generated images alone, or the pairs of them and the real images."""
+Scale = Literal["log", "raw"]
+"""On which differences compare: as ratios where the spread over seeds grows with the value, or as they are."""
 RAW_SUFFIX = "_raw"
 
 
@@ -58,8 +60,9 @@ class Metric:
     """Fewer held-out images than this give no such score of a network."""
     replicates: str | None = None
     """`module:function` of (features, real, groups) that leaves each group of images out, quicker than computing it anew."""
+    scale: Scale = "raw"
     judges: bool = False
-    """Whether verdicts need it to agree: where such metrics that can judge the axis disagree, the verdict is undecided."""
+    """Whether it speaks in verdicts on other metrics: where its interval says the contrary, there is none."""
 
     def __post_init__(self) -> None:
         """ValueError: the name ends as those of scores of raw weights do."""
