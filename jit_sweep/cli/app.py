@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jit_sweep.cli import INTERRUPTED, data_app, streams
-from jit_sweep.cli.options import MODEL, AnySweep, AsJson, File, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
+from jit_sweep.cli import INTERRUPTED, data_app, model_app, streams
+from jit_sweep.cli.options import AnySweep, AsJson, File, HomeFolder, LedgerUri, SweepName, TrackingUri
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
@@ -283,26 +283,6 @@ def ui(
 
 
 @app.command()
-def promote(
-    sweep: SweepName,
-    name: Annotated[str, typer.Option(help="The registered model's name.")],
-    trial: Annotated[str | None, typer.Option(help="A trial id; without it, the median seed of the best arm.")] = None,
-    reason: Annotated[str, typer.Option(help="Why this trial; kept with the model. A collapsed trial needs one.")] = "",
-    now: Annotated[bool, typer.Option("--now", help="Choose although some trials have not ended.")] = False,
-    home_folder: HomeFolder = DEFAULT_HOME,
-    ledger: LedgerUri = None,
-    tracking: TrackingUri = None,
-    as_json: AsJson = False,
-) -> int:
-    """Register a sweep's best configuration as the champion."""
-    from jit_sweep.cli import models
-    from jit_sweep.models.choice import Wish
-
-    home, wish = home_at(home_folder), Wish(trial, reason=reason, now=now)
-    return models.promote(sweep, home, wish=wish, name=name, ledger=ledger, tracking=tracking, as_json=as_json)
-
-
-@app.command()
 def gc(
     sweep: AnySweep = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
@@ -336,72 +316,4 @@ def doctor(
     return doctor.doctor(sweep, home, ledger=uri, tracking=tracking, mends=repair, as_json=as_json)
 
 
-@app.command()
-def sample(
-    model: ModelOrFolder,
-    out: Annotated[Path, typer.Option(help="The PNG file to write.")],
-    n: Annotated[int, typer.Option(min=1, help="Images in the grid.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, help="Of the starting noise and labels.")] = 0,
-    home_folder: HomeFolder = DEFAULT_HOME,
-    tracking: TrackingUri = None,
-    as_json: AsJson = False,
-) -> int:
-    """Draw images from a registered model, or from the folder of an exported or imported one."""
-    from jit_sweep.cli import models
-
-    return models.sample(model, home_at(home_folder), out=out, n=n, seed=seed, tracking=tracking, as_json=as_json)
-
-
-@app.command()
-def export(
-    what: Annotated[str, typer.Argument(help=f"{MODEL}; with --optuna, a sweep.", metavar="MODEL|SWEEP")],
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="A folder that does not exist yet, or is empty.")
-    ] = None,
-    optuna: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the sweep's trials as an Optuna journal, for optuna-dashboard.")
-    ] = None,
-    home_folder: HomeFolder = DEFAULT_HOME,
-    ledger: LedgerUri = None,
-    tracking: TrackingUri = None,
-    as_json: AsJson = False,
-) -> int:
-    """Write a registered model's weights, configuration, scores and lineage into a folder, or a sweep into a journal."""
-    from jit_sweep.cli import models
-
-    home = home_at(home_folder)
-    if (folder is None) == (optuna is None):
-        got = "neither" if folder is None else f"{folder} and --optuna {optuna}"
-        raise UserError(f"`export` needs DIR for a model, or --optuna FILE for a sweep, got {got}; give one of them")
-    if optuna is not None:
-        log = home.log("export.log")
-        return models.export_journal(what, home.existing_ledger(ledger), file=optuna, log=log, as_json=as_json)
-    assert folder is not None
-    return models.export(what, home, folder=folder, tracking=tracking, as_json=as_json)
-
-
-@app.command()
-def import_jit(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of the official JiT code, such as .pth.")],
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")],
-    class_tokens_start: Annotated[
-        int | None, typer.Option(min=0, help="Block where class tokens begin, where the model's name does not say.")
-    ] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Turn a checkpoint of the official JiT code into a folder of weights and configuration."""
-    from jit_sweep.cli import convert
-
-    return convert.import_checkpoint(checkpoint, folder, class_tokens_start=class_tokens_start, as_json=as_json)
-
-
-@app.command()
-def export_jit(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `import-jit` or `export` wrote.")],
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file that does not exist yet.")],
-    as_json: AsJson = False,
-) -> int:
-    """Turn such a folder, or an exported champion, into a checkpoint that the official JiT code loads."""
-    from jit_sweep.cli import convert
-
-    return convert.export_checkpoint(folder, checkpoint, as_json=as_json)
+app.add_typer(model_app.app)

@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from jit_sweep.cli.app import export
+from jit_sweep.cli.model_app import export
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Cause, EntryRow, EntryState
