@@ -61,9 +61,9 @@ def data_uri(picture: bytes) -> str:
 
 
 def _read(arm: Arm, seed: int, address: str, storage: str | None) -> ArmGrid | None:
-    """A trial's picture; None where it is gone, or no picture any more."""
-    content = read_grid(address, storage=storage)
+    """A trial's picture; None where it is gone, out of reach, or no picture any more."""
     try:
+        content = read_grid(address, storage=storage)
         return _grid(arm.label, seed, content) if content is not None else None
     except OSError as error:
         _log.warning("no sample grid at %s: %s", redact(address), error)

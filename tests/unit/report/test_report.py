@@ -11,6 +11,7 @@ import pytest
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import Cause, HeldoutRow
 from jit_sweep.report.contents import Report, read_report
+from jit_sweep.report.grids import read_grids
 from jit_sweep.report.markdown import markdown
 from jit_sweep.report.page.render import page
 from jit_sweep.report.paper import csv_table, latex, write_paper
@@ -159,3 +160,16 @@ def test_images_that_no_model_made_stand_below_the_arms() -> None:
         ("held-out real images", "312.5", True),
         ("white images", "1608", True),
     ]
+
+
+@pytest.mark.parametrize("place", ["{folder}/gone.png", "{folder}/words.png", "{folder}", "s3://bucket/x.png"])
+def test_a_picture_that_cannot_be_read_is_left_out(
+    ledger: LedgerFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens there
+    (tmp_path / "words.png").write_text("no picture")
+    entry = planned(arm=X)
+    ledger.plan(entry)
+    score = scored(entry, {FD: 1.0}).model_copy(update={"grid": place.format(folder=tmp_path)})
+    ledger.tell(ledger.begin(entry), score, ended(entry))
+    assert read_grids(read_report(ledger.reader, "mine").results.arms, storage=None) == []
