@@ -58,9 +58,6 @@ class Standings:
         """The arms that stand at a gate without a verdict, as planned."""
         return sorted((self.by_name[name] for name in self._awaiting[gate]), key=lambda racer: racer.position)
 
-    def awaits(self, racer: "Racer", gate: int) -> bool:
-        return racer.name in self._awaiting[gate]
-
     def is_coming(self, gate: int) -> bool:
         """Whether an arm may still arrive at a gate."""
         return self._coming[gate] > 0

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jit_sweep.statistics.student_t import t_upper
+
 Figures = NDArray[np.float64]
 
 PRIOR_WEIGHT = 4
@@ -129,10 +131,3 @@ def prior_weight(own_dof: int, residual_dof: int) -> int:
 def moderated(own: Figures, pooled: Figures, *, dof: int, weight: int) -> Figures:
     """v = max(own, (d0 pooled + d own) / (d0 + d)): a small spread of few seeds is luck, a large one is not."""
     return np.maximum(own, (weight * pooled + dof * own) / (weight + dof))
-
-
-def t_upper(dof: int, *, tail: float) -> float:
-    """Student's t that a share `tail` lies above, 0 < tail <= 0.5."""
-    from scipy.special import stdtrit  # slow to import
-
-    return -float(stdtrit(dof, tail))

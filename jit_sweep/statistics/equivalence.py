@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from jit_sweep.statistics.contrasts import ContrastTest, t_upper
+from jit_sweep.statistics.contrasts import ContrastTest
+from jit_sweep.statistics.student_t import t_upper
 
 
 def equivalent(test: ContrastTest, *, margin: float, alpha: float = 0.05, family: int = 1) -> NDArray[np.bool_]:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jit_sweep.statistics.contrasts import prior_weight, t_upper
+from jit_sweep.statistics.contrasts import prior_weight
+from jit_sweep.statistics.student_t import t_upper
 
 POWER = 0.8
 """The chance of a verdict that "would be seen" stands for."""

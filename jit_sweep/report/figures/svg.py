@@ -82,10 +82,6 @@ class Drawing:
         else:
             self._add("circle", _fill(series), data, cx=x, cy=y, r=radius, fill=colour_of(series))
 
-    def box(self, x: float, y: float, width: float, height: float, *, series: int, data: str = "") -> None:
-        """A filled rectangle."""
-        self._add("rect", _fill(series), data, x=x, y=y, width=width, height=height, fill=colour_of(series))
-
     def text(
         self,
         x: float,

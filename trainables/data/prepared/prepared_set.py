@@ -123,12 +123,6 @@ def _not_whole(file: StoredFile, address: str, found: str) -> ValueError:
     return ValueError(f"{rule}, got {found} at {address}; delete that folder, and prepare or copy it again")
 
 
-def shard_content(folder: Folder, shard: Shard) -> NDArray[np.uint8]:
-    """The pixels [n, H, W, C] of a shard, read whole and checked. ValueError: as `checked_content`."""
-    array: NDArray[np.uint8] = np.load(io.BytesIO(checked_content(folder, shard)), allow_pickle=False)
-    return array
-
-
 def _arriving(manifest: Manifest, folder: Folder) -> ShardPixels:
     return ArrivingShards(
         manifest,
