@@ -31,11 +31,17 @@ def axes(*, as_json: bool) -> int:
     return ExitCode.DONE
 
 
+_BIASES = {"none": "", "falls": "; falls as more images are drawn", "rises": "; rises as more images are drawn"}
+
+
 def metrics(*, as_json: bool) -> int:
     """Every score with its direction and unit, and every quantity that is known before training."""
     scores, quantities = METRICS.values(), QUANTITIES.values()
     if as_json:
-        found = [{"name": one.name, "direction": one.direction, "unit": one.unit, "about": one.about} for one in scores]
+        found = [
+            {"name": one.name, "direction": one.direction, "unit": one.unit, "about": one.about, "bias": one.bias}
+            for one in scores
+        ]
         costs = [{"name": one.name, "unit": one.unit, "about": one.about} for one in quantities]
         print_json("metrics", found, quantities=costs)
         return ExitCode.DONE
@@ -44,7 +50,7 @@ def metrics(*, as_json: bool) -> int:
     screen.print(
         _table(
             ("metric", "better", "meaning"),
-            [(one.name, better[one.direction], f"{one.unit}: {one.about}") for one in scores],
+            [(one.name, better[one.direction], f"{one.unit}: {one.about}{_BIASES[one.bias]}") for one in scores],
             width=screen.width,
         )
     )

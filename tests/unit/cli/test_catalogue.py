@@ -47,6 +47,7 @@ def test_the_json_has_what_the_registries_hold(capsys: pytest.CaptureFixture[str
     assert {row["name"]: (row["direction"], row["unit"]) for row in metrics["rows"]} == {
         name: (metric.direction, metric.unit) for name, metric in METRICS.items()
     }
+    assert {row["name"]: row["bias"] for row in metrics["rows"]} == {name: metric.bias for name, metric in METRICS.items()}
     assert {row["name"]: row["unit"] for row in metrics["quantities"]} == {name: q.unit for name, q in QUANTITIES.items()}
 
 
