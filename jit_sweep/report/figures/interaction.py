@@ -1,5 +1,6 @@
 """An interaction: a metric's mean over one axis, a line for each value of another. Lines that are not parallel interact."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,7 +14,8 @@ from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import metric_of
 
 WIDTH, HEIGHT = 460.0, 320.0
-MOST_LINES = 8
+MOST_LINES, MOST_COLUMNS = 8, 16
+"""Values of two axes that one figure can tell apart."""
 PATCH_SIZE = "patch_size"
 
 
@@ -31,10 +33,11 @@ class Interaction:
 
 
 def interactions(arms: Sequence[Arm], *, metric: str) -> list[Interaction]:
-    """One for each pair of axes of which at least two values each were crossed, those with the patch size first."""
-    axes = list(dict.fromkeys(axis for arm in arms for axis in arm.arm))
+    """One for each pair of axes that were crossed, with values that can be drawn, those with the patch size first."""
+    planned = sorted(arms, key=lambda arm: arm.position)
+    axes = list(dict.fromkeys(axis for arm in planned for axis in arm.arm))
     pairs = sorted(combinations(axes, 2), key=lambda pair: PATCH_SIZE not in pair)
-    found = [_interaction(arms, metric, *(pair if pair[0] == PATCH_SIZE else reversed(pair))) for pair in pairs]
+    found = [_interaction(planned, metric, *(pair if pair[0] == PATCH_SIZE else reversed(pair))) for pair in pairs]
     return [each for each in found if each is not None]
 
 
@@ -58,27 +61,25 @@ def interaction_figure(shown: Interaction) -> Figure:
 
 
 def _interaction(arms: Sequence[Arm], metric: str, across: str, by: str) -> Interaction | None:
-    both = [
-        arm
-        for arm in sorted(arms, key=lambda arm: arm.position)
-        if across in arm.arm and by in arm.arm and metric in arm.metrics
-    ]
+    both = [arm for arm in arms if across in arm.arm and by in arm.arm and metric in arm.metrics]
     columns = sorted({arm.arm[across] for arm in both}, key=_order)
-    rows = list(dict.fromkeys(arm.arm[by] for arm in both))[:MOST_LINES]
-    if len(columns) < 2 or len(rows) < 2:
+    rows = list(dict.fromkeys(arm.arm[by] for arm in both))
+    if not (2 <= len(columns) <= MOST_COLUMNS and 2 <= len(rows) <= MOST_LINES):
         return None
-    lines = {str(row): tuple(_mean(both, metric, {across: column, by: row}) for column in columns) for row in rows}
+    alike: defaultdict[tuple[AxisValue, AxisValue], list[Arm]] = defaultdict(list)
+    for arm in both:
+        alike[arm.arm[by], arm.arm[across]].append(arm)
+    lines = {str(row): tuple(_mean(alike[row, column], metric) for column in columns) for row in rows}
     return Interaction(metric, across, by, tuple(columns), lines)
 
 
-def _mean(arms: Sequence[Arm], metric: str, where: Mapping[str, AxisValue]) -> tuple[float, float | None, bool] | None:
-    """Over the arms with these values: of one arm its own mean and spread, of several the mean of their means."""
-    found = [arm for arm in arms if all(arm.arm[axis] == value for axis, value in where.items())]
-    if not found:
+def _mean(arms: Sequence[Arm], metric: str) -> tuple[float, float | None, bool] | None:
+    """Of one arm its own mean and spread, of several the mean of their means; None of none."""
+    if not arms:
         return None
-    means = [arm.metrics[metric].mean for arm in found]
-    spread = found[0].metrics[metric].sd if len(found) == 1 else None
-    return sum(means) / len(means), spread, any(arm.collapsed for arm in found)
+    means = [arm.metrics[metric].mean for arm in arms]
+    spread = arms[0].metrics[metric].sd if len(arms) == 1 else None
+    return sum(means) / len(means), spread, any(arm.collapsed for arm in arms)
 
 
 def _order(value: AxisValue) -> tuple[bool, float, str]:

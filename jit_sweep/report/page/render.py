@@ -4,10 +4,9 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
@@ -41,11 +40,12 @@ SECTIONS = (
 VERDICT_CLASSES = {"REAL": "real", "EQUIVALENT": "equivalent", "CONFLICT": "conflict"}
 
 
-@dataclass(frozen=True)
-class TrialColumns:
+class TrialColumns(NamedTuple):
     """All trials, as the page's script takes them: values by row, in the order of the columns."""
 
     columns: tuple[str, ...]
+    arms: tuple[str, ...]
+    """Labels; a row has the place of its own here."""
     rows: tuple[tuple[str | float | None, ...], ...]
 
 
@@ -60,7 +60,7 @@ def page(report: Report, grids: Sequence[ArmGrid]) -> str:
         grids=grids,
         thumbnails={grid.label: grid.thumbnail_uri for grid in grids},
         trials=trials,
-        trials_json=_for_script({"columns": trials.columns, "rows": trials.rows}),
+        trials_json=_for_script(trials._asdict()),
         filters=_filters(report.results.arms),
         sections=[section for section in SECTIONS if _has(section[0], report, figures, grids)],
         counts=_counts(report),
@@ -96,18 +96,20 @@ def _trials(report: Report) -> TrialColumns:
     shown = table_metrics(report.results.objective)
     metrics = [name for name in shown if any(name in arm.metrics for arm in report.results.arms)] or shown
     results = [*(trial for arm in report.results.arms for trial in arm.trials), *report.results.searched]
+    labels = [arm_label(trial.entry.arm) for trial in results]
+    arms = {label: place for place, label in enumerate(dict.fromkeys(labels))}
     rows = [
         (
             trial.entry.trial_id,
-            arm_label(trial.entry.arm),
+            arms[label],
             trial.entry.seed,
             "collapsed" if trial.collapsed else state_in_words(trial.entry.state),
             trial.entry.images,
             *(_short(trial.value(name)) for name in metrics),
         )
-        for trial in results
+        for trial, label in zip(results, labels, strict=True)
     ]
-    return TrialColumns(("trial", "arm", "seed", "state", "images", *metrics), tuple(rows))
+    return TrialColumns(("trial", "arm", "seed", "state", "images", *metrics), tuple(arms), tuple(rows))
 
 
 def _short(value: float | None) -> float | None:

@@ -84,7 +84,8 @@ function showTrials() {
   const data = document.getElementById("trials-data");
   const frame = document.getElementById("trials");
   if (!data || !frame) return;
-  const { columns, rows } = JSON.parse(data.textContent);
+  const { columns, arms, rows } = JSON.parse(data.textContent);
+  for (const row of rows) row[1] = arms[row[1]];
   const body = frame.querySelector("tbody"), heads = frame.querySelectorAll("th");
   const ROW = 31;
   let order = rows.map((_, index) => index), sorted = state.get("sort-trials");

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -173,3 +174,17 @@ def test_a_picture_that_cannot_be_read_is_left_out(
     score = scored(entry, {FD: 1.0}).model_copy(update={"grid": place.format(folder=tmp_path)})
     ledger.tell(ledger.begin(entry), score, ended(entry))
     assert read_grids(read_report(ledger.reader, "mine").results.arms, storage=None) == []
+
+
+def test_ten_thousand_trials_are_a_page_of_two_megabytes_at_most(report: Report) -> None:
+    first = next(arm for arm in report.results.arms if arm.arm == X)
+    arms = [
+        replace(first, arm={"prediction": "xv"[place % 2], "patch_size": 2 ** (place % 3 + 2), "learning_rate": place / 9e6})
+        for place in range(3334)
+    ]
+    many = replace(report, results=replace(report.results, arms=tuple(arms)))
+    text = page(many, [])
+    assert len(text.encode()) <= 2_000_000
+    assert text.count('"done"') == 3 * len(arms)
+    assert "interaction-patch_size-prediction" in text
+    assert "interaction-patch_size-learning_rate" not in text  # more values than a figure can tell apart
