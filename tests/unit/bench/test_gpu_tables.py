@@ -76,6 +76,7 @@ def test_the_rows_of_several_calls_make_one_table(tmp_path: Path) -> None:
     assert out.read_text() == "a card\n\n| case |\n|---|\n| 1 |\n| 2 |\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_a_row_has_a_cell_for_every_column_of_its_table() -> None:
     trained = gpu_training.cells(TINY, "eager", attention="sdpa", device="cpu")

@@ -127,6 +127,7 @@ def some_world(folder: Path, number: int) -> PlayedBudget:
     return played(folder, kind, grid=grid, seed=number, budget=budget, searched=searched, lanes=luck.randint(1, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(3))
 def test_a_second_run_of_an_unchanged_file_trains_nothing_and_no_budget_is_overspent(tmp_path: Path, part: int) -> None:
     for number in range(part * 8, part * 8 + 8):

@@ -96,6 +96,7 @@ def test_printed_commands_stand_whole_on_a_line_whatever_their_names_mean_to_a_t
     assert capsys.readouterr().out.splitlines() == ["", "next:", f"  {line}", "  optuna-dashboard './-a[b].log'"]
 
 
+@pytest.mark.slow
 def test_who_finds_a_sweep_taken_is_told_how_to_follow_and_stop_it(tmp_path: Path) -> None:
     home = home_at(tmp_path / "my home")
     home.make()

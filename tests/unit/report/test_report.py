@@ -176,6 +176,7 @@ def test_a_picture_that_cannot_be_read_is_left_out(
     assert read_grids(read_report(ledger.reader, "mine").results.arms, storage=None) == []
 
 
+@pytest.mark.slow
 def test_ten_thousand_trials_are_a_page_of_two_megabytes_at_most(report: Report) -> None:
     first = next(arm for arm in report.results.arms if arm.arm == X)
     arms = [

@@ -40,6 +40,7 @@ def saved(path: Path, count: int) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_worker_holds_an_npz_set_once(tmp_path: Path) -> None:
     small, large = saved(tmp_path / "small.npz", 8), saved(tmp_path / "large.npz", COUNT)
     code = MEASURED.format(small=small, large=large)
@@ -85,6 +86,7 @@ def sparse_set(folder: Path, *, count: int, per_shard: int) -> Manifest:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
 def test_a_set_larger_than_the_memory_of_its_process_is_trained_on(tmp_path: Path) -> None:
     folder = tmp_path / "set"

@@ -293,6 +293,7 @@ def reloaded(images: ImageSet, cache: str) -> References:
     return reference.references(images, under="efflite0", cache=cache)
 
 
+@pytest.mark.slow
 def test_real_features_are_counted_as_they_are_computed_and_not_where_they_are_kept(emoji: ImageSet, tmp_path: Path) -> None:
     train, of, counted = len(emoji.train), len(emoji.train) + len(emoji.heldout), list[tuple[int, int]]()
 

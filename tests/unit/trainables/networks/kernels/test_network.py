@@ -55,6 +55,7 @@ def test_output_and_gradients_are_those_of_torch_s_kernels(
     assert not any("norm" in message for message in caplog.messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [{}, {"mlp": "gelu"}, {"qk_norm": False}], ids=str)
 def test_the_memory_model_follows_what_autograd_keeps(model: dict[str, Any]) -> None:
     trial = small_trial(small_model(depth=3, **model), device="cuda", kernels="triton")
