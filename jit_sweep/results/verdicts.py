@@ -199,6 +199,11 @@ def _judged(answers: Sequence[Reply], asking: Asking) -> Iterator[Finding]:
             yield _verdict(each, each.effect, p, asking, family=len(family))
 
 
+def judged_alone(asked: Reply, asking: Asking) -> Finding:
+    """The answer to a question that is asked by itself. Its arms must share seeds enough for one, or be refused."""
+    return next(_judged([asked], asking))
+
+
 def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:
     for each in answers:
         yield each.unjudged() or each.finding(Outcome.POST_HOC, "it was not asked before its scores were known")
