@@ -244,6 +244,20 @@ def leaderboard(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="SWEEP, SWEEP:AXIS=VALUE,... (an arm) or SWEEP:TRIAL.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another of the same kind.")],
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what differs between two sweeps, arms or trials: in configuration, and in results by the verdicts' own test."""
+    from jit_sweep.cli import compare
+
+    return compare.compare(first, second, home_at(home_folder).existing_ledger(ledger), as_json=as_json)
+
+
+@app.command()
 def report(
     sweep: SweepName,
     out: Annotated[
