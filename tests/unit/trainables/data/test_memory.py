@@ -111,6 +111,7 @@ def test_a_set_larger_than_the_memory_of_its_process_is_trained_on(tmp_path: Pat
     assert (done.stdout.split(), done.returncode) == (["ended"], 0), done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_of_images_is_described_without_being_read_into_memory(tmp_path: Path) -> None:
     large = saved(tmp_path / "large.npz", COUNT)
     code = (
