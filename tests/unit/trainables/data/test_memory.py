@@ -12,6 +12,7 @@ from tests.support.prepared import SOURCE
 from tests.support.trials import small_model
 from trainables.assignment import Assignment
 from trainables.config.trial import TrialConfig
+from trainables.data.pixel_counts import PixelCounts
 from trainables.data.prepared.layout import SetContent, commit
 from trainables.data.prepared.manifest import Manifest, Shard
 from trainables.data.prepared.settings import PrepareSettings
@@ -82,6 +83,7 @@ def sparse_set(folder: Path, *, count: int, per_shard: int) -> Manifest:
         class_names=("all",),
         heldout=np.arange(4),
         source=SOURCE,
+        pixels=PixelCounts(),
         settings=PrepareSettings(),
     )
 
