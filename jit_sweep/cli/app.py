@@ -92,11 +92,11 @@ def main() -> int:
 
 
 @app.command()
-def validate(file: File, as_json: AsJson = False) -> int:
+def validate(file: File, home_folder: HomeFolder = DEFAULT_HOME, as_json: AsJson = False) -> int:
     """Check a sweep file against its rules and its data."""
     from jit_sweep.cli import plan
 
-    return plan.validate(file, as_json=as_json)
+    return plan.validate(file, home_at(home_folder), as_json=as_json)
 
 
 @app.command()
