@@ -23,7 +23,7 @@ _SHOWN = ("n", "sampler", "steps", "guidance", "interval", "shift", "t_eps_sampl
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What a person wants to have scored."""
 
     what: str
@@ -33,12 +33,12 @@ class Asked:
     holdout: str | None
 
 
-def evaluate(asked: Asked, home: Home, *, ledger: str | None, tracking: str | None, as_json: bool) -> int:
+def evaluate(asked: Request, home: Home, *, ledger: str | None, tracking: str | None, as_json: bool) -> int:
     """Score a trial, a model, a folder or a checkpoint, and print the scores beside those of images that no model made."""
     with noise_to(home.log("evaluate.log"), screen=2) as screen:
         from jit_sweep.inference.evaluate import Evaluations
         from jit_sweep.inference.settings import changed
-        from jit_sweep.inference.subject import ImagesAt, Places, find
+        from jit_sweep.inference.trained import ImagesAt, Places, find
         from jit_sweep.ledger.connect import open_engine
         from jit_sweep.ledger.evaluations import EvaluationLog
         from trainables.evaluation.finite import NotFinite
@@ -60,7 +60,11 @@ def evaluate(asked: Asked, home: Home, *, ledger: str | None, tracking: str | No
         print_error(failed, as_json=as_json)
         return ExitCode.WITHOUT_SCORES
     if as_json:
-        more = {"images": subject.images, "evaluation": scores.record.evaluation, "evaluation_id": evaluation.id}
+        more: dict[str, Any] = {
+            "images": subject.images,
+            "evaluation": scores.record.evaluation,
+            "evaluation_id": evaluation.id,
+        }
         more |= {"cached": scores.cached, "seconds": scores.record.seconds, "collapsed": scores.record.collapsed}
         print_json("evaluate", rows_of(scores.record), subject=subject.name, remarks=remarks, **more)
         return ExitCode.DONE

@@ -77,7 +77,7 @@ def evaluate(
 
     if holdout is not None and data is None:
         raise UserError(f"`--holdout` needs --data, got holdout={holdout} alone; add it")
-    asked = evaluate.Asked(what, settings or (), data, holdout)
+    asked = evaluate.Request(what, settings or (), data, holdout)
     return evaluate.evaluate(asked, home_at(home_folder), ledger=ledger, tracking=tracking, as_json=as_json)
 
 

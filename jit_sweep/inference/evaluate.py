@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from jit_sweep.errors import UserError
-from jit_sweep.inference.subject import ImagesAt, Subject
+from jit_sweep.inference.trained import ImagesAt, Trained
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.event_records import Evaluated
 from jit_sweep.ledger.reports import code_version
@@ -39,7 +39,7 @@ class Evaluations:
 
     def __init__(
         self,
-        subject: Subject,
+        subject: Trained,
         *,
         images: ImagesAt | None = None,
         log: EvaluationLog | None = None,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from jit_sweep.home import Home, home_at
-from jit_sweep.inference.subject import ImagesAt, Owned, Subject
+from jit_sweep.inference.trained import ImagesAt, Owned, Trained
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.plan.entry import Entry
@@ -50,12 +50,12 @@ def weights_of(trial: TrialConfig) -> dict[str, dict[str, Tensor]]:
     return {"raw": raw, "ema": {name: tensor * 0.5 for name, tensor in raw.items()}}
 
 
-def subject(folder: Path, **changes: Any) -> Subject:
+def subject(folder: Path, **changes: Any) -> Trained:
     """A subject that no ledger has."""
     at = image_file(folder)
     trial = disks_trial(at)
     named = {"name": "a network", "trial": trial, "evaluation": EVALUATION, "weights": weights_of(trial), "images": IMAGES}
-    return Subject(**{**named, "data": at, "storage": str(folder / "store"), **changes})
+    return Trained(**{**named, "data": at, "storage": str(folder / "store"), **changes})
 
 
 def trained_home(folder: Path) -> tuple[Home, Entry]:

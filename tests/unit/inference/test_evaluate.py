@@ -15,7 +15,7 @@ from jit_sweep.cli import main
 from jit_sweep.errors import UserError
 from jit_sweep.inference.evaluate import Evaluations
 from jit_sweep.inference.settings import changed
-from jit_sweep.inference.subject import ImagesAt, Places, find
+from jit_sweep.inference.trained import ImagesAt, Places, find
 from jit_sweep.models.model_folder import CONFIG, WEIGHTS, ModelFolderConfig
 from tests.support.trained import EVALUATION, image_file, log_of, subject, trained_home
 from tests.unit.trainables.official.test_file import checkpoint

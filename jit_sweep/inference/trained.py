@@ -18,7 +18,6 @@ from jit_sweep.plan.images import with_prepared
 from jit_sweep.redact import redact
 from jit_sweep.results.naming import full_id
 from jit_sweep.spec.stored import readable
-from jit_sweep.tracking import registry
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import RAW, TrialConfig
 from trainables.data import packaged
@@ -47,7 +46,7 @@ class Owned:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Trained:
     """Trained weights and all that is needed to score them."""
 
     name: str
@@ -75,13 +74,15 @@ class Places:
     tracking: str
 
 
-def find(what: str, places: Places) -> Subject:
+def find(what: str, places: Places) -> Trained:
     """What a person names. UserError: it is nothing that can be evaluated, or its weights are damaged or gone."""
     if what.startswith((".", "/")) or what.endswith("/") or Path(what).is_file():
         return _of_path(Path(what), places)
     if places.reader is not None and (rows := places.reader.trial_entries(what)):
         trial = full_id(what, [row.trial_id for row in rows], option="evaluate")
         return _of_trial([row for row in rows if row.trial_id == trial], places)
+    from jit_sweep.tracking import registry  # starts MLflow
+
     with tempfile.TemporaryDirectory() as temporary:
         try:
             folder = registry.load(what, tracking_uri=places.tracking, folder=Path(temporary))
@@ -91,7 +92,7 @@ def find(what: str, places: Places) -> Subject:
         return replace(_of_folder(folder, places), name=f"the model {what}")
 
 
-def _of_path(path: Path, places: Places) -> Subject:
+def _of_path(path: Path, places: Places) -> Trained:
     if not path.exists():
         raise UserError(f"`evaluate` needs a folder or a checkpoint that exists, got {path}; check the path")
     if path.is_dir():
@@ -102,7 +103,7 @@ def _of_path(path: Path, places: Places) -> Subject:
         return replace(_of_folder(folder, places), name=f"the official checkpoint {path}")
 
 
-def _of_folder(folder: Path, places: Places) -> Subject:
+def _of_folder(folder: Path, places: Places) -> Trained:
     """A model's folder, with every weights that it has."""
     config = read_config(folder)
     files = {config.evaluation.weights: WEIGHTS}
@@ -111,7 +112,7 @@ def _of_folder(folder: Path, places: Places) -> Subject:
         files = dict(zip(own, official.FILES.values(), strict=True))
     owned, images = _lineage(folder, places)
     rows = places.reader.trial_entries(owned.trial_id) if places.reader is not None and owned is not None else []
-    return Subject(
+    return Trained(
         name=f"the folder {folder}",
         trial=config.trial,
         evaluation=config.evaluation,
@@ -154,7 +155,7 @@ def _lineage(folder: Path, places: Places) -> tuple[Owned | None, int | None]:
     return None, None
 
 
-def _of_trial(rows: list[EntryRow], places: Places) -> Subject:
+def _of_trial(rows: list[EntryRow], places: Places) -> Trained:
     """A trial's newest checkpoint that is whole."""
     from trainables.storage.checkpoint import Store
     from trainables.storage.whole import newest_whole
@@ -171,7 +172,7 @@ def _of_trial(rows: list[EntryRow], places: Places) -> Subject:
         raise UserError(f"trial {row.trial_id} must have a checkpoint in {redact(storage)}, got none{why}; {remedy}")
     parts = found.checkpoint.tensors
     own = next((each for each in rows if each.images == found.commit.images), row)
-    return Subject(
+    return Trained(
         name=f"trial {row.trial_id} of {row.sweep}",
         trial=row.trial,
         evaluation=own.evaluation,
