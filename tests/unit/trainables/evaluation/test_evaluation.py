@@ -21,7 +21,7 @@ from trainables.evaluation import reference
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.features.efficientnet import DIMENSIONS, features
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.generate import Interrupted, generate, sample_labels
+from trainables.evaluation.generate import generate, sample_labels
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.frechet import Moments, frechet_distance, moments
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
@@ -472,23 +472,6 @@ def evaluation(n: int, *, steps: int = 2, seed: int = 0, t_eps: float = 0.0) -> 
 
 def generated(network: nn.Module, config: TrialConfig, how: EvaluationConfig, images: ImageSet) -> Tensor:
     return generate(network, config, how, sample_labels(images, how))
-
-
-def test_an_interrupt_is_heard_between_two_batches(emoji: ImageSet) -> None:
-    heard = iter([False, True])
-    network, how = Network("zero"), evaluation(1025)
-    with pytest.raises(Interrupted):
-        generate(network, trial("v"), how, sample_labels(emoji, how), interrupted=lambda: next(heard))
-    assert next(heard, None) is None
-
-
-def test_images_are_counted_as_they_are_drawn_a_batch_under_way_by_its_steps(emoji: ImageSet) -> None:
-    counted: list[int] = []
-    network, how = Network("zero"), evaluation(1025, steps=4)
-    images = generate(network, trial("v"), how, sample_labels(emoji, how), drawn=counted.append)
-    assert images.equal(generated(network, trial("v"), how, emoji))
-    assert counted[:4] == [256, 512, 768, 1024]
-    assert counted[4:] == [1024, 1024, 1024, 1025]
 
 
 def awake(trial: TrialConfig) -> nn.Module:
