@@ -505,10 +505,10 @@ def test_every_trial_gets_the_same_labels(emoji: ImageSet) -> None:
     networks = Network("zero"), Network("z")
     predictions: tuple[Target, Target] = ("v", "x")
     for network, prediction in zip(networks, predictions, strict=True):
-        generated(network, trial(prediction, noise_scale=2.0), evaluation(70), emoji)
+        generated(network, trial(prediction, noise_scale=2.0), evaluation(32), emoji)
     first, second = (torch.stack(network.labels[:1]) for network in networks)
     assert first.equal(second)
-    assert first.flatten().equal(sample_labels(emoji, evaluation(70)))
+    assert first.flatten().equal(sample_labels(emoji, evaluation(32)))
 
 
 @pytest.mark.parametrize("n", [2, 50, 384, 1483])
