@@ -41,7 +41,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass
-class Kept:
+class KeptSamples:
     """What has been drawn of one evaluation, in files below `name` that each hold a few rounds; written every `interval_s`."""
 
     folder: Folder
@@ -99,7 +99,7 @@ def draw(
     labels: Tensor,
     *,
     workers: Workers,
-    kept: Kept,
+    kept: KeptSamples,
     interrupted: Callable[[], bool],
     drawn: Callable[[int], None],
 ) -> Drawn:

@@ -17,7 +17,7 @@ from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, Network
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
 from trainables.report import Rung, Scored
 from trainables.storage.folder import Folder
-from trainables.training.drawing import Drawn, Kept, draw
+from trainables.training.drawing import Drawn, KeptSamples, draw
 from trainables.training.learner import Learner
 from trainables.training.telling import Telling
 from trainables.training.workers import Workers
@@ -30,7 +30,7 @@ class Sampled(NamedTuple):
 
     weights: str
     drawn: Drawn
-    kept: Kept
+    kept: KeptSamples
 
 
 class Scoring:
@@ -136,9 +136,9 @@ class Scoring:
             self._sampled = {**now, key: Sampled(weights, found, kept)}
         return self._sampled[key]
 
-    def _kept(self, images: int, weights: str, evaluation: str) -> Kept:
+    def _kept(self, images: int, weights: str, evaluation: str) -> KeptSamples:
         name = f"trials/{self._trial.id}/drawn/{images:012d}-{weights}-{evaluation}"
-        return Kept(Folder(self._assignment.storage), name, self._assignment.checkpoint_interval_s)
+        return KeptSamples(Folder(self._assignment.storage), name, self._assignment.checkpoint_interval_s)
 
     def _measured(self, evaluation: EvaluationConfig, sampled: Sampled) -> ImageScores:
         """The scores of samples and of the network that drew them."""

@@ -11,7 +11,7 @@ from tests.unit.trainables.test_train import DATA, trial
 from trainables.config.evaluation import EvaluationConfig
 from trainables.evaluation.generate import Interrupted, batches
 from trainables.storage.folder import Folder
-from trainables.training.drawing import Drawn, Kept, draw
+from trainables.training.drawing import Drawn, KeptSamples, draw
 from trainables.training.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,7 +35,7 @@ def drawn(
         EvaluationConfig(n=N, sampler="euler", steps=STEPS),
         LABELS,
         workers=Workers(),
-        kept=Kept(Folder(str(folder)), "drawn", 60.0, clock=lambda: next(times, 0.0)),
+        kept=KeptSamples(Folder(str(folder)), "drawn", 60.0, clock=lambda: next(times, 0.0)),
         interrupted=interrupted,
         drawn=hear,
     )

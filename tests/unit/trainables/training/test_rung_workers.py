@@ -17,7 +17,7 @@ from trainables.evaluation import generate
 from trainables.report import Ended, Rung, Scored
 from trainables.storage.folder import Folder
 from trainables.train import train
-from trainables.training.drawing import Kept, draw
+from trainables.training.drawing import KeptSamples, draw
 from trainables.training.workers import Workers
 
 pytestmark = pytest.mark.slow  # processes of their own
@@ -72,7 +72,7 @@ def drawn_by(workers: Workers, folder: Path) -> dict[str, Tensor]:
         EvaluationConfig(n=70, sampler="euler", steps=2),
         torch.arange(70) % DATA.num_classes,
         workers=workers,
-        kept=Kept(Folder(str(folder)), f"drawn by {workers.size}", 0.0),
+        kept=KeptSamples(Folder(str(folder)), f"drawn by {workers.size}", 0.0),
         interrupted=lambda: False,
         drawn=lambda _: None,
     )
