@@ -66,7 +66,7 @@ class Question(Frozen):
 
     def _sides(self, axis: str) -> str:
         one, other = self.cells[0], self.cells[-1]
-        return f"{arm_label({axis: one[axis]})} against {_value(other[axis])}"
+        return f"{arm_label({axis: one.get(axis)})} against {_value(other.get(axis))}"
 
 
 def planned_questions(cells: Sequence[Cell], *, baseline: Cell, grid: Grid | None = None) -> tuple[Question, ...]:

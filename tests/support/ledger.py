@@ -141,6 +141,7 @@ class LedgerFixture:
     decider: Decider = NEVER_STOP
     spec: Mapping[str, Any] = field(default_factory=dict)
     """The sweep's file, where a test reads it."""
+    facts: Mapping[str, Any] = field(default_factory=lambda: FACTS)
 
     def __post_init__(self) -> None:
         self.lease: Lease = acquire(self.engine, self.name, self.owner, clock=self.clock)
@@ -152,7 +153,7 @@ class LedgerFixture:
         self.decider = decider
         self.writer = LedgerWriter(self.engine, self.lease, decider=decider, clock=self.clock)
         spec = {**self.spec, "name": self.name, "scheduler": decider.scheduler.model_dump(mode="json")}
-        self.writer.register(self.name, fingerprint="f1", identity=FACTS, spec=spec)
+        self.writer.register(self.name, fingerprint="f1", identity=self.facts, spec=spec)
 
     def plan(self, *entries: Entry) -> None:
         self.writer.add_entries(self.name, entries)
