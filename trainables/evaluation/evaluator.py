@@ -1,8 +1,8 @@
 """Scores of trained weights outside their trial: of any evaluation, as often as it is asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -15,9 +15,9 @@ from trainables.data import ImageSet
 from trainables.data.errors import DataError
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.finite import require_finite
-from trainables.evaluation.generate import generate, sample_labels
+from trainables.evaluation.generate import batches, drawing, sample_labels
 from trainables.evaluation.metrics.heldout import HeldoutGrid
-from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
+from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
 from trainables.networks.network import Network
 from trainables.networks.registry import blank
 
@@ -68,22 +68,29 @@ class Evaluator:
         ValueError: it cannot be scored so. NotFinite: weights, samples or a score are no finite numbers.
         """
         network = self._network(evaluation.weights)
-        of_images = self.scored(self.sampled(evaluation, drawn=drawn), evaluation)
+        of_images = self._scorer(evaluation.features).of_features(self._features(evaluation, drawn))
         values = of_images.values | score_network(self._grid, network, self._trial)
         rows = dict(self._scorer(evaluation.features).rows(evaluation.n))
         collapsed = has_collapsed(values, mean_image_error=self._grid.mean_image_error)
         return Evaluation(ImageScores(values, of_images.without_each), rows.pop(HELDOUT_ROW), rows, collapsed)
 
-    def sampled(self, evaluation: EvaluationConfig, *, drawn: Callable[[int], None] = lambda _: None) -> Tensor:
-        """uint8 images [n, C, H, W]."""
+    def samples(self, evaluation: EvaluationConfig, *, drawn: Callable[[int], None] = lambda _: None) -> Iterator[Tensor]:
+        """Images drawn now, batch by batch, uint8 [b, C, H, W]."""
         check_sampling(self._trial.diffusion, evaluation, num_classes=self._trial.data.num_classes)
         check_heldout(evaluation, heldout=len(self._images.heldout))
-        labels = sample_labels(self._images, evaluation)
-        return generate(self._network(evaluation.weights), self._trial, evaluation, labels, drawn=drawn)
+        network, labels = self._network(evaluation.weights), sample_labels(self._images, evaluation)
+        with drawing(network, self._trial, evaluation, labels) as batch:
+            for place in batches(self._trial, labels, device=self._device):
+                yield batch(place, partial(_tell, place, evaluation.steps, drawn))
 
-    def scored(self, samples: Tensor, evaluation: EvaluationConfig) -> ImageScores:
-        """The scores of images, with what their errors follow from."""
-        return self._scorer(evaluation.features).score_with_errors(samples)
+    def _features(self, evaluation: EvaluationConfig, drawn: Callable[[int], None]) -> dict[str, Tensor]:
+        """The features of the samples, float32 [n, d] by extractor."""
+        networks = extractors_used(evaluation.features)
+        parts = [
+            {name: network.features(batch) for name, network in networks.items()}
+            for batch in self.samples(evaluation, drawn=drawn)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in networks}
 
     @cached_property
     def _grid(self) -> HeldoutGrid:
@@ -108,6 +115,11 @@ class Evaluator:
         if features not in self._scorers:
             self._scorers[features] = Scorer(self._images, cache=self._cache, features=features, read=self._read)
         return self._scorers[features]
+
+
+def _tell(place: slice, steps: int, drawn: Callable[[int], None], done: int) -> None:
+    """How many images that is so far, a batch under way counted by its steps."""
+    drawn(place.start + (place.stop - place.start) * done // steps)
 
 
 def _shape(images: ImageSet) -> tuple[int, ...]:

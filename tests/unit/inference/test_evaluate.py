@@ -23,6 +23,7 @@ from trainables.data import open_images
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import generate, sample_labels
 from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.evaluation.score import Scorer
 from trainables.networks.registry import blank
 
 __all__ = ["checkpoint"]
@@ -47,8 +48,7 @@ def test_scores_are_of_the_samples_that_these_weights_and_settings_draw(tmp_path
     network = blank(asked.trial)
     network.load_state_dict(dict(asked.weights["raw"]))
     images = open_images(image_file(tmp_path).address)
-    evaluator = Evaluations(asked).evaluator
-    expected = evaluator.scored(generate(network, asked.trial, other, sample_labels(images, other)), other).values
+    expected = Scorer(images, cache=None).score(generate(network, asked.trial, other, sample_labels(images, other)))
     assert {name: Evaluations(asked).scores(other).record.values[name] for name in expected} == expected
     assert Evaluations(asked).scores(EVALUATION).record.values[FD] != expected[FD]
 
