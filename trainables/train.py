@@ -41,6 +41,7 @@ from trainables.training.fitting import fitted
 from trainables.training.hardware import peak_flops
 from trainables.training.health import Divergence
 from trainables.training.learner import Learner, share_of
+from trainables.training.pictures import RungPictures
 from trainables.training.scoring import Scoring
 from trainables.training.telling import Telling
 from trainables.training.usage import Usage, cpus, cuda_version, host
@@ -83,7 +84,7 @@ def train(
     Yields the trial's reports; the last is `Ended`. A `Rung` is answered by what is sent next; `interrupted` is read before
     every update. Either can end the trial early, with a checkpoint. `tell` hears, from within what takes long, how far that is.
     Every worker of a group consumes its own generator; all
-    yield the same reports but for the scores, which are the lead's, and only what is sent to the lead counts.
+    yield the same reports but for the scores and pictures, which are the lead's, and only what is sent to the lead counts.
 
     DataError: the data is not the trial's. OSError: storage failed.
     """
@@ -137,6 +138,7 @@ class _Run:
             interrupted=interrupted,
             telling=self.telling,
         )
+        self.pictures = RungPictures(assignment, self.learner, self.images)
         self.watch = Stopwatch()
         self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
         self.resumed_at = 0
@@ -341,6 +343,9 @@ class _Run:
     def rung(self) -> Rung:
         with self.watch.count("evaluation"):
             rung = self.scoring.rung()
+            if self.workers.lead:
+                pictures = self.pictures.draw(self.store.folder(self.trial.id, self.attempt))
+                rung = rung.model_copy(update={"pictures": pictures})
         self.reported_at = time.perf_counter()  # speed is training's
         return rung
 

@@ -32,7 +32,7 @@ def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: Sequence[s
 
     UserError: `where` or `by` names no axis, or a value that the axis or the sweep does not have.
     """
-    values = selection.conditions(where)
+    values = selection.conditions(where, option="--where")
     axes = [selection.known_axis(axis, option="--by") for axis in by]
     print_results(LedgerReader.open(ledger), sweep, where=values, by=axes, every=every, as_json=as_json)
     return ExitCode.DONE

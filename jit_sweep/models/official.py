@@ -23,16 +23,10 @@ from jit_sweep.spec.explained import explain
 from trainables.config.fields import Frozen, NonNegativeInt
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
-from trainables.official.file import (
-    OfficialFile,
-    Scalar,
-    check_fits,
-    read,
-    read_weights,
-    sizes_of,
-    write,
-    write_weights,
-)
+from trainables.official.file import OfficialFile, read, write
+from trainables.official.kept import read_weights, write_weights
+from trainables.official.shapes import check_fits, sizes_of
+from trainables.official.words import Scalar
 
 FILES = {"model": "raw.safetensors", "model_ema1": WEIGHTS, "model_ema2": "ema2.safetensors"}
 POSITIONS = "positions.safetensors"

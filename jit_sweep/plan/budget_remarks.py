@@ -26,9 +26,9 @@ def soundness_remarks(plan: Plan) -> list[str]:
 
 
 def _data_remarks(plan: Plan) -> list[str]:
-    """What cannot be known of images that are not prepared."""
+    """What is probably a mistake about the images, and what cannot be known of those that are not prepared."""
     if plan.data.is_prepared:
-        return []
+        return [f"the images at {plan.data.uri}: {text}" for text in plan.data.warnings]
     rest = "`run` prepares them first, or `data prepare`; trials have their final ids then"
     return [f"the images at {plan.data.uri} have been listed, not decoded: {rest}"]
 

@@ -69,7 +69,7 @@ class Question(Frozen):
         if self.name:
             return f"{self.name}: {self._of_ablation}"
         one, other = self.cells[0], self.cells[-1]
-        asked = ", ".join(f"{arm_label({axis: one[axis]})} against {_value(other[axis])}" for axis in self.axes[::-1])
+        asked = ", ".join(f"{arm_label({axis: one.get(axis)})} against {_value(other.get(axis))}" for axis in self.axes[::-1])
         return f"{self.context}: {asked}" if self.context else asked
 
     def side(self, cell: int) -> str:

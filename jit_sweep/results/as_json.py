@@ -5,6 +5,7 @@ from typing import Any
 
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.compare import Comparison
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import shown_on
@@ -84,6 +85,31 @@ def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:
         "losses": [rate._asdict() | {"interval": list(rate.interval)} for rate in finding.rates.arms] if finding.rates else [],
         "losses_p": finding.rates.p if finding.rates else None,
         "line": finding.line,
+    }
+
+
+def comparison_contents(comparison: Comparison) -> dict[str, Any]:
+    """The keys of the JSON object of a comparison but `schema`: a row for each score, what differs, and the verdicts."""
+    return {
+        "rows": [
+            {
+                "arm": row.label or None,
+                "metric": row.metric,
+                "first": row.first._asdict() if row.first else None,
+                "second": row.second._asdict() if row.second else None,
+                "effect": effect_row(row.effect) if row.effect else None,
+            }
+            for row in comparison.rows
+        ],
+        "kind": comparison.kind,
+        "first": comparison.first,
+        "second": comparison.second,
+        "objective": comparison.objective,
+        "configuration": [change._asdict() for change in comparison.configuration],
+        "verdicts": [finding_row(each, planned=each.adjusted_p is not None) for each in comparison.findings],
+        "refused": comparison.refused or None,
+        "only_first": list(comparison.only_first),
+        "only_second": list(comparison.only_second),
     }
 
 

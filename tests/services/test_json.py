@@ -49,6 +49,7 @@ MISTAKES = (
     (("status",), "run a sweep first"),
     (("stop", "mine"), "run a sweep first"),
     (("leaderboard", "mine"), "run a sweep first"),
+    (("compare", "mine", "other"), "run a sweep first"),
     (("ui", "mine"), "run a sweep first"),
     (("promote", "mine", "--name", "m"), "run a sweep first"),
     (("gc",), "run a sweep first"),

@@ -139,6 +139,7 @@ class LedgerFixture:
     owner: Owner = ALICE
     clock: HandClock = field(default_factory=HandClock)
     decider: Decider = NEVER_STOP
+    facts: Mapping[str, Any] = field(default_factory=lambda: FACTS)
 
     def __post_init__(self) -> None:
         self.lease: Lease = acquire(self.engine, self.name, self.owner, clock=self.clock)
@@ -150,7 +151,7 @@ class LedgerFixture:
         self.decider = decider
         self.writer = LedgerWriter(self.engine, self.lease, decider=decider, clock=self.clock)
         spec = {"name": self.name, "scheduler": decider.scheduler.model_dump(mode="json")}
-        self.writer.register(self.name, fingerprint="f1", identity=FACTS, spec=spec)
+        self.writer.register(self.name, fingerprint="f1", identity=self.facts, spec=spec)
 
     def plan(self, *entries: Entry) -> None:
         self.writer.add_entries(self.name, entries)

@@ -14,6 +14,8 @@ from trainables.networks.jit import JiT
 from trainables.networks.kernel_choice import warned
 from trainables.networks.mlp import GeluMlp, SwiGlu
 
+pytestmark = pytest.mark.slow
+
 Z, TIMES, LABELS = batch(2)
 MODELS: list[dict[str, Any]] = [{"qk_norm": False}, {"rope": False, "heads": 2, "mlp_ratio": 2.1}]
 
