@@ -11,6 +11,7 @@ from trainables.config.trial import TrialConfig
 from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
 from trainables.networks.parts.heads import LinearHeadPart
 from trainables.networks.parts.jit_blocks import JitBlocks
+from trainables.networks.parts.neural_field import NeuralFieldPart
 from trainables.networks.parts.part import Initial, Part
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ EMBEDDINGS: dict[str, Callable[[TrialConfig], Part]] = {
 """By the kind of `model.embedding`."""
 HEADS: dict[str, Callable[[TrialConfig], Part]] = {
     "linear": LinearHeadPart,
+    "neural_field": NeuralFieldPart,
 }
 """By the kind of `model.head`."""
 TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {

@@ -9,11 +9,18 @@ BF16 = 2
 """Bytes."""
 TIME_FEATURES = 256
 """Sinusoids of t that the time embedding starts from."""
+PIXEL_WAVES = 64
+"""Cosines of its place in the patch that a pixel's features begin with."""
 
 
 def image_bytes(trial: TrialConfig) -> int:
     """Bytes of one image in fp32."""
     return trial.data.channels * trial.data.image_size**2 * FP32
+
+
+def activation_bytes(trial: TrialConfig) -> int:
+    """Bytes of one number that a matrix product leaves for the backward pass."""
+    return BF16 if trial.precision == "bf16" else FP32
 
 
 def mlp_hidden(model: ModelConfig) -> int:
@@ -22,9 +29,14 @@ def mlp_hidden(model: ModelConfig) -> int:
     return int(hidden * 2 / 3) if model.mlp == "swiglu" else hidden
 
 
+def block_chunks(model: ModelConfig) -> int:
+    """Vectors of width D by which adaLN modulates a block: shift, scale and gate of its two halves, or no shifts."""
+    return 6 if model.adaln_shift else 4
+
+
 def modulation_chunks(model: ModelConfig) -> int:
-    """Vectors of width D that adaLN yields: shift, scale and gate twice a block, shift and scale for the final layer."""
-    return 6 * model.depth + 2
+    """Vectors of width D that adaLN yields: those of the blocks, then shift and scale of the final norm where there is one."""
+    return block_chunks(model) * model.depth + (0 if model.reads_pixels else 2)
 
 
 def conv_stem_channels(model: ModelConfig) -> tuple[int, ...]:
