@@ -87,6 +87,7 @@ def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:
     return {
         "question": question.label,
         "key": question.key,
+        "name": question.name or None,
         "kind": question.kind,
         "axes": list(question.axes),
         "cells": [dict(cell) for cell in question.cells],
