@@ -83,8 +83,8 @@ def train(
 
     Yields the trial's reports; the last is `Ended`. A `Rung` is answered by what is sent next; `interrupted` is read before
     every update. Either can end the trial early, with a checkpoint. `tell` hears, from within what takes long, how far that is.
-    Every worker of a group consumes its own generator; all
-    yield the same reports but for the scores and pictures, which are the lead's, and only what is sent to the lead counts.
+    Every worker of a group consumes its own generator; all yield the same reports but for the pictures, which are the lead's,
+    and only what is sent to the lead counts.
 
     DataError: the data is not the trial's. OSError: storage failed.
     """
@@ -169,9 +169,8 @@ class _Run:
                 return
             if self.learner.images > self.resumed_at:
                 yield self.commit(final=True)
-            if self.workers.lead:
-                for evaluation in self.assignment.evaluations:
-                    yield self.score(evaluation)
+            for evaluation in self.assignment.evaluations:
+                yield self.score(evaluation)
             yield self.ended("done")
         except NotFinite as error:
             yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)
