@@ -106,7 +106,8 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 @cache
 def _insert_new(dialect: str, table: Table) -> Insert:
-    return (sqlite if dialect == "sqlite" else postgresql).insert(table).on_conflict_do_nothing()
+    insert_of = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert_of(table).on_conflict_do_nothing()
 
 
 def _url(uri: str) -> URL:

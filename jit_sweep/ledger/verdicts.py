@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, func, insert, select, update
 
 from jit_sweep.ledger import events, schema
 from jit_sweep.ledger.event_records import EventKind, Judged, KnownRungs
@@ -37,7 +37,7 @@ end."""
 
 
 _COLUMNS = tuple(_ENTRY[field.name] for field in fields(RaceEntry))
-_SWEEP = bindparam("of_sweep")
+_SWEEP: BindParameter[str] = bindparam("of_sweep")
 _EVENT, _RUNG = schema.event.c, schema.rung_value.c
 # Statements of a report are built once: building one takes longer than sqlite takes to answer it.
 _OF_TRIALS = select(*_COLUMNS).where(
