@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.fields import (
+    FiniteFloat,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    choices,
+)
+from trainables.config.heads import HEADS
+from trainables.config.network import ModelConfig
 from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig
 from trainables.config.wording import rule_of
 
@@ -92,6 +102,42 @@ def _get_bottleneck(tree: Tree) -> int | None:
     return None if embedding["kind"] == "linear" else int(embedding["dim"])
 
 
+def _put_head(tree: Tree, kind: str) -> None:
+    if tree["model"]["head"]["kind"] != kind:
+        tree["model"]["head"] = {"kind": kind}
+
+
+def _heads_with(size: str) -> list[str]:
+    return [kind for kind, head in HEADS.items() if size in head.model_fields]
+
+
+def _size_of_head(size: str, about: str) -> "Axis":
+    """An axis that exists under the heads with a size of this name."""
+    kinds = _heads_with(size)
+    condition = f"head={choices(kinds)}"
+    return Axis(
+        f"head_{size}",
+        about,
+        _POSITIVE_INT,
+        _at("model", "head", size),
+        lambda tree: tree["model"]["head"]["kind"] in kinds,
+        condition,
+    )
+
+
+def _switch_of_model(name: str, about: str, *, under: str = "") -> "Axis":
+    """A choice or switch of the network, by its field's name; `under` is the switch that it hangs on."""
+    values: TypeAdapter[Any] = _SWITCH if ModelConfig.model_fields[name].annotation is bool else _choice(name)
+    if under:
+        return Axis(name, about, values, _at("model", name), lambda tree: bool(tree["model"][under]), f"{under}=true")
+    return Axis(name, about, values, _at("model", name))
+
+
+def _choice(name: str) -> TypeAdapter[Any]:
+    annotation: Any = ModelConfig.model_fields[name].annotation
+    return TypeAdapter(annotation)
+
+
 def _put_dropout(tree: Tree, value: float) -> None:
     tree["model"]["attn_dropout"] = tree["model"]["proj_dropout"] = value
 
@@ -117,6 +163,7 @@ _POSITIVE_INT: TypeAdapter[Any] = TypeAdapter(PositiveInt)
 _POSITIVE: TypeAdapter[Any] = TypeAdapter(PositiveFloat)
 _FRACTION: TypeAdapter[Any] = TypeAdapter(Fraction)
 _TARGET: TypeAdapter[Any] = TypeAdapter(Target)
+_HEAD: TypeAdapter[Any] = TypeAdapter(Literal[tuple(HEADS)])  # type: ignore[arg-type]
 _SWITCH: TypeAdapter[Any] = TypeAdapter(Annotated[bool, Field(strict=True)])
 
 _REGISTERED = (
@@ -164,7 +211,31 @@ _REGISTERED = (
     Axis("norm", "rms (JiT) or layer (DiT)", TypeAdapter(Literal["rms", "layer"]), _at("model", "norm")),
     Axis("mlp", "swiglu (JiT) or gelu (DiT)", TypeAdapter(Literal["swiglu", "gelu"]), _at("model", "mlp")),
     Axis("rope", "rotary positions on q and k", _SWITCH, _at("model", "rope")),
-    Axis("qk_norm", "RMSNorm on q and k", _SWITCH, _at("model", "qk_norm")),
+    _switch_of_model("rope_kind", "how rotary positions turn: axial (JiT) or alternating (PixNerd)", under="rope"),
+    Axis("qk_norm", "a norm on q and k", _SWITCH, _at("model", "qk_norm")),
+    _switch_of_model("qk_norm_kind", "the norm on q and k: rms or layer", under="qk_norm"),
+    _switch_of_model("bias", "biases of q, k, v and the MLP"),
+    _switch_of_model("position", "sincos: a sine-cosine table is added to the tokens; or none"),
+    Axis("time_period", "longest period of t's sinusoids: 10000 (JiT), 10 (PixNerd)", _POSITIVE, _at("model", "time_period")),
+    _switch_of_model("adaln_start", "the modulation at first: zero (adaLN-Zero) or torch's default"),
+    _switch_of_model("adaln_shift", "whether a block's modulation shifts"),
+    _switch_of_model("block_start", "the blocks at first: xavier (JiT) or torch's default"),
+    Axis(
+        "head",
+        f"from tokens to the image: {choices([*HEADS])}",
+        _HEAD,
+        Slot(_put_head, _at("model", "head", "kind").get),
+    ),
+    Axis(
+        "final_norm",
+        "norm before the linear head: rms or layer; null is as `norm`",
+        _choice("final_norm"),
+        _at("model", "final_norm"),
+        lambda tree: tree["model"]["head"]["kind"] == "linear",
+        "head=linear",
+    ),
+    _size_of_head("width", "numbers of a pixel"),
+    _size_of_head("blocks", "blocks of the head"),
     Axis(
         "class_tokens",
         "in-context copies of the class embedding; 0 is none",

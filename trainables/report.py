@@ -13,6 +13,8 @@ ASKED_TO_STOP = "asked to stop"
 """Why a trial paused that could have gone on."""
 TrialOutcome = Literal["done", "paused", "stopped", "diverged"]
 WeightsFrom = Literal["seed", "parent", "checkpoint"]
+RungPicture = Literal["progress", "denoised"]
+"""Samples of equal noise; and held-out images above what the network takes them for at fixed times, the noisiest first."""
 Undertaking = Literal["compiling", "reading the real images' features", "drawing samples"]
 
 
@@ -129,6 +131,8 @@ class Rung(_ByWeights):
 
     kind: Literal["rung"] = "rung"
     images: int
+    pictures: dict[RungPicture, str] = {}
+    """URIs of the pictures (PNG) that were drawn at it."""
 
     @model_validator(mode="before")
     @classmethod

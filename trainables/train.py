@@ -41,6 +41,7 @@ from trainables.training.fitting import fitted
 from trainables.training.hardware import peak_flops
 from trainables.training.health import Divergence
 from trainables.training.learner import Learner, share_of
+from trainables.training.pictures import RungPictures
 from trainables.training.scoring import Scoring
 from trainables.training.telling import Telling
 from trainables.training.usage import Usage, cpus, cuda_version, host
@@ -82,8 +83,8 @@ def train(
 
     Yields the trial's reports; the last is `Ended`. A `Rung` is answered by what is sent next; `interrupted` is read before
     every update. Either can end the trial early, with a checkpoint. `tell` hears, from within what takes long, how far that is.
-    Every worker of a group consumes its own generator; all
-    yield the same reports but for the scores, which are the lead's, and only what is sent to the lead counts.
+    Every worker of a group consumes its own generator; all yield the same reports but for the pictures, which are the lead's,
+    and only what is sent to the lead counts.
 
     DataError: the data is not the trial's. OSError: storage failed.
     """
@@ -137,6 +138,7 @@ class _Run:
             interrupted=interrupted,
             telling=self.telling,
         )
+        self.pictures = RungPictures(assignment, self.learner, self.images)
         self.watch = Stopwatch()
         self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
         self.resumed_at = 0
@@ -167,9 +169,8 @@ class _Run:
                 return
             if self.learner.images > self.resumed_at:
                 yield self.commit(final=True)
-            if self.workers.lead:
-                for evaluation in self.assignment.evaluations:
-                    yield self.score(evaluation)
+            for evaluation in self.assignment.evaluations:
+                yield self.score(evaluation)
             yield self.ended("done")
         except NotFinite as error:
             yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)
@@ -341,6 +342,9 @@ class _Run:
     def rung(self) -> Rung:
         with self.watch.count("evaluation"):
             rung = self.scoring.rung()
+            if self.workers.lead:
+                pictures = self.pictures.draw(self.store.folder(self.trial.id, self.attempt))
+                rung = rung.model_copy(update={"pictures": pictures})
         self.reported_at = time.perf_counter()  # speed is training's
         return rung
 

@@ -92,11 +92,11 @@ def main() -> int:
 
 
 @app.command()
-def validate(file: File, as_json: AsJson = False) -> int:
+def validate(file: File, home_folder: HomeFolder = DEFAULT_HOME, as_json: AsJson = False) -> int:
     """Check a sweep file against its rules and its data."""
     from jit_sweep.cli import plan
 
-    return plan.validate(file, as_json=as_json)
+    return plan.validate(file, home_at(home_folder), as_json=as_json)
 
 
 @app.command()
@@ -231,6 +231,9 @@ def leaderboard(
     by: Annotated[
         list[str] | None, typer.Option(metavar="AXIS", help="A table for each value of this axis; repeatable.")
     ] = None,
+    over: Annotated[
+        list[str] | None, typer.Option(metavar="AXIS", help="Means over the values of this axis; repeatable.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show every row of a large sweep.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
@@ -240,7 +243,21 @@ def leaderboard(
     from jit_sweep.cli import leaderboard
 
     uri = home_at(home_folder).existing_ledger(ledger)
-    return leaderboard.leaderboard(sweep, uri, where=where or [], by=by or [], every=every, as_json=as_json)
+    return leaderboard.leaderboard(sweep, uri, where=where or [], by=by or [], over=over or [], every=every, as_json=as_json)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="SWEEP, SWEEP:AXIS=VALUE,... (an arm) or SWEEP:TRIAL.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another of the same kind.")],
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what differs between two sweeps, arms or trials: in configuration, and in results by the verdicts' own test."""
+    from jit_sweep.cli import compare
+
+    return compare.compare(first, second, home_at(home_folder).existing_ledger(ledger), as_json=as_json)
 
 
 @app.command()

@@ -57,6 +57,8 @@ def prepare_at(data: FileData, out: str, *, screen: Console, address: str | None
     bad = f", {manifest.bad_count} bad files left out" if manifest.bad_count else ""
     counts = f"{manifest.count:,} images of {manifest.image_size} px, {len(manifest.class_names)} classes{bad}"
     screen.print(f"prepared {counts}: {redact(out)}, digest {manifest.digest}", soft_wrap=True)
+    for line in manifest.warnings():
+        screen.print(f"warning: {line}", soft_wrap=True)
     return manifest
 
 
@@ -91,7 +93,8 @@ def prepare_set(data: FileData, out: str, *, address: str | None, as_json: bool)
     """Make a prepared set. UserError: whatever is wrong with the source, the settings or the place."""
     manifest = prepare_at(data, located(out), address=address, screen=console(stderr=as_json))
     if as_json:
-        print_json("data-prepare", [{"address": out, **manifest.model_dump(mode="json", exclude={"shards"})}])
+        facts = manifest.model_dump(mode="json", exclude={"shards"})
+        print_json("data-prepare", [{"address": out, **facts, "warnings": manifest.warnings()}])
     return ExitCode.DONE
 
 

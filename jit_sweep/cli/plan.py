@@ -11,7 +11,7 @@ from jit_sweep.cli.edits import difference_lines, print_difference
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.errors import UserError
-from jit_sweep.home import DEFAULT_HOME, Home, home_at, on_this_machine
+from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.budget_buys import Speeds, bought, budget_faults
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
@@ -84,9 +84,9 @@ def check_affordable(plan: Plan, speeds: Speeds, *, source: str) -> None:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
 
 
-def validate(file: str, *, as_json: bool) -> int:
+def validate(file: str, home: Home, *, as_json: bool) -> int:
     """Print the name and size of a sound sweep file. UserError: whatever is wrong with it."""
-    plan = planned(file, home_at(DEFAULT_HOME))
+    plan = planned(file, home)
     proposed = sum(proposals(plan).values())
     if as_json:
         row = {"name": plan.spec.name, "fingerprint": plan.fingerprint, "trials": len(plan.entries), "proposed": proposed}

@@ -23,16 +23,10 @@ from jit_sweep.spec.explained import explain
 from trainables.config.fields import Frozen, NonNegativeInt
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
-from trainables.official.file import (
-    OfficialFile,
-    Scalar,
-    check_fits,
-    read,
-    read_weights,
-    sizes_of,
-    write,
-    write_weights,
-)
+from trainables.official.file import OfficialFile, read, write
+from trainables.official.kept import read_weights, write_weights
+from trainables.official.shapes import check_fits, sizes_of
+from trainables.official.words import Scalar
 
 FILES = {"model": "raw.safetensors", "model_ema1": WEIGHTS, "model_ema2": "ema2.safetensors"}
 POSITIONS = "positions.safetensors"
@@ -44,6 +38,12 @@ _OFFICIAL_PARTS = {
     "qk_norm": True,
     "position": "sincos",
     "output_skip": "none",
+    "bias": True,
+    "qk_norm_kind": "rms",
+    "rope_kind": "axial",
+    "time_period": 10_000.0,
+    "adaln_shift": True,
+    "final_norm": None,
 }
 
 
@@ -135,8 +135,9 @@ def require_official(trial: TrialConfig) -> None:
     """UserError where a component is not the official network's, or its output is not x, which the official sampler reads."""
     parts = trial.model.model_dump()
     differing = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
-    if trial.model.embedding.kind != "bottleneck":
-        differing["embedding"] = (trial.model.embedding.kind, "bottleneck")
+    for part, wanted in (("embedding", "bottleneck"), ("head", "linear")):
+        if (kind := parts[part]["kind"]) != wanted:
+            differing[part] = (kind, wanted)
     if trial.diffusion.prediction != "x":
         differing["prediction"] = (trial.diffusion.prediction, "x")
     if differing:

@@ -16,7 +16,8 @@ from trainables.config.fields import MOST
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, DiffusionConfig, LogitNormal, Recipe
 from trainables.networks.sizes import mlp_hidden
-from trainables.official.file import Scalar, Sizes
+from trainables.official.shapes import Sizes
+from trainables.official.words import Scalar
 
 IMPORTED = "imported"
 """In place of the digest of the training images, which a checkpoint does not hold."""

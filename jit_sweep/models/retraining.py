@@ -38,7 +38,9 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     `noise`: seed of the starting noise of its samples. The name is a hash of all of it, so that the same question finds the
     same trials.
     """
-    grid = Grid(axes={axis: (value,) for axis, value in candidate.values.items()}, seeds=tuple(seeds))
+    unchanged = {"prediction": candidate.trial.entry.trial.diffusion.prediction}  # a grid has an axis, the baseline's arm none
+    values = candidate.values or unchanged
+    grid = Grid(axes={axis: (value,) for axis, value in values.items()}, seeds=tuple(seeds))
     evaluation = judged_by.evaluation.model_copy(update={"seed": noise})
     content = {
         "recipe": recipe_id(candidate.trial.entry.trial),

@@ -28,9 +28,19 @@ REPORT_EVERY_S = 120.0
 """While scores come in: a report takes about a second of one core."""
 DESCRIPTION = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
+SAMPLES = "samples"
+"""The folder of a run's artifacts that has the pictures of scored samples."""
 _MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.SCORED})
 STATES_STAY = frozenset(
-    {EventKind.PHASE, EventKind.SET_BACK, EventKind.PROGRESS, EventKind.ACTIVITY, EventKind.RUNG, EventKind.COMMITTED}
+    {
+        EventKind.PHASE,
+        EventKind.SET_BACK,
+        EventKind.PROGRESS,
+        EventKind.ACTIVITY,
+        EventKind.RUNG,
+        EventKind.COMMITTED,
+        EventKind.EVALUATED,
+    }
 )
 """Events after which every entry stands as before."""
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
@@ -79,10 +89,13 @@ class Delivery:
         for event in new:
             match event.content:
                 case Scored(images=images, grid=grid):
-                    self._upload_grid(run, grid, images=images)
+                    self._upload_picture(run, grid, folder=SAMPLES, images=images)
                     scored.append(images)
                 case Progress(images=images) | Rung(images=images):
                     tags[f"{MARK}{event.kind}"] = str(images)
+            if isinstance(event.content, Rung):
+                for kind, address in event.content.pictures.items():
+                    self._upload_picture(run, address, folder=kind, images=event.content.images)
         if scored:
             tags |= run.with_scored(scored)
         for event in own:
@@ -111,7 +124,7 @@ class Delivery:
             return
         for score in sorted(self._reader.scores(self._runs.sweep), key=lambda score: score.images):
             if Variant(score.trial_id, score.evaluation_id) == variant(entries[0]) and score.images in wanted:
-                self._upload_grid(run, score.grid, images=score.images)
+                self._upload_picture(run, score.grid, folder=SAMPLES, images=score.images)
                 tags = run.with_scored([score.images]) | translation.score_tags(collapsed=score.collapsed)
                 self._log(run, translation.score_points(score), tags)
 
@@ -170,14 +183,14 @@ class Delivery:
             self._client.update_run(run.run_id, status)
         run.status = status
 
-    def _upload_grid(self, run: TrialRun, uri: str, *, images: int) -> None:
+    def _upload_picture(self, run: TrialRun, uri: str, *, folder: str, images: int) -> None:
         content = read_grid(uri, storage=self._storage)
         if content is None:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / f"{images:012d}.png"
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / f"{images:012d}.png"
             file.write_bytes(content)
-            self._client.log_artifact(run.run_id, str(file), "samples")
+            self._client.log_artifact(run.run_id, str(file), folder)
 
 
 def is_about(event: EventRow, entry: EntryRow) -> bool:

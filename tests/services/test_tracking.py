@@ -208,6 +208,18 @@ def test_the_sample_grid_is_an_artifact_of_its_trial(ledger: LedgerFixture, stor
     assert store.files(only(store.runs("trial")), "samples") == {"samples/000000000960.png"}
 
 
+def test_a_rung_s_pictures_are_artifacts_of_its_trial(ledger: LedgerFixture, store: MlflowStore, tmp_path: Path) -> None:
+    (tmp_path / "row.png").write_bytes(b"a picture")
+    entry = planned(arm=X)
+    ledger.plan(entry)
+    rung = Rung(images=480, values={}, pictures={"progress": f"{tmp_path}/row.png", "denoised": f"{tmp_path}/gone.png"})
+    ledger.tell(ledger.begin(entry), rung)
+    mirror(ledger, store).deliver()
+    run = only(store.runs("trial"))
+    assert store.files(run, "progress") == {"progress/000000000480.png"}
+    assert store.files(run, "denoised") == set()
+
+
 def test_a_delivery_that_failed_on_the_way_makes_no_second_run(
     ledger: LedgerFixture, store: MlflowStore, tmp_path: Path
 ) -> None:

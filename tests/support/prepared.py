@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.pixel_counts import PixelCounts
 from trainables.data.prepared.content import pixel_hashes
 from trainables.data.prepared.layout import SetContent, commit, write_shard
 from trainables.data.prepared.manifest import Manifest, SourceRecord
@@ -28,5 +29,6 @@ def prepared(
         class_names=tuple(f"class {label}" for label in range(int(labels.max()) + 1)),
         heldout=np.arange(heldout),
         source=SOURCE,
+        pixels=PixelCounts.of(images),
         settings=PrepareSettings(holdout=heldout),
     )

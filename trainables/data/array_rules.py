@@ -16,12 +16,18 @@ def check_images(images: NDArray[np.generic], uri: str) -> None:
         raise ValueError(f"{_SHAPE}, got {images.dtype} {shape} in {uri}; {remedy}")
     if images.dtype != np.uint8:
         _refuse_other_numbers(images, uri)
-    if images.max() == 1:
+    alike = all(np.array_equal(images[0], image) for image in images[1:])
+    check_content(len(images), brightest=int(images.max()), alike=alike, uri=uri)
+
+
+def check_content(count: int, *, brightest: int, alike: bool, uri: str) -> None:
+    """ValueError: nothing can be learned from so many images of values 0..`brightest`; `alike`: all are the same image."""
+    if brightest == 1:
         remedy = "multiply by 255 before they are made uint8"
         raise ValueError(f"{_DTYPE}, got uint8 of 0..1, which is all but black, in {uri}; {remedy}")
-    if all(np.array_equal(images[0], image) for image in images[1:]):
-        alike = "one image" if len(images) == 1 else f"{len(images)} times the same image"
-        what = alike if images.any() else counted(len(images), "black image")
+    if alike:
+        same = "one image" if count == 1 else f"{count} times the same image"
+        what = same if brightest else counted(count, "black image")
         raise ValueError(f"`images` must differ, got {what} in {uri}; look at the file and write it again")
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trainables.data.array_rules import check_images, check_label_array
 from trainables.data.description import DataDescription, refuse_other_holdout
 from trainables.data.holdout import Holdout, NamedSplit, count_of
+from trainables.data.pixel_counts import PixelCounts
 from trainables.data.split import heldout_indices
 
 Members = Mapping[str, NDArray[np.generic]]
@@ -49,6 +50,7 @@ class Arrays:
             class_names=self.class_names,
             train_count=len(self.images) - len(self.heldout),
             heldout_count=len(self.heldout),
+            warnings=tuple(PixelCounts.of(self.images).warnings()),
         )
 
 

@@ -19,6 +19,8 @@ class DataDescription(Frozen):
     class_names: tuple[str, ...]
     train_count: int
     heldout_count: int
+    warnings: tuple[str, ...] = ()
+    """A line for each thing about the images that is probably a mistake."""
     is_prepared: bool = True
     """False: a source that has been listed alone. Its counts include what may prove bad; its digest stands for the listing."""
 

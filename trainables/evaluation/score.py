@@ -5,7 +5,7 @@ images that are no model's: real held-out ones, white ones, and the training ima
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,12 +70,14 @@ class Scorer:
         """
         return self._values(self._embedded(generated), self._metrics(len(generated)))
 
-    def score_with_errors(self, generated: Tensor) -> ImageScores:
-        """The same, with what their standard errors follow from."""
-        features, metrics = self._embedded(generated), self._metrics(len(generated))
-        groups = torch.tensor(group_of(len(generated)), dtype=torch.int64)
+    def of_features(self, features: Mapping[str, Tensor]) -> ImageScores:
+        """The scores of n images by their features [n, d] from each extractor in use, with what their standard errors follow
+        from. NotFinite: a score is not finite."""
+        n = len(next(iter(features.values())))
+        metrics = self._metrics(n)
+        groups = torch.tensor(group_of(n), dtype=torch.int64)
         fit = 0 < len(groups) <= MOST_JACKKNIFED
-        metrics_left = [metric for metric, _ in metrics if fit and metric.least_n <= len(generated) * 15 // 16]
+        metrics_left = [metric for metric, _ in metrics if fit and metric.least_n <= n * 15 // 16]
         left_out = {metric.name: self._without_each(metric, features, groups) for metric in metrics_left}
         return ImageScores(self._values(features, metrics), left_out)
 
@@ -110,11 +112,11 @@ class Scorer:
         features = {name: network.features(image).expand(n, -1) for name, network in self._networks.items()}
         return self._values(features, self._metrics(n))
 
-    def _values(self, features: dict[str, Tensor], metrics: Iterable[tuple[Metric, Samples]]) -> dict[str, float]:
+    def _values(self, features: Mapping[str, Tensor], metrics: Iterable[tuple[Metric, Samples]]) -> dict[str, float]:
         real = self._real
         return _finite({m.name: m.of_samples(features[needs.extractor], real[needs.extractor]) for m, needs in metrics})
 
-    def _without_each(self, metric: Metric, features: dict[str, Tensor], groups: Tensor) -> list[float]:
+    def _without_each(self, metric: Metric, features: Mapping[str, Tensor], groups: Tensor) -> list[float]:
         assert isinstance(metric.needs, Samples)
         name = metric.needs.extractor
         return metric.without_each(features[name], self._real[name], groups)

@@ -19,6 +19,7 @@ IMAGES = NoiseImages(16, size=SIZE, classes=CLASSES)
 TINY = Case("jit-tiny/16", 32, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 1e-2)])
 def test_the_official_step_and_ours_make_the_same_first_update(precision: str, tolerance: float) -> None:
     trial = small_trial(precision=precision)

@@ -62,6 +62,7 @@ def played(folder: Path, kind: dict[str, Any], *, grid: list[Entry], seed: int =
     return PlayedBudget(ledger, SweepSpec.model_validate(tree), grid, random.Random(seed), searched=searched, lanes=lanes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("kind", [{"kind": "promotion"}, {"kind": "halving", "mode": "synchronous"}])
 def test_arms_that_wait_are_judged_where_the_budget_ends_and_the_best_comes_to_its_end(
@@ -82,6 +83,7 @@ def test_smaller_trials_are_trained_where_the_budget_is_below_the_first(tmp_path
     sweep.ledger.engine.dispose()
 
 
+@pytest.mark.slow
 def test_what_an_early_stop_frees_is_spent_on_the_next_arm(tmp_path: Path) -> None:
     """Whole trials would be 4 arms at most: halving brings one to its end, and more to a gate."""
     kind = {"kind": "halving", "mode": "asynchronous"}
@@ -92,6 +94,7 @@ def test_what_an_early_stop_frees_is_spent_on_the_next_arm(tmp_path: Path) -> No
     sweep.ledger.engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_on_with_what_a_smaller_did_not_hold(tmp_path: Path) -> None:
     sweep = played(tmp_path, {"kind": "promotion"}, grid=[arm(n) for n in range(9)], budget={"total_images": 8 * UNIT})
     sweep.run()

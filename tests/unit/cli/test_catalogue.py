@@ -89,6 +89,7 @@ def completed(words: str, *, cwd: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_bash_is_offered_commands_and_sweeps_and_nothing_is_made_by_asking(tmp_path: Path) -> None:
     assert completed("jit-sweep met", cwd=tmp_path) == ["metrics"]
     assert completed("jit-sweep run quickst", cwd=tmp_path) == ["quickstart"]

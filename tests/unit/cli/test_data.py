@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from jit_sweep.cli import main
+from jit_sweep.cli.data import prepare_for
+from jit_sweep.cli.plan import planned
+from jit_sweep.home import home_at
 from tests.support.sources import Drawn, write_folder
 from tests.support.sweep_files import write_sweep
 
@@ -61,3 +65,28 @@ def test_a_plan_lists_a_source_and_decodes_none_of_it(typed: Any, tmp_path: Path
     data = {"uri": "photos", "image_size": 32, "holdout": 16}
     code, said, _ = typed("validate", write_sweep(tmp_path, data=data))
     assert (code, "have been listed, not decoded" in said) == (0, True)
+
+
+def test_a_sweep_is_checked_on_the_prepared_set_of_the_home_that_is_named(typed: Any, tmp_path: Path) -> None:
+    drawn = Drawn(96, size=32)
+    drawn.pixels[:3] = 0
+    write_folder(tmp_path / "photos", drawn)
+    file = write_sweep(tmp_path, data={"uri": "photos", "image_size": 32, "holdout": 16})
+    home, spec = home_at(tmp_path / "elsewhere"), planned(file, home_at(tmp_path)).spec
+    prepare_for(spec, home.locations(spec).storage, address=None, screen=Console(quiet=True))
+    assert "have been listed" in typed("validate", file)[1]
+    for command in ("validate", "plan"):
+        code, said, _ = typed(command, file, "--home", "elsewhere")
+        assert (code, "have been listed" in said, "3 images all black" in said) == (0, False, True)
+
+
+def test_a_set_of_images_that_are_all_black_is_not_made_and_one_with_some_is_warned_of(typed: Any, tmp_path: Path) -> None:
+    drawn = Drawn()
+    drawn.pixels[:] = 0
+    write_folder(tmp_path / "black", drawn)
+    code, _, said = typed("data", "prepare", "black", "set", "--size", "8", "--holdout", "4")
+    assert (code, "`images` must differ, got 24 black images" in said) == (2, True)
+    drawn.pixels[5:] = Drawn().pixels[5:]
+    write_folder(tmp_path / "some", drawn)
+    code, said, _ = typed("data", "prepare", "some", "set", "--size", "8", "--holdout", "4")
+    assert (code, said.splitlines()[-1]) == (0, "warning: 5 images all black")

@@ -35,6 +35,7 @@ def idle_ledger(tmp_path: Path) -> str:
     return uri
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_hear_the_ledger_is_signalled(idle_ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen([sys.executable, "-c", DEAF, idle_ledger], stdout=subprocess.PIPE, text=True) as deaf:
         assert deaf.stdout is not None

@@ -19,6 +19,7 @@ ASCII = {"PYTHONIOENCODING": "ascii"}
 C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", [ASCII, C_LOCALE], ids=["ascii", "C"])
 def test_a_table_is_spelled_in_the_characters_that_the_output_has(
     ledger: LedgerFixture, tmp_path: Path, locale: dict[str, str]
@@ -31,12 +32,14 @@ def test_a_table_is_spelled_in_the_characters_that_the_output_has(
     assert done.stdout.isascii()
 
 
+@pytest.mark.slow
 def test_a_file_whose_name_the_output_lacks_is_named_in_ascii(tmp_path: Path) -> None:
     done = jit_sweep("validate", "größe.yaml", cwd=tmp_path, **ASCII)
     assert done.returncode == 2
     assert done.stderr.startswith(r"error: gr\xf6\xdfe.yaml: No such file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["axes"], ["--version"], ["--help"]], ids=" ".join)
 def test_a_reader_that_has_gone_ends_the_command_quietly(arguments: list[str], tmp_path: Path) -> None:
     read, write = os.pipe()

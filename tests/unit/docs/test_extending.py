@@ -39,6 +39,7 @@ def test_the_page_has_a_row_for_each_proof_and_no_other() -> None:
     assert rows().keys() == PROOFS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seam", PROOFS)
 def test_a_throw_away_entry_of_the_row_is_used(seam: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, protocol, registry, what = rows()[seam]

@@ -16,6 +16,7 @@ LABELS: tuple[dict[str, str], ...] = ({"labels": "drawn"}, {})
 RECORDED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "planned_ids.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_sweep_that_was_planned_before_keeps_every_id(name: str) -> None:
     recorded = RECORDED[name]

@@ -50,6 +50,7 @@ def test_one_seed_more_costs_what_every_arm_trains_on(tmp_path: Path) -> None:
     assert (arms_of(planned, 0), images_of_a_seed(planned, 0)) == (4, 2 * 16 + 2 * 32)
 
 
+@pytest.mark.slow
 def test_noise_is_the_median_spread_of_the_arms_that_the_ledger_has(tmp_path: Path) -> None:
     home, tree = PlayedHome(tmp_path), file(tmp_path)
     home.run(tree)
@@ -69,6 +70,7 @@ def test_a_declared_noise_is_a_share_of_a_distance(tmp_path: Path) -> None:
     assert noise.sigma == pytest.approx(math.log(1.02))
 
 
+@pytest.mark.slow
 def test_plan_says_what_its_questions_can_tell_and_what_seeds_buy(tmp_path: Path) -> None:
     path = write_sweep(tmp_path, **file(tmp_path, noise=0.02))
     shown = jit_sweep("plan", path, "--power", cwd=tmp_path).stdout

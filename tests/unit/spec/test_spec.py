@@ -39,7 +39,7 @@ def test_a_number_may_be_written_with_an_exponent_and_no_point(tmp_path: Path) -
 def test_all_mistakes_are_told_at_once_each_with_its_key_path(tmp_path: Path) -> None:
     message = complaint(tmp_path, objective="fiid", budget={"images_per_trial": -1}, evaluation={"stepz": 3})
     assert len(message.splitlines()) == 3
-    assert "objective: `objective` must be a registered metric: fd_efflite0_96" in message
+    assert "objective: `objective` must be a registered metric, got" in message
     assert "budget.images_per_trial: must be greater than 0, got -1" in message
     assert "evaluation.stepz: unknown key 'stepz'; did you mean 'steps'?" in message
 

@@ -60,6 +60,7 @@ def additive_model(table: Figures) -> tuple[float, int]:
     return float(rest @ rest), len(cells) - rank
 
 
+@pytest.mark.slow
 def test_another_path_to_the_figures_agrees_on_a_thousand_random_tables() -> None:
     source = np.random.default_rng(14)
     compared = 0

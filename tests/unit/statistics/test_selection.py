@@ -8,6 +8,7 @@ import pytest
 from jit_sweep.statistics.selection import best_of_normals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4, 12, 24])
 def test_the_best_of_equal_normals_is_as_good_as_drawn(count: int) -> None:
     source = random.Random(count)

@@ -70,6 +70,7 @@ def test_the_loss_is_the_official_one(network: JiT) -> None:
     assert relative_error(ours, ARRAYS["loss"]) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["heun", "euler"])
 def test_the_sampler_ends_at_the_official_images(network: JiT, sampler: str) -> None:
     settings = {"sampler": sampler, "steps": META["steps"], "guidance": META["cfg"], "t_eps_sample": META["t_eps"]}

@@ -467,7 +467,7 @@ def test_samples_that_are_no_numbers_at_a_rung_are_a_divergence(tmp_path: Path, 
 
 
 def test_a_rung_metric_that_nothing_measures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`rung_metric` must be a registered metric: fd_efflite0_96, .* got 'fiid'"):
+    with pytest.raises(ValueError, match="`rung_metric` must be a registered metric, got 'fiid'"):
         assignment(tmp_path, steps=2, rung_metric="fiid")
     with pytest.raises(ValueError, match="`evaluations` must say how samples are drawn where rungs compare their score"):
         assignment(tmp_path, steps=2, rungs=(BATCH,), rung_metric="fd_efflite0_96")

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.config.fields import and_more, counted
+from trainables.config.fields import counted
 from trainables.data.near_duplicates import bounded_groups, near_pairs
+from trainables.data.pixel_counts import PixelCounts, class_warnings
 from trainables.data.prepared.manifest import BadFile
 from trainables.data.prepared.prepared_set import PreparedSet
 from trainables.data.prepared.preparing import Preparation
@@ -47,14 +48,11 @@ class Inspection:
     bad: tuple[BadFile, ...] = ()
     near_duplicates: int = 0
     """Images beyond the first of each group of near-duplicates."""
-    constant: int = 0
-    """Images of one colour."""
-    black: int = 0
-    brightest: int = 0
+    pixels: PixelCounts = field(default_factory=PixelCounts)
     digest: str | None = None
     """None for what is not prepared."""
-    untrained: tuple[str, ...] = ()
-    """Classes without a training image."""
+    train_counts: tuple[int, ...] | None = None
+    """Training images of each class; None for what is not split."""
     heldout_count: int | None = None
     sheet: NDArray[np.uint8] | None = None
     """The first images [k, S, S, C]."""
@@ -67,21 +65,18 @@ class Inspection:
 
     def warnings(self, *, n: int | None = None) -> list[str]:
         """A line for each thing that is probably a mistake; `n`: the images that evaluation will want."""
-        empty = [name for name, count in self.classes() if not count]
+        counts = [count for _, count in self.classes()]
+        left = counts if self.train_counts is None else self.train_counts
         found = [
-            (bool(self.black), f"{counted(self.black, 'image')} all black"),
-            (self.constant > self.black, f"{counted(self.constant - self.black, 'image')} of one colour"),
-            (self.brightest == 1, "no value is above 1: pixels of 0..1 were probably stored as integers; multiply by 255"),
             (len(self.class_names) == 1, "one class: the model will be unconditional"),
-            (bool(empty), f"no image of class {', '.join(empty[:4])}{and_more(len(empty[4:]), 'class')}"),
-            (bool(self.untrained), f"no training image of class {', '.join(self.untrained[:4])}"),
             (bool(self.bad_count), f"{counted(self.bad_count, 'file')} cannot be decoded"),
             (self.near_duplicates > self.count // 2, f"{self.near_duplicates:,} of {self.count:,} images are near-duplicates"),
         ]
         most = self.heldout_count if self.heldout_count is not None else self.count // 2
         if n is not None and most < n:
             found.append((True, f"evaluation.n={n} needs as many held-out images, got {most:,}"))
-        return [text for holds, text in found if holds]
+        of_classes = class_warnings(self.class_names, counts=counts, train_counts=left)
+        return [*self.pixels.warnings(), *of_classes, *(text for holds, text in found if holds)]
 
 
 def inspect_prepared(prepared: PreparedSet, *, uri: str) -> Inspection:
@@ -99,8 +94,8 @@ def inspect_prepared(prepared: PreparedSet, *, uri: str) -> Inspection:
     _look(seen, parts())
     seen.digest, seen.heldout_count = manifest.digest, manifest.heldout_count
     seen.bad_count, seen.bad = manifest.bad_count, manifest.bad
-    train = np.bincount(np.delete(prepared.labels, prepared.heldout), minlength=len(manifest.class_names))
-    seen.untrained = tuple(name for name, left in zip(manifest.class_names, train, strict=True) if not left)
+    train = np.delete(prepared.labels, prepared.heldout)
+    seen.train_counts = tuple(np.bincount(train, minlength=len(manifest.class_names)).tolist())
     return seen
 
 
@@ -137,12 +132,8 @@ def _look(seen: Inspection, parts: Iterator[_Seen]) -> None:
     by_class: dict[int, list[NDArray[np.uint8]]] = {}
     first: list[NDArray[np.uint8]] = []
     for part in parts:
-        flat = part.images.reshape(len(part.images), -1, part.images.shape[3])
-        constant = (flat == flat[:, :1]).all((1, 2))
-        seen.count += len(flat)
-        seen.constant += int(constant.sum())
-        seen.black += int((~flat.any((1, 2))).sum())
-        seen.brightest = max(seen.brightest, int(flat.max()))
+        seen.count += len(part.images)
+        seen.pixels = PixelCounts.joined([seen.pixels, PixelCounts.of(part.images)])
         seen.class_counts.update(part.labels)
         for size, mode in part.forms:
             seen.sizes[size] += 1

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.pixel_counts import PixelCounts
 from trainables.data.prepared.content import Hashes, canonical_order, content_digest, set_digest
 from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, Shard, SourceRecord, StoredFile
 from trainables.data.prepared.settings import PrepareSettings
@@ -77,6 +78,7 @@ def commit(
     split_rule: str = "",
     source: SourceRecord,
     settings: PrepareSettings,
+    pixels: PixelCounts,
     bad: Sequence[BadFile] = (),
 ) -> Manifest:
     """Write what is beside the shards, and the manifest last; returns the one that stands, which may be another writer's.
@@ -84,6 +86,7 @@ def commit(
     Args:
         shape: H, W, C of the images.
         heldout: canonical indices, rising.
+        pixels: counted over all images.
         bad: every file that was left out.
     """
     digest = content.digest(shape)
@@ -96,6 +99,8 @@ def commit(
         class_names=class_names,
         class_counts=tuple(np.bincount(content.labels, minlength=len(class_names)).tolist()),
         heldout_count=len(heldout),
+        train_counts=tuple(np.bincount(np.delete(content.labels, heldout), minlength=len(class_names)).tolist()),
+        pixels=pixels,
         split_rule=split_rule,
         bad_count=len(bad),
         bad=tuple(bad[:MOST_BAD_NAMED]),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.config.fields import Frozen
+from trainables.data.pixel_counts import PixelCounts
 from trainables.data.prepared.content import Hashes, pixel_hashes
 from trainables.data.prepared.layout import write_shard
 from trainables.data.prepared.manifest import BadFile, Shard
@@ -49,6 +50,7 @@ class ShardRecord(Frozen):
     """Those of the thumbnails."""
     labels: tuple[int, ...]
     splits: tuple[str | None, ...]
+    pixels: PixelCounts = PixelCounts()
     bad: tuple[BadFile, ...]
 
     def image_hashes(self) -> Hashes:
@@ -95,6 +97,7 @@ def _facts(images: NDArray[np.uint8], work: ShardWork) -> dict[str, Any]:
         "hashes": base64.b64encode(pixel_hashes(images).tobytes()).decode(),
         "thumbnails": base64.b64encode(thumbnails.values.tobytes()).decode(),
         "contrasts": tuple(thumbnails.contrasts.tolist()),
+        "pixels": PixelCounts.of(images),
     }
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from trainables.config.fields import Frozen, NonNegativeInt, PositiveInt
 from trainables.data.description import DataDescription
+from trainables.data.pixel_counts import PixelCounts, class_warnings
 from trainables.data.prepared.settings import PrepareSettings
 
 SCHEMA_VERSION = 1
@@ -65,6 +66,9 @@ class Manifest(Frozen):
     class_counts: tuple[NonNegativeInt, ...]
     """Images of each class, of both splits."""
     heldout_count: NonNegativeInt
+    train_counts: tuple[NonNegativeInt, ...] | None = None
+    """Training images of each class; None: an earlier version did not count them, nor `pixels`."""
+    pixels: PixelCounts = PixelCounts()
     split_rule: str = ""
     """How the held-out images were chosen; the same text, the same choice."""
     bad_count: NonNegativeInt = 0
@@ -98,7 +102,13 @@ class Manifest(Frozen):
             class_names=self.class_names,
             train_count=self.count - self.heldout_count,
             heldout_count=self.heldout_count,
+            warnings=tuple(self.warnings()),
         )
+
+    def warnings(self) -> list[str]:
+        """A line for each thing about the images that is probably a mistake."""
+        left = self.train_counts if self.train_counts is not None else self.class_counts
+        return [*self.pixels.warnings(), *class_warnings(self.class_names, counts=self.class_counts, train_counts=left)]
 
     @classmethod
     def parsed(cls, text: bytes, address: str) -> Self:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.config.fields import content_hash, counted, identity
+from trainables.data.array_rules import check_content
 from trainables.data.holdout import NamedSplit, count_of
+from trainables.data.pixel_counts import PixelCounts
 from trainables.data.prepared.layout import SHARD_BYTES, SetContent, commit, images_per_shard, read_manifest
 from trainables.data.prepared.making import ShardRecord, ShardWork, make_shard
 from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, SourceRecord
@@ -213,6 +215,9 @@ def _committed(records: Sequence[ShardRecord], folder: Folder, plan: Preparation
         raise ValueError(f"a prepared set must hold images, got none in {plan.record.uri}; look at its files")
     hashes = np.concatenate([record.image_hashes() for record in records if record.shard is not None])
     labels = np.array([label for record in records for label in record.labels], dtype=np.int64)
+    pixels = PixelCounts.joined(record.pixels for record in records)
+    alike = bool((hashes == hashes[0]).all())
+    check_content(len(hashes), brightest=pixels.brightest, alike=alike, uri=plan.record.uri)
     content = SetContent(hashes, labels)
     split = _split(content, [record for record in records if record.shard is not None], plan)
     manifest = commit(
@@ -226,6 +231,7 @@ def _committed(records: Sequence[ShardRecord], folder: Folder, plan: Preparation
         source=plan.record,
         settings=plan.settings,
         bad=_bad(records),
+        pixels=pixels,
     )
     _tidy(folder)
     return manifest

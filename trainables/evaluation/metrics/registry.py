@@ -75,7 +75,7 @@ def parse(text: str) -> ScoreName:
     """A score's name from its shown form. ValueError: no metric is called so."""
     metric = text.removesuffix(RAW_SUFFIX)
     if metric not in METRICS:
-        raise ValueError(f"a score must be of a registered metric: {', '.join(score_names())}, got {text!r}")
+        raise ValueError(_unregistered("a score must be of a registered metric", text))
     return ScoreName(metric, "evaluated" if metric == text else "raw")
 
 
@@ -123,9 +123,14 @@ def _beside(objective: str) -> list[Metric]:
 
 def _registered(name: str, info: ValidationInfo) -> str:
     if name not in score_names():
-        rule = f"`{info.field_name}` must be a registered metric: {', '.join(score_names())}"
-        raise ValueError(f"{rule}, got {name!r}; {did_you_mean(name, score_names(), otherwise='try one of them')}")
+        raise ValueError(_unregistered(f"`{info.field_name}` must be a registered metric", name))
     return name
+
+
+def _unregistered(rule: str, name: str) -> str:
+    """What was probably meant; there are too many names to list."""
+    usual = f"try one of {', '.join(verdict_metrics())}, or of docs/metrics.md"
+    return f"{rule}, got {name!r}; {did_you_mean(name, score_names(), otherwise=usual)}"
 
 
 MetricName = Annotated[str, AfterValidator(_registered)]

@@ -12,6 +12,7 @@ from tests.support.prepared import SOURCE
 from tests.support.trials import small_model
 from trainables.assignment import Assignment
 from trainables.config.trial import TrialConfig
+from trainables.data.pixel_counts import PixelCounts
 from trainables.data.prepared.layout import SetContent, commit
 from trainables.data.prepared.manifest import Manifest, Shard
 from trainables.data.prepared.settings import PrepareSettings
@@ -82,6 +83,7 @@ def sparse_set(folder: Path, *, count: int, per_shard: int) -> Manifest:
         class_names=("all",),
         heldout=np.arange(4),
         source=SOURCE,
+        pixels=PixelCounts(),
         settings=PrepareSettings(),
     )
 
@@ -109,6 +111,7 @@ def test_a_set_larger_than_the_memory_of_its_process_is_trained_on(tmp_path: Pat
     assert (done.stdout.split(), done.returncode) == (["ended"], 0), done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_of_images_is_described_without_being_read_into_memory(tmp_path: Path) -> None:
     large = saved(tmp_path / "large.npz", COUNT)
     code = (

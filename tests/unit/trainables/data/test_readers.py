@@ -64,6 +64,7 @@ def last_report(spec: SweepSpec, storage: Path) -> Report:
     return list(train(assignment))[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_noise")
 def test_a_registered_reader_is_planned_and_trained_with(tmp_path: Path) -> None:
     spec = SweepSpec.model_validate(tiny_sweep(data={"uri": "noise://3", "holdout": 24, "flip": False}))

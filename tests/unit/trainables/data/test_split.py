@@ -105,6 +105,7 @@ def test_a_split_never_takes_the_last_images_of_a_label() -> None:
         assert set(left) == {0, 1, 2, 3}
 
 
+@pytest.mark.slow
 def test_planted_copies_are_found_by_all_pairs_and_by_the_search_that_serves_large_sets(emoji: Images) -> None:
     copies, expected = planted(emoji)
     thumbnails = Thumbnails.of(np.concatenate([emoji, copies])).relative_to_the_set()

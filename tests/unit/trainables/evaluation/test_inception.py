@@ -17,6 +17,8 @@ from trainables.evaluation.features.inception import Inception2015, inception_of
 from trainables.evaluation.features.weights import state_dict_of
 from trainables.evaluation.metrics.registry import metrics_under
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4
 
 

@@ -68,7 +68,7 @@ def test_a_shown_name_is_read_back() -> None:
     assert [shown(parse(name)) for name in score_names()] == score_names()
     assert parse("kid_efflite0_96_raw") == ScoreName("kid_efflite0_96", "raw")
     assert metric_of("heldout_v_error_raw") is METRICS["heldout_v_error"]
-    with pytest.raises(ValueError, match="must be of a registered metric: .*fd_efflite0_96, .* got 'fiid'"):
+    with pytest.raises(ValueError, match="must be of a registered metric, got 'fiid'; did you mean 'fid'"):
         parse("fiid")
 
 
@@ -83,7 +83,7 @@ def test_a_metric_name_is_checked_under_its_field_s_name() -> None:
         objective: MetricName
 
     assert Holder(objective="fd_efflite0_96_raw").objective == "fd_efflite0_96_raw"
-    rule = "`objective` must be a registered metric: .*fd_efflite0_96, fd_efflite0_96_raw, .* got 'fd_efflite'; did you mean"
+    rule = "`objective` must be a registered metric, got 'fd_efflite'; did you mean"
     with pytest.raises(ValidationError, match=rule):
         Holder(objective="fd_efflite")
     assert Assignment.model_fields["rung_metric"].default == RUNG_METRIC

@@ -31,6 +31,7 @@ def letters(folder: Path) -> list[Letter]:
     return delivered
 
 
+@pytest.mark.slow
 def test_letters_are_counted_one_by_one_whether_told_from_within_or_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

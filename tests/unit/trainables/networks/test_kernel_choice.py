@@ -39,6 +39,7 @@ def test_what_a_kernel_cannot_take_is_said_once_for_each_reason(caplog: pytest.L
     assert caplog.messages == [said.format(TOO_ODD), said.format("another")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_native")
 def test_a_network_that_asks_for_triton_computes_on_a_cpu_and_says_that_it_is_not_used(
     caplog: pytest.LogCaptureFixture,

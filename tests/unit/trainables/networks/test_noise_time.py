@@ -111,6 +111,7 @@ def test_weights_without_a_time_embedding_are_refused() -> None:
         reversed_time(state, trial=network.trial, frequencies=network.time.frequencies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1.0, 3.0, 0.4])
 @pytest.mark.parametrize("prediction", TARGETS)
 def test_sd3s_euler_sampler_draws_our_images_through_the_wrapper(prediction: Target, alpha: float) -> None:
@@ -128,6 +129,7 @@ def test_the_wrapper_knows_an_output_skip(skip: str) -> None:
     assert relative_error(found, our_images(network, shift=1.0)) < 1e-5
 
 
+@pytest.mark.slow
 def test_sd3s_euler_sampler_draws_our_images_from_adapted_weights() -> None:
     network = lively(trial_of("v"))
     adapted = in_noise_time(network)

@@ -34,8 +34,9 @@ from trainables.evaluation.generate import generate
 from trainables.networks.cost import parameter_count
 from trainables.networks.jit import JiT
 from trainables.networks.sizes import mlp_hidden
-from trainables.official.file import SETS, Sizes
 from trainables.official.names import TABLE_TOLERANCE, to_ours
+from trainables.official.shapes import Sizes
+from trainables.official.words import SETS
 
 FILE = np.load(GOLDEN / "jit_official_tiny.npz")
 META = json.loads(str(FILE["meta"]))

@@ -38,6 +38,7 @@ def stepped(step_of: Callable[[torch.optim.AdamW], Callable[..., None]]) -> tupl
     return [parameter.detach() for parameter in network.parameters()], optimiser
 
 
+@pytest.mark.slow
 def test_adamw_without_its_walk_gives_its_weights_and_state_bit_for_bit_and_skips_as_it_does() -> None:
     def fused(optimiser: torch.optim.AdamW) -> Callable[..., None]:
         return lambda **how: FusedAdamW(optimiser).step(**how)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from trainables.networks.kernels.attention import Tiles, Tiling, attention, attention_backward, attention_forward
 
+pytestmark = pytest.mark.slow
+
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -14,6 +14,8 @@ from trainables.networks.jit import JiT
 from trainables.networks.kernel_choice import warned
 from trainables.networks.mlp import GeluMlp, SwiGlu
 
+pytestmark = pytest.mark.slow
+
 Z, TIMES, LABELS = batch(2)
 MODELS: list[dict[str, Any]] = [{"qk_norm": False}, {"rope": False, "heads": 2, "mlp_ratio": 2.1}]
 
@@ -61,6 +63,7 @@ def test_only_the_bias_is_left_out_where_a_later_kernel_adds_it(kernels: str, ml
     assert isinstance(part, SwiGlu | GeluMlp)
     rotation = None if network.rotation is None else network.rotation[-7:]
     torch.testing.assert_close(attention.unbiased(x, rotation) + attention.proj.bias, attention(x, rotation))
+    assert part.output_bias is not None
     torch.testing.assert_close(part.unbiased(x) + part.output_bias, part(x))
 
 

@@ -11,6 +11,8 @@ from tests.support.trials import batch, lively, small_model, small_trial
 from trainables.networks.kernel_choice import warned
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 
+pytestmark = pytest.mark.slow
+
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "jit": ({}, {}),
     "dit": ({"norm": "layer", "mlp": "gelu"}, {}),

@@ -12,6 +12,8 @@ from trainables.networks.kernels.qkv import Qkv, TokenTile, Turn, project, turne
 from trainables.networks.norm import EPS
 from trainables.networks.positions import rotate, rotation_table
 
+pytestmark = pytest.mark.slow
+
 
 class Case(NamedTuple):
     """A projection of [batch, tokens, heads x dim]."""

@@ -1,0 +1,106 @@
+"""Pictures of a trial on its way: samples of equal noise at every rung, and the clean images that it sees at fixed times."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.assignment import Assignment
+from trainables.config.evaluation import EvaluationConfig
+from trainables.data import ImageSet
+from trainables.data.pixels import to_pixels, to_unit
+from trainables.diffusion.evaluating import evaluating
+from trainables.diffusion.maths import convert, noisy
+from trainables.diffusion.sampler import passes, sample
+from trainables.draws.philox import PhiloxDraws, Purpose
+from trainables.evaluation.finite import NotFinite, require_finite
+from trainables.evaluation.generate import sample_labels
+from trainables.evaluation.grid import write_grid
+from trainables.networks.cost import forward_flops, training_flops
+from trainables.report import RungPicture
+from trainables.training.learner import Learner
+
+IMAGES = 8
+"""A row of each picture."""
+STEPS = 16
+"""Euler's, at most: enough to see what a picture becomes."""
+TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""From nearly noise to nearly clean, a row each."""
+MOST_SHARE = 0.02
+"""Of a trial's training: dearer pictures are not drawn."""
+
+
+class RungPictures:
+    """Draws the pictures of one trial at its rungs, by the weights that its scores are of. Noise, labels and images are equal
+    over all trials that share the evaluation, so that equal places compare."""
+
+    def __init__(self, assignment: Assignment, learner: Learner, images: ImageSet) -> None:
+        self._trial, self._learner, self._images = assignment.trial, learner, images
+        self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
+        self._wanted = self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
+
+    def draw(self, folder: str) -> dict[RungPicture, str]:
+        """Write them below a folder or URI; their addresses. None where they cost too much, or the weights have diverged."""
+        evaluation, trained = self._evaluation, self._learner.images
+        if evaluation is None or not self._wanted:
+            return {}
+        try:
+            with self._learner.averages.swapped(evaluation.weights), torch.inference_mode(), self._autocast():
+                pictures: dict[RungPicture, Tensor] = {
+                    "progress": self._samples(evaluation),
+                    "denoised": self._denoised(evaluation),
+                }
+        except NotFinite:
+            return {}
+        addresses = {kind: f"{folder}/{kind}-{trained:012d}.png" for kind in pictures}
+        for kind, picture in pictures.items():
+            write_grid(picture, addresses[kind], columns=IMAGES)
+        return addresses
+
+    def _samples(self, evaluation: EvaluationConfig) -> Tensor:
+        """The first images of the evaluation's noise and labels, uint8 [IMAGES, C, H, W]."""
+        labels = sample_labels(self._images, evaluation)[:IMAGES].to(self._learner.device)
+        noise = self._noise(Purpose.SAMPLE_NOISE, len(labels), seed=evaluation.seed)
+        drawn = sample(
+            self._learner.network,
+            noise,
+            labels,
+            diffusion=self._trial.diffusion,
+            evaluation=evaluation,
+            num_classes=self._trial.data.num_classes,
+        )
+        return to_pixels(require_finite(drawn.float(), what="the pixels of a picture"))
+
+    def _denoised(self, evaluation: EvaluationConfig) -> Tensor:
+        """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, uint8 [k, C, H, W]."""
+        held = self._images.heldout
+        chosen = held[np.arange(min(IMAGES, len(held))) * len(held) // IMAGES]
+        x, y = (part.to(self._learner.device) for part in (to_unit(self._images.read(chosen)), self._images.labels(chosen)))
+        e = self._noise(Purpose.HELDOUT_NOISE, len(x), seed=evaluation.seed)
+        rows, diffusion = [x], self._trial.diffusion
+        with evaluating(self._learner.network):
+            for time in TIMES:
+                t = torch.full((len(x),), time, device=x.device)
+                z = noisy(x, e, t)
+                output = self._learner.network(z, t, y)
+                rows.append(convert(output, z, t, source=diffusion.prediction, target="x", t_eps=evaluation.t_eps_sample))
+        return to_pixels(require_finite(torch.cat(rows).float(), what="the pixels of a picture"))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._learner.device.type, torch.bfloat16, enabled=self._trial.precision == "bf16")
+
+    def _noise(self, purpose: Purpose, count: int, *, seed: int) -> Tensor:
+        data = self._trial.data
+        shape = (data.channels, data.image_size, data.image_size)
+        normal = PhiloxDraws(seed).normal(purpose, first=0, count=count, shape=shape)
+        return self._trial.diffusion.noise_scale * normal.to(self._learner.device)
+
+
+def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:
+    """The evaluation as pictures on the way are drawn."""
+    return evaluation.model_copy(update={"sampler": "euler", "steps": min(STEPS, evaluation.steps)})
+
+
+def share_of_training(assignment: Assignment, evaluation: EvaluationConfig) -> float:
+    """What the pictures of all rungs take of the floating-point operations of the whole trial."""
+    looked_at = IMAGES * (passes(evaluation) + len(TIMES)) * len(assignment.rungs)
+    return looked_at * forward_flops(assignment.trial) / training_flops(assignment.trial, images=assignment.images)
