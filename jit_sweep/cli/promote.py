@@ -20,8 +20,8 @@ from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
 from jit_sweep.models.gates import Gate
+from jit_sweep.models.nomination import Nomination, evidence, nominate
 from jit_sweep.models.promote import Evidence, Promotion, gates_in_words, register
-from jit_sweep.models.proposal import Proposal, evidence, propose
 from jit_sweep.models.retraining import check_same
 from jit_sweep.results.as_json import finding_row
 from jit_sweep.spec.stored import stored_spec
@@ -47,7 +47,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Places:
+class Whereabouts:
     """Where a sweep and its models are, and what its retraining runs on."""
 
     home: Home
@@ -69,55 +69,57 @@ def promote(
     reader = LedgerReader.open(home.existing_ledger(ledger))
     spec = stored_spec(reader.sweep(sweep).spec, sweep=sweep)
     spec = spec.model_copy(update={key: uri for key, uri in (("ledger", ledger), ("tracking", tracking)) if uri})
-    places = Places(home, home.locations(spec), address, as_json)
-    proposal = _proposal(reader, sweep, spec, wish, places)
-    if proposal.is_champion:
-        return _told(proposal, None, None, places, words="nothing changed: it is the champion already")
+    places = Whereabouts(home, home.locations(spec), address, as_json)
+    nomination = _nomination(reader, sweep, spec, wish, places)
+    if nomination.is_champion:
+        return _told(nomination, None, None, places, words="nothing changed: it is the champion already")
     if not as_json:
-        _print_proposal(proposal, places.screen)
-    made = evidence(reader, proposal, compares=proposal.rival is None)
+        _print_nomination(nomination, places.screen)
+    made = evidence(reader, nomination, compares=nomination.rival is None)
     if wish.dry_run:
-        return _told(proposal, made, None, places, words="nothing was started")
+        return _told(nomination, made, None, places, words="nothing was started")
     if not made or made.fresh.unfinished:
         _agreed(wish, places)
-    return _retrain_and_judge(reader, proposal, wish, places)
+    return _retrain_and_judge(reader, nomination, wish, places)
 
 
-def _retrain_and_judge(reader: LedgerReader, proposal: Proposal, wish: Wish, places: Places) -> int:
-    if (code := _trained(proposal.spec, proposal, reader, places)) is not None:
+def _retrain_and_judge(reader: LedgerReader, nomination: Nomination, wish: Wish, places: Whereabouts) -> int:
+    if (code := _trained(nomination.spec, nomination, reader, places)) is not None:
         return code
-    made = evidence(reader, proposal, compares=proposal.rival is None, forced=wish.forced)
+    made = evidence(reader, nomination, compares=nomination.rival is None, forced=wish.forced)
     assert made is not None, "it has just been trained"
-    if proposal.rival is not None and (not made.failed or wish.forced):
-        if (code := _trained(proposal.rival.spec, proposal, reader, places)) is not None:
+    if nomination.rival is not None and (not made.failed or wish.forced):
+        if (code := _trained(nomination.rival.spec, nomination, reader, places)) is not None:
             return code
-        made = evidence(reader, proposal, compares=True, forced=wish.forced)
+        made = evidence(reader, nomination, compares=True, forced=wish.forced)
         assert made is not None, "it is still there"
     if made.failed and not wish.forced:
-        kept = f"{proposal.model} keeps its champion" if proposal.standing.champion else f"{proposal.model} has no champion"
+        kept = (
+            f"{nomination.model} keeps its champion" if nomination.standing.champion else f"{nomination.model} has no champion"
+        )
         names = ", ".join(gate.name for gate in made.failed)
-        return _told(proposal, made, None, places, words=f"not promoted, {kept}: {names} {_fails(made.failed)}")
+        return _told(nomination, made, None, places, words=f"not promoted, {kept}: {names} {_fails(made.failed)}")
     if not made.fresh.scored:
-        raise UserError(f"a champion must have weights with a score, got none of {proposal.spec.name}; promote another")
+        raise UserError(f"a champion must have weights with a score, got none of {nomination.spec.name}; promote another")
     with noise_to(places.home.log("promote.log")):
         promotion = register(
             reader,
-            proposal.spec.name,
+            nomination.spec.name,
             replace(made, forced=wish.forced if made.failed else ""),
-            name=proposal.model,
-            standing=proposal.standing,
+            name=nomination.model,
+            standing=nomination.standing,
             locations=places.locations,
         )
-    return _told(proposal, made, promotion, places, words=str(promotion))
+    return _told(nomination, made, promotion, places, words=str(promotion))
 
 
-def _proposal(reader: LedgerReader, sweep: str, spec: SweepSpec, wish: Wish, places: Places) -> Proposal:
+def _nomination(reader: LedgerReader, sweep: str, spec: SweepSpec, wish: Wish, places: Whereabouts) -> Nomination:
     with noise_to(places.home.log("promote.log")):
         standing = Registry(places.locations.tracking).standing(wish.model)
-    return propose(reader, sweep, spec, model=wish.model, trial=wish.trial, seeds=wish.seeds, standing=standing)
+    return nominate(reader, sweep, spec, model=wish.model, trial=wish.trial, seeds=wish.seeds, standing=standing)
 
 
-def _agreed(wish: Wish, places: Places) -> None:
+def _agreed(wish: Wish, places: Whereabouts) -> None:
     """UserError: nobody has said that the retraining may be paid for."""
     if wish.yes:
         return
@@ -126,10 +128,10 @@ def _agreed(wish: Wish, places: Places) -> None:
     typer.confirm("train it?", abort=True)
 
 
-def _trained(spec: SweepSpec, proposal: Proposal, reader: LedgerReader, places: Places) -> int | None:
+def _trained(spec: SweepSpec, nomination: Nomination, reader: LedgerReader, places: Whereabouts) -> int | None:
     """Bring a retraining to its end, here or on a cluster; the exit code where it did not get there."""
     plan = resolved(spec, places.home, source=spec.name)
-    check_same(plan, proposal.candidate if spec is proposal.spec or not proposal.rival else proposal.rival.candidate)
+    check_same(plan, nomination.candidate if spec is nomination.spec or not nomination.rival else nomination.rival.candidate)
     if places.address is not None and places.address.startswith(("http://", "https://")):
         return _submitted(spec, places)
     interrupt = Interrupt()
@@ -143,7 +145,7 @@ def _trained(spec: SweepSpec, proposal: Proposal, reader: LedgerReader, places: 
     return None
 
 
-def _submitted(spec: SweepSpec, places: Places) -> int | None:
+def _submitted(spec: SweepSpec, places: Whereabouts) -> int | None:
     from jit_sweep.submit import submit  # starts Ray's client
 
     assert places.address is not None
@@ -157,40 +159,40 @@ def _submitted(spec: SweepSpec, places: Places) -> int | None:
     return sent.exit_code if sent.exit_code not in (ExitCode.DONE, ExitCode.WITHOUT_SCORES) else None
 
 
-def _print_proposal(proposal: Proposal, screen: Console) -> None:
+def _print_nomination(nomination: Nomination, screen: Console) -> None:
     """What is to be promoted, what that takes, and what it is compared with."""
-    candidate, objective = proposal.candidate, proposal.spec.objective
+    candidate, objective = nomination.candidate, nomination.spec.objective
     say(screen, f"candidate: {arm_label(candidate.values)}, {candidate.reason}")
     if own := candidate.arm.metrics.get(objective):
         bias = f", which the choice alone makes about {candidate.too_good:.2g} too good" if candidate.too_good else ""
         say(screen, f"there: {objective} {own.mean:.5g} over {counted(own.n, 'seed')}{bias}", indent="  ")
-    unit = "GPU" if proposal.spec.resources.gpus else "CPU"
-    cost = f"about {proposal.hours:.2g} {unit}-hours" if proposal.hours is not None else "at an unknown cost"
-    seeds = f"{counted(len(proposal.seeds), 'fresh seed')} ({', '.join(map(str, proposal.seeds))})"
-    say(screen, f"retraining: {seeds} of {candidate.arm.images:,} images, {cost}, as the sweep {proposal.spec.name}")
-    if proposal.rival is not None:
-        rival = proposal.rival
+    unit = "GPU" if nomination.spec.resources.gpus else "CPU"
+    cost = f"about {nomination.hours:.2g} {unit}-hours" if nomination.hours is not None else "at an unknown cost"
+    seeds = f"{counted(len(nomination.seeds), 'fresh seed')} ({', '.join(map(str, nomination.seeds))})"
+    say(screen, f"retraining: {seeds} of {candidate.arm.images:,} images, {cost}, as the sweep {nomination.spec.name}")
+    if nomination.rival is not None:
+        rival = nomination.rival
         say(screen, f"champion: version {rival.version.number}, {arm_label(rival.candidate.values)}; scored on the same seeds")
-    elif proposal.no_rival:
-        say(screen, f"champion: {proposal.no_rival}")
+    elif nomination.no_rival:
+        say(screen, f"champion: {nomination.no_rival}")
 
 
-def _told(proposal: Proposal, made: Evidence | None, done: Promotion | None, places: Places, *, words: str) -> int:
+def _told(nomination: Nomination, made: Evidence | None, done: Promotion | None, places: Whereabouts, *, words: str) -> int:
     """Print what came of it; the exit code."""
     refused = made is not None and bool(made.failed) and done is None
     code = ExitCode.REFUSED if refused else ExitCode.DONE
     if places.as_json:
-        print_json("promote", [_row(proposal, made, done)], told=words)
+        print_json("promote", [_row(nomination, made, done)], told=words)
         return code
     screen = places.screen
     for line in gates_in_words(made.gates) if made else ():
         say(screen, line, indent="  ")
     screen.print(words, soft_wrap=True)
     shared = places.home.shared_options(places.locations)
-    if done is not None or proposal.is_champion:
-        print_next(screen, *model_commands(proposal.model, shared.of_model), hint=shared.of_model.hint)
+    if done is not None or nomination.is_champion:
+        print_next(screen, *model_commands(nomination.model, shared.of_model), hint=shared.of_model.hint)
     elif made is not None:
-        print_next(screen, _leaderboard(shared, proposal.spec.name), hint=shared.hint)
+        print_next(screen, _leaderboard(shared, nomination.spec.name), hint=shared.hint)
     return code
 
 
@@ -198,20 +200,20 @@ def _leaderboard(shared: SharedOptions, sweep: str) -> str:
     return shared.command("leaderboard", sweep)
 
 
-def _row(proposal: Proposal, made: Evidence | None, done: Promotion | None) -> dict[str, Any]:
-    candidate, score = proposal.candidate, made.score if made else None
+def _row(nomination: Nomination, made: Evidence | None, done: Promotion | None) -> dict[str, Any]:
+    candidate, score = nomination.candidate, made.score if made else None
     return {
-        "model": proposal.model,
+        "model": nomination.model,
         "promoted": done is not None,
         "changed": done is not None,
-        "version": done.version if done else _number(proposal),
+        "version": done.version if done else _number(nomination),
         "previous": done.previous if done else None,
         "cell": dict(candidate.values),
         "chosen": candidate.reason,
         "too_good": candidate.too_good,
-        "retraining": proposal.spec.name,
-        "seeds": list(proposal.seeds),
-        "device_hours": proposal.hours,
+        "retraining": nomination.spec.name,
+        "seeds": list(nomination.seeds),
+        "device_hours": nomination.hours,
         "trial": done.trial if done else None,
         "score": asdict(score) if score else None,
         "gates": [gate._asdict() for gate in made.gates] if made else [],
@@ -220,8 +222,8 @@ def _row(proposal: Proposal, made: Evidence | None, done: Promotion | None) -> d
     }
 
 
-def _number(proposal: Proposal) -> int | None:
-    champion = proposal.standing.champion
+def _number(nomination: Nomination) -> int | None:
+    champion = nomination.standing.champion
     return champion.number if champion else None
 
 

@@ -10,7 +10,7 @@ from jit_sweep.cli.output import console, noise_to, print_json, print_next
 from jit_sweep.cli.tables import Column, say, table_of
 from jit_sweep.home import Home
 from jit_sweep.ledger.records import when
-from jit_sweep.tracking.registry import REFUSED, Registered, Registry, Version
+from jit_sweep.tracking.registry import REFUSED, RegisteredModel, Registry, Version
 from trainables.report import ExitCode
 
 SHOWN = ("sweep", "trial", "arm", "seed", "objective", "interval", "chosen_in", "forced", "failed_gates")
@@ -66,7 +66,7 @@ def rollback(name: str, home: Home, *, to: int | None, tracking: str | None, as_
     return ExitCode.DONE
 
 
-def _print_model(model: Registered, screen: Console) -> None:
+def _print_model(model: RegisteredModel, screen: Console) -> None:
     say(screen, model.name, style="bold")
     of = model.versions
     columns = [
@@ -89,11 +89,11 @@ def _score(version: Version) -> str:
     return f"{objective} {float(version.tags[objective]):.5g}{interval}"
 
 
-def _aliases(model: Registered, version: Version) -> list[str]:
+def _aliases(model: RegisteredModel, version: Version) -> list[str]:
     return [alias for alias, number in model.aliases.items() if number == version.number]
 
 
-def _row(model: Registered, version: Version) -> dict[str, Any]:
+def _row(model: RegisteredModel, version: Version) -> dict[str, Any]:
     objective = version.tags.get("objective", "")
     score = version.tags.get(objective)
     facts = {"aliases": _aliases(model, version), "registered": when(version.created_at)}

@@ -129,7 +129,7 @@ def against_champion(fresh: Arm, champion: Arm, asking: Asking) -> tuple[Finding
     """
     cells = {ROLE: "candidate"}, {ROLE: "champion"}
     arms = tuple(replace(arm, arm=cell) for arm, cell in zip((fresh, champion), cells, strict=True))
-    question, scores = Question.pair(ROLE, *cells), StageScores(arms)
+    question, scores = Question.pair((ROLE,), *cells), StageScores(arms)
     differing = _differing_axes(fresh, champion)
     judges = [metric for metric in verdict_metrics(asking.objective) if metric != asking.objective]
     judges = [metric for metric in judges if not METRICS[metric].blind_to & differing]

@@ -24,7 +24,7 @@ from jit_sweep.spec.stored import readable
 from jit_sweep.statistics.student_t import Interval
 from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
-from jit_sweep.tracking.registry import Registry, Standing, TrackedTrial
+from jit_sweep.tracking.registry import ModelStanding, Registry, TrackedTrial
 from jit_sweep.tracking.translation import variant
 from search_spaces.axes import arm_label
 from trainables.config.trial import MATHS_VERSION
@@ -105,7 +105,7 @@ def lineage_gate(fresh: Arm, candidate: Candidate) -> Gate:
 
 
 def register(
-    reader: LedgerReader, sweep: str, evidence: Evidence, *, name: str, standing: Standing, locations: Locations
+    reader: LedgerReader, sweep: str, evidence: Evidence, *, name: str, standing: ModelStanding, locations: Locations
 ) -> Promotion:
     """Make the fresh seed in the middle the champion of a model, against the champion that `standing` saw.
 

@@ -57,7 +57,7 @@ class Crowned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredModel:
     """A registered model."""
 
     name: str
@@ -87,7 +87,7 @@ class TrackedTrial:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModelStanding:
     """A model before a promotion: what the new version is compared with."""
 
     champion: Version | None
@@ -123,14 +123,14 @@ class Registry:
         code = {named.get(name, name.removeprefix("version.")): value for name, value in tags.items() if _tells_code(name)}
         return TrackedTrial(sweep_runs.trials[wanted].run_id, code)
 
-    def standing(self, model: str) -> Standing:
+    def standing(self, model: str) -> ModelStanding:
         """The champion, and the highest version."""
         with answering(self._uri):
             latest = max((version.number for version in _versions(self._client, model)), default=0)
-            return Standing(_find(self._client, model, CHAMPION), latest)
+            return ModelStanding(_find(self._client, model, CHAMPION), latest)
 
     def make_champion(
-        self, model: str, *, run_id: str, path: str, files: Path, tags: Mapping[str, str], page: str, standing: Standing
+        self, model: str, *, run_id: str, path: str, files: Path, tags: Mapping[str, str], page: str, standing: ModelStanding
     ) -> Version:
         """Log a folder's files into a run, register them as a new version with this page, and give it the alias.
 
@@ -167,13 +167,13 @@ class Registry:
             self._crown(model, target.number, former=former, how="rolled back to")
         return target, former
 
-    def models(self) -> list[Registered]:
+    def models(self) -> list[RegisteredModel]:
         """Every registered model with its versions, by name."""
         with answering(self._uri):
             names = sorted(str(model.name) for model in _pages(self._client.search_registered_models))
             return [_registered(self._client, name) for name in names]
 
-    def model(self, name: str) -> Registered:
+    def model(self, name: str) -> RegisteredModel:
         """One registered model. UserError: there is none of this name."""
         check_name(name)
         with answering(self._uri):
@@ -254,9 +254,9 @@ def _versions(client: MlflowClient, model: str) -> list[Version]:
     return sorted(map(_version, found), key=lambda version: -version.number)
 
 
-def _registered(client: MlflowClient, name: str) -> Registered:
+def _registered(client: MlflowClient, name: str) -> RegisteredModel:
     aliases = {alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()}
-    return Registered(name, aliases, tuple(_versions(client, name)))
+    return RegisteredModel(name, aliases, tuple(_versions(client, name)))
 
 
 def _too_late(model: str, *, first: int, mine: int) -> str:

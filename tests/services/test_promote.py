@@ -10,7 +10,7 @@ from jit_sweep.cli import registered
 from jit_sweep.errors import UserError
 from jit_sweep.models.model_folder import CARD, LINEAGE, SCORES
 from jit_sweep.tracking.client import open_client
-from jit_sweep.tracking.registry import Registry, Standing, load
+from jit_sweep.tracking.registry import ModelStanding, Registry, load
 from tests.support.promotions import FD, MODEL, PromotionHome, by_prediction
 
 GOOD = [300.0, 303.0, 309.0]
@@ -44,7 +44,7 @@ def place(swept: PromotionHome, tmp_path: Path) -> PromotionHome:
 @pytest.fixture
 def crowned(promoted: PromotionHome, tmp_path: Path) -> PromotionHome:
     """The sweep and the champion."""
-    return promoted.copy(tmp_path / "home")
+    return promoted.copy(tmp_path / "crowned")
 
 
 def registry(place: PromotionHome) -> Registry:
@@ -169,7 +169,7 @@ def test_the_champion_promoted_again_changes_nothing(crowned: PromotionHome, cap
 def test_of_two_promotions_at_once_the_second_is_told_and_changes_no_alias(
     crowned: PromotionHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Registry, "standing", lambda *_: Standing(None, 0))  # as it was before the first
+    monkeypatch.setattr(Registry, "standing", lambda *_: ModelStanding(None, 0))  # as it was before the first
     with pytest.raises(UserError, match="version 1 was registered before this one, version 2; promote again"):
         crowned.promote("first")
     model = registry(crowned).model(MODEL)
@@ -189,9 +189,9 @@ def test_an_arm_that_lost_a_seed_in_its_sweep_is_a_candidate_by_name_only_and_fa
     place: PromotionHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.sweep("lossy", lambda row: None if row.arm["prediction"] == "x" and row.seed == 2 else 300.0 + row.seed)
-    assert place.proposal("lossy").candidate.arm.arm == {"prediction": "v"}
+    assert place.nomination("lossy").candidate.arm.arm == {"prediction": "v"}
     trial = next(row.trial_id for row in place.reader.entries("lossy") if row.arm["prediction"] == "x")
-    named = place.proposal("lossy", trial=trial)
+    named = place.nomination("lossy", trial=trial)
     place.train(named.spec, lambda row: GOOD[row.seed - 1000])
     assert place.promote("lossy", trial=trial, as_json=True) == 1
     assert failing(row_of(capsys)) == ["lost seeds"]
@@ -199,15 +199,15 @@ def test_an_arm_that_lost_a_seed_in_its_sweep_is_a_candidate_by_name_only_and_fa
 
 def test_seeds_that_the_sweep_has_used_are_not_fresh(place: PromotionHome) -> None:
     place.sweep("greedy", lambda row: 300.0 + row.seed % 7, seeds=[0, 1000, 1002])
-    assert place.proposal("greedy").seeds == (1001, 1003, 1004)
+    assert place.nomination("greedy").seeds == (1001, 1003, 1004)
 
 
 def test_the_same_question_finds_the_same_retraining_and_another_champion_other_noise(
     place: PromotionHome, crowned: PromotionHome
 ) -> None:
-    asked = place.proposal("first").spec
-    assert (asked, asked.evaluation.seed) == (place.proposal("first").spec, 1000)
-    assert crowned.proposal("first").spec.evaluation.seed == 1001
+    asked = place.nomination("first").spec
+    assert (asked, asked.evaluation.seed) == (place.nomination("first").spec, 1000)
+    assert crowned.nomination("first").spec.evaluation.seed == 1001
 
 
 def test_a_champion_whose_sweep_is_elsewhere_keeps_its_place(

@@ -21,7 +21,7 @@ from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
-from jit_sweep.models.proposal import Proposal, propose
+from jit_sweep.models.nomination import Nomination, nominate
 from jit_sweep.plan.plan import plan
 from jit_sweep.schedulers.decide import NEVER_STOP
 from jit_sweep.spec.stored import stored_spec
@@ -114,19 +114,19 @@ class PromotionHome:
         writer.report(row.trial_id, attempt, 1, score)
         writer.report(row.trial_id, attempt, 2, Ended(images=row.images, outcome="done", cause="", **costs))
 
-    def proposal(self, sweep: str, *, trial: str | None = None) -> Proposal:
+    def nomination(self, sweep: str, *, trial: str | None = None) -> Nomination:
         """What promoting from a sweep would train now."""
         spec = stored_spec(self.reader.sweep(sweep).spec, sweep=sweep)
         standing = Registry(self.home.tracking).standing(MODEL)
-        return propose(self.reader, sweep, spec, model=MODEL, trial=trial, seeds=3, standing=standing)
+        return nominate(self.reader, sweep, spec, model=MODEL, trial=trial, seeds=3, standing=standing)
 
     def retrain(self, sweep: str, values: Sequence[float | None], *, champion: Sequence[float] = (), **more: Any) -> None:
         """Train a candidate on its fresh seeds, and score the champion beside it, with these values by seed."""
-        proposal = self.proposal(sweep)
-        self.train(proposal.spec, lambda row: values[row.seed - 1000], **more)
+        nomination = self.nomination(sweep)
+        self.train(nomination.spec, lambda row: values[row.seed - 1000], **more)
         if champion:
-            assert proposal.rival is not None
-            self.train(proposal.rival.spec, lambda row: champion[row.seed - 1000])
+            assert nomination.rival is not None
+            self.train(nomination.rival.spec, lambda row: champion[row.seed - 1000])
 
     def promote(self, sweep: str, *, as_json: bool = False, **wish: Any) -> int:
         """The command; its exit code."""

@@ -15,7 +15,7 @@ from jit_sweep.results.verdicts import Asking
 from jit_sweep.spec.stages import GridStage
 from jit_sweep.spec.stored import stored_spec
 from jit_sweep.spec.sweep import SweepSpec
-from jit_sweep.tracking.registry import Standing, Version
+from jit_sweep.tracking.registry import ModelStanding, Version
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class Nomination:
     """What is to be promoted, and what is trained for it."""
 
     model: str
     candidate: Candidate
     spec: SweepSpec
     """The retraining: an ordinary sweep."""
-    standing: Standing
+    standing: ModelStanding
     asking: Asking
     """How it is compared with the champion."""
     hours: float | None
@@ -55,9 +55,16 @@ class Proposal:
         return stage.grid.seeds
 
 
-def propose(
-    reader: LedgerReader, sweep: str, judged_by: SweepSpec, *, model: str, trial: str | None, seeds: int, standing: Standing
-) -> Proposal:
+def nominate(
+    reader: LedgerReader,
+    sweep: str,
+    judged_by: SweepSpec,
+    *,
+    model: str,
+    trial: str | None,
+    seeds: int,
+    standing: ModelStanding,
+) -> Nomination:
     """The best configuration of a sweep, or that of a trial, as the next champion of a model.
 
     `judged_by`: the sweep's file, with the places where the retraining is to lie. UserError: there is no candidate.
@@ -73,7 +80,7 @@ def propose(
         own = stored_spec(reader.sweep(former.sweep).spec, sweep=former.sweep)
         again = retraining(own, former, seeds=numbers, judged_by=judged_by, noise=noise)
         rival = Rival(standing.champion, former, again)
-    return Proposal(
+    return Nomination(
         model=model,
         candidate=candidate,
         spec=retraining(judged_by, candidate, seeds=numbers, judged_by=judged_by, noise=noise),
@@ -108,28 +115,28 @@ def _is_same(one: Candidate, other: Candidate) -> bool:
     return a == b
 
 
-def evidence(reader: LedgerReader, proposal: Proposal, *, compares: bool, forced: str = "") -> Evidence | None:
+def evidence(reader: LedgerReader, nomination: Nomination, *, compares: bool, forced: str = "") -> Evidence | None:
     """What the ledger holds for a candidate by now; None before its retraining has begun.
 
     `compares`: whether the champion has been scored beside it by now.
     """
     known = {row.name for row in reader.sweeps()}
-    if proposal.spec.name not in known:
+    if nomination.spec.name not in known:
         return None
-    results = read_results(reader, proposal.spec.name)
-    arm, objective, candidate = _only_arm(results), results.objective, proposal.candidate
+    results = read_results(reader, nomination.spec.name)
+    arm, objective, candidate = _only_arm(results), results.objective, nomination.candidate
     found = [*known_before(candidate), *gates(candidate, arm, objective=objective, heldout=results.heldout)]
     found.append(lineage_gate(arm, candidate))
     made = Evidence(candidate, arm, objective, tuple(found), results.heldout, forced=forced)
-    return _beside_champion(reader, proposal, made) if compares else made
+    return _beside_champion(reader, nomination, made) if compares else made
 
 
-def _beside_champion(reader: LedgerReader, proposal: Proposal, made: Evidence) -> Evidence:
-    if proposal.rival is None:
-        first = Gate("champion", not proposal.no_rival, proposal.no_rival or "the model has none to be compared with")
+def _beside_champion(reader: LedgerReader, nomination: Nomination, made: Evidence) -> Evidence:
+    if nomination.rival is None:
+        first = Gate("champion", not nomination.no_rival, nomination.no_rival or "the model has none to be compared with")
         return replace(made, gates=(*made.gates, first))
-    champion = _only_arm(read_results(reader, proposal.rival.spec.name))
-    finding, gate = against_champion(made.fresh, champion, proposal.asking)
+    champion = _only_arm(read_results(reader, nomination.rival.spec.name))
+    finding, gate = against_champion(made.fresh, champion, nomination.asking)
     return replace(made, gates=(*made.gates, gate), finding=finding)
 
 
