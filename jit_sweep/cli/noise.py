@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from jit_sweep.cli.evaluate import Telling
+from jit_sweep.cli.evaluate import Saying
 from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.cli.tables import Column, say, table_of
 from jit_sweep.home import Home
@@ -27,7 +27,7 @@ def noise(sweep: str, home: Home, *, ledger: str | None, seeds: int | None, resa
         def begun(trial: str) -> None:
             say(shown, f"drawing {trial} again")
 
-        found = measure(sweep, places, log, seeds=seeds, resamples=resamples, told=Telling(shown), begun=begun)
+        found = measure(sweep, places, log, seeds=seeds, resamples=resamples, told=Saying(shown), begun=begun)
     if as_json:
         print_json("noise", rows_of(found), sweep=sweep, images=found.images, seeds=found.seeds, draws=found.draws)
     else:
