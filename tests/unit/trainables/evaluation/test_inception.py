@@ -125,7 +125,12 @@ TOWERS = {
     "branch_pool": "tower_2.conv",
 }
 """A block's branches in TensorFlow's graph."""
-TO_17 = {"branch3x3": "conv", "branch3x3dbl_1": "tower.conv", "branch3x3dbl_2": "tower.conv_1", "branch3x3dbl_3": "tower.conv_2"}
+TO_17 = {
+    "branch3x3": "conv",
+    "branch3x3dbl_1": "tower.conv",
+    "branch3x3dbl_2": "tower.conv_1",
+    "branch3x3dbl_3": "tower.conv_2",
+}
 TO_8 = {
     "branch3x3_1": "tower.conv",
     "branch3x3_2": "tower.conv_1",
