@@ -38,6 +38,7 @@ FLOORS = (
     ("jit_sweep.estimate", "jit_sweep.report", "jit_sweep.search"),
     ("jit_sweep.tracking",),
     ("jit_sweep.edits", "jit_sweep.models"),
+    ("jit_sweep.inference",),
     ("jit_sweep.doctor", "jit_sweep.executor"),
     ("jit_sweep.cli",),
     ("jit_sweep.__main__",),

@@ -232,6 +232,9 @@ def leaderboard(
     by: Annotated[
         list[str] | None, typer.Option(metavar="AXIS", help="A table for each value of this axis; repeatable.")
     ] = None,
+    over: Annotated[
+        list[str] | None, typer.Option(metavar="AXIS", help="Means over the values of this axis; repeatable.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show every row of a large sweep.")] = False,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
@@ -241,7 +244,7 @@ def leaderboard(
     from jit_sweep.cli import leaderboard
 
     uri = home_at(home_folder).existing_ledger(ledger)
-    return leaderboard.leaderboard(sweep, uri, where=where or [], by=by or [], every=every, as_json=as_json)
+    return leaderboard.leaderboard(sweep, uri, where=where or [], by=by or [], over=over or [], every=every, as_json=as_json)
 
 
 @app.command()

@@ -33,6 +33,7 @@ _NOTHING_FOLLOWS = frozenset(
         EventKind.ACTIVITY,
         EventKind.COMMITTED,
         EventKind.SCORED,
+        EventKind.EVALUATED,
         EventKind.STOP_ASKED,
         EventKind.FINISHED,
     }

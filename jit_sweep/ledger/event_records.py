@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from jit_sweep.ledger.records import Cause, EntryState, SweepState
+from trainables.evaluation.metrics.jackknife import standard_errors
 from trainables.report import Report
 
 _REPORT: TypeAdapter[Report] = TypeAdapter(Report)
@@ -40,6 +41,8 @@ class EventKind(StrEnum):
     RUNG = "rung"
     COMMITTED = "committed"
     SCORED = "scored"
+    EVALUATED = "evaluated"
+    """Somebody has had a trial scored by an evaluation of his own."""
     ENDED = "ended"
     FAILED = "failed"
     JUDGED = "judged"
@@ -202,6 +205,30 @@ class StopAsked(LedgerRecord):
 
     kind = EventKind.STOP_ASKED
     by: str
+
+
+class Evaluated(LedgerRecord):
+    """What a trial's weights score by an evaluation that no sweep has planned."""
+
+    kind = EventKind.EVALUATED
+    images: int
+    """That the weights have seen."""
+    evaluation_id: str
+    evaluation: dict[str, Any]
+    values: dict[str, float]
+    without_each: dict[str, list[float]]
+    """The values without each of equal groups of the images, by metric name."""
+    heldout: dict[str, float]
+    rows: dict[str, dict[str, float]]
+    collapsed: bool
+    seconds: float
+    """That drawing and scoring took."""
+    code_version: str
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Standard errors of the values by metric name, of drawing other images from the same weights."""
+        return standard_errors(self.without_each)
 
 
 class Finished(LedgerRecord):

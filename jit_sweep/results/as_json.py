@@ -1,10 +1,11 @@
 """The leaderboard for programs: one format, for the command line and for what a tracker keeps."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.averaged import AveragedArm
 from jit_sweep.results.compare import Comparison
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.leaderboard import Results
@@ -20,6 +21,23 @@ def contents(results: Results, front: Collection[str]) -> dict[str, Any]:
     `front`: keys of the searched trials on a Pareto front (`pareto.front_in`).
     """
     return {"rows": _rows(results, front), **_facts(results)}
+
+
+def averaged_rows(rows: Sequence[AveragedArm], *, over: Sequence[str]) -> list[dict[str, Any]]:
+    """Arms averaged over axes (`leaderboard --over`) as JSON rows."""
+    return [
+        {
+            "kind": "mean",
+            "cell": dict(row.cell),
+            "over": list(over),
+            "arms": [dict(arm.arm) for arm in row.arms],
+            "of": row.of,
+            "images": list(row.images),
+            "remarks": row.remarks,
+            "metrics": {name: spread._asdict() for name, spread in row.metrics.items()},
+        }
+        for row in rows
+    ]
 
 
 def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
@@ -69,6 +87,7 @@ def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:
     return {
         "question": question.label,
         "key": question.key,
+        "name": question.name or None,
         "kind": question.kind,
         "axes": list(question.axes),
         "cells": [dict(cell) for cell in question.cells],

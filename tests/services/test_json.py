@@ -54,6 +54,8 @@ MISTAKES = (
     (("promote", "mine", "--name", "m"), "run a sweep first"),
     (("gc",), "run a sweep first"),
     (("sample", "m", "--out", "m.png"), "no MLflow store"),
+    (("evaluate", "m"), "no MLflow store"),
+    (("evaluate", "m", "--holdout", "9"), "needs --data"),
     (("export", "m"), "needs DIR for a model"),
     (("import-jit", "none.pth", "out"), "none.pth"),
     (("export-jit", "none/", "out.pth"), "none"),

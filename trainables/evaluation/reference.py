@@ -24,7 +24,7 @@ from trainables.evaluation.metrics.sound import sound
 from trainables.evaluation.real import Reference, References
 from trainables.process_caches import ProcessCache
 from trainables.storage.folder import Folder
-from trainables.storage.turns import Turn
+from trainables.storage.turns import FileTurn
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def _kept(folder: Folder, name: str, images: ImageSet, network: Extractor, read:
         time.sleep(seconds)
         read(0, len(images))  # another process makes it
 
-    turn = Turn(folder, name, wait=waited)
+    turn = FileTurn(folder, name, wait=waited)
     real = turn.taken(lambda: _read(folder, name, images, network) if folder.has(name) else None)
     if real is not None:
         turn.over()

@@ -15,7 +15,7 @@ GONE_S = 60.0
 T = TypeVar("T")
 
 
-class Turn:
+class FileTurn:
     """A turn at one file. It saves work and guards nothing: two makers must both be right."""
 
     def __init__(

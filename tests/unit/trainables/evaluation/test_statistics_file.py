@@ -18,7 +18,7 @@ from trainables.evaluation.score import Scorer, check_files
 from trainables.evaluation.statistics_file import StatisticsRecord, moments_of_npz, npz_of, packed, statistics_of
 from trainables.process_caches import clear_process_caches
 from trainables.storage.folder import Folder
-from trainables.storage.turns import GONE_S, Turn
+from trainables.storage.turns import GONE_S, FileTurn
 
 FEATURES = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 OURS = moments(FEATURES)
@@ -175,7 +175,7 @@ def test_who_comes_second_waits_for_the_first_and_finds_what_it_made(tmp_path: P
     def found() -> bytes | None:
         return folder.read("thing") if folder.has("thing") else None
 
-    first, second = Turn(folder, "thing"), Turn(folder, "thing", wait=wait)
+    first, second = FileTurn(folder, "thing"), FileTurn(folder, "thing", wait=wait)
     assert first.taken(found) is None
     assert second.taken(found) == b"made"
     assert len(waits) == 3
@@ -183,7 +183,7 @@ def test_who_comes_second_waits_for_the_first_and_finds_what_it_made(tmp_path: P
 
 def test_a_turn_that_is_renewed_lasts_and_one_that_is_not_is_taken_over(tmp_path: Path) -> None:
     folder, now = Folder(str(tmp_path)), [0.0]
-    first = Turn(folder, "thing", clock=lambda: now[0])
+    first = FileTurn(folder, "thing", clock=lambda: now[0])
 
     def wait(seconds: float) -> None:
         now[0] += 20
@@ -191,5 +191,5 @@ def test_a_turn_that_is_renewed_lasts_and_one_that_is_not_is_taken_over(tmp_path
             first.beat()
 
     assert first.taken(lambda: None) is None
-    assert Turn(folder, "thing", clock=lambda: now[0], wait=wait).taken(lambda: None) is None
+    assert FileTurn(folder, "thing", clock=lambda: now[0], wait=wait).taken(lambda: None) is None
     assert 200 + GONE_S < now[0] <= 300 + GONE_S
