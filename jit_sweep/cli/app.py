@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jit_sweep.cli import INTERRUPTED, data_app, model_app, streams
+from jit_sweep.cli import INTERRUPTED, data_app, model_app, stats_app, streams
 from jit_sweep.cli.options import AnySweep, AsJson, File, HomeFolder, LedgerUri, SweepName, TrackingUri
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app.app, name="data")
+app.add_typer(stats_app.app, name="stats")
 
 
 def _print_version(asked: bool) -> None:
