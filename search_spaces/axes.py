@@ -6,13 +6,23 @@ To add one: register it in `AXES`. Nothing else names it.
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.fields import FiniteFloat, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig
+from trainables.config.fields import (
+    FiniteFloat,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    choices,
+)
+from trainables.config.heads import HEADS
+from trainables.config.network import ModelConfig
+from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig, TSampling
 from trainables.config.wording import rule_of
 
 AxisValue = str | int | float | bool | None
@@ -92,6 +102,37 @@ def _get_bottleneck(tree: Tree) -> int | None:
     return None if embedding["kind"] == "linear" else int(embedding["dim"])
 
 
+def _heads_with(size: str) -> list[str]:
+    return [kind for kind, head in HEADS.items() if size in head.model_fields]
+
+
+def _size_of_head(size: str, about: str) -> "Axis":
+    """An axis that exists under the heads with a size of this name."""
+    kinds = _heads_with(size)
+    condition = f"head={choices(kinds)}"
+    return Axis(
+        f"head_{size}",
+        about,
+        _POSITIVE_INT,
+        _at("model", "head", size),
+        lambda tree: tree["model"]["head"]["kind"] in kinds,
+        condition,
+    )
+
+
+def _switch_of_model(name: str, about: str, *, under: str = "") -> "Axis":
+    """A choice or switch of the network, by its field's name; `under` is the switch that it hangs on."""
+    values: TypeAdapter[Any] = _SWITCH if ModelConfig.model_fields[name].annotation is bool else _choice(name)
+    if under:
+        return Axis(name, about, values, _at("model", name), lambda tree: bool(tree["model"][under]), f"{under}=true")
+    return Axis(name, about, values, _at("model", name))
+
+
+def _choice(name: str) -> TypeAdapter[Any]:
+    annotation: Any = ModelConfig.model_fields[name].annotation
+    return TypeAdapter(annotation)
+
+
 def _put_dropout(tree: Tree, value: float) -> None:
     tree["model"]["attn_dropout"] = tree["model"]["proj_dropout"] = value
 
@@ -104,20 +145,51 @@ def _get_dropout(tree: Tree) -> float:
     return float(proj)
 
 
-def _put_t_sampling(tree: Tree, kind: str) -> None:
-    if tree["diffusion"]["t_sampling"]["kind"] != kind:
-        tree["diffusion"]["t_sampling"] = {"kind": kind}
+def _kind(*path: str) -> Slot:
+    """A variant by its kind, whose other settings take their defaults where it was another one before."""
+
+    def put(tree: Tree, kind: str) -> None:
+        *above, last = path
+        if _below(tree, [*path])["kind"] != kind:
+            _below(tree, above)[last] = {"kind": kind}
+
+    return Slot(put, _at(*path, "kind").get)
 
 
-def _logit_normal(tree: Tree) -> bool:
-    return bool(tree["diffusion"]["t_sampling"]["kind"] == "logit_normal")
+def _under(path: tuple[str, ...], kind: str) -> Callable[[Tree], bool]:
+    """Whether a variant is of this kind."""
+    return lambda tree: bool(_below(tree, [*path])["kind"] == kind)
+
+
+def _of_variant(name: str, about: str, values: TypeAdapter[Any], path: tuple[str, ...], kind: str) -> "Axis":
+    """A setting of one kind of a variant: the last of `path` is its name there."""
+    *above, _ = path
+    return Axis(name, about, values, _at(*path), _under(tuple(above), kind), f"{above[-1]}={kind}")
+
+
+def _term(kind: str, about: str) -> "Axis":
+    """The weight of a loss term; 0 leaves it out."""
+
+    def put(tree: Tree, weight: float) -> None:
+        others = [term for term in tree["diffusion"]["terms"] if term["kind"] != kind]
+        tree["diffusion"]["terms"] = [*others, *([{"kind": kind, "weight": weight}] if weight else [])]
+
+    def get(tree: Tree) -> float:
+        return next((float(term["weight"]) for term in tree["diffusion"]["terms"] if term["kind"] == kind), 0.0)
+
+    return Axis(f"term.{kind}", about, TypeAdapter(NonNegativeFloat), Slot(put, get))
 
 
 _POSITIVE_INT: TypeAdapter[Any] = TypeAdapter(PositiveInt)
 _POSITIVE: TypeAdapter[Any] = TypeAdapter(PositiveFloat)
 _FRACTION: TypeAdapter[Any] = TypeAdapter(Fraction)
 _TARGET: TypeAdapter[Any] = TypeAdapter(Target)
+_HEAD: TypeAdapter[Any] = TypeAdapter(Literal[tuple(HEADS)])  # type: ignore[arg-type]
 _SWITCH: TypeAdapter[Any] = TypeAdapter(Annotated[bool, Field(strict=True)])
+
+_T_SAMPLINGS: list[str] = [variant().kind for variant in get_args(get_args(TSampling)[0])]
+_DRAWN = ("diffusion", "t_sampling")
+_WEIGHED = ("diffusion", "weighting")
 
 _REGISTERED = (
     Axis("patch_size", "side of a patch in pixels", _POSITIVE_INT, _at("model", "patch_size")),
@@ -125,26 +197,30 @@ _REGISTERED = (
     Axis("loss", "the space of the squared error: x, eps or v", _TARGET, _at("diffusion", "loss")),
     Axis(
         "t_sampling",
-        "distribution of t in training: logit_normal or uniform",
-        TypeAdapter(Literal["logit_normal", "uniform"]),
-        Slot(_put_t_sampling, _at("diffusion", "t_sampling", "kind").get),
+        f"distribution of t in training: {choices(_T_SAMPLINGS)}",
+        TypeAdapter(Literal[tuple(_T_SAMPLINGS)]),  # type: ignore[arg-type]
+        _kind(*_DRAWN),
     ),
+    _of_variant("t_mu", "mean of logit(t), under logit_normal", TypeAdapter(FiniteFloat), (*_DRAWN, "mu"), "logit_normal"),
+    _of_variant("t_sigma", "standard deviation of logit(t), under logit_normal", _POSITIVE, (*_DRAWN, "sigma"), "logit_normal"),
+    _of_variant("t_scale", "SD3's scale, under mode", TypeAdapter(FiniteFloat), (*_DRAWN, "scale"), "mode"),
+    _of_variant("t_shift", "reference over own resolution, under shifted", _POSITIVE, (*_DRAWN, "shift"), "shifted"),
+    _of_variant("t_at_noise", "shift at t = 0, under interpolated", _POSITIVE, (*_DRAWN, "at_noise"), "interpolated"),
+    _of_variant("t_at_data", "shift at t = 1, under interpolated", _POSITIVE, (*_DRAWN, "at_data"), "interpolated"),
     Axis(
-        "t_mu",
-        "mean of logit(t), under logit_normal",
-        TypeAdapter(FiniteFloat),
-        _at("diffusion", "t_sampling", "mu"),
-        _logit_normal,
-        "t_sampling=logit_normal",
+        "weighting",
+        "weighs the squared x-error by time: sigmoid (SiD2) or min_snr; none is the loss's space",
+        TypeAdapter(Literal["none", "sigmoid", "min_snr"]),
+        _kind(*_WEIGHED),
     ),
-    Axis(
-        "t_sigma",
-        "standard deviation of logit(t), under logit_normal",
-        _POSITIVE,
-        _at("diffusion", "t_sampling", "sigma"),
-        _logit_normal,
-        "t_sampling=logit_normal",
+    _of_variant("weighting_bias", "SiD2's bias, under sigmoid", TypeAdapter(FiniteFloat), (*_WEIGHED, "bias"), "sigmoid"),
+    _of_variant(
+        "weighting_importance", "divides by the density of t, under sigmoid", _SWITCH, (*_WEIGHED, "importance"), "sigmoid"
     ),
+    _of_variant("weighting_gamma", "largest weight, under min_snr", _POSITIVE, (*_WEIGHED, "gamma"), "min_snr"),
+    _term("cosine", "weight of one minus the cosine over channels (LightningDiT); 0 is none"),
+    _term("frequency", "weight of JPEG's frequencies (DeCo); 0 is none"),
+    _term("multiscale", "weight of the error of averaged images (simple diffusion); 0 is none"),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", _FRACTION, _at("diffusion", "t_eps_train")),
     Axis("noise_scale", "standard deviation of the noise", _POSITIVE, _at("diffusion", "noise_scale")),
     Axis(
@@ -164,7 +240,31 @@ _REGISTERED = (
     Axis("norm", "rms (JiT) or layer (DiT)", TypeAdapter(Literal["rms", "layer"]), _at("model", "norm")),
     Axis("mlp", "swiglu (JiT) or gelu (DiT)", TypeAdapter(Literal["swiglu", "gelu"]), _at("model", "mlp")),
     Axis("rope", "rotary positions on q and k", _SWITCH, _at("model", "rope")),
-    Axis("qk_norm", "RMSNorm on q and k", _SWITCH, _at("model", "qk_norm")),
+    _switch_of_model("rope_kind", "how rotary positions turn: axial (JiT) or alternating (PixNerd)", under="rope"),
+    Axis("qk_norm", "a norm on q and k", _SWITCH, _at("model", "qk_norm")),
+    _switch_of_model("qk_norm_kind", "the norm on q and k: rms or layer", under="qk_norm"),
+    _switch_of_model("bias", "biases of q, k, v and the MLP"),
+    _switch_of_model("position", "sincos: a sine-cosine table is added to the tokens; or none"),
+    Axis("time_period", "longest period of t's sinusoids: 10000 (JiT), 10 (PixNerd)", _POSITIVE, _at("model", "time_period")),
+    _switch_of_model("adaln_start", "the modulation at first: zero (adaLN-Zero) or torch's default"),
+    _switch_of_model("adaln_shift", "whether a block's modulation shifts"),
+    _switch_of_model("block_start", "the blocks at first: xavier (JiT) or torch's default"),
+    Axis(
+        "head",
+        f"from tokens to the image: {choices([*HEADS])}",
+        _HEAD,
+        _kind("model", "head"),
+    ),
+    Axis(
+        "final_norm",
+        "norm before the linear head: rms or layer; null is as `norm`",
+        _choice("final_norm"),
+        _at("model", "final_norm"),
+        lambda tree: tree["model"]["head"]["kind"] == "linear",
+        "head=linear",
+    ),
+    _size_of_head("width", "numbers of a pixel"),
+    _size_of_head("blocks", "blocks of the head"),
     Axis(
         "class_tokens",
         "in-context copies of the class embedding; 0 is none",

@@ -5,6 +5,7 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 
 from typing import Any
 
+from search_spaces.neighbours import NEIGHBOURS
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.spelling import did_you_mean
 from trainables.config.trial import (
@@ -96,6 +97,7 @@ PRESETS: dict[str, Recipe] = {
     **{f"jit-{size}": _jit(size) for size in _JIT_SIZES},
     **{f"jit-{size}-{rung}": _jit(size, **parts) for size in ("b", "l") for rung, parts in _LADDER.items()},
     **{f"dit-{size}": _dit(size) for size in _DIT_SIZES},
+    **NEIGHBOURS,
 }
 
 

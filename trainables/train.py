@@ -17,6 +17,7 @@ from trainables.data import DataError, ImageSet, open_images
 from trainables.data.holdout import Holdout
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted
+from trainables.evaluation.score import check_files
 from trainables.networks.cost import training_flops
 from trainables.process_caches import ProcessCache
 from trainables.report import (
@@ -83,8 +84,8 @@ def train(
 
     Yields the trial's reports; the last is `Ended`. A `Rung` is answered by what is sent next; `interrupted` is read before
     every update. Either can end the trial early, with a checkpoint. `tell` hears, from within what takes long, how far that is.
-    Every worker of a group consumes its own generator; all
-    yield the same reports but for the scores and pictures, which are the lead's, and only what is sent to the lead counts.
+    Every worker of a group consumes its own generator; all yield the same reports but for the pictures, which are the lead's,
+    and only what is sent to the lead counts.
 
     DataError: the data is not the trial's. OSError: storage failed.
     """
@@ -108,6 +109,14 @@ def _planned_images(assignment: Assignment) -> ImageSet:
     return images
 
 
+def _check_files(evaluation: EvaluationConfig, images: ImageSet) -> None:
+    """DataError: a file that an evaluation names is not what it says."""
+    try:
+        check_files(evaluation, images)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
 class _Run:
     """One attempt at an assignment."""
 
@@ -125,6 +134,7 @@ class _Run:
         self.images = _planned_images(assignment)
         for evaluation in assignment.evaluations:
             check_heldout(evaluation, heldout=len(self.images.heldout))
+            _check_files(evaluation, self.images)
         self.store = Store(assignment.storage)
         share = share_of(self.trial, workers)
         fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)
@@ -169,9 +179,8 @@ class _Run:
                 return
             if self.learner.images > self.resumed_at:
                 yield self.commit(final=True)
-            if self.workers.lead:
-                for evaluation in self.assignment.evaluations:
-                    yield self.score(evaluation)
+            for evaluation in self.assignment.evaluations:
+                yield self.score(evaluation)
             yield self.ended("done")
         except NotFinite as error:
             yield self.ended("diverged", cause=str(error), first_bad_step=self.learner.step)

@@ -13,7 +13,8 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST
 from jit_sweep.results import selection
 from jit_sweep.results.arms import Arm, Spread, TrialResult
-from jit_sweep.results.as_json import contents
+from jit_sweep.results.as_json import averaged_rows, contents
+from jit_sweep.results.averaged import AveragedArm, averaged
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.words import explained, state_in_words
@@ -27,13 +28,27 @@ FIRST_TO_GO = 99
 """Rank of the columns that a narrow terminal has no room for."""
 
 
-def leaderboard(sweep: str, ledger: str, *, where: Sequence[str], by: Sequence[str], every: bool = False, as_json: bool) -> int:
-    """Print a sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of some axes.
+def leaderboard(
+    sweep: str,
+    ledger: str,
+    *,
+    where: Sequence[str],
+    by: Sequence[str],
+    over: Sequence[str] = (),
+    every: bool = False,
+    as_json: bool,
+) -> int:
+    """Print a sweep's arms, searched trials and verdicts: those of some cells only, or in a table for each value of some axes;
+    or the arms' means over some axes.
 
-    UserError: `where` or `by` names no axis, or a value that the axis or the sweep does not have.
+    UserError: `where`, `by` or `over` names no axis, or a value that the axis or the sweep does not have.
     """
-    values = selection.conditions(where)
+    values = selection.conditions(where, option="--where")
     axes = [selection.known_axis(axis, option="--by") for axis in by]
+    if over:
+        means = [selection.known_axis(axis, option="--over") for axis in over]
+        _print_averages(selection.where(read_results(LedgerReader.open(ledger), sweep), values), axes, means, as_json=as_json)
+        return ExitCode.DONE
     print_results(LedgerReader.open(ledger), sweep, where=values, by=axes, every=every, as_json=as_json)
     return ExitCode.DONE
 
@@ -46,16 +61,18 @@ def print_results(
     by: Sequence[str] = (),
     every: bool = False,
     as_json: bool,
+    report: str | None = None,
 ) -> ExitCode:
     """Print the results as they stand; returns the exit code of a run that ended so.
 
-    `where`: axis values that the printed cells have; `by`: the axes of which each combination of values gets a table.
-    UserError: the ledger has no such sweep, or the sweep no such cell.
+    `where`: axis values that the printed cells have; `by`: the axes of which each combination of values gets a table;
+    `report`: the file of a report, for the JSON object. UserError: the ledger has no such sweep, or the sweep no such cell.
     """
     results = selection.where(read_results(reader, sweep), where)
     front = front_in(reader, results)
     if as_json:
-        print_json("leaderboard", **contents(results, front))
+        printed = contents(results, front) | ({"report": report} if report else {})
+        print_json("leaderboard", **printed)
     else:
         screen = console()
         for index, part in enumerate(selection.by_axes(results, by)):
@@ -107,6 +124,34 @@ def _print_arms(results: Results, screen: Console) -> None:
     no_models = dict.fromkeys(range(len(arms), len(arms) + 1 + len(heldout.rows if heldout else ())), "dim")
     screen.print(table_of(columns, width=screen.width, styles=no_models))
     _print_errors(arms, results.objective, screen)
+
+
+def _print_averages(results: Results, by: Sequence[str], over: Sequence[str], *, as_json: bool) -> None:
+    """The arms' means over some axes, in a table for each combination of others; no verdict rests on them."""
+    parts = [averaged(part, over) for part in selection.by_axes(results, by) if part.arms]
+    if as_json:
+        printed = [row for part in parts for row in averaged_rows(part, over=over)]
+        print_json("leaderboard", printed, sweep=results.sweep, objective=results.objective)
+        return
+    screen = console()
+    for index, rows in enumerate(parts):
+        if index:
+            screen.print()
+        cells, common = cell_column([row.cell for row in rows])
+        said = f"each seed's mean over {' and '.join(over)}, ± standard deviation over seeds"
+        say(screen, f"sweep {results.sweep}: {said}{common}")
+        columns = [cells, Column("arms", [_count(row) for row in rows], right=True, wraps=True)]
+        for metric, rank in _ranks(results.objective).items():
+            columns.append(Column(metric, [_spread(row.metrics.get(metric)) for row in rows], rank, right=True))
+        budgets = ["; ".join(f"{images:,}" for images in row.images) for row in rows]
+        screen.print(table_of([*columns, Column("images", budgets, FIRST_TO_GO, right=True)], width=screen.width))
+    if any(len(row.images) > 1 for rows in parts for row in rows):
+        say(screen, "some means are of arms with unequal budgets: they say little")
+
+
+def _count(row: AveragedArm) -> str:
+    whole = f"{len(row.arms)}" if len(row.arms) == row.of else f"{len(row.arms)} of {row.of}"
+    return f"{whole} ({', '.join(row.remarks)})" if row.remarks else whole
 
 
 def _print_errors(arms: Sequence[Arm], objective: str, screen: Console) -> None:

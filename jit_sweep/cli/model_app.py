@@ -49,6 +49,39 @@ def sample(
 
 
 @app.command()
+def evaluate(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRIAL|MODEL|FOLDER|CHECKPOINT",
+            help=f"A trial's id or its first digits. {MODEL}. The FOLDER/ of one. A checkpoint of the official code.",
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of its `evaluation`, such as steps=25; repeatable."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Images to score against, where not those it was trained on: a set's name, path or URI.")
+    ] = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="With --data: images to hold out, a number, a share, or a split's name.")
+    ] = None,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    tracking: TrackingUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Score trained weights by any evaluation. What a trial of the ledger scores is kept there, and not drawn again."""
+    from jit_sweep.cli import evaluate
+
+    if holdout is not None and data is None:
+        raise UserError(f"`--holdout` needs --data, got holdout={holdout} alone; add it")
+    asked = evaluate.Request(what, settings or (), data, holdout)
+    return evaluate.evaluate(asked, home_at(home_folder), ledger=ledger, tracking=tracking, as_json=as_json)
+
+
+@app.command()
 def export(
     what: Annotated[str, typer.Argument(help=f"{MODEL}; with --optuna, a sweep.", metavar="MODEL|SWEEP")],
     folder: Annotated[

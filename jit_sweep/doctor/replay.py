@@ -33,6 +33,8 @@ _NOTHING_FOLLOWS = frozenset(
         EventKind.ACTIVITY,
         EventKind.COMMITTED,
         EventKind.SCORED,
+        EventKind.EVALUATED,
+        EventKind.NOISE,
         EventKind.STOP_ASKED,
         EventKind.FINISHED,
     }

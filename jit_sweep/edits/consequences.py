@@ -72,7 +72,7 @@ def of_gone(place: Place, rows: Rows) -> str:
     """A stage that the file has no more."""
     lost = [row for row in rows if not row.superseded and (row.stage_id, row.origin) == (place.id, place.origin)]
     history = f": {_history(lost)}" if lost else ""
-    return f"the {place.origin} that was stage {place.stage} is in the file no more{history}"
+    return f"the {place.word} that was stage {place.stage} is in the file no more{history}"
 
 
 def _of_known(
@@ -139,7 +139,7 @@ def _history(rows: Rows) -> str:
 
 def _named(plan: Plan, place: Place) -> str:
     name = plan.spec.stages[place.stage].name
-    return f"{place.origin} `{name}`" if name else f"stage {place.stage} ({place.origin})"
+    return f"{place.word} `{name}`" if name else f"stage {place.stage} ({place.word})"
 
 
 def _id(row: EntryRow, renamed: Renamed) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from jit_sweep.ledger.event_records import Asked
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.questions import questions_of
-from jit_sweep.spec.stages import GridStage
+from jit_sweep.spec.stages import Design, Grid, PlannedStage
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import content_hash
 
@@ -14,14 +14,14 @@ from trainables.config.fields import content_hash
 def asked_by(plan: Plan) -> Asked:
     """The record of a plan's questions and of how they will be answered."""
     spec = plan.spec
-    grids = [stage.grid for stage in spec.stages if isinstance(stage, GridStage)]
+    designs = [stage.design for stage in spec.stages if isinstance(stage, PlannedStage)]
     content: dict[str, Any] = {
         "questions": {question.key: question.label for of in questions_of(plan).values() for question in of},
         "objective": spec.objective,
         "alpha": spec.alpha,
         "margin": spec.margin,
     }
-    chosen = any(grid.contrasts is not None or grid.interactions is not None for grid in grids)
+    chosen = any(map(_has_questions_of_its_own, designs))
     by_default = not chosen and (spec.alpha, spec.margin) == (_default("alpha"), _default("margin"))
     return Asked(plan_id=content_hash(content), by_default=by_default, **content)
 
@@ -31,7 +31,7 @@ def first_asked(
 ) -> dict[str, float]:
     """When each question was first asked under this objective, alpha and margin, by key.
 
-    What follows from the grids alone was settled when the sweep was entered, if nothing else was asked before.
+    What follows from the grids and ablations alone was settled when the sweep was entered, if nothing else was asked before.
     """
     first: dict[str, float] = {}
     for number, (at, record) in enumerate(records):
@@ -39,6 +39,10 @@ def first_asked(
             since = created_at if number == 0 and record.by_default else at
             first |= {key: since for key in record.questions if key not in first}
     return first
+
+
+def _has_questions_of_its_own(design: Design) -> bool:
+    return design.contrasts is not None or (isinstance(design, Grid) and design.interactions is not None)
 
 
 def _default(key: str) -> float | None:

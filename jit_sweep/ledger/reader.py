@@ -11,7 +11,7 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
-from jit_sweep.ledger.event_records import Asked, EventKind, EventRow, Finished
+from jit_sweep.ledger.event_records import Asked, Evaluated, EventKind, EventRow, Finished, NoiseMeasured
 from jit_sweep.ledger.holder import is_held
 from jit_sweep.ledger.records import (
     AttemptRow,
@@ -85,6 +85,13 @@ class LedgerReader:
         rows = self._rows(query.order_by(_ENTRY.stage, _ENTRY.position, _ENTRY.key))
         return [_entry_row(row) for row in rows]
 
+    def trial_entries(self, begins: str) -> list[EntryRow]:
+        """The entries of every sweep about the trials whose ids begin so, superseded ones too, the latest first."""
+        named = _ENTRY.trial_id.startswith(begins, autoescape=True)
+        found = self._rows(select(_ENTRY.sweep, _ENTRY.trial_id).where(named).distinct())
+        rows = [row for sweep, trial in found for row in self.entries(sweep, trials=[trial], every=True)]
+        return sorted(rows, key=lambda row: row.updated_at, reverse=True)
+
     def attempts(self, sweep: str) -> list[AttemptRow]:
         """The attempts that this sweep made, in the order they began."""
         attempt = schema.attempt.c
@@ -123,6 +130,19 @@ class LedgerReader:
         needed = (_ENTRY.sweep == sweep, ~_ENTRY.superseded, _ENTRY.trial_id == rung.trial_id, _ENTRY.images >= rung.images)
         query = columns.where(exists().where(*needed).correlate(schema.rung_value))
         return [RungRow(*row) for row in self._rows(query.order_by(rung.trial_id, rung.images, rung.metric, rung.weights))]
+
+    def evaluated(self, trial_id: str) -> list[Evaluated]:
+        """What the trial has been found to score by evaluations that no sweep planned, the earliest first."""
+        event = schema.event.c
+        query = select(event.data).where(event.trial_id == trial_id, event.kind == EventKind.EVALUATED).order_by(event.id)
+        return [Evaluated.model_validate(row.data) for row in self._rows(query)]
+
+    def noise(self, sweep: str) -> NoiseMeasured | None:
+        """How far equal trials of the sweep come out apart, as it was measured last; None where it was not."""
+        event = schema.event.c
+        query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.NOISE).order_by(event.id.desc())
+        rows = self._rows(query.limit(1))
+        return NoiseMeasured.model_validate(rows[0].data) if rows else None
 
     def verdicts(self, sweep: str) -> list[VerdictRow]:
         """The scheduler's verdicts, in the order of races, arms and gates."""

@@ -38,6 +38,12 @@ _OFFICIAL_PARTS = {
     "qk_norm": True,
     "position": "sincos",
     "output_skip": "none",
+    "bias": True,
+    "qk_norm_kind": "rms",
+    "rope_kind": "axial",
+    "time_period": 10_000.0,
+    "adaln_shift": True,
+    "final_norm": None,
 }
 
 
@@ -129,8 +135,9 @@ def require_official(trial: TrialConfig) -> None:
     """UserError where a component is not the official network's, or its output is not x, which the official sampler reads."""
     parts = trial.model.model_dump()
     differing = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
-    if trial.model.embedding.kind != "bottleneck":
-        differing["embedding"] = (trial.model.embedding.kind, "bottleneck")
+    for part, wanted in (("embedding", "bottleneck"), ("head", "linear")):
+        if (kind := parts[part]["kind"]) != wanted:
+            differing[part] = (kind, wanted)
     if trial.diffusion.prediction != "x":
         differing["prediction"] = (trial.diffusion.prediction, "x")
     if differing:

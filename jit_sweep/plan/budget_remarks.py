@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from jit_sweep.plan.entry import Entry, Plan, one_a_cell
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
-from jit_sweep.spec.stages import GridStage, SearchStage
+from jit_sweep.spec.stages import SearchStage, Stage
 from search_spaces.axes import put
 from search_spaces.presets import OFFICIAL_NOISE, official_at
 from trainables.config.budget_rules import budget_remarks
@@ -77,5 +77,5 @@ def _precision_remarks(plan: Plan) -> list[str]:
     return []
 
 
-def _axes(stage: GridStage | SearchStage) -> dict[str, object]:
-    return dict(stage.grid.axes if isinstance(stage, GridStage) else stage.search.axes)
+def _axes(stage: Stage) -> dict[str, object]:
+    return dict(stage.search.axes if isinstance(stage, SearchStage) else stage.design.axes)

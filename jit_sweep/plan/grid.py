@@ -1,4 +1,4 @@
-"""The entries of a grid: every combination of its axes' values, with every seed."""
+"""The entries of a grid or an ablation: each of its arms, with every seed."""
 
 import itertools
 import math
@@ -9,7 +9,8 @@ from typing import Any
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.planner import Planner
-from jit_sweep.spec.stages import CellRule, Grid, Range
+from jit_sweep.spec.axis_spaces import Range
+from jit_sweep.spec.stages import CellRule, Design, Grid
 from search_spaces.axes import AxisValue, put
 from search_spaces.quantities import excess
 
@@ -19,8 +20,8 @@ MOST_TRIALS = 50_000
 
 
 @dataclass(frozen=True)
-class PlannedGrid:
-    """What a grid comes to."""
+class PlannedArms:
+    """What a grid or an ablation comes to."""
 
     entries: tuple[Entry, ...]
     """Those within its limits."""
@@ -29,44 +30,51 @@ class PlannedGrid:
     faults: tuple[Fault, ...]
 
 
-def planned_grid(grid: Grid, *, planner: Planner, stage: int) -> PlannedGrid:
-    """Every cell of a grid that makes a trial, and a fault for each that makes none.
+def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms:
+    """Every arm of a grid or an ablation that makes a trial, and a fault for each that makes none.
 
-    ValueError: the grid has more than MOST_COMBINATIONS cells, or more than MOST_TRIALS trials.
+    ValueError: there are more than MOST_COMBINATIONS arms, or more than MOST_TRIALS trials.
     """
-    _refuse_too_many(grid)
+    _refuse_too_many(design)
+    key = f"stages[{stage}].{planner.places[stage].word}"
+    limits = design.limits if isinstance(design, Grid) else {}
     runs: dict[tuple[str, int], Entry] = {}
     within: dict[tuple[str, int], Entry] = {}
     faults: list[Fault] = []
     cells: list[Mapping[str, AxisValue]] = []
-    for values in combinations(grid.axes):
-        protected = _is_contrasted(grid, values)
+    for values in _cells(design):
+        protected = _is_contrasted(design, values)
         try:
             cell = put(planner.baseline, values)
             cells.append(cell.values)
-            images = _images(grid, values) or planner.spec.budget.images_per_trial
+            images = _images(design, values) or planner.spec.budget.images_per_trial
             entry = planner.entry(cell, stage=stage, position=0, seed=0, images=images, protected=protected)
-            is_within, key = not excess(grid.limits, entry.trial, images=images), entry.key
-            for seed in _seeds(grid, values):
-                run = runs.setdefault((key, seed), entry.with_seed(seed, position=len(runs)))
+            is_within = not excess(limits, entry.trial, images=images)
+            for seed in _seeds(design, values):
+                run = runs.setdefault((entry.key, seed), entry.with_seed(seed, position=len(runs)))
                 _refuse_same_run(run, entry)
                 if is_within:
-                    within.setdefault((key, seed), run)
+                    within.setdefault((entry.key, seed), run)
         except ValueError as error:
-            faults.append(Fault.of_cell(error, key=f"stages[{stage}].grid", values=values))
+            faults.append(Fault.of_cell(error, key=key, values=values))
     if cells:
-        faults += missing_axes(grid.axes, cells, key=f"stages[{stage}].grid")
+        faults += missing_axes(design.axes, cells, key=key)
     if runs and not within:
-        rule = f"`limits` must leave some trials, got none of {len(runs)} within {limits_in_words(grid.limits)}"
+        rule = f"`limits` must leave some trials, got none of {len(runs)} within {limits_in_words(limits)}"
         faults.append(Fault(f"stages[{stage}]", f"{rule}; raise a limit"))
     left_out = {entry.label for entry in runs.values()} - {entry.label for entry in within.values()}
-    return PlannedGrid(tuple(within.values()), len(left_out), tuple(faults))
+    return PlannedArms(tuple(within.values()), len(left_out), tuple(faults))
 
 
-def _refuse_too_many(grid: Grid) -> None:
-    trials = sum(len(_seeds(grid, values)) for values in combinations(grid.axes))
+def _cells(design: Design) -> Iterator[dict[str, AxisValue]]:
+    """The axis values of each arm, in the order of the plan."""
+    return combinations(design.axes) if isinstance(design, Grid) else iter(design.arms.values())
+
+
+def _refuse_too_many(design: Design) -> None:
+    trials = sum(len(_seeds(design, values)) for values in _cells(design))
     if trials > MOST_TRIALS:
-        raise ValueError(f"a grid must have at most {MOST_TRIALS} trials, got {trials}; take fewer seeds, or split the stage")
+        raise ValueError(f"a stage must have at most {MOST_TRIALS} trials, got {trials}; take fewer seeds, or split the stage")
 
 
 def _refuse_same_run(known: Entry, entry: Entry) -> None:
@@ -95,23 +103,25 @@ def limits_in_words(limits: Mapping[str, float]) -> str:
     return ", ".join(f"{name}={most:g}" for name, most in limits.items())
 
 
-def _is_contrasted(grid: Grid, values: Mapping[str, AxisValue]) -> bool:
-    """Whether the cell with these axis values is part of a planned contrast of its grid."""
-    planned = [contrast for contrast in grid.planned_contrasts() if len(grid.axes[contrast.axis]) > 1]
+def _is_contrasted(design: Design, values: Mapping[str, AxisValue]) -> bool:
+    """Whether the cell with these axis values is part of a planned contrast, as each arm of an ablation is."""
+    if not isinstance(design, Grid):
+        return True
+    planned = [contrast for contrast in design.planned_contrasts() if len(design.axes[contrast.axis]) > 1]
     return any(_matches(contrast.where, values) for contrast in planned)
 
 
-def _seeds(grid: Grid, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
-    return next((rule.seeds for rule in _rules(grid, values) if rule.seeds), grid.seeds)
+def _seeds(design: Design, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
+    return next((rule.seeds for rule in _rules(design, values) if rule.seeds), design.seeds)
 
 
-def _images(grid: Grid, values: Mapping[str, AxisValue]) -> int | None:
-    return next((rule.images_per_trial for rule in _rules(grid, values) if rule.images_per_trial), None)
+def _images(design: Design, values: Mapping[str, AxisValue]) -> int | None:
+    return next((rule.images_per_trial for rule in _rules(design, values) if rule.images_per_trial), None)
 
 
-def _rules(grid: Grid, values: Mapping[str, AxisValue]) -> list[CellRule]:
+def _rules(design: Design, values: Mapping[str, AxisValue]) -> list[CellRule]:
     """The rules for a cell; the last in the file comes first, since it counts."""
-    return [rule for rule in reversed(grid.cells) if _matches(rule.where, values)]
+    return [rule for rule in reversed(design.cells if isinstance(design, Grid) else ()) if _matches(rule.where, values)]
 
 
 def _matches(where: Mapping[str, AxisValue], values: Mapping[str, AxisValue]) -> bool:

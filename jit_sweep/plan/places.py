@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from jit_sweep.spec.stages import GridStage, Stage
+from jit_sweep.spec.stages import AblationStage, GridStage, SearchStage, Stage
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import content_hash
 
@@ -19,8 +19,14 @@ class Place(NamedTuple):
     id: str
     """Its name, else its origin and content."""
     content: str
-    """A hash: of a grid its axes, of a search what `SOUGHT` names."""
-    origin: Literal["grid", "search"]
+    """A hash: of a grid its axes, of an ablation its kind, of a search what `SOUGHT` names."""
+    word: Literal["grid", "ablation", "search"]
+    """The key that it is written by."""
+
+    @property
+    def origin(self) -> Literal["grid", "search"]:
+        """Whether its trials are known before anything starts, as an ablation's are too, or are proposed."""
+        return "search" if self.word == "search" else "grid"
 
 
 def places(spec: SweepSpec) -> tuple[Place, ...]:
@@ -45,16 +51,24 @@ def adopted(known: Collection[tuple[str, str, str]], now: Sequence[Place]) -> di
 def _places(stages: tuple[Stage, ...]) -> Iterator[Place]:
     taken = {stage.name for stage in stages if stage.name is not None}
     for index, stage in enumerate(stages):
-        origin: Literal["grid", "search"] = "grid" if isinstance(stage, GridStage) else "search"
-        content = _content(stage)
-        name = stage.name or _free(f"{origin}-{content}", taken)
+        content, word = _content(stage), _word(stage)
+        name = stage.name or _free(f"{word}-{content}", taken)
         taken.add(name)
-        yield Place(index, name, content, origin)
+        yield Place(index, name, content, word)
+
+
+def _word(stage: Stage) -> Literal["grid", "ablation", "search"]:
+    """The key that a stage is written by."""
+    if isinstance(stage, SearchStage):
+        return "search"
+    return "grid" if isinstance(stage, GridStage) else "ablation"
 
 
 def _content(stage: Stage) -> str:
     if isinstance(stage, GridStage):
         return content_hash({"axes": sorted(stage.grid.axes)})[:8]
+    if isinstance(stage, AblationStage):
+        return content_hash({"ablation": stage.ablation.kind})[:8]
     return content_hash(stage.search.model_dump(mode="json", include=SOUGHT))[:8]
 
 

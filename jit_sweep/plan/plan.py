@@ -8,14 +8,14 @@ from jit_sweep.errors import UserError
 from jit_sweep.plan.budget_buys import budget_faults
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
-from jit_sweep.plan.grid import planned_grid
+from jit_sweep.plan.grid import planned_arms
 from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.mending import OF_DATA, PACKAGED
 from jit_sweep.spec.sifted import Sifted
-from jit_sweep.spec.stages import CellRule, GridStage, Stage
+from jit_sweep.spec.stages import CellRule, GridStage, PlannedStage, Stage
 from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
@@ -76,8 +76,8 @@ def _planned_stages(planner: Planner) -> _PlannedStages:
     planned = _PlannedStages()
     for index, stage in enumerate(planner.spec.stages):
         try:
-            if isinstance(stage, GridStage):
-                grid = planned_grid(stage.grid, planner=planner, stage=index)
+            if isinstance(stage, PlannedStage):
+                grid = planned_arms(stage.design, planner=planner, stage=index)
                 planned.entries += grid.entries
                 planned.faults += grid.faults
                 planned.left_out |= {index: grid.left_out} if grid.left_out else {}

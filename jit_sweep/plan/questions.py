@@ -1,7 +1,8 @@
 """The questions that a sweep is there to answer: contrasts of its arms, fixed before anything is scored.
 
 By default each level of an axis stands against the baseline's level within a patch size, the other axes at the baseline's
-level; where two axes cross, one difference of differences is asked for each pair of levels.
+level; where two axes cross, one difference of differences is asked for each pair of levels. What an ablation asks follows
+from its kind.
 """
 
 import itertools
@@ -10,7 +11,8 @@ from functools import cached_property
 from typing import Literal, Self
 
 from jit_sweep.plan.entry import Plan
-from jit_sweep.spec.stages import BASELINE, Grid, GridStage, PlannedContrast
+from jit_sweep.spec.ablations import Ablation
+from jit_sweep.spec.stages import BASELINE, Design, PlannedContrast, PlannedStage
 from search_spaces.axes import AxisValue, arm_label, recipe_values
 from trainables.config.fields import Frozen, content_hash
 
@@ -23,18 +25,20 @@ Cell = Mapping[str, AxisValue]
 class Question(Frozen):
     """A contrast: the weights of some arms, which sum to zero."""
 
-    kind: Literal["contrast", "interaction"]
+    kind: Literal["contrast", "interaction", "main_effect"]
     axes: tuple[str, ...]
-    """One; of an interaction two."""
+    """What its arms differ in: of a grid's contrast one, of its interaction two."""
     cells: tuple[dict[str, AxisValue], ...]
     """The arms that are asked about."""
     weights: tuple[float, ...]
-    """One each: 1 and -1; of an interaction 1, -1, -1 and 1."""
+    """One each: 1 and -1; of an interaction 1, -1, -1 and 1; where it is a mean over other changes, shares of these."""
+    name: str = ""
+    """Of a question of an ablation."""
 
     @classmethod
-    def pair(cls, axis: str, cell: Cell, against: Cell) -> Self:
+    def pair(cls, axes: tuple[str, ...], cell: Cell, against: Cell, *, name: str = "") -> Self:
         """An arm against another one."""
-        return cls(kind="contrast", axes=(axis,), cells=(dict(cell), dict(against)), weights=(1.0, -1.0))
+        return cls(kind="contrast", axes=axes, cells=(dict(cell), dict(against)), weights=(1.0, -1.0), name=name)
 
     @cached_property
     def key(self) -> str:
@@ -48,7 +52,7 @@ class Question(Frozen):
 
     @property
     def pair_labels(self) -> tuple[tuple[str, str], ...]:
-        """The arms that are compared with each other: the one pair of a contrast, the two of an interaction."""
+        """The arms that are compared with each other: the one pair of a contrast, the two or more of the others."""
         return tuple(zip(self.labels[::2], self.labels[1::2], strict=True))
 
     @property
@@ -60,24 +64,37 @@ class Question(Frozen):
 
     @property
     def label(self) -> str:
-        """Such as `patch_size=16: prediction=x against v`, or `prediction=x against v, patch_size=16 against 8`."""
-        asked = ", ".join(self._sides(axis) for axis in self.axes[::-1])
+        """Such as `patch_size=16: prediction=x against v`, or `prediction=x against v, patch_size=16 against 8`; of an
+        ablation `wide: width=256 against without`."""
+        if self.name:
+            return f"{self.name}: {self._of_ablation}"
+        one, other = self.cells[0], self.cells[-1]
+        asked = ", ".join(f"{arm_label({axis: one.get(axis)})} against {_value(other.get(axis))}" for axis in self.axes[::-1])
         return f"{self.context}: {asked}" if self.context else asked
 
-    def _sides(self, axis: str) -> str:
-        one, other = self.cells[0], self.cells[-1]
-        return f"{arm_label({axis: one[axis]})} against {_value(other[axis])}"
+    def side(self, cell: int) -> str:
+        """What one of its arms is in the axes of the question, such as `prediction=x`."""
+        given = {axis: self.cells[cell][axis] for axis in self.axes if axis in self.cells[cell]}
+        return arm_label(given) if given else "without"
+
+    @property
+    def _of_ablation(self) -> str:
+        if self.kind == "interaction":
+            return "interaction"
+        return f"{self.side(0)} against {self.side(-1)}{' over the rest' if self.kind == 'main_effect' else ''}"
 
 
-def planned_questions(cells: Sequence[Cell], *, baseline: Cell, grid: Grid | None = None) -> tuple[Question, ...]:
+def planned_questions(cells: Sequence[Cell], *, baseline: Cell, design: Design | None = None) -> tuple[Question, ...]:
     """What a stage asks of its arms, in the order of the plan, each once.
 
     Args:
         cells: the stage's arms, in the plan's order.
         baseline: the baseline's value of each axis.
-        grid: what its file plans; None: the default.
+        design: what its file plans; None: the default of a grid.
     """
-    contrasts, interactions = (grid.contrasts, grid.interactions) if grid is not None else (None, None)
+    if isinstance(design, Ablation):
+        return tuple({question.key: question for question in _of_ablation(cells, design)}.values())
+    contrasts, interactions = (design.contrasts, design.interactions) if design is not None else (None, None)
     named = {planned.axis: planned.against for planned in contrasts or () if planned.against != BASELINE}
     levels = Levels(cells, reference={**baseline, **named})
     asked = [*_default_contrasts(levels)] if contrasts is None else [q for each in contrasts for q in _contrasts(levels, each)]
@@ -126,7 +143,7 @@ def _against(cells: Sequence[Cell], axis: str, level: AxisValue) -> Iterator[Que
     partners = [cell for cell in cells if _has(cell, axis, level)]
     for cell in (cell for cell in cells if axis in cell and cell[axis] != level):
         if partner := next((other for other in partners if _agree(cell, other, but={axis})), None):
-            yield Question.pair(axis, cell, partner)
+            yield Question.pair((axis,), cell, partner)
 
 
 def _interactions(levels: Levels, crossed: Iterable[tuple[str, str]]) -> Iterator[Question]:
@@ -142,6 +159,65 @@ def _interactions(levels: Levels, crossed: Iterable[tuple[str, str]]) -> Iterato
                 yield Question(kind="interaction", axes=axes, cells=cells, weights=(1.0, -1.0, -1.0, 1.0))
 
 
+def _of_ablation(cells: Sequence[Cell], ablation: Ablation) -> Iterator[Question]:
+    """What an ablation's kind asks, then what its file asks besides; nothing where arms are missing."""
+    if len(cells) != len(ablation.combinations):
+        return
+    at = dict(zip(ablation.combinations, cells, strict=True))
+    named = dict(zip(ablation.arms, cells, strict=True))
+    match ablation.kind:
+        case "factorial":
+            yield from _factorial(at, tuple(ablation.changes))
+        case "ladder":
+            for below, step in itertools.pairwise(at):
+                yield _arm_against(step[-1], at[step], at[below])
+        case "leave_one_out":
+            for name, (_, without) in zip(ablation.changes, list(named.items())[1:], strict=True):
+                yield _arm_against(name, cells[0], without)
+        case "one_at_a_time":
+            for name in ablation.changes:
+                yield _arm_against(name, named[name], cells[0])
+    for name, contrast in (ablation.contrasts or {}).items():
+        yield _arm_against(name, named[contrast.arm], named[contrast.against])
+
+
+def _arm_against(name: str, cell: Cell, against: Cell) -> Question:
+    return Question.pair(_differing(cell, against), cell, against, name=name)
+
+
+def _factorial(at: Mapping[tuple[str, ...], Cell], names: tuple[str, ...]) -> Iterator[Question]:
+    """Each change's main effect over the rest, and each pair's difference of differences over the rest."""
+    for name in names:
+        cells = _with_and_without(at, names, (name,))
+        weights = tuple(sign / (len(cells) // 2) for sign in (1, -1) * (len(cells) // 2))
+        kind: Literal["contrast", "main_effect"] = "main_effect" if len(names) > 1 else "contrast"
+        axes = _differing(cells[0], cells[1])
+        yield Question(kind=kind, axes=axes, cells=cells, weights=weights, name=name)
+    for one, other in itertools.combinations(names, 2):
+        cells = _with_and_without(at, names, (one, other))
+        weights = tuple(sign / (len(cells) // 4) for sign in (1, -1, -1, 1) * (len(cells) // 4))
+        axes = _differing(cells[0], cells[3])
+        yield Question(kind="interaction", axes=axes, cells=cells, weights=weights, name=f"{one} x {other}")
+
+
+def _with_and_without(
+    at: Mapping[tuple[str, ...], Cell], names: tuple[str, ...], asked: tuple[str, ...]
+) -> tuple[dict[str, AxisValue], ...]:
+    """The arms with and without some changes, the first of them slowest, for every combination of the others."""
+    rest = [name for name in names if name not in asked]
+    combinations = (
+        {*itertools.compress(rest, others), *itertools.compress(asked, on)}
+        for others in itertools.product((False, True), repeat=len(rest))
+        for on in itertools.product((True, False), repeat=len(asked))
+    )
+    return tuple(dict(at[tuple(name for name in names if name in made_of)]) for made_of in combinations)
+
+
+def _differing(one: Cell, other: Cell) -> tuple[str, ...]:
+    """The axes that two arms have different values of, or that one of them leaves as the baseline has them."""
+    return tuple(axis for axis in {**one, **other} if one.get(axis, _ABSENT) != other.get(axis, _ABSENT))
+
+
 _ABSENT = object()
 
 
@@ -154,13 +230,15 @@ def _agree(one: Cell, other: Cell, *, but: set[str]) -> bool:
 
 
 def questions_of(plan: Plan) -> dict[int, tuple[Question, ...]]:
-    """What the grids of a plan ask, by stage."""
+    """What the grids and ablations of a plan ask, by stage."""
     cells: dict[int, dict[str, Cell]] = {}
     for entry in plan.entries:
         cells.setdefault(entry.stage, {}).setdefault(entry.label, entry.arm)
     baseline = recipe_values(plan.baseline)
-    grids = {stage: each.grid for stage, each in enumerate(plan.spec.stages) if isinstance(each, GridStage)}
-    return {stage: planned_questions(list(of.values()), baseline=baseline, grid=grids[stage]) for stage, of in cells.items()}
+    designs = {stage: each.design for stage, each in enumerate(plan.spec.stages) if isinstance(each, PlannedStage)}
+    return {
+        stage: planned_questions(list(of.values()), baseline=baseline, design=designs[stage]) for stage, of in cells.items()
+    }
 
 
 def _value(value: AxisValue) -> str:

@@ -2,7 +2,7 @@
 
 import math
 
-from jit_sweep.spec.stages import GridStage
+from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import Cell
 from trainables.config.budget_rules import check_budget
@@ -61,7 +61,7 @@ def update_unit(spec: SweepSpec, batch_size: int) -> int:
 
 def batch_sizes(spec: SweepSpec) -> set[int]:
     """Every batch size that a stage's axes give."""
-    axes = [stage.grid.axes if isinstance(stage, GridStage) else stage.search.axes for stage in spec.stages]
+    axes = [stage.search.axes if isinstance(stage, SearchStage) else stage.design.axes for stage in spec.stages]
     spaces = [given["batch_size"] for given in axes if "batch_size" in given]
     return {size for space in spaces if isinstance(space, tuple) for size in space}
 

@@ -1,10 +1,12 @@
 """The leaderboard for programs: one format, for the command line and for what a tracker keeps."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.averaged import AveragedArm
+from jit_sweep.results.compare import Comparison
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import shown_on
@@ -19,6 +21,23 @@ def contents(results: Results, front: Collection[str]) -> dict[str, Any]:
     `front`: keys of the searched trials on a Pareto front (`pareto.front_in`).
     """
     return {"rows": _rows(results, front), **_facts(results)}
+
+
+def averaged_rows(rows: Sequence[AveragedArm], *, over: Sequence[str]) -> list[dict[str, Any]]:
+    """Arms averaged over axes (`leaderboard --over`) as JSON rows."""
+    return [
+        {
+            "kind": "mean",
+            "cell": dict(row.cell),
+            "over": list(over),
+            "arms": [dict(arm.arm) for arm in row.arms],
+            "of": row.of,
+            "images": list(row.images),
+            "remarks": row.remarks,
+            "metrics": {name: spread._asdict() for name, spread in row.metrics.items()},
+        }
+        for row in rows
+    ]
 
 
 def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
@@ -68,6 +87,7 @@ def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:
     return {
         "question": question.label,
         "key": question.key,
+        "name": question.name or None,
         "kind": question.kind,
         "axes": list(question.axes),
         "cells": [dict(cell) for cell in question.cells],
@@ -83,6 +103,31 @@ def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:
         "losses": [rate._asdict() | {"interval": list(rate.interval)} for rate in finding.rates.arms] if finding.rates else [],
         "losses_p": finding.rates.p if finding.rates else None,
         "line": finding.line,
+    }
+
+
+def comparison_contents(comparison: Comparison) -> dict[str, Any]:
+    """The keys of the JSON object of a comparison but `schema`: a row for each score, what differs, and the verdicts."""
+    return {
+        "rows": [
+            {
+                "arm": row.label or None,
+                "metric": row.metric,
+                "first": row.first._asdict() if row.first else None,
+                "second": row.second._asdict() if row.second else None,
+                "effect": effect_row(row.effect) if row.effect else None,
+            }
+            for row in comparison.rows
+        ],
+        "kind": comparison.kind,
+        "first": comparison.first,
+        "second": comparison.second,
+        "objective": comparison.objective,
+        "configuration": [change._asdict() for change in comparison.configuration],
+        "verdicts": [finding_row(each, planned=each.adjusted_p is not None) for each in comparison.findings],
+        "refused": comparison.refused or None,
+        "only_first": list(comparison.only_first),
+        "only_second": list(comparison.only_second),
     }
 
 

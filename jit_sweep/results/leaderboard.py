@@ -15,7 +15,7 @@ from jit_sweep.results.comparable import Marks
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
-from jit_sweep.spec.stages import GridStage
+from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
 from search_spaces.axes import recipe_values
 from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
@@ -92,7 +92,7 @@ def read_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
         spec.objective,
         spec.alpha,
         spec.margin,
-        grids={stage: each.grid for stage, each in enumerate(spec.stages) if isinstance(each, GridStage)},
+        designs={stage: each.design for stage, each in enumerate(spec.stages) if isinstance(each, PlannedStage)},
         baseline=recipe_values(spec.baseline.recipe()),
     )
     records = reader.asked(sweep.name)

@@ -10,15 +10,18 @@ from trainables.config.spelling import did_you_mean
 from trainables.config.yaml import parsed
 
 
-def conditions(given: Sequence[str]) -> dict[str, AxisValue]:
-    """Axis values from `axis=value` words, values as a sweep file has them. UserError: no such axis, or not a value of it."""
+def conditions(given: Sequence[str], *, option: str) -> dict[str, AxisValue]:
+    """Axis values from `axis=value` words, values as a sweep file has them; `option`: where they were given.
+
+    UserError: no such axis, or not a value of it.
+    """
     values: dict[str, AxisValue] = {}
     for word in given:
         axis, equals, text = word.partition("=")
         if not equals:
-            raise UserError(f"`--where` must be AXIS=VALUE, got {word!r}")
-        name = known_axis(axis, option="--where")
-        values[name] = _value(name, text)
+            raise UserError(f"`{option}` must be AXIS=VALUE, got {word!r}")
+        name = known_axis(axis, option=option)
+        values[name] = _value(name, text, option=option)
     return values
 
 
@@ -71,11 +74,11 @@ def by_axis(results: Results, axis: str) -> dict[str, Results]:
     return groups | ({f"without {axis}": rest} if rest.arms or rest.searched else {})
 
 
-def _value(axis: str, text: str) -> AxisValue:
+def _value(axis: str, text: str, *, option: str) -> AxisValue:
     try:
         return AXES[axis].check(None if text == "none" else parsed(text))
     except ValueError as error:
-        raise UserError(f"`--where`: {error}") from None
+        raise UserError(f"`{option}`: {error}") from None
 
 
 def _order(value: AxisValue) -> tuple[bool, float, str]:

@@ -18,10 +18,10 @@ from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
 from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
-from jit_sweep.spec.stages import Grid
+from jit_sweep.spec.stages import Design
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import METRICS, verdict_metrics
 
 
@@ -44,7 +44,7 @@ class Asking:
     objective: str
     alpha: float = 0.05
     margin: float | None = None
-    grids: Mapping[int, Grid] = field(default_factory=dict)
+    designs: Mapping[int, Design] = field(default_factory=dict)
     """What the file plans, by stage."""
     baseline: Mapping[str, AxisValue] = field(default_factory=dict)
     """The baseline's value of each axis."""
@@ -74,11 +74,10 @@ class Finding:
 
     @property
     def winner(self) -> str:
-        """The better arm of a real contrast, by what it differs in; empty where there is none."""
-        if self.outcome is not Outcome.REAL or self.question.kind != "contrast" or self.effect is None:
+        """The better arm of a real contrast or main effect, by what it differs in; empty where there is none."""
+        if self.outcome is not Outcome.REAL or self.question.kind == "interaction" or self.effect is None:
             return ""
-        (axis,) = self.question.axes
-        return arm_label({axis: self.question.cells[0 if self.effect.loss < 0 else 1][axis]})
+        return self.question.side(0 if self.effect.loss < 0 else 1)
 
     @property
     def verdict(self) -> str:
@@ -122,13 +121,13 @@ def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
     for stage, of_stage in stages.items():
         scores = StageScores(of_stage)
         cells = [arm.arm for arm in scores.arms.values()]
-        asked = planned_questions(cells, baseline=asking.baseline, grid=asking.grids.get(stage))
+        asked = planned_questions(cells, baseline=asking.baseline, design=asking.designs.get(stage))
         for each in (reply(question, scores, asking) for question in asked):
             (exploratory if each.is_post_hoc else planned).append(each)
         known = {frozenset(question.labels) for question in asked}
         for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
             if frozenset((one.label, other.label)) not in known:
-                exploratory.append(reply(Question.pair(axis, one.arm, other.arm), scores, asking))
+                exploratory.append(reply(Question.pair((axis,), one.arm, other.arm), scores, asking))
     return Findings(tuple(_judged(planned, asking)), tuple(_explored(exploratory)))
 
 
@@ -167,7 +166,7 @@ class Reply:
     def unjudged(self) -> Finding | None:
         """What there is to say without a test."""
         if same_run(self.arms):
-            return self.finding(Outcome.SAME_RUN, f"{self.question.axes[0]} changed nothing")
+            return self.finding(Outcome.SAME_RUN, f"{' and '.join(self.question.axes)} changed nothing")
         return self.finding(Outcome.NOT_COMPARABLE, self.refused) if self.refused or not self.effect else None
 
 

@@ -21,7 +21,8 @@ from jit_sweep.results.objectives import direction_of, objectives_of, values_of
 from jit_sweep.search.history import outcome_of
 from jit_sweep.search.space import distribution
 from jit_sweep.search.study import CONSTRAINT
-from jit_sweep.spec.stages import Range, SearchStage, Stage
+from jit_sweep.spec.axis_spaces import Range
+from jit_sweep.spec.stages import SearchStage, Stage
 from jit_sweep.spec.stored import stored_spec
 from search_spaces.axes import AxisValue, in_order
 from trainables.evaluation.metrics.registry import RUNG_METRIC
@@ -86,7 +87,7 @@ def _new_study(storage: JournalStorage, name: str, objectives: Sequence[str]) ->
 
 def _distributions(stage: Stage, entries: Sequence[EntryRow]) -> dict[str, BaseDistribution]:
     """Each axis as the sweep file has it now, or as the values that were tried where it does not hold them all."""
-    given: Mapping[str, Any] = stage.search.axes if isinstance(stage, SearchStage) else stage.grid.axes
+    given: Mapping[str, Any] = stage.search.axes if isinstance(stage, SearchStage) else stage.design.axes
     tried: dict[str, list[AxisValue]] = {}
     for entry in entries:
         for name, value in entry.arm.items():

@@ -3,7 +3,7 @@
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from jit_sweep.spec.stages import Range
+from jit_sweep.spec.axis_spaces import Range
 from search_spaces.axes import AxisValue
 
 Space = Range | tuple[AxisValue, ...]

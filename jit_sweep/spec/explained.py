@@ -58,11 +58,11 @@ def place_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> KeyPlace:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """Without what annotates it, and without the None of an optional model."""
+    """Without what annotates it, and without the None of what is optional."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
-    models = [member for member in get_args(annotation) if _fields(member)]
-    return models[0] if len(models) == 1 and type(None) in get_args(annotation) else annotation
+    members = [member for member in get_args(annotation) if member is not type(None)]
+    return members[0] if len(members) == 1 and type(None) in get_args(annotation) else annotation
 
 
 def _variants(union: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from jit_sweep.spec.ablations import CHANGE_NAME
 from jit_sweep.spec.stages import SAMPLERS
 from jit_sweep.spec.sweep import NAME_PATTERN, OWN_KEYS, SweepSpec
 from search_spaces.axes import AXES, Axis
@@ -89,6 +90,7 @@ def _name_what_is_registered(models: dict[str, Schema]) -> None:
         ("CellRule", "where"): {"allOf": [reference_to("Cells")], "minProperties": 1},
         ("PlannedContrast", "axis"): reference_to("Axis"),
         ("PlannedContrast", "where"): reference_to("Cells"),
+        ("Ablation", "changes"): reference_to("Changes"),
         ("SearchSpec", "axes"): reference_to("SearchAxes"),
         ("SearchSpec", "limits"): reference_to("Limits"),
         ("SearchSpec", "sampler"): reference_to("Sampler"),
@@ -121,6 +123,13 @@ def _registered() -> dict[str, Schema]:
             title="axes, each with a list of values",
             minProperties=1,
         ),
+        "Changes": {
+            "title": "names, each with axes and their values",
+            "type": "object",
+            "minProperties": 1,
+            "patternProperties": {CHANGE_NAME: {"allOf": [reference_to("Cells")], "minProperties": 1}},
+            "additionalProperties": False,
+        },
         "SearchAxes": _mapping(
             {axis.name: _about(axis, _space(axis)) for axis in axes},
             title="axes, each with a list of values or a range",

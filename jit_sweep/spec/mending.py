@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from jit_sweep.spec.ablations import is_sound_change
 from jit_sweep.spec.explained import place_of
 from search_spaces.axes import AXES
 from search_spaces.presets import OFFICIAL, PRESETS
@@ -28,7 +29,7 @@ _STAND_INS: Mapping[str, Any] = {
     "stages": [{"grid": {"axes": dict(_ANY_AXIS)}}],
 }
 """Of required keys, so that what is beside them can be looked at."""
-_WITHOUT = {"grid": ("cells", "contrasts"), "search": ("sampler", "options", "objectives")}
+_WITHOUT = {"grid": ("cells", "contrasts"), "ablation": ("contrasts",), "search": ("sampler", "options", "objectives")}
 """What a stage's rule over several keys is about, beside its axes."""
 
 
@@ -62,6 +63,8 @@ def mend(tree: dict[str, Any], item: Any, *, model: type[BaseModel], at: str) ->
         return _rename_below(slot.reached, item["ctx"]["keys"].split(", "))
     if slot.key == "axes" and isinstance(slot.value, dict):
         return _leave_axes_out(slot)
+    if slot.key == "changes" and isinstance(slot.value, dict):
+        return _leave_changes_out(slot)
     if slot.key in _WITHOUT and isinstance(slot.value, dict):
         return _leave_keys_out(slot.value, _WITHOUT[slot.key])
     if item["type"] == "union_tag_invalid" and (kind := nearest_name(str(item["ctx"]["tag"]), _expected(item))):
@@ -122,6 +125,16 @@ def _leave_axes_out(slot: _Slot) -> frozenset[str]:
             gone.add(str(given))
     slot.holder["axes"] = sound or dict(_ANY_AXIS)
     return frozenset(gone if sound else gone | _ANY_AXIS.keys())
+
+
+def _leave_changes_out(slot: _Slot) -> frozenset[str]:
+    """The changes that are sound, and where none is, one that is; what names arms goes with the others."""
+    given = dict(slot.value)
+    kept = {name: change for name, change in given.items() if is_sound_change(str(name), change)}
+    slot.holder["changes"] = kept or {"mended": {axis: values[0] for axis, values in _ANY_AXIS.items()}}
+    slot.holder.pop("contrasts", None)
+    gone = [change for name, change in given.items() if name not in kept and isinstance(change, dict)]
+    return frozenset({*(str(axis) for change in gone for axis in change), *(_ANY_AXIS if not kept else ())})
 
 
 def _leave_keys_out(stage: dict[str, Any], keys: Iterable[str]) -> frozenset[str] | None:

@@ -1,11 +1,10 @@
-"""The stages of a sweep file: grids, and searches. Free of torch and Ray."""
+"""The stages of a sweep file: grids, ablations and searches. Free of torch and Ray."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Discriminator,
     Field,
     Tag,
@@ -14,10 +13,13 @@ from pydantic import (
     model_validator,
 )
 
+from jit_sweep.spec.ablations import Ablation
+from jit_sweep.spec.axis_spaces import AxisSpace, Choices, Range, holds_value, refuse_unknown, remedy, sound_axes
 from jit_sweep.spec.sampler_options import option_faults
-from search_spaces.axes import AXES, AxisValue
+from jit_sweep.spec.seeds import SeedCount, Seeds
+from search_spaces.axes import AxisValue
 from search_spaces.quantities import QUANTITIES
-from trainables.config.fields import FiniteFloat, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.fields import Frozen, NonNegativeInt, PositiveFloat, PositiveInt
 from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.registry import score_names
 
@@ -25,80 +27,9 @@ SAMPLERS = ("bruteforce", "cmaes", "gp", "nsgaii", "nsgaiii", "qmc", "random", "
 """Optuna's samplers that need nothing but options, by their classes' names in lower case without `Sampler`."""
 
 
-def _sound_axes(axes: dict[str, Any]) -> dict[str, Any]:
-    """The axes with their values checked; every fault of every axis in one ValueError."""
-    sound, faults = dict[str, Any](), list[str]()
-    for name, values in axes.items():
-        try:
-            sound[name] = _space(name, values)
-        except ValueError as error:
-            faults.append(str(error))
-    if faults:
-        raise ValueError("; ".join(faults))
-    return sound
-
-
-def _space(name: str, values: Any) -> Any:
-    if name not in AXES:
-        if name == "seed":
-            raise ValueError("an axis must change what is compared, got 'seed'; write `seeds` beside the axes")
-        raise ValueError(f"an axis must be a registered one, got {name!r}; {_remedy(name, AXES)}")
-    if isinstance(values, Range):
-        return values.model_copy(update={end: AXES[name].check(getattr(values, end)) for end in ("low", "high")})
-    if not values:
-        raise ValueError(f"axis `{name}` must have at least one value, got none")
-    checked = _all_checked(name, values)
-    if len(set(checked)) < len(checked):
-        raise ValueError(f"axis `{name}` must not repeat a value, got {list(values)}")
-    return checked
-
-
-def _all_checked(name: str, values: Any) -> tuple[AxisValue, ...]:
-    """The values as the axis takes them. ValueError: those that it does not take, all in one."""
-    checked, faults = list[AxisValue](), list[str]()
-    for value in values:
-        try:
-            checked.append(AXES[name].check(value))
-        except ValueError as error:
-            faults.append(str(error))
-    if faults:
-        raise ValueError("; ".join(dict.fromkeys(faults)))
-    return tuple(checked)
-
-
-def _refuse_unknown(names: Collection[str], known: Collection[str], *, rule: str) -> None:
-    """ValueError: some names are not known; each with what was probably meant."""
-    if faults := [f"{rule}, got {name!r}; {_remedy(name, known)}" for name in names if name not in known]:
-        raise ValueError("; ".join(faults))
-
-
-def _remedy(name: str, known: Collection[str]) -> str:
-    """What was probably meant, or all there is."""
-    return did_you_mean(name, known, otherwise=f"there are {', '.join(known)}")
-
-
 def _known_quantities(limits: dict[str, float]) -> dict[str, float]:
-    _refuse_unknown(limits, QUANTITIES, rule="`limits` must name registered quantities")
+    refuse_unknown(limits, QUANTITIES, rule="`limits` must name registered quantities")
     return limits
-
-
-MOST_SEEDS = 1000
-"""Of one cell or proposal."""
-
-
-def _seed_list(seeds: Any) -> Any:
-    count = seeds if isinstance(seeds, int) else len(seeds) if isinstance(seeds, list | tuple) else 0
-    if count > MOST_SEEDS:
-        raise ValueError(f"`seeds` must be at most {MOST_SEEDS}, got {count}")
-    return tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
-
-
-def _distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if not seeds:
-        raise ValueError("`seeds` must be a positive count or a list of seeds, got none")
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"`seeds` must not repeat, got {list(seeds)}")
-    return seeds
 
 
 def key_of(*keys: str) -> Discriminator:
@@ -115,20 +46,6 @@ def key_of(*keys: str) -> Discriminator:
         custom_error_context={"keys": ", ".join(keys)},
     )
 
-
-def _shape_of_axis(value: Any) -> str:
-    return "range" if isinstance(value, dict | Range) else "choices"
-
-
-Number = Annotated[int, Field(strict=True)] | FiniteFloat
-Choices = tuple[Any, ...]
-"""Values of an axis; `_sound_axes` checks each by the axis's own rule and leaves `AxisValue`s."""
-_SeedCount = Annotated[PositiveInt, Field(le=MOST_SEEDS)]
-Seeds = Annotated[
-    tuple[NonNegativeInt, ...],
-    BeforeValidator(_seed_list, json_schema_input_type=_SeedCount | tuple[NonNegativeInt, ...]),
-    AfterValidator(_distinct_seeds),
-]
 
 Limits = Annotated[dict[str, PositiveFloat], AfterValidator(_known_quantities)]
 """The most that a trial may cost, by `search_spaces.quantities`."""
@@ -163,7 +80,7 @@ class PlannedContrast(Frozen):
 class Grid(Frozen):
     """Every combination of the axes' values, each with every seed."""
 
-    axes: Annotated[dict[str, Choices], Field(min_length=1), AfterValidator(_sound_axes)]
+    axes: Annotated[dict[str, Choices], Field(min_length=1), AfterValidator(sound_axes)]
     """The values of each axis; every combination is a cell."""
     seeds: Seeds = (0,)
     """A count N for the seeds 0 to N - 1, or a list of seeds: each makes one trial of a cell."""
@@ -188,74 +105,34 @@ class Grid(Frozen):
 
     @model_validator(mode="after")
     def cells_name_grid_values(self) -> Self:
-        _refuse_unknown(
+        refuse_unknown(
             [axis for cell in self.cells for axis in cell.where], self.axes, rule="`where` must name axes of this grid"
         )
         for axis, value in (item for cell in self.cells for item in cell.where.items()):
             if value not in self.axes[axis]:
-                remedy = _remedy(str(value), [str(known) for known in self.axes[axis]])
-                raise ValueError(f"`where` must name a value of this grid's axis {axis}, got {value}; {remedy}")
+                meant = remedy(str(value), [str(known) for known in self.axes[axis]])
+                raise ValueError(f"`where` must name a value of this grid's axis {axis}, got {value}; {meant}")
         return self
 
     @model_validator(mode="after")
     def contrasts_name_grid_axes(self) -> Self:
         named = [axis for contrast in self.contrasts or () for axis in (contrast.axis, *contrast.where)]
-        _refuse_unknown(named, self.axes, rule="`contrasts` must name axes of this grid")
+        refuse_unknown(named, self.axes, rule="`contrasts` must name axes of this grid")
         for planned in self.contrasts or ():
             if planned.against not in (BASELINE, *self.axes[planned.axis]):
-                remedy = _remedy(str(planned.against), [BASELINE, *map(str, self.axes[planned.axis])])
+                meant = remedy(str(planned.against), [BASELINE, *map(str, self.axes[planned.axis])])
                 rule = f"`against` must be `baseline` or a value of this grid's axis {planned.axis}"
-                raise ValueError(f"{rule}, got {planned.against}; {remedy}")
+                raise ValueError(f"{rule}, got {planned.against}; {meant}")
         return self
 
     @model_validator(mode="after")
     def interactions_name_two_grid_axes(self) -> Self:
         named = [axis for axes in self.interactions or () for axis in axes]
-        _refuse_unknown(named, self.axes, rule="`interactions` must name axes of this grid")
+        refuse_unknown(named, self.axes, rule="`interactions` must name axes of this grid")
         for one, other in self.interactions or ():
             if one == other:
                 raise ValueError(f"`interactions` must name two axes each, got {one} twice; name another one of this grid")
         return self
-
-
-class Range(Frozen):
-    """A continuous or integer interval to search, both ends included."""
-
-    low: Number
-    """The smallest value."""
-    high: Number
-    """The largest value. Whole numbers at both ends make a range of whole numbers."""
-    log: bool = False
-    """Sample uniformly in the logarithm."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether it holds whole numbers only."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
-    def holds(self, value: AxisValue) -> bool:
-        """Whether a value lies in it."""
-        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
-            return False
-        return self.low <= value <= self.high
-
-    @model_validator(mode="after")
-    def range_is_ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"`low` must be below high, got low={self.low}, high={self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"`low` must be positive on a logarithmic range, got low={self.low}")
-        return self
-
-
-def _holds(space: Any, value: AxisValue) -> bool:
-    if isinstance(space, Range):
-        return space.holds(value)
-    # True is not 1 here.
-    return any(choice == value and isinstance(choice, bool) == isinstance(value, bool) for choice in space)
-
-
-AxisSpace = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_shape_of_axis)]
 
 
 class SearchSpec(Frozen):
@@ -269,11 +146,11 @@ class SearchSpec(Frozen):
     """Of the sampler, as Optuna names them."""
     trials: Annotated[PositiveInt, Field(le=100_000)]
     """Proposals."""
-    axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(_sound_axes)]
+    axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(sound_axes)]
     """The values of each axis: a list of choices, or a range."""
     seed: NonNegativeInt = 0
     """Of the sampler, and the first of every proposal's trials."""
-    seeds: _SeedCount = 1
+    seeds: SeedCount = 1
     """Trials of each proposal, with the seeds from `seed` on; the sampler is told their mean."""
     limits: Limits = {}
     """What is above one of them is never proposed."""
@@ -302,7 +179,7 @@ class SearchSpec(Frozen):
     def objectives_are_several_and_registered(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         scores = score_names()
         known = [*scores, *QUANTITIES]
-        _refuse_unknown(names or (), known, rule="`objectives` must be registered metrics or quantities")
+        refuse_unknown(names or (), known, rule="`objectives` must be registered metrics or quantities")
         if names is not None and (len(set(names)) < max(2, len(names)) or not set(names) & set(scores)):
             rule = "`objectives` must be two or more, each once, with a metric among them"
             raise ValueError(f"{rule}, got {list(names)}; a single one is the sweep's `objective`")
@@ -327,7 +204,7 @@ class SearchSpec(Frozen):
 
     def holds(self, values: Mapping[str, AxisValue]) -> bool:
         """Whether all values are of these axes, and in their ranges or among their choices."""
-        return all(name in self.axes and _holds(self.axes[name], value) for name, value in values.items())
+        return all(name in self.axes and holds_value(self.axes[name], value) for name, value in values.items())
 
 
 STAGE_NAME = "[a-z0-9][a-z0-9-]{0,62}"
@@ -342,6 +219,25 @@ class GridStage(Frozen):
     grid: Grid
     """Every combination of values."""
 
+    @property
+    def design(self) -> Grid:
+        """What its arms follow from."""
+        return self.grid
+
+
+class AblationStage(Frozen):
+    """A stage of named changes, planned whole, before anything starts."""
+
+    name: StageName | None = None
+    """What it is known by when the file changes: lower-case letters, digits and hyphens. null: by its kind."""
+    ablation: Ablation
+    """Changes of the baseline, and what each is worth."""
+
+    @property
+    def design(self) -> Ablation:
+        """What its arms follow from."""
+        return self.ablation
+
 
 class SearchStage(Frozen):
     """A stage whose trials are proposed as it runs."""
@@ -353,4 +249,10 @@ class SearchStage(Frozen):
     """Trials that a sampler proposes."""
 
 
-Stage = Annotated[Annotated[GridStage, Tag("grid")] | Annotated[SearchStage, Tag("search")], key_of("grid", "search")]
+Design = Grid | Ablation
+PlannedStage = GridStage | AblationStage
+"""A stage whose trials are known before anything starts."""
+Stage = Annotated[
+    Annotated[GridStage, Tag("grid")] | Annotated[AblationStage, Tag("ablation")] | Annotated[SearchStage, Tag("search")],
+    key_of("grid", "ablation", "search"),
+]

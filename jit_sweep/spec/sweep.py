@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jit_sweep.spec.data import DataSpec
 from jit_sweep.spec.schedulers import NoScheduler, SchedulerSpec
-from jit_sweep.spec.stages import GridStage, SearchStage, Stage
+from jit_sweep.spec.stages import PlannedStage, SearchStage, Stage
 from jit_sweep.spec.uri import LedgerUri, StorageUri, TrackingUri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
@@ -189,7 +189,7 @@ class SweepSpec(Frozen):
     baseline: Baseline
     """The configuration that every trial differs from."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
-    """What is trained, one stage after the other: each a `grid` or a `search`."""
+    """What is trained, one stage after the other: each a `grid`, an `ablation` or a `search`."""
     objective: MetricName
     """A registered metric; its direction is the metric's own. Verdicts are on it."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -199,7 +199,7 @@ class SweepSpec(Frozen):
     (0.03 is 3 %), else in its own unit. null: 3 %, and never in a unit."""
     noise: PositiveFloat | None = None
     """The standard deviation over seeds that `plan` counts with: a share where the objective is a distance or an error, else in
-    its own unit. null: as the ledger's trials of these images have it."""
+    its own unit. null: as `noise` has measured it for these images, else as the ledger's trials of them have it."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How every trial's samples are drawn and counted."""
     budget: Budget
@@ -240,6 +240,6 @@ class SweepSpec(Frozen):
     def first_search_needs_cells(self) -> Self:
         for index, stage in enumerate(self.stages):
             needs_cells = isinstance(stage, SearchStage) and stage.search.start == "best_cell"
-            if needs_cells and not any(isinstance(before, GridStage) for before in self.stages[:index]):
-                raise ValueError("`from: best_cell` needs a grid stage before it; write `from: baseline`")
+            if needs_cells and not any(isinstance(before, PlannedStage) for before in self.stages[:index]):
+                raise ValueError("`from: best_cell` needs a grid or an ablation before it; write `from: baseline`")
         return self

@@ -32,7 +32,16 @@ SAMPLES = "samples"
 """The folder of a run's artifacts that has the pictures of scored samples."""
 _MEASURED = frozenset({EventKind.PROGRESS, EventKind.RUNG, EventKind.SCORED})
 STATES_STAY = frozenset(
-    {EventKind.PHASE, EventKind.SET_BACK, EventKind.PROGRESS, EventKind.ACTIVITY, EventKind.RUNG, EventKind.COMMITTED}
+    {
+        EventKind.PHASE,
+        EventKind.SET_BACK,
+        EventKind.PROGRESS,
+        EventKind.ACTIVITY,
+        EventKind.RUNG,
+        EventKind.COMMITTED,
+        EventKind.EVALUATED,
+        EventKind.NOISE,
+    }
 )
 """Events after which every entry stands as before."""
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})

@@ -19,7 +19,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.sampler import guidance_at
-from trainables.networks.embedding import MAX_PERIOD, images_of
+from trainables.networks.embedding import images_of
 from trainables.networks.jit import JiT
 from trainables.networks.norm import EPS
 from trainables.networks.positions import rotation_table, sincos_table
@@ -133,7 +133,7 @@ class TimeEmbedder(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """[B] -> [B, D]."""
         half = TIME_FEATURES // 2
-        exponent = -math.log(MAX_PERIOD) * torch.arange(half, dtype=torch.float32) / half
+        exponent = -math.log(10_000.0) * torch.arange(half, dtype=torch.float32) / half
         angle = t[:, None] * exponent.exp().to(t.device)
         out: Tensor = self.mlp(torch.cat((angle.cos(), angle.sin()), dim=-1))
         return out

@@ -27,6 +27,7 @@ from jit_sweep.plan.search import searches
 from jit_sweep.results.as_json import contents as contents_of
 from jit_sweep.results.leaderboard import best_cell, read_results
 from jit_sweep.results.verdicts import NO_FINDINGS
+from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
 from jit_sweep.spec.stages import Grid, SearchSpec
@@ -38,16 +39,22 @@ from tests.support.sweep_files import few_images, tiny_sweep
 Tree = dict[str, Any]
 IMAGES, COPY, OTHERS = "images.npz", "copy.npz", "others.npz"
 IMAGES_PER_TRIAL = 16
-Kind = Literal["grid", "search"]
+Kind = Literal["grid", "search", "ablation"]
 Phase = Literal["before", "during", "after"]
 KINDS: tuple[Kind, ...] = ("grid", "search")
+"""Of files in which each key outside the stages is changed."""
 PHASES: tuple[Phase, ...] = ("before", "during", "after")
 GRID = {"grid": {"axes": {"prediction": ["x", "v"]}, "seeds": 2}}
 SEARCH: Tree = {
     "search": {"from": "best_cell", "sampler": "random", "trials": 3, "axes": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}
 }
-FILES: Mapping[Kind, Tree] = {"grid": {"stages": [GRID]}, "search": {"stages": [GRID, SEARCH]}}
-BEGUN: Mapping[Kind, int] = {"grid": 2, "search": 6}
+ABLATION: Tree = {"ablation": {"kind": "one_at_a_time", "changes": {"v": {"prediction": "v"}}, "seeds": 2}}
+FILES: Mapping[Kind, Tree] = {
+    "grid": {"stages": [GRID]},
+    "search": {"stages": [GRID, SEARCH]},
+    "ablation": {"stages": [ABLATION]},
+}
+BEGUN: Mapping[Kind, int] = {"grid": 2, "search": 6, "ablation": 2}
 """Trials begun when a run is killed, the last of them half way: of a search, one of its proposals is done."""
 
 
@@ -86,6 +93,13 @@ def grid(key: str, value: Any, *, said: str = "", **more: Any) -> Edit:
     return Edit(f"stages.grid.{key}", lambda tree: tree["stages"][0]["grid"].update({key: value, **more}), said=said)
 
 
+def ablation(key: str, value: Any, *, said: str = "", **more: Any) -> Edit:
+    def make(tree: Tree) -> None:
+        tree["stages"][0]["ablation"].update({key: value, **more})
+
+    return Edit(f"stages.ablation.{key}", make, kinds=("ablation",), said=said)
+
+
 def search(key: str, value: Any, *, said: str = "", **more: Any) -> Edit:
     def make(tree: Tree) -> None:
         tree["stages"][1]["search"].update({key: value, **more})
@@ -119,6 +133,7 @@ def on_inception(tree: Tree) -> None:
     tree["objective"] = "fid"
 
 
+WIDE = {"v": {"prediction": "v"}, "wide": {"width": 32}}
 FURTHER = {"grid": {"axes": {"learning_rate": [0.002]}}}
 SHORT = {"low": 1e-3, "high": 2e-3}
 EDITS: tuple[Edit, ...] = (
@@ -222,6 +237,12 @@ EDITS: tuple[Edit, ...] = (
     grid("interactions", []),
     grid("interactions", [["patch_size", "prediction"]], axes={"prediction": ["x", "v"], "patch_size": [16, 8]}),
     grid("limits", {"parameters": 1e9}),
+    ablation("kind", "ladder", said='stages[0].ablation.kind: "one_at_a_time" -> "ladder"'),
+    ablation("kind", "factorial", changes=WIDE, said="stage 0 (ablation): 2 arms added"),
+    ablation("changes", WIDE, said="stage 0 (ablation): 1 arm added"),
+    ablation("changes", {"eps": {"prediction": "eps"}}, said="1 arm retired, of 2 trials"),
+    ablation("seeds", 3, said="2 trials more of the arms that it has"),
+    ablation("contrasts", {"again": {"arm": "v", "against": "baseline"}}),
     search("from", "baseline"),
     search("sampler", "tpe", said="looks for something else: its 3 trials stay as history, 3 are proposed anew"),
     search("options", {"n_startup_trials": 2}, sampler="tpe"),
@@ -253,6 +274,7 @@ def test_the_table_has_every_key_of_the_sweep_file() -> None:
         "retention": keys_of(Retention),
         "stages.grid": keys_of(Grid),
         "stages.search": keys_of(SearchSpec),
+        "stages.ablation": keys_of(Ablation),
         "stages": {"name"},
     }
     whole = keys_of(SweepSpec) - {"data", "baseline", "evaluation", "budget", "scheduler", "resources", "retention"}

@@ -139,6 +139,9 @@ class LedgerFixture:
     owner: Owner = ALICE
     clock: HandClock = field(default_factory=HandClock)
     decider: Decider = NEVER_STOP
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The sweep's file, where a test reads it."""
+    facts: Mapping[str, Any] = field(default_factory=lambda: FACTS)
 
     def __post_init__(self) -> None:
         self.lease: Lease = acquire(self.engine, self.name, self.owner, clock=self.clock)
@@ -149,8 +152,8 @@ class LedgerFixture:
         """Register the sweep, or take it up again, with this scheduler."""
         self.decider = decider
         self.writer = LedgerWriter(self.engine, self.lease, decider=decider, clock=self.clock)
-        spec = {"name": self.name, "scheduler": decider.scheduler.model_dump(mode="json")}
-        self.writer.register(self.name, fingerprint="f1", identity=FACTS, spec=spec)
+        spec = {**self.spec, "name": self.name, "scheduler": decider.scheduler.model_dump(mode="json")}
+        self.writer.register(self.name, fingerprint="f1", identity=self.facts, spec=spec)
 
     def plan(self, *entries: Entry) -> None:
         self.writer.add_entries(self.name, entries)

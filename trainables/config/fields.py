@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -80,7 +81,7 @@ def nearest(choices: list[int], value: int, *, most: int = 4) -> list[int]:
     return sorted(sorted(choices, key=lambda choice: abs(math.log(choice / value)))[:most])
 
 
-def choices(values: list[int]) -> str:
+def choices(values: Sequence[object]) -> str:
     """A list in words: `4, 8 or 16`."""
     *head, last = map(str, values)
     return f"{', '.join(head)} or {last}" if head else last

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from trainables.config.fields import JOINED_LATER, Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.heads import Head, LinearHead, PixelHead
 
 
 class LinearEmbedding(Frozen):
@@ -29,12 +30,6 @@ class ConvStemEmbedding(Frozen):
 
 
 Embedding = Annotated[LinearEmbedding | BottleneckEmbedding | ConvStemEmbedding, Field(discriminator="kind")]
-
-
-class LinearHead(Frozen):
-    """One linear map from a token to a patch, with bias, zero at first (DiT, JiT)."""
-
-    kind: Literal["linear"] = "linear"
 
 
 def both_dropouts(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,8 +88,25 @@ class ModelConfig(Frozen):
     """Dropout of attention's output and of the MLP's hidden values, in the middle half of the blocks (JiT-H and G: 0.2)."""
     output_skip: Literal["none", "edm", "linear"] = "none"
     """Pre-conditioner around the network: JiT's appendix, table 10."""
-    head: Annotated[LinearHead, JOINED_LATER] = LinearHead()
-    """From a token to the numbers of its patch."""
+    head: Annotated[Head, JOINED_LATER] = LinearHead()
+    """From the tokens to the image."""
+    bias: Annotated[bool, JOINED_LATER] = True
+    """Biases of q, k and v and of the MLP; PixNerd, DDT, DeCo, DiP and PixelDiT have none there."""
+    qk_norm_kind: Annotated[Literal["rms", "layer"], JOINED_LATER] = "rms"
+    """What `qk_norm` is: RMSNorm, or LayerNorm with weight and bias (LightningDiT)."""
+    rope_kind: Annotated[Literal["axial", "alternating"], JOINED_LATER] = "axial"
+    """Where `rope` turns: half of a head by the row and half by the column, in patches (JiT); or its pairs by column and row in
+    turn, at positions 0 to 16 on every grid (PixNerd)."""
+    time_period: Annotated[PositiveFloat, Field(gt=1, le=1e9), JOINED_LATER] = 10_000.0
+    """Longest period of the sinusoids of t over 2 pi; 10 in PixNerd's family."""
+    adaln_start: Annotated[Literal["zero", "torch"], JOINED_LATER] = "zero"
+    """The modulation at first: zero, so that every gate is closed (adaLN-Zero), or torch's default of a linear map."""
+    adaln_shift: Annotated[bool, JOINED_LATER] = True
+    """Whether the modulation of a block shifts; LightningDiT's `wo_shift` is false."""
+    block_start: Annotated[Literal["xavier", "torch"], JOINED_LATER] = "xavier"
+    """The blocks at first: Xavier's uniform matrices and no biases (JiT, DiT), or torch's default of a linear map."""
+    final_norm: Annotated[Literal["rms", "layer"] | None, JOINED_LATER] = None
+    """The norm before the linear head; none: as `norm`. A head that reads pixels has none."""
 
     model_config = ConfigDict(json_schema_extra=_with_dropout)
 
@@ -109,6 +121,11 @@ class ModelConfig(Frozen):
             return content
         both = ("attn_dropout", "proj_dropout")
         return {**{name: value for name, value in content.items() if name not in both}, "dropout": self.proj_dropout}
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether the head sees the noisy image, and no final norm stands before it."""
+        return isinstance(self.head, PixelHead)
 
     @property
     def drops(self) -> bool:

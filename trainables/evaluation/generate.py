@@ -1,6 +1,8 @@
 """Images from a trial's network: the same starting noise and labels for every trial that shares the evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,37 +19,53 @@ from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.evaluation.replayed import Replayed
 
+_BATCHES = 8
+"""At least so many of an evaluation, where they have a few images each: that is how many workers share it."""
+_FEWEST_IMAGES = 32
+
 
 class Interrupted(Exception):
     """Asked to stop between two batches."""
 
 
-def generate(
-    network: nn.Module,
-    trial: TrialConfig,
-    evaluation: EvaluationConfig,
-    labels: Tensor,
-    *,
-    interrupted: Callable[[], bool] = lambda: False,
-    drawn: Callable[[int], None] = lambda _: None,
-) -> Tensor:
+def generate(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, labels: Tensor) -> Tensor:
     """uint8 images [n, C, H, W] of these labels [n], on the network's device and in the trial's precision.
 
-    `drawn` hears after each step how many images that is so far, a batch under way counted by the steps that it has made.
-    NotFinite: a sample is not finite. Interrupted: `interrupted`, read before every batch, returned true.
+    NotFinite: a sample is not finite.
     """
-    device = next(network.parameters()).device
-    labels = labels.to(device)
-    size = images_at_once(trial, device=device.type)
+    with drawing(network, trial, evaluation, labels) as batch:
+        return torch.cat([batch(place) for place in batches(trial, labels, device=device_of(network))])
+
+
+def batches(trial: TrialConfig, labels: Tensor, *, device: torch.device) -> list[slice]:
+    """The batches that images of these labels are drawn in. They depend on nothing but the trial, the device's kind and the
+    number of images, since an image's last bits depend on its batch."""
+    count = len(labels)
+    size = min(images_at_once(trial, device=device.type), max(_FEWEST_IMAGES, -(-count // _BATCHES)))
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+Draw = Callable[..., Tensor]
+"""A batch's uint8 images: `draw(place, stepped)`, of which `stepped` hears how many steps there have been. NotFinite: a sample
+is not finite."""
+
+
+@contextmanager
+def drawing(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, labels: Tensor) -> Iterator[Draw]:
+    """Draws batches of images of these labels [n]: each place of them starts from noise of its own, whoever draws it.
+
+    Within it the network's weights stay as they are, and torch keeps no gradients.
+    """
+    device = device_of(network)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=trial.precision == "bf16")
     with torch.inference_mode(), autocast:
-        network = Replayed(network, device) if trial.graphs and device.type == "cuda" else network
-        batches = []
-        for first in range(0, len(labels), size):
-            if interrupted():
-                raise Interrupted
-            batches.append(_batch(network, trial, evaluation, labels[first : first + size], first, drawn))
-    return torch.cat(batches)
+        replayed = Replayed(network, device) if trial.graphs and device.type == "cuda" else network
+        yield partial(_batch, replayed, trial, evaluation, labels.to(device))
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are."""
+    return next(network.parameters()).device
 
 
 def sample_labels(images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
@@ -68,21 +86,16 @@ def _batch(
     trial: TrialConfig,
     evaluation: EvaluationConfig,
     labels: Tensor,
-    first: int,
-    drawn: Callable[[int], None],
+    place: slice,
+    stepped: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    data, diffusion = trial.data, trial.diffusion
+    data, diffusion, own = trial.data, trial.diffusion, labels[place]
     shape = (data.channels, data.image_size, data.image_size)
-    noise = PhiloxDraws(evaluation.seed).normal(Purpose.SAMPLE_NOISE, first=first, count=len(labels), shape=shape)
-    start = diffusion.noise_scale * noise.to(labels.device)
-
-    def stepped(steps: int) -> None:
-        drawn(first + len(labels) * steps // evaluation.steps)
-
+    noise = PhiloxDraws(evaluation.seed).normal(Purpose.SAMPLE_NOISE, first=place.start, count=len(own), shape=shape)
     samples = sample(
         network,
-        start,
-        labels,
+        diffusion.noise_scale * noise.to(own.device),
+        own,
         diffusion=diffusion,
         evaluation=evaluation,
         num_classes=data.num_classes,

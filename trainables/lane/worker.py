@@ -163,6 +163,8 @@ class _LaneWorker:
         def post(report: Report) -> Decision | None:
             self.pulse.beat()
             letter = Letter(key=work.key, sequence=next(sequences), report=report)
+            if isinstance(report, Rung):  # the sweep's actor may be away for longer than a collective waits
+                return self.workers.awaited(lambda: self._post(letter))
             return self._post(letter) if self.workers.lead else None
 
         reports = train(

@@ -32,9 +32,9 @@ class Attention(nn.Module):
         head_dim = model.width // model.heads
         self.heads, self.mode, self.kernels = model.heads, mode, kernels
         self.attn_dropout, self.proj_dropout = attn_dropout, proj_dropout
-        self.qkv = nn.Linear(model.width, 3 * model.width)
-        self.q_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
-        self.k_norm = HeadNorm(head_dim) if model.qk_norm else nn.Identity()
+        self.qkv = nn.Linear(model.width, 3 * model.width, bias=model.bias)
+        self.q_norm = _head_norm(model, head_dim)
+        self.k_norm = _head_norm(model, head_dim)
         self.proj = nn.Linear(model.width, model.width)
 
     def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
@@ -47,7 +47,9 @@ class Attention(nn.Module):
 
     def _mixed(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """What each head reads from all tokens, side by side, [B, T, D]."""
-        heads = self._fused_heads(x, rotation) if on_triton(self.kernels, x) else self._heads(x, rotation)
+        layer = "q's and k's kernel has RMSNorm, got a LayerNorm" if isinstance(self.q_norm, nn.LayerNorm) else ""
+        fused = on_triton(self.kernels, x, unsupported=layer)
+        heads = self._fused_heads(x, rotation) if fused else self._heads(x, rotation)
         # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one; its forward is the faster.
         wide = self.mode == "fp32" or (not x.is_cuda and torch.is_grad_enabled())
         dtype = torch.float32 if wide else heads[2].dtype
@@ -72,7 +74,7 @@ class Attention(nn.Module):
         q_norm, k_norm = (norm.weight if isinstance(norm, HeadNorm) else None for norm in (self.q_norm, self.k_norm))
         dtype = torch.float32 if self.mode == "fp32" or not x.is_cuda else None
         turn = Turn(q_norm, k_norm, rotation)
-        return project(x, self.qkv.weight, self.qkv.bias, turn, heads=self.heads, dtype=dtype)
+        return project(x, self.qkv.weight, bias_of(self.qkv), turn, heads=self.heads, dtype=dtype)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
@@ -90,6 +92,18 @@ class Attention(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
 
 
+def _head_norm(model: ModelConfig, head_dim: int) -> nn.Module:
+    if not model.qk_norm:
+        return nn.Identity()
+    return HeadNorm(head_dim) if model.qk_norm_kind == "rms" else nn.LayerNorm(head_dim)
+
+
+def bias_of(layer: nn.Linear) -> Tensor:
+    """A layer's bias, zeros where it has none: for kernels that add one."""
+    bias: Tensor | None = layer.bias
+    return layer.weight.new_zeros(layer.out_features) if bias is None else bias
+
+
 def split_linear(layer: nn.Linear, x: Tensor, *, parts: int) -> tuple[Tensor, ...]:
     """The output of a linear layer cut into equal parts along the last dimension, [..., out / parts] each.
 
@@ -98,4 +112,6 @@ def split_linear(layer: nn.Linear, x: Tensor, *, parts: int) -> tuple[Tensor, ..
     if x.is_cuda or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         out: Tensor = layer(x)
         return out.chunk(parts, dim=-1)
-    return tuple(F.linear(x, w, b) for w, b in zip(layer.weight.chunk(parts), layer.bias.chunk(parts), strict=True))
+    bias: Tensor | None = layer.bias
+    biases = (None,) * parts if bias is None else bias.chunk(parts)
+    return tuple(F.linear(x, w, b) for w, b in zip(layer.weight.chunk(parts), biases, strict=True))

@@ -10,14 +10,19 @@ from torch import Tensor, nn
 from trainables.config.trial import TrialConfig
 from trainables.networks.sizes import TIME_FEATURES, conv_stem_channels
 
-MAX_PERIOD = 10000.0
-
 
 def patches_of(images: Tensor, patch: int) -> Tensor:
     """[B, C, H, W] -> [B, N, C patch^2]: row-major patches, each ordered channel, row, column."""
     b, c, h, w = images.shape
     cut = images.view(b, c, h // patch, patch, w // patch, patch)
     return cut.permute(0, 2, 4, 1, 3, 5).reshape(b, (h // patch) * (w // patch), c * patch * patch)
+
+
+def pixels_of(images: Tensor, patch: int) -> Tensor:
+    """[B, C, H, W] -> [B N, patch^2, C]: the pixels of each row-major patch, ordered row, column."""
+    channels = images.shape[1]
+    pixels: Tensor = patches_of(images, patch).flatten(0, 1).unflatten(-1, (channels, patch * patch)).transpose(1, 2)
+    return pixels
 
 
 def images_of(patches: Tensor, patch: int, channels: int) -> Tensor:
@@ -79,10 +84,10 @@ class TimeEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, period: float) -> None:
         super().__init__()
         count = TIME_FEATURES // 2
-        exponent = -math.log(MAX_PERIOD) * torch.arange(count, dtype=torch.float32) / count
+        exponent = -math.log(period) * torch.arange(count, dtype=torch.float32) / count
         self.register_buffer("frequencies", exponent.exp(), persistent=False)
         self.first = nn.Linear(TIME_FEATURES, width)
         self.second = nn.Linear(width, width)

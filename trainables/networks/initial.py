@@ -16,12 +16,15 @@ STD = 0.02
 @torch.no_grad()
 def overwrite(network: nn.Module, *, seed: int, kind_of: Callable[[str], Initial]) -> None:
     """Give every parameter its initial value; `kind_of` says by a parameter's name how it starts."""
-    for name, parameter in network.named_parameters():
-        parameter.copy_(initial_value(name, parameter.shape, seed, kind=kind_of(name)))
+    parameters = dict(network.named_parameters())
+    for name, parameter in parameters.items():
+        weight = parameters.get(f"{name.removesuffix('bias')}weight", parameter)
+        fan_in = weight.shape[1:].numel()
+        parameter.copy_(initial_value(name, parameter.shape, seed, kind=kind_of(name), fan_in=fan_in))
 
 
-def initial_value(name: str, shape: torch.Size, seed: int, *, kind: Initial) -> Tensor:
-    """The initial value of one tensor, float32 [shape]."""
+def initial_value(name: str, shape: torch.Size, seed: int, *, kind: Initial, fan_in: int = 1) -> Tensor:
+    """The initial value of one tensor, float32 [shape]; `fan_in` counts the inputs of the module that holds it, for "torch"."""
     match kind:
         case "zeros":
             return torch.zeros(shape)
@@ -30,10 +33,14 @@ def initial_value(name: str, shape: torch.Size, seed: int, *, kind: Initial) -> 
         case "normal":
             return STD * as_normals(_words(name, shape, seed, per_word=2))[: shape.numel()].view(shape)
         case "xavier":
-            fan_out, fan_in = shape[0], shape[1:].numel()
-            bound = math.sqrt(6 / (fan_in + fan_out))
-            unit = as_uniforms(_words(name, shape, seed, per_word=1))[: shape.numel()].view(shape)
-            return ((2 * unit - 1) * bound).to(torch.float32)
+            return _uniform(name, shape, seed, bound=math.sqrt(6 / (shape[0] + shape[1:].numel())))
+        case "torch":
+            return _uniform(name, shape, seed, bound=1 / math.sqrt(fan_in))
+
+
+def _uniform(name: str, shape: torch.Size, seed: int, *, bound: float) -> Tensor:
+    unit = as_uniforms(_words(name, shape, seed, per_word=1))[: shape.numel()].view(shape)
+    return ((2 * unit - 1) * bound).to(torch.float32)
 
 
 def _words(name: str, shape: torch.Size, seed: int, *, per_word: int) -> Tensor:

@@ -5,14 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import TimeEmbedding, images_of
 from trainables.networks.mlp import GeluMlp, SwiGlu
 from trainables.networks.network import Network
 from trainables.networks.norm import Branch, ModulatedNorm, Stream, joined
-from trainables.networks.positions import rotation_table, sincos_table
-from trainables.networks.sizes import modulation_chunks
+from trainables.networks.positions import ROTATIONS, sincos_table
+from trainables.networks.sizes import block_chunks, modulation_chunks
 
 SIGMA_DATA = 0.5
 """Standard deviation of the data that the EDM pre-conditioner assumes."""
@@ -66,13 +67,14 @@ class JiT(Network):
         super().__init__()
         model, self.trial = trial.model, trial
         self.embedding = embedding
-        self.time = TimeEmbedding(model.width)
+        self.time = TimeEmbedding(model.width, period=model.time_period)
         self.label = nn.Embedding(trial.data.num_classes + 1, model.width)
         if model.class_tokens:
             self.class_positions = nn.Parameter(torch.zeros(model.class_tokens, model.width))
         self.modulation = nn.Linear(model.width, modulation_chunks(model) * model.width)
         self.blocks = nn.ModuleList([Block(trial, drops=in_middle_half(i, depth=model.depth)) for i in range(model.depth)])
-        self.final_norm = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
+        if not model.reads_pixels:
+            self.final_norm = ModulatedNorm(model.final_norm or model.norm, model.width, kernels=trial.kernels)
         self.head = head
         self.activation_checkpointing = False
         self._register_tables()
@@ -80,15 +82,28 @@ class JiT(Network):
     def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """z float32 [B, C, H, W], t float32 [B] in [0, 1], y int64 [B] in 0..num_classes (the last is null) -> [B, C, H, W]."""
         model = self.trial.model
-        label = self.label(y)
-        chunks = self._chunks(self.time(t) + label)
+        label, time = self.label(y), self.time(t)
+        chunks = self._chunks(time + label)
         stream = Stream(self._tokens(z))
         for i, block in enumerate(self.blocks):
             if model.class_tokens and i == model.class_tokens_start:
                 stream = stream._replace(prepended=self._in_precision(label[:, None] + self.class_positions))
-            stream = self._through(block, stream, chunks[6 * i : 6 * i + 6])
-        patches = self.head(self.final_norm(stream, *chunks[-2:], dropped=model.class_tokens).h)
-        return self._skip(images_of(patches, model.patch_size, z.shape[1]).float(), z, t)
+            stream = self._through(block, stream, modulation_of_block(chunks, i, model))
+        images = self._from_pixels(z, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
+        return self._skip(images.float(), z, t)
+
+    def _from_tokens(self, stream: Stream, shift: Tensor, scale: Tensor) -> Tensor:
+        """The image of the normalised tokens alone."""
+        model = self.trial.model
+        patches = self.head(self.final_norm(stream, shift, scale, dropped=model.class_tokens).h)
+        return images_of(patches, model.patch_size, self.trial.data.channels)
+
+    def _from_pixels(self, z: Tensor, stream: Stream, time: Tensor) -> Tensor:
+        """The image of the noisy pixels, each patch under silu(time + token)."""
+        tokens = joined(stream)[:, self.trial.model.class_tokens :]
+        condition = F.silu(time[:, None] + tokens.float())
+        images: Tensor = self.head(z, condition, self._rotation(tokens.shape[1]))
+        return images
 
     def _through(self, block: nn.Module, stream: Stream, modulation: tuple[Tensor, ...]) -> Stream:
         tokens = stream.x.shape[1] + (0 if stream.prepended is None else stream.prepended.shape[1])
@@ -105,7 +120,7 @@ class JiT(Network):
         model, grid = self.trial.model, self.trial.grid
         position = sincos_table(grid, model.width) if model.position == "sincos" else None
         head_dim = model.width // model.heads
-        rotation = rotation_table(grid, head_dim, class_tokens=model.class_tokens) if model.rope else None
+        rotation = ROTATIONS[model.rope_kind](grid, head_dim, class_tokens=model.class_tokens) if model.rope else None
         self.register_buffer("position", position, persistent=False)
         self.register_buffer("rotation", rotation, persistent=False)
         self.register_buffer("noise_scale", torch.tensor(self.trial.diffusion.noise_scale), persistent=False)
@@ -136,6 +151,17 @@ class JiT(Network):
         if kind == "linear":
             return t * z + (1 - t) * output
         return edm_skip(output, z, t, noise_scale=self.noise_scale)
+
+
+def modulation_of_block(chunks: tuple[Tensor, ...], block: int, model: ModelConfig) -> tuple[Tensor, ...]:
+    """Shift, scale and gate of a block's two halves; shifts of zero where the model has none."""
+    count = block_chunks(model)
+    own = chunks[count * block : count * (block + 1)]
+    if model.adaln_shift:
+        return own
+    scale1, gate1, scale2, gate2 = own
+    zero = torch.zeros_like(scale1)
+    return zero, scale1, gate1, zero, scale2, gate2
 
 
 def edm_skip(output: Tensor, z: Tensor, t: Tensor, *, noise_scale: float | Tensor) -> Tensor:

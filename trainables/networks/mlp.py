@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from trainables.config.network import ModelConfig
 from trainables.config.trial import Kernels
-from trainables.networks.attention import split_linear
+from trainables.networks.attention import bias_of, split_linear
 from trainables.networks.kernel_choice import on_triton
 from trainables.networks.sizes import mlp_hidden
 
@@ -20,12 +20,12 @@ class SwiGlu(nn.Module):
         super().__init__()
         hidden = mlp_hidden(model)
         self.dropout, self.kernels = dropout, kernels
-        self.w12 = nn.Linear(model.width, 2 * hidden)
-        self.w3 = nn.Linear(hidden, model.width)
+        self.w12 = nn.Linear(model.width, 2 * hidden, bias=model.bias)
+        self.w3 = nn.Linear(hidden, model.width, bias=model.bias)
 
     @property
-    def output_bias(self) -> Tensor:
-        """[D], of the last projection."""
+    def output_bias(self) -> Tensor | None:
+        """[D], of the last projection, or none."""
         return self.w3.bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class SwiGlu(nn.Module):
         if not self._on_triton(x):
             return self._plain(x, self.w3.bias)
         out = self._fused(x)
-        return out + self.w3.bias.to(out.dtype)
+        return out if self.output_bias is None else out + self.output_bias.to(out.dtype)
 
     def unbiased(self, x: Tensor) -> Tensor:
         """`forward` without `output_bias`, for a kernel that adds the bias later."""
@@ -47,7 +47,7 @@ class SwiGlu(nn.Module):
         """Without `w3.bias`; one Triton kernel between the products, forward and backward."""
         from trainables.networks.kernels.swiglu import swiglu
 
-        return swiglu(x, self.w12.weight, self.w12.bias, self.w3.weight)
+        return swiglu(x, self.w12.weight, bias_of(self.w12), self.w3.weight)
 
     def _plain(self, x: Tensor, out_bias: Tensor | None) -> Tensor:
         if x.is_cuda and self.w3.in_features % ALIGNMENT:
@@ -60,7 +60,7 @@ class SwiGlu(nn.Module):
         hidden = self.w3.in_features
         pad = -hidden % ALIGNMENT
         wide = F.pad(self.w12.weight.unflatten(0, (2, hidden)), (0, 0, 0, pad)).flatten(0, 1)
-        bias = F.pad(self.w12.bias.unflatten(0, (2, hidden)), (0, pad)).flatten()
+        bias = F.pad(bias_of(self.w12).unflatten(0, (2, hidden)), (0, pad)).flatten()
         a, b = F.linear(x, wide, bias).chunk(2, dim=-1)
         kept = F.dropout(F.silu(a) * b, self.dropout, self.training)
         return F.linear(kept, F.pad(self.w3.weight, (0, pad)), out_bias)
@@ -72,12 +72,12 @@ class GeluMlp(nn.Module):
     def __init__(self, model: ModelConfig, *, dropout: float, kernels: Kernels) -> None:
         super().__init__()
         self.dropout, self.kernels = dropout, kernels
-        self.first = nn.Linear(model.width, mlp_hidden(model))
-        self.second = nn.Linear(mlp_hidden(model), model.width)
+        self.first = nn.Linear(model.width, mlp_hidden(model), bias=model.bias)
+        self.second = nn.Linear(mlp_hidden(model), model.width, bias=model.bias)
 
     @property
-    def output_bias(self) -> Tensor:
-        """[D], of the last projection."""
+    def output_bias(self) -> Tensor | None:
+        """[D], of the last projection, or none."""
         return self.second.bias
 
     def forward(self, x: Tensor) -> Tensor:

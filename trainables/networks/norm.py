@@ -32,7 +32,8 @@ class _ScaledRms(torch.autograd.Function):
         normal, inverse, gain = ctx.saved_tensors
         of_shift = None if ctx.shift_shape is None else gradient.sum_to_size(ctx.shift_shape)
         product = gradient * normal
-        along = (product @ gain.mT).div_(-normal.shape[-1])
+        along = product @ gain.mT if gain.shape[-2] == 1 else (product * gain).sum(-1, keepdim=True)
+        along = along.div_(-normal.shape[-1])
         of_x = (gradient * gain).addcmul_(normal, along).mul_(inverse)
         return of_x, product.sum_to_size(gain.shape), of_shift
 
@@ -90,8 +91,8 @@ def joined(stream: Stream) -> Tensor:
 def gated_norm(stream: Stream, weight: Tensor | None, shift: Tensor, scale: Tensor, *, dropped: int = 0) -> Normed:
     """x', all joined, and h = norm(x') (1 + scale) + shift: RMSNorm with a weight [D], or LayerNorm without one.
 
-    shift and scale float32 [B, 1, D] (adaLN, DiT section 3.2); what is summed is float32. The first `dropped` tokens of x are
-    left out of both, where none are prepended.
+    shift and scale float32 [B, 1, D] (adaLN, DiT section 3.2), or [B, T, D] where each token has its own; what is summed is
+    float32. The first `dropped` tokens of x are left out of both, where none are prepended.
     """
     x = joined(stream)
     if dropped:
@@ -118,7 +119,7 @@ class ModulatedNorm(nn.Module):
     def forward(self, stream: Stream, shift: Tensor, scale: Tensor, *, dropped: int = 0) -> Normed:
         """As `gated_norm` has it."""
         form = gated_norm
-        if on_triton(self.kernels, stream.x, unsupported=too_wide(stream.x)):
+        if on_triton(self.kernels, stream.x, unsupported=too_wide(stream.x) or _of_each_token(scale)):
             from trainables.networks.kernels.gated_norm import gated_norm as form
         return form(stream, self.weight, shift, scale, dropped=dropped)
 
@@ -127,6 +128,11 @@ def too_wide(x: Tensor) -> str:
     """Why the kernel cannot take a stream of this width, or nothing: a program holds a whole token in its registers."""
     width = x.shape[-1]
     return f"the norm's kernel takes a width of at most {WIDEST}, got {width}" if width > WIDEST else ""
+
+
+def _of_each_token(scale: Tensor) -> str:
+    tokens = scale.shape[1]
+    return f"the norm's kernel takes one modulation an image, got one for each of {tokens} tokens" if tokens > 1 else ""
 
 
 class HeadNorm(nn.Module):

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 
 BASE = 10000.0
+ALTERNATING_SPAN = 16.0
+"""Where the last column and row lie, whatever the resolution."""
 
 
 def sincos_table(grid: int, width: int) -> Tensor:
@@ -28,6 +30,20 @@ def rotation_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
     angle = torch.cat((row[:, None] * frequency, column[:, None] * frequency), dim=1)
     angle = torch.cat((torch.zeros(class_tokens, head_dim // 2), angle))
     return torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)
+
+
+def alternating_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
+    """`rotation_table` whose pairs turn with the column and the row in turn, at positions 0 to 16 on every grid (PixNerd)."""
+    axis = torch.linspace(0, ALTERNATING_SPAN, grid)
+    frequency = BASE ** -(torch.arange(head_dim // 4).to(torch.float32) * 4 / head_dim)
+    column, row = axis.repeat(grid), axis.repeat_interleave(grid)
+    angle = torch.stack((column[:, None] * frequency, row[:, None] * frequency), dim=-1).flatten(1)
+    angle = torch.cat((torch.zeros(class_tokens, head_dim // 2), angle))
+    return torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)
+
+
+ROTATIONS = {"axial": rotation_table, "alternating": alternating_table}
+"""By `model.rope_kind`."""
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:

@@ -4,45 +4,41 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from torch import Tensor
-
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.features import FeaturesConfig
+from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.config.trial import RAW
 from trainables.data import ImageSet
 from trainables.evaluation.collapse import has_collapsed
-from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.generate import Interrupted, generate, sample_labels
+from trainables.evaluation.generate import sample_labels
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone, parse
-from trainables.evaluation.score import HELDOUT_ROW, Scorer, score_network
+from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
 from trainables.report import Rung, Scored
+from trainables.storage.folder import Folder
+from trainables.training.drawing import Drawn, KeptSamples, draw
 from trainables.training.learner import Learner
 from trainables.training.telling import Telling
 from trainables.training.workers import Workers
 
-GRID_IMAGES = 32
 GRID_COLUMNS = 8
 
 
-class Measurement(NamedTuple):
-    """The scores and first samples of one set of weights at one image count."""
+class Sampled(NamedTuple):
+    """Samples of one set of weights at one image count."""
 
-    values: dict[str, float]
-    """By metric name."""
-    without_each: dict[str, list[float]]
-    """The values without each group of the images, by metric name."""
-    samples: Tensor
-    """The first generated images, uint8 [k, C, H, W], to show."""
+    weights: str
+    drawn: Drawn
+    kept: KeptSamples
 
 
 class Scoring:
-    """The scores of one learner's weights as they are whenever it is asked.
+    """The scores of one learner's weights as they are whenever it is asked; every worker of a group asks alike.
 
-    Samples are drawn from equal noise and labels over all trials. `telling` hears how far they are. NotFinite: the weights have
-    diverged. Interrupted: `interrupted`, read before every batch of samples, returned true.
+    Samples are drawn from equal noise and labels over all trials, by all workers, and the lead compares them. `telling` hears
+    how far they are. NotFinite: the weights have diverged. Interrupted: `interrupted`, read before every round of samples,
+    returned true.
     """
 
     def __init__(
@@ -59,11 +55,11 @@ class Scoring:
         self._learner, self._images = learner, images
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
         self._grid = HeldoutGrid(images, device=learner.device)
-        self._measured: dict[tuple[int, str, str], Measurement] = {}
-        self._scorers: dict[FeaturesConfig, Scorer] = {}
+        self._sampled: dict[tuple[int, str, str], Sampled] = {}
+        self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
 
     def rung(self) -> Rung:
-        """The held-out error, and what rungs compare where that is something else; every worker of a group takes part."""
+        """The held-out error, and what rungs compare where that is something else."""
         values = {RUNG_METRIC: self._of_network(RUNG_METRIC, self._trial.rung_weights)}
         raw_values: dict[str, float] = {}
         metric, weights = parse(self._assignment.rung_metric)
@@ -75,69 +71,87 @@ class Scoring:
         """The scores of the evaluation's weights and of the raw ones; writes the former's first samples as a picture to
         `grid`, a path or URI."""
         of = evaluation.n * len({RAW, evaluation.weights})
-        raw = self._measure(evaluation, RAW, of=of)
-        own = self._measure(evaluation, evaluation.weights, before=of - evaluation.n, of=of)
+        raw = self._drawn(evaluation, RAW, of=of)
+        own = self._drawn(evaluation, evaluation.weights, before=of - evaluation.n, of=of)
+        return self._workers.awaited(lambda: self._scored(evaluation, own, raw, grid=grid))
+
+    def _scored(self, evaluation: EvaluationConfig, own: Sampled, raw: Sampled, *, grid: str) -> Scored:
+        scores, raw_scores = self._measured(evaluation, own), self._measured(evaluation, raw)
         rows = dict(self._scorer(evaluation).rows(evaluation.n))
-        write_grid(own.samples, grid, columns=GRID_COLUMNS)
+        write_grid(own.drawn.samples, grid, columns=GRID_COLUMNS)
+        for each in (own, raw):
+            each.kept.forget()
         return Scored(
             images=self._learner.images,
             evaluation=evaluation.id,
             n=evaluation.n,
-            values=own.values,
-            raw_values=raw.values,
-            without_each=own.without_each,
-            raw_without_each=raw.without_each,
+            values=scores.values,
+            raw_values=raw_scores.values,
+            without_each=scores.without_each,
+            raw_without_each=raw_scores.without_each,
             heldout=rows.pop(HELDOUT_ROW),
             rows=rows,
             grid=grid,
-            collapsed=has_collapsed(own.values, mean_image_error=self._grid.mean_image_error),
+            collapsed=has_collapsed(scores.values, mean_image_error=self._grid.mean_image_error),
         )
 
     def _compared(self, metric: str, *, raw: bool) -> float:
-        """What rungs compare. Where it needs samples the lead draws them for every worker, and what ends the trial there ends
-        it everywhere."""
+        """What rungs compare. Where it needs samples they are drawn now, as the first evaluation says."""
         if isinstance(METRICS[metric].needs, NetworkAlone):
             return self._of_network(metric, RAW if raw else self._trial.rung_weights)
-        answer = self._workers.agree(self._sampled(metric, raw=raw) if self._workers.lead else 0.0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def _sampled(self, metric: str, *, raw: bool) -> float | Interrupted | NotFinite:
-        """The score of samples drawn now as the first evaluation says, or what it raised, for every worker to raise."""
         evaluation = self._assignment.evaluations[0]
-        try:
-            return self._measure(evaluation, RAW if raw else evaluation.weights, of=evaluation.n).values[metric]
-        except (Interrupted, NotFinite) as instead:
-            return instead
+        sampled = self._drawn(evaluation, RAW if raw else evaluation.weights, of=evaluation.n)
+        scores = self._workers.awaited(lambda: self._measured(evaluation, sampled))
+        sampled.kept.forget()
+        return scores.values[metric]
 
     def _of_network(self, metric: str, weights: str) -> float:
         with self._learner.averages.swapped(weights):
             return METRICS[metric].of_network(self._grid, self._learner.network, self._trial)
 
-    def _measure(self, evaluation: EvaluationConfig, weights: str, *, before: int = 0, of: int) -> Measurement:
-        """Scores of the weights of this name as they are now; once for evaluations alike but for theirs. `of` images are to be
+    def _drawn(self, evaluation: EvaluationConfig, weights: str, *, before: int = 0, of: int) -> Sampled:
+        """Samples of the weights of this name as they are now; once for evaluations alike but for theirs. `of` images are to be
         drawn in all, and `before` have been."""
 
         def drawn(images: int) -> None:
             self._telling("drawing samples", before + images, of)
 
         key = (self._learner.images, weights, evaluation.model_copy(update={"weights": weights}).id)
-        if key not in self._measured:
-            network, labels = self._learner.network, sample_labels(self._images, evaluation)
+        if key not in self._sampled:
+            kept = self._kept(*key)
             with self._learner.averages.swapped(weights):
                 drawn(0)
-                samples = generate(network, self._trial, evaluation, labels, interrupted=self._interrupted, drawn=drawn)
-                of_images = self._scorer(evaluation).score_with_errors(samples)
-                values = of_images.values | score_network(self._grid, network, self._trial)
-            self._measured[key] = Measurement(values, of_images.without_each, samples[:GRID_IMAGES].clone())
-        return self._measured[key]
+                found = draw(
+                    self._learner.network,
+                    self._trial,
+                    evaluation,
+                    sample_labels(self._images, evaluation),
+                    workers=self._workers,
+                    kept=kept,
+                    interrupted=self._interrupted,
+                    drawn=drawn,
+                )
+            # Weights of earlier are never asked for again.
+            now = {known: sampled for known, sampled in self._sampled.items() if known[0] == self._learner.images}
+            self._sampled = {**now, key: Sampled(weights, found, kept)}
+        return self._sampled[key]
+
+    def _kept(self, images: int, weights: str, evaluation: str) -> KeptSamples:
+        name = f"trials/{self._trial.id}/drawn/{images:012d}-{weights}-{evaluation}"
+        return KeptSamples(Folder(self._assignment.storage), name, self._assignment.checkpoint_interval_s)
+
+    def _measured(self, evaluation: EvaluationConfig, sampled: Sampled) -> ImageScores:
+        """The scores of samples and of the network that drew them."""
+        of_images = self._scorer(evaluation).of_features(sampled.drawn.features)
+        with self._learner.averages.swapped(sampled.weights):
+            of_network = score_network(self._grid, self._learner.network, self._trial)
+        return ImageScores(of_images.values | of_network, of_images.without_each)
 
     def _scorer(self, evaluation: EvaluationConfig) -> Scorer:
         """Made on first use: only the lead has the real images' features."""
-        features = evaluation.features
-        if features not in self._scorers:
+        key = features, reference = evaluation.features, evaluation.reference
+        if key not in self._scorers:
             read = partial(self._telling, "reading the real images' features")
             cache = self._assignment.storage
-            self._scorers[features] = Scorer(self._images, cache=cache, features=features, read=read)
-        return self._scorers[features]
+            self._scorers[key] = Scorer(self._images, cache=cache, features=features, reference=reference, read=read)
+        return self._scorers[key]

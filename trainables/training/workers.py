@@ -1,14 +1,20 @@
 """The processes that train one trial together."""
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
+MEET_S = 5.0
+"""While the lead is busy alone, the workers meet this often: a collective that waited for it would run into its time-out."""
 
 
 class Ask(IntFlag):
@@ -46,6 +52,50 @@ class Workers:
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def gathered(self, value: T) -> list[T]:
+        """Every worker's value by rank, on every worker."""
+        if self.size == 1:
+            return [value]
+        boxes: list[T | None] = [None] * self.size
+        dist.all_gather_object(boxes, value)
+        return boxes  # type: ignore[return-value]
+
+    def awaited(self, work: Callable[[], T]) -> T:
+        """What the lead's `work` returns, or raises, on every worker, however long that takes; the others do none."""
+        if self.size == 1:
+            return work()
+        with ThreadPoolExecutor(max_workers=1, initializer=_on_this_device()) as thread:
+            under_way = thread.submit(work) if self.lead else None
+            while (outcome := self.agree(_outcome(under_way))) is None:
+                pass
+        if isinstance(outcome.value, Exception):
+            raise outcome.value
+        return outcome.value
+
+
+@dataclass(frozen=True)
+class _Outcome(Generic[T]):
+    """What a work returned, or raised."""
+
+    value: T | Exception
+
+
+def _outcome(under_way: "Future[T] | None") -> _Outcome[T] | None:
+    """None while it is under way, and on those that do none."""
+    if under_way is None or not wait_for([under_way], timeout=MEET_S).done:
+        return None
+    error = under_way.exception()
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return _Outcome(under_way.result() if error is None else error)
+
+
+def _on_this_device() -> Callable[[], None]:
+    """Gives another thread this one's GPU: each begins with the first."""
+    if not torch.cuda.is_available():
+        return lambda: None
+    return partial(torch.cuda.set_device, torch.cuda.current_device())
 
 
 def global_settings() -> dict[str, object]:

@@ -13,6 +13,7 @@ from jit_sweep.results.time_left import time_left
 from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
+from tests.support.recorded_times import proposed_later, recorded, rows_at
 from tests.support.sweep_files import tiny_sweep
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.report import Activity, Progress, Rung
@@ -144,6 +145,14 @@ def test_the_time_to_go_is_right_within_a_quarter_around_half_way(ledger: Ledger
     around_half = {passed: left for passed, left in told.items() if 80 <= passed <= 160}
     assert len(around_half) >= 4
     assert all(left == pytest.approx(240 - passed, rel=0.25) for passed, left in around_half.items())
+
+
+def test_the_time_to_go_was_right_within_a_quarter_half_way_through_a_recorded_quickstart() -> None:
+    """Whose first trials were of another shape than the rest, on a machine that was busy with other things as well."""
+    end = recorded()["end"]
+    around_half = [share / 100 * end for share in range(49, 58)]
+    told = {now: time_left(rows_at(now), later=proposed_later(now), now=now) for now in around_half}
+    assert all(left == pytest.approx(end - now, rel=0.25) for now, left in told.items())
 
 
 def test_nothing_is_foretold_before_a_trial_has_shown_its_speed(ledger: LedgerFixture) -> None:

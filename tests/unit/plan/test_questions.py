@@ -1,11 +1,13 @@
 """What a sweep asks of its arms, by default and as its file has it."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from jit_sweep.plan.questions import planned_questions
+from jit_sweep.plan.questions import Question, planned_questions
+from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.stages import Grid
 
 AXES: dict[str, list[Any]] = {"patch_size": [16, 4], "prediction": ["x", "v"], "learning_rate": [0.1, 0.2, 0.3]}
@@ -17,7 +19,7 @@ def cells(*axes: str) -> list[dict[str, Any]]:
 
 def labels(of: list[dict[str, Any]], *, grid: dict[str, Any] | None = None, **baseline: Any) -> list[str]:
     planned = Grid.model_validate({"axes": AXES, **grid}) if grid is not None else None
-    return [question.label for question in planned_questions(of, baseline=baseline, grid=planned)]
+    return [question.label for question in planned_questions(of, baseline=baseline, design=planned)]
 
 
 def test_two_crossed_axes_ask_within_each_patch_size_and_for_the_difference_of_differences() -> None:
@@ -106,3 +108,69 @@ def test_a_question_is_the_same_in_another_stage_and_another_one_with_other_arms
     again, *_ = planned_questions(cells("patch_size", "prediction")[:2], baseline={})
     other, *_ = planned_questions(cells("prediction"), baseline={})
     assert one.key == again.key != other.key
+
+
+CHANGES: dict[str, dict[str, Any]] = {"v": {"prediction": "v"}, "wide": {"width": 256}, "no-rope": {"rope": False}}
+
+
+def asked_by_an_ablation(kind: str, **more: Any) -> list[Question]:
+    ablation = Ablation.model_validate({"kind": kind, "changes": CHANGES, "seeds": 3, **more})
+    return list(planned_questions(list(ablation.arms.values()), baseline={}, design=ablation))
+
+
+def test_one_at_a_time_asks_for_each_change_against_the_baseline() -> None:
+    assert [question.label for question in asked_by_an_ablation("one_at_a_time")] == [
+        "v: prediction=v against without",
+        "wide: width=256 against without",
+        "no-rope: rope=False against without",
+    ]
+
+
+def test_a_ladder_asks_for_each_step_against_the_one_before() -> None:
+    asked = asked_by_an_ablation("ladder")
+    assert [question.cells for question in asked] == [
+        ({"prediction": "v"}, {}),
+        ({"prediction": "v", "width": 256}, {"prediction": "v"}),
+        ({"prediction": "v", "width": 256, "rope": False}, {"prediction": "v", "width": 256}),
+    ]
+    assert asked[1].axes == ("width",)
+
+
+def test_leave_one_out_asks_for_all_changes_against_all_but_one() -> None:
+    whole = {axis: value for change in CHANGES.values() for axis, value in change.items()}
+    for question, (name, change) in zip(asked_by_an_ablation("leave_one_out"), CHANGES.items(), strict=True):
+        assert (question.name, question.cells[0], question.axes) == (name, whole, tuple(change))
+        assert question.cells[1] == {axis: value for axis, value in whole.items() if axis not in change}
+
+
+def test_a_factorial_s_weights_find_what_each_change_and_each_pair_adds() -> None:
+    """Scores that are a sum of effects: each question gives back its own effect, and nothing of the others."""
+    effects = {"v": 3.0, "wide": -5.0, "no-rope": 7.0}
+    pairs = {("v", "wide"): 0.5, ("v", "no-rope"): -0.25, ("wide", "no-rope"): 2.0}
+    axes = {name: next(iter(change)) for name, change in CHANGES.items()}
+
+    def score(cell: Mapping[str, Any]) -> float:
+        on = {name: axes[name] in cell for name in CHANGES}
+        return sum(effects[name] for name in on if on[name]) + sum(
+            value * (on[one] - 0.5) * (on[other] - 0.5) for (one, other), value in pairs.items()
+        )
+
+    for question in asked_by_an_ablation("factorial"):
+        found = sum(weight * score(cell) for weight, cell in zip(question.weights, question.cells, strict=True))
+        one, _, other = question.name.partition(" x ")
+        assert found == pytest.approx(pairs[one, other] if other else effects[one])
+        assert sum(question.weights) == pytest.approx(0.0)
+
+
+def test_arms_of_an_ablation_are_compared_by_name() -> None:
+    asked = asked_by_an_ablation("ladder", contrasts={"both": {"arm": "no-rope", "against": "v"}})[-1]
+    assert (asked.name, asked.axes) == ("both", ("width", "rope"))
+    assert asked.label == "both: width=256 rope=False against without"
+
+
+def test_a_question_is_known_by_its_arms_whatever_it_is_called() -> None:
+    """So that a change that is added or renamed makes none of the others post hoc."""
+    before = {question.key for question in asked_by_an_ablation("one_at_a_time")}
+    renamed = {f"{name}-2": change for name, change in CHANGES.items()} | {"deep": {"depth": 8}}
+    after = {question.key for question in asked_by_an_ablation("one_at_a_time", changes=renamed)}
+    assert before < after

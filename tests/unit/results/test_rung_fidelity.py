@@ -73,8 +73,10 @@ def test_a_leaderboard_is_filtered_and_grouped_by_axis(ledger: LedgerFixture) ->
     race(ledger, 16, [0.1, 0.2], [1, 2])
     race(ledger, 4, [0.1], [4])
     results = read_results(ledger.reader, "mine")
-    assert len(selection.where(results, selection.conditions(["patch_size=16"])).arms) == 2
-    assert len(selection.where(results, selection.conditions(["patch_size=16", "learning_rate=2e-4"])).arms) == 1
+    assert len(selection.where(results, selection.conditions(["patch_size=16"], option="--where")).arms) == 2
+    assert (
+        len(selection.where(results, selection.conditions(["patch_size=16", "learning_rate=2e-4"], option="--where")).arms) == 1
+    )
     groups = selection.by_axis(results, "patch_size")
     assert {label: len(part.arms) for label, part in groups.items()} == {"patch_size=4": 1, "patch_size=16": 2}
     assert list(selection.by_axis(results, "depth")) == ["without depth"]
@@ -96,4 +98,4 @@ def test_a_leaderboard_is_filtered_and_grouped_by_axis(ledger: LedgerFixture) ->
 def test_a_wrong_condition_is_told(ledger: LedgerFixture, given: str, said: str) -> None:
     race(ledger, 16, [0.1], [1])
     with pytest.raises(UserError, match=said):
-        selection.where(read_results(ledger.reader, "mine"), selection.conditions([given]))
+        selection.where(read_results(ledger.reader, "mine"), selection.conditions([given], option="--where"))

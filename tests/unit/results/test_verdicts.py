@@ -85,7 +85,7 @@ def test_a_metric_has_no_veto_along_an_axis_that_it_is_blind_to(ledger: LedgerFi
     """The learning rate tells the trials apart, which the fixture makes alike along noise_scale."""
     for scale, rate, values in ((1.0, 0.1, with_metrics(GOOD, GOOD, BAD)), (2.0, 0.2, with_metrics(BAD, BAD, GOOD))):
         train_arm(ledger, {"noise_scale": scale, "learning_rate": rate}, values)
-    question = Question.pair("noise_scale", *(arm.arm for arm in read_results(ledger.reader, "mine").arms))
+    question = Question.pair(("noise_scale",), *(arm.arm for arm in read_results(ledger.reader, "mine").arms))
     scores = StageScores(read_results(ledger.reader, "mine").arms)
     assert METRICS[ERROR].blind_to >= {"noise_scale"}
     assert [effect.metric for effect in reply(question, scores, Asking(OBJECTIVE)).others] == [KID]
@@ -101,7 +101,7 @@ def test_every_axis_has_an_objective_and_blindness_is_to_registered_axes() -> No
 def test_an_objective_that_is_blind_along_the_axis_judges_nothing(ledger: LedgerFixture) -> None:
     for scale, rate, values in ((1.0, 0.1, GOOD), (2.0, 0.2, BAD)):
         train_arm(ledger, {"noise_scale": scale, "learning_rate": rate}, values)
-    question = Question.pair("noise_scale", *(arm.arm for arm in read_results(ledger.reader, "mine").arms))
+    question = Question.pair(("noise_scale",), *(arm.arm for arm in read_results(ledger.reader, "mine").arms))
     scores = StageScores(read_results(ledger.reader, "mine").arms)
     assert reply(question, scores, Asking(ERROR)).refused == f"objective: {ERROR} says nothing along noise_scale"
 
@@ -255,7 +255,7 @@ def test_what_the_file_plans_replaces_the_default(ledger: LedgerFixture) -> None
             "contrasts": [{"axis": "prediction", "where": {"patch_size": 16}, "against": "v"}],
         }
     )
-    asked, explored = found(ledger, grids={0: grid})
+    asked, explored = found(ledger, designs={0: grid})
     assert [finding.question.label for finding in asked] == ["patch_size=16: prediction=x against v"]
     assert [finding.question.label for finding in explored] == ["patch_size=8: prediction=x against v"]
 

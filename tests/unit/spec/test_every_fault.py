@@ -20,6 +20,7 @@ SOUND: dict[str, Any] = {
 }
 SEARCH = {"sampler": "tpe", "trials": 2, "axes": {"depth": [2, 4]}}
 HALVING = {"kind": "halving", "first_rung": {"images": 128}}
+LADDER = {"kind": "ladder", "changes": {"v": {"prediction": "v"}, "wide": {"width": 256}}}
 
 
 def faults_of(folder: Path, **parts: Any) -> list[str]:
@@ -58,6 +59,13 @@ def test_overrides_are_checked_where_the_data_is_missing(tmp_path: Path) -> None
         ({"stages": [{"search": {**SEARCH, "objectives": ["fd_eflite0_96", "parametres"]}}]}, ["fd_efflite0_96", "parameters"]),
         ({"stages": [{"search": {**SEARCH, "limits": {"tokns": 3, "parametres": 4}}}]}, ["tokens", "parameters"]),
         ({"stages": [{"grid": {"axes": {"depth": [2]}, "contrasts": [{"axis": "dept"}]}}]}, ["depth"]),
+        ({"stages": [{"abaltion": {"kind": "ladder", "changes": {"v": {"prediction": "v"}}}}]}, ["ablation"]),
+        ({"stages": [{"ablation": {"kind": "laddr", "changes": {"v": {"predicton": "v"}}}}]}, ["ladder", "prediction"]),
+        (
+            {"stages": [{"ablation": {**LADDER, "contrasts": {"q": {"arm": "v", "agains": "wide"}}}}]},
+            ["against"],
+        ),
+        ({"stages": [{"ablation": {**LADDER, "contrasts": {"q": {"arm": "wihde"}}}}]}, ["wide"]),
         ({"scheduler": {**HALVING, "kind": "halfing"}}, ["halving"]),
         ({"scheduler": {**HALVING, "metric": "heldout_error"}}, ["heldout_v_error"]),
         ({"scheduler": {**HALVING, "compare_within": ["patchsize", "dept"]}}, ["patch_size", "depth"]),
@@ -76,6 +84,22 @@ def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(
 ) -> None:
     told = "\n".join(faults_of(tmp_path, **parts))
     assert all(f"did you mean {name!r}?" in told for name in meant)
+
+
+def test_the_faults_of_an_ablation_s_changes_are_told_at_once_and_hide_no_other_fault(tmp_path: Path) -> None:
+    changes = {"v": {"prediction": ["x", "v"]}, "a b": {"depth": 2}, "full": {"rope": False}, "tall": {"patch_size": 5}}
+    lines = faults_of(tmp_path, stages=[{"ablation": {"kind": "ladder", "changes": changes}}])
+    told = "\n".join(lines)
+    assert "a b: a change's name must be letters, digits, '_', '.' and '-', at most 63, got 'a b'" in told
+    assert "v: a change must give an axis one value, got several of prediction; make each a change" in told
+    assert "a change must have a name of its own, got 'full', which is an arm's; say what it changes" in told
+    assert "stages[0].ablation: patch_size=5: `patch_size` must divide image_size" in told
+
+
+def test_a_change_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    changes = {"v": {"prediction": "v"}, "again": {"prediction": "v"}}
+    (line,) = faults_of(tmp_path, stages=[{"ablation": {"kind": "one_at_a_time", "changes": changes}}])
+    assert line == "stages[0].ablation: `changes` must make arms that differ, got v the same as again; leave one of them out"
 
 
 def test_a_value_that_resembles_none_is_answered_with_the_rule_alone(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
+from jit_sweep.spec.axis_spaces import Range
 from jit_sweep.spec.json_schema import sweep_schema
 from jit_sweep.spec.reference import Page, sweep_file_markdown
-from jit_sweep.spec.stages import Grid, Range, SearchSpec
+from jit_sweep.spec.stages import Grid, SearchSpec
 from jit_sweep.spec.sweep import Baseline, Budget, SweepSpec
 from trainables.config.fields import Frozen
 from trainables.config.network import ModelConfig

@@ -1,6 +1,9 @@
 """The method on scores that a sweep of two patch sizes by two predictions got: Frechet distances, one a seed."""
 
 import math
+import re
+import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,3 +39,15 @@ def test_effects_and_intervals_are_the_published_ones(tests: list[ContrastTest])
 def test_the_interaction_is_as_sure_as_published(tests: list[ContrastTest]) -> None:
     adjusted = holm([test.p for test in tests])
     assert float(adjusted[2]) == pytest.approx(6e-5, rel=0.1)
+
+
+def test_the_readme_shows_these_scores_and_effects(tests: list[ContrastTest]) -> None:
+    readme = re.sub(" +", " ", (Path(__file__).parents[3] / "README.md").read_text())
+    for patch, prediction, scores in ((16, "x", X16), (16, "v", V16), (4, "x", X4), (4, "v", V4)):
+        seen = [score for score in scores if not math.isnan(score)]
+        figures = f"{statistics.mean(seen):.1f} ± {statistics.stdev(seen):.2g}"
+        row = next(line for line in readme.splitlines() if line.startswith(f"patch_size={patch} prediction={prediction} "))
+        assert figures in row
+    for patch, test in zip((16, 4), tests, strict=False):
+        effect, low, high = (percent(-float(value)) for value in (test.estimate, *reversed(test.interval())))
+        assert f"patch_size={patch}: prediction=v against x {effect:+.1f} [{low:+.1f}, {high:+.1f}]" in readme

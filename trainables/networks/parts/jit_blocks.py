@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.part import Initial, Macs, Part
-from trainables.networks.sizes import BF16, FP32, TIME_FEATURES, mlp_hidden, modulation_chunks
+from trainables.networks.sizes import BF16, FP32, TIME_FEATURES, activation_bytes, mlp_hidden, modulation_chunks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,16 +26,15 @@ class JitBlocks:
         time = TIME_FEATURES * d + d + d * d + d
         label = (self.trial.data.num_classes + 1) * d
         modulation = (d * d + d) * modulation_chunks(model)
-        norm = d if model.norm == "rms" else 0
-        blocks = model.depth * (_block_parameters(model) + 2 * norm)
-        return time + label + model.class_tokens * d + modulation + blocks + norm
+        final = d if not model.reads_pixels and (model.final_norm or model.norm) == "rms" else 0
+        return time + label + model.class_tokens * d + modulation + model.depth * block_parameters(model) + final
 
     def macs(self) -> Macs:
         """The sinusoids of t are data."""
         model, d, tokens = self.trial.model, self.trial.model.width, self.trial.grid**2
         conditions = TIME_FEATURES * d + d * d + d * d * modulation_chunks(model)
         before, longest = self._before, tokens + model.class_tokens
-        blocks = before * _block_macs(model, tokens) + (model.depth - before) * _block_macs(model, longest)
+        blocks = before * block_macs(model, tokens) + (model.depth - before) * block_macs(model, longest)
         return Macs(conditions + blocks, input_gradient=TIME_FEATURES * d)
 
     def activation_bytes(self, *, recomputed: bool) -> int:
@@ -50,13 +49,15 @@ class JitBlocks:
         return around + before * tokens * _token_bytes(trial, tokens) + late
 
     def initial(self, name: str) -> Initial:
-        """As the official code draws them; the modulation starts at zero, so that every gate is closed."""
-        parts = name.split(".")
-        if parts[0] == "modulation" or parts[-1] == "bias":
-            return "zeros"
-        if any(part.endswith(("norm", "norm1", "norm2")) for part in parts):
-            return "ones"
-        return "normal" if parts[0] in ("time", "label", "class_positions") else "xavier"
+        """As the official code draws them; a modulation of zero closes every gate."""
+        match name.split(".")[0]:
+            case "modulation":
+                return "torch" if self.trial.model.adaln_start == "torch" else "zeros"
+            case "time" | "label" | "class_positions" if not name.endswith("bias"):
+                return "normal"
+            case "time":
+                return "torch" if self.trial.model.block_start == "torch" else "zeros"
+        return block_initial(name, self.trial.model)
 
     def module(self) -> "nn.Module":
         """The whole network: the trunk takes the embedding and the head in."""
@@ -70,18 +71,38 @@ class JitBlocks:
         return self.trial.model.class_tokens_start if self.trial.model.class_tokens else self.trial.model.depth
 
 
+def block_initial(name: str, model: ModelConfig) -> Initial:
+    """How a tensor of a block, or of a norm, starts."""
+    norm = any(part.endswith(("norm", "norm1", "norm2")) for part in name.split("."))
+    if norm:
+        return "zeros" if name.endswith("bias") else "ones"
+    if model.block_start == "torch":
+        return "torch"
+    return "zeros" if name.endswith("bias") else "xavier"
+
+
+def block_bytes(trial: TrialConfig, tokens: int) -> int:
+    """What one block keeps of an image of so many tokens for its backward pass."""
+    return tokens * _token_bytes(trial, tokens)
+
+
 def _token_bytes(trial: TrialConfig, tokens: int) -> int:
     """What one block keeps of one token for its backward pass.
 
     What its two norms keep; in the precision of the products the inputs and outputs of the four projections, the attention's
     output, q and k turned, and before that normalised where torch computes, and the MLP's hidden values.
     """
-    model, activation, ours = trial.model, _activation_bytes(trial), trial.kernels == "triton"
+    model, activation = trial.model, activation_bytes(trial)
+    kept = 2 * _norm_bytes(trial) + activation * (2 * model.width + _hidden_values(trial))
+    return kept + _dropout_bytes(model, activation) + attention_bytes(trial, tokens)
+
+
+def attention_bytes(trial: TrialConfig, tokens: int) -> int:
+    """What attention keeps of one token for its backward pass."""
+    model, activation = trial.model, activation_bytes(trial)
     attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
-    heads = 3 if ours else 3 + 2 * model.qk_norm
-    hidden = _hidden_values(trial) * activation
-    kept = 2 * _norm_bytes(trial) + activation * 7 * model.width + attention * heads * model.width + hidden
-    return kept + _dropout_bytes(model, activation) + _weights_bytes(trial, tokens)
+    heads = 3 if trial.kernels == "triton" else 3 + 2 * model.qk_norm
+    return activation * 5 * model.width + attention * heads * model.width + _weights_bytes(trial, tokens)
 
 
 def _hidden_values(trial: TrialConfig) -> int:
@@ -105,7 +126,7 @@ def _norm_bytes(trial: TrialConfig) -> int:
 
 def _incoming_bytes(trial: TrialConfig) -> int:
     """What one token of the stream takes between two blocks: where Triton computes, the last branch is not yet added to it."""
-    waiting = _activation_bytes(trial) if trial.kernels == "triton" else 0
+    waiting = activation_bytes(trial) if trial.kernels == "triton" else 0
     return (_stream_bytes(trial) + waiting) * trial.model.width
 
 
@@ -118,7 +139,7 @@ def _working_bytes(trial: TrialConfig, tokens: int) -> int:
     """Gradients of one block's widest part, one token: of its hidden values and the stream, and of the attention matrix."""
     matrix = 2 * _matrix_bytes(trial.model, tokens) if trial.attention == "fp32" else 0
     stream = _stream_bytes(trial) if trial.kernels == "triton" else FP32  # torch's kernels take the stream in fp32
-    hidden = _activation_bytes(trial) * _hidden_values(trial)
+    hidden = activation_bytes(trial) * _hidden_values(trial)
     return 2 * stream * trial.model.width + hidden + matrix
 
 
@@ -131,18 +152,23 @@ def _stream_bytes(trial: TrialConfig) -> int:
     return BF16 if trial.residual == "bf16" else FP32
 
 
-def _activation_bytes(trial: TrialConfig) -> int:
-    return BF16 if trial.precision == "bf16" else FP32
-
-
-def _block_parameters(model: ModelConfig) -> int:
+def block_parameters(model: ModelConfig) -> int:
+    """Of one block with its two norms and without its modulation."""
     d, hidden = model.width, mlp_hidden(model)
-    attention = 4 * (d * d + d) + (2 * (d // model.heads) if model.qk_norm else 0)
     wide = 2 * hidden if model.mlp == "swiglu" else hidden
-    return attention + d * wide + wide + hidden * d + d
+    mlp = d * wide + hidden * d + (wide + d if model.bias else 0)
+    return attention_parameters(model) + mlp + (2 * d if model.norm == "rms" else 0)
 
 
-def _block_macs(model: ModelConfig, tokens: int) -> int:
+def attention_parameters(model: ModelConfig) -> int:
+    """Of one attention."""
+    d = model.width
+    norms = (2 if model.qk_norm_kind == "rms" else 4) * (d // model.heads) if model.qk_norm else 0
+    return 4 * d * d + d + (3 * d if model.bias else 0) + norms
+
+
+def block_macs(model: ModelConfig, tokens: int) -> int:
+    """Of one block on an image of so many tokens."""
     d, hidden = model.width, mlp_hidden(model)
     matrices = 3 if model.mlp == "swiglu" else 2
     return tokens * (4 * d * d + matrices * d * hidden) + 2 * tokens * tokens * d

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from torch import nn
 
-Initial = Literal["zeros", "ones", "normal", "xavier"]
-"""How a tensor starts: N(0, 0.02) is "normal", "xavier" is uniform on the flattened matrix."""
+Initial = Literal["zeros", "ones", "normal", "xavier", "torch"]
+"""How a tensor starts: N(0, 0.02) is "normal", "xavier" is uniform on the flattened matrix, and "torch" what torch gives a
+linear map or convolution, uniform within 1 / sqrt(inputs of the module's weight)."""
 
 
 class Macs(NamedTuple):

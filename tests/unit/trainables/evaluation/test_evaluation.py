@@ -21,7 +21,7 @@ from trainables.evaluation import reference
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.features.efficientnet import DIMENSIONS, features
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.generate import Interrupted, generate, sample_labels
+from trainables.evaluation.generate import generate, sample_labels
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.frechet import Moments, frechet_distance, moments
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
@@ -474,23 +474,6 @@ def generated(network: nn.Module, config: TrialConfig, how: EvaluationConfig, im
     return generate(network, config, how, sample_labels(images, how))
 
 
-def test_an_interrupt_is_heard_between_two_batches(emoji: ImageSet) -> None:
-    heard = iter([False, True])
-    network, how = Network("zero"), evaluation(1025)
-    with pytest.raises(Interrupted):
-        generate(network, trial("v"), how, sample_labels(emoji, how), interrupted=lambda: next(heard))
-    assert next(heard, None) is None
-
-
-def test_images_are_counted_as_they_are_drawn_a_batch_under_way_by_its_steps(emoji: ImageSet) -> None:
-    counted: list[int] = []
-    network, how = Network("zero"), evaluation(1025, steps=4)
-    images = generate(network, trial("v"), how, sample_labels(emoji, how), drawn=counted.append)
-    assert images.equal(generated(network, trial("v"), how, emoji))
-    assert counted[:4] == [256, 512, 768, 1024]
-    assert counted[4:] == [1024, 1024, 1024, 1025]
-
-
 def awake(trial: TrialConfig) -> nn.Module:
     """A real network whose zero-initialised layers have been given something to say."""
     network, generator = build(trial), torch.Generator().manual_seed(0)
@@ -522,10 +505,10 @@ def test_every_trial_gets_the_same_labels(emoji: ImageSet) -> None:
     networks = Network("zero"), Network("z")
     predictions: tuple[Target, Target] = ("v", "x")
     for network, prediction in zip(networks, predictions, strict=True):
-        generated(network, trial(prediction, noise_scale=2.0), evaluation(70), emoji)
+        generated(network, trial(prediction, noise_scale=2.0), evaluation(32), emoji)
     first, second = (torch.stack(network.labels[:1]) for network in networks)
     assert first.equal(second)
-    assert first.flatten().equal(sample_labels(emoji, evaluation(70)))
+    assert first.flatten().equal(sample_labels(emoji, evaluation(32)))
 
 
 @pytest.mark.parametrize("n", [2, 50, 384, 1483])

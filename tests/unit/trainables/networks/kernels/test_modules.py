@@ -63,6 +63,7 @@ def test_only_the_bias_is_left_out_where_a_later_kernel_adds_it(kernels: str, ml
     assert isinstance(part, SwiGlu | GeluMlp)
     rotation = None if network.rotation is None else network.rotation[-7:]
     torch.testing.assert_close(attention.unbiased(x, rotation) + attention.proj.bias, attention(x, rotation))
+    assert part.output_bias is not None
     torch.testing.assert_close(part.unbiased(x) + part.output_bias, part(x))
 
 

@@ -1,0 +1,1 @@
+"""Scores of trained models as they are asked for: of a trial, a registered model, a folder or an official checkpoint."""

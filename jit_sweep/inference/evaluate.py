@@ -1,0 +1,150 @@
+"""Scores of a subject by any evaluation; what the ledger has of its trial is not drawn again."""
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from jit_sweep.errors import UserError
+from jit_sweep.inference.trained import ImagesAt, Trained
+from jit_sweep.ledger.evaluations import EvaluationLog
+from jit_sweep.ledger.event_records import Evaluated
+from jit_sweep.ledger.reports import code_version
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_evaluation, check_sampling, check_weights
+from trainables.config.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from trainables.data import ImageSet
+    from trainables.evaluation.evaluator import Evaluator
+
+Told = Callable[[str, int, int], None]
+"""Hears what is under way, how many images of it are done, and of how many."""
+
+
+class Scores(NamedTuple):
+    """What an evaluation gave."""
+
+    record: Evaluated
+    cached: bool
+    """Whether it was known before."""
+
+
+class Evaluations:
+    """The scores of one subject.
+
+    `images`: those to score against; None: those that it was trained on. `log`: of the ledger that its trial is in.
+    UserError: the images are not known, cannot be read, or are of another size.
+    """
+
+    def __init__(
+        self,
+        subject: Trained,
+        *,
+        images: ImagesAt | None = None,
+        log: EvaluationLog | None = None,
+        told: Told = lambda *_: None,
+    ) -> None:
+        self.subject, self._told = subject, told
+        self._at = images or subject.data
+        if self._at is None:
+            rule = f"{subject.name} does not say which images it was trained on"
+            raise UserError(f"{rule}; give those to score against with --data, such as --data emoji32")
+        self._log = log if images is None and subject.owned is not None else None
+
+    def scores(self, evaluation: EvaluationConfig) -> Scores:
+        """The scores by one evaluation. UserError: the subject cannot be scored so."""
+        self._check(evaluation)
+        known = self._known.get(evaluation.id)
+        if known is not None:
+            return Scores(known, cached=True)
+        record = self._drawn(evaluation)
+        owned = self.subject.owned
+        if self._log is not None and owned is not None:
+            self._log.add(record, sweep=owned.sweep, trial_id=owned.trial_id)
+        self._known[evaluation.id] = record
+        return Scores(record, cached=False)
+
+    @cached_property
+    def _known(self) -> dict[str, Evaluated]:
+        """By the evaluation's id, at the subject's image count."""
+        owned, images = self.subject.owned, self.subject.images
+        if self._log is None or owned is None or images is None:
+            return {}
+        return self._log.known(owned.trial_id, images=images)
+
+    def _drawn(self, evaluation: EvaluationConfig) -> Evaluated:
+        begun = time.perf_counter()
+        self._told("drawing samples", 0, evaluation.n)
+        try:
+            found = self.evaluator.evaluate(evaluation, drawn=lambda done: self._told("drawing samples", done, evaluation.n))
+        except ValueError as error:
+            raise UserError(f"{self.subject.name} cannot be scored so: {error}") from error
+        return Evaluated(
+            images=self.subject.images or 0,
+            evaluation_id=evaluation.id,
+            evaluation=evaluation.model_dump(mode="json"),
+            values=found.scores.values,
+            without_each=found.scores.without_each,
+            heldout=found.heldout,
+            rows=found.rows,
+            collapsed=found.collapsed,
+            seconds=time.perf_counter() - begun,
+            code_version=code_version(),
+        )
+
+    @cached_property
+    def evaluator(self) -> "Evaluator":
+        """Made on first use: what is known already needs neither images nor a network."""
+        from trainables.data.errors import DataError
+        from trainables.evaluation.evaluator import Evaluator
+
+        subject = self.subject
+        try:
+            read = lambda done, of: self._told("reading the real images' features", done, of)  # noqa: E731
+            return Evaluator(subject.trial, subject.weights, self.image_set, cache=subject.storage, read=read)
+        except DataError as error:
+            raise UserError(str(error)) from error
+
+    @cached_property
+    def image_set(self) -> "ImageSet":
+        from trainables.data import DataError, open_images
+
+        assert self._at is not None
+        try:
+            found = open_images(self._at.address, holdout=self._at.holdout)
+        except DataError as error:
+            raise UserError(str(error)) from error
+        planned = self.subject.trial.data.digest
+        if self._log is not None and found.fingerprint != planned:
+            rule = f"the images of {self.subject.name} must be those it was trained on"
+            raise UserError(f"{rule}, got digest {found.fingerprint}, trained on {planned}; name others with --data")
+        return found
+
+    def _check(self, evaluation: EvaluationConfig) -> None:
+        """UserError: the weights are not there, or no image can be drawn so."""
+        trial, names = self.subject.trial, list(self.subject.weights)
+        if evaluation.weights not in names:
+            rule = f"`weights` must be one of {', '.join(names)}, which {self.subject.name} has, got {evaluation.weights!r}"
+            raise UserError(f"{rule}; {did_you_mean(evaluation.weights, names, otherwise='try one of them')}")
+        try:
+            if self.subject.images:
+                check_evaluation(trial, evaluation, images=self.subject.images)
+            else:
+                check_weights(trial, evaluation.weights)
+                check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the scores say less than they seem to, in words."""
+        trial, images = self.subject.trial, self.image_set
+        classes = len(set(images.labels(images.train).tolist()))
+        said = []
+        if classes < trial.data.num_classes:
+            known = trial.data.num_classes
+            said.append(f"the network knows {known} classes, and the images are of {classes}: the others are not drawn")
+        if images.fingerprint != trial.data.digest:
+            said.append("scored against other images than it was trained on")
+        return said

@@ -1,0 +1,30 @@
+"""What somebody who does not run a sweep may write about its trials: what they score by evaluations of his own."""
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+
+from jit_sweep.ledger import events
+from jit_sweep.ledger.connect import writing
+from jit_sweep.ledger.event_records import Evaluated, NoiseMeasured
+from jit_sweep.ledger.lease import lock
+from jit_sweep.ledger.reader import LedgerReader
+
+
+class EvaluationLog:
+    """Scores that no sweep has planned, kept so that they need not be drawn again. No sweep's state changes by them."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+        self.reader = LedgerReader(engine)
+        self._engine, self._clock = engine, clock
+
+    def known(self, trial_id: str, *, images: int) -> dict[str, Evaluated]:
+        """What is known of a trial's weights at an image count, by the evaluation's id."""
+        return {each.evaluation_id: each for each in self.reader.evaluated(trial_id) if each.images == images}
+
+    def add(self, found: Evaluated | NoiseMeasured, *, sweep: str, trial_id: str | None = None) -> None:
+        """Keep scores of a trial, in a sweep that has planned it; or what many of them say of the sweep."""
+        with writing(self._engine) as connection:
+            lock(connection, sweep)  # its writer's events and this one come one after the other
+            events.append(connection, found, sweep=sweep, at=self._clock(), trial_id=trial_id)

@@ -1,0 +1,126 @@
+"""Scores of trained weights outside their trial: of any evaluation, as often as it is asked."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_heldout, check_sampling
+from trainables.config.features import FeaturesConfig
+from trainables.config.trial import TrialConfig
+from trainables.data import ImageSet
+from trainables.data.errors import DataError
+from trainables.evaluation.collapse import has_collapsed
+from trainables.evaluation.finite import require_finite
+from trainables.evaluation.generate import batches, drawing, sample_labels
+from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
+from trainables.networks.network import Network
+from trainables.networks.registry import blank
+
+Weights = Mapping[str, Mapping[str, Tensor]]
+"""Parameters by name, by the name of the weights: `raw`, or an average's."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What weights score by one evaluation."""
+
+    scores: ImageScores
+    heldout: dict[str, float]
+    """Of as many real held-out images."""
+    rows: dict[str, dict[str, float]]
+    """Of as many images that are no model's, by what they are."""
+    collapsed: bool
+
+
+class Evaluator:
+    """Scores the weights of one trial against one image set, on a GPU where there is one and the trial trained on one.
+
+    `cache`: folder or URI where the real images' features are kept; `read` hears how many have been computed, and of how many.
+    DataError: the images are not of the size and channels that the network takes.
+    """
+
+    def __init__(
+        self,
+        trial: TrialConfig,
+        weights: Weights,
+        images: ImageSet,
+        *,
+        cache: str | None,
+        read: Callable[[int, int], None] = lambda _done, _of: None,
+    ) -> None:
+        self._trial, self._weights, self._images = trial, weights, images
+        self._cache, self._read = cache, read
+        self._scorers: dict[FeaturesConfig, Scorer] = {}
+        self._device = torch.device("cuda" if trial.device == "cuda" and torch.cuda.is_available() else "cpu")
+        wanted, got = (trial.data.channels, trial.data.image_size, trial.data.image_size), _shape(images)
+        if wanted != got:
+            size = "x".join(map(str, wanted))
+            raise DataError(f"the images must be {size}, as the network takes them, got {'x'.join(map(str, got))}; give others")
+
+    def evaluate(self, evaluation: EvaluationConfig, *, drawn: Callable[[int], None] = lambda _: None) -> Evaluation:
+        """The scores of samples drawn now, and of the network without samples.
+
+        ValueError: it cannot be scored so. NotFinite: weights, samples or a score are no finite numbers.
+        """
+        network = self._network(evaluation.weights)
+        of_images = self._scorer(evaluation.features).of_features(self._features(evaluation, drawn))
+        values = of_images.values | score_network(self._grid, network, self._trial)
+        rows = dict(self._scorer(evaluation.features).rows(evaluation.n))
+        collapsed = has_collapsed(values, mean_image_error=self._grid.mean_image_error)
+        return Evaluation(ImageScores(values, of_images.without_each), rows.pop(HELDOUT_ROW), rows, collapsed)
+
+    def samples(self, evaluation: EvaluationConfig, *, drawn: Callable[[int], None] = lambda _: None) -> Iterator[Tensor]:
+        """Images drawn now, batch by batch, uint8 [b, C, H, W]."""
+        check_sampling(self._trial.diffusion, evaluation, num_classes=self._trial.data.num_classes)
+        check_heldout(evaluation, heldout=len(self._images.heldout))
+        network, labels = self._network(evaluation.weights), sample_labels(self._images, evaluation)
+        with drawing(network, self._trial, evaluation, labels) as batch:
+            for place in batches(self._trial, labels, device=self._device):
+                yield batch(place, partial(_tell, place, evaluation.steps, drawn))
+
+    def _features(self, evaluation: EvaluationConfig, drawn: Callable[[int], None]) -> dict[str, Tensor]:
+        """The features of the samples, float32 [n, d] by extractor."""
+        networks = extractors_used(evaluation.features)
+        parts = [
+            {name: network.features(batch) for name, network in networks.items()}
+            for batch in self.samples(evaluation, drawn=drawn)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in networks}
+
+    @cached_property
+    def _grid(self) -> HeldoutGrid:
+        return HeldoutGrid(self._images, device=self._device)
+
+    @cached_property
+    def _blank(self) -> Network:
+        return blank(self._trial).to(self._device).eval()
+
+    def _network(self, weights: str) -> Network:
+        """The network with the weights of this name. ValueError: they are not its own. NotFinite: they are no numbers."""
+        parameters = self._weights[weights]
+        for name, values in parameters.items():
+            require_finite(values, what=f"the weights {name}")
+        try:
+            self._blank.load_state_dict(dict(parameters))
+        except RuntimeError as error:
+            raise ValueError(f"weights must fit the network that they are of: {error}") from error
+        return self._blank
+
+    def _scorer(self, features: FeaturesConfig) -> Scorer:
+        if features not in self._scorers:
+            self._scorers[features] = Scorer(self._images, cache=self._cache, features=features, read=self._read)
+        return self._scorers[features]
+
+
+def _tell(place: slice, steps: int, drawn: Callable[[int], None], done: int) -> None:
+    """How many images that is so far, a batch under way counted by its steps."""
+    drawn(place.start + (place.stop - place.start) * done // steps)
+
+
+def _shape(images: ImageSet) -> tuple[int, ...]:
+    return tuple(images.read(images.train[:1]).shape[1:])
