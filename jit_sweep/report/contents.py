@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jit_sweep.budget.costs import Costs, read_costs
 from jit_sweep.budget.spending import HOUR_S
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, SweepRow
+from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, PictureRow, SweepRow
 from jit_sweep.report.answer import Summary, summary
 from jit_sweep.report.cards import Card, cards
 from jit_sweep.report.curves import Curve, curves, metrics_on_the_way, values_of
@@ -38,6 +38,8 @@ class Report:
     quality: tuple[TimeToQuality, ...]
     quality_metric: str
     searches: tuple[SearchedStage, ...]
+    pictures: tuple[PictureRow, ...]
+    """That trials drew at their rungs."""
     losses: tuple[Loss, ...]
     costs: Costs
     provenance: Provenance
@@ -78,6 +80,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         quality=() if aim is None else tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, train_s=train_s)),
         quality_metric=RUNG_METRIC,
         searches=tuple(searched_stages(sweep, results, front)),
+        pictures=tuple(reader.rung_pictures(name)),
         losses=tuple(lost),
         costs=costs,
         provenance=provenance(sweep, results, entries, costs, lost),

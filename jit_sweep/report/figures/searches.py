@@ -1,7 +1,7 @@
 """Figures of a search: scores in the order of proposals and by each axis, what mattered, all axes at once, the Pareto front."""
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, groupby, pairwise
 
 from jit_sweep.report.figures.frame import draw_frame, field_of
 from jit_sweep.report.figures.scale import Scale, scale_of
@@ -42,7 +42,9 @@ def history_figure(proposals: Sequence[Proposal], *, metric: str) -> Figure:
     sound = [each for each in proposals if not each.collapsed]
     better = min if metric_of(metric).direction == "minimize" else max
     best = list(accumulate((each.score for each in sound), better))
-    drawing.path([(x(each.number), y(value)) for each, value in zip(sound, best, strict=True)], series=BEST)
+    steps = [(x(each.number), y(value)) for each, value in zip(sound, best, strict=True)]
+    corners = [corner for (_, before), (right, level) in pairwise(steps) for corner in ((right, before), (right, level))]
+    drawing.path([*steps[:1], *corners], series=BEST)
     for each in proposals:
         drawing.dot(x(each.number), y(each.score), series=0, hollow=each.collapsed)
     told = (
@@ -85,12 +87,7 @@ def parallel_figure(proposals: Sequence[Proposal], axes: Sequence[str], *, metri
     columns = {name: _column([_on(each, name, metric) for each in drawn], top=top, bottom=bottom) for name in names}
     best = max(1, round(BEST_SHARE * len(sound)))
     for rank, each in reversed(list(enumerate(drawn))):
-        way = [
-            (place, columns[name].place(_on(each, name, metric)))
-            for place, name in zip(places, names, strict=True)
-            if _on(each, name, metric) is not _ABSENT
-        ]
-        if len(way) > 1:
+        for way in _ways([(place, _on(each, name, metric), columns[name]) for place, name in zip(places, names, strict=True)]):
             drawing.path(way, series=BEST if rank < best else OTHER, px=2 if rank < best else 0.6)
     for place, name in zip(places, names, strict=True):
         drawing.line(place, top, place, bottom, of="axis", colour=FAINT)
@@ -157,6 +154,14 @@ class _Column:
         if self._scale is not None:
             return [(compact(tick), self._scale(tick)) for tick in self._scale.ticks(5)]
         return [("none" if value is None else str(value), y) for value, y in self._words.items()]
+
+
+def _ways(met: Sequence[tuple[float, object, _Column]]) -> Iterator[list[tuple[float, float]]]:
+    """The parts of a line through columns at places, broken at each that its proposal has no value of."""
+    for has_value, part in groupby(met, key=lambda each: each[1] is not _ABSENT):
+        points = [(place, column.place(value)) for place, value, column in part] if has_value else []
+        if len(points) > 1:
+            yield points
 
 
 def _column(values: Sequence[object], *, top: float, bottom: float) -> _Column:
