@@ -83,7 +83,10 @@ def train(plan: Plan, home: Home, *, address: str | None, as_json: bool, interru
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
     if not plan.data.is_prepared:
-        prepare_for(plan.spec, locations.storage, address=address, screen=console(stderr=as_json))
+        screen = console(stderr=as_json)
+        for warning in plan.data.warnings:
+            screen.print(f"the images at {plan.data.uri}: {warning}", soft_wrap=True)
+        prepare_for(plan.spec, locations.storage, address=address, screen=screen)
         plan = resolved(plan.spec, home, source=name)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     return plan, _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
