@@ -182,6 +182,7 @@ EDITS: tuple[Edit, ...] = (
     kept("evaluation.weights", "raw"),
     put("budget.images_per_trial", 32, said="4 trials go on to 32 images"),
     put("budget.images_per_trial", 8, said="4 trials count at 8 images"),
+    put("budget.matched", "flops"),
     put("budget.rungs", 1),
     put("budget.total_images", 10_000),
     put("budget.gpu_hours", 5.0),
