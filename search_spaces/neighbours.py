@@ -1,4 +1,4 @@
-"""Presets of the networks beside JiT, in their published sizes: PixNerd.
+"""Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP and LightningDiT.
 
 A flow in our t (t = 1 is data) with v-prediction, as their papers train it. What else their recipes have is in no
 preset.
@@ -7,7 +7,14 @@ preset.
 from typing import Any
 
 from trainables.config.fields import Frozen
-from trainables.config.heads import NeuralFieldHead
+from trainables.config.heads import (
+    DecoupledHead,
+    LinearHead,
+    NeuralFieldHead,
+    PatchUnetHead,
+    PixelMlpHead,
+    PixelTransformerHead,
+)
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.trial import DiffusionConfig, LogitNormal, OptimiserConfig, Recipe
 
@@ -22,6 +29,16 @@ _FLATTENED: dict[str, Any] = {
     "block_start": "torch",
 }
 """The trunk that PixNerd, DDT, DeCo, DiP and PixelDiT share."""
+_LIGHTNING: dict[str, Any] = {
+    "position": "sincos",
+    "bias": True,
+    "rope_kind": "axial",
+    "time_period": 10_000.0,
+    "adaln_start": "zero",
+    "block_start": "xavier",
+    "qk_norm": False,
+}
+"""LightningDiT's own trunk: JiT's without q/k-norm and class tokens."""
 _FLOW = DiffusionConfig(prediction="v", t_sampling=LogitNormal(mu=0.0, sigma=1.0), t_eps_train=0.0)
 _XL: dict[str, Any] = {"width": 1152, "heads": 16}
 _L: dict[str, Any] = {"width": 1024, "heads": 16}
@@ -35,5 +52,11 @@ def _recipe(head: Frozen, *, patch_size: int = 16, **model: Any) -> Recipe:
 NEIGHBOURS: dict[str, Recipe] = {
     "pixnerd-l": _recipe(NeuralFieldHead(width=64, blocks=2), depth=22, **_L),
     "pixnerd-xl": _recipe(NeuralFieldHead(width=64, blocks=4), depth=26, **_XL),
+    "ddt-xl": _recipe(DecoupledHead(blocks=6), patch_size=2, depth=22, **_XL),
+    "deco-l": _recipe(PixelMlpHead(width=32, blocks=3), depth=22, **_L),
+    "deco-xl": _recipe(PixelMlpHead(width=32, blocks=3), depth=28, **_XL),
+    "pixeldit-xl": _recipe(PixelTransformerHead(width=16, blocks=4), depth=26, adaln_start="zero", **_XL),
+    "dip-xl": _recipe(PatchUnetHead(width=64), depth=26, **_XL),
+    "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **_LIGHTNING, **_XL),
 }
 """By name."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jit_sweep.cli import INTERRUPTED, data_app, model_app, streams
+from jit_sweep.cli import INTERRUPTED, data_app, model_app, stats_app, streams
 from jit_sweep.cli.options import AnySweep, AsJson, File, HomeFolder, LedgerUri, SweepName, TrackingUri
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app.app, name="data")
+app.add_typer(stats_app.app, name="stats")
 
 
 def _print_version(asked: bool) -> None:
@@ -258,6 +259,21 @@ def compare(
     from jit_sweep.cli import compare
 
     return compare.compare(first, second, home_at(home_folder).existing_ledger(ledger), as_json=as_json)
+
+
+@app.command()
+def noise(
+    sweep: SweepName,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Seeds of each arm, the first so many; without it, all.")] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Draws of other images from each weights.")] = 4,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Measure how far a sweep's scores move when trials are trained again, and when the same weights are drawn again."""
+    from jit_sweep.cli import noise
+
+    return noise.noise(sweep, home_at(home_folder), ledger=ledger, seeds=seeds, resamples=resamples, as_json=as_json)
 
 
 @app.command()

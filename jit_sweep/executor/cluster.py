@@ -37,6 +37,7 @@ def local_cluster(tell: Callable[[str], None] = print) -> Iterator[None]:
     from jit_sweep.executor.ray_internals import on_loopback, shut_down_local  # starts Tune and Train
 
     with held_folder(Path("/tmp"), prefix=_TEMPORARY) as folder:
+        clear = partial(shut_down_local, str(folder))
         try:
             with chdir(folder), _sigterm_kept_back():
                 start = partial(
@@ -48,10 +49,10 @@ def local_cluster(tell: Callable[[str], None] = print) -> Iterator[None]:
                     object_store_memory=_OBJECT_STORE_BYTES,
                     **on_loopback(str(folder)),
                 )
-                tried_twice(start, clear=shut_down_local, tell=tell)
+                tried_twice(start, clear=clear, tell=tell)
             yield
         finally:
-            shut_down_local()
+            clear()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from jit_sweep.executor import placement_groups, ray_internals
 from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
 from jit_sweep.executor.assignment import settings_of
 from jit_sweep.executor.cluster import OWNER_CPU, concurrent_lanes, lost_nodes
-from jit_sweep.executor.ending import RunEnd, run_end
+from jit_sweep.executor.ending import STOPPING_S, RunEnd, run_end
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.lane_config import LaneConfig
@@ -41,8 +41,6 @@ LOOK_S = 0.25
 """How often the main thread looks for an interrupt and redraws."""
 ROUND_S = 2.0
 """How often it looks for groups that nobody owns, and at the budget."""
-STOPPING_S = 60.0
-"""How long a run that stops waits for a ledger that is away: longer than trials take to save."""
 Watch = Callable[[LedgerReader, bool], None]
 """Called now and then with the ledger's reader and whether the run is stopping."""
 
@@ -140,9 +138,7 @@ class Driver:
                 self._stop()
             if ray.wait([asked], timeout=0)[0]:
                 state: StopState = ray.get(asked)
-                self.failure = state.failure or self.failure
-                self.ledger_away = state.ledger_away
-                self.outages.note(Surrounding.STORAGE, state.storage_away)
+                self._heard(state)
                 if state.stopping or self.stopping.is_set():
                     self._stop()
                 asked = self.actor.stop_state.remote()
@@ -152,10 +148,15 @@ class Driver:
             self._reading(lambda: watch(self.reader, self.stopping.is_set()))
             thread.join(LOOK_S)
         self._reading(lambda: watch(self.reader, self.stopping.is_set()))
-        with suppress(ray.exceptions.RayError):  # what stopped the sweep may have come with its last trial
-            self.failure = ray.get(self.actor.stop_state.remote(), timeout=FINISH_S).failure or self.failure
+        with suppress(ray.exceptions.RayError):  # what stopped the sweep, or kept it from saving, may have come last
+            self._heard(ray.get(self.actor.stop_state.remote(), timeout=FINISH_S))
         if self.crash is not None:
             raise self.crash
+
+    def _heard(self, state: StopState) -> None:
+        self.failure = state.failure or self.failure
+        self.ledger_away = state.ledger_away
+        self.outages.note(Surrounding.STORAGE, state.storage_away)
 
     def _waits_in_vain(self) -> bool:
         """Whether what was asked to save has had its time, and cannot say so to a ledger that is away."""

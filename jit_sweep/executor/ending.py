@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from jit_sweep.ledger.records import SETTLED, EntryRow, SweepState
 
+STOPPING_S = 60.0
+"""How long a run that stops waits for a ledger that is away: longer than trials take to save."""
+
 
 @dataclass(frozen=True)
 class RunEnd:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,11 @@ def on_loopback(folder: str) -> dict[str, Any]:
     return {"_node_ip_address": "127.0.0.1", "_temp_dir": folder}
 
 
-def shut_down_local() -> None:
+def shut_down_local(folder: str) -> None:
     """`ray.shutdown` of a local cluster, whose processes heed no SIGTERM: they are killed, and not asked for a second each.
 
-    So are the raylet's children, some of which would look for the head for half a minute.
+    So are the raylet's children, some of which would look for the head for half a minute; and what a start has left that
+    failed half way, which Ray knows nothing of: all its servers have the cluster's `folder` in their command lines.
     """
     node = ray._private.worker._global_node
     if node is not None:
@@ -82,12 +83,31 @@ def shut_down_local() -> None:
             raylets = {info.process.pid for info in node.all_processes.get(PROCESS_TYPE_RAYLET, ())}
             below = _children_of(raylets)
             kill(check_alive=False, allow_graceful=False, wait=True)
-            for pid in below:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill(below)
 
         node.kill_all_processes = kill_all
     ray.shutdown()
+    servers = _servers_of(folder)
+    _kill([*servers, *_children_of(servers)])
+
+
+def _servers_of(folder: str) -> list[int]:
+    """Processes that have a folder in their command lines."""
+    servers = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if f"{folder}/".encode() in file.read_bytes() and int(file.parent.name) != os.getpid():
+                servers.append(int(file.parent.name))
+    return servers
+
+
+def _kill(pids: Iterable[int]) -> None:
+    """Kill processes, and wait for those that this one has started."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def _children_of(parents: Collection[int]) -> list[int]:

@@ -14,7 +14,7 @@ from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import DatabaseAway, open_engine
 from jit_sweep.ledger.holder import this_process
-from jit_sweep.ledger.lease import acquire
+from jit_sweep.ledger.lease import Lease, acquire
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
 from jit_sweep.ledger.writer import LedgerWriter
@@ -69,10 +69,11 @@ def run_sweep(
             if ended.reason:
                 tell("nothing is trained and no Ray started, since the budget holds nothing more")
             tell(CATCHING_UP)
-            return RunResult(ended.state, ended.reason, undelivered=_closed(_mirror(plan, locations, outages), MIRROR_CLOSE_S))
+            mirror = _mirror(plan, locations, lease, outages)
+            return RunResult(ended.state, ended.reason, undelivered=_closed(mirror, MIRROR_CLOSE_S))
         tell("starting Ray" if address is None else f"connecting to Ray at {address}")
         with local_cluster(tell) if address is None else running_cluster(address):
-            mirror = _mirror(plan, locations, outages)
+            mirror = _mirror(plan, locations, lease, outages)
             driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt, outages=outages)
             ended = driver.to_end(watch)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
@@ -94,11 +95,11 @@ def _closed(mirror: MirrorThread, patience_s: float) -> int:
         return 0
 
 
-def _mirror(plan: Plan, locations: Locations, outages: Outages) -> MirrorThread:
+def _mirror(plan: Plan, locations: Locations, lease: Lease, outages: Outages) -> MirrorThread:
     """The thread that brings MLflow up to date, started."""
     reader = LedgerReader(open_engine(locations.ledger))
     name, artifacts, storage = plan.spec.name, locations.artifacts, locations.storage
-    mirror = Mirror(locations.tracking, reader, name, artifacts=artifacts, storage=storage)
+    mirror = Mirror(locations.tracking, reader, name, artifacts=artifacts, storage=storage, ours=lease.is_ours)
     thread = MirrorThread(mirror, away=partial(outages.note, Surrounding.MLFLOW))
     thread.start()
     return thread

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from jit_sweep.ledger import entries, schema
 from jit_sweep.ledger.connect import insert_new
@@ -12,6 +12,10 @@ from jit_sweep.ledger.records import AttemptOutcome, AttemptRow, Cause, EntrySta
 from jit_sweep.redact import redact
 
 _ATTEMPT = schema.attempt.c
+_KEY = (_ATTEMPT.trial_id == bindparam("of_trial"), _ATTEMPT.number == bindparam("of_number"))
+# Statements of a report are built once: building one takes longer than sqlite takes to answer it.
+_READ = select(schema.attempt).where(*_KEY)
+_SET = update(schema.attempt).where(*_KEY)
 
 
 class AttemptEnd(NamedTuple):
@@ -60,8 +64,7 @@ def failed(connection: Connection, attempt: AttemptRow, cause: Cause, *, detail:
 
 def read(connection: Connection, trial_id: str, number: int) -> AttemptRow:
     """An attempt. ValueError: there is none of this number."""
-    query = select(schema.attempt).where(_ATTEMPT.trial_id == trial_id, _ATTEMPT.number == number)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_READ, {"of_trial": trial_id, "of_number": number}).one_or_none()
     if row is None:
         raise ValueError(f"an attempt must have been begun, got attempt {number} of trial {trial_id}")
     return attempt_row(row)
@@ -91,8 +94,7 @@ def equal_bugs(connection: Connection, sweep: str, detail: str, *, since: float)
 
 
 def set_values(connection: Connection, attempt: AttemptRow, **values: object) -> None:
-    key = (_ATTEMPT.trial_id == attempt.trial_id, _ATTEMPT.number == attempt.number)
-    connection.execute(update(schema.attempt).where(*key).values(**values))
+    connection.execute(_SET, {"of_trial": attempt.trial_id, "of_number": attempt.number, **values})
 
 
 def close(connection: Connection, attempt: AttemptRow, ending: AttemptEnd, *, now: float) -> None:

@@ -1,10 +1,16 @@
 """The event log: one row for everything that was written, in order; it also tells a repeated report from a new one."""
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.event_records import Asked, Content, EventKind, kind_of
 from trainables.report import Decision
+
+_EVENT = schema.event.c
+_INSERT = insert(schema.event).inline()
+_IS_RECORDED = select(_EVENT.id).where(
+    _EVENT.trial_id == bindparam("trial"), _EVENT.attempt == bindparam("number"), _EVENT.sequence == bindparam("in_turn")
+)
 
 
 def append(
@@ -20,14 +26,12 @@ def append(
     """Write one event. A (trial, attempt, sequence) can be written once only."""
     about = {"sweep": sweep, "trial_id": trial_id, "attempt": attempt, "sequence": sequence}
     data = content.model_dump(mode="json")
-    connection.execute(insert(schema.event).values(kind=kind_of(content), at=at, data=data, **about))
+    connection.execute(_INSERT, {"kind": kind_of(content), "at": at, "data": data, **about})
 
 
 def is_recorded(connection: Connection, trial_id: str, attempt: int, sequence: int) -> bool:
     """Whether this report is already in the ledger."""
-    event = schema.event.c
-    key = (event.trial_id == trial_id, event.attempt == attempt, event.sequence == sequence)
-    return connection.scalar(select(event.id).where(*key)) is not None
+    return connection.scalar(_IS_RECORDED, {"trial": trial_id, "number": attempt, "in_turn": sequence}) is not None
 
 
 def recorded_decision(connection: Connection, trial_id: str, attempt: int, sequence: int) -> Decision:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, select, update
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger import schema
@@ -20,6 +20,7 @@ TTL_S = 60.0
 WATCH_S = 15.0
 """How long a holder that lives but seems late is watched for a renewal: some of the times between two."""
 LOOK_S = 0.5
+_LOCK = select(table).where(table.c.sweep == bindparam("name")).with_for_update()
 
 
 class LeaseHeld(UserError):
@@ -51,6 +52,12 @@ class Lease:
             check_same_file(connection)
             self.check(connection)
             _set(connection, self.sweep, expires_at=self.clock(connection) + self.ttl_s)
+
+    def is_ours(self) -> bool:
+        """Whether nobody has taken it over so far; nothing is held off."""
+        with self.engine.connect() as connection:
+            epoch = connection.scalar(select(table.c.epoch).where(table.c.sweep == self.sweep))
+        return bool(epoch == self.epoch)
 
     def release(self) -> None:
         """Give it back; without effect where it is lost."""
@@ -141,7 +148,7 @@ def _read(engine: Engine, sweep: str) -> Row[Any]:
 
 
 def _locked(connection: Connection, sweep: str) -> Row[Any] | None:
-    return connection.execute(select(table).where(table.c.sweep == sweep).with_for_update()).one_or_none()
+    return connection.execute(_LOCK, {"name": sweep}).one_or_none()
 
 
 def _set(connection: Connection, sweep: str, **values: object) -> None:

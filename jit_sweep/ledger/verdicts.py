@@ -5,10 +5,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, func, insert, select, update
 
 from jit_sweep.ledger import events, schema
-from jit_sweep.ledger.entries import of_sweep
 from jit_sweep.ledger.event_records import EventKind, Judged, KnownRungs
 from jit_sweep.ledger.live_races import LiveRaces, RaceEntry
 from jit_sweep.ledger.races import Arm, Values, Verdicts, stands, waits
@@ -22,6 +21,7 @@ from trainables.report import Decision
 _ENTRY = schema.entry.c
 _VERDICT = schema.verdict.c
 _LATE_EVENTS = 500
+"""Of PostgreSQL: an event may be written after one of a higher number, so that the last ones are looked at again."""
 _AT_REST = frozenset(
     {
         EntryState.WAITING,
@@ -37,6 +37,34 @@ end."""
 
 
 _COLUMNS = tuple(_ENTRY[field.name] for field in fields(RaceEntry))
+_SWEEP: BindParameter[str] = bindparam("of_sweep")
+_EVENT, _RUNG = schema.event.c, schema.rung_value.c
+# Statements of a report are built once: building one takes longer than sqlite takes to answer it.
+_OF_TRIALS = select(*_COLUMNS).where(
+    _ENTRY.sweep == _SWEEP, ~_ENTRY.superseded, _ENTRY.race != "", _ENTRY.trial_id.in_(bindparam("trials", expanding=True))
+)
+_VALUES_OF = select(_RUNG.trial_id, _RUNG.images, _RUNG.value).where(
+    _RUNG.metric == bindparam("of_metric"),
+    _RUNG.weights == bindparam("of_weights"),
+    _RUNG.trial_id.in_(bindparam("trials", expanding=True)),
+)
+_FOREIGN = select(_EVENT.trial_id).where(_EVENT.id > bindparam("since"), _EVENT.sweep != _SWEEP, _EVENT.kind == EventKind.RUNG)
+_LAST_EVENT = select(func.max(_EVENT.id))
+_SERVED = select(*_COLUMNS).where(
+    _ENTRY.sweep == _SWEEP,
+    _ENTRY.trial_id == bindparam("trial"),
+    _ENTRY.attempt == bindparam("of_attempt"),
+    _ENTRY.state == EntryState.RUNNING,
+    ~_ENTRY.superseded,
+)
+_DECIDED = (
+    select(_VERDICT.go_on, _VERDICT.reason)
+    .where(_VERDICT.sweep == _SWEEP, _VERDICT.race == bindparam("of_race"), _VERDICT.racer == bindparam("of_racer"))
+    .where((_VERDICT.gate == bindparam("at_gate")) | ~_VERDICT.go_on)
+    .order_by(_VERDICT.go_on)
+)
+_INSERT_VERDICT = insert(schema.verdict)
+_SET_STATE = update(schema.entry).where(_ENTRY.sweep == _SWEEP, ~_ENTRY.superseded, _ENTRY.key == bindparam("of_key"))
 
 
 class Judge:
@@ -95,12 +123,9 @@ class Judge:
 
     def _measured_elsewhere(self, connection: Connection, sweep: str, live: LiveRaces) -> bool:
         """Whether another sweep has measured one of these trials meanwhile."""
-        event = schema.event.c
-        # Some are looked at again: on PostgreSQL an event may be written after one of a higher number.
-        since = self._seen - _LATE_EVENTS
-        foreign = (event.id > since, event.sweep != sweep, event.kind == EventKind.RUNG)
-        trials = set(connection.scalars(select(event.trial_id).where(*foreign)))
-        self._seen = connection.scalar(select(func.max(event.id))) or 0
+        since = self._seen - (_LATE_EVENTS if connection.dialect.name == "postgresql" else 0)
+        trials = set(connection.scalars(_FOREIGN, {"of_sweep": sweep, "since": since}))
+        self._seen = connection.scalar(_LAST_EVENT) or 0
         return not trials.isdisjoint(live.trials)
 
 
@@ -152,20 +177,19 @@ def _of_trials(connection: Connection, sweep: str, trials: Collection[str]) -> l
     """The entries of some trials that race."""
     ids = sorted(trials)
     pages = [ids[first : first + MOST_NAMED] for first in range(0, len(ids), MOST_NAMED)]
-    racing = select(*_COLUMNS).where(*_in_race(sweep))
-    return [entry for page in pages for entry in _entries(connection, racing.where(_ENTRY.trial_id.in_(page)))]
+    return [entry for page in pages for entry in _entries(connection, _OF_TRIALS, of_sweep=sweep, trials=page)]
 
 
 def _values_of(connection: Connection, metric: str, trials: Collection[str]) -> Values:
     """The rung values of a few trials."""
-    rung = schema.rung_value.c
-    query = select(rung.trial_id, rung.images, rung.value).where(*_is_of(metric), rung.trial_id.in_(sorted(trials)))
-    return {(row.trial_id, row.images): row.value for row in connection.execute(query)}
+    name = parse(metric)
+    given = {"of_metric": name.metric, "of_weights": name.weights, "trials": sorted(trials)}
+    return {(row.trial_id, row.images): row.value for row in connection.execute(_VALUES_OF, given)}
 
 
-def _entries(connection: Connection, query: Select[Any]) -> list[RaceEntry]:
+def _entries(connection: Connection, query: Select[Any], **given: object) -> list[RaceEntry]:
     """The entries that a query of `_COLUMNS` selects."""
-    rows = connection.execute(query).mappings()
+    rows = connection.execute(query, given).mappings()
     return [RaceEntry(**{**row, "gates": tuple(row["gates"]), "state": EntryState(row["state"])}) for row in rows]
 
 
@@ -211,7 +235,7 @@ def _verdicts(connection: Connection, sweep: str) -> defaultdict[tuple[str, str]
 
 def _record(connection: Connection, sweep: str, race: str, verdict: Verdict, *, now: float) -> None:
     record = Judged(race=race, **verdict._asdict())
-    connection.execute(insert(schema.verdict).values(sweep=sweep, created_at=now, **record.model_dump()))
+    connection.execute(_INSERT_VERDICT, {"sweep": sweep, "created_at": now, **record.model_dump()})
     events.append(connection, record, sweep=sweep, at=now)
 
 
@@ -229,8 +253,8 @@ def _move_on(
 
 
 def _set_state(connection: Connection, sweep: str, entry: RaceEntry, state: EntryState, *, why: str, now: float) -> None:
-    own = of_sweep(sweep).where(~_ENTRY.superseded, _ENTRY.key == entry.key)
-    connection.execute(own.values(state=state, why=why, updated_at=now))
+    new = {"state": state, "why": why, "updated_at": now}
+    connection.execute(_SET_STATE, {"of_sweep": sweep, "of_key": entry.key, **new})
 
 
 def _is_measured(connection: Connection, trial_id: str, images: int, decider: Decider) -> bool:
@@ -251,10 +275,8 @@ def _decision(connection: Connection, sweep: str, entry: RaceEntry, images: int)
     """What the verdicts say of an entry at a rung; None where the rung is no gate. An arm that was stopped stays so."""
     if images not in entry.gates:
         return None
-    gate = entry.gates.index(images)
-    arm = (_VERDICT.sweep == sweep, _VERDICT.race == entry.race, _VERDICT.racer == entry.racer)
-    query = select(_VERDICT.go_on, _VERDICT.reason).where(*arm, (_VERDICT.gate == gate) | ~_VERDICT.go_on)
-    verdict = connection.execute(query.order_by(_VERDICT.go_on)).first()
+    given = {"of_sweep": sweep, "of_race": entry.race, "of_racer": entry.racer, "at_gate": entry.gates.index(images)}
+    verdict = connection.execute(_DECIDED, given).first()
     if verdict is None:
         return Decision(verdict="pause", reason=waits(images))
     return Decision(verdict="go_on" if verdict.go_on else "stop", reason=verdict.reason)
@@ -262,9 +284,8 @@ def _decision(connection: Connection, sweep: str, entry: RaceEntry, images: int)
 
 def _served(connection: Connection, attempt: AttemptRow) -> list[RaceEntry]:
     """The entries that an attempt runs for."""
-    its = (_ENTRY.sweep == attempt.sweep, _ENTRY.trial_id == attempt.trial_id, _ENTRY.attempt == attempt.number)
-    running = (_ENTRY.state == EntryState.RUNNING, ~_ENTRY.superseded)
-    return _entries(connection, select(*_COLUMNS).where(*its, *running))
+    its = {"of_sweep": attempt.sweep, "trial": attempt.trial_id, "of_attempt": attempt.number}
+    return _entries(connection, _SERVED, **its)
 
 
 def _in_race(sweep: str) -> tuple[ColumnElement[bool], ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from mlflow import MlflowClient
 
+from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow
@@ -40,13 +41,15 @@ class Mirror:
         *,
         artifacts: str | None = None,
         storage: str | None = None,
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         """`artifacts`: folder or URI for the files of a new experiment; None leaves that to the server.
 
-        `storage`: where the sweep's trials lie now; None: where they lay when they were scored.
+        `storage`: where the sweep's trials lie now; None: where they lay when they were scored. `ours`: whether the sweep is
+        still this run's, asked before each page: one that woke up late would write over what its successor has written.
         """
         self.uri, self._reader, self._sweep = tracking_uri, reader, sweep
-        self._artifacts, self._storage = artifacts, storage
+        self._artifacts, self._storage, self._ours = artifacts, storage, ours
         self._client: MlflowClient | None = None
         self._runs: SweepRuns | None = None
         self._entries: dict[Variant, list[EntryRow]] = {}
@@ -60,7 +63,9 @@ class Mirror:
         return delivered
 
     def deliver_page(self) -> int:
-        """Deliver the next few hundred events; returns how many, 0 where nothing is left."""
+        """Deliver the next few hundred events; returns how many, 0 where nothing is left, or the sweep is another run's."""
+        if not self._ours():
+            return 0
         try:
             return self._deliver_page()
         except BaseException:
@@ -166,6 +171,9 @@ class MirrorThread:
                 if closing:
                     return
                 wait_s, failed = self._interval_s, 0
+            except DatabaseAway as error:  # the ledger, of which the run itself tells
+                wait_s, failed = min(2 * wait_s, LONGEST_WAIT_S), failed + 1
+                _log.warning("MLflow waits for the ledger: %s", error)
             except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the sweep goes on and the view catches up
                 wait_s, failed = min(2 * wait_s, LONGEST_WAIT_S), failed + 1
                 reason = redact_all(str(error), uri=self._mirror.uri)

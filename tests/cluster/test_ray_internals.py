@@ -52,6 +52,23 @@ print(json.dumps({
 }))
 """
 )
+HALF_STARTED = """
+import json
+import psutil
+from jit_sweep.executor.before_ray import prepare_environment
+prepare_environment(address=None)
+from jit_sweep.errors import UserError
+from jit_sweep.executor.cluster import local_cluster
+left = []
+def tell(line):
+    left.append([line, *(process.name() for process in psutil.Process().children(recursive=True))])
+try:
+    with local_cluster(tell):
+        pass
+except UserError as error:
+    tell(str(error))
+print(json.dumps(left))
+"""
 
 
 def answer(script: str, head: Head) -> object:
@@ -97,6 +114,17 @@ def test_tune_and_train_know_a_storage_by_the_marker_that_ours_has() -> None:
 
 def test_the_processes_of_a_node_can_be_killed_without_being_asked() -> None:
     assert {"check_alive", "allow_graceful", "wait"} <= set(inspect.signature(Node.kill_all_processes).parameters)
+
+
+def test_a_start_that_fails_half_way_leaves_no_process(tmp_path: Path) -> None:
+    """Ray reads the resources that a node is to have once its first servers are up, and forgets these where it cannot."""
+    mine = environment(tmp_path, RAY_OVERRIDE_RESOURCES="no JSON")
+    done = subprocess.run([sys.executable, "-c", HALF_STARTED], env=mine, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [once, *after_the_first], [twice, *after_the_second] = json.loads(done.stdout.splitlines()[-1])
+    assert once.startswith("Ray did not come up (")
+    assert twice.startswith("Ray must come up on this machine, got twice: ")
+    assert (after_the_first, after_the_second) == ([], [])
 
 
 def test_ray_s_servers_say_why_an_actor_died_in_the_words_looked_for() -> None:

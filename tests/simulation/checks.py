@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, func, select
 
@@ -11,14 +11,18 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.event_records import EventKind, EventRow
 from jit_sweep.plan.entry import Plan
 
+if TYPE_CHECKING:
+    from tests.simulation.tracking import PlayedMlflow
+
 LOOK_S = 2.0
 
 
 class Watcher:
     """Looks at a ledger again and again; AssertionError where something has changed that may not."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, mlflow: "PlayedMlflow | None" = None) -> None:
+        self._engine, self._mlflow = engine, mlflow
+        self._cursor = 0
         self._scores: dict[Any, Any] = {}
         self._verdicts: dict[Any, Any] = {}
         self._epochs: dict[str, int] = {}
@@ -47,6 +51,10 @@ class Watcher:
         assert all(epochs[sweep] >= epoch for sweep, epoch in self._epochs.items()), "an epoch fell"
         self._epochs = epochs
         self._saved_stays(attempts)
+        if self._mlflow is not None:
+            cursor = self._mlflow.cursor
+            assert cursor >= self._cursor, f"MLflow's cursor fell from {self._cursor} to {cursor}"
+            self._cursor = cursor
 
     def _kept(self, what: str, before: dict[Any, Any], now: dict[Any, Any]) -> None:
         for key, row in before.items():

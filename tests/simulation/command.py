@@ -5,17 +5,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jit_sweep.budget.guard import BudgetGuard
-from jit_sweep.executor.ending import RunEnd, run_end
+from jit_sweep.executor.ending import STOPPING_S, RunEnd, run_end
 from jit_sweep.executor.opening import end_at_once, take_up
+from jit_sweep.executor.outages import Outages, Surrounding
 from jit_sweep.executor.schedule import Over, Target
 from jit_sweep.executor.searcher import LedgerSearcher
 from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import Cause
+from jit_sweep.ledger.records import Cause, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.schedulers.decide import Decider
@@ -24,9 +25,15 @@ from tests.simulation.loop import Process, stepped
 from tests.simulation.office import Office
 from tests.simulation.world import World
 
+if TYPE_CHECKING:
+    from tests.simulation.tracking import PlayedMirror
+
 LANE_STARTS_S = 5.0
 LOOK_S = 0.5
 ROUND_S = 2.0
+FINISH_S = 10.0
+MIRROR_CLOSE_S = 60.0
+"""Of the driver and of the run; their modules load Ray."""
 
 Waits = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -47,6 +54,8 @@ class Command:
     """Whether nothing was left to train, so that it brought up no lane."""
     stop: bool = False
     """What Ctrl-C sets."""
+    undelivered: int = 0
+    """The ledger's events that MLflow has not got."""
 
     def start(self) -> "asyncio.Task[RunEnd]":
         self.process = Process("driver", self.host)
@@ -62,6 +71,7 @@ class Command:
 
     async def run(self) -> RunEnd:
         """LeaseHeld: somebody else runs the sweep."""
+        self.outages = Outages(self.world.said.append, clock=lambda: self.world.now)
         world, sweep = self.world, self.plan.spec.name
         engine = world.open()
         owner = world.owner(self.host)
@@ -73,14 +83,36 @@ class Command:
         if at_once is not None:
             await asyncio.to_thread(writer.finish, sweep, at_once.state, reason=at_once.reason)
             self.ended, self.trained_nothing = at_once, True
+            await self._shown(self._mirrored())
         else:
             self.office = Office(world, self.lease, host=self.host, spec=self.plan.spec)
             await self.office.start()
+            mirrored = self._mirrored()
             self.ended = await self._to_end()
-            await self.office.call("finish", self.ended.state, self.ended.reason)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.office.call("finish", self.ended.state, self.ended.reason), FINISH_S)
             self.office.end()
-        await asyncio.to_thread(self.lease.release)
+            await self._shown(mirrored)
+        with suppress(DatabaseAway):  # it runs out by itself
+            await asyncio.to_thread(self.lease.release)
         return self.ended
+
+    def _mirrored(self) -> "tuple[PlayedMirror, asyncio.Task[None]] | None":
+        """What brings MLflow up to date, under way; None where the sweep is shown nowhere."""
+        if (store := self.world.mlflow) is None:
+            return None
+        from tests.simulation.tracking import PlayedMirror  # loads MLflow
+
+        away = partial(self.outages.note, Surrounding.MLFLOW)
+        mirror = PlayedMirror(store, self.reader, self.plan.spec.name, ours=self.lease.is_ours, away=away)
+        return mirror, self.process.spawn(mirror.run())
+
+    async def _shown(self, mirrored: "tuple[PlayedMirror, asyncio.Task[None]] | None") -> None:
+        """Give MLflow what it has not got yet."""
+        if mirrored is not None:
+            mirror, running = mirrored
+            with suppress(DatabaseAway):
+                self.undelivered = await mirror.close(running, patience_s=MIRROR_CLOSE_S)
 
     def _taken_up(self, writer: LedgerWriter) -> RunEnd | None:
         """How the run ends where nothing is left to train."""
@@ -105,12 +137,20 @@ class Command:
         )
         self.calls = calls
         await self.office.call("settle")
+        self.tuning = self.process.spawn(self._tune())
         watching = self.process.spawn(self._watch())
-        await self._tune()
+        await asyncio.wait({self.tuning})
         watching.cancel()
+        if not self.tuning.cancelled():
+            self.tuning.result()
         state = await self.office.call("stop_state")
+        self.outages.note(Surrounding.STORAGE, state.storage_away)
+        try:
+            rows = self.reader.entries(self.plan.spec.name)
+        except DatabaseAway:
+            return RunEnd(SweepState.FAILED, self.failure or "the ledger cannot be read at the end of the run")
         return run_end(
-            self.reader.entries(self.plan.spec.name),
+            rows,
             failure=state.failure or self.failure,
             stopping=self.stopping,
             reason=self.reason,
@@ -123,8 +163,15 @@ class Command:
             await asyncio.sleep(ROUND_S)
             state = await self.office.call("stop_state")
             self.failure = state.failure or self.failure
-            with suppress(DatabaseAway):
+            self.outages.note(Surrounding.STORAGE, state.storage_away)
+            away = state.ledger_away
+            try:
                 self.reason = self.reason or (self.guard.is_over() if not self.stopping else "")
+            except DatabaseAway as error:
+                away = away or str(error)
+            self.outages.note(Surrounding.LEDGER, away)
+            if self.stopping and self.outages.lasts_s(Surrounding.LEDGER) > STOPPING_S:
+                self.tuning.cancel()
             if self.stop or state.stopping or self.reason:
                 self.stopping = True
                 await self.office.call("stop", self.failure)

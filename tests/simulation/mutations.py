@@ -51,8 +51,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "no row lock",
         "ledger/lease.py",
-        "select(table).where(table.c.sweep == sweep).with_for_update()",
-        "select(table).where(table.c.sweep == sweep)",
+        '== bindparam("name")).with_for_update()',
+        '== bindparam("name"))',
     ),
     Mutation(
         "another sweep's trial is taken", "ledger/writer.py", "if last.sweep != sweep and is_run(", "if False and is_run("

@@ -80,13 +80,11 @@ def play(
     world = World(seed, ledger, faults or Faults())
     story = Story(world, planned(dict(given)))
     width = lanes or world.rng.randint(1, 4)
-    asyncio.set_event_loop(world.loop)
-    try:
-        world.loop.run_until_complete(_story(story, lanes=width, disturbances=disturbances, diverging=diverging))
-    except TimeoutError:
-        raise NeverEnds(f"seed {seed}: {story.told}") from None
-    finally:
-        _close(world)
+    with closed(world):
+        try:
+            world.loop.run_until_complete(_story(story, lanes=width, disturbances=disturbances, diverging=diverging))
+        except TimeoutError:
+            raise NeverEnds(f"seed {seed}: {story.told}") from None
     return story
 
 
@@ -130,8 +128,17 @@ async def _runs(story: Story, disturber: Disturber, *, lanes: int, diverging: fl
     raise TimeoutError
 
 
+@contextmanager
+def closed(world: World) -> Iterator[None]:
+    """A world's loop, in which whatever is still under way at the end of the block ends without a word."""
+    asyncio.set_event_loop(world.loop)
+    try:
+        yield
+    finally:
+        _close(world)
+
+
 def _close(world: World) -> None:
-    """End what is still under way, without a word."""
     left = [task for task in asyncio.all_tasks(world.loop) if not task.done()]
     for task in left:
         task.cancel()

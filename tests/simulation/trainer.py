@@ -89,7 +89,7 @@ class Trainer:
         for evaluation in given.evaluations:
             await sleep(self.update_s)
             values = dict.fromkeys(verdict_metrics(), level(trial) * 100)
-            yield Scored(images=self.images, evaluation=evaluation.id, n=evaluation.n, values=values, grid="played://grid")
+            yield Scored(images=self.images, evaluation=evaluation.id, n=evaluation.n, values=values, grid="memory://grid")
         yield self.ended("done")
 
     def progress(self, updates: int) -> Progress:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
@@ -11,6 +12,9 @@ from sqlalchemy.exc import OperationalError
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Owner
 from tests.simulation.loop import PlayedLoop, Process
+
+if TYPE_CHECKING:
+    from tests.simulation.tracking import PlayedMlflow
 
 EPOCH = 1_000_000.0
 """Seconds since the epoch at a world's beginning."""
@@ -54,6 +58,10 @@ class World:
         self.loop.after_call = self._lose_answer
         self.store: defaultdict[str, dict[int, Commit]] = defaultdict(dict)
         self.ledger_away_until = self.storage_away_until = 0.0
+        self.mlflow: PlayedMlflow | None = None
+        """What sweeps are shown in; None where they are shown nowhere, so that MLflow is not loaded."""
+        self.said: list[str] = []
+        """What the commands have said of what is away and what is back."""
         self.skews: dict[str, float] = {}
         self._pids = 100
         self.lanes = 0

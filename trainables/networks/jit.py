@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import TimeEmbedding, images_of
@@ -87,15 +88,9 @@ class JiT(Network):
         for i, block in enumerate(self.blocks):
             if model.class_tokens and i == model.class_tokens_start:
                 stream = stream._replace(prepended=self._in_precision(label[:, None] + self.class_positions))
-            stream = self._through(block, stream, self._of_block(chunks, i))
+            stream = self._through(block, stream, modulation_of_block(chunks, i, model))
         images = self._from_pixels(z, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
         return self._skip(images.float(), z, t)
-
-    def _of_block(self, chunks: tuple[Tensor, ...], block: int) -> tuple[Tensor, ...]:
-        """Shift, scale and gate of a block's two halves."""
-        count = block_chunks(self.trial.model)
-        own = chunks[count * block : count * (block + 1)]
-        return own if self.trial.model.adaln_shift else with_zero_shifts(own)
 
     def _from_tokens(self, stream: Stream, shift: Tensor, scale: Tensor) -> Tensor:
         """The image of the normalised tokens alone."""
@@ -158,9 +153,13 @@ class JiT(Network):
         return edm_skip(output, z, t, noise_scale=self.noise_scale)
 
 
-def with_zero_shifts(modulation: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Scale and gate of a block's two halves with shifts of zero before each."""
-    scale1, gate1, scale2, gate2 = modulation
+def modulation_of_block(chunks: tuple[Tensor, ...], block: int, model: ModelConfig) -> tuple[Tensor, ...]:
+    """Shift, scale and gate of a block's two halves; shifts of zero where the model has none."""
+    count = block_chunks(model)
+    own = chunks[count * block : count * (block + 1)]
+    if model.adaln_shift:
+        return own
+    scale1, gate1, scale2, gate2 = own
     zero = torch.zeros_like(scale1)
     return zero, scale1, gate1, zero, scale2, gate2
 

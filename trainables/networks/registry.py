@@ -8,11 +8,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainables.config.trial import TrialConfig
+from trainables.networks.parts.decoupled import DecoupledPart
 from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
 from trainables.networks.parts.heads import LinearHeadPart
 from trainables.networks.parts.jit_blocks import JitBlocks
 from trainables.networks.parts.neural_field import NeuralFieldPart
 from trainables.networks.parts.part import Initial, Part
+from trainables.networks.parts.patch_unet import PatchUnetPart
+from trainables.networks.parts.pixel_mlp import PixelMlpPart
+from trainables.networks.parts.pixel_transformer import PixelTransformerPart
 
 if TYPE_CHECKING:
     from trainables.networks.network import Network
@@ -26,6 +30,10 @@ EMBEDDINGS: dict[str, Callable[[TrialConfig], Part]] = {
 HEADS: dict[str, Callable[[TrialConfig], Part]] = {
     "linear": LinearHeadPart,
     "neural_field": NeuralFieldPart,
+    "decoupled": DecoupledPart,
+    "pixel_mlp": PixelMlpPart,
+    "pixel_transformer": PixelTransformerPart,
+    "patch_unet": PatchUnetPart,
 }
 """By the kind of `model.head`."""
 TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {

@@ -1,5 +1,7 @@
 """Sizes that follow from a configuration. Free of torch."""
 
+from typing import NamedTuple
+
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 
@@ -11,6 +13,8 @@ TIME_FEATURES = 256
 """Sinusoids of t that the time embedding starts from."""
 PIXEL_WAVES = 64
 """Cosines of its place in the patch that a pixel's features begin with."""
+PIXEL_MLP_RATIO = 4
+"""Hidden width over width of the pixel transformer's MLP."""
 
 
 def image_bytes(trial: TrialConfig) -> int:
@@ -43,3 +47,29 @@ def conv_stem_channels(model: ModelConfig) -> tuple[int, ...]:
     """Output channels of the stem's stride-2 convolutions: doubling up to half the width."""
     halvings = model.patch_size.bit_length() - 1
     return tuple(-(-model.width // 2 ** (halvings - i)) for i in range(halvings))
+
+
+class UnetLevel(NamedTuple):
+    """One level of a U-Net on a patch."""
+
+    side: int
+    """Pixels along the patch at this level."""
+    before: int
+    """Channels that come from above."""
+    width: int
+    after: int
+    """Channels that go back up."""
+    pool: int
+    """By which the next level is smaller."""
+
+
+def unet_levels(patch: int, *, width: int, channels: int) -> tuple[UnetLevel, ...]:
+    """Levels down to one pixel: halvings, and at last what is odd in the patch's side, at once."""
+    levels: list[UnetLevel] = []
+    side = patch
+    while side > 1:
+        pool, own = 2 if side % 2 == 0 else side, width << len(levels)
+        before, after = (levels[-1].width, levels[-1].width) if levels else (channels, width)
+        levels.append(UnetLevel(side, before, own, after, pool))
+        side //= pool
+    return tuple(levels)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from trainables.config.heads import DecoupledHead
 from trainables.config.trial import TrialConfig
 from trainables.networks.registry import blank
 
@@ -18,7 +19,6 @@ WRAPPERS = ("_orig_mod.", "module.")
 """What torch.compile and data parallelism put before a parameter's name."""
 TABLES = ("pos_embed", "feat_rope.")
 """Names, or their beginnings, of fixed tables in a file; ours are computed."""
-_KINDS = ("weight", "bias")
 
 
 class Spelling(NamedTuple):
@@ -27,43 +27,49 @@ class Spelling(NamedTuple):
     embedding: str = "s_embedder.proj"
     blocks: str = "blocks"
     modulation: str = "adaLN_modulation.0"
+    wide: bool = False
+    """Whether SwiGLU's first two matrices are one, as here."""
+    channel_first: bool = False
+    """Whether the last linear map orders a patch channel, row, column."""
 
 
 FAMILIES: dict[str, Spelling] = {
-    "neural_field": Spelling(),
-    "linear": Spelling(embedding="x_embedder.proj", modulation="adaLN_modulation.1"),
+    "pixnerd": Spelling(),
+    "deco": Spelling(),
+    "dip": Spelling(),
+    "ddt": Spelling(channel_first=True),
+    "pixeldit": Spelling(blocks="patch_blocks"),
+    "lightningdit": Spelling(embedding="x_embedder.proj", modulation="adaLN_modulation.1", wide=True),
+    "deco-baseline": Spelling(embedding="x_embedder.proj", channel_first=True),
 }
-"""By the kind of the head."""
+"""By the name of the networks. DiT's are LightningDiT's; DeCo's baseline is its trunk with a linear head."""
 
 
-def to_ours(state_dict: Mapping[str, Tensor], trial: TrialConfig, *, spelling: Spelling | None = None) -> dict[str, Tensor]:
-    """An official state dict as parameters of the trial's network; `spelling` where a head stands on another family's trunk.
+def to_ours(state_dict: Mapping[str, Tensor], trial: TrialConfig, *, family: str) -> dict[str, Tensor]:
+    """An official state dict as parameters of the trial's network; `family` is a key of `FAMILIES`.
 
     ValueError: names are missing or unknown, or the shapes are not the trial's.
     """
     given = {_bare(name): tensor for name, tensor in state_dict.items()}
     given = {name: tensor for name, tensor in given.items() if not name.startswith(TABLES)}
-    names = sources(trial, spelling or FAMILIES[trial.model.head.kind])
+    names, shapes = sources(trial, family=family), _shapes(trial)
     _check_names(given, [each for parts in names.values() for each in parts])
-    ours = {name: _reordered(name, torch.cat([given[each] for each in parts]), trial) for name, parts in names.items()}
-    shapes = {name: parameter.shape for name, parameter in _blank_parameters(trial).items()}
+    ours = {name: torch.cat([given[each] for each in parts]) for name, parts in names.items()}
     odd = [name for name, tensor in ours.items() if tensor.numel() != shapes[name].numel()]
     if odd:
         raise ValueError(f"the parameters must have the trial's shapes, got a difference in {', '.join(odd[:4])}")
+    last = "head" if "head.weight" in ours else "head.last"
+    if FAMILIES[family].channel_first:
+        ours |= {f"{last}.{kind}": _channel_last(ours[f"{last}.{kind}"], trial) for kind in ("weight", "bias")}
     return {name: tensor.reshape(shapes[name]) for name, tensor in ours.items()}
 
 
-def spelling_of(trial: TrialConfig) -> Spelling:
-    """How the official code of a trial's head calls the trunk."""
-    return FAMILIES[trial.model.head.kind]
-
-
-def sources(trial: TrialConfig, spelling: Spelling) -> Names:
+def sources(trial: TrialConfig, *, family: str) -> Names:
     """Of each of our parameters the official names that lie in it, in order."""
     names: Names = {}
-    for ours in _blank_parameters(trial):
+    for ours in _shapes(trial):
         stem, _, kind = ours.rpartition(".")
-        names[ours] = tuple(f"{each}.{kind}" for each in _stems(stem, trial, spelling))
+        names[ours] = tuple(f"{each}.{kind}" for each in _stems(stem, trial, FAMILIES[family]))
     return names
 
 
@@ -81,20 +87,22 @@ def _stems(stem: str, trial: TrialConfig, spelling: Spelling) -> tuple[str, ...]
             last = () if trial.model.reads_pixels else (f"final_layer.{spelling.modulation}",)
             return (*(f"{spelling.blocks}.{i}.{spelling.modulation}" for i in range(trial.model.depth)), *last)
         case "blocks":
-            return _of_block(f"{spelling.blocks}.{rest}")
+            block, part = rest.split(".", 1)
+            kept = spelling.wide and part in ("mlp.w12", "mlp.w3")
+            return (f"{spelling.blocks}.{block}.{part}",) if kept else _of_block(f"{spelling.blocks}.{block}", part)
         case "final_norm":
             return ("final_layer.norm_final",)
     return HEADS[trial.model.head.kind](rest, trial)
 
 
-_MLP = {"mlp.w3": ("mlp.w2",), "mlp.w12": ("mlp.w1", "mlp.w3")}
+def _of_block(block: str, part: str) -> tuple[str, ...]:
+    """`attention.qkv` of block `blocks.3` -> `blocks.3.attn.qkv`."""
+    parts = _MLP.get(part, (part.replace("attention.", "attn."),))
+    return tuple(f"{block}.{each}" for each in parts)
 
 
-def _of_block(stem: str) -> tuple[str, ...]:
-    """`blocks.3.attention.qkv` -> `blocks.3.attn.qkv`."""
-    prefix, block, part = stem.split(".", 2)
-    official = _MLP.get(part, (part.replace("attention.", "attn."),))
-    return tuple(f"{prefix}.{block}.{each}" for each in official)
+_MLP = {"mlp.w12": ("mlp.w1", "mlp.w3"), "mlp.w3": ("mlp.w2",), "mlp.first": ("mlp.fc1",), "mlp.second": ("mlp.fc2",)}
+_ENDS = {"norm": "final_layer.norm", "last": "final_layer.linear"}
 
 
 def _linear(stem: str, _: TrialConfig) -> tuple[str, ...]:
@@ -107,18 +115,70 @@ def _neural_field(stem: str, trial: TrialConfig) -> tuple[str, ...]:
         case ["blocks", block, part]:
             official = {"matrices": "param_generator1.0", "norm": "norm"}[part]
             return (f"blocks.{trial.model.depth + int(block)}.{official}",)
-    return ({"features.expand": "x_embedder.embedder.0", "norm": "final_layer.norm", "last": "final_layer.linear"}[stem],)
+    return ({**_ENDS, "features.expand": "x_embedder.embedder.0"}[stem],)
+
+
+def _decoupled(stem: str, trial: TrialConfig) -> tuple[str, ...]:
+    """DDT numbers the head's blocks on from the trunk's, too."""
+    head, depth = trial.model.head, trial.model.depth
+    match stem.split(".", 2):
+        case ["modulation"]:
+            assert isinstance(head, DecoupledHead)
+            return tuple(f"blocks.{depth + i}.adaLN_modulation.0" for i in range(head.blocks))
+        case ["blocks", block, part]:
+            return _of_block(f"blocks.{depth + int(block)}", part)
+    return ({**_ENDS, "embedding.expand": "x_embedder.proj", "final": "final_layer.adaLN_modulation.0"}[stem],)
+
+
+def _pixel_mlp(stem: str, _: TrialConfig) -> tuple[str, ...]:
+    match stem.split("."):
+        case ["blocks", block, part]:
+            parts = {"norm": "in_ln", "first": "mlp.0", "second": "mlp.2", "modulation": "adaLN_modulation.1"}
+            return (f"dec_net.res_blocks.{block}.{parts[part]}",)
+    ends = {"project": "input_proj", "condition": "cond_embed", "last": "final_layer.linear"}
+    return ("x_embedder.embedder.0" if stem == "features.expand" else f"dec_net.{ends[stem]}",)
+
+
+_PIXEL_BLOCK = {
+    "compress": "compress_to_attn",
+    "widen": "expand_from_attn",
+    "first": "mlp.fc1",
+    "second": "mlp.fc2",
+    "modulation": "adaLN_modulation.0",
+}
+
+
+def _pixel_transformer(stem: str, _: TrialConfig) -> tuple[str, ...]:
+    match stem.split(".", 2):
+        case ["blocks", block, part]:
+            return (f"pixel_blocks.{block}.{_PIXEL_BLOCK.get(part, part.replace('attention.', 'attn.'))}",)
+    return ({**_ENDS, "expand": "pixel_embedder.proj"}[stem],)
+
+
+def _patch_unet(stem: str, _: TrialConfig) -> tuple[str, ...]:
+    match stem.split("."):
+        case [way, level]:
+            pattern = {"down": "enc{}.0", "up": "up{}", "merge": "dec{}.0"}[way]
+            return (f"local_decoder.{pattern.format(int(level) + 1)}",)
+    return (f"local_decoder.{ {'bottom': 'bottleneck.0', 'last': 'out_conv'}[stem] }",)
 
 
 HEADS: dict[str, Callable[[str, TrialConfig], tuple[str, ...]]] = {
     "linear": _linear,
     "neural_field": _neural_field,
+    "decoupled": _decoupled,
+    "pixel_mlp": _pixel_mlp,
+    "pixel_transformer": _pixel_transformer,
+    "patch_unet": _patch_unet,
 }
 """By a head's kind: from a module's name within the head to the official names."""
 
 
-def _reordered(name: str, tensor: Tensor, trial: TrialConfig) -> Tensor:
-    return tensor
+def _channel_last(tensor: Tensor, trial: TrialConfig) -> Tensor:
+    """Rows ordered channel, row, column as rows ordered row, column, channel."""
+    channels = trial.data.channels
+    turned: Tensor = tensor.unflatten(0, (channels, -1)).transpose(0, 1).flatten(0, 1)
+    return turned
 
 
 def _bare(name: str) -> str:
@@ -127,9 +187,10 @@ def _bare(name: str) -> str:
     return name
 
 
-def _blank_parameters(trial: TrialConfig) -> dict[str, Tensor]:
+def _shapes(trial: TrialConfig) -> dict[str, torch.Size]:
+    """Of each of our parameters."""
     with torch.device("meta"):
-        return dict(blank(trial).named_parameters())
+        return {name: parameter.shape for name, parameter in blank(trial).named_parameters()}
 
 
 def _check_names(given: Mapping[str, Tensor], expected: list[str]) -> None:

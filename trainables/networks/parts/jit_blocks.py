@@ -92,12 +92,17 @@ def _token_bytes(trial: TrialConfig, tokens: int) -> int:
     What its two norms keep; in the precision of the products the inputs and outputs of the four projections, the attention's
     output, q and k turned, and before that normalised where torch computes, and the MLP's hidden values.
     """
-    model, activation, ours = trial.model, activation_bytes(trial), trial.kernels == "triton"
+    model, activation = trial.model, activation_bytes(trial)
+    kept = 2 * _norm_bytes(trial) + activation * (2 * model.width + _hidden_values(trial))
+    return kept + _dropout_bytes(model, activation) + attention_bytes(trial, tokens)
+
+
+def attention_bytes(trial: TrialConfig, tokens: int) -> int:
+    """What attention keeps of one token for its backward pass."""
+    model, activation = trial.model, activation_bytes(trial)
     attention = FP32 if trial.device == "cpu" else activation  # a CPU trains its attention in fp32
-    heads = 3 if ours else 3 + 2 * model.qk_norm
-    hidden = _hidden_values(trial) * activation
-    kept = 2 * _norm_bytes(trial) + activation * 7 * model.width + attention * heads * model.width + hidden
-    return kept + _dropout_bytes(model, activation) + _weights_bytes(trial, tokens)
+    heads = 3 if trial.kernels == "triton" else 3 + 2 * model.qk_norm
+    return activation * 5 * model.width + attention * heads * model.width + _weights_bytes(trial, tokens)
 
 
 def _hidden_values(trial: TrialConfig) -> int:
@@ -151,10 +156,15 @@ def block_parameters(model: ModelConfig) -> int:
     """Of one block with its two norms and without its modulation."""
     d, hidden = model.width, mlp_hidden(model)
     wide = 2 * hidden if model.mlp == "swiglu" else hidden
-    matrices = 4 * d * d + d * wide + hidden * d
-    biases = d + (3 * d + wide + d if model.bias else 0)
-    of_heads = (2 if model.qk_norm_kind == "rms" else 4) * (d // model.heads) if model.qk_norm else 0
-    return matrices + biases + of_heads + (2 * d if model.norm == "rms" else 0)
+    mlp = d * wide + hidden * d + (wide + d if model.bias else 0)
+    return attention_parameters(model) + mlp + (2 * d if model.norm == "rms" else 0)
+
+
+def attention_parameters(model: ModelConfig) -> int:
+    """Of one attention."""
+    d = model.width
+    norms = (2 if model.qk_norm_kind == "rms" else 4) * (d // model.heads) if model.qk_norm else 0
+    return 4 * d * d + d + (3 * d if model.bias else 0) + norms
 
 
 def block_macs(model: ModelConfig, tokens: int) -> int:

@@ -13,7 +13,7 @@ from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 from trainables.networks.network import Network
 from trainables.networks.registry import blank
-from trainables.official.neighbours import sources, spelling_of, to_ours
+from trainables.official.neighbours import sources, to_ours
 
 TOLERANCE = 1e-5
 PIXNERD_TRUNK: dict[str, Any] = {
@@ -29,6 +29,7 @@ PIXNERD_TRUNK: dict[str, Any] = {
 class Golden(NamedTuple):
     """A file's arrays, and a trial of its configuration."""
 
+    family: str
     meta: dict[str, Any]
     arrays: dict[str, Tensor]
     trial: TrialConfig
@@ -38,60 +39,130 @@ class Golden(NamedTuple):
         return {name.removeprefix("sd/"): tensor for name, tensor in self.arrays.items() if name.startswith("sd/")}
 
 
-def golden(name: str, **model: Any) -> Golden:
+def golden(name: str, family: str, *, under: str = "", **model: Any) -> Golden:
+    """A file's configuration with a network that `model` completes; of several sets of arrays the one below `under`."""
     file = np.load(GOLDEN / "neighbours" / f"{name}.npz", allow_pickle=False)
     meta = json.loads(str(file["meta"]))
-    arrays = {key: torch.from_numpy(file[key]) for key in file.files if key not in ("meta", "grad_names")}
-    config = meta["config"]
-    sizes = {"patch_size": config["patch_size"], "width": config["hidden_size"], "heads": config["num_groups"]}
+    config = {**meta.get("base", {}), **meta.get("config", {})}
+    names = f"{under}grad_names"
+    meta["grad_names"] = [str(each) for each in file[names]]
+    arrays = {key.removeprefix(under): torch.from_numpy(file[key]) for key in file.files if file[key].dtype.kind in "fi"}
+    sizes = {
+        "patch_size": config["patch_size"],
+        "width": config["hidden_size"],
+        "heads": config.get("num_groups") or config["num_heads"],
+    }
     data = {
         "digest": "none",
-        "image_size": meta["image_size"],
+        "image_size": meta.get("image_size") or config["input_size"],
         "channels": config["in_channels"],
         "num_classes": config["num_classes"],
     }
-    values = {"model": {**PIXNERD_TRUNK, **sizes, **model}, "data": data, "diffusion": {"prediction": "v", "loss": "v"}}
-    meta["grad_names"] = [str(each) for each in file["grad_names"]] if "grad_names" in file.files else []
-    return Golden(meta, arrays, TrialConfig.model_validate(values))
+    values = {"model": {**sizes, **model}, "data": data, "diffusion": {"prediction": "v", "loss": "v"}}
+    return Golden(family, meta, arrays, TrialConfig.model_validate(values))
 
 
-CASES: dict[str, dict[str, Any]] = {
+HEADS: dict[str, dict[str, Any]] = {
     "pixnerd": {"depth": 2, "head": {"kind": "neural_field", "width": 16, "blocks": 2, "ratio": 2}},
+    "ddt": {"depth": 2, "head": {"kind": "decoupled", "blocks": 2}},
+    "deco": {"depth": 2, "head": {"kind": "pixel_mlp", "width": 16, "blocks": 2}},
+    "pixeldit": {"depth": 2, "head": {"kind": "pixel_transformer", "width": 8, "blocks": 2}},
+    "dip": {"depth": 2, "head": {"kind": "patch_unet", "width": 4}},
+}
+PLAIN: dict[str, Any] = {
+    "embedding": {"kind": "linear"},
+    "class_tokens": 0,
+    "norm": "layer",
+    "mlp": "gelu",
+    "rope": False,
+    "qk_norm": False,
+}
+LIGHTNING: dict[str, dict[str, Any]] = {
+    "plain": PLAIN,
+    "final": {**PLAIN, "norm": "rms", "mlp": "swiglu", "rope": True},
+    "all": {**PLAIN, "norm": "rms", "mlp": "swiglu", "rope": True, "qk_norm": True, "adaln_shift": False},
 }
 
 
 def loaded(case: Golden) -> Network:
     network = blank(case.trial).eval()
-    network.load_state_dict(to_ours(case.state_dict, case.trial))
+    network.load_state_dict(to_ours(case.state_dict, case.trial, family=case.family))
     return network
 
 
 def relative_error(ours: Tensor, official: Tensor) -> float:
-    return float((ours - official).abs().max() / official.abs().max())
+    return float((ours.detach() - official).abs().max() / official.abs().max())
 
 
 def gradient_norms(case: Golden, network: Network) -> dict[str, float]:
     """Of each official parameter, from the gradients of ours that it lies in."""
     norms: dict[str, float] = {}
-    shapes = {name: tensor.shape for name, tensor in case.state_dict.items()}
-    for ours, parts in sources(case.trial, spelling_of(case.trial)).items():
-        gradient = dict(network.named_parameters())[ours].grad
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    for ours, parts in sources(case.trial, family=case.family).items():
+        gradient = gradients[ours]
         assert gradient is not None
-        pieces = gradient.flatten().split([shapes[part].numel() for part in parts])
+        pieces = gradient.flatten().split([case.state_dict[part].numel() for part in parts])
         norms |= {part: float(piece.norm()) for part, piece in zip(parts, pieces, strict=True)}
     return norms
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_network_computes_the_official_output_loss_and_gradients(name: str) -> None:
-    case = golden(name, **CASES[name])
+def has_official_gradients(case: Golden, network: Network) -> bool:
+    """Whether every parameter's gradient has the official length, to 1e-5 of it and of the longest."""
+    official = dict(zip(case.meta["grad_names"], case.arrays["grad_norms"].tolist(), strict=True))
+    official = {name: norm for name, norm in official.items() if name in case.state_dict}
+    allowed = TOLERANCE * max(official.values())
+    return bool(gradient_norms(case, network) == pytest.approx(official, rel=TOLERANCE, abs=allowed))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_computes_the_official_output(name: str) -> None:
+    case = golden(name, name, **PIXNERD_TRUNK, **HEADS[name])
     arrays, network = case.arrays, loaded(case)
     assert parameter_count(case.trial) == case.meta["parameters"] == sum(p.numel() for p in network.parameters())
+    assert relative_error(network(arrays["z"], arrays["t"], arrays["y"]), arrays["out"]) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", [name for name in HEADS if name != "deco"])
+def test_a_head_s_loss_and_gradients_are_the_official_ones(name: str) -> None:
+    case = golden(name, name, **PIXNERD_TRUNK, **HEADS[name])
+    arrays, network = case.arrays, loaded(case)
+    loss = (network(arrays["z"], arrays["t"], arrays["y"]) - (arrays["x"] - arrays["noise"])).square().mean()
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(arrays["loss_v"]), rel=TOLERANCE)
+    assert has_official_gradients(case, network)
+
+
+@pytest.mark.parametrize("variant", LIGHTNING)
+def test_a_lightning_dit_computes_the_official_output_loss_and_gradients(variant: str) -> None:
+    case = golden("lightningdit", "lightningdit", under=f"{variant}/", depth=2, **LIGHTNING[variant])
+    arrays, network = case.arrays, loaded(case)
+    assert parameter_count(case.trial) == case.meta[f"parameters_{variant}"]
     output = network(arrays["z"], arrays["t"], arrays["y"])
     assert relative_error(output, arrays["out"]) < TOLERANCE
-    loss = (output - (arrays["x"] - arrays["noise"])).square().mean()
-    assert float(loss) == pytest.approx(float(arrays["loss_v"]), rel=TOLERANCE)
-    loss.backward()
-    official = dict(zip(case.meta["grad_names"], arrays["grad_norms"].tolist(), strict=True))
-    largest = max(official.values())
-    assert gradient_norms(case, network) == pytest.approx(official, rel=TOLERANCE, abs=TOLERANCE * largest)
+    v = arrays["x"] - arrays["noise"]
+    squared = (output - v).square().flatten(1).mean(1)
+    assert squared.tolist() == pytest.approx(arrays["mse"].tolist(), rel=TOLERANCE)
+
+
+def test_deco_s_baseline_is_its_trunk_with_a_linear_head_behind_a_layer_norm() -> None:
+    case = golden("deco_baseline_jit", "deco-baseline", depth=2, final_norm="layer", **PIXNERD_TRUNK)
+    arrays, network = case.arrays, loaded(case)
+    assert relative_error(network(arrays["z"], arrays["t"], arrays["y"]), arrays["out"]) < TOLERANCE
+
+
+def test_a_dit_computes_the_official_noise_of_a_network_that_also_tells_a_variance() -> None:
+    case = golden("dit", "lightningdit", depth=3, **PLAIN)
+    arrays, channels = dict(case.arrays), case.trial.data.channels
+    for kind in ("weight", "bias"):
+        both = arrays[f"sd/final_layer.linear.{kind}"].unflatten(0, (-1, 2 * channels))
+        arrays[f"sd/final_layer.linear.{kind}"] = both[:, :channels].flatten(0, 1)
+    output = loaded(case._replace(arrays=arrays))(arrays["z"], arrays["step"].float(), arrays["y"])
+    assert relative_error(output, arrays["out"][:, :channels]) < TOLERANCE
+
+
+def test_a_state_dict_of_another_network_is_refused_by_name() -> None:
+    case = golden("pixnerd", "pixnerd", **PIXNERD_TRUNK, **HEADS["pixnerd"])
+    with pytest.raises(ValueError, match="a difference in blocks"):
+        to_ours({k: v for k, v in case.state_dict.items() if "blocks.1.attn" not in k}, case.trial, family="pixnerd")
+    wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in case.state_dict.items()}
+    assert to_ours(wrapped, case.trial, family="pixnerd").keys() == dict(loaded(case).named_parameters()).keys()
