@@ -66,6 +66,7 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
                 objective=objective,
                 metric=scheduler["metric"],
                 within=scheduler["compare_within"],
+                verdicts=reader.verdicts(sweep),
             )
         ),
         searched=tuple(best_first(searched, objective=objective)),

@@ -198,6 +198,7 @@ EDITS: tuple[Edit, ...] = (
     early("s_train", 0.5),
     early("s_eval", 0.5),
     early("luck", 3.0),
+    early("audit", 4),
     early("reduction", 2),
     early("mode", "synchronous"),
     early("startup_arms", 1, kind="median"),
