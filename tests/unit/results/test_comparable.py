@@ -35,7 +35,8 @@ def otherwise(arm: Arm, part: str, key: str, value: Any) -> Arm:
         (tree["data"] if key == "digest" else tree)[key] = value
         return json.dumps(tree)
 
-    entries = [replace(trial.entry, **{part: changed(getattr(trial.entry, part))}) for trial in arm.trials]
+    changes: list[dict[str, Any]] = [{part: changed(getattr(trial.entry, part))} for trial in arm.trials]
+    entries = [replace(trial.entry, **change) for trial, change in zip(arm.trials, changes, strict=True)]
     trials = [replace(entry, trial_id=entry.trial.id) for entry in entries]
     return replace(arm, trials=tuple(replace(t, entry=e) for t, e in zip(arm.trials, trials, strict=True)))
 
@@ -109,7 +110,7 @@ def rungs_of(arm: Arm, curve: Sequence[float], *, luck: float) -> list[RungRow]:
     """Rungs equally far apart, the last at the end; each seed's lie a little higher than the one before."""
     at = [arm.images * (k + 1) // len(curve) for k in range(len(curve))]
     return [
-        RungRow(trial.entry.trial_id, images, ERROR, "ema", value * math.exp(luck * number), 1, 0.0)
+        RungRow(trial.entry.trial_id, images, ERROR, "evaluated", value * math.exp(luck * number), 1, 0.0)
         for number, trial in enumerate(arm.trials)
         for images, value in zip(at, curve, strict=True)
     ]
