@@ -57,7 +57,10 @@ def _run_to_end(
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
     if not plan.data.is_prepared:
-        prepare_for(plan.spec, locations.storage, address=address, screen=console(stderr=as_json))
+        screen = console(stderr=as_json)
+        for warning in plan.data.warnings:
+            screen.print(f"the images at {plan.data.uri}: {warning}", soft_wrap=True)
+        prepare_for(plan.spec, locations.storage, address=address, screen=screen)
         plan = planned(file, home)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
