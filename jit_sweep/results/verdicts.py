@@ -19,6 +19,7 @@ from jit_sweep.results.losses import SeedRates, seed_rates
 from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
 from jit_sweep.spec.stages import Design
+from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from search_spaces.axes import AxisValue
@@ -51,6 +52,8 @@ class Asking:
     asked_at: Mapping[str, float] = field(default_factory=dict)
     """When each question was first asked, by key; without an entry it was asked before everything."""
     marks: Marks = field(default_factory=dict)
+    matched: Matched = "images"
+    """What the arms were given the same of."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
     return Reply(
         question,
         arms,
-        refusal(question, arms, objective=asking.objective, marks=asking.marks),
+        refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=asking.matched),
         effect,
         tuple(other for other in others if other),
         asking.asked_at.get(question.key, -math.inf),
