@@ -21,6 +21,7 @@ from jit_sweep.ledger.records import (
     EntryState,
     HeldoutRow,
     Owner,
+    PictureRow,
     RungRow,
     ScoreRow,
     SweepRow,
@@ -150,6 +151,17 @@ class LedgerReader:
         query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.NOISE).order_by(event.id.desc())
         rows = self._rows(query.limit(1))
         return NoiseMeasured.model_validate(rows[0].data) if rows else None
+
+    def rung_pictures(self, sweep: str) -> list[PictureRow]:
+        """The pictures that this sweep's attempts drew on the way, by trial and images; of one drawn twice the last."""
+        event = schema.event.c
+        query = select(event.trial_id, event.data).where(event.sweep == sweep, event.kind == EventKind.RUNG)
+        drawn = {
+            (trial, data["images"], kind): address
+            for trial, data in self._rows(query.order_by(event.id))
+            for kind, address in (data.get("pictures") or {}).items()
+        }
+        return [PictureRow(*key, address) for key, address in sorted(drawn.items())]
 
     def verdicts(self, sweep: str) -> list[VerdictRow]:
         """The scheduler's verdicts, in the order of races, arms and gates."""
