@@ -72,13 +72,9 @@ def print_results(
     results = selection.where(read_results(reader, sweep), where)
     front = front_in(reader, results)
     if as_json:
-<<<<<<< HEAD
         tuned = rows_of_tuned(results.arms, reader.tuned(sweep))
-        print_json("leaderboard", **contents(results, front), **({"tuned": tuned} if tuned else {}))
-=======
-        printed = contents(results, front) | ({"report": report} if report else {})
-        print_json("leaderboard", **printed)
->>>>>>> main
+        more = {"tuned": tuned} if tuned else {}
+        print_json("leaderboard", **contents(results, front), **more, **({"report": report} if report else {}))
     else:
         screen = console()
         for index, part in enumerate(selection.by_axes(results, by)):

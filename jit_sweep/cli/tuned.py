@@ -1,7 +1,7 @@
 """How a network does at the shared setting and at its own best one, and what was tried."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -106,6 +106,10 @@ def print_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned], screen: Console
     screen.print()
     say(screen, f"{metric} on noise that nothing was chosen by, mean over tuned seeds{common}")
     screen.print(table_of(columns, width=screen.width))
+
+
+def _mean(of: Sequence[Tuned], view: Literal["shared", "best"]) -> float:
+    return mean([(each.shared if view == "shared" else each.best).value for each in of])
 
 
 def _is_tuned(trial: TrialResult, tuned: Mapping[str, Tuned]) -> bool:
