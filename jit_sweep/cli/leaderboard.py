@@ -73,8 +73,8 @@ def print_results(
     front = front_in(reader, results)
     if as_json:
         tuned = rows_of_tuned(results.arms, reader.tuned(sweep))
-        more = {"tuned": tuned} if tuned else {}
-        print_json("leaderboard", **contents(results, front), **more, **({"report": report} if report else {}))
+        printed = contents(results, front) | ({"report": report} if report else {}) | ({"tuned": tuned} if tuned else {})
+        print_json("leaderboard", **printed)
     else:
         screen = console()
         for index, part in enumerate(selection.by_axes(results, by)):

@@ -44,7 +44,7 @@ def test_a_search_that_was_cut_short_goes_on_as_it_would_have() -> None:
 
 
 def test_no_setting_is_tried_twice_and_a_large_space_is_sampled() -> None:
-    wide = {"guidance": tuple(range(1, 9)), "steps": tuple(range(10, 18)), "weights": ("ema", "raw")}
+    wide: dict[str, Any] = {"guidance": tuple(range(1, 9)), "steps": tuple(range(10, 18)), "weights": ("ema", "raw")}
     found = searched(lambda setting: abs(setting["guidance"] - 5) + abs(setting["steps"] - 14), trials=20, **wide)
     assert len({tuple(each.setting.values()) for each in found}) == 20
 
