@@ -47,6 +47,8 @@ class Promotion:
     reason: str
     too_good: float | None = None
     """By how much the best of several equal arms looks better than it is, in the objective's unit; None where unknown."""
+    warnings: tuple[str, ...] = ()
+    """Where its arm is better than real held-out images."""
 
     def __str__(self) -> str:
         which = f"trial {self.trial} of {self.sweep} ({self.cell} seed={self.seed}, {self.objective} {self.score:.5g})"
@@ -56,6 +58,7 @@ class Promotion:
         doubt = f"\nunreplicated: {MEANINGS['unreplicated']}" if self.unreplicated else ""
         if self.too_good is not None:
             doubt += f"\nChosen by this very score: the best of equal arms looks {self.too_good:.2g} better than it is"
+        doubt += "".join(f"\nwarning: {warning}" for warning in self.warnings)
         return f"{self.model} version {self.version} is the champion: {which}, {self.reason}{former}{doubt}"
 
 
@@ -197,6 +200,7 @@ def _promotion(chosen: Chosen, results: Results, model: str, *, version: int, pr
         unreplicated=chosen.unreplicated,
         reason=chosen.reason,
         too_good=chosen.too_good,
+        warnings=tuple(str(each) for each in results.better_than_real if each.label == arm_label(entry.arm)),
     )
 
 
