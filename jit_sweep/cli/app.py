@@ -262,6 +262,21 @@ def compare(
 
 
 @app.command()
+def noise(
+    sweep: SweepName,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Seeds of each arm, the first so many; without it, all.")] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Draws of other images from each weights.")] = 4,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Measure how far a sweep's scores move when trials are trained again, and when the same weights are drawn again."""
+    from jit_sweep.cli import noise
+
+    return noise.noise(sweep, home_at(home_folder), ledger=ledger, seeds=seeds, resamples=resamples, as_json=as_json)
+
+
+@app.command()
 def report(
     sweep: SweepName,
     out: Annotated[
