@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from jit_sweep.cli import INTERRUPTED, data_app, model_app, stats_app, streams
-from jit_sweep.cli.options import AnySweep, AsJson, File, HomeFolder, LedgerUri, SweepName, TrackingUri
+from jit_sweep.cli.options import AnySweep, AsJson, File, Full, HomeFolder, LedgerUri, SweepName, TrackingUri
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
@@ -93,16 +93,18 @@ def main() -> int:
 
 
 @app.command()
-def validate(file: File, home_folder: HomeFolder = DEFAULT_HOME, as_json: AsJson = False) -> int:
+def validate(file: File, full: Full = None, home_folder: HomeFolder = DEFAULT_HOME, as_json: AsJson = False) -> int:
     """Check a sweep file against its rules and its data."""
     from jit_sweep.cli import plan
+    from jit_sweep.spec.read import of_form
 
-    return plan.validate(file, home_at(home_folder), as_json=as_json)
+    return plan.validate(of_form(file, full=full), home_at(home_folder), as_json=as_json)
 
 
 @app.command()
 def plan(
     file: File,
+    full: Full = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Measure each shape here, and say how long, how much memory and disk it takes.")
     ] = False,
@@ -120,11 +122,12 @@ def plan(
 ) -> int:
     """Show the trials a sweep file means, with their size and cost, and start nothing but measurements it is asked for."""
     from jit_sweep.cli import plan
+    from jit_sweep.spec.read import of_form
 
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
     asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
-    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked, by_seeds=power)
+    return plan.show(of_form(file, full=full), home_at(home_folder), as_json=as_json, probe=asked, by_seeds=power)
 
 
 @app.command()
@@ -154,6 +157,7 @@ def schema(as_json: AsJson = False) -> int:
 @app.command()
 def run(
     file: File,
+    full: Full = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; without it, a local one is started.")] = None,
     submitted: Annotated[bool, typer.Option("--submitted", hidden=True, help="By `submit`, whose command goes on.")] = False,
@@ -161,8 +165,9 @@ def run(
 ) -> int:
     """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
     from jit_sweep.cli import run
+    from jit_sweep.spec.read import of_form
 
-    return run.run(file, home_at(home_folder), address=address, as_json=as_json, submitted=submitted)
+    return run.run(of_form(file, full=full), home_at(home_folder), address=address, as_json=as_json, submitted=submitted)
 
 
 @app.command()
@@ -170,13 +175,15 @@ def submit(
     file: File,
     address: Annotated[str, typer.Option(help="The Ray cluster's Jobs address, such as http://127.0.0.1:8265.")],
     wait: Annotated[bool, typer.Option(help="Follow the job's log and take its exit code.")] = True,
+    full: Full = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> int:
     """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
     from jit_sweep.cli import submit
+    from jit_sweep.spec.read import of_form
 
-    return submit.submit(file, home_at(home_folder), address=address, wait=wait, as_json=as_json)
+    return submit.submit(of_form(file, full=full), home_at(home_folder), address=address, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -283,7 +290,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="A .html, .md or .json file; without it, a page in the home.")
     ] = None,
     paper: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write every table as CSV and LaTeX and every figure as SVG, too.")
+        Path | None, typer.Option(metavar="DIR", help="Write each table as CSV and LaTeX, too, and each figure as SVG and PDF.")
     ] = None,
     goal: Annotated[
         float | None, typer.Option(help="Held-out error whose time is told; without it, what half of the sound arms reach.")

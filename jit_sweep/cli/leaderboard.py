@@ -15,6 +15,7 @@ from jit_sweep.results import selection
 from jit_sweep.results.arms import Arm, Spread, TrialResult
 from jit_sweep.results.as_json import averaged_rows, contents
 from jit_sweep.results.averaged import AveragedArm, averaged
+from jit_sweep.results.comparable import still_learning
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.words import explained, state_in_words
@@ -97,6 +98,7 @@ def print_tables(results: Results, screen: Console, front: Collection[str] = (),
         say(screen, line, style="dim")
     if results.retired:
         _print_retired(replace(results, retired=results.retired[:most]), screen)
+    _print_unconverged(results.arms[:most], screen)
     print_verdicts(results, screen, most=most)
     planned = results.findings.planned
     if most is not None and max(map(len, (results.arms, results.searched, planned))) > most:
@@ -154,6 +156,15 @@ def _print_averages(results: Results, by: Sequence[str], over: Sequence[str], *,
 def _count(row: AveragedArm) -> str:
     whole = f"{len(row.arms)}" if len(row.arms) == row.of else f"{len(row.arms)} of {row.of}"
     return f"{whole} ({', '.join(row.remarks)})" if row.remarks else whole
+
+
+def _print_unconverged(arms: Sequence[Arm], screen: Console) -> None:
+    """Arms whose budget ended while they still learned: another budget may turn their order."""
+    unfinished = [(arm.label, arm.convergence) for arm in arms if arm.convergence and not arm.convergence.converged]
+    if unfinished:
+        say(screen, "still learning at the end, so that a larger budget may turn the order", style="dim")
+    for label, convergence in unfinished:
+        say(screen, f"{label} {still_learning(convergence)}", indent="  ", style="dim")
 
 
 def _print_errors(results: Results, screen: Console) -> None:

@@ -51,6 +51,9 @@ File = Annotated[
         help="A sweep file, or the bare name of a shipped one (quickstart).", metavar="FILE", autocompletion=sweep_files
     ),
 ]
+Full = Annotated[
+    bool | None, typer.Option("--full/--small", help="The form of a file that has two: with its `full` keys, or as it stands.")
+]
 SweepName = Annotated[str, typer.Argument(help="A sweep's name.", metavar="SWEEP", autocompletion=sweep_names)]
 AnySweep = Annotated[
     str | None,
@@ -58,6 +61,7 @@ AnySweep = Annotated[
 ]
 MODEL = "A registered model: NAME, NAME@ALIAS or NAME/VERSION"
 ModelOrFolder = Annotated[str, typer.Argument(help=f"{MODEL}, or the FOLDER/ of an exported or imported one.", metavar="MODEL")]
+ModelName = Annotated[str, typer.Argument(help="A registered model's name.", metavar="MODEL")]
 HomeFolder = Annotated[Path, typer.Option("--home", envvar="JIT_SWEEP_HOME", help="Folder of ledger, MLflow and store.")]
 LedgerUri = Annotated[str | None, typer.Option("--ledger", envvar="JIT_SWEEP_LEDGER", help="Ledger, where not the home's.")]
 TrackingUri = Annotated[

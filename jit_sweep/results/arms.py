@@ -25,6 +25,21 @@ class Spread(NamedTuple):
     n: int
 
 
+class Convergence(NamedTuple):
+    """Whether an arm had learned what it could when its budget ended, by its rung metric, on that metric's scale."""
+
+    metric: str
+    gain: float
+    """What a quarter more of its training would still bring, by the slope over its last rungs; the mean over its seeds."""
+    noise: float
+    """Standard deviation over seeds at the end, the median over the arms of its stage."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether the gain is lost in the noise of one seed."""
+        return self.gain <= self.noise
+
+
 @dataclass(frozen=True)
 class TrialResult:
     """A trial as the sweep planned it, with its score where it has one."""
@@ -56,6 +71,8 @@ class Arm:
     images: int
     trials: tuple[TrialResult, ...]
     """By seed."""
+    convergence: Convergence | None = None
+    """None where it is not known: with fewer than three rungs, or in a stage without an arm of several seeds."""
 
     @property
     def label(self) -> str:

@@ -19,6 +19,7 @@ from jit_sweep.results.losses import SeedRates, seed_rates
 from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
 from jit_sweep.spec.stages import Design
+from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from search_spaces.axes import AxisValue
@@ -51,6 +52,8 @@ class Asking:
     asked_at: Mapping[str, float] = field(default_factory=dict)
     """When each question was first asked, by key; without an entry it was asked before everything."""
     marks: Marks = field(default_factory=dict)
+    matched: Matched = "images"
+    """What the arms were given the same of."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
     return Reply(
         question,
         arms,
-        refusal(question, arms, objective=asking.objective, marks=asking.marks),
+        refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=asking.matched),
         effect,
         tuple(other for other in others if other),
         asking.asked_at.get(question.key, -math.inf),
@@ -202,6 +205,11 @@ def _judged(answers: Sequence[Reply], asking: Asking) -> Iterator[Finding]:
             yield replace(unjudged, adjusted_p=p)
         elif each.effect is not None and p is not None:
             yield _verdict(each, each.effect, p, asking, family=len(family))
+
+
+def judged_alone(asked: Reply, asking: Asking) -> Finding:
+    """The answer to a question that is asked by itself. Its arms must share seeds enough for one, or be refused."""
+    return next(_judged([asked], asking))
 
 
 def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:

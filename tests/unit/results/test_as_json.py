@@ -62,6 +62,7 @@ def test_an_arm_is_a_row_with_its_counts_its_spreads_and_its_trials(ledger: Ledg
         "collapsed": 1,
         "images": 960,
         "training_flops": training_flops(planned(arm=X).trial, images=960),
+        "convergence": None,
         "metrics": {
             OBJECTIVE: {"mean": 2.0, "sd": pytest.approx(2**0.5), "n": 2},
             RAW: {"mean": 6.0, "sd": pytest.approx(2**0.5), "n": 2},
