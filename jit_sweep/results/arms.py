@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axes import AxisValue, arm_label
+from trainables.config.features import extractor_name
 from trainables.evaluation.metrics.registry import score_names
 
 LEAST_SEEDS = 2
@@ -198,3 +199,13 @@ def _by_budget(trials: Sequence[TrialResult]) -> dict[int, list[TrialResult]]:
 
 def _seed(trial: TrialResult) -> int:
     return trial.entry.seed
+
+
+def extractor_of(arms: Sequence[Arm]) -> str:
+    """The name of the network on whose features a sweep's images are compared."""
+    return extractor_of_trials([trial for arm in arms[:1] for trial in arm.trials])
+
+
+def extractor_of_trials(trials: Sequence[TrialResult]) -> str:
+    """The same of trials that share an evaluation."""
+    return extractor_name(trials[0].entry.evaluation.features) if trials else "efflite0"
