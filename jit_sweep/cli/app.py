@@ -326,10 +326,10 @@ def judge(
 ) -> int:
     """Give verdicts on runs that were trained elsewhere: paired by seed, after a look at what else differs."""
     from jit_sweep.cli import judge as judging
-    from jit_sweep.results.foreign import Comparison
+    from jit_sweep.results.foreign import ForeignComparison
 
     columns = tuple(column.strip() for column in arm.split(","))
-    how = Comparison(columns, seed, metric, maximize=maximize, scale="log" if ratios else "raw")
+    how = ForeignComparison(columns, seed, metric, maximize=maximize, scale="log" if ratios else "raw")
     home = home_at(home_folder)
     match (mlflow, experiment, optuna, study, csv):
         case (str(uri), str(name), None, None, None):

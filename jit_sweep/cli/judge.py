@@ -10,13 +10,13 @@ from jit_sweep.cli.output import console, noise_to, print_json
 from jit_sweep.cli.tables import Column, say, table_of
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home
-from jit_sweep.results.foreign import Comparison, ForeignFinding, ForeignRun, ForeignVerdicts, judge
+from jit_sweep.results.foreign import ForeignComparison, ForeignFinding, ForeignRun, ForeignVerdicts, judge
 from jit_sweep.results.scales import in_words
 from trainables.config.fields import counted
 from trainables.report import ExitCode
 
 
-def judge_mlflow(uri: str, experiment: str, home: Home, *, how: Comparison, as_json: bool) -> int:
+def judge_mlflow(uri: str, experiment: str, home: Home, *, how: ForeignComparison, as_json: bool) -> int:
     """The runs of an MLflow experiment. UserError: they cannot be read, or not be compared so."""
     with noise_to(home.log("judge.log")):
         from jit_sweep.tracking.foreign_runs import foreign_runs
@@ -25,7 +25,7 @@ def judge_mlflow(uri: str, experiment: str, home: Home, *, how: Comparison, as_j
     return _print(judge(runs, how), how, len(runs), as_json=as_json)
 
 
-def judge_study(storage: str, study: str, home: Home, *, how: Comparison, as_json: bool) -> int:
+def judge_study(storage: str, study: str, home: Home, *, how: ForeignComparison, as_json: bool) -> int:
     """The trials of an Optuna study, whose own direction counts. UserError: as `judge_mlflow`."""
     with noise_to(home.log("judge.log")):
         from jit_sweep.search.foreign_study import VALUE, foreign_trials
@@ -35,7 +35,7 @@ def judge_study(storage: str, study: str, home: Home, *, how: Comparison, as_jso
     return _print(judge(runs, how), how, len(runs), as_json=as_json)
 
 
-def judge_csv(file: Path, *, how: Comparison, as_json: bool) -> int:
+def judge_csv(file: Path, *, how: ForeignComparison, as_json: bool) -> int:
     """The rows of a file with a header; an empty or unreadable score is a lost run. UserError: as `judge_mlflow`."""
     try:
         with file.open(newline="") as opened:
@@ -60,7 +60,7 @@ def _numbers(row: dict[str, str]) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
 
-def _print(found: ForeignVerdicts, how: Comparison, runs: int, *, as_json: bool) -> int:
+def _print(found: ForeignVerdicts, how: ForeignComparison, runs: int, *, as_json: bool) -> int:
     if as_json:
         print_json(
             "judge", [each.as_row() for each in found.findings], metric=how.metric, runs=runs, remarks=list(found.remarks)

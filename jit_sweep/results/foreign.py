@@ -40,7 +40,7 @@ class ForeignRun:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ForeignComparison:
     """What is compared with what, by the names of columns."""
 
     arm: tuple[str, ...]
@@ -112,7 +112,7 @@ class ForeignVerdicts:
 class _Arms:
     """Runs by arm and seed."""
 
-    def __init__(self, runs: Sequence[ForeignRun], how: Comparison) -> None:
+    def __init__(self, runs: Sequence[ForeignRun], how: ForeignComparison) -> None:
         self.how, self.repeated = how, 0
         self.cells: dict[str, dict[str, str]] = {}
         self.of: dict[str, dict[str, ForeignRun]] = {}
@@ -142,7 +142,7 @@ class _Arms:
         return np.array([weights.get(label, 0.0) for label in self.of])
 
 
-def judge(runs: Sequence[ForeignRun], how: Comparison) -> ForeignVerdicts:
+def judge(runs: Sequence[ForeignRun], how: ForeignComparison) -> ForeignVerdicts:
     """The verdict on each arm against the first, and where several columns cross, on their interactions.
 
     UserError: a column or the metric is not among the runs', or there are not two arms.

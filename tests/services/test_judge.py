@@ -9,10 +9,15 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
+from jit_sweep.cli import judge as judging
+from jit_sweep.errors import UserError
+from jit_sweep.home import home_at
+from jit_sweep.results.foreign import ForeignComparison
 from tests.support.cli import jit_sweep
 from tests.support.mlflow import MlflowStore
 
 LOSS = {"adam": [1.00, 1.10, 1.05, 1.20], "lion": [0.80, 0.93, 0.84, 1.01]}
+HOW = ForeignComparison(("optimizer",), "seed", "loss", scale="log")
 ASKED = ("--arm", "optimizer", "--seed", "seed", "--ratios")
 
 
@@ -58,18 +63,23 @@ def test_the_trials_of_an_optuna_study_are_judged(tmp_path: Path) -> None:
     assert_lion_wins(judged("--optuna", storage, "--study", "theirs", "--metric", "value", cwd=tmp_path))
 
 
-def test_the_rows_of_a_file_are_judged_and_mistakes_are_told(tmp_path: Path) -> None:
+def test_the_rows_of_a_file_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (tmp_path / "runs.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["optimizer", "seed", "loss"])
         rows.writerows([optimizer, seed, value] for optimizer, values in LOSS.items() for seed, value in enumerate(values))
-    assert_lion_wins(judged("--csv", "runs.csv", "--metric", "loss", cwd=tmp_path))
-    for given, told in (
-        (["--csv", "none.csv"], "must be a readable file"),
-        (["--optuna", "sqlite:///none.db", "--study", "s"], "there is no file"),
-        (["--mlflow", "sqlite:///none.db", "--experiment", "e"], "no MLflow store"),
-        ([], "give one of them"),
-    ):
-        done = jit_sweep("judge", *given, *ASKED, "--metric", "loss", cwd=tmp_path)
-        assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert judging.judge_csv(tmp_path / "runs.csv", how=HOW, as_json=True) == 0
+    assert_lion_wins(json.loads(capsys.readouterr().out))
+
+
+def test_what_is_not_there_is_told_and_not_made(tmp_path: Path, store: MlflowStore) -> None:
+    nowhere, home = f"sqlite:///{tmp_path}/none.db", home_at(tmp_path)
+    with pytest.raises(UserError, match="must be a readable file"):
+        judging.judge_csv(tmp_path / "none.csv", how=HOW, as_json=True)
+    with pytest.raises(UserError, match="where there is no file"):
+        judging.judge_study(nowhere, "s", home, how=HOW, as_json=True)
+    with pytest.raises(UserError, match="no MLflow store"):
+        judging.judge_mlflow(nowhere, "e", home, how=HOW, as_json=True)
+    with pytest.raises(UserError, match="`--experiment` must be one of the store's, got 'Defalt'; did you mean 'Default'"):
+        judging.judge_mlflow(store.uri, "Defalt", home, how=HOW, as_json=True)
     assert not (tmp_path / "none.db").exists()

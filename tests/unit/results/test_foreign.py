@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import ttest_rel
 
 from jit_sweep.errors import UserError
-from jit_sweep.results.foreign import Comparison, ForeignRun, judge
+from jit_sweep.results.foreign import ForeignComparison, ForeignRun, judge
 from jit_sweep.results.verdicts import Outcome
 
-HOW = Comparison(("optimizer",), "seed", "loss")
+HOW = ForeignComparison(("optimizer",), "seed", "loss")
 ADAM = [1.00, 1.10, 1.05, 1.20, 1.12]
 LION = [0.80, 0.93, 0.84, 1.01, 0.92]
 
@@ -87,6 +87,6 @@ def test_questions_are_corrected_together_and_a_refused_one_keeps_its_place() ->
         (replace(HOW, arm=("batch",)), "there are optimizer, seed"),
     ],
 )
-def test_a_column_that_is_not_there_is_refused_with_the_nearest(how: Comparison, told: str) -> None:
+def test_a_column_that_is_not_there_is_refused_with_the_nearest(how: ForeignComparison, told: str) -> None:
     with pytest.raises(UserError, match=told):
         judge(runs("adam", ADAM) + runs("lion", LION), how)
