@@ -107,4 +107,5 @@ def home_at(path: Path) -> Home:
 def on_this_machine(spec: SweepSpec) -> SweepSpec:
     """The sweep with its relative paths made absolute, since its processes start in other folders."""
     locations = {key: located(uri) for key in LOCATIONS if (uri := getattr(spec, key)) is not None}
-    return spec.model_copy(update={**locations, "data": spec.data.located()})
+    evaluation = spec.evaluation.placed(located)
+    return spec.model_copy(update={**locations, "data": spec.data.located(), "evaluation": evaluation})

@@ -6,7 +6,7 @@ To add one: register it in `AXES`. Nothing else names it.
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -22,7 +22,7 @@ from trainables.config.fields import (
 )
 from trainables.config.heads import HEADS
 from trainables.config.network import ModelConfig
-from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig
+from trainables.config.trial import AttentionMode, Precision, Recipe, Target, TrialConfig, TSampling
 from trainables.config.wording import rule_of
 
 AxisValue = str | int | float | bool | None
@@ -102,11 +102,6 @@ def _get_bottleneck(tree: Tree) -> int | None:
     return None if embedding["kind"] == "linear" else int(embedding["dim"])
 
 
-def _put_head(tree: Tree, kind: str) -> None:
-    if tree["model"]["head"]["kind"] != kind:
-        tree["model"]["head"] = {"kind": kind}
-
-
 def _heads_with(size: str) -> list[str]:
     return [kind for kind, head in HEADS.items() if size in head.model_fields]
 
@@ -150,13 +145,39 @@ def _get_dropout(tree: Tree) -> float:
     return float(proj)
 
 
-def _put_t_sampling(tree: Tree, kind: str) -> None:
-    if tree["diffusion"]["t_sampling"]["kind"] != kind:
-        tree["diffusion"]["t_sampling"] = {"kind": kind}
+def _kind(*path: str) -> Slot:
+    """A variant by its kind, whose other settings take their defaults where it was another one before."""
+
+    def put(tree: Tree, kind: str) -> None:
+        *above, last = path
+        if _below(tree, [*path])["kind"] != kind:
+            _below(tree, above)[last] = {"kind": kind}
+
+    return Slot(put, _at(*path, "kind").get)
 
 
-def _logit_normal(tree: Tree) -> bool:
-    return bool(tree["diffusion"]["t_sampling"]["kind"] == "logit_normal")
+def _under(path: tuple[str, ...], kind: str) -> Callable[[Tree], bool]:
+    """Whether a variant is of this kind."""
+    return lambda tree: bool(_below(tree, [*path])["kind"] == kind)
+
+
+def _of_variant(name: str, about: str, values: TypeAdapter[Any], path: tuple[str, ...], kind: str) -> "Axis":
+    """A setting of one kind of a variant: the last of `path` is its name there."""
+    *above, _ = path
+    return Axis(name, about, values, _at(*path), _under(tuple(above), kind), f"{above[-1]}={kind}")
+
+
+def _term(kind: str, about: str) -> "Axis":
+    """The weight of a loss term; 0 leaves it out."""
+
+    def put(tree: Tree, weight: float) -> None:
+        others = [term for term in tree["diffusion"]["terms"] if term["kind"] != kind]
+        tree["diffusion"]["terms"] = [*others, *([{"kind": kind, "weight": weight}] if weight else [])]
+
+    def get(tree: Tree) -> float:
+        return next((float(term["weight"]) for term in tree["diffusion"]["terms"] if term["kind"] == kind), 0.0)
+
+    return Axis(f"term.{kind}", about, TypeAdapter(NonNegativeFloat), Slot(put, get))
 
 
 _POSITIVE_INT: TypeAdapter[Any] = TypeAdapter(PositiveInt)
@@ -166,32 +187,40 @@ _TARGET: TypeAdapter[Any] = TypeAdapter(Target)
 _HEAD: TypeAdapter[Any] = TypeAdapter(Literal[tuple(HEADS)])  # type: ignore[arg-type]
 _SWITCH: TypeAdapter[Any] = TypeAdapter(Annotated[bool, Field(strict=True)])
 
+_T_SAMPLINGS: list[str] = [variant().kind for variant in get_args(get_args(TSampling)[0])]
+_DRAWN = ("diffusion", "t_sampling")
+_WEIGHED = ("diffusion", "weighting")
+
 _REGISTERED = (
     Axis("patch_size", "side of a patch in pixels", _POSITIVE_INT, _at("model", "patch_size")),
     Axis("prediction", "what the network outputs: x, eps or v", _TARGET, _at("diffusion", "prediction")),
     Axis("loss", "the space of the squared error: x, eps or v", _TARGET, _at("diffusion", "loss")),
     Axis(
         "t_sampling",
-        "distribution of t in training: logit_normal or uniform",
-        TypeAdapter(Literal["logit_normal", "uniform"]),
-        Slot(_put_t_sampling, _at("diffusion", "t_sampling", "kind").get),
+        f"distribution of t in training: {choices(_T_SAMPLINGS)}",
+        TypeAdapter(Literal[tuple(_T_SAMPLINGS)]),  # type: ignore[arg-type]
+        _kind(*_DRAWN),
     ),
+    _of_variant("t_mu", "mean of logit(t), under logit_normal", TypeAdapter(FiniteFloat), (*_DRAWN, "mu"), "logit_normal"),
+    _of_variant("t_sigma", "standard deviation of logit(t), under logit_normal", _POSITIVE, (*_DRAWN, "sigma"), "logit_normal"),
+    _of_variant("t_scale", "SD3's scale, under mode", TypeAdapter(FiniteFloat), (*_DRAWN, "scale"), "mode"),
+    _of_variant("t_shift", "reference over own resolution, under shifted", _POSITIVE, (*_DRAWN, "shift"), "shifted"),
+    _of_variant("t_at_noise", "shift at t = 0, under interpolated", _POSITIVE, (*_DRAWN, "at_noise"), "interpolated"),
+    _of_variant("t_at_data", "shift at t = 1, under interpolated", _POSITIVE, (*_DRAWN, "at_data"), "interpolated"),
     Axis(
-        "t_mu",
-        "mean of logit(t), under logit_normal",
-        TypeAdapter(FiniteFloat),
-        _at("diffusion", "t_sampling", "mu"),
-        _logit_normal,
-        "t_sampling=logit_normal",
+        "weighting",
+        "weighs the squared x-error by time: sigmoid (SiD2) or min_snr; none is the loss's space",
+        TypeAdapter(Literal["none", "sigmoid", "min_snr"]),
+        _kind(*_WEIGHED),
     ),
-    Axis(
-        "t_sigma",
-        "standard deviation of logit(t), under logit_normal",
-        _POSITIVE,
-        _at("diffusion", "t_sampling", "sigma"),
-        _logit_normal,
-        "t_sampling=logit_normal",
+    _of_variant("weighting_bias", "SiD2's bias, under sigmoid", TypeAdapter(FiniteFloat), (*_WEIGHED, "bias"), "sigmoid"),
+    _of_variant(
+        "weighting_importance", "divides by the density of t, under sigmoid", _SWITCH, (*_WEIGHED, "importance"), "sigmoid"
     ),
+    _of_variant("weighting_gamma", "largest weight, under min_snr", _POSITIVE, (*_WEIGHED, "gamma"), "min_snr"),
+    _term("cosine", "weight of one minus the cosine over channels (LightningDiT); 0 is none"),
+    _term("frequency", "weight of JPEG's frequencies (DeCo); 0 is none"),
+    _term("multiscale", "weight of the error of averaged images (simple diffusion); 0 is none"),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", _FRACTION, _at("diffusion", "t_eps_train")),
     Axis("noise_scale", "standard deviation of the noise", _POSITIVE, _at("diffusion", "noise_scale")),
     Axis(
@@ -224,7 +253,7 @@ _REGISTERED = (
         "head",
         f"from tokens to the image: {choices([*HEADS])}",
         _HEAD,
-        Slot(_put_head, _at("model", "head", "kind").get),
+        _kind("model", "head"),
     ),
     Axis(
         "final_norm",

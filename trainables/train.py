@@ -17,6 +17,7 @@ from trainables.data import DataError, ImageSet, open_images
 from trainables.data.holdout import Holdout
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted
+from trainables.evaluation.score import check_files
 from trainables.networks.cost import training_flops
 from trainables.process_caches import ProcessCache
 from trainables.report import (
@@ -108,6 +109,14 @@ def _planned_images(assignment: Assignment) -> ImageSet:
     return images
 
 
+def _check_files(evaluation: EvaluationConfig, images: ImageSet) -> None:
+    """DataError: a file that an evaluation names is not what it says."""
+    try:
+        check_files(evaluation, images)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
 class _Run:
     """One attempt at an assignment."""
 
@@ -125,6 +134,7 @@ class _Run:
         self.images = _planned_images(assignment)
         for evaluation in assignment.evaluations:
             check_heldout(evaluation, heldout=len(self.images.heldout))
+            _check_files(evaluation, self.images)
         self.store = Store(assignment.storage)
         share = share_of(self.trial, workers)
         fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jit_sweep.cli import INTERRUPTED, data_app, model_app, streams
-from jit_sweep.cli.options import AnySweep, AsJson, File, HomeFolder, LedgerUri, SweepName, TrackingUri
+from jit_sweep.cli import INTERRUPTED, data_app, model_app, stats_app, streams
+from jit_sweep.cli.options import AnySweep, AsJson, File, Full, HomeFolder, LedgerUri, SweepName, TrackingUri
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app.app, name="data")
+app.add_typer(stats_app.app, name="stats")
 
 
 def _print_version(asked: bool) -> None:
@@ -92,16 +93,18 @@ def main() -> int:
 
 
 @app.command()
-def validate(file: File, home_folder: HomeFolder = DEFAULT_HOME, as_json: AsJson = False) -> int:
+def validate(file: File, full: Full = None, home_folder: HomeFolder = DEFAULT_HOME, as_json: AsJson = False) -> int:
     """Check a sweep file against its rules and its data."""
     from jit_sweep.cli import plan
+    from jit_sweep.spec.read import of_form
 
-    return plan.validate(file, home_at(home_folder), as_json=as_json)
+    return plan.validate(of_form(file, full=full), home_at(home_folder), as_json=as_json)
 
 
 @app.command()
 def plan(
     file: File,
+    full: Full = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Measure each shape here, and say how long, how much memory and disk it takes.")
     ] = False,
@@ -119,11 +122,12 @@ def plan(
 ) -> int:
     """Show the trials a sweep file means, with their size and cost, and start nothing but measurements it is asked for."""
     from jit_sweep.cli import plan
+    from jit_sweep.spec.read import of_form
 
     if not probe and (price is not None or no_compile):
         raise UserError("`--price` and `--no-compile` need --probe, got none; add it")
     asked = plan.ProbeOptions(home_at(home_folder), compiled=not no_compile, price=price) if probe else None
-    return plan.show(file, home_at(home_folder), as_json=as_json, probe=asked, by_seeds=power)
+    return plan.show(of_form(file, full=full), home_at(home_folder), as_json=as_json, probe=asked, by_seeds=power)
 
 
 @app.command()
@@ -153,6 +157,7 @@ def schema(as_json: AsJson = False) -> int:
 @app.command()
 def run(
     file: File,
+    full: Full = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; without it, a local one is started.")] = None,
     submitted: Annotated[bool, typer.Option("--submitted", hidden=True, help="By `submit`, whose command goes on.")] = False,
@@ -160,8 +165,9 @@ def run(
 ) -> int:
     """Run a sweep to its end, here or on a cluster, in the foreground. The same command again goes on where it stopped."""
     from jit_sweep.cli import run
+    from jit_sweep.spec.read import of_form
 
-    return run.run(file, home_at(home_folder), address=address, as_json=as_json, submitted=submitted)
+    return run.run(of_form(file, full=full), home_at(home_folder), address=address, as_json=as_json, submitted=submitted)
 
 
 @app.command()
@@ -169,13 +175,15 @@ def submit(
     file: File,
     address: Annotated[str, typer.Option(help="The Ray cluster's Jobs address, such as http://127.0.0.1:8265.")],
     wait: Annotated[bool, typer.Option(help="Follow the job's log and take its exit code.")] = True,
+    full: Full = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> int:
     """Run a sweep as a job on a Ray cluster. The same command again attaches to it, or resumes it."""
     from jit_sweep.cli import submit
+    from jit_sweep.spec.read import of_form
 
-    return submit.submit(file, home_at(home_folder), address=address, wait=wait, as_json=as_json)
+    return submit.submit(of_form(file, full=full), home_at(home_folder), address=address, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -258,6 +266,21 @@ def compare(
     from jit_sweep.cli import compare
 
     return compare.compare(first, second, home_at(home_folder).existing_ledger(ledger), as_json=as_json)
+
+
+@app.command()
+def noise(
+    sweep: SweepName,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Seeds of each arm, the first so many; without it, all.")] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Draws of other images from each weights.")] = 4,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    ledger: LedgerUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Measure how far a sweep's scores move when trials are trained again, and when the same weights are drawn again."""
+    from jit_sweep.cli import noise
+
+    return noise.noise(sweep, home_at(home_folder), ledger=ledger, seeds=seeds, resamples=resamples, as_json=as_json)
 
 
 @app.command()

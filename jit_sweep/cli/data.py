@@ -43,7 +43,7 @@ def prepare_for(spec: SweepSpec, storage: str, *, address: str | None, screen: C
 def prepare_at(data: FileData, out: str, *, screen: Console, address: str | None = None) -> Manifest:
     """Prepare images, with a line now and then; `address`: of the cluster that does the work. UserError: they cannot be."""
     try:
-        plan = preparation_of(listing_of(data.uri), data.settings, format=data.format, uri=redact(data.uri))
+        plan = preparation_of(listing_of(data.uri), data.settings, format=data.format, uri=redact(data.address))
         screen.print(
             f"preparing {len(plan.images.images):,} images of {plan.record.uri} ({plan.record.format})", soft_wrap=True
         )
@@ -129,10 +129,10 @@ def inspect_set(data: FileData, *, sheet: Path | None, by_class: bool, n: int | 
 
 
 def _looked_at(data: FileData) -> Inspection:
-    if is_there(data.uri):
+    if isinstance(data.uri, str) and is_there(data.uri):
         return inspect_prepared(open_prepared(data.uri), uri=data.uri)
     settings = data.settings
-    return inspect_source(preparation_of(listing_of(data.uri), settings, format=data.format, uri=redact(data.uri)))
+    return inspect_source(preparation_of(listing_of(data.uri), settings, format=data.format, uri=redact(data.address)))
 
 
 def _lines(seen: Inspection, *, n: int | None) -> Iterator[str]:

@@ -16,7 +16,7 @@ from trainables.data.holdout import holdout_of
 from trainables.evaluation.metrics.registry import METRICS
 from trainables.report import ExitCode
 
-TELL_EVERY_S = 5.0
+TELL_EVERY_S = 10.0
 HELDOUT = "held-out"
 _SHORT = {"white images": "white", "the mean image": "mean image"}
 _SHOWN = ("n", "sampler", "steps", "guidance", "interval", "shift", "t_eps_sample", "weights", "seed")
@@ -49,7 +49,7 @@ def evaluate(asked: Request, home: Home, *, ledger: str | None, tracking: str | 
         subject = find(asked.what, places)
         evaluation = changed(subject.evaluation, asked.settings)
         images = ImagesAt(asked.data, holdout_of(asked.holdout) if asked.holdout else None) if asked.data else None
-        evaluations = Evaluations(subject, images=images, log=log, told=_Telling(console(screen)))
+        evaluations = Evaluations(subject, images=images, log=log, told=Saying(console(screen)))
         failed = ""
         try:
             scores = evaluations.scores(evaluation)
@@ -133,7 +133,7 @@ def _has_ledger(home: Home, ledger: str | None) -> bool:
     return ledger is not None or (home.path / "ledger.db").exists()
 
 
-class _Telling:
+class Saying:
     """Says every few seconds how far a long evaluation is."""
 
     def __init__(self, screen: Console) -> None:

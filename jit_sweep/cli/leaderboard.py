@@ -61,16 +61,18 @@ def print_results(
     by: Sequence[str] = (),
     every: bool = False,
     as_json: bool,
+    report: str | None = None,
 ) -> ExitCode:
     """Print the results as they stand; returns the exit code of a run that ended so.
 
-    `where`: axis values that the printed cells have; `by`: the axes of which each combination of values gets a table.
-    UserError: the ledger has no such sweep, or the sweep no such cell.
+    `where`: axis values that the printed cells have; `by`: the axes of which each combination of values gets a table;
+    `report`: the file of a report, for the JSON object. UserError: the ledger has no such sweep, or the sweep no such cell.
     """
     results = selection.where(read_results(reader, sweep), where)
     front = front_in(reader, results)
     if as_json:
-        print_json("leaderboard", **contents(results, front))
+        printed = contents(results, front) | ({"report": report} if report else {})
+        print_json("leaderboard", **printed)
     else:
         screen = console()
         for index, part in enumerate(selection.by_axes(results, by)):

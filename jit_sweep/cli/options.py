@@ -51,6 +51,9 @@ File = Annotated[
         help="A sweep file, or the bare name of a shipped one (quickstart).", metavar="FILE", autocompletion=sweep_files
     ),
 ]
+Full = Annotated[
+    bool | None, typer.Option("--full/--small", help="The form of a file that has two: with its `full` keys, or as it stands.")
+]
 SweepName = Annotated[str, typer.Argument(help="A sweep's name.", metavar="SWEEP", autocompletion=sweep_names)]
 AnySweep = Annotated[
     str | None,

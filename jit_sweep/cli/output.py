@@ -13,7 +13,6 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from jit_sweep.cli.streams import reopened
-from search_spaces.axes import AxisValue, arm_label
 
 
 def json_line(schema: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> str:
@@ -37,11 +36,6 @@ def print_error(message: str, *, as_json: bool) -> None:
     sys.stderr.write(f"error: {message}\n")
     if as_json:
         print_json("error", [{"message": message}])
-
-
-def cell_of(arm: Mapping[str, AxisValue]) -> str:
-    """Axis values in words, numbers as short as people want them."""
-    return arm_label({axis: float(f"{value:.4g}") if isinstance(value, float) else value for axis, value in arm.items()})
 
 
 WIDEST = 400

@@ -16,7 +16,7 @@ from jit_sweep.plan.budget_buys import Speeds, bought, budget_faults
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.plan.images import with_prepared
+from jit_sweep.plan.images import change_since_prepared, with_prepared
 from jit_sweep.plan.plan import faults_beside, plan
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
@@ -63,7 +63,8 @@ def planned(file: str, home: Home) -> Plan:
     except UnsoundFile as error:
         rest = error.found.rest and on_this_machine(error.found.rest)
         raise UserError("\n".join([str(error), *faults_beside(error.found._replace(rest=rest))])) from None
-    return plan(_on_prepared_images(spec, home), source=file)
+    found = plan(_on_prepared_images(spec, home), source=file)
+    return found if found.data.is_prepared else _with_change(found, home)
 
 
 def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
@@ -71,6 +72,12 @@ def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
         return with_prepared(spec, home.locations(spec).storage)
     except (OSError, ValueError, ImportError):
         return spec  # the plan asks for the data again, and tells this beside what else is wrong
+
+
+def _with_change(plan: Plan, home: Home) -> Plan:
+    """With a warning where the images were prepared before, and have changed."""
+    change = change_since_prepared(plan.spec.data, home.locations(plan.spec).storage)
+    return plan.model_copy(update={"data": plan.data.model_copy(update={"warnings": (change,)})}) if change else plan
 
 
 def check_affordable(plan: Plan, speeds: Speeds, *, source: str) -> None:

@@ -57,7 +57,10 @@ def _run_to_end(
     check_before(name, locations, home, address=address)
     check_searches(plan, locations)
     if not plan.data.is_prepared:
-        prepare_for(plan.spec, locations.storage, address=address, screen=console(stderr=as_json))
+        screen = console(stderr=as_json)
+        for warning in plan.data.warnings:
+            screen.print(f"the images at {plan.data.uri}: {warning}", soft_wrap=True)
+        prepare_for(plan.spec, locations.storage, address=address, screen=screen)
         plan = planned(file, home)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
@@ -73,10 +76,11 @@ def _run_to_end(
         if as_json:
             print_json("run", [standing_row(row) for row in reader.entries(name)], sweep=name, state=str(result.state))
         return ExitCode.INTERRUPTED
-    code = leaderboard.print_results(reader, name, as_json=as_json)
+    page = write_report(read_report(reader, name), report_path(home, name), storage=locations.storage)
+    code = leaderboard.print_results(reader, name, as_json=as_json, report=str(page))
     if not as_json:
         unfinished = result.undelivered or result.state is not SweepState.DONE
-        _print_rest(reader, name, home, locations, undelivered=result.undelivered, again=again if unfinished else [])
+        _print_rest(reader, page, name, home, locations, undelivered=result.undelivered, again=again if unfinished else [])
     if result.reason:
         console(stderr=True).print(f"\n{result.state}: {result.reason}; {_standing(reader, name)}", soft_wrap=True)
     return ExitCode.WITHOUT_SCORES if result.reason else code
@@ -181,13 +185,12 @@ def _standing(reader: LedgerReader, sweep: str) -> str:
 
 
 def _print_rest(
-    reader: LedgerReader, name: str, home: Home, locations: Locations, *, undelivered: int, again: Sequence[str]
+    reader: LedgerReader, page: Path, name: str, home: Home, locations: Locations, *, undelivered: int, again: Sequence[str]
 ) -> None:
-    """What a sweep cost, where its samples are, and what can be done next; `again`: the command that goes on with it."""
+    """What a sweep cost, where its report is, and what can be done next; `again`: the command that goes on with it."""
     screen, shared = console(), home.shared_options(locations)
     results = read_results(reader, name)
     screen.print(f"\n{cost_line(reader, name)}", soft_wrap=True)
-    page = write_report(read_report(reader, name), report_path(home, name), storage=locations.storage)
     screen.print(f"\nreport, with samples of every arm: {page}", soft_wrap=True)
     if undelivered:
         screen.print(f"\n{undelivered} events have not reached MLflow; running the sweep again delivers them")

@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from jit_sweep.cli.output import cell_of
+from jit_sweep.results.words import short_label
 from search_spaces.axes import AxisValue, arm_label
 
 GAP = 2
@@ -44,7 +44,7 @@ def cell_column(arms: Sequence[Arm]) -> tuple[Column, str]:
     """The column that tells the arms of the rows apart, `-` for one without a value of its own; and what all share in words."""
     shared = shared_values(arms) if len(arms) > 1 else {}
     own = [{axis: value for axis, value in arm.items() if axis not in shared} for arm in arms]
-    words = cell_of if len({cell_of(arm) for arm in own}) == len({arm_label(arm) for arm in own}) else arm_label
+    words = short_label if len({short_label(arm) for arm in own}) == len({arm_label(arm) for arm in own}) else arm_label
     cells = [words(arm) if arm or not shared else "-" for arm in own]
     return Column("cell", cells, wraps=True), f"; all {words(shared)}" if shared else ""
 

@@ -80,7 +80,7 @@ def find(what: str, places: Places) -> Trained:
         return _of_path(Path(what), places)
     if places.reader is not None and (rows := places.reader.trial_entries(what)):
         trial = full_id(what, [row.trial_id for row in rows], option="evaluate")
-        return _of_trial([row for row in rows if row.trial_id == trial], places)
+        return of_trial([row for row in rows if row.trial_id == trial], places)
     from jit_sweep.tracking import registry  # starts MLflow
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -155,21 +155,23 @@ def _lineage(folder: Path, places: Places) -> tuple[Owned | None, int | None]:
     return None, None
 
 
-def _of_trial(rows: list[EntryRow], places: Places) -> Trained:
-    """A trial's newest checkpoint that is whole."""
+def of_trial(rows: list[EntryRow], places: Places, *, images: int | None = None) -> Trained:
+    """A trial's newest checkpoint that is whole, of the ledger's entries about it; the one at so many images. UserError: there
+    is none."""
     from trainables.storage.checkpoint import Store
     from trainables.storage.whole import newest_whole
     from trainables.training.ema import MODEL, OPTIMISER
 
     row, storage = rows[0], _storage_of(rows, places)
     try:
-        found = newest_whole(Store(storage), row.trial_id, most_images=MOST_IMAGES)
+        found = newest_whole(Store(storage), row.trial_id, most_images=images or MOST_IMAGES)
     except OSError as error:
         raise UserError(f"the checkpoint of trial {row.trial_id} must be readable, got {redact(storage)}: {error}") from error
-    if found.commit is None or found.checkpoint is None:
+    if found.commit is None or found.checkpoint is None or images not in (None, found.commit.images):
         why = f" ({found.damages[0].why})" if found.damages else ""
+        wanted = "a checkpoint" if images is None else f"its checkpoint at {images:,} images"
         remedy = "train it again, or name a trial whose checkpoint was kept"
-        raise UserError(f"trial {row.trial_id} must have a checkpoint in {redact(storage)}, got none{why}; {remedy}")
+        raise UserError(f"trial {row.trial_id} must have {wanted} in {redact(storage)}, got none{why}; {remedy}")
     parts = found.checkpoint.tensors
     own = next((each for each in rows if each.images == found.commit.images), row)
     return Trained(

@@ -1,5 +1,6 @@
 """The ledger's event log, typed: a trainer's report, or one of the ledger's own records of what it changed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,6 +44,8 @@ class EventKind(StrEnum):
     SCORED = "scored"
     EVALUATED = "evaluated"
     """Somebody has had a trial scored by an evaluation of his own."""
+    NOISE = "noise"
+    """How far equal trials of the sweep come out apart, trained again and drawn again."""
     ENDED = "ended"
     FAILED = "failed"
     JUDGED = "judged"
@@ -229,6 +232,44 @@ class Evaluated(LedgerRecord):
     def errors(self) -> dict[str, float]:
         """Standard errors of the values by metric name, of drawing other images from the same weights."""
         return standard_errors(self.without_each)
+
+
+class MeasuredNoise(BaseModel):
+    """Standard deviations of one metric's scores, on the scale on which it compares."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    retraining: float
+    """Over seeds of training, of the weights' own mean."""
+    resampling: float
+    """Over seeds of sampling, of the same weights."""
+
+    @property
+    def ratio(self) -> float | None:
+        """None where drawing again changes nothing."""
+        return self.retraining / self.resampling if self.resampling else None
+
+    @property
+    def total(self) -> float:
+        """Of a score that both have touched, as every trial's own."""
+        return math.hypot(self.retraining, self.resampling)
+
+
+class NoiseMeasured(LedgerRecord):
+    """How far equal trials come out apart: by training them again, and by drawing other images from the same weights."""
+
+    kind = EventKind.NOISE
+    images: int
+    """That the trials had seen."""
+    seeds: int
+    """Of training, the fewest of an arm."""
+    draws: int
+    """Of other images, of each weights."""
+    arms: dict[str, dict[str, MeasuredNoise]]
+    """By the arm in words, then by metric."""
+    typical: dict[str, MeasuredNoise]
+    """The median over the arms that have not collapsed, by metric."""
+    correlation: dict[str, float | None]
+    """Between arms over seeds, the mean over their pairs, by metric; None where no two share three seeds."""
 
 
 class Finished(LedgerRecord):

@@ -11,7 +11,7 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
-from jit_sweep.ledger.event_records import Asked, Evaluated, EventKind, EventRow, Finished
+from jit_sweep.ledger.event_records import Asked, Evaluated, EventKind, EventRow, Finished, NoiseMeasured
 from jit_sweep.ledger.holder import is_held
 from jit_sweep.ledger.records import (
     AttemptRow,
@@ -21,6 +21,7 @@ from jit_sweep.ledger.records import (
     EntryState,
     HeldoutRow,
     Owner,
+    PictureRow,
     RungRow,
     ScoreRow,
     SweepRow,
@@ -136,6 +137,24 @@ class LedgerReader:
         event = schema.event.c
         query = select(event.data).where(event.trial_id == trial_id, event.kind == EventKind.EVALUATED).order_by(event.id)
         return [Evaluated.model_validate(row.data) for row in self._rows(query)]
+
+    def noise(self, sweep: str) -> NoiseMeasured | None:
+        """How far equal trials of the sweep come out apart, as it was measured last; None where it was not."""
+        event = schema.event.c
+        query = select(event.data).where(event.sweep == sweep, event.kind == EventKind.NOISE).order_by(event.id.desc())
+        rows = self._rows(query.limit(1))
+        return NoiseMeasured.model_validate(rows[0].data) if rows else None
+
+    def rung_pictures(self, sweep: str) -> list[PictureRow]:
+        """The pictures that this sweep's attempts drew on the way, by trial and images; of one drawn twice the last."""
+        event = schema.event.c
+        query = select(event.trial_id, event.data).where(event.sweep == sweep, event.kind == EventKind.RUNG)
+        drawn = {
+            (trial, data["images"], kind): address
+            for trial, data in self._rows(query.order_by(event.id))
+            for kind, address in (data.get("pictures") or {}).items()
+        }
+        return [PictureRow(*key, address) for key, address in sorted(drawn.items())]
 
     def verdicts(self, sweep: str) -> list[VerdictRow]:
         """The scheduler's verdicts, in the order of races, arms and gates."""

@@ -14,7 +14,7 @@ from trainables.config.trial import TrialConfig
 from trainables.evaluation.metrics.jackknife import standard_errors
 from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
 from trainables.networks.cost import training_flops
-from trainables.report import Activity
+from trainables.report import Activity, RungPicture
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
 
@@ -289,6 +289,16 @@ class RungRow(NamedTuple):
     def name(self) -> str:
         """The value's shown name."""
         return shown(ScoreName(self.metric, self.weights))
+
+
+class PictureRow(NamedTuple):
+    """A picture that a trial drew at a rung."""
+
+    trial_id: str
+    images: int
+    kind: RungPicture
+    address: str
+    """URI of the PNG."""
 
 
 class VerdictRow(NamedTuple):

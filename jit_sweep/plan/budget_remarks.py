@@ -27,10 +27,11 @@ def soundness_remarks(plan: Plan) -> list[str]:
 
 def _data_remarks(plan: Plan) -> list[str]:
     """What is probably a mistake about the images, and what cannot be known of those that are not prepared."""
+    warnings = [f"the images at {plan.data.uri}: {text}" for text in plan.data.warnings]
     if plan.data.is_prepared:
-        return [f"the images at {plan.data.uri}: {text}" for text in plan.data.warnings]
+        return warnings
     rest = "`run` prepares them first, or `data prepare`; trials have their final ids then"
-    return [f"the images at {plan.data.uri} have been listed, not decoded: {rest}"]
+    return [*warnings, f"the images at {plan.data.uri} have been listed, not decoded: {rest}"]
 
 
 def _of_entry(plan: Plan, entry: Entry) -> Iterator[str]:

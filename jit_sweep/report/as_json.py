@@ -10,7 +10,7 @@ from jit_sweep.results import as_json as leaderboard
 
 def contents(report: Report) -> dict[str, Any]:
     """The keys of the report's JSON object but `schema`: those of the leaderboard's (`rows` and the sweep's facts), and the
-    answer, cards, curves, time to quality, losses, cost and provenance. What is infinite, or not known, is null."""
+    answer, cards, curves, time to quality, searches, losses, cost and provenance. What is infinite, or not known, is null."""
     return {
         **leaderboard.contents(report.results, report.front),
         "state": report.standing,
@@ -23,6 +23,10 @@ def contents(report: Report) -> dict[str, Any]:
             for curve in report.curves
         ],
         "time_to_quality": [_finite({**asdict(row), "metric": report.quality_metric}) for row in report.quality],
+        "searches": [
+            {"stage": each.stage, "objectives": each.objectives, "importances": [one._asdict() for one in each.importances]}
+            for each in report.searches
+        ],
         "losses": [asdict(loss) for loss in report.losses],
         "cost": {
             "unit": f"{report.costs.unit}-hours",

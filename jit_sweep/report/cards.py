@@ -24,7 +24,7 @@ class Card:
     reason: str
     """Why there is none; empty where there is one."""
     bar: Bar | None
-    """The effect with its interval; None where too few seeds are shared."""
+    """The effect with its interval; None where too few seeds are shared, or the arms do not compare."""
     facts: tuple[tuple[str, str], ...]
     """Numbers with their names."""
     device_hours: float
@@ -57,11 +57,12 @@ def _card(finding: Finding, hours: Mapping[str, float]) -> Card:
 
 
 def _statement(finding: Finding) -> str:
-    """Such as `At patch_size=16, prediction=x is better: fd_efflite0_96 is lower by 23.0 % [21.3, 24.7]`."""
+    """Such as `At patch_size=16, prediction=x is better: fd_efflite0_96 is lower by 23.0 % (between 21.3 and 24.7 %, 95 %
+    interval), over 6 seeds`."""
     effect, context = finding.effect, finding.question.context
     where = f"At {context}, " if context else ""
     if finding.outcome is Outcome.REAL and finding.winner and effect:
-        return f"{where}{finding.winner} is better: {effect.metric} is {_gain(effect)}"
+        return f"{where}{finding.winner} is better: {effect.metric} is {_gain(effect)}, over {effect.test.n} seeds"
     if finding.outcome is Outcome.REAL and effect:
         return f"{where}the two axes interact ({finding.question.label}): {effect.metric} differs by {effect}"
     return f"{finding.question.label}: {finding.verdict}"
@@ -75,12 +76,12 @@ def _gain(effect: Effect) -> str:
     digits = ".1f" if effect.scale == "log" else ".3g"
     unit = " %" if effect.scale == "log" else ""
     low, high = (f"{end:{digits}}" for end in sorted(ends))
-    return f"{'lower' if lower else 'higher'} by {gain:{digits}}{unit} [{low}, {high}]"
+    return f"{'lower' if lower else 'higher'} by {gain:{digits}}{unit} (between {low} and {high}{unit}, 95 % interval)"
 
 
 def _bar(finding: Finding) -> Bar | None:
     effect = finding.effect
-    if effect is None:
+    if effect is None or finding.outcome is Outcome.NOT_COMPARABLE:
         return None
     estimate, low, high = (shown_on(effect.scale, value) for value in (effect.estimate, *effect.interval))
     unit = "%" if effect.scale == "log" else effect.metric
@@ -88,7 +89,9 @@ def _bar(finding: Finding) -> Bar | None:
 
 
 def _facts(finding: Finding) -> list[tuple[str, str]]:
-    facts = []
+    facts: list[tuple[str, str]] = []
+    if finding.outcome is Outcome.NOT_COMPARABLE:
+        return facts
     if effect := finding.effect:
         facts += [("shared seeds", str(effect.test.n))]
         if finding.gap is not None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from jit_sweep.budget.costs import Costs, read_costs
 from jit_sweep.budget.spending import HOUR_S
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, SweepRow
+from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, PictureRow, SweepRow
 from jit_sweep.report.answer import Summary, summary
 from jit_sweep.report.cards import Card, cards
 from jit_sweep.report.curves import Curve, curves, metrics_on_the_way, values_of
 from jit_sweep.report.losses import Loss, losses
 from jit_sweep.report.rerun import Provenance, provenance
+from jit_sweep.report.search_stages import SearchedStage, searched_stages
 from jit_sweep.report.time_to_quality import TimeToQuality, goal_of, times_to_quality
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
@@ -36,6 +37,9 @@ class Report:
     """Of every metric that rungs measured, those of one metric together."""
     quality: tuple[TimeToQuality, ...]
     quality_metric: str
+    searches: tuple[SearchedStage, ...]
+    pictures: tuple[PictureRow, ...]
+    """That trials drew at their rungs."""
     losses: tuple[Loss, ...]
     costs: Costs
     provenance: Provenance
@@ -62,11 +66,11 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
     aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
     asked = cards(results.findings.planned, hours=_hours(attempts))
     lost, costs = losses(entries, attempts), read_costs(reader, name)
-    train_s = _train_seconds(reader, name)
+    train_s, front = _train_seconds(reader, name), _front(reader, results)
     return Report(
         sweep=sweep,
         results=results,
-        front=_front(reader, results),
+        front=front,
         entries=tuple(entries),
         answer=summary(asked, results, open_trials=sum(row.state in UNFINISHED for row in entries)),
         cards=tuple(asked),
@@ -75,6 +79,8 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         ),
         quality=() if aim is None else tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, train_s=train_s)),
         quality_metric=RUNG_METRIC,
+        searches=tuple(searched_stages(sweep, results, front)),
+        pictures=tuple(reader.rung_pictures(name)),
         losses=tuple(lost),
         costs=costs,
         provenance=provenance(sweep, results, entries, costs, lost),

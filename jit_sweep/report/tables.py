@@ -12,8 +12,8 @@ from jit_sweep.report.losses import Loss
 from jit_sweep.report.numbers import compact, duration, rounded, with_error
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
 from jit_sweep.results.arms import Arm, Spread, TrialResult
-from jit_sweep.results.words import state_in_words
-from search_spaces.axes import AxisValue, arm_label
+from jit_sweep.results.words import short_label, state_in_words
+from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics
 
 
@@ -131,7 +131,7 @@ def searched_table(trials: Sequence[TrialResult], front: frozenset[str], *, obje
         TableRow(
             (
                 TableCell(f"{trial.entry.trial_id}{' *' if trial.entry.key in front else ''}"),
-                TableCell(arm_label(trial.entry.arm), words=True),
+                TableCell(short_label(trial.entry.arm), words=True),
                 *(_trial_value(trial, name) for name in metrics),
             )
         )

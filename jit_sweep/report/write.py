@@ -6,7 +6,7 @@ from pathlib import Path
 from jit_sweep.errors import UserError
 from jit_sweep.report.as_json import contents
 from jit_sweep.report.contents import Report
-from jit_sweep.report.grids import read_grids
+from jit_sweep.report.grids import read_grids, read_ways
 from jit_sweep.report.markdown import markdown
 from jit_sweep.report.page.render import page
 
@@ -30,7 +30,7 @@ def as_text(report: Report, suffix: str, *, storage: str | None) -> str:
     if suffix == ".json":
         return json.dumps({"schema": SCHEMA, **contents(report)}, allow_nan=False, ensure_ascii=False, default=str, indent=1)
     arms = sorted(report.results.arms, key=lambda arm: arm.position)
-    return page(report, read_grids(arms, storage=storage))
+    return page(report, read_grids(arms, storage=storage), read_ways(arms, report.pictures, storage=storage))
 
 
 def write_report(report: Report, path: Path, *, storage: str | None) -> Path:

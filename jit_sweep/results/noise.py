@@ -31,8 +31,13 @@ def declared_noise(plan: Plan) -> Noise | None:
 
 
 def measured_noise(reader: "LedgerReader", plan: Plan) -> Noise | None:
-    """The median over the arms that the ledger has of these data under this evaluation; None where none has two seeds."""
+    """What `noise` has measured of a sweep of these data under this evaluation, of the latest; else the median over the arms
+    that the ledger has of them; None where none has two seeds."""
     alike = [row for row in reader.sweeps() if _measures_alike(row, plan)]
+    for row in alike:
+        known = reader.noise(row.name)
+        if known is not None and (typical := known.typical.get(plan.spec.objective)):
+            return Noise(typical.total, f"measured by `noise` on {row.name}, {known.seeds} seeds and {known.draws} draws")
     arms = [arm for row in alike for arm in grid_arms(with_scores(reader.entries(row.name), reader.scores(row.name)))]
     sound = [values for values in _values(arms, plan.spec.objective) if len(values) > 1]
     sigma = typical_sd(sound)

@@ -1,8 +1,9 @@
 """The words in which people are told how trials and arms stand: one for each thing, and what it means."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jit_sweep.ledger.records import EntryState
+from search_spaces.axes import AxisValue, arm_label
 from trainables.report import Activity
 
 MEANINGS = {
@@ -25,6 +26,11 @@ MEANINGS = {
 def state_in_words(state: EntryState) -> str:
     """An entry's state as it is shown."""
     return "stopped early" if state is EntryState.PRUNED else str(state)
+
+
+def short_label(arm: Mapping[str, AxisValue]) -> str:
+    """An arm in words, numbers as short as people want them."""
+    return arm_label({axis: float(f"{value:.4g}") if isinstance(value, float) else value for axis, value in arm.items()})
 
 
 def activities_in_words(activities: Sequence[Activity]) -> str:

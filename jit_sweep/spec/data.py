@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Tag
+from pydantic import Field, Tag
 
 from jit_sweep.spec.stages import key_of
 from jit_sweep.spec.uri import DataUri, located
 from trainables.config.fields import Frozen
 from trainables.data.prepared.settings import DataFormat, PrepareSettings
+from trainables.storage.listing import in_words
 
 
 class PackagedData(Frozen):
@@ -24,14 +25,14 @@ class PackagedData(Frozen):
         return self.name
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every path or URI that each node must reach: none, since all have it."""
+        return ()
+
+    @property
     def holdout(self) -> int | None:
         """Images to hold out: None, since the set brings its own list."""
         return None
-
-    @property
-    def is_shipped(self) -> bool:
-        """Whether every node has it, wherever it runs."""
-        return True
 
     def located(self) -> Self:
         """With its relative path made absolute: it has none."""
@@ -45,8 +46,8 @@ class FileData(PrepareSettings):
     it is.
     """
 
-    uri: DataUri
-    """Path or URI of the source, or of a prepared set."""
+    uri: DataUri | Annotated[tuple[DataUri, ...], Field(min_length=1)]
+    """Path or URI of the source, or of a prepared set; or a list of those that are one source together."""
     format: DataFormat | None = None
     """What kind of source it is; found by looking where it is left out."""
     flip: bool = True
@@ -59,17 +60,18 @@ class FileData(PrepareSettings):
 
     @property
     def address(self) -> str:
-        """What `trainables.data` opens it by."""
-        return self.uri
+        """What `trainables.data` opens it by; of a list, which is prepared first, all of it in words."""
+        return in_words(self.uri)
 
     @property
-    def is_shipped(self) -> bool:
-        """Whether every node has it: it lies where its URI says, which every node must reach."""
-        return False
+    def addresses(self) -> tuple[str, ...]:
+        """Every path or URI that each node must reach."""
+        return (self.uri,) if isinstance(self.uri, str) else self.uri
 
     def located(self) -> Self:
         """With its relative path made absolute."""
-        return self.model_copy(update={"uri": located(self.uri)})
+        uris = tuple(map(located, self.addresses))
+        return self.model_copy(update={"uri": uris[0] if isinstance(self.uri, str) else uris})
 
 
 DataSpec = Annotated[Annotated[PackagedData, Tag("name")] | Annotated[FileData, Tag("uri")], key_of("name", "uri")]

@@ -36,6 +36,10 @@ def sweep_schema() -> Schema:
     _name_what_is_registered({"SweepSpec": schema, **definitions})
     schema["$defs"] = definitions | _registered()
     own: Schema = {"patternProperties": {f"^{OWN_KEYS}": {}}}
+    schema["properties"]["full"] = {
+        "type": "object",
+        "description": "The keys that `--full` puts in the place of the file's own.",
+    }
     return {"$schema": DRAFT, **_tidied(schema), **own, "title": "A sweep file of jit-sweep"}
 
 

@@ -199,7 +199,7 @@ class SweepSpec(Frozen):
     (0.03 is 3 %), else in its own unit. null: 3 %, and never in a unit."""
     noise: PositiveFloat | None = None
     """The standard deviation over seeds that `plan` counts with: a share where the objective is a distance or an error, else in
-    its own unit. null: as the ledger's trials of these images have it."""
+    its own unit. null: as `noise` has measured it for these images, else as the ledger's trials of them have it."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How every trial's samples are drawn and counted."""
     budget: Budget

@@ -43,8 +43,7 @@ def is_loopback(host: str) -> bool:
 def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
     """UserError: locations of the sweep that workers on other machines cannot reach, one line for each."""
     faults = [fault for key in LOCATIONS if (fault := _fault(key, getattr(spec, key)))]
-    if not spec.data.is_shipped and (fault := _fault("data.uri", spec.data.address)):
-        faults.append(fault)
+    faults += [fault for uri in spec.data.addresses if (fault := _fault("data.uri", uri))]
     if faults:
         lead = f"{cluster} is not this machine, so its workers must be able to reach every place the sweep names:"
         raise UserError("\n".join([lead, *(f"  {fault}" for fault in faults)]))

@@ -94,6 +94,8 @@ def test_every_local_place_is_named_at_once() -> None:
     with pytest.raises(UserError) as refusal:
         check_reachable(spec_of(data={"uri": "images.npz"}), cluster=AWAY.url)
     assert all(f"`{key}`" in str(refusal.value) for key in (*REACHABLE, "data.uri"))
+    with pytest.raises(UserError, match=r"`data.uri` must be .*, got 'b.tar' \(a relative path\)"):
+        check_reachable(spec_of(**REACHABLE, data={"uri": ["s3://bucket/a.tar", "b.tar"]}), cluster=AWAY.url)
 
 
 @pytest.mark.parametrize("storage", ["s3://bucket/store", "/shared/store", "file:///shared/store"])

@@ -9,7 +9,6 @@ from itertools import count
 
 from tests.simulation.seeds import disturbed, interleaved, shown, undisturbed, walked
 
-
 WALKS = 4
 """On the model with each seed: they are short."""
 RARELY = 4

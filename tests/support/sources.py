@@ -18,7 +18,7 @@ from PIL import Image
 
 from trainables.data.prepared.preparing import Preparation, preparation_of
 from trainables.data.prepared.settings import DataFormat, PrepareSettings
-from trainables.storage.listing import listing_of
+from trainables.storage.listing import in_words, listing_of
 
 CLASSES = ("ants", "bees", "cats")
 
@@ -129,7 +129,8 @@ WRITERS: dict[str, Callable[[Path, Drawn], str]] = {
 }
 
 
-def looked_at(uri: str | Path, *, format: DataFormat | None = None, **settings: Any) -> Preparation:
+def looked_at(uri: str | Path | tuple[str, ...], *, format: DataFormat | None = None, **settings: Any) -> Preparation:
     """A source with some settings, before it is prepared: 8 px and 4 held out, if nothing else is said."""
     given = PrepareSettings(**{"image_size": 8, "holdout": 4, **settings})
-    return preparation_of(listing_of(str(uri)), given, format=format, uri=str(uri))
+    address = uri if isinstance(uri, tuple) else str(uri)
+    return preparation_of(listing_of(address), given, format=format, uri=in_words(address))

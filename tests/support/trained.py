@@ -1,5 +1,6 @@
 """Trained weights that can be evaluated, on 48 images of 16 px in 3 of the network's 5 classes, without training any."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,25 @@ def subject(folder: Path, **changes: Any) -> Trained:
 
 def trained_home(folder: Path) -> tuple[Home, Entry]:
     """A home whose ledger has one trial with its checkpoint; its sweep's file names the disks."""
+    home, (entry,) = home_of_seeds(folder, [{}])
+    return home, entry
+
+
+def home_of_seeds(folder: Path, scores: Sequence[Mapping[str, float]]) -> tuple[Home, list[Entry]]:
+    """The same with one arm of several seeds, which have these scores."""
     home, at = home_at(folder / "home"), image_file(folder)
     home.make()
-    ledger = LedgerFixture(open_engine(home.ledger), spec=spec_on(at))
-    entry = planned(images=IMAGES).model_copy(update={"trial": disks_trial(at), "evaluation": EVALUATION})
-    parts = weights_of(entry.trial)
-    tensors = {"model": parts["raw"], "ema": parts["ema"], "optimiser": {"step": torch.zeros(1)}}
-    Store(str(home.store)).write(entry.trial_id, attempt=1, images=IMAGES, tensors=tensors, state={"final": True})
-    ledger.train(entry, {})
+    ledger, store = LedgerFixture(open_engine(home.ledger), spec=spec_on(at)), Store(str(home.store))
+    entries = []
+    for seed, values in enumerate(scores):
+        config = {"trial": disks_trial(at, seed=seed), "evaluation": EVALUATION}
+        entries.append(planned(images=IMAGES, seed=seed, position=seed).model_copy(update=config))
+        parts = weights_of(entries[-1].trial)
+        tensors = {"model": parts["raw"], "ema": parts["ema"], "optimiser": {"step": torch.zeros(1)}}
+        store.write(entries[-1].trial_id, attempt=1, images=IMAGES, tensors=tensors, state={"final": True})
+        ledger.train(entries[-1], values)
     ledger.lease.release()
-    return home, entry
+    return home, entries
 
 
 def spec_on(at: ImagesAt) -> dict[str, Any]:

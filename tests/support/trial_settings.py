@@ -39,6 +39,8 @@ OTHERS: dict[str, Any] = {
     "diffusion.t_eps_train": 0.2,
     "diffusion.noise_scale": 2.0,
     "diffusion.label_drop": 0.5,
+    "diffusion.terms": [{"kind": "cosine"}],
+    "diffusion.weighting": {"kind": "sigmoid"},
     "optimiser": {"learning_rate": 1e-3, "grad_clip": 1.0, "schedule": {"kind": "cosine", "total_images": 64}},
     "ema": [],
     "batch_size": 8,

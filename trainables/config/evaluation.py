@@ -1,10 +1,11 @@
 """How a trial is scored: how samples are drawn, from which weights, and how many."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainables.config.features import FeaturesConfig
+from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.config.fields import (
     JOINED_LATER,
     Fraction,
@@ -45,6 +46,18 @@ class Sampling(Frozen):
 
     features: Annotated[FeaturesConfig, JOINED_LATER] = "efflite0"
     """The network on whose features images are compared: the packaged one, or one whose weights you have in a file."""
+    reference: Annotated[ReferenceStatistics | None, JOINED_LATER] = None
+    """What Frechet distances to the training split are to instead of it, such as published statistics of a data set; all other
+    metrics stay with the sweep's own images. null: the training split."""
+
+    def placed(self, located: Callable[[str], str]) -> Self:
+        """The same with its files where `located` says that their addresses are."""
+        features, reference = self.features, self.reference
+        if not isinstance(features, str):
+            features = features.model_copy(update={"weights": located(features.weights)})
+        if reference is not None:
+            reference = reference.model_copy(update={"file": located(reference.file)})
+        return self.model_copy(update={"features": features, "reference": reference})
 
     @model_validator(mode="after")
     def interval_is_ordered(self) -> Self:

@@ -23,6 +23,20 @@ class _FromFile(Frozen):
         return {name: value for name, value in content.items() if name != "weights"}
 
 
+class ReferenceStatistics(Frozen):
+    """Statistics of real images that were made elsewhere, of the evaluation's features; `jit-sweep stats import` writes their
+    file and prints its hash."""
+
+    file: Annotated[str, Field(min_length=1)]
+    """Path or URI."""
+    sha256: Sha256
+    """Of the file."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The statistics, and not where they lie."""
+        return {name: value for name, value in content.items() if name != "file"}
+
+
 class InceptionFeatures(_FromFile):
     """The Inception network of 2015. With the published weights its distance is FID."""
 

@@ -15,11 +15,14 @@ NO_PART = {"seed", "optimiser", "ema", "batch_size", "compile", "graphs", "gradi
 """Settings of a trial that its step knows nothing of. It compiles once for each number of images at once."""
 INPUTS = {"digest", "flip", "t_sampling", "t_eps_train", "noise_scale", "label_drop"}
 """Settings of its data and diffusion that reach a step in the batch or as tensors."""
+WEIGHED = {"t_sampling", "noise_scale"}
+"""Of them what a weighting is made from, which makes it part of the step."""
 
 
 def step_shape(trial: TrialConfig) -> StepShape:
     """Hash of what a compiled step depends on: trials of one shape train in one step, one after the other."""
-    diffusion = trial.diffusion.model_dump(exclude=INPUTS)
+    weighed = trial.diffusion.weighting.kind != "none"
+    diffusion = trial.diffusion.model_dump(exclude=INPUTS - WEIGHED if weighed else INPUTS)
     return StepShape(content_hash({**_without_cell(trial, exclude=NO_PART), "diffusion": diffusion}))
 
 

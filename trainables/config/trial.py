@@ -24,7 +24,19 @@ from trainables.config.fields import (
     nearest,
 )
 from trainables.config.network import ModelConfig
+from trainables.config.objective import (
+    CosineTimes,
+    InterpolatedCosine,
+    Mode,
+    NoWeighting,
+    ShiftedCosine,
+    SigmoidWeighting,
+    WeightedTerm,
+    Weighting,
+)
 
+DCT_SIDE = 8
+"""Side of the blocks whose frequencies the term `frequency` weighs."""
 MATHS_VERSION = 2
 """Part of every trial's identity: raised in the commit that changes what a configuration trains to."""
 
@@ -70,7 +82,9 @@ class Uniform(Frozen):
     kind: Literal["uniform"] = "uniform"
 
 
-TSampling = Annotated[LogitNormal | Uniform, Field(discriminator="kind")]
+TSampling = Annotated[
+    LogitNormal | Uniform | Mode | CosineTimes | ShiftedCosine | InterpolatedCosine, Field(discriminator="kind")
+]
 
 
 class DiffusionConfig(Frozen):
@@ -88,6 +102,30 @@ class DiffusionConfig(Frozen):
     """Standard deviation of the noise e."""
     label_drop: Fraction = 0.1
     """Share of labels replaced by the null label; unused by unconditional models."""
+    terms: Annotated[tuple[WeightedTerm, ...], Field(max_length=8), JOINED_LATER] = ()
+    """What is added to the squared error, in the space of the loss."""
+    weighting: Annotated[Weighting, JOINED_LATER] = NoWeighting()
+    """How much the squared error counts by its time; other than none, it is of x and not in the space of the loss."""
+
+    @property
+    def error_space(self) -> Target:
+        """The space of the squared error."""
+        return self.loss if self.weighting.kind == "none" else "x"
+
+    @model_validator(mode="after")
+    def importance_knows_the_density(self) -> Self:
+        weighting, drawn = self.weighting, self.t_sampling.kind
+        if isinstance(weighting, SigmoidWeighting) and weighting.importance and drawn not in ("logit_normal", "uniform"):
+            rule = "`weighting.importance` divides by the density of t under logit_normal or uniform"
+            raise ValueError(f"{rule}, got t_sampling={drawn}; try one of the two, or importance=false")
+        return self
+
+    @model_validator(mode="after")
+    def each_term_is_there_once(self) -> Self:
+        kinds = [term.kind for term in self.terms]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"`terms` must have each kind once, got {', '.join(kinds)}; add up their weights")
+        return self
 
 
 class Constant(Frozen):
@@ -281,6 +319,14 @@ class TrialConfig(Recipe):
             valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
             rule = "`patch_size` must divide image_size"
             raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
+        return self
+
+    @model_validator(mode="after")
+    def terms_fit_the_images(self) -> Self:
+        kinds, data = {term.kind for term in self.diffusion.terms}, self.data
+        if "frequency" in kinds and (data.channels != 3 or data.image_size < DCT_SIDE):
+            rule = f"the term frequency needs colour images of at least {DCT_SIDE} pixels"
+            raise ValueError(f"{rule}, got channels={data.channels}, image_size={data.image_size}; leave it out of `terms`")
         return self
 
     @model_validator(mode="after")

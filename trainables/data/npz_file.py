@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trainables.config.spelling import did_you_mean
 from trainables.data import packaged
 from trainables.data.file_kinds import HEAD_BYTES, OtherKind, kind_of
+from trainables.data.mapped import mapped_npy, unpacked
 from trainables.storage.address import check_protocol, local_path
 from trainables.storage.folder import open_file
 
@@ -31,13 +32,12 @@ _NPZ = "`data` must be an .npz file (numpy.savez)"
 def npz_members(address: str, *, mapped: bool = False) -> dict[str, NDArray[np.generic]]:
     """The arrays of a set in an .npz file, by name. ValueError: there is no such file, or it cannot be read.
 
-    `mapped`: images that lie uncompressed on a disk are not read but mapped, for one look: who keeps them would see the
-    file change.
+    `mapped`: images are not read but mapped, for one look: who keeps those of a file on a disk would see it change.
     """
     _refuse_what_is_no_file(address)
     try:
         with open_file(address) as file:
-            return _members(file, address, path=local_path(address) if mapped else None)
+            return _members(file, address, mapped=mapped)
     except FileNotFoundError as error:
         known = ", ".join(packaged.names())
         rule = f"`data` must be a packaged set ({known}) or the path or URI of an .npz file"
@@ -67,7 +67,7 @@ def _refuse_what_is_no_file(address: str) -> None:
         raise ValueError(f"{_NPZ}, got {address}, which is a device or a pipe; name a file")
 
 
-def _members(file: IO[bytes], address: str, *, path: Path | None) -> dict[str, NDArray[np.generic]]:
+def _members(file: IO[bytes], address: str, *, mapped: bool) -> dict[str, NDArray[np.generic]]:
     other = kind_of(file.read(HEAD_BYTES))
     file.seek(0)
     if other is not None:
@@ -75,12 +75,12 @@ def _members(file: IO[bytes], address: str, *, path: Path | None) -> dict[str, N
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-            images = None if path is None else _mapped(path, archive)
+            images = _mapped(local_path(address), archive) if mapped else None
         _refuse_other_names(names, address)
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
-            mapped = {} if images is None else {"images": images}
-            return mapped | {name: _array(arrays, name, address) for name in NAMES if name in arrays and name not in mapped}
+            kept = {} if images is None else {"images": images}
+            return kept | {name: _array(arrays, name, address) for name in NAMES if name in arrays and name not in kept}
     except OtherKind:
         raise
     except _DAMAGED as error:
@@ -90,23 +90,22 @@ def _members(file: IO[bytes], address: str, *, path: Path | None) -> dict[str, N
         ) from error
 
 
-def _mapped(path: Path, archive: zipfile.ZipFile) -> NDArray[np.generic] | None:
-    """`images` as they lie in the file; None where they are compressed, or not in C order. ValueError: the format is wrong."""
+def _mapped(path: Path | None, archive: zipfile.ZipFile) -> NDArray[np.generic] | None:
+    """`images` mapped: as they lie in a file on a disk, or from a temporary file. None: they cannot be.
+
+    ValueError: the format is wrong.
+    """
     member = {info.filename: info for info in archive.infolist()}.get("images.npy")
-    if member is None or member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+    if member is None or member.flag_bits & _ENCRYPTED:
         return None
+    if path is None or member.compress_type != zipfile.ZIP_STORED:
+        with archive.open(member) as packed, unpacked(packed) as file:
+            return mapped_npy(file)
     with path.open("rb") as file:
         file.seek(member.header_offset + _LENGTHS_AT)
         lengths = sum(struct.unpack("<HH", file.read(4)))
         file.seek(member.header_offset + _LENGTHS_AT + 4 + lengths)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        version = np.lib.format.read_magic(file)
-        if version not in read_header:
-            return None
-        shape, is_fortran, dtype = read_header[version](file)
-        if is_fortran or dtype.hasobject or 0 in shape or not shape:
-            return None
-        return np.memmap(path, dtype, "r", offset=file.tell(), shape=shape)
+        return mapped_npy(file)
 
 
 def _refuse_other_names(files: Iterable[str], address: str) -> None:

@@ -11,7 +11,7 @@ def clamped_share(diffusion: DiffusionConfig) -> float:
 
     An x-prediction divides by 1 - t, an eps-prediction by t, a v-prediction or a loss in the prediction's own space by nothing.
     """
-    if diffusion.prediction in (diffusion.loss, "v") or diffusion.t_eps_train == 0:
+    if diffusion.prediction in (diffusion.error_space, "v") or diffusion.t_eps_train == 0:
         return 0.0
     times = distribution_of(diffusion.t_sampling)
     if diffusion.prediction == "x":

@@ -1,8 +1,4 @@
-"""What an update minimises: a sum of terms, weighted by time."""
-
-import functools
-import operator
-from collections.abc import Sequence
+"""What an update minimises: the squared error, weighted by time, and the terms beside it."""
 
 from torch import Tensor
 
@@ -20,10 +16,14 @@ def loss(
     diffusion: DiffusionConfig,
     *,
     t_eps: float | Tensor | None = None,
-    terms: Sequence[str] = ("squared_error",),
-    weighting: str = "none",
 ) -> Tensor:
-    """w(t) times the sum of the terms of each image, [B]; `t_eps` is the configured one where none is given."""
+    """w(t) times the squared error of each image and the weighted terms beside it, [B].
+
+    `t_eps` is the configured one where none is given.
+    """
     clamp = diffusion.t_eps_train if t_eps is None else t_eps
-    values = [TERMS[name](output, x, e, z, t, diffusion, t_eps=clamp) for name in terms]
-    return WEIGHTINGS[weighting](functools.reduce(operator.add, values), t)
+    squared = TERMS["squared_error"](output, x, e, z, t, diffusion, t_eps=clamp)
+    total = WEIGHTINGS[diffusion.weighting.kind](squared, t, diffusion)
+    for term in diffusion.terms:
+        total = total + term.weight * TERMS[term.kind](output, x, e, z, t, diffusion, t_eps=clamp)
+    return total

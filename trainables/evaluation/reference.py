@@ -2,11 +2,13 @@
 
 import io
 import logging
+import time
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +18,20 @@ from torch import Tensor
 from trainables.config.features import FeaturesConfig
 from trainables.data import ImageSet
 from trainables.evaluation.features.registry import Classifier, Extractor, extractor
+from trainables.evaluation.metrics.frechet import FeatureSums, Moments, moments
 from trainables.evaluation.metrics.kernel import mean_over_pairs
 from trainables.evaluation.metrics.sound import sound
 from trainables.evaluation.real import Reference, References
 from trainables.process_caches import ProcessCache
 from trainables.storage.folder import Folder
+from trainables.storage.turns import FileTurn
 
 _log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 256
-Read = Callable[[int, int], None]
+MOST_KEPT = 100_000
+"""Training images whose features are kept, spread evenly over a larger split, whose moments alone are of all."""
+Read = Callable[[int, int], object]
 """Hears how many images have had their features computed, and of how many."""
 
 _references: ProcessCache[tuple[str, str], References] = ProcessCache("references")
@@ -45,7 +51,8 @@ def references(
 
     `features`: where the extractor has a file, the configuration that names it.
 
-    `cache` is a folder or URI; the file is `reference/{digest}-{variant}.npz` below it. A damaged file is made again.
+    `cache` is a folder or URI; the file is `reference/{digest}-{variant}.npz` below it, and of several processes one makes it.
+    A damaged file is made again.
     """
     network = extractor(under, features)
     variant = variant_of(images, network)
@@ -65,44 +72,92 @@ def made_up(features: Tensor) -> References:
     return References(train=split, heldout=split)
 
 
+def compared_with(real: References, given: Moments) -> References:
+    """The same, whose Frechet distances to the training split are to these moments instead."""
+    train = replace(real.train, known={**real.train.known, moments: given})
+    return References(train=train, heldout=real.heldout)
+
+
 def _cached(images: ImageSet, network: Extractor, *, name: str, cache: str | None, read: Read) -> References:
-    folder = Folder(cache) if cache is not None else None
-    real = _read(folder, name, images, network) if folder is not None else None
-    if real is None:
-        real = _computed(images, network, read)
-        if folder is not None:
-            folder.put(name, _packed(real))
+    real = _computed(images, network, read) if cache is None else _kept(Folder(cache), name, images, network, read)
     if isinstance(network, Classifier):
         train, heldout = (replace(split, classify=network.logits) for split in (real.train, real.heldout))
         return References(train=train, heldout=heldout)
     return real
 
 
+def _kept(folder: Folder, name: str, images: ImageSet, network: Extractor, read: Read) -> References:
+    real = _read(folder, name, images, network)
+    if real is not None:
+        return real
+
+    def waited(seconds: float) -> None:
+        time.sleep(seconds)
+        read(0, len(images))  # another process makes it
+
+    turn = FileTurn(folder, name, wait=waited)
+    real = turn.taken(lambda: _read(folder, name, images, network) if folder.has(name) else None)
+    if real is not None:
+        turn.over()
+        return real
+
+    def made(done: int, of: int) -> None:
+        turn.beat()
+        read(done, of)
+
+    try:
+        real = _computed(images, network, made)
+        folder.put(name, _packed(real))
+    finally:
+        turn.over()
+    return real
+
+
 def _computed(images: ImageSet, network: Extractor, read: Read) -> References:
     train, of = len(images.train), len(images.train) + len(images.heldout)
     return References(
-        train=_split(images, images.train, network, lambda done: read(done, of)),
+        train=(_large_split if train > MOST_KEPT else _split)(images, images.train, network, lambda done: read(done, of)),
         heldout=_split(images, images.heldout, network, lambda done: read(train + done, of)),
     )
 
 
-def _split(images: ImageSet, indices: NDArray[np.int64], network: Extractor, read: Callable[[int], None]) -> Reference:
-    chunks = []
+def _split(images: ImageSet, indices: NDArray[np.int64], network: Extractor, read: Callable[[int], object]) -> Reference:
+    """All features of some images."""
+    chunks = [features for _, features in _in_chunks(images, indices, network, read)]
+    return Reference(sound(torch.cat(chunks)))
+
+
+def _large_split(images: ImageSet, indices: NDArray[np.int64], network: Extractor, read: Callable[[int], object]) -> Reference:
+    """The moments of all images, streamed, and the features of as many as are kept."""
+    sums, chunks, stays = FeatureSums(network.dimensions), [], _kept_places(len(indices))
+    for start, features in _in_chunks(images, indices, network, read):
+        sums.add(features)
+        chunks.append(features[torch.from_numpy(np.isin(np.arange(start, start + len(features)), stays))])
+    return Reference(sound(torch.cat(chunks)), {moments: sums.moments()})
+
+
+def _in_chunks(
+    images: ImageSet, indices: NDArray[np.int64], network: Extractor, read: Callable[[int], object]
+) -> Iterator[tuple[int, Tensor]]:
     for start in range(0, len(indices), _READ_AT_ONCE):
         read(start)
-        chunks.append(network.features(images.read(indices[start : start + _READ_AT_ONCE])))
-    return Reference(sound(torch.cat(chunks)))
+        yield start, network.features(images.read(indices[start : start + _READ_AT_ONCE]))
+
+
+def _kept_places(count: int) -> NDArray[np.int64]:
+    """The places of a training split whose features are kept."""
+    kept = min(count, MOST_KEPT)
+    return np.arange(kept) * count // kept
 
 
 def _packed(real: References) -> bytes:
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        train=real.train.features.numpy(),
-        train_self_term=real.train.once(mean_over_pairs),
-        heldout=real.heldout.features.numpy(),
-        heldout_self_term=real.heldout.once(mean_over_pairs),
-    )
+    members: dict[str, Any] = {}
+    for name, split in (("train", real.train), ("heldout", real.heldout)):
+        members |= {name: split.features.numpy(), f"{name}_self_term": split.once(mean_over_pairs)}
+        if (of_all := split.known.get(moments)) is not None:
+            members |= {f"{name}_mean": of_all.mean.numpy(), f"{name}_covariance": of_all.covariance.numpy()}
+    np.savez(buffer, **members)
     return buffer.getvalue()
 
 
@@ -111,7 +166,7 @@ def _read(folder: Folder, name: str, images: ImageSet, network: Extractor) -> Re
         with np.load(io.BytesIO(folder.read(name)), allow_pickle=False) as file:
             stored = {member: torch.from_numpy(file[member]) for member in file.files}
         return References(
-            train=_unpacked(stored, "train", shape=(len(images.train), network.dimensions)),
+            train=_unpacked(stored, "train", shape=(len(_kept_places(len(images.train))), network.dimensions)),
             heldout=_unpacked(stored, "heldout", shape=(len(images.heldout), network.dimensions)),
         )
     except FileNotFoundError:
@@ -125,4 +180,7 @@ def _unpacked(stored: Mapping[str, Tensor], split: str, *, shape: tuple[int, int
     features, self_term = stored[split], stored[f"{split}_self_term"]
     if features.dtype != torch.float32 or features.shape != shape or self_term.shape != ():
         raise ValueError(f"expected float32 {list(shape)}, got {features.dtype} {list(features.shape)}")
-    return Reference(features, {mean_over_pairs: float(self_term)})
+    known: dict[Callable[[Tensor], Any], Any] = {mean_over_pairs: float(self_term)}
+    if f"{split}_mean" in stored:
+        known[moments] = Moments(stored[f"{split}_mean"], stored[f"{split}_covariance"])
+    return Reference(features, known)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.config.features import FeaturesConfig, extractor_name
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.features import FeaturesConfig, ReferenceStatistics, extractor_name
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
@@ -21,7 +22,8 @@ from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
 from trainables.evaluation.metrics.jackknife import group_of
 from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone, Samples, metrics_under
-from trainables.evaluation.reference import Read, references, variant_of
+from trainables.evaluation.reference import Read, compared_with, references, variant_of
+from trainables.evaluation.statistics_file import statistics_of
 from trainables.process_caches import ProcessCache
 
 MOST_JACKKNIFED = 10_000
@@ -40,13 +42,15 @@ class ImageScores:
     """The values without each of the groups of images, by metric name: `jackknife.standard_error` reads them."""
 
 
-_rows: ProcessCache[tuple[str, tuple[str, ...], int, tuple[str, ...]], dict[str, dict[str, float]]] = ProcessCache("score rows")
-"""By the image set's fingerprint, the features' variants, n and the metrics."""
+_rows: ProcessCache[tuple[str, tuple[str, ...], int, tuple[str, ...], ReferenceStatistics | None], dict[str, dict[str, float]]]
+_rows = ProcessCache("score rows")
+"""By the image set's fingerprint, the features' variants, n, the metrics and the statistics compared with."""
 
 
 class Scorer:
     """Scores images against one image set, on the features that an evaluation names. The set's features are made once, of which
-    `read` hears; `cache` is where they are kept."""
+    `read` hears; `cache` is where they are kept. `reference`: statistics that Frechet distances to the training split are to
+    instead of it. ValueError: those are of other features or images."""
 
     def __init__(
         self,
@@ -54,14 +58,19 @@ class Scorer:
         *,
         cache: str | None,
         features: FeaturesConfig = "efflite0",
+        reference: ReferenceStatistics | None = None,
         read: Read = lambda _done, _of: None,
     ) -> None:
-        self._images, self._features = images, features
+        self._images, self._features, self._reference = images, features, reference
         self._shape = images.read(images.heldout[:1]).shape[1:]
         self._networks = extractors_used(features)
         self._real = {
             name: references(images, under=name, cache=cache, features=features, read=read) for name in self._networks
         }
+        if reference is not None:
+            name = extractor_name(features)
+            given = statistics_of(reference, extractor=variant_of(images, self._networks[name]), image_size=self._shape[-1])
+            self._real[name] = compared_with(self._real[name], given)
 
     def score(self, generated: Tensor) -> dict[str, float]:
         """Scores of generated uint8 images [n, C, H, W], n >= 2, by metric name.
@@ -85,7 +94,8 @@ class Scorer:
         """What n images that are no model's score: real held-out ones, white ones, and the training images' mean."""
         metrics = tuple(metric.name for metric, _ in self._metrics(n))
         variants = tuple(variant_of(self._images, network) for network in self._networks.values())
-        return _rows.get((self._images.fingerprint, variants, n, metrics), make=lambda: self._made_rows(n))
+        key = (self._images.fingerprint, variants, n, metrics, self._reference)
+        return _rows.get(key, make=lambda: self._made_rows(n))
 
     def heldout_row(self, n: int) -> dict[str, float]:
         """What n real held-out images score against the training split: what a perfect generator would score at this n.
@@ -129,6 +139,15 @@ class Scorer:
 
     def _metrics(self, n: int) -> list[tuple[Metric, Samples]]:
         return of_samples(self._features, n=n)
+
+
+def check_files(evaluation: EvaluationConfig, images: ImageSet) -> None:
+    """That the files which an evaluation names are what it says, before anything is trained. ValueError: they are not."""
+    for name, network in extractors_used(evaluation.features).items():
+        network.features(images.read(images.heldout[:1]))
+        if evaluation.reference is not None and name == extractor_name(evaluation.features):
+            size = images.read(images.heldout[:1]).shape[-1]
+            statistics_of(evaluation.reference, extractor=network.variant(size), image_size=size)
 
 
 def score_network(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> dict[str, float]:

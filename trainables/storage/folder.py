@@ -69,6 +69,14 @@ class Folder:
             return []
         return sorted(str(entry["name"]).rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
 
+    def folders(self, name: str) -> list[str]:
+        """The subfolders directly below a subfolder, sorted; none where it does not exist."""
+        try:
+            entries: list[dict[str, Any]] = self._ask("ls", name, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
+
     def sizes(self, name: str) -> dict[str, int]:
         """The bytes of every file below a subfolder, however deep, by the name within it, sorted."""
         try:

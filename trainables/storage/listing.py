@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from trainables.storage.remote import Remote
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _WILD = re.compile(r"[*?\[]")
+Addresses = str | tuple[str, ...]
+"""One address, or several that are one source."""
 _VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """What file systems call that which changes with a file's content; the first one known counts."""
 
@@ -39,6 +41,7 @@ class FileListing:
     """The files at an address, by name."""
 
     uri: str
+    """Where they lie, in words."""
     files: tuple[ListedFile, ...]
     is_folder: bool
 
@@ -51,33 +54,64 @@ class FileListing:
         return digest.hexdigest()[:16]
 
     @property
+    def names(self) -> str:
+        """16 hex digits over the names alone."""
+        return hashlib.sha256("\n".join(file.name for file in self.files).encode()).hexdigest()[:16]
+
+    @property
     def bytes(self) -> int:
         """Of all files."""
         return sum(file.size for file in self.files)
 
 
-def listing_of(uri: str) -> FileListing:
-    """The file at an address, or the files below it, or those that braces (`{00..07}`, `{a,b}`) or a glob name.
+def listing_of(address: Addresses) -> FileListing:
+    """The file at an address, or the files below it; of several, of braces (`{00..07}`, `{a,b}`) and of a glob, all of theirs.
 
     A path that exists is taken as it is. FileNotFoundError: nothing is there. OSError: it cannot be had. ValueError,
     ImportError: it is no address.
     """
+    given = (address,) if isinstance(address, str) else address
+    addresses = [each for one in given for each in ([one] if _exists(one) else _expanded(one))]
+    if len(addresses) > 1 or (not _exists(addresses[0]) and _WILD.search(addresses[0])):
+        files = {file.address: file for each in addresses for file in _matches(each)}
+        return FileListing(in_words(address), _below_one_folder(list(files.values())), is_folder=True)
+    return _at(addresses[0])
+
+
+def is_pattern(uri: str) -> bool:
+    """Whether an address stands for others, by braces or a glob, and for nothing that has its name."""
+    return not _exists(uri) and bool(_WILD.search(uri) or _BRACES.search(uri))
+
+
+def in_words(address: Addresses) -> str:
+    """One address or several, for people and for records."""
+    return address if isinstance(address, str) else ", ".join(address)
+
+
+def _at(uri: str) -> FileListing:
+    """What is at one address that is no pattern."""
     path = local_path(uri)
-    if path is not None and path.exists():
-        return _on_a_disk(uri, path)
-    addresses = list(_expanded(uri))
-    if len(addresses) > 1 or _WILD.search(uri):
-        named = [file for address in addresses for file in _matches(address)]
-        return FileListing(uri, tuple(sorted(named, key=lambda file: file.name)), is_folder=True)
-    if path is not None:
+    if path is None:
+        return _remote(uri)
+    if not path.exists():
         raise FileNotFoundError(f"nothing at {uri}")
-    return _remote(uri)
-
-
-def _on_a_disk(uri: str, path: Path) -> FileListing:
     if not path.is_dir():
         return FileListing(uri, (_local_file(path.name, path),), is_folder=False)
     return FileListing(uri, tuple(sorted(_walked(path), key=lambda file: file.name)), is_folder=True)
+
+
+def _exists(uri: str) -> bool:
+    path = local_path(uri)
+    return path is not None and path.exists()
+
+
+def _below_one_folder(files: list[ListedFile]) -> tuple[ListedFile, ...]:
+    """The files by their names below the deepest folder that holds all of them."""
+    folders = [file.address.split("/")[:-1] for file in files]
+    least, most = min(folders), max(folders)
+    shared = next((at for at, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most)))
+    named = [replace(file, name="/".join(file.address.split("/")[shared:])) for file in files]
+    return tuple(sorted(named, key=lambda file: file.name))
 
 
 def _walked(top: Path) -> Iterator[ListedFile]:
@@ -116,23 +150,22 @@ def _alternatives(text: str) -> Iterable[str]:
 
 
 def _matches(address: str) -> list[ListedFile]:
-    """The files that a glob names, or the one at an address. FileNotFoundError: none."""
+    """The files at an address or below it, or those that a glob names. FileNotFoundError: none."""
+    if _exists(address) or not _WILD.search(address):
+        return list(_at(address).files)
     fs, pattern = file_system_of(address)
-    if not _WILD.search(address):
-        return [_renamed(file) for file in listing_of(address).files]
     if isinstance(fs, LocalFileSystem):
-        paths = [Path(path) for path in fs.glob(pattern)]
-        found = [_local_file(path.name, path) for path in paths if path.is_file()]
+        found = [file for path in fs.glob(pattern) for file in _at(str(path)).files]
     else:
         entries: dict[str, dict[str, Any]] = Remote(fs).ask("glob", pattern, detail=True, address=address)
-        found = [_remote_file(fs, path, path, info) for path, info in entries.items() if info["type"] == "file"]
+        found = [file for path, info in entries.items() for file in _globbed(fs, path, info)]
     if not found:
         raise FileNotFoundError(f"nothing at {address}")
-    return [_renamed(file) for file in found]
+    return found
 
 
-def _renamed(file: ListedFile) -> ListedFile:
-    return ListedFile(file.address, file.address, file.size, file.version)
+def _globbed(fs: Any, path: str, info: dict[str, Any]) -> Iterable[ListedFile]:
+    return [_remote_file(fs, path, path, info)] if info["type"] == "file" else _remote(fs.unstrip_protocol(path)).files
 
 
 def _remote(uri: str) -> FileListing:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.features import FeaturesConfig
+from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.config.trial import RAW
 from trainables.data import ImageSet
 from trainables.evaluation.collapse import has_collapsed
@@ -56,7 +56,7 @@ class Scoring:
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
         self._grid = HeldoutGrid(images, device=learner.device)
         self._sampled: dict[tuple[int, str, str], Sampled] = {}
-        self._scorers: dict[FeaturesConfig, Scorer] = {}
+        self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
 
     def rung(self) -> Rung:
         """The held-out error, and what rungs compare where that is something else."""
@@ -149,9 +149,9 @@ class Scoring:
 
     def _scorer(self, evaluation: EvaluationConfig) -> Scorer:
         """Made on first use: only the lead has the real images' features."""
-        features = evaluation.features
-        if features not in self._scorers:
+        key = features, reference = evaluation.features, evaluation.reference
+        if key not in self._scorers:
             read = partial(self._telling, "reading the real images' features")
             cache = self._assignment.storage
-            self._scorers[features] = Scorer(self._images, cache=cache, features=features, read=read)
-        return self._scorers[features]
+            self._scorers[key] = Scorer(self._images, cache=cache, features=features, reference=reference, read=read)
+        return self._scorers[key]

@@ -1,15 +1,13 @@
 """The figures of a report, by the part of the report that they stand in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jit_sweep.report.contents import Report
 from jit_sweep.report.figures.forest import forest_figure
 from jit_sweep.report.figures.interaction import interaction_figure, interactions
 from jit_sweep.report.figures.learning import by_metric, learning_figure
-from jit_sweep.report.figures.searches import Proposal, history_figure, slice_figure
+from jit_sweep.report.figures.searches import search_figures
 from jit_sweep.report.figures.svg import Figure
-from jit_sweep.results.arms import TrialResult
 
 MOST_INTERACTIONS = 6
 
@@ -41,18 +39,9 @@ def figures_of(report: Report) -> Figures:
             for curves in by_metric(report.curves).values()
             for against in ("images", "flops")
         ),
-        searches=tuple(_of_search(results.searched, objective=results.objective)),
+        searches=tuple(
+            replace(figure, name=f"stage-{stage.stage}-{figure.name}") if len(report.searches) > 1 else figure
+            for stage in report.searches
+            for figure in search_figures(stage, metric=results.objective)
+        ),
     )
-
-
-def _of_search(searched: Sequence[TrialResult], *, objective: str) -> list[Figure]:
-    proposals = [
-        Proposal(number, trial.entry.arm, value, trial.collapsed)
-        for number, trial in enumerate(sorted(searched, key=lambda trial: (trial.entry.stage, trial.entry.position)), start=1)
-        if (value := trial.value(objective)) is not None
-    ]
-    if not proposals:
-        return []
-    axes = dict.fromkeys(axis for proposal in proposals for axis in proposal.values)
-    slices = [slice_figure(proposals, axis=axis, metric=objective) for axis in axes]
-    return [history_figure(proposals, metric=objective), *(figure for figure in slices if figure is not None)]

@@ -15,7 +15,7 @@ from jit_sweep.report.contents import Report
 from jit_sweep.report.figures.all import Figures, figures_of
 from jit_sweep.report.figures.forest import bar_in_words
 from jit_sweep.report.figures.learning import MOST_CURVES
-from jit_sweep.report.grids import ArmGrid
+from jit_sweep.report.grids import ArmGrid, Way
 from jit_sweep.report.numbers import duration
 from jit_sweep.report.table_set import tables_of
 from jit_sweep.results.arms import Arm
@@ -49,7 +49,7 @@ class TrialColumns(NamedTuple):
     rows: tuple[tuple[str | float | None, ...], ...]
 
 
-def page(report: Report, grids: Sequence[ArmGrid]) -> str:
+def page(report: Report, grids: Sequence[ArmGrid], ways: Sequence[Way] = ()) -> str:
     """The whole file."""
     figures, shown, trials = figures_of(report), tables_of(report), _trials(report)
     script = _asset("report.js")
@@ -58,6 +58,7 @@ def page(report: Report, grids: Sequence[ArmGrid]) -> str:
         figures=figures,
         tables=shown,
         grids=grids,
+        ways=ways,
         thumbnails={grid.label: grid.thumbnail_uri for grid in grids},
         trials=trials,
         trials_json=_for_script(trials._asdict()),

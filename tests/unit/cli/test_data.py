@@ -1,6 +1,7 @@
 """`data prepare` and `data inspect` as a user types them, and what a run says while it prepares."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from jit_sweep.cli import main
 from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.plan import planned
 from jit_sweep.home import home_at
-from tests.support.sources import Drawn, write_folder
+from tests.support.sources import Drawn, write_folder, write_tars
 from tests.support.sweep_files import write_sweep
 
 
@@ -90,3 +91,36 @@ def test_a_set_of_images_that_are_all_black_is_not_made_and_one_with_some_is_war
     write_folder(tmp_path / "some", drawn)
     code, said, _ = typed("data", "prepare", "some", "set", "--size", "8", "--holdout", "4")
     assert (code, said.splitlines()[-1]) == (0, "warning: 5 images all black")
+
+
+def test_a_source_that_has_changed_since_it_was_prepared_is_told_with_what_changed(typed: Any, tmp_path: Path) -> None:
+    top = Path(write_folder(tmp_path / "photos", Drawn(96, size=32)))
+    file, home = (
+        write_sweep(tmp_path, data={"uri": "photos", "image_size": 32, "holdout": 16}),
+        home_at(tmp_path / ".jit-sweep"),
+    )
+    spec = planned(file, home).spec
+    prepare_for(spec, home.locations(spec).storage, address=None, screen=Console(quiet=True))
+    assert "have changed" not in typed("validate", file)[1]
+    one = top / "ants" / "00000.png"
+    os.utime(one, (1, 1))
+    assert "96 files of" in typed("validate", file)[1]
+    assert "now as then, with other times of change" in typed("validate", file)[1]
+    one.rename(top / "ants" / "other.png")
+    assert "now as then, with other names" in typed("plan", file)[1]
+    (top / "ants" / "more.png").write_bytes((top / "ants" / "other.png").read_bytes())
+    (said,) = [line for line in typed("plan", file)[1].splitlines() if "have changed" in line]
+    assert "they have changed since they were prepared: 97 files of" in said
+    former = said.rpartition("say data: {uri: ")[2].removesuffix("}")
+    assert "have changed" not in typed("validate", write_sweep(tmp_path, data={"uri": former}))[1]
+
+
+def test_a_sweep_file_may_list_addresses(typed: Any, tmp_path: Path) -> None:
+    write_tars(tmp_path / "t", Drawn(96, size=32))
+    data = {"uri": ["t/0000.tar", "t/0001.tar", "t/0002.tar"], "image_size": 32, "holdout": 16}
+    code, said, _ = typed("validate", write_sweep(tmp_path, data=data))
+    assert (code, f"the images at {tmp_path}/t/0000.tar, {tmp_path}/t/0001.tar" in said) == (0, True)
+    code, _, said = typed("validate", write_sweep(tmp_path, data={**data, "uri": ["t/0000.tar", "t/9999.tar"]}))
+    assert (code, f"nothing at {tmp_path}/t/9999.tar" in said) == (2, True)
+    code, _, said = typed("validate", write_sweep(tmp_path, data={**data, "uri": []}))
+    assert (code, "data.uri" in said) == (2, True)

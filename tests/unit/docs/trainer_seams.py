@@ -10,6 +10,7 @@ from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.unit.docs.plan_seams import Add, Proof
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen
+from trainables.config.objective import NoWeighting, WeightedTerm
 from trainables.config.trial import DiffusionConfig
 from trainables.data import ImageSet, open_images
 from trainables.diffusion.integrators import Velocity, Z
@@ -72,20 +73,21 @@ def absolute_error(
 
 
 def loss_of(**choices: Any) -> Tensor:
-    """Of two images: output 3, truth 1, at t = 1/2 with v-loss, whose squared error is 16."""
-    return loss(3 * ONES, ONES, ONES, ONES, HALF, DiffusionConfig(), **choices)
+    """Of two images: output 3, truth 1, at t = 1/2 with x-loss, whose squared error is 4."""
+    return loss(3 * ONES, ONES, ONES, ONES, HALF, DiffusionConfig(loss="x").model_copy(update=choices))
 
 
 def loss_term(add: Add, _: Path) -> None:
     """A term that the loss is then summed from."""
     add("absolute_error", absolute_error)
-    assert loss_of(terms=("squared_error", "absolute_error")).tolist() == [18.0, 18.0]
+    term = WeightedTerm.model_construct(kind="absolute_error", weight=3.0)
+    assert loss_of(terms=(term,)).tolist() == [10.0, 10.0]
 
 
 def weighting(add: Add, _: Path) -> None:
     """A weighting that the loss is then multiplied by."""
-    add("by_time", lambda losses, t: t * losses)
-    assert loss_of(weighting="by_time").tolist() == [8.0, 8.0]
+    add("by_time", lambda losses, t, _: t * losses)
+    assert loss_of(weighting=NoWeighting.model_construct(kind="by_time")).tolist() == [2.0, 2.0]
 
 
 class Linear(Frozen):

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from jit_sweep.ledger.evaluations import EvaluationLog
+from jit_sweep.ledger.event_records import MeasuredNoise, NoiseMeasured
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.power import arms_of, images_of_a_seed, prospects
 from jit_sweep.results.noise import declared_noise, measured_noise
@@ -51,7 +53,7 @@ def test_one_seed_more_costs_what_every_arm_trains_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_noise_is_the_median_spread_of_the_arms_that_the_ledger_has(tmp_path: Path) -> None:
+def test_noise_is_what_was_measured_last_else_the_median_spread_of_the_arms_that_the_ledger_has(tmp_path: Path) -> None:
     home, tree = PlayedHome(tmp_path), file(tmp_path)
     home.run(tree)
     planned, rows = planned_file(tree), home.rows()
@@ -62,6 +64,13 @@ def test_noise_is_the_median_spread_of_the_arms_that_the_ledger_has(tmp_path: Pa
     assert noise is not None
     assert noise.sigma == pytest.approx(median(spreads))
     assert noise.source == "the median of 4 arms in the ledger"
+    typical = {planned.spec.objective: MeasuredNoise(retraining=0.03, resampling=0.04)}
+    log = EvaluationLog(home.engine)
+    for seeds in (2, 4):
+        log.add(NoiseMeasured(images=64, seeds=seeds, draws=3, arms={}, typical=typical, correlation={}), sweep=home.name)
+    noise = measured_noise(home.reader, planned)
+    assert noise is not None
+    assert (noise.sigma, noise.source) == (0.05, f"measured by `noise` on {home.name}, 4 seeds and 3 draws")
 
 
 def test_a_declared_noise_is_a_share_of_a_distance(tmp_path: Path) -> None:

@@ -10,8 +10,19 @@ from jit_sweep.report.curves import Curve, Point
 from jit_sweep.report.figures.forest import Bar, forest_figure
 from jit_sweep.report.figures.learning import MOST_CURVES, learning_figure
 from jit_sweep.report.figures.scale import scale_of
-from jit_sweep.report.figures.searches import Proposal, history_figure, slice_figure
+from jit_sweep.report.figures.searches import (
+    front_figure,
+    history_figure,
+    importance_figure,
+    parallel_figure,
+    search_figures,
+    slice_figure,
+)
 from jit_sweep.report.figures.svg import Figure
+from jit_sweep.report.search_stages import Proposal, SearchedStage
+from jit_sweep.search.history import Observation
+from jit_sweep.search.importance import LEAST_PROPOSALS, importances
+from jit_sweep.spec.stages import SearchSpec
 
 ERROR = "heldout_v_error"
 
@@ -80,6 +91,55 @@ def test_a_figure_draws_as_many_curves_as_can_be_told_apart() -> None:
 def test_the_best_so_far_passes_over_proposals_that_collapsed() -> None:
     proposals = [Proposal(1, {}, 3.0, False), Proposal(2, {}, 1.0, True), Proposal(3, {}, 2.0, False)]
     assert "the best scores 2" in history_figure(proposals, metric=ERROR).alt
+
+
+def test_all_axes_at_once_show_words_and_numbers_and_pass_over_an_axis_that_a_proposal_has_not() -> None:
+    proposals = [
+        Proposal(1, {"prediction": "x", "learning_rate": 1e-3}, 2.0, False),
+        Proposal(2, {"prediction": "v", "learning_rate": 1e-4, "t_mu": 0.5}, 1.0, False),
+        Proposal(3, {"prediction": "<eps>", "learning_rate": 1e-2}, 0.1, True),
+    ]
+    figure = parallel_figure(proposals, ["prediction", "learning_rate", "t_mu"], metric=ERROR)
+    assert figure is not None
+    assert figure.alt == "best: 1: prediction v, learning_rate 0.0001, t_mu 0.5"
+    assert ">v</text>" in figure.svg
+    assert "eps" not in figure.svg  # it collapsed
+    width = float(ElementTree.fromstring(figure.svg).get("width", "0"))
+    assert all(-1 <= place <= width + 1 for place in places_of(figure))
+    assert parallel_figure(proposals, ["prediction"], metric=ERROR) is None
+
+
+def test_the_front_is_drawn_of_a_search_with_two_objectives_alone() -> None:
+    proposals = tuple(
+        Proposal(number, {"width": number}, float(number), False, (float(number), 3.0 - number), number < 3)
+        for number in (1, 2, 3)
+    )
+    stage = SearchedStage(1, (ERROR, "forward_gflops"), ("minimize", "minimize"), proposals, ())
+    figure = front_figure(stage)
+    assert figure is not None
+    assert figure.alt == "on the front: 1, 2; 2, 1"
+    alone = SearchedStage(1, (ERROR,), ("minimize",), (Proposal(1, {}, 1.0, False),), ())
+    assert front_figure(alone) is None
+    assert [each.name for each in search_figures(alone, metric=ERROR)] == ["search-history"]
+
+
+def test_the_axis_that_makes_the_best_proposals_matters_most_and_each_share_has_its_interval() -> None:
+    axes = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "noise_scale": {"low": 0.5, "high": 2.0}}
+    search = SearchSpec.model_validate({"sampler": "tpe", "axes": axes, "trials": 40})
+    seen = [
+        Observation({"learning_rate": 10 ** (-4 + n / 20), "noise_scale": 0.5 + n * 7 % 40 / 40}, "scored", (float(n),))
+        for n in range(40)
+    ]
+    first, second = importances(search, seen, direction="minimize")
+    assert (first.axis, second.axis) == ("learning_rate", "noise_scale")
+    assert first.share + second.share == pytest.approx(1.0)
+    assert first.low <= first.share <= first.high
+    assert first.low > second.high
+    figure = importance_figure([first, second], metric=ERROR)
+    assert figure is not None
+    assert figure.alt.startswith("learning_rate ")
+    assert importances(search, seen[: LEAST_PROPOSALS - 1], direction="minimize") == []
+    assert importance_figure([], metric=ERROR) is None
 
 
 def test_an_axis_without_two_numbers_has_no_slice() -> None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import Cause, HeldoutRow
 from jit_sweep.report.contents import Report, read_report
-from jit_sweep.report.grids import read_grids
+from jit_sweep.report.grids import read_grids, read_ways
 from jit_sweep.report.markdown import markdown
 from jit_sweep.report.page.render import page
 from jit_sweep.report.paper import csv_table, latex, write_paper
@@ -174,6 +176,29 @@ def test_a_picture_that_cannot_be_read_is_left_out(
     score = scored(entry, {FD: 1.0}).model_copy(update={"grid": place.format(folder=tmp_path)})
     ledger.tell(ledger.begin(entry), score, ended(entry))
     assert read_grids(read_report(ledger.reader, "mine").results.arms, storage=None) == []
+
+
+def test_the_way_of_an_arm_is_its_rungs_pictures_in_rows_and_what_it_takes_images_for(
+    ledger: LedgerFixture, tmp_path: Path
+) -> None:
+    entry = planned(arm=X)
+    ledger.plan(entry)
+    for name, colour, size in (("a", "red", (8, 2)), ("b", "blue", (8, 2)), ("seen", "green", (8, 12))):
+        Image.new("RGB", size, colour).save(tmp_path / f"{name}.png")
+    drawn = [{"progress": f"{tmp_path}/{name}.png", "denoised": f"{tmp_path}/seen.png"} for name in "ab"]
+    facts = [{"images": images, "values": {ERROR: 0.5}} for images in (480, 960)]
+    rungs = [Rung.model_validate({**fact, "pictures": each}) for fact, each in zip(facts, drawn, strict=True)]
+    ledger.tell(ledger.begin(entry), *rungs, scored(entry, {FD: 1.0}), ended(entry))
+    report = read_report(ledger.reader, "mine")
+    (way,) = read_ways(report.results.arms, report.pictures, storage=None)
+    sheet = Image.open(io.BytesIO(way.progress))
+    assert (way.images, sheet.size) == ((480, 960), (8, 4))
+    red, blue = (np.asarray(sheet)[row, 4].tolist() for row in (0, 3))
+    assert red[0] > 200 > red[2]
+    assert blue[2] > 200 > blue[0]
+    assert "takes them for at t = 0.1" in page(report, [], [way])
+    (tmp_path / "b.png").unlink()
+    assert read_ways(report.results.arms, report.pictures, storage=None) == []
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jit_sweep.errors import UserError
-from jit_sweep.spec.read import read_spec, shipped_sweeps
+from jit_sweep.spec.read import of_form, read_spec, shipped_sweeps
 from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.sweep_files import tiny_sweep, write_sweep
@@ -25,8 +25,10 @@ def test_a_sound_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", shipped_sweeps())
-def test_every_shipped_sweep_file_is_valid(name: str) -> None:
-    assert read_spec(name).name
+def test_every_shipped_sweep_file_is_valid_in_each_of_its_forms(name: str) -> None:
+    assert read_spec(name).name == name
+    if name != "quickstart":
+        assert read_spec(of_form(name, full=True)).name == f"{name}-full"
 
 
 def test_a_number_may_be_written_with_an_exponent_and_no_point(tmp_path: Path) -> None:
@@ -298,3 +300,20 @@ def test_an_unknown_key_of_a_scheduler_is_told_the_keys_of_its_own_kind(
 def test_a_database_behind_a_socket_is_an_address(tmp_path: Path) -> None:
     uri = "postgresql:///ledger?host=/var/run/postgresql"
     assert read_spec(write_sweep(tmp_path, ledger=uri)).ledger == uri
+
+
+def test_the_full_form_s_keys_take_the_place_of_the_file_s_own(tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, full={"name": "large", "budget": {"images_per_trial": 64000}})
+    small, plain, full = (read_spec(of_form(file, full=form)) for form in (False, None, True))
+    assert small == plain == read_spec(write_sweep(tmp_path))
+    assert full == small.model_copy(update={"name": "large", "budget": full.budget})
+    assert full.budget.images_per_trial == 64000
+
+
+def test_a_form_that_a_file_has_not_is_refused_with_the_remedy() -> None:
+    with pytest.raises(UserError, match="--full needs a file with a `full` form, got none; leave --full out"):
+        read_spec(of_form("quickstart", full=True))
+
+
+def test_a_full_form_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    assert "`full` must be a mapping of the keys that the full form replaces, got" in complaint(tmp_path, full=3)

@@ -35,6 +35,7 @@ def content_digest(hashes: Hashes, labels: NDArray[np.int64], *, shape: tuple[in
     return digest.hexdigest()
 
 
-def set_digest(content: str, heldout: NDArray[np.int64]) -> str:
-    """16 hex digits over a content digest and the canonical indices that are held out."""
-    return hashlib.sha256(content.encode() + heldout.astype("<i8").tobytes()).hexdigest()[:16]
+def set_digest(content: str, heldout: NDArray[np.int64], *, bad_count: int = 0) -> str:
+    """16 hex digits over a content digest, the canonical indices that are held out, and how many files were left out."""
+    left_out = f"{bad_count} left out".encode() if bad_count else b""
+    return hashlib.sha256(content.encode() + heldout.astype("<i8").tobytes() + left_out).hexdigest()[:16]

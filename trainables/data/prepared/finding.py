@@ -1,21 +1,29 @@
 """Whether an address is to be prepared, what would come of it, and where the result lies. Nothing is decoded here."""
 
+from typing import NamedTuple
+
 from trainables.data.description import DataDescription
-from trainables.data.prepared.layout import MANIFEST
-from trainables.data.prepared.preparing import Preparation, check_holdout, heldout_count, prepared_id, source_record
+from trainables.data.prepared.layout import MANIFEST, read_manifest
+from trainables.data.prepared.manifest import SourceRecord
+from trainables.data.prepared.preparing import Preparation, check_holdout, heldout_count, source_record
 from trainables.data.prepared.settings import DataFormat, PrepareSettings
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.registry import reader_of
 from trainables.data.sources.registry import format_name, source_of
 from trainables.storage.folder import Folder
-from trainables.storage.listing import FileListing, listing_of
+from trainables.storage.listing import Addresses, FileListing, is_pattern, listing_of
+
+_SETS = "data"
+"""The folder of a storage that keeps prepared sets."""
 
 
-def to_prepare(uri: str, settings: PrepareSettings, *, format: DataFormat | None) -> FileListing | None:
+def to_prepare(uri: Addresses, settings: PrepareSettings, *, format: DataFormat | None) -> FileListing | None:
     """The files that images are to be prepared from; None where a reader takes the address as it is.
 
     ValueError: nothing is there, or settings are given that a set which is ready cannot follow. OSError: it cannot be reached.
     """
+    if not isinstance(uri, str) or is_pattern(uri):
+        return _listed(uri)
     plain = settings.model_copy(update={"holdout": None}) == PrepareSettings() and format in (None, "npz")
     if not isinstance(reader_of(uri), NpzReader):
         _refuse_settings(uri, plain)
@@ -23,15 +31,22 @@ def to_prepare(uri: str, settings: PrepareSettings, *, format: DataFormat | None
     if plain and uri.endswith(".npz"):
         return None
     try:
-        listing = listing_of(uri)
-    except FileNotFoundError:
+        listing = _listed(uri)
+    except ValueError:
         if plain:
             return None  # the reader of .npz files says what was probably meant
-        rule = "`data` must be a packaged set, or the path or URI of images"
-        raise ValueError(f"{rule}, got {uri}, where there is nothing; check the spelling, and your access to it") from None
+        raise
     if not plain or listing.is_folder:
         return listing
     return None if format_name(listing) in (None, "npz") else listing
+
+
+def _listed(uri: Addresses) -> FileListing:
+    try:
+        return listing_of(uri)
+    except FileNotFoundError as error:
+        rule = "`data` must be a packaged set, or the path or URI of images"
+        raise ValueError(f"{rule}, got {error}; check the spelling, and your access to it") from None
 
 
 def _refuse_settings(uri: str, plain: bool) -> None:
@@ -40,15 +55,32 @@ def _refuse_settings(uri: str, plain: bool) -> None:
         raise ValueError(f"{rule} for {uri}; leave them out, or name the source")
 
 
-def found_id(listing: FileListing, settings: PrepareSettings, *, format: DataFormat | None, uri: str) -> str:
-    """The id that the prepared set of a source has. ValueError: no format takes it."""
+def record_of(listing: FileListing, *, format: DataFormat | None, uri: str) -> SourceRecord:
+    """What a source is, by its listing. ValueError: no format takes it."""
     name, _ = source_of(listing, format=format)
-    return prepared_id(source_record(listing, format=name, uri=uri), settings)
+    return source_record(listing, format=name, uri=uri)
+
+
+class FormerSet(NamedTuple):
+    """A set that was prepared of a source as it was before."""
+
+    address: str
+    source: SourceRecord
+
+
+def former_set(storage: str, source: SourceRecord, settings: PrepareSettings) -> FormerSet | None:
+    """The set in a storage that was made by these settings of the same source, before it changed; None: there is none."""
+    for name in Folder(storage).folders(_SETS):
+        manifest = read_manifest(Folder(home_of(storage, name)))
+        same = manifest is not None and (manifest.source.uri, manifest.settings) == (source.uri, settings)
+        if manifest is not None and same and manifest.source.identity != source.identity:
+            return FormerSet(home_of(storage, name), manifest.source)
+    return None
 
 
 def home_of(storage: str, id: str) -> str:
     """Where a storage keeps the prepared set of this id."""
-    return f"{storage.rstrip('/')}/data/{id}"
+    return f"{storage.rstrip('/')}/{_SETS}/{id}"
 
 
 def is_there(address: str) -> bool:

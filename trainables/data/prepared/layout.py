@@ -105,7 +105,7 @@ def commit(
         bad_count=len(bad),
         bad=tuple(bad[:MOST_BAD_NAMED]),
         content=digest,
-        digest=set_digest(digest, heldout),
+        digest=set_digest(digest, heldout, bad_count=len(bad)),
         shards=tuple(shards),
         labels=write_array(folder, "labels", content.labels),
         order=write_array(folder, "order", content.order),

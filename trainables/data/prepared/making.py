@@ -15,7 +15,8 @@ from trainables.data.prepared.layout import write_shard
 from trainables.data.prepared.manifest import BadFile, Shard
 from trainables.data.prepared.settings import PrepareSettings
 from trainables.data.sources.decoding import decoded
-from trainables.data.sources.source import BadImage, Content, Source, SourceImage
+from trainables.data.sources.registry import reader_of
+from trainables.data.sources.source import BadImage, Content, SourceImage
 from trainables.data.thumbnails import SHIFTS, Thumbnails
 from trainables.storage.folder import Folder
 
@@ -25,7 +26,7 @@ class ShardWork:
     """What a worker needs to make one shard. It can be pickled."""
 
     number: int
-    source: Source
+    format: str
     images: Sequence[SourceImage]
     labels: NDArray[np.int64]
     settings: PrepareSettings
@@ -69,7 +70,7 @@ def make_shard(work: ShardWork) -> ShardRecord:
     images: list[NDArray[np.uint8]] = []
     kept: list[int] = []
     bad: list[BadFile] = []
-    for place, content in enumerate(work.source.read(work.images)):
+    for place, content in enumerate(reader_of(work.format).read(work.images)):
         try:
             images.append(_pixels(content, work.settings))
             kept.append(place)

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from trainables.config.fields import Frozen, NonNegativeInt, PositiveInt
+from trainables.config.fields import Frozen, NonNegativeInt, PositiveInt, counted
 from trainables.data.description import DataDescription
 from trainables.data.pixel_counts import PixelCounts, class_warnings
 from trainables.data.prepared.settings import PrepareSettings
@@ -38,11 +38,21 @@ class SourceRecord(Frozen):
     format: str
     identity: str
     """Hash of the source's listing: names, sizes and versions of its files."""
+    names: str = ""
+    """Hash of the files' names alone; empty where an earlier version wrote it."""
     files: NonNegativeInt
     bytes: NonNegativeInt
 
     def __str__(self) -> str:
-        return f"{self.files:,} files of {self.bytes:,} bytes (listing {self.identity})"
+        return f"{counted(self.files, 'file')} of {self.bytes:,} bytes"
+
+    def change_to(self, now: "SourceRecord") -> str:
+        """What has changed of the source since: `25 files of 4,021 bytes now, 24 files of 3,950 bytes then`."""
+        if (now.files, now.bytes) != (self.files, self.bytes):
+            return f"{now} now, {self} then"
+        if self.names in ("", now.names):
+            return f"{now} now as then, with other times of change or versions"
+        return f"{now} now as then, with other names"
 
 
 class BadFile(Frozen):
@@ -77,7 +87,7 @@ class Manifest(Frozen):
     content: str
     """64 hex digits over all images with their labels, in canonical order: `content.content_digest`."""
     digest: str
-    """16 hex digits over `content` and the held-out images: the set's fingerprint, by which trials are known."""
+    """16 hex digits over `content`, the held-out images and `bad_count`: the set's fingerprint, by which trials are known."""
     shards: tuple[Shard, ...]
     labels: StoredFile
     """int64 [count], in canonical order."""

@@ -6,6 +6,7 @@ nobody holds make room, the one first that was used longest ago.
 """
 
 import hashlib
+import math
 import os
 import secrets
 import shutil
@@ -23,6 +24,8 @@ SPARED_BYTES = 2**30
 """What a full cache leaves free of a disk."""
 _USERS, _LOCK, _USED = "users", "lock", "used"
 GIB = 2**30
+LIMIT = "JIT_SWEEP_CACHE_GIB"
+"""The environment variable that limits a node's cache: how large its disk is, the node knows and no sweep file."""
 
 
 class CacheFull(OSError):
@@ -68,7 +71,13 @@ class NodeCache:
             rule = f"the node's copy of a prepared set must fit below {self.root}"
             held = sum(_bytes_of(other) for other in self._sets())
             got = f"{missing / GIB:.2f} GiB to fetch, {lacking / GIB:.2f} GiB more than there is beside {held / GIB:.2f} in use"
-            raise CacheFull(f"{rule}, got {got}; free the disk, set TMPDIR to a larger one, or prepare it smaller")
+            raise CacheFull(
+                f"{rule}, got {got}; free the disk, set TMPDIR to a larger one{self._raise_it}, or prepare it smaller"
+            )
+
+    @property
+    def _raise_it(self) -> str:
+        return f", raise {LIMIT}" if self.most_bytes is not None else ""
 
     def _lacking(self, missing: int) -> int:
         """Bytes by which the disk, or the limit, is too small for so many more."""
@@ -115,8 +124,25 @@ class HeldSet:
 
 
 def node_cache() -> NodeCache:
-    """This user's cache below the folder for temporary files, which TMPDIR moves."""
-    return NodeCache(Path(tempfile.gettempdir()) / f"jit-sweep-{os.getuid()}" / "sets")
+    """This user's cache below the folder for temporary files, which TMPDIR moves and `LIMIT` limits.
+
+    ValueError: `LIMIT` is no number of GiB.
+    """
+    root = Path(tempfile.gettempdir()) / f"jit-sweep-{os.getuid()}" / "sets"
+    return NodeCache(root, most_bytes=_most_bytes(os.environ.get(LIMIT, "")))
+
+
+def _most_bytes(gib: str) -> int | None:
+    if not gib:
+        return None
+    try:
+        bytes = float(gib) * GIB
+    except ValueError:
+        bytes = 0.0
+    if not 0 < bytes < math.inf:
+        rule = f"{LIMIT} must be a number of GiB above 0 in the environment of the node's processes"
+        raise ValueError(f"{rule}, got {gib!r}; set it where Ray is started, such as 200, or leave it out for the whole disk")
+    return int(bytes)
 
 
 def set_name(manifest: Manifest) -> str:

@@ -75,7 +75,14 @@ def prepared_id(source: SourceRecord, settings: PrepareSettings) -> str:
 
 def source_record(listing: FileListing, *, format: str, uri: str) -> SourceRecord:
     """What a manifest says of a source; `uri` without password."""
-    return SourceRecord(uri=uri, format=format, identity=listing.identity, files=len(listing.files), bytes=listing.bytes)
+    return SourceRecord(
+        uri=uri,
+        format=format,
+        identity=listing.identity,
+        names=listing.names,
+        files=len(listing.files),
+        bytes=listing.bytes,
+    )
 
 
 def preparation_of(listing: FileListing, settings: PrepareSettings, *, format: str | None, uri: str) -> Preparation:
@@ -148,7 +155,7 @@ def _works(plan: Preparation, out: str, *, settings: PrepareSettings, per_shard:
     return [
         ShardWork(
             number=number,
-            source=plan.source,
+            format=plan.record.format,
             images=images[start : start + per_shard],
             labels=labels[start : start + per_shard],
             settings=settings,
@@ -265,7 +272,7 @@ def _same(manifest: Manifest, plan: Preparation, out: str) -> Manifest:
     rule = "a prepared set never changes"
     remedy = "name another folder, or delete that one"
     if manifest.source.identity != plan.record.identity:
-        got = f"{out}, made of {manifest.source}; the source is now {plan.record}"
+        got = f"{out}, whose source has changed or is another: {manifest.source.change_to(plan.record)}"
         raise ValueError(f"{rule}, got {got}; {remedy}")
     before, now = manifest.settings.model_dump(), plan.settings.model_dump()
     changed = ", ".join(f"{key}={before[key]} (now {now[key]})" for key in now if now[key] != before[key])

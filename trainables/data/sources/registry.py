@@ -38,6 +38,11 @@ def source_of(listing: FileListing, *, format: str | None) -> tuple[str, Source]
     raise ValueError(f"{rule}, got {_looks(listing)} at {listing.uri}; check the address, or say its `format`")
 
 
+def reader_of(format: str) -> Source:
+    """What reads the images of a format: each says itself where it lies."""
+    return next(each for each in FORMATS if each.name == format).source(FileListing("", (), is_folder=True))
+
+
 def format_name(listing: FileListing) -> str | None:
     """The format that takes a listing; None where none does."""
     head = _head(listing)

@@ -43,7 +43,7 @@ class SourceIndex:
 
 
 class Source(Protocol):
-    """An opened source. It can be pickled: workers read from it elsewhere."""
+    """An opened source."""
 
     def index(self, labels: str) -> SourceIndex:
         """Every image with its label, by the listing and the records beside the images; no image is decoded.
@@ -52,7 +52,10 @@ class Source(Protocol):
         """
 
     def read(self, images: Sequence[SourceImage]) -> Iterator[Content | BadImage]:
-        """The content of some images of `index`, in their order. OSError: the storage fails."""
+        """The content of some images of `index`, in their order, by what they say alone: workers have no listing.
+
+        OSError: the storage fails.
+        """
 
 
 class Format(Protocol):

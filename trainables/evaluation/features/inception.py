@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainables.evaluation.features.inception_names import in_our_names
 from trainables.evaluation.features.weights import check_fits
 
 DIMENSIONS = 2048
@@ -198,9 +199,14 @@ def _along(images: Tensor, size: int, *, dim: int) -> Tensor:
 
 
 def inception_of(state: Mapping[str, Tensor]) -> Inception2015:
-    """The network with these weights, in evaluation form. ValueError: they are another network's."""
+    """The network with these weights, by pytorch-fid's names or NVIDIA's, in evaluation form.
+
+    ValueError: they are another network's.
+    """
     with torch.device("meta"):
         network = Inception2015()
-    check_fits(network, state, what="the Inception network of 2015")
-    network.load_state_dict(dict(state), assign=True)
+    convolutions = [name for name, module in network.named_modules() if isinstance(module, _Conv)]
+    ours = in_our_names(state, convolutions=convolutions)
+    check_fits(network, ours, what="the Inception network of 2015")
+    network.load_state_dict(ours, assign=True)
     return network.eval().requires_grad_(False)

@@ -24,7 +24,22 @@ def state_dict_of(uri: str, *, sha256: str) -> dict[str, Tensor]:
 
     ValueError: its hash is another, or it is no state dict. OSError: it cannot be read.
     """
-    return _tensors(_content(uri, sha256), uri)
+    return _tensors(content_of(uri, sha256=sha256), uri)
+
+
+def content_of(uri: str, *, sha256: str, key: str = "weights") -> bytes:
+    """The bytes of a file that a configuration's `key` names; see `state_dict_of`."""
+    if local_path(uri) is not None:
+        return _checked(_read(uri), uri, sha256, key)
+    kept = Path(tempfile.gettempdir()) / _KEPT / sha256
+    if kept.is_file() and _digest(content := kept.read_bytes()) == sha256:
+        return content
+    content = _checked(_read(uri), uri, sha256, key)
+    kept.parent.mkdir(exist_ok=True)
+    beside = kept.with_name(f"{sha256}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(kept)
+    return content
 
 
 def check_fits(network: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
@@ -37,20 +52,6 @@ def check_fits(network: nn.Module, state: Mapping[str, Tensor], *, what: str) ->
             raise ValueError(f"{rule}, got {given.get(name, 'none')}; give that network's weights")
 
 
-def _content(uri: str, sha256: str) -> bytes:
-    if local_path(uri) is not None:
-        return _checked(_read(uri), uri, sha256)
-    kept = Path(tempfile.gettempdir()) / _KEPT / sha256
-    if kept.is_file() and _digest(content := kept.read_bytes()) == sha256:
-        return content
-    content = _checked(_read(uri), uri, sha256)
-    kept.parent.mkdir(exist_ok=True)
-    beside = kept.with_name(f"{sha256}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(kept)
-    return content
-
-
 def _read(uri: str) -> bytes:
     with open_file(uri) as file:
         return file.read()
@@ -60,9 +61,9 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _checked(content: bytes, uri: str, sha256: str) -> bytes:
+def _checked(content: bytes, uri: str, sha256: str, key: str) -> bytes:
     if (found := _digest(content)) != sha256:
-        rule = f"`weights` must have SHA-256 {sha256}"
+        rule = f"`{key}` must have SHA-256 {sha256}"
         raise ValueError(f"{rule}, got {found} in {uri}; fetch it again, or write that hash as `sha256`")
     return content
 

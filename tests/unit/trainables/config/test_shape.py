@@ -25,7 +25,12 @@ ANY_STEP = {
     "data.flip",
     "seed",
 }
-SAME_SPEED = (ANY_STEP - {"batch_size", "compile", "graphs"}) | {"diffusion.prediction", "diffusion.loss"}
+SAME_SPEED = (ANY_STEP - {"batch_size", "compile", "graphs"}) | {
+    "diffusion.prediction",
+    "diffusion.loss",
+    "diffusion.terms",
+    "diffusion.weighting",
+}
 
 
 def test_every_setting_of_a_trial_has_another_value_to_try() -> None:

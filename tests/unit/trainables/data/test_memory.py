@@ -1,6 +1,8 @@
 """What reading takes of a machine's memory: no set is read whole where it need not be, and none twice."""
 
+import gzip
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +126,34 @@ def test_a_file_of_images_is_described_without_being_read_into_memory(tmp_path: 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(COUNT - 2), done.stderr
+
+
+PREPARED = """
+import resource
+from pathlib import Path
+import numpy as np
+from tests.support.sources import looked_at
+from trainables.data.prepared.preparing import prepare
+
+np.ones((64, 64)) @ np.ones((64, 64))  # whatever is made on first use
+held = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0])
+resource.setrlimit(resource.RLIMIT_DATA, (held * 1024 + {more}, resource.RLIM_INFINITY))
+for at, uri in enumerate({uris!r}):
+    print(prepare(looked_at(uri), str(Path({out!r}) / str(at))).digest)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+def test_arrays_are_prepared_without_being_read_into_memory(tmp_path: Path) -> None:
+    images = drawn(COUNT)[:, ::8, ::8].repeat(8, 1).repeat(8, 2)  # quick to pack
+    np.savez(tmp_path / "stored.npz", images=images)
+    np.savez_compressed(tmp_path / "packed.npz", images=images)
+    head = bytes([0, 0, 8, 4]) + struct.pack(">4I", *images.shape)
+    (tmp_path / "images-idx4-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes(), compresslevel=1))
+    uris = [str(tmp_path / name) for name in ("stored.npz", "packed.npz", "images-idx4-ubyte.gz")]
+    code = PREPARED.format(more=SET_BYTES // 2, uris=uris, out=str(tmp_path / "sets"))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert len(done.stdout.split()) == 3, done.stderr
+    assert len(set(done.stdout.split())) == 1

@@ -133,3 +133,16 @@ def test_a_shard_of_other_content_than_its_manifest_says_is_never_read(stored: s
     with pytest.raises(DataError, match="got other content"):
         images.read(images.train)
     assert not list(tmp_path.glob("jit-sweep-*/sets/*/images-*.npy"))
+
+
+def test_the_environment_of_a_node_limits_its_cache(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert node_cache.node_cache().most_bytes is None
+    monkeypatch.setenv("JIT_SWEEP_CACHE_GIB", "1.5")
+    assert node_cache.node_cache().most_bytes == 3 * 2**29
+    monkeypatch.setenv("JIT_SWEEP_CACHE_GIB", "0.00001")
+    with pytest.raises(CacheFull, match="raise JIT_SWEEP_CACHE_GIB"):
+        open_images(stored).read(np.arange(4))
+    for wrong in ("much", "-1", "nan"):
+        monkeypatch.setenv("JIT_SWEEP_CACHE_GIB", wrong)
+        with pytest.raises(DataError, match=f"JIT_SWEEP_CACHE_GIB must be a number of GiB above 0 .*, got '{wrong}'"):
+            open_images(stored)

@@ -121,5 +121,5 @@ def test_a_prepared_set_is_never_mixed_with_another_source_or_other_settings(tmp
     with pytest.raises(ValueError, match=r"never changes, got .* made with holdout=4 \(now 5\); name another"):
         prepare(looked_at(top, holdout=5), out)
     Path(top, DRAWN.name(0)).unlink()
-    with pytest.raises(ValueError, match="made of 24 files of .*; the source is now 23 files of"):
+    with pytest.raises(ValueError, match="has changed or is another: 23 files of .* bytes now, 24 files of .* then"):
         prepare(looked_at(top), out)

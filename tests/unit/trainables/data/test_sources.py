@@ -194,7 +194,7 @@ def test_an_npz_without_further_keys_is_not_prepared(tmp_path: Path) -> None:
     assert to_prepare("emoji32", PrepareSettings(), format=None) is None
     with pytest.raises(ValueError, match="takes `holdout` and `flip` alone, got further keys for emoji32"):
         to_prepare("emoji32", PrepareSettings(image_size=16), format=None)
-    with pytest.raises(ValueError, match="where there is nothing"):
+    with pytest.raises(ValueError, match="got nothing at .*not-there; check the spelling"):
         to_prepare(str(tmp_path / "not-there"), PrepareSettings(image_size=16), format=None)
 
 
@@ -213,6 +213,30 @@ def test_bad_files_are_listed_with_their_reasons_and_may_be_left_out(tmp_path: P
     manifest = prepare(looked_at(top, on_bad={"skip": 11}), str(tmp_path / "out"))
     assert (manifest.count, manifest.bad_count, len(manifest.bad)) == (12, 11, 10)
     assert open_prepared(str(tmp_path / "out")).count == 12
+    whole = prepare(looked_at(write_folder(tmp_path / "whole", DRAWN)), str(tmp_path / "other"))
+    assert (whole.content, whole.digest == manifest.digest) == (manifest.content, False)
+
+
+def halves(kind: str, top: Path) -> tuple[str, str, str]:
+    """A source in two files, as a list, by braces and by a glob; of a folder its class folders."""
+    if kind == "folder":
+        write_folder(top, DRAWN)
+        return f"{top}/ants,{top}/bees,{top}/cats", f"{top}/{{ants,bees,cats}}", f"{top}/*"
+    top.mkdir()
+    for part, rows in (("a", slice(0, 6)), ("b", slice(6, 12))):
+        WRITERS[kind](top / part, Drawn(pixels=DRAWN.pixels[rows]))
+    files = [path.relative_to(top / "a").as_posix() for path in (top / "a").iterdir()]
+    (name,) = [name for name in files if "labels" not in name and not name.startswith(("train-00001", "0001", "0002"))]
+    name = name.replace("00000-of", "*-of").replace("0000.tar", "*.tar")
+    return f"{top}/a/{name},{top}/b/{name}", f"{top}/{{a,b}}/{name}", f"{top}/*/{name}"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_several_addresses_of_any_format_are_one_source(kind: str, tmp_path: Path) -> None:
+    listed, braces, glob = halves(kind, tmp_path / "in")
+    whole = prepare(looked_at(write_folder(tmp_path / "whole", DRAWN)), str(tmp_path / "set"))
+    for at, uri in enumerate((tuple(listed.split(",")), braces, glob)):
+        assert prepare(looked_at(uri), str(tmp_path / str(at))).digest == whole.digest, uri
 
 
 def test_a_prepared_set_that_was_deleted_is_made_again_to_the_same_digest(tmp_path: Path) -> None:

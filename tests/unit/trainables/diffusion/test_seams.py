@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Frozen
+from trainables.config.objective import NoWeighting, WeightedTerm
+from trainables.config.objective import Weighting as WeightingConfig
 from trainables.config.trial import DiffusionConfig, TSampling
 from trainables.diffusion.clamp import clamped_share
 from trainables.diffusion.integrators import INTEGRATORS, Velocity, Z
@@ -66,8 +68,15 @@ def absolute_error(
     return (output - x).abs().flatten(1).mean(dim=1)
 
 
-def by_time(losses: Tensor, t: Tensor) -> Tensor:
+def by_time(losses: Tensor, t: Tensor, diffusion: DiffusionConfig) -> Tensor:
     return t * losses
+
+
+def with_entries(term: str, weighting: str) -> DiffusionConfig:
+    """A configuration that names a throw-away term, of weight 2, and a throw-away weighting."""
+    terms = (WeightedTerm.model_construct(kind=term, weight=2.0),)
+    chosen = NoWeighting.model_construct(kind=weighting)
+    return DiffusionConfig(loss="x").model_copy(update={"terms": terms, "weighting": chosen})
 
 
 def test_a_registered_term_and_weighting_enter_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,10 +85,10 @@ def test_a_registered_term_and_weighting_enter_the_loss(monkeypatch: pytest.Monk
     generator = torch.Generator().manual_seed(0)
     x, e, output = (torch.randn(4, 3, 2, 2, generator=generator) for _ in range(3))
     t = torch.tensor([0.1, 0.3, 0.6, 0.9])
-    z, diffusion = noisy(x, e, t), DiffusionConfig()
+    z, diffusion = noisy(x, e, t), DiffusionConfig(loss="x")
     plain = loss(output, x, e, z, t, diffusion)
-    both = loss(output, x, e, z, t, diffusion, terms=("squared_error", "absolute_error"), weighting="by_time")
-    torch.testing.assert_close(both, t * (plain + (output - x).abs().flatten(1).mean(1)))
+    both = loss(output, x, e, z, t, with_entries("absolute_error", "by_time"))
+    torch.testing.assert_close(both, t * plain + 2 * (output - x).abs().flatten(1).mean(1))
 
 
 def test_a_registered_distribution_of_t_is_drawn_from_and_known_to_the_clamp(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +115,5 @@ def test_what_a_configuration_may_name_is_what_is_registered() -> None:
     assert set(get_args(Sampling.model_fields["sampler"].annotation)) == INTEGRATORS.keys()
     kinds, _ = get_args(TSampling)
     assert {config().kind for config in get_args(kinds)} == T_SAMPLINGS.keys()
+    assert {config().kind for config in get_args(get_args(WeightingConfig)[0])} == WEIGHTINGS.keys()
+    assert {*get_args(WeightedTerm.model_fields["kind"].annotation), "squared_error"} == TERMS.keys()

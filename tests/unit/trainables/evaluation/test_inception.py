@@ -111,6 +111,78 @@ def test_weights_of_another_classifier_are_refused_by_the_first_name_that_differ
         inception_of({**weights, "AuxLogits.fc.bias": torch.zeros(4)})
 
 
+TOWERS = {
+    "branch1x1": "conv",
+    "branch5x5_1": "tower.conv",
+    "branch5x5_2": "tower.conv_1",
+    "branch7x7_1": "tower.conv",
+    "branch7x7_2": "tower.conv_1",
+    "branch7x7_3": "tower.conv_2",
+    "branch3x3dbl_1": "tower_1.conv",
+    "branch3x3dbl_2": "tower_1.conv_1",
+    "branch3x3dbl_3": "tower_1.conv_2",
+    **{f"branch7x7dbl_{place}": f"tower_1.conv_{place - 1}".removesuffix("_0") for place in range(1, 6)},
+    "branch_pool": "tower_2.conv",
+}
+"""A block's branches in TensorFlow's graph."""
+TO_17 = {
+    "branch3x3": "conv",
+    "branch3x3dbl_1": "tower.conv",
+    "branch3x3dbl_2": "tower.conv_1",
+    "branch3x3dbl_3": "tower.conv_2",
+}
+TO_8 = {
+    "branch3x3_1": "tower.conv",
+    "branch3x3_2": "tower.conv_1",
+    **{f"branch7x7x3_{place}": f"tower_1.conv_{place - 1}".removesuffix("_0") for place in range(1, 5)},
+}
+AT_8 = {
+    "branch1x1": "conv",
+    "branch3x3_1": "tower.conv",
+    "branch3x3_2a": "tower.mixed.conv",
+    "branch3x3_2b": "tower.mixed.conv_1",
+    "branch3x3dbl_1": "tower_1.conv",
+    "branch3x3dbl_2": "tower_1.conv_1",
+    "branch3x3dbl_3a": "tower_1.mixed.conv",
+    "branch3x3dbl_3b": "tower_1.mixed.conv_1",
+    "branch_pool": "tower_2.conv",
+}
+STEM = ["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3"]
+BLOCKS = [f"Mixed_{place}" for place in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")]
+LEAVES = {"conv.weight": "weight", "bn.weight": "gamma", "bn.bias": "beta", "bn.running_mean": "mean", "bn.running_var": "var"}
+
+
+def nvidia_name(name: str) -> str | None:
+    """What a tensor is called in TensorFlow's graph; None where it has none."""
+    if name.startswith("fc."):
+        return name.replace("fc", "output")
+    module, leaf = name.split(".")[0], ".".join(name.split(".")[-2:])
+    if leaf not in LEAVES:
+        return None
+    if module in STEM:
+        return f"layers.conv_{STEM.index(module)}.{LEAVES[leaf]}".replace("conv_0", "conv")
+    block, branch = BLOCKS.index(module), name.split(".")[1]
+    towers = TO_17 if block == 3 else TO_8 if block == 8 else AT_8 if block > 8 else TOWERS
+    return f"layers.mixed_{block}.".replace("mixed_0", "mixed") + f"{towers[branch]}.{LEAVES[leaf]}"
+
+
+def test_weights_by_nvidias_names_are_the_same_network(network: Inception2015) -> None:
+    renamed = {known: tensor for name, tensor in random_weights().items() if (known := nvidia_name(name)) is not None}
+    assert len(renamed) == 94 * 5 + 2
+    shuffled = dict(sorted(renamed.items(), key=lambda item: item[0][::-1]))  # a file's own order
+    loaded = inception_of(shuffled).state_dict()
+    assert [name for name, tensor in network.state_dict().items() if not torch.equal(loaded[name], tensor)] == []
+
+
+def test_a_file_by_nvidias_names_may_leave_scales_of_one_out_and_no_convolution() -> None:
+    renamed = {known: tensor for name, tensor in random_weights().items() if (known := nvidia_name(name)) is not None}
+    unscaled = {name: tensor for name, tensor in renamed.items() if not name.endswith("gamma")}
+    assert (inception_of(unscaled).Mixed_7c.branch_pool.bn.weight == 1).all()
+    fewer = {name: tensor for name, tensor in unscaled.items() if not name.startswith("layers.mixed_10")}
+    with pytest.raises(ValueError, match="must have the 94 convolutions of the Inception network of 2015, got 85; give that"):
+        inception_of(fewer)
+
+
 def test_only_the_published_weights_make_it_fid() -> None:
     published = InceptionFeatures(weights="inception.pth")
     other = InceptionFeatures(weights="inception.pth", sha256="0" * 64)
