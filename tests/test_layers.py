@@ -59,6 +59,8 @@ LIBRARIES = {
     "psycopg": ("jit_sweep/ledger/",),
     "torch": ("trainables/", "jit_sweep/models/sample.py"),
     "scipy": ("jit_sweep/statistics/",),
+    "svglib": ("jit_sweep/report/paper.py",),
+    "reportlab": ("jit_sweep/report/paper.py",),
     "pandas": ("jit_sweep/report/frames.py",),
 }
 TORCH_FREE = (

@@ -47,7 +47,7 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
         try:
             cell = put(planner.baseline, values)
             cells.append(cell.values)
-            images = _images(design, values) or planner.spec.budget.images_per_trial
+            images = _images(design, values) or planner.images_of(cell)
             entry = planner.entry(cell, stage=stage, position=0, seed=0, images=images, protected=protected)
             is_within, of_cell = not excess(limits, entry.trial, images=images), entry.key
             for seed in _seeds(design, values):
