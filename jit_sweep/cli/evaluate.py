@@ -20,7 +20,7 @@ from trainables.report import ExitCode
 
 if TYPE_CHECKING:
     from jit_sweep.inference.evaluate import Evaluations
-    from jit_sweep.inference.tune import Found
+    from jit_sweep.inference.tune import Search
     from jit_sweep.ledger.evaluations import EvaluationLog
 
 TELL_EVERY_S = 10.0
@@ -98,7 +98,7 @@ def _tuned(
     asked: Sequence[str],
     log: "EvaluationLog | None",
     screen: Console,
-) -> "Found":
+) -> "Search":
     from jit_sweep.inference.settings import checked, read
     from jit_sweep.inference.tune import default_metric, tune
     from trainables.config.tuning import Tuning

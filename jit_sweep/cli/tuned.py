@@ -13,20 +13,20 @@ from jit_sweep.statistics.student_t import mean
 from trainables.evaluation.metrics.registry import metric_of
 
 if TYPE_CHECKING:
-    from jit_sweep.inference.tune import Found
+    from jit_sweep.inference.tune import Search
 
 MOST_SHOWN = 10
 KEYS = ("guidance", "interval", "weights", "steps", "t_eps_sample")
 
 
-def print_found_json(name: str, found: "Found") -> None:
+def print_found_json(name: str, found: "Search") -> None:
     """A row a setting that was tried, in order; the two confirmed views beside them."""
     rows = [{**choice.evaluation.model_dump(mode="json"), "value": choice.value} for choice in found.choices]
     record = found.record.model_dump(mode="json", exclude={"tuning", "images"})
     print_json("evaluate", rows, subject=name, images=found.record.images or None, tuned=record)
 
 
-def print_found(name: str, found: "Found") -> None:
+def print_found(name: str, found: "Search") -> None:
     """The best settings that were tried, and the two views."""
     record, screen = found.record, console()
     varied = varied_keys(record)

@@ -25,7 +25,7 @@ class Choice(NamedTuple):
     """Of the metric; None where its images were no numbers, or the network has collapsed."""
 
 
-class Found(NamedTuple):
+class Search(NamedTuple):
     """What a search has come to."""
 
     record: Tuned
@@ -40,7 +40,7 @@ def tune(
     *,
     metric: str,
     begun: Callable[[EvaluationConfig], None] = lambda _: None,
-) -> Found:
+) -> Search:
     """Search, confirm, and keep it in the ledger. What is known already is not drawn again, so that a search goes on where it
     was cut short. `begun` hears which evaluation is asked for. UserError: a setting or the metric cannot be."""
     _check_metric(metric, evaluation, tuning)
@@ -48,7 +48,7 @@ def tune(
     for key, values in listed.items():
         for value in values:
             evaluations.check(with_setting(evaluation, {key: value}))
-    search = _Search(evaluations, evaluation, tuning, metric, begun)
+    search = _Trying(evaluations, evaluation, tuning, metric, begun)
     choices = search.choices(listed)
     record = Tuned(
         images=evaluations.subject.images or 0,
@@ -61,11 +61,11 @@ def tune(
         seconds=sum(evaluations.spent_s.values()),
     )
     evaluations.keep(record)
-    return Found(record, tuple(choices))
+    return Search(record, tuple(choices))
 
 
 @dataclass
-class _Search:
+class _Trying:
     """One search under way."""
 
     evaluations: Evaluations
