@@ -1,5 +1,6 @@
 """The commands about models: promoted from a sweep, sampled, exported and converted. Each body imports what it starts."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,10 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
 
 app = typer.Typer()
+command = partial(app.command, rich_help_panel="Models")
 
 
-@app.command()
+@command()
 def promote(
     sweep: SweepName,
     name: Annotated[str, typer.Option(help="The registered model's name.")],
@@ -50,7 +52,7 @@ def promote(
     return promote.promote(sweep, home, wish=wish, address=address, ledger=ledger, tracking=tracking, as_json=as_json)
 
 
-@app.command()
+@command()
 def models(home_folder: HomeFolder = DEFAULT_HOME, tracking: TrackingUri = None, as_json: AsJson = False) -> int:
     """List the registered models: versions with their scores and intervals, and aliases."""
     from jit_sweep.cli import registered
@@ -58,7 +60,7 @@ def models(home_folder: HomeFolder = DEFAULT_HOME, tracking: TrackingUri = None,
     return registered.models(home_at(home_folder), tracking=tracking, as_json=as_json)
 
 
-@app.command()
+@command()
 def history(
     model: ModelName, home_folder: HomeFolder = DEFAULT_HOME, tracking: TrackingUri = None, as_json: AsJson = False
 ) -> int:
@@ -68,7 +70,7 @@ def history(
     return registered.history(model, home_at(home_folder), tracking=tracking, as_json=as_json)
 
 
-@app.command()
+@command()
 def rollback(
     model: ModelName,
     to: Annotated[
@@ -84,7 +86,7 @@ def rollback(
     return registered.rollback(model, home_at(home_folder), to=to, tracking=tracking, as_json=as_json)
 
 
-@app.command()
+@command()
 def sample(
     model: ModelOrFolder,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
@@ -100,7 +102,7 @@ def sample(
     return models.sample(model, home_at(home_folder), out=out, n=n, seed=seed, tracking=tracking, as_json=as_json)
 
 
-@app.command()
+@command()
 def evaluate(
     what: Annotated[
         str,
@@ -140,7 +142,7 @@ def evaluate(
     return evaluate.evaluate(asked, home_at(home_folder), ledger=ledger, tracking=tracking, as_json=as_json)
 
 
-@app.command()
+@command()
 def export(
     what: Annotated[str, typer.Argument(help=f"{MODEL}; with --optuna, a sweep.", metavar="MODEL|SWEEP")],
     folder: Annotated[
@@ -168,7 +170,7 @@ def export(
     return models.export(what, home, folder=folder, tracking=tracking, as_json=as_json)
 
 
-@app.command()
+@command()
 def import_jit(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of the official JiT code, such as .pth.")],
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")],
@@ -183,7 +185,7 @@ def import_jit(
     return convert.import_checkpoint(checkpoint, folder, class_tokens_start=class_tokens_start, as_json=as_json)
 
 
-@app.command()
+@command()
 def export_jit(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `import-jit` or `export` wrote.")],
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file that does not exist yet.")],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jit_sweep.cli.app import status
+from jit_sweep.cli.running_app import status
 from jit_sweep.errors import UserError
 from tests.support.ledger import LedgerFixture, planned
 
