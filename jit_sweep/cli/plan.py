@@ -63,7 +63,12 @@ def planned(file: str, home: Home) -> Plan:
     except UnsoundFile as error:
         rest = error.found.rest and on_this_machine(error.found.rest)
         raise UserError("\n".join([str(error), *faults_beside(error.found._replace(rest=rest))])) from None
-    found = plan(_on_prepared_images(spec, home), source=file)
+    return resolved(spec, home, source=file)
+
+
+def resolved(spec: SweepSpec, home: Home, *, source: str) -> Plan:
+    """A sweep, resolved, on the prepared set of its images where the storage has it. UserError: it cannot be trained."""
+    found = plan(_on_prepared_images(spec, home), source=source)
     return found if found.data.is_prepared else _with_change(found, home)
 
 

@@ -16,6 +16,7 @@ from search_spaces.axes import AxisValue, Cell, arm_label
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import Recipe, TrialConfig
 from trainables.data import DataDescription
+from trainables.networks.cost import training_flops
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,19 @@ class Planner:
     def places(self) -> tuple[Place, ...]:
         """The stages of the sweep file."""
         return places(self.spec)
+
+    def images_of(self, cell: Cell) -> int:
+        """What a cell of a grid or an ablation trains on, as `budget.matched` has it. ValueError: there is no such trial."""
+        given = self.spec.budget.images_per_trial
+        if self.spec.budget.matched == "images":
+            return given
+        batch = cell.recipe.batch_size
+        flops, of_cell = (self._flops(recipe, images=given) for recipe in (self.baseline, cell.recipe))
+        return max(1, round(given * flops / of_cell / batch)) * batch
+
+    def _flops(self, recipe: Recipe, *, images: int) -> int:
+        trial = trial_of(recipe, spec=self.spec, data=self.data, seed=0, images=images)
+        return training_flops(trial, images=images)
 
     def trial(self, cell: Cell, *, seed: int, images: int) -> TrialConfig:
         """A cell's trial with one seed. ValueError: there is no such trial."""

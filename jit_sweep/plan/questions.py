@@ -17,7 +17,7 @@ from search_spaces.axes import AxisValue, arm_label, recipe_values
 from trainables.config.fields import Frozen, content_hash
 
 PATCH_SIZE = "patch_size"
-"""Never the axis of a contrast: arms of different patch sizes differ in cost and in how fast they converge."""
+"""No axis of a contrast unless it is named: arms of different patch sizes differ in cost and in how fast they converge."""
 Cell = Mapping[str, AxisValue]
 """An arm by the values of its axes."""
 
@@ -133,9 +133,8 @@ def _default_contrasts(levels: Levels) -> Iterator[Question]:
 
 def _contrasts(levels: Levels, planned: PlannedContrast) -> Iterator[Question]:
     among = [cell for cell in levels.cells if all(_has(cell, axis, value) for axis, value in planned.where.items())]
-    if planned.axis != PATCH_SIZE:
-        against = levels.reference[planned.axis] if planned.against == BASELINE else planned.against
-        yield from _against(among, planned.axis, against)
+    against = levels.reference[planned.axis] if planned.against == BASELINE else planned.against
+    yield from _against(among, planned.axis, against)
 
 
 def _against(cells: Sequence[Cell], axis: str, level: AxisValue) -> Iterator[Question]:

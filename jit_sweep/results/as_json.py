@@ -4,12 +4,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from jit_sweep.ledger.records import EntryRow, EntryState
-from jit_sweep.results.arms import TrialResult
+from jit_sweep.results.arms import Convergence, TrialResult
 from jit_sweep.results.averaged import AveragedArm
+from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.compare import Comparison
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.leaderboard import Results
-from jit_sweep.results.scales import shown_on
+from jit_sweep.results.scales import scale_of, shown_on
 from jit_sweep.results.verdicts import Finding
 from trainables.evaluation.metrics.registry import metric_of
 
@@ -55,6 +56,7 @@ def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
             "collapsed": arm.collapsed,
             "images": arm.images,
             "training_flops": arm.training_flops,
+            "convergence": _convergence_row(arm.convergence),
             "metrics": {name: spread._asdict() for name, spread in arm.metrics.items()},
             "trials": [_trial_row(trial) for trial in arm.trials],
         }
@@ -71,14 +73,28 @@ def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
     return arms + searched + retired
 
 
+def _convergence_row(known: Convergence | None) -> dict[str, Any] | None:
+    """Gain and noise as people read them; None where nothing is known."""
+    if known is None:
+        return None
+    scale = scale_of(known.metric)
+    gain, noise = shown_on(scale, known.gain), shown_on(scale, known.noise)
+    return {"metric": known.metric, "gain": gain, "noise": noise, "converged": known.converged}
+
+
 def _facts(results: Results) -> dict[str, Any]:
     heldout = results.heldout._asdict() if results.heldout else None
-    verdicts = [finding_row(each, planned=True) for each in results.findings.planned]
+    planned = results.findings.planned
+    verdicts = [
+        {**finding_row(each, planned=True), "clamp": clamp_note(each, results.findings.every) or None} for each in planned
+    ]
     verdicts += [finding_row(each, planned=False) for each in results.findings.exploratory]
     direction = metric_of(results.objective).direction
     objective = {"objective": results.objective, "direction": direction}
     rungs = [{**rung._asdict(), "unsafe": rung.unsafe} for rung in results.fidelity]
-    return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts, "rung_fidelity": rungs}
+    better = [each._asdict() for each in results.better_than_real]
+    facts = {"heldout": heldout, "better_than_real": better, "verdicts": verdicts, "rung_fidelity": rungs}
+    return {"sweep": results.sweep, **objective, **facts}
 
 
 def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:

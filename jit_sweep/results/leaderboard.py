@@ -10,8 +10,10 @@ from jit_sweep.ledger.asked import first_asked
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow, SweepRow
 from jit_sweep.plan.questions import PATCH_SIZE
-from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, grid_arms, with_scores
+from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, extractor_of_trials, grid_arms, with_scores
 from jit_sweep.results.comparable import Marks
+from jit_sweep.results.convergence import with_convergence
+from jit_sweep.results.memorised import BetterThanReal, better_than_real
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
@@ -43,6 +45,16 @@ class Results:
     findings: Findings = NO_FINDINGS
     """What the sweep planned to ask, answered together, whatever part of the arms is shown."""
 
+    @property
+    def extractor(self) -> str:
+        """The name of the network on whose features images are compared."""
+        return extractor_of_trials([*(trial for arm in self.arms for trial in arm.trials), *self.searched][:1])
+
+    @property
+    def better_than_real(self) -> list[BetterThanReal]:
+        """Arms that may repeat training images."""
+        return better_than_real(self.arms, self.heldout, objective=self.objective)
+
 
 def read_results(reader: LedgerReader, sweep: str) -> Results:
     """A sweep's results. UserError: the ledger has no such sweep."""
@@ -51,8 +63,9 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
     rows, scores = reader.entries(sweep, every=True), reader.scores(sweep, every=True)
     trials = with_scores([row for row in rows if not row.superseded], scores)
     searched = [trial for trial in trials if trial.entry.origin == "search"]
-    arms = grid_arms(trials)
+    rungs = reader.rung_values(sweep)
     scheduler: dict[str, Any] = {"metric": RUNG_METRIC, "compare_within": [PATCH_SIZE], **(row.spec.get("scheduler") or {})}
+    arms = with_convergence(grid_arms(trials), rungs, metric=scheduler["metric"])
     return Results(
         sweep=sweep,
         objective=objective,
@@ -60,10 +73,11 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
         fidelity=tuple(
             fidelity(
                 arms,
-                reader.rung_values(sweep),
+                rungs,
                 objective=objective,
                 metric=scheduler["metric"],
                 within=scheduler["compare_within"],
+                verdicts=reader.verdicts(sweep),
             )
         ),
         searched=tuple(best_first(searched, objective=objective)),
@@ -78,7 +92,7 @@ def marks_of(real: HeldoutRow | None) -> Marks:
     marks: dict[str, float] = {}
     for row in real.rows.values() if real is not None else ():
         for metric, value in row.items():
-            if metric.startswith("kid_"):
+            if metric.partition("_")[0] == "kid":
                 marks[metric] = min(value, marks.get(metric, value))
     return marks
 
@@ -94,6 +108,7 @@ def read_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
         spec.margin,
         designs={stage: each.design for stage, each in enumerate(spec.stages) if isinstance(each, PlannedStage)},
         baseline=recipe_values(spec.baseline.recipe()),
+        matched=spec.budget.matched,
     )
     records = reader.asked(sweep.name)
     first = first_asked(records, objective=how.objective, alpha=how.alpha, margin=how.margin, created_at=sweep.created_at)

@@ -1,12 +1,17 @@
-"""Rank correlation between arms' values at a rung and their final scores: whether stopping arms at the rung was safe."""
+"""Rank correlation between arms' values at a rung and their final scores: whether stopping arms at the rung was safe.
+
+Arms that were stopped have no final score. Those that a scheduler drew from them and let go on (`schedulers.audit`) stand for
+them: survivors alone cannot show that slow starters win.
+"""
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jit_sweep.ledger.records import RungRow
+from jit_sweep.ledger.records import RungRow, VerdictRow
 from jit_sweep.results.arms import Arm
+from jit_sweep.schedulers.audit import is_of_the_sample
 from jit_sweep.statistics.student_t import mean
 from search_spaces.axes import arm_label
 from trainables.evaluation.metrics.registry import metric_of
@@ -29,27 +34,43 @@ class RungFidelity(NamedTuple):
     """Spearman's, of the rung's order with the final one: 1 is the same order."""
     stopped: int
     """Arms of the group that were stopped at this rung or before."""
+    audited: int = 0
+    """Arms that would have been stopped by then, and were drawn to go to their end."""
+    overtook: int = 0
+    """Of these, arms that ended better than the best of those that went on by what they had shown."""
 
     @property
     def unsafe(self) -> bool:
-        """Whether arms were stopped at or before a rung whose correlation with the final order is below `UNSAFE_BELOW`."""
-        return self.stopped > 0 and self.correlation < UNSAFE_BELOW
+        """Whether arms were stopped by a rung whose correlation with the final order is below `UNSAFE_BELOW`, or that an
+        audited arm has shown to be wrong about the best."""
+        return self.stopped > 0 and (self.correlation < UNSAFE_BELOW or self.overtook > 0)
 
     def __str__(self) -> str:
         where = f"{self.group}: " if self.group != "baseline" else ""
         line = f"{where}{self.metric} at {self.images:,} images ranks {self.arms} arms with correlation {self.correlation:.2f}"
+        if self.audited:
+            line += f"; {self.overtook} of {self.audited} drawn from the stopped ended as the best"
+        elif self.stopped:
+            line += ", of survivors alone"
         if self.unsafe:
             return f"{line}: UNSAFE, {self.stopped} arms were stopped by then; set `first_rung` later"
         return line
 
 
 def fidelity(
-    arms: Sequence[Arm], rungs: Sequence[RungRow], *, objective: str, metric: str, within: Sequence[str] = ("patch_size",)
+    arms: Sequence[Arm],
+    rungs: Sequence[RungRow],
+    *,
+    objective: str,
+    metric: str,
+    within: Sequence[str] = ("patch_size",),
+    verdicts: Sequence[VerdictRow] = (),
 ) -> list[RungFidelity]:
     """One value for each group and rung with at least `LEAST_ARMS` arms that have a value there and a final score.
 
     `within`: axes whose values part the arms into groups. Pruned arms have no final score and are not correlated.
     """
+    drawn = _drawn(verdicts)
     values = {(row.trial_id, row.images): row.value for row in rungs if row.name == metric}
     groups: defaultdict[str, list[Arm]] = defaultdict(list)
     for arm in arms:
@@ -63,8 +84,34 @@ def fidelity(
             correlation = spearman([at_rung(value) for value, _ in pairs], [at_end(value) for _, value in pairs])
             if len(pairs) >= LEAST_ARMS and correlation is not None:
                 stopped = sum(arm.pruned > 0 and _furthest(arm, values) <= images for arm in members)
-                fidelities.append(RungFidelity(group, images, metric, len(pairs), correlation, stopped))
+                sample = [arm for arm in members if _is_drawn(arm, drawn, images=images) and objective in arm.metrics]
+                overtook = _overtook(sample, members, objective)
+                found = RungFidelity(group, images, metric, len(pairs), correlation, stopped, len(sample), overtook)
+                fidelities.append(found)
     return fidelities
+
+
+def _drawn(verdicts: Sequence[VerdictRow]) -> dict[tuple[str, str], int]:
+    """The first gate at which each arm, by race and racer, would have been stopped but for the sample."""
+    gates: dict[tuple[str, str], int] = {}
+    for row in verdicts:
+        if is_of_the_sample(row.reason):
+            gates[row.race, row.racer] = min(row.gate, gates.get((row.race, row.racer), row.gate))
+    return gates
+
+
+def _is_drawn(arm: Arm, drawn: Mapping[tuple[str, str], int], *, images: int) -> bool:
+    """Whether an arm would have been stopped at a rung or before."""
+    entry = arm.trials[0].entry
+    gate = drawn.get((entry.race, entry.racer))
+    return gate is not None and gate < len(entry.gates) and entry.gates[gate] <= images
+
+
+def _overtook(sample: Sequence[Arm], members: Sequence[Arm], objective: str) -> int:
+    """How many of a sample ended better than the best of the others."""
+    loss = metric_of(objective).loss
+    others = [loss(arm.metrics[objective].mean) for arm in members if arm not in sample and objective in arm.metrics]
+    return sum(loss(arm.metrics[objective].mean) < min(others) for arm in sample) if others else 0
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:

@@ -12,13 +12,14 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from jit_sweep.plan.questions import Question, planned_questions
-from jit_sweep.results.arms import Arm
+from jit_sweep.results.arms import Arm, extractor_of
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, refusal, same_run
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
 from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
 from jit_sweep.spec.stages import Design
+from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from search_spaces.axes import AxisValue
@@ -51,6 +52,8 @@ class Asking:
     asked_at: Mapping[str, float] = field(default_factory=dict)
     """When each question was first asked, by key; without an entry it was asked before everything."""
     marks: Marks = field(default_factory=dict)
+    matched: Matched = "images"
+    """What the arms were given the same of."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,10 @@ class Findings(NamedTuple):
     planned: tuple[Finding, ...] = ()
     exploratory: tuple[Finding, ...] = ()
     """Asked after the scores of their arms were known, or never; none of them is ever called real."""
+
+    @property
+    def every(self) -> tuple[Finding, ...]:
+        return (*self.planned, *self.exploratory)
 
     def among(self, labels: Collection[str]) -> "Findings":
         """Those that are about these arms alone, as they were judged with the others."""
@@ -174,13 +181,15 @@ def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
     """What the scores of a question's arms say, in the objective and in the other metrics that can judge its axes."""
     arms = scores.asked(question)
     judges = [
-        m for m in verdict_metrics(asking.objective) if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
+        m
+        for m in verdict_metrics(asking.objective, extractor=extractor_of(arms))
+        if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
     ]
     effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
     return Reply(
         question,
         arms,
-        refusal(question, arms, objective=asking.objective, marks=asking.marks),
+        refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=asking.matched),
         effect,
         tuple(other for other in others if other),
         asking.asked_at.get(question.key, -math.inf),
@@ -196,6 +205,11 @@ def _judged(answers: Sequence[Reply], asking: Asking) -> Iterator[Finding]:
             yield replace(unjudged, adjusted_p=p)
         elif each.effect is not None and p is not None:
             yield _verdict(each, each.effect, p, asking, family=len(family))
+
+
+def judged_alone(asked: Reply, asking: Asking) -> Finding:
+    """The answer to a question that is asked by itself. Its arms must share seeds enough for one, or be refused."""
+    return next(_judged([asked], asking))
 
 
 def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from jit_sweep.schedulers.audit import audited
 from jit_sweep.schedulers.halving import halving, promotion
 from jit_sweep.schedulers.hyperband import hyperband
 from jit_sweep.schedulers.pruners import stopping
@@ -53,10 +54,16 @@ class Decider:
         """The same, with the race as it stands then."""
         verdicts: list[Verdict] = []
         # A verdict may make others due: an arm that goes on may have a value at the next gate already, of another sweep.
-        while due := RULES[type(self.scheduler)](self.scheduler, race):
+        while due := self._due(race):
             verdicts += due
             race = race.judged(due)
         return Judgement(verdicts, race)
+
+    def _due(self, race: Race) -> list[Verdict]:
+        if isinstance(self.scheduler, NoScheduler):
+            return []
+        due = RULES[type(self.scheduler)](self.scheduler, race)
+        return [audited(verdict, one_in=self.scheduler.audit) for verdict in due]
 
 
 NEVER_STOP = Decider(NoScheduler())

@@ -44,6 +44,8 @@ class Early(Frozen):
     """Standard deviation of the metric over evaluations of one model; the held-out error has none."""
     luck: PositiveFloat = 2.0
     """Standard errors of two arms' difference that still count as luck, and stop nothing."""
+    audit: Annotated[int, Field(ge=2, strict=True)] | None = 9
+    """One in so many of the stopped, drawn by a hash, goes to its end: only so do slow starters show. null: none."""
 
     @field_validator("compare_within")
     @classmethod

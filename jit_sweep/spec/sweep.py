@@ -92,11 +92,17 @@ class EvaluationSpec(Sampling):
         return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True))
 
 
+Matched = Literal["images", "flops"]
+
+
 class Budget(Frozen):
     """When a trial is done, and when the sweep is: it ends cleanly before anything of this is overspent."""
 
     images_per_trial: PositiveInt
     """Images that a trial trains on, a multiple of its batch size."""
+    matched: Matched = "images"
+    """What the arms of grids and ablations are given the same of: each `images_per_trial` images, or as many images as cost the
+    training FLOPs of the baseline's. Arms that differ in it are not compared."""
     rungs: Annotated[PositiveInt, Field(le=1000)] = 4
     """Equally spaced points, the last at the end, where the rung metric is measured and the ledger asked. Schedulers with a
     `reduction` set their own."""

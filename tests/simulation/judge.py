@@ -7,6 +7,7 @@ whose gap to the last that goes on is below twice the deviation of their means' 
 has its score.
 """
 
+import hashlib
 import math
 import statistics
 from collections import defaultdict
@@ -121,7 +122,13 @@ def _by_rank(scheduler: Ladder, log: Log, arms: Mapping[str, Arm], arm: Arm, gat
 
 
 def _is_spared(scheduler: Early, log: Log, arm: Arm, gate: int, gap: float) -> bool:
-    return arm.protected or gap < _luck(scheduler, log, arm, gate) or any(trial in log.scored for trial in arm.trials.values())
+    return gap < _luck(scheduler, log, arm, gate) or _is_kept(scheduler, log, arm)
+
+
+def _is_kept(scheduler: Early, log: Log, arm: Arm) -> bool:
+    """Whatever its place: a planned contrast, an arm with a score, and the one in so many that SHA-256 draws."""
+    drawn = scheduler.audit is not None and int(hashlib.sha256(arm.name.encode()).hexdigest(), 16) % scheduler.audit == 0
+    return arm.protected or drawn or any(trial in log.scored for trial in arm.trials.values())
 
 
 def _luck(scheduler: Early, log: Log, arm: Arm, gate: int) -> float:
@@ -169,8 +176,7 @@ def _patient(scheduler: Patient, log: Log, arms: Mapping[str, Arm], arm: Arm, ga
     before, after = values[: -(scheduler.patience + 1)], values[-(scheduler.patience + 1) :]
     forgiven = max(scheduler.min_delta, _luck(scheduler, log, arm, gate))
     worsens = bool(before) and min(before) + forgiven < min(after)
-    spared = arm.protected or any(trial in log.scored for trial in arm.trials.values())
-    assert go_on == (not worsens or spared), f"gate {gate}: {arm.name}: {values}"
+    assert go_on == (not worsens or _is_kept(scheduler, log, arm)), f"gate {gate}: {arm.name}: {values}"
 
 
 def _has_ended(log: Log, arm: Arm) -> bool:

@@ -49,6 +49,17 @@ def conv_stem_channels(model: ModelConfig) -> tuple[int, ...]:
     return tuple(-(-model.width // 2 ** (halvings - i)) for i in range(halvings))
 
 
+PIECES = {
+    "attention.qkv.weight": 3,
+    "attention.proj.weight": 1,
+    "mlp.w12.weight": 2,
+    "mlp.w3.weight": 1,
+    "mlp.first.weight": 1,
+    "mlp.second.weight": 1,
+}
+"""Matrices in a block's parameters, by the end of their names: what Muon updates beside the modulation."""
+
+
 class UnetLevel(NamedTuple):
     """One level of a U-Net on a patch."""
 

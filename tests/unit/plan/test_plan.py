@@ -24,6 +24,7 @@ from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ConvStemEmbedding
 from trainables.config.trial import Uniform
+from trainables.networks.cost import training_flops
 
 
 def planned(folder: Path, **changes: Any) -> Plan:
@@ -472,3 +473,12 @@ def test_a_mistyped_name_of_a_cell_or_of_weights_is_told_what_it_meant(
     with pytest.raises(UserError) as error:
         planned(tmp_path, **changes)
     assert said in str(error.value)
+
+
+def test_arms_that_are_matched_in_flops_cost_the_same_to_a_batch(tmp_path: Path) -> None:
+    budget = {"images_per_trial": 3200, "matched": "flops"}
+    entries = planned(tmp_path, **grid({"patch_size": [16, 8], "depth": [2, 4]}), budget=budget).entries
+    costs = [training_flops(entry.trial, images=entry.images) for entry in entries]
+    assert len({entry.images for entry in entries}) == 4
+    for entry, cost in zip(entries, costs, strict=True):
+        assert abs(cost - costs[0]) <= training_flops(entry.trial, images=entry.trial.batch_size)

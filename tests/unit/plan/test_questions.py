@@ -43,9 +43,9 @@ def test_each_level_stands_against_the_baseline_s_or_where_the_grid_lacks_it_the
     assert labels(cells("learning_rate"), learning_rate=7.0)[0] == "learning_rate=0.2 against 0.1"
 
 
-def test_patch_sizes_are_never_compared_by_themselves() -> None:
+def test_patch_sizes_are_compared_where_the_file_asks_for_it_and_never_by_themselves() -> None:
     assert labels(cells("patch_size")) == []
-    assert labels(cells("patch_size"), grid={"contrasts": [{"axis": "patch_size"}]}) == []
+    assert labels(cells("patch_size"), grid={"contrasts": [{"axis": "patch_size"}]}) == ["patch_size=4 against 16"]
 
 
 def test_a_conditional_axis_is_no_difference_of_its_own() -> None:

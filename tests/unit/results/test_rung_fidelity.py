@@ -1,13 +1,17 @@
 """Whether rungs told the truth, and the parts of a leaderboard."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from jit_sweep.errors import UserError
+from jit_sweep.ledger.records import VerdictRow
 from jit_sweep.results import selection
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity, spearman
+from jit_sweep.schedulers.audit import audited
+from jit_sweep.schedulers.race import Verdict
 from tests.support.ledger import LedgerFixture, ended, planned, scored
 from trainables.report import Rung
 
@@ -99,3 +103,17 @@ def test_a_wrong_condition_is_told(ledger: LedgerFixture, given: str, said: str)
     race(ledger, 16, [0.1], [1])
     with pytest.raises(UserError, match=said):
         selection.where(read_results(ledger.reader, "mine"), selection.conditions([given], option="--where"))
+
+
+def test_an_audited_arm_that_ends_as_the_best_makes_its_rung_unsafe_which_survivors_cannot_show(ledger: LedgerFixture) -> None:
+    """Five arms in the order of their rungs at the end, but for the last, a slow starter that the sample let go on."""
+    race(ledger, 16, [0.1, 0.2, 0.3, 0.4, 0.5], [2, 3, 4, 5, 1])
+    arms = list(read_results(ledger.reader, "mine").arms)
+    arms = [replace(arm, trials=tuple(replace(t, entry=replace(t.entry, gates=(480,))) for t in arm.trials)) for arm in arms]
+    slow = next(arm for arm in arms if arm.arm["learning_rate"] == RATES[-1]).trials[0].entry
+    reason = audited(Verdict(slow.racer, 0, False, "place 5 of 5"), one_in=1).reason
+    row = VerdictRow(slow.race, slow.racer, 0, True, reason, 0.0)
+    (rung,) = fidelity(arms, ledger.reader.rung_values("mine"), objective="fd_efflite0_96", metric=ERROR, verdicts=[row])
+    assert (rung.arms, rung.audited, rung.overtook) == (5, 1, 1)
+    assert rung._replace(stopped=3).unsafe
+    assert "1 of 1 drawn from the stopped ended as the best" in str(rung)

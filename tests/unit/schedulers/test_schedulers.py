@@ -12,6 +12,7 @@ import pytest
 from optuna.pruners import BasePruner, MedianPruner, PatientPruner
 from pydantic import TypeAdapter
 
+from jit_sweep.schedulers.audit import audited, is_drawn, is_of_the_sample
 from jit_sweep.schedulers.decide import RULES, Decider
 from jit_sweep.schedulers.hyperband import Bracket, brackets, dealt
 from jit_sweep.schedulers.race import Race, Racer, Seed, Standing, Verdict, allowance, measured_noise
@@ -32,8 +33,8 @@ SYNCHRONOUS = ({"kind": "halving", "mode": "synchronous"}, {"kind": "hyperband",
 
 
 def scheduler_of(values: Mapping[str, Any], **changes: Any) -> Early | NoScheduler:
-    """A scheduler as a sweep file names it; unless told otherwise, its metric is without noise."""
-    early: dict[str, Any] = {} if values["kind"] == "none" else {"first_rung": {"images": 1}, "s_train": 0.0}
+    """A scheduler as a sweep file names it; unless told otherwise, its metric is without noise and it audits nothing."""
+    early: dict[str, Any] = {} if values["kind"] == "none" else {"first_rung": {"images": 1}, "s_train": 0.0, "audit": None}
     scheduler: Early | NoScheduler = TypeAdapter(SchedulerSpec).validate_python({**early, **values, **changes})
     return scheduler
 
@@ -797,3 +798,32 @@ def test_a_registered_scheduler_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RULES, FirstOnly, first_only)
     scheduler = FirstOnly.model_validate({"first_rung": {"images": 8}})
     assert [verdict.go_on for verdict in Decider(scheduler).verdicts(race_at_gate([0.3, 0.2]))] == [True, False]
+
+
+def test_one_in_nine_of_the_stopped_is_drawn_whatever_it_shows_and_goes_on_at_every_gate() -> None:
+    stopped = [Verdict(f"arm-{number}", gate, False, "place 3 of 3") for number in range(9000) for gate in (0, 1)]
+    drawn = [verdict for verdict in stopped if audited(verdict, one_in=9).go_on]
+    assert len(drawn) / len(stopped) == pytest.approx(1 / 9, abs=0.01)
+    assert {verdict.racer for verdict in drawn if verdict.gate == 0} == {
+        verdict.racer for verdict in drawn if verdict.gate == 1
+    }
+    reasons = [audited(verdict, one_in=9).reason for verdict in drawn]
+    assert all(is_of_the_sample(reason) and reason.startswith("place 3 of 3") for reason in reasons)
+    assert all(audited(verdict, one_in=None) == verdict for verdict in stopped[:20])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=names(KINDS))
+def test_a_scheduler_s_sample_is_all_that_it_lets_go_on_besides(kind: Mapping[str, Any]) -> None:
+    racers = tuple(
+        Racer(
+            f"arm-{place}", place, (1, 2, 3), False, (Seed(0, "coming", {0: float(place), 1: float(place), 2: float(place)}),)
+        )
+        for place in range(60)
+    )
+    ended = tuple(replace(racer, seeds=(replace(racer.seeds[0], standing="ended"),)) for racer in racers[:4])
+    race = Race("", (*ended, *racers[4:]))
+    plain, sampling = (Decider(scheduler_of(kind, audit=audit)).verdicts(race) for audit in (None, 9))
+    stopped = {verdict.racer for verdict in plain if not verdict.go_on}
+    kept = {verdict.racer for verdict in sampling if is_of_the_sample(verdict.reason)}
+    assert kept <= {name for name in stopped if is_drawn(name, one_in=9)}
+    assert {verdict.racer for verdict in sampling if not verdict.go_on} == {n for n in stopped if not is_drawn(n, one_in=9)}

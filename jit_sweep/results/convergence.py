@@ -1,0 +1,57 @@
+"""Whether an arm had learned what it could when its budget ended: its last slope against the noise over seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from jit_sweep.ledger.records import RungRow
+from jit_sweep.results.arms import Arm, Convergence
+from jit_sweep.results.scales import on_scale, scale_of
+from jit_sweep.statistics.luck import typical_sd
+from jit_sweep.statistics.student_t import mean
+from trainables.evaluation.metrics.registry import metric_of
+
+LAST_RUNGS = 3
+"""Over which the slope is taken."""
+AHEAD = 0.25
+"""Share of the budget that the slope is followed further."""
+
+
+def with_convergence(arms: Sequence[Arm], rungs: Sequence[RungRow], *, metric: str) -> list[Arm]:
+    """The arms with their convergence, where it is known: of three rungs or more, in a stage of which some arm has several
+    seeds."""
+    values: dict[str, dict[int, float]] = {}
+    for row in rungs:
+        if row.name == metric:
+            values.setdefault(row.trial_id, {})[row.images] = on_scale(row.value, scale_of(metric))
+    found: list[Arm] = []
+    for _, of_stage in groupby(arms, key=lambda arm: arm.stage):
+        found += _of_stage(list(of_stage), values, metric)
+    return found
+
+
+def _of_stage(arms: Sequence[Arm], values: Mapping[str, Mapping[int, float]], metric: str) -> list[Arm]:
+    curves = [[_curve(values.get(trial.entry.trial_id, {}), arm.images) for trial in arm.trials] for arm in arms]
+    noise = typical_sd([[curve[-1][1] for curve in of if curve] for of in curves])
+    if noise is None:
+        return list(arms)
+    known = [
+        [gain(curve, images=arm.images, metric=metric) for curve in of if curve] for arm, of in zip(arms, curves, strict=True)
+    ]
+    return [
+        replace(arm, convergence=Convergence(metric, mean(gains), noise)) if gains else arm
+        for arm, gains in zip(arms, known, strict=True)
+    ]
+
+
+def _curve(of_trial: Mapping[int, float], images: int) -> list[tuple[int, float]]:
+    """A trial's last rungs up to its end, where it has come to it; else nothing."""
+    upto = sorted((at, value) for at, value in of_trial.items() if at <= images)
+    return upto[-LAST_RUNGS:] if len(upto) >= LAST_RUNGS and upto[-1][0] == images else []
+
+
+def gain(curve: Sequence[tuple[int, float]], *, images: int, metric: str) -> float:
+    """What a quarter of `images` more would bring by the least-squares slope of a curve of (images, value)."""
+    at, value = mean([x for x, _ in curve]), mean([y for _, y in curve])
+    slope = sum((x - at) * (y - value) for x, y in curve) / sum((x - at) ** 2 for x, _ in curve)
+    return -metric_of(metric).loss(slope * images * AHEAD)

@@ -1,0 +1,133 @@
+"""What keeps arms from being compared, by the name of the field; and whether an arm had learned what it could."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jit_sweep.ledger.records import RungRow
+from jit_sweep.plan.questions import Question
+from jit_sweep.results.arms import Arm, Convergence
+from jit_sweep.results.comparable import refusal
+from jit_sweep.results.convergence import with_convergence
+from jit_sweep.results.leaderboard import read_results
+from tests.support.ledger import OBJECTIVE, LedgerFixture
+from tests.support.scored_arms import ERROR, train_arm
+
+SHARED: dict[str, Any] = {"objective": OBJECTIVE, "marks": {}}
+
+
+@pytest.fixture
+def arms(ledger: LedgerFixture) -> list[Arm]:
+    for prediction in ("x", "v"):
+        train_arm(ledger, {"prediction": prediction}, [1.0, 1.1, 1.05])
+    return sorted(read_results(ledger.reader, "mine").arms, key=lambda arm: arm.position)
+
+
+def otherwise(arm: Arm, part: str, key: str, value: Any) -> Arm:
+    """An arm whose trials have another setting; a trial's id is that of the trial as it is then."""
+
+    def changed(text: str) -> str:
+        tree = json.loads(text)
+        (tree["data"] if key == "digest" else tree)[key] = value
+        return json.dumps(tree)
+
+    changes: list[dict[str, Any]] = [{part: changed(getattr(trial.entry, part))} for trial in arm.trials]
+    entries = [replace(trial.entry, **change) for trial, change in zip(arm.trials, changes, strict=True)]
+    trials = [replace(entry, trial_id=entry.trial.id) for entry in entries]
+    return replace(arm, trials=tuple(replace(t, entry=e) for t, e in zip(arm.trials, trials, strict=True)))
+
+
+def asked(arms: Sequence[Arm], *axes: str) -> Question:
+    return Question.pair(axes or ("prediction",), arms[0].arm, arms[1].arm)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "field"),
+    [
+        ("trial_json", "precision", "bf16", "precision"),
+        ("trial_json", "device", "cuda", "device"),
+        ("trial_json", "batch_size", 24, "batch_size"),
+        ("trial_json", "digest", "0" * 64, "data"),
+        ("evaluation_json", "seed", 7, "evaluation.seed"),
+        ("evaluation_json", "n", 50, "evaluation.n"),
+        ("evaluation_json", "guidance", 2.0, "evaluation.guidance"),
+        ("evaluation_json", "steps", 7, "evaluation.steps"),
+    ],
+)
+def test_arms_that_differ_besides_what_is_asked_are_refused_by_the_field(
+    arms: list[Arm], part: str, key: str, value: Any, field: str
+) -> None:
+    one, other = arms
+    assert refusal(asked(arms), [one, other], **SHARED) == ""
+    assert refusal(asked(arms), [one, otherwise(other, part, key, value)], **SHARED).startswith(f"{field}: ")
+
+
+def test_what_the_question_is_about_may_differ_in_the_field_that_it_sets(arms: list[Arm]) -> None:
+    one, other = arms
+    shorter = otherwise(other, "evaluation_json", "steps", 7)
+    assert refusal(asked(arms, "sampling_steps"), [one, shorter], **SHARED) == ""
+
+
+def test_a_trial_of_another_version_of_the_maths_is_refused(arms: list[Arm]) -> None:
+    one, other = arms
+    earlier = replace(other, trials=tuple(replace(t, entry=replace(t.entry, trial_id="0" * 12)) for t in other.trials))
+    assert refusal(asked(arms), [one, earlier], **SHARED) == "maths_version: 2 and an earlier one"
+
+
+def test_arms_that_are_matched_in_flops_may_differ_in_images_and_in_nothing_more(arms: list[Arm]) -> None:
+    one, other = arms
+    longer = replace(other, images=other.images * 2)
+    assert refusal(asked(arms), [one, longer], **SHARED).startswith("images: ")
+    assert refusal(asked(arms), [one, longer], matched="flops", **SHARED) == ""
+    trials = [replace(trial, entry=replace(trial.entry, images=2 * trial.entry.images)) for trial in other.trials]
+    costly = replace(other, trials=tuple(trials))
+    assert refusal(asked(arms), [one, costly], matched="flops", **SHARED).startswith("training FLOPs: ")
+
+
+@pytest.mark.parametrize(
+    ("convergence", "refused"),
+    [
+        (Convergence(ERROR, gain=0.001, noise=0.01), ""),
+        (Convergence(ERROR, gain=0.02, noise=0.01), "convergence: prediction=v would gain 2.0 % in heldout_v_error"),
+        (None, "convergence: not known of prediction=v, which needs three rungs"),
+    ],
+)
+def test_patch_sizes_are_compared_where_both_had_converged(
+    arms: list[Arm], convergence: Convergence | None, refused: str
+) -> None:
+    done = Convergence(ERROR, gain=0.0, noise=0.01)
+    pair = [replace(arms[0], convergence=done), replace(arms[1], convergence=convergence)]
+    said = refusal(asked(arms, "patch_size"), pair, **SHARED)
+    assert said.startswith(refused) if refused else said == ""
+    assert refusal(asked(arms), pair, **SHARED) == ""
+
+
+def rungs_of(arm: Arm, curve: Sequence[float], *, luck: float) -> list[RungRow]:
+    """Rungs equally far apart, the last at the end; each seed's lie a little higher than the one before."""
+    at = [arm.images * (k + 1) // len(curve) for k in range(len(curve))]
+    return [
+        RungRow(trial.entry.trial_id, images, ERROR, "evaluated", value * math.exp(luck * number), 1, 0.0)
+        for number, trial in enumerate(arm.trials)
+        for images, value in zip(at, curve, strict=True)
+    ]
+
+
+def test_an_arm_has_converged_where_a_quarter_more_would_bring_less_than_a_seed_s_noise(arms: list[Arm]) -> None:
+    one, other = arms
+    falling = [math.exp(-0.1 * step) for step in range(4)]
+    rungs = rungs_of(one, falling, luck=0.02) + rungs_of(other, [0.5, 0.4, 0.4, 0.4], luck=0.02)
+    known = [arm.convergence for arm in with_convergence(arms, rungs, metric=ERROR)]
+    assert [found and found.converged for found in known] == [False, True]
+    assert known[0] is not None
+    assert known[0].gain == pytest.approx(0.1, rel=1e-6)
+    assert known[0].noise == pytest.approx(0.02)
+
+
+def test_nothing_is_said_of_convergence_with_two_rungs_or_before_the_end(arms: list[Arm]) -> None:
+    one, other = arms
+    rungs = rungs_of(one, [0.5, 0.4], luck=0.02) + rungs_of(replace(other, images=other.images // 2), [0.5, 0.4, 0.3], luck=0.1)
+    assert [arm.convergence for arm in with_convergence(arms, rungs, metric=ERROR)] == [None, None]
