@@ -8,6 +8,7 @@ from rich.console import Console
 
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
+from jit_sweep.cli.tuned import print_tuned, rows_of_tuned
 from jit_sweep.cli.verdicts import print_verdicts
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST
@@ -72,7 +73,8 @@ def print_results(
     results = selection.where(read_results(reader, sweep), where)
     front = front_in(reader, results)
     if as_json:
-        printed = contents(results, front) | ({"report": report} if report else {})
+        tuned = rows_of_tuned(results.arms, reader.tuned(sweep))
+        printed = contents(results, front) | ({"report": report} if report else {}) | ({"tuned": tuned} if tuned else {})
         print_json("leaderboard", **printed)
     else:
         screen = console()
@@ -80,6 +82,7 @@ def print_results(
             if index:
                 screen.print()
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
+        print_tuned(results.arms, reader.tuned(sweep), screen)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
     unsound = any(trial.entry.state in LOST for trial in trials) or results.findings.same_runs

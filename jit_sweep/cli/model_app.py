@@ -113,6 +113,13 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of its `evaluation`, such as steps=25; repeatable."),
     ] = None,
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="Search its best setting: guidance=[1,2,3], interval, weights=all, steps, clamp; n=N, trials=N; repeatable.",
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Images to score against, where not those it was trained on: a set's name, path or URI.")
     ] = None,
@@ -129,7 +136,7 @@ def evaluate(
 
     if holdout is not None and data is None:
         raise UserError(f"`--holdout` needs --data, got holdout={holdout} alone; add it")
-    asked = evaluate.Request(what, settings or (), data, holdout)
+    asked = evaluate.Request(what, settings or (), data, holdout, tune or ())
     return evaluate.evaluate(asked, home_at(home_folder), ledger=ledger, tracking=tracking, as_json=as_json)
 
 
