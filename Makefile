@@ -53,6 +53,7 @@ chaos: $(ready_to_test)  ## sweeps under 100 kills; CHAOS='--kills 20 --seed 7' 
 
 simulate: $(ready_to_test)  ## verdicts of drawn sweeps, then sweeps played from seeds; SIMULATE='--seconds 3600 --first 5000' for others, or longer
 	@OMP_NUM_THREADS=1 $(bin)/python -m tests.simulation.verdict_rates
+	@OMP_NUM_THREADS=1 $(bin)/python -m tests.simulation.promotion_rates
 	@OMP_NUM_THREADS=1 $(bin)/python -m tests.simulation $(SIMULATE)
 
 $(ready): pyproject.toml $(wildcard $(constraints))

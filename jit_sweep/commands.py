@@ -11,6 +11,7 @@ TAKES = {
     "status": ("home", "ledger"),
     "stop": ("home", "ledger"),
     "ui": ("home", "ledger"),
+    "leaderboard": ("home", "ledger"),
     "promote": ("home", "ledger"),
     "sample": ("home", "tracking"),
     "export": ("home", "tracking"),

@@ -26,6 +26,8 @@ class ExitCode(IntEnum):
     """It ended by itself, and some trial has no score."""
     FINDINGS = 1
     """`doctor` has found something that is still amiss."""
+    REFUSED = 1
+    """`promote` has found a gate that does not hold: the champion stays."""
     MISTAKE = 2
     """The user can mend it; the message says how."""
     INTERRUPTED = 130

@@ -290,7 +290,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="A .html, .md or .json file; without it, a page in the home.")
     ] = None,
     paper: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write every table as CSV and LaTeX and every figure as SVG, too.")
+        Path | None, typer.Option(metavar="DIR", help="Write each table as CSV and LaTeX, too, and each figure as SVG and PDF.")
     ] = None,
     goal: Annotated[
         float | None, typer.Option(help="Held-out error whose time is told; without it, what half of the sound arms reach.")

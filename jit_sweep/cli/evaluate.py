@@ -3,18 +3,25 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from jit_sweep.cli.output import console, noise_to, print_error, print_json
 from jit_sweep.cli.tables import Column, say, table_of
+from jit_sweep.cli.tuned import in_short, print_found, print_found_json
 from jit_sweep.home import Home
 from jit_sweep.ledger.event_records import Evaluated
 from trainables.config.evaluation import EvaluationConfig
 from trainables.data.holdout import holdout_of
 from trainables.evaluation.metrics.registry import METRICS
 from trainables.report import ExitCode
+
+if TYPE_CHECKING:
+    from jit_sweep.inference.evaluate import Evaluations
+    from jit_sweep.inference.tune import Search
+    from jit_sweep.ledger.evaluations import EvaluationLog
 
 TELL_EVERY_S = 10.0
 HELDOUT = "held-out"
@@ -31,9 +38,11 @@ class Request:
     """KEY=VALUE of `evaluation`."""
     data: str | None
     holdout: str | None
+    tune: Sequence[str] = ()
+    """KEY=VALUE of `evaluation.tune`: search for the best setting, too."""
 
 
-def evaluate(asked: Request, home: Home, *, ledger: str | None, tracking: str | None, as_json: bool) -> int:
+def evaluate(request: Request, home: Home, *, ledger: str | None, tracking: str | None, as_json: bool) -> int:
     """Score a trial, a model, a folder or a checkpoint, and print the scores beside those of images that no model made."""
     with noise_to(home.log("evaluate.log"), screen=2) as screen:
         from jit_sweep.inference.evaluate import Evaluations
@@ -46,12 +55,14 @@ def evaluate(asked: Request, home: Home, *, ledger: str | None, tracking: str | 
         uri = home.existing_ledger(ledger) if _has_ledger(home, ledger) else None
         log = EvaluationLog(open_engine(uri, create=False)) if uri else None
         places = Places(home, log.reader if log else None, tracking or home.tracking)
-        subject = find(asked.what, places)
-        evaluation = changed(subject.evaluation, asked.settings)
-        images = ImagesAt(asked.data, holdout_of(asked.holdout) if asked.holdout else None) if asked.data else None
+        subject = find(request.what, places)
+        evaluation = changed(subject.evaluation, request.settings)
+        images = ImagesAt(request.data, holdout_of(request.holdout) if request.holdout else None) if request.data else None
         evaluations = Evaluations(subject, images=images, log=log, told=Saying(console(screen)))
-        failed = ""
+        failed, found = "", None
         try:
+            if request.tune:
+                found = _tuned(evaluations, evaluation, request.tune, log, console(screen))
             scores = evaluations.scores(evaluation)
             remarks = [] if scores.cached else evaluations.remarks
         except NotFinite as error:
@@ -59,6 +70,9 @@ def evaluate(asked: Request, home: Home, *, ledger: str | None, tracking: str | 
     if failed:
         print_error(failed, as_json=as_json)
         return ExitCode.WITHOUT_SCORES
+    if found is not None:
+        (print_found_json if as_json else print_found)(subject.name, found)
+        return ExitCode.DONE
     if as_json:
         more: dict[str, Any] = {
             "images": subject.images,
@@ -76,6 +90,27 @@ def evaluate(asked: Request, home: Home, *, ledger: str | None, tracking: str | 
     for remark in [*remarks, *(["it has collapsed: its scores are an accident"] if scores.record.collapsed else [])]:
         say(show, remark)
     return ExitCode.DONE
+
+
+def _tuned(
+    evaluations: "Evaluations",
+    evaluation: EvaluationConfig,
+    asked: Sequence[str],
+    log: "EvaluationLog | None",
+    screen: Console,
+) -> "Search":
+    from jit_sweep.inference.settings import checked, read
+    from jit_sweep.inference.tune import default_metric, tune
+    from trainables.config.tuning import Tuning
+
+    owned = evaluations.subject.owned
+    objective = log.reader.sweep(owned.sweep).objective if log is not None and owned is not None else None
+    tuning, tried = checked(Tuning, read(asked, option="--tune"), option="--tune"), count(1)
+
+    def begun(setting: EvaluationConfig) -> None:
+        say(screen, f"{next(tried)}: {in_words(setting)}")
+
+    return tune(evaluations, evaluation, tuning, metric=default_metric(evaluation, objective), begun=begun)
 
 
 def rows_of(record: Evaluated) -> list[dict[str, Any]]:
@@ -112,17 +147,7 @@ def in_words(evaluation: EvaluationConfig) -> str:
     content = evaluation.model_dump(mode="json")
     hidden = {"interval"} if evaluation.guidance == 1 else set[str]()
     hidden |= {"shift"} if evaluation.shift == 1 else set()
-    return ", ".join(f"{key} {_plain(content[key])}" for key in _SHOWN if key not in hidden)
-
-
-def _plain(value: Any) -> str:
-    return (
-        " to ".join(f"{each:g}" for each in value)
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    return ", ".join(f"{key} {in_short(content[key])}" for key in _SHOWN if key not in hidden)
 
 
 def _number(values: Mapping[str, float], name: str, *, digits: int = 5) -> str:

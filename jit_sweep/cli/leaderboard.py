@@ -8,6 +8,7 @@ from rich.console import Console
 
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
+from jit_sweep.cli.tuned import print_tuned, rows_of_tuned
 from jit_sweep.cli.verdicts import print_verdicts
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST
@@ -72,7 +73,8 @@ def print_results(
     results = selection.where(read_results(reader, sweep), where)
     front = front_in(reader, results)
     if as_json:
-        printed = contents(results, front) | ({"report": report} if report else {})
+        tuned = rows_of_tuned(results.arms, reader.tuned(sweep))
+        printed = contents(results, front) | ({"report": report} if report else {}) | ({"tuned": tuned} if tuned else {})
         print_json("leaderboard", **printed)
     else:
         screen = console()
@@ -80,6 +82,7 @@ def print_results(
             if index:
                 screen.print()
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
+        print_tuned(results.arms, reader.tuned(sweep), screen)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
     unsound = any(trial.entry.state in LOST for trial in trials) or results.findings.same_runs
@@ -112,7 +115,7 @@ def _print_arms(results: Results, screen: Console) -> None:
     columns = [cells, Column("seeds", [_seeds(arm) for arm in arms], right=True, wraps=True)]
     if len({arm.stage for arm in arms}) > 1:
         columns.insert(0, Column("stage", [str(arm.stage) for arm in arms], right=True))
-    for metric, rank in _ranks(results.objective).items():
+    for metric, rank in _ranks(results).items():
         columns.append(Column(metric, [_spread(arm.metrics.get(metric)) for arm in arms], rank, right=True))
     told = len({(arm.stage, arm.label) for arm in arms}) == len(arms)  # else a cell has several budgets
     columns.append(Column("images", [f"{arm.images:,}" for arm in arms], FIRST_TO_GO if told else 0, right=True))
@@ -125,7 +128,9 @@ def _print_arms(results: Results, screen: Console) -> None:
     say(screen, f"sweep {results.sweep}: mean ± standard deviation over seeds{images}{common}")
     no_models = dict.fromkeys(range(len(arms), len(arms) + 1 + len(heldout.rows if heldout else ())), "dim")
     screen.print(table_of(columns, width=screen.width, styles=no_models))
-    _print_errors(arms, results.objective, screen)
+    _print_errors(results, screen)
+    for warning in results.better_than_real:
+        say(screen, f"warning: {warning}", style="bold red")
 
 
 def _print_averages(results: Results, by: Sequence[str], over: Sequence[str], *, as_json: bool) -> None:
@@ -143,7 +148,7 @@ def _print_averages(results: Results, by: Sequence[str], over: Sequence[str], *,
         said = f"each seed's mean over {' and '.join(over)}, ± standard deviation over seeds"
         say(screen, f"sweep {results.sweep}: {said}{common}")
         columns = [cells, Column("arms", [_count(row) for row in rows], right=True, wraps=True)]
-        for metric, rank in _ranks(results.objective).items():
+        for metric, rank in _ranks(results).items():
             columns.append(Column(metric, [_spread(row.metrics.get(metric)) for row in rows], rank, right=True))
         budgets = ["; ".join(f"{images:,}" for images in row.images) for row in rows]
         screen.print(table_of([*columns, Column("images", budgets, FIRST_TO_GO, right=True)], width=screen.width))
@@ -165,10 +170,10 @@ def _print_unconverged(arms: Sequence[Arm], screen: Console) -> None:
         say(screen, f"{label} {still_learning(convergence)}", indent="  ", style="dim")
 
 
-def _print_errors(arms: Sequence[Arm], objective: str, screen: Console) -> None:
+def _print_errors(results: Results, screen: Console) -> None:
     """The standard errors of single scores: what drawing other images from the same weights would change."""
-    known = [trial.score.errors for arm in arms for trial in arm.trials if trial.score is not None]
-    largest = {name: max(errors.get(name, 0.0) for errors in known) for name in _ranks(objective)} if known else {}
+    known = [trial.score.errors for arm in results.arms for trial in arm.trials if trial.score is not None]
+    largest = {name: max(errors.get(name, 0.0) for errors in known) for name in _ranks(results)} if known else {}
     said = [f"{name} {error:.2g}" for name, error in largest.items() if error]
     if said:
         say(screen, f"largest standard error of one trial's score by its images: {', '.join(said)}", style="dim")
@@ -181,9 +186,10 @@ def _terms(results: Results) -> set[str]:
     return {word for arm in results.arms for word in arm.terms} | searched | collapsed
 
 
-def _ranks(objective: str) -> dict[str, int]:
+def _ranks(results: Results) -> dict[str, int]:
     """The metrics of the table with their columns' ranks: the objective stays longest, then what decides verdicts."""
-    shown, judging = table_metrics(objective), verdict_metrics(objective)
+    objective, extractor = results.objective, results.extractor
+    shown, judging = (of(objective, extractor=extractor) for of in (table_metrics, verdict_metrics))
     names = shown if objective in shown else [objective, *shown]
     by_importance = sorted(names, key=lambda name: (name != objective, name not in judging))
     return {name: by_importance.index(name) for name in names}
@@ -202,7 +208,7 @@ def _print_searched(results: Results, screen: Console, front: Collection[str]) -
     seeds = "one seed each" if len({trial.entry.seed for trial in trials}) == 1 else "a seed a row"
     values, common = cell_column([trial.entry.arm for trial in trials])
     named = [f"{trial.entry.trial_id}{'*' if trial.entry.key in front else ''}" for trial in trials]
-    columns = [Column("trial", named), replace(values, heading="values"), *_of_metrics(trials, results.objective)]
+    columns = [Column("trial", named), replace(values, heading="values"), *_of_metrics(trials, results)]
     screen.print()
     say(screen, f"search trials, {seeds}: they show where to look and prove nothing{marked}{common}")
     screen.print(table_of(columns, width=screen.width))
@@ -213,16 +219,16 @@ def _print_retired(results: Results, screen: Console) -> None:
     cells, common = cell_column([{**trial.entry.base, **trial.entry.arm} for trial in trials])
     columns = [Column("trial", [trial.entry.trial_id for trial in trials]), cells]
     columns.append(Column("seed", [str(trial.entry.seed) for trial in trials], right=True))
-    columns += [*_of_metrics(trials, results.objective)]
+    columns += [*_of_metrics(trials, results)]
     columns.append(Column("images", [f"{trial.entry.images:,}" for trial in trials], FIRST_TO_GO, right=True))
     screen.print()
     say(screen, f"retired, since the file plans them no more: in no mean, no verdict and no choice{common}")
     screen.print(table_of(columns, width=screen.width))
 
 
-def _of_metrics(trials: Sequence[TrialResult], objective: str) -> Iterator[Column]:
+def _of_metrics(trials: Sequence[TrialResult], results: Results) -> Iterator[Column]:
     """A column a metric, a row a trial."""
-    for metric, rank in _ranks(objective).items():
+    for metric, rank in _ranks(results).items():
         yield Column(metric, [_value(trial, metric) for trial in trials], rank, right=True)
 
 

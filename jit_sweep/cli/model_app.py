@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from jit_sweep.cli.options import MODEL, AsJson, HomeFolder, LedgerUri, ModelOrFolder, SweepName, TrackingUri
+from jit_sweep.cli.options import (
+    MODEL,
+    AsJson,
+    HomeFolder,
+    LedgerUri,
+    ModelName,
+    ModelOrFolder,
+    SweepName,
+    TrackingUri,
+)
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
 
@@ -16,20 +25,63 @@ app = typer.Typer()
 def promote(
     sweep: SweepName,
     name: Annotated[str, typer.Option(help="The registered model's name.")],
-    trial: Annotated[str | None, typer.Option(help="A trial id; without it, the median seed of the best arm.")] = None,
-    reason: Annotated[str, typer.Option(help="Why this trial; kept with the model. A collapsed trial needs one.")] = "",
-    now: Annotated[bool, typer.Option("--now", help="Choose although some trials have not ended.")] = False,
+    trial: Annotated[
+        str | None, typer.Option(help="A trial whose configuration is the candidate; without it, the best one that may win.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=3, max=100, help="Fresh seeds that the candidate is trained on.")] = 3,
+    yes: Annotated[bool, typer.Option("--yes", help="Start the retraining, whose cost is printed, without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and start nothing.")] = False,
+    force: Annotated[
+        str, typer.Option(metavar="REASON", help="Make it the champion though gates fail; kept with the model.")
+    ] = "",
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, or http://HOST:PORT of its Jobs API, to retrain on; none: here.")
+    ] = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     tracking: TrackingUri = None,
     as_json: AsJson = False,
 ) -> int:
-    """Register a sweep's best configuration as the champion."""
-    from jit_sweep.cli import models
-    from jit_sweep.models.choice import Wish
+    """Retrain a sweep's best configuration on fresh seeds; it becomes the champion if it is better than the one before."""
+    from jit_sweep.cli import promote
+    from jit_sweep.cli.promote import Wish
 
-    home, wish = home_at(home_folder), Wish(trial, reason=reason, now=now)
-    return models.promote(sweep, home, wish=wish, name=name, ledger=ledger, tracking=tracking, as_json=as_json)
+    home, wish = home_at(home_folder), Wish(name, trial=trial, seeds=seeds, yes=yes, dry_run=dry_run, forced=force)
+    return promote.promote(sweep, home, wish=wish, address=address, ledger=ledger, tracking=tracking, as_json=as_json)
+
+
+@app.command()
+def models(home_folder: HomeFolder = DEFAULT_HOME, tracking: TrackingUri = None, as_json: AsJson = False) -> int:
+    """List the registered models: versions with their scores and intervals, and aliases."""
+    from jit_sweep.cli import registered
+
+    return registered.models(home_at(home_folder), tracking=tracking, as_json=as_json)
+
+
+@app.command()
+def history(
+    model: ModelName, home_folder: HomeFolder = DEFAULT_HOME, tracking: TrackingUri = None, as_json: AsJson = False
+) -> int:
+    """Show when which version of a model became the champion, and how."""
+    from jit_sweep.cli import registered
+
+    return registered.history(model, home_at(home_folder), tracking=tracking, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    model: ModelName,
+    to: Annotated[
+        int | None, typer.Option(min=1, metavar="VERSION", help="The version; without it, the previous champion.")
+    ] = None,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    tracking: TrackingUri = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make an older version of a model the champion again."""
+    from jit_sweep.cli import registered
+
+    return registered.rollback(model, home_at(home_folder), to=to, tracking=tracking, as_json=as_json)
 
 
 @app.command()
@@ -61,6 +113,13 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of its `evaluation`, such as steps=25; repeatable."),
     ] = None,
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="Search its best setting: guidance=[1,2,3], interval, weights=all, steps, clamp; n=N, trials=N; repeatable.",
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Images to score against, where not those it was trained on: a set's name, path or URI.")
     ] = None,
@@ -77,7 +136,7 @@ def evaluate(
 
     if holdout is not None and data is None:
         raise UserError(f"`--holdout` needs --data, got holdout={holdout} alone; add it")
-    asked = evaluate.Request(what, settings or (), data, holdout)
+    asked = evaluate.Request(what, settings or (), data, holdout, tune or ())
     return evaluate.evaluate(asked, home_at(home_folder), ledger=ledger, tracking=tracking, as_json=as_json)
 
 

@@ -1,11 +1,10 @@
-"""`ui`, `promote`, `sample` and `export` (also as an Optuna journal): what comes after a sweep."""
+"""`ui`, `sample` and `export` (also as an Optuna journal): what comes after a sweep."""
 
 import signal
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 from jit_sweep.cli.output import console, json_line, noise_to, print_json, print_next
 from jit_sweep.commands import SharedOptions, shell_line
@@ -15,9 +14,6 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.spec.stored import stored_spec
 from jit_sweep.spec.uri import artifact_uri
 from trainables.report import ExitCode
-
-if TYPE_CHECKING:
-    from jit_sweep.models.choice import Wish
 
 
 def ui(sweep: str | None, home: Home, *, port: int, ledger: str | None, tracking: str | None, as_json: bool) -> int:
@@ -48,26 +44,6 @@ def _print_served(url: str, links: Sequence[str], screen: TextIO, *, as_json: bo
     show = console(screen)
     for line in (f"MLflow: {url}", *(f"  {link}" for link in links), "Ctrl-C ends it."):
         show.print(line, soft_wrap=True)
-
-
-def promote(sweep: str, home: Home, *, wish: "Wish", name: str, ledger: str | None, tracking: str | None, as_json: bool) -> int:
-    """Register the best configuration, or a trial that was named."""
-    with noise_to(home.log("promote.log")):
-        from jit_sweep.models import promote
-
-        reader = LedgerReader.open(home.existing_ledger(ledger))
-        locations = _locations(sweep, reader, home)
-        locations = replace(locations, tracking=tracking) if tracking else locations
-        promoted = promote.promote(reader, sweep, wish=wish, name=name, locations=locations)
-    row: dict[str, Any] = asdict(promoted)
-    if as_json:
-        print_json("promote", [row])
-        return ExitCode.DONE
-    screen = console()
-    screen.print(str(promoted), soft_wrap=True)
-    shared = home.shared_options(locations).of_model
-    print_next(screen, *model_commands(name, shared), hint=shared.hint)
-    return ExitCode.DONE
 
 
 def model_commands(name: str, shared: SharedOptions) -> list[str]:

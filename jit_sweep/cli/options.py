@@ -61,6 +61,7 @@ AnySweep = Annotated[
 ]
 MODEL = "A registered model: NAME, NAME@ALIAS or NAME/VERSION"
 ModelOrFolder = Annotated[str, typer.Argument(help=f"{MODEL}, or the FOLDER/ of an exported or imported one.", metavar="MODEL")]
+ModelName = Annotated[str, typer.Argument(help="A registered model's name.", metavar="MODEL")]
 HomeFolder = Annotated[Path, typer.Option("--home", envvar="JIT_SWEEP_HOME", help="Folder of ledger, MLflow and store.")]
 LedgerUri = Annotated[str | None, typer.Option("--ledger", envvar="JIT_SWEEP_LEDGER", help="Ledger, where not the home's.")]
 TrackingUri = Annotated[

@@ -63,8 +63,13 @@ def planned(file: str, home: Home, *, probe: ProbeOptions | None = None) -> Plan
     except UnsoundFile as error:
         rest = error.found.rest and on_this_machine(error.found.rest)
         raise UserError("\n".join([str(error), *faults_beside(error.found._replace(rest=rest))])) from None
+    return resolved(spec, home, source=file, probe=probe)
+
+
+def resolved(spec: SweepSpec, home: Home, *, source: str, probe: ProbeOptions | None = None) -> Plan:
+    """A sweep, resolved, on the prepared set of its images where the storage has it. UserError: it cannot be trained."""
     spec = _on_prepared_images(spec, home)
-    found = plan(spec, source=file, speeds=_speeds(spec, home, probe, source=file))
+    found = plan(spec, source=source, speeds=_speeds(spec, home, probe, source=source))
     return found if found.data.is_prepared else _with_change(found, home)
 
 

@@ -8,10 +8,12 @@ from jit_sweep.home import Home
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.report.as_json import contents
 from jit_sweep.report.contents import read_report
-from jit_sweep.report.paper import write_paper
+from jit_sweep.report.paper import draws_pdf, write_paper
 from jit_sweep.report.write import checked_format, write_report
 from jit_sweep.spec.stored import readable
 from trainables.report import ExitCode
+
+NO_PDF = "figures are SVG alone, since svglib is not installed; the extra `pdf` of the package brings it"
 
 
 def report(
@@ -35,7 +37,9 @@ def report(
     if as_json:
         print_json("report", **contents(found), written=[str(each) for each in (written, *files)])
     else:
-        console().print(f"report: {written}" + (f"\n{len(files)} tables and figures: {paper}" if files else ""), soft_wrap=True)
+        lines = [f"report: {written}"] + ([f"{len(files)} tables and figures: {paper}"] if files else [])
+        lines += [NO_PDF] if files and not draws_pdf() else []
+        console().print("\n".join(lines), soft_wrap=True)
     if opened:
         webbrowser.open(written.resolve().as_uri())
     return ExitCode.DONE

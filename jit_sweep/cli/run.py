@@ -11,7 +11,7 @@ from jit_sweep.cli import leaderboard
 from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.edits import print_difference
 from jit_sweep.cli.output import console, noise_to, print_json, print_next
-from jit_sweep.cli.plan import check_affordable, planned
+from jit_sweep.cli.plan import check_affordable, planned, resolved
 from jit_sweep.cli.report import report_path
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
@@ -22,13 +22,14 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.lease import LeaseHeld
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepState
+from jit_sweep.models.candidate import candidate_of
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.redact import redact, redact_all
 from jit_sweep.report.contents import read_report
 from jit_sweep.report.write import write_report
 from jit_sweep.results.as_json import standing_row
-from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm, best_first, read_results
+from jit_sweep.results.leaderboard import NoBestArm, Results, read_results
 from trainables.report import ExitCode
 from trainables.storage.folder import Folder
 
@@ -51,19 +52,8 @@ def run(file: str, home: Home, *, address: str | None, as_json: bool, submitted:
 def _run_to_end(
     file: str, home: Home, *, address: str | None, as_json: bool, interrupt: Interrupt, again: Sequence[str]
 ) -> int:
-    plan = planned(file, home)
+    plan, result = train(planned(file, home), home, address=address, as_json=as_json, interrupt=interrupt)
     name, locations = plan.spec.name, home.locations(plan.spec)
-    prepare_environment(address=address)
-    check_before(name, locations, home, address=address)
-    check_searches(plan, locations)
-    if not plan.data.is_prepared:
-        screen = console(stderr=as_json)
-        for warning in plan.data.warnings:
-            screen.print(f"the images at {plan.data.uri}: {warning}", soft_wrap=True)
-        prepare_for(plan.spec, locations.storage, address=address, screen=screen)
-        plan = planned(file, home)
-    print_difference(plan, locations, upgrade=True, stderr=as_json)
-    result = _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
     try:
         reader = LedgerReader.open(locations.ledger)
     except UserError as error:
@@ -71,7 +61,7 @@ def _run_to_end(
     if result.state is SweepState.INTERRUPTED:
         screen = console(stderr=as_json)
         goes_on = "" if again else "; submitting the sweep again goes on with it"
-        screen.print(f"interrupted; {_standing(reader, name)}{goes_on}", soft_wrap=True)
+        screen.print(f"interrupted; {standing_of(reader, name)}{goes_on}", soft_wrap=True)
         print_next(screen, *again)
         if as_json:
             print_json("run", [standing_row(row) for row in reader.entries(name)], sweep=name, state=str(result.state))
@@ -82,8 +72,24 @@ def _run_to_end(
         unfinished = result.undelivered or result.state is not SweepState.DONE
         _print_rest(reader, page, name, home, locations, undelivered=result.undelivered, again=again if unfinished else [])
     if result.reason:
-        console(stderr=True).print(f"\n{result.state}: {result.reason}; {_standing(reader, name)}", soft_wrap=True)
+        console(stderr=True).print(f"\n{result.state}: {result.reason}; {standing_of(reader, name)}", soft_wrap=True)
     return ExitCode.WITHOUT_SCORES if result.reason else code
+
+
+def train(plan: Plan, home: Home, *, address: str | None, as_json: bool, interrupt: Interrupt) -> tuple[Plan, "RunResult"]:
+    """Train what a plan still lacks; the plan comes back on the prepared set of its images. UserError: as `run`."""
+    name, locations = plan.spec.name, home.locations(plan.spec)
+    prepare_environment(address=address)
+    check_before(name, locations, home, address=address)
+    check_searches(plan, locations)
+    if not plan.data.is_prepared:
+        screen = console(stderr=as_json)
+        for warning in plan.data.warnings:
+            screen.print(f"the images at {plan.data.uri}: {warning}", soft_wrap=True)
+        prepare_for(plan.spec, locations.storage, address=address, screen=screen)
+        plan = resolved(plan.spec, home, source=name)
+    print_difference(plan, locations, upgrade=True, stderr=as_json)
+    return plan, _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
 
 
 def check_before(name: str, locations: Locations, home: Home, *, address: str | None) -> None:
@@ -178,7 +184,8 @@ def _run(
             view.close()
 
 
-def _standing(reader: LedgerReader, sweep: str) -> str:
+def standing_of(reader: LedgerReader, sweep: str) -> str:
+    """How many trials of a sweep stand how, in words."""
     rows = reader.entries(sweep)
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -199,16 +206,11 @@ def _print_rest(
 
 
 def next_commands(results: Results, shared: SharedOptions, *, served: bool) -> list[str]:
-    """Looking at a sweep, unless an MLflow server shows it already, and promoting from it, where a trial is worth that."""
+    """Looking at a sweep, unless an MLflow server shows it already, and promoting from it, where a configuration may win."""
     name = results.sweep
     commands = [] if served else [shared.command("ui", name)]
     try:
-        best_arm(results.arms, objective=results.objective)
+        candidate_of(results)
     except NoBestArm:
-        trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
-        sound = [trial for trial in trials if trial.value(results.objective) is not None and not trial.collapsed]
-        if not sound:
-            return commands
-        trial = best_first(sound, objective=results.objective)[0].entry.trial_id
-        return [*commands, shared.command("promote", name, name=f"{name}-model", trial=trial)]
+        return commands
     return [*commands, shared.command("promote", name, name=f"{name}-model")]

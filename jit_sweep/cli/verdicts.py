@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from jit_sweep.cli.tables import Column, say, table_of
+from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import in_words, scale_of
 from jit_sweep.results.verdicts import Finding, Outcome
@@ -23,9 +24,7 @@ def print_verdicts(results: Results, screen: Console, *, most: int | None) -> No
     planned, exploratory = results.findings
     shown = [each for each in planned if each.adjusted_p is not None or each.outcome is Outcome.SAME_RUN]
     if shown:
-        _print_table(
-            shown[:most], results.objective, screen, family=len([each for each in planned if each.adjusted_p is not None])
-        )
+        _print_table(shown[:most], results, screen, family=len([each for each in planned if each.adjusted_p is not None]))
     if few := len(planned) - len(shown):
         screen.print(f"\n{counted(few, 'question')} without a verdict: an arm has fewer seeds than a verdict needs")
     if exploratory and most is None:
@@ -34,7 +33,8 @@ def print_verdicts(results: Results, screen: Console, *, most: int | None) -> No
         say(screen, f"{len(exploratory)} more pairs, not planned: --all shows them as exploratory", style="dim")
 
 
-def _print_table(found: Sequence[Finding], objective: str, screen: Console, *, family: int) -> None:
+def _print_table(found: Sequence[Finding], results: Results, screen: Console, *, family: int) -> None:
+    objective = results.objective
     screen.print()
     say(screen, f"verdicts on {objective}: the first less the second, 95 % interval; p by Holm over {family} planned questions")
     narrow = screen.width < NARROW
@@ -52,6 +52,8 @@ def _print_table(found: Sequence[Finding], objective: str, screen: Console, *, f
     say(screen, "gap: the smallest difference that these seeds show four times in five", style="dim")
     for each in found:
         say(screen, f"{each.question.label}: {each.verdict}", indent="  ")
+        if note := clamp_note(each, results.findings.every):
+            say(screen, note, indent="    ")
         if each.rates:
             say(screen, str(each.rates), indent="    ")
 

@@ -34,6 +34,7 @@ _NOTHING_FOLLOWS = frozenset(
         EventKind.COMMITTED,
         EventKind.SCORED,
         EventKind.EVALUATED,
+        EventKind.TUNED,
         EventKind.NOISE,
         EventKind.STOP_ASKED,
         EventKind.FINISHED,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jit_sweep.errors import UserError
 from jit_sweep.inference.trained import ImagesAt, Trained
 from jit_sweep.ledger.evaluations import EvaluationLog
-from jit_sweep.ledger.event_records import Evaluated
+from jit_sweep.ledger.event_records import Evaluated, Tuned
 from jit_sweep.ledger.reports import code_version
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_evaluation, check_sampling, check_weights
@@ -50,15 +50,19 @@ class Evaluations:
         if self._at is None:
             rule = f"{subject.name} does not say which images it was trained on"
             raise UserError(f"{rule}; give those to score against with --data, such as --data emoji32")
+        self.spent_s: dict[str, float] = {}
+        """What drawing and scoring has ever taken, of the evaluations that were asked for, by id."""
         self._log = log if images is None and subject.owned is not None else None
 
     def scores(self, evaluation: EvaluationConfig) -> Scores:
         """The scores by one evaluation. UserError: the subject cannot be scored so."""
-        self._check(evaluation)
+        self.check(evaluation)
         known = self._known.get(evaluation.id)
         if known is not None:
+            self.spent_s[evaluation.id] = known.seconds
             return Scores(known, cached=True)
         record = self._drawn(evaluation)
+        self.spent_s[evaluation.id] = record.seconds
         owned = self.subject.owned
         if self._log is not None and owned is not None:
             self._log.add(record, sweep=owned.sweep, trial_id=owned.trial_id)
@@ -72,6 +76,12 @@ class Evaluations:
         if self._log is None or owned is None or images is None:
             return {}
         return self._log.known(owned.trial_id, images=images)
+
+    def keep(self, found: Tuned) -> None:
+        """Leave it in the ledger, where the subject's trial has one."""
+        owned = self.subject.owned
+        if self._log is not None and owned is not None:
+            self._log.add(found, sweep=owned.sweep, trial_id=owned.trial_id)
 
     def _drawn(self, evaluation: EvaluationConfig) -> Evaluated:
         begun = time.perf_counter()
@@ -121,7 +131,7 @@ class Evaluations:
             raise UserError(f"{rule}, got digest {found.fingerprint}, trained on {planned}; name others with --data")
         return found
 
-    def _check(self, evaluation: EvaluationConfig) -> None:
+    def check(self, evaluation: EvaluationConfig) -> None:
         """UserError: the weights are not there, or no image can be drawn so."""
         trial, names = self.subject.trial, list(self.subject.weights)
         if evaluation.weights not in names:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from jit_sweep.ledger import events
 from jit_sweep.ledger.connect import writing
-from jit_sweep.ledger.event_records import Evaluated, NoiseMeasured
+from jit_sweep.ledger.event_records import Evaluated, NoiseMeasured, Tuned
 from jit_sweep.ledger.lease import lock
 from jit_sweep.ledger.reader import LedgerReader
 
@@ -23,7 +23,7 @@ class EvaluationLog:
         """What is known of a trial's weights at an image count, by the evaluation's id."""
         return {each.evaluation_id: each for each in self.reader.evaluated(trial_id) if each.images == images}
 
-    def add(self, found: Evaluated | NoiseMeasured, *, sweep: str, trial_id: str | None = None) -> None:
+    def add(self, found: Evaluated | NoiseMeasured | Tuned, *, sweep: str, trial_id: str | None = None) -> None:
         """Keep scores of a trial, in a sweep that has planned it; or what many of them say of the sweep."""
         with writing(self._engine) as connection:
             lock(connection, sweep)  # its writer's events and this one come one after the other

@@ -44,6 +44,8 @@ class EventKind(StrEnum):
     SCORED = "scored"
     EVALUATED = "evaluated"
     """Somebody has had a trial scored by an evaluation of his own."""
+    TUNED = "tuned"
+    """A trial's own best setting of sampling has been searched for and confirmed."""
     NOISE = "noise"
     """How far equal trials of the sweep come out apart, trained again and drawn again."""
     ENDED = "ended"
@@ -232,6 +234,34 @@ class Evaluated(LedgerRecord):
     def errors(self) -> dict[str, float]:
         """Standard errors of the values by metric name, of drawing other images from the same weights."""
         return standard_errors(self.without_each)
+
+
+class TunedView(BaseModel):
+    """A trial's score at one setting, on noise that nothing was chosen by."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    evaluation: dict[str, Any]
+    value: float
+    error: float | None
+    """Its standard error by its images."""
+
+
+class Tuned(LedgerRecord):
+    """A trial at the shared setting and at its own best one, chosen on few images and confirmed on many fresh ones."""
+
+    kind = EventKind.TUNED
+    images: int
+    """That the weights have seen."""
+    evaluation_id: str
+    """Of the shared setting, as the sweep scores it."""
+    metric: str
+    tuning: dict[str, Any]
+    tried: int
+    """Settings that were judged."""
+    shared: TunedView
+    best: TunedView
+    seconds: float
+    """That all of it took, over every run of it."""
 
 
 class MeasuredNoise(BaseModel):

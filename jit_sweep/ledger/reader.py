@@ -11,7 +11,7 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.clock import DatabaseClock, database_now
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.entries import SCORED
-from jit_sweep.ledger.event_records import Asked, Evaluated, EventKind, EventRow, Finished, NoiseMeasured
+from jit_sweep.ledger.event_records import Asked, Evaluated, EventKind, EventRow, Finished, NoiseMeasured, Tuned
 from jit_sweep.ledger.holder import is_held
 from jit_sweep.ledger.records import (
     AttemptRow,
@@ -137,6 +137,13 @@ class LedgerReader:
         event = schema.event.c
         query = select(event.data).where(event.trial_id == trial_id, event.kind == EventKind.EVALUATED).order_by(event.id)
         return [Evaluated.model_validate(row.data) for row in self._rows(query)]
+
+    def tuned(self, sweep: str) -> dict[str, Tuned]:
+        """Each trial of the sweep at its own best setting, as it was found last, by the trial's id."""
+        event = schema.event.c
+        wanted = (event.trial_id.in_(_trials_of(sweep)), event.kind == EventKind.TUNED)
+        rows = self._rows(select(event.trial_id, event.data).where(*wanted).order_by(event.id))
+        return {row.trial_id: Tuned.model_validate(row.data) for row in rows}
 
     def noise(self, sweep: str) -> NoiseMeasured | None:
         """How far equal trials of the sweep come out apart, as it was measured last; None where it was not."""

@@ -18,6 +18,8 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 SCORES = "scores.json"
 LINEAGE = "lineage.json"
+CARD = "README.md"
+"""Scores, their uncertainty, how the model was chosen and where it comes from, in words."""
 
 
 class ModelFolderConfig(Frozen):

@@ -1,29 +1,65 @@
-"""From a sweep's results to a registered model: which trial is chosen, and what is kept of it."""
+"""From a retraining to a registered model: whether it may be the champion, and what is kept of it."""
 
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jit_sweep.errors import UserError
 from jit_sweep.home import Locations
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import SweepRow
-from jit_sweep.models.choice import Chosen, Wish, choose
-from jit_sweep.models.model_folder import CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
+from jit_sweep.ledger.records import HeldoutRow, SweepRow
+from jit_sweep.models.candidate import Candidate
+from jit_sweep.models.gates import FreshScore, Gate, fresh_score
+from jit_sweep.models.model_card import model_card
+from jit_sweep.models.model_folder import CARD, CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
 from jit_sweep.redact import redact
-from jit_sweep.results.leaderboard import Results, read_results
-from jit_sweep.results.words import MEANINGS
+from jit_sweep.results.arms import Arm, TrialResult
+from jit_sweep.results.as_json import finding_row
+from jit_sweep.results.leaderboard import median_seed
+from jit_sweep.results.verdicts import Finding
+from jit_sweep.spec.stored import readable
+from jit_sweep.statistics.student_t import Interval
 from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
-from jit_sweep.tracking.registry import Registry, TrackedTrial, check_name, source_of
+from jit_sweep.tracking.registry import ModelStanding, Registry, TrackedTrial
 from jit_sweep.tracking.translation import variant
 from search_spaces.axes import arm_label
 from trainables.config.trial import MATHS_VERSION
 
 if TYPE_CHECKING:
     from trainables.storage.checkpoint import Commit
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that speaks for a candidate, or against it."""
+
+    candidate: Candidate
+    fresh: Arm
+    """Its trials on fresh seeds."""
+    objective: str
+    gates: tuple[Gate, ...]
+    heldout: HeldoutRow | None = None
+    finding: Finding | None = None
+    """Against the champion; None where there is none, or it was not asked."""
+    forced: str = ""
+    """Why it is made the champion whatever the gates say; empty where it is not."""
+
+    @property
+    def failed(self) -> tuple[Gate, ...]:
+        return tuple(gate for gate in self.gates if not gate.holds)
+
+    @property
+    def score(self) -> FreshScore | None:
+        return fresh_score(self.fresh, self.objective)
+
+    @property
+    def registered(self) -> TrialResult:
+        """The fresh seed in the middle, of two middle ones the worse: its weights are registered."""
+        return median_seed(self.fresh, objective=self.objective)
 
 
 @dataclass(frozen=True)
@@ -34,62 +70,89 @@ class Promotion:
     version: int
     previous: int | None
     """The former champion's version."""
-    changed: bool
-    """False where this trial was the champion already."""
     sweep: str
+    """That trained it: the retraining."""
     trial: str
     cell: str
     seed: int
     images: int
     objective: str
     score: float
-    unreplicated: bool
+    """The mean of the fresh seeds; of one alone its own."""
+    interval: Interval | None
+    """Of the mean, 95 %."""
     reason: str
-    too_good: float | None = None
-    """By how much the best of several equal arms looks better than it is, in the objective's unit; None where unknown."""
+    forced: str
+    gates: tuple[Gate, ...] = field(default=())
 
     def __str__(self) -> str:
-        which = f"trial {self.trial} of {self.sweep} ({self.cell} seed={self.seed}, {self.objective} {self.score:.5g})"
-        if not self.changed:
-            return f"{which} is the champion of {self.model} already, as version {self.version}; nothing changed"
+        ends = f" [{self.interval[0]:.5g}, {self.interval[1]:.5g}]" if self.interval else ""
+        which = f"{self.cell}, {self.objective} {self.score:.5g}{ends} on fresh seeds"
         former = f"; version {self.previous} is now the previous champion" if self.previous is not None else ""
-        doubt = f"\nunreplicated: {MEANINGS['unreplicated']}" if self.unreplicated else ""
-        if self.too_good is not None:
-            doubt += f"\nChosen by this very score: the best of equal arms looks {self.too_good:.2g} better than it is"
-        return f"{self.model} version {self.version} is the champion: {which}, {self.reason}{former}{doubt}"
+        forced = f"\nforced ({self.forced}) though it fails: " if self.forced else ""
+        failed = ", ".join(gate.name for gate in self.gates if not gate.holds) if self.forced else ""
+        return f"{self.model} version {self.version} is the champion: {which}{former}{forced}{failed}"
 
 
-def promote(reader: LedgerReader, sweep: str, *, wish: Wish, name: str, locations: Locations) -> Promotion:
-    """Register the best arm's median seed, or the trial that is wished for, as the champion of a model.
+def lineage_gate(fresh: Arm, candidate: Candidate) -> Gate:
+    """Whether the fresh seeds' scores come of one code, and of the images that the candidate was chosen on."""
+    known = {
+        "code": {trial.score.code_version for trial in fresh.trials if trial.score},
+        "images": {trial.entry.trial.data.digest for trial in (*fresh.trials, *candidate.arm.trials)},
+    }
+    told = ", ".join(f"{what} {' and '.join(sorted(values)) or 'unknown'}" for what, values in known.items())
+    return Gate("lineage", all(len(values) == 1 for values in known.values()), told)
 
-    UserError: the name is no model's name, no trial can be chosen, or its parts are out of reach.
+
+def register(
+    reader: LedgerReader, sweep: str, evidence: Evidence, *, name: str, standing: ModelStanding, locations: Locations
+) -> Promotion:
+    """Make the fresh seed in the middle the champion of a model, against the champion that `standing` saw.
+
+    UserError: somebody else has registered a version since, or the trial's parts are out of reach.
     """
-    check_name(name)
-    row, results = reader.sweep(sweep), read_results(reader, sweep)
-    chosen = choose(results, wish)
-    tracked = _tracked(reader, row, chosen, locations)
-    registry = Registry(locations.tracking)
-    path = f"champion/{name}/{chosen.result.entry.images:012d}"
-    former = registry.champion(name)
-    if former is not None and former.source == source_of(tracked.run_id, path):
-        return _promotion(chosen, results, name, version=former.number, previous=None, changed=False)
+    row, trial = reader.sweep(sweep), evidence.registered
+    tracked = _tracked(reader, row, trial, locations)
+    path = f"champion/{name}/{trial.entry.images:012d}"
     with tempfile.TemporaryDirectory() as folder:
-        write_files(Path(folder), chosen, row, tracked, store=locations.storage)
-        tags = version_tags(chosen, results)
-        made = registry.make_champion(name, run_id=tracked.run_id, path=path, files=Path(folder), tags=tags)
-    previous = former.number if former is not None else None
-    return _promotion(chosen, results, name, version=made.number, previous=previous, changed=True)
+        write_files(Path(folder), evidence, row, tracked, name=name, store=locations.storage)
+        made = Registry(locations.tracking).make_champion(
+            name,
+            run_id=tracked.run_id,
+            path=path,
+            files=Path(folder),
+            tags=version_tags(evidence),
+            page=(Path(folder) / CARD).read_text(),
+            standing=standing,
+        )
+    score = evidence.score
+    return Promotion(
+        model=name,
+        version=made.number,
+        previous=standing.champion.number if standing.champion is not None else None,
+        sweep=sweep,
+        trial=trial.entry.trial_id,
+        cell=arm_label(evidence.candidate.values),
+        seed=trial.entry.seed,
+        images=trial.entry.images,
+        objective=evidence.objective,
+        score=score.mean if score else trial.value(evidence.objective) or float("nan"),
+        interval=score.interval if score else None,
+        reason=evidence.candidate.reason,
+        forced=evidence.forced,
+        gates=evidence.gates,
+    )
 
 
-def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, tracked: TrackedTrial, *, store: str) -> None:
-    """Weights, configuration, scores and lineage of a trial. UserError: its checkpoint is missing or damaged."""
+def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: TrackedTrial, *, name: str, store: str) -> None:
+    """Weights, configuration, scores, lineage and a page in words. UserError: the checkpoint is missing or damaged."""
     # Here and not at the top: torch takes seconds to start, and `export` does without.
     from safetensors.torch import save_file
 
     from trainables.storage.checkpoint import Store
     from trainables.training.ema import part_of
 
-    entry = chosen.result.entry
+    entry = evidence.registered.entry
     checkpoints = Store(store)
     try:
         commit = checkpoints.latest(entry.trial_id, most_images=entry.images)
@@ -103,34 +166,43 @@ def write_files(folder: Path, chosen: Chosen, sweep: SweepRow, tracked: TrackedT
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     config = ModelFolderConfig(trial=entry.trial, evaluation=entry.evaluation)
     address = redact(checkpoints.address(commit))
+    scores, lineage = scores_of(evidence), lineage_of(evidence, sweep, tracked, commit=commit, checkpoint=address)
     _write_json(folder / CONFIG, config.model_dump(mode="json"))
-    _write_json(folder / SCORES, scores_of(chosen, sweep.objective))
-    _write_json(folder / LINEAGE, lineage_of(chosen, sweep, tracked, commit=commit, checkpoint=address))
+    _write_json(folder / SCORES, scores)
+    _write_json(folder / LINEAGE, lineage)
+    (folder / CARD).write_text(model_card(name, config, scores, lineage))
 
 
-def scores_of(chosen: Chosen, objective: str) -> dict[str, Any]:
-    """The trial's scores with how many samples and which settings they rest on, and its arm's over the seeds."""
-    entry, score, arm = chosen.result.entry, chosen.result.score, chosen.arm
-    assert score is not None, "only a scored trial is chosen"
-    over_seeds = {name: spread._asdict() for name, spread in arm.metrics.items()} if arm is not None else {}
+def scores_of(evidence: Evidence) -> dict[str, Any]:
+    """The scores of the registered weights, what fresh seeds say of the configuration, and how it was chosen."""
+    trial, score, candidate = evidence.registered, evidence.score, evidence.candidate
+    assert trial.score is not None, "only a scored trial is registered"
+    own = candidate.arm.metrics.get(evidence.objective)
     return {
-        "objective": objective,
-        "images": score.images,
-        "n": score.n,
-        "evaluation": entry.evaluation.model_dump(mode="json"),
-        "values": score.by_name,
-        "arm": {
-            "values": dict(entry.arm),
-            "seeds": list(arm.seeds) if arm is not None else [entry.seed],
-            "metrics": over_seeds,
+        "objective": evidence.objective,
+        "images": trial.score.images,
+        "n": trial.score.n,
+        "evaluation": trial.entry.evaluation.model_dump(mode="json"),
+        "values": trial.score.by_name,
+        "fresh": asdict(score) if score else None,
+        "heldout": dict(evidence.heldout.values) if evidence.heldout else None,
+        "chosen": {
+            "sweep": candidate.sweep,
+            "why": candidate.reason,
+            "score_there": own._asdict() if own else None,
+            "too_good_by": candidate.too_good,
         },
-        "unreplicated": chosen.unreplicated,
+        "gates": [gate._asdict() for gate in evidence.gates],
+        "against_champion": finding_row(evidence.finding, planned=True) if evidence.finding else None,
+        "forced": evidence.forced or None,
     }
 
 
-def lineage_of(chosen: Chosen, sweep: SweepRow, tracked: TrackedTrial, *, commit: "Commit", checkpoint: str) -> dict[str, Any]:
+def lineage_of(
+    evidence: Evidence, sweep: SweepRow, tracked: TrackedTrial, *, commit: "Commit", checkpoint: str
+) -> dict[str, Any]:
     """Where the weights come from."""
-    entry, score = chosen.result.entry, chosen.result.score
+    entry, score, spec = evidence.registered.entry, evidence.registered.score, readable(sweep.spec)
     return {
         "sweep": sweep.name,
         "fingerprint": sweep.fingerprint,
@@ -139,65 +211,60 @@ def lineage_of(chosen: Chosen, sweep: SweepRow, tracked: TrackedTrial, *, commit
         "images": commit.images,
         "seed": entry.seed,
         "data": entry.trial.data.digest,
+        "data_address": redact(spec.data.address) if spec else None,
+        "data_licence": spec.data.licence if spec else None,
         "checkpoint": checkpoint,
         "run": tracked.run_id,
         "code": dict(tracked.code),
         "code_version": score.code_version if score is not None else None,
         "maths_version": MATHS_VERSION,
-        "chosen": chosen.reason,
+        "chosen_in": evidence.candidate.sweep,
+        "chosen": evidence.candidate.reason,
+        "forced": evidence.forced or None,
     }
 
 
-def version_tags(chosen: Chosen, results: Results) -> dict[str, str]:
+def version_tags(evidence: Evidence) -> dict[str, str]:
     """What the registry shows beside a version."""
-    entry = chosen.result.entry
-    return {
+    trial, score = evidence.registered, evidence.score
+    entry = trial.entry
+    interval = f"{score.interval.low:.5g} to {score.interval.high:.5g}" if score else ""
+    tags = {
         "sweep": entry.sweep,
         "trial": entry.trial_id,
-        "arm": arm_label(entry.arm),
+        "arm": arm_label(evidence.candidate.values),
         "seed": str(entry.seed),
         "images": str(entry.images),
-        "objective": results.objective,
-        results.objective: str(chosen.result.value(results.objective)),
-        "unreplicated": str(chosen.unreplicated).lower(),
-        "collapsed": str(chosen.result.collapsed).lower(),
+        "objective": evidence.objective,
+        evidence.objective: str(score.mean if score else trial.value(evidence.objective)),
+        "interval": interval,
+        "fresh_seeds": str(evidence.fresh.scored),
+        "chosen_in": evidence.candidate.sweep,
+        "collapsed": str(trial.collapsed).lower(),
+        "forced": evidence.forced,
+        "failed_gates": ", ".join(gate.name for gate in evidence.failed),
     }
+    return {name: value for name, value in tags.items() if value}
 
 
-def _tracked(reader: LedgerReader, sweep: SweepRow, chosen: Chosen, locations: Locations) -> TrackedTrial:
+def gates_in_words(gates: Sequence[Gate]) -> list[str]:
+    """One line each, the failed ones first."""
+    return [f"{'holds' if gate.holds else 'FAILS'}  {gate}" for gate in sorted(gates, key=lambda gate: gate.holds)]
+
+
+def _tracked(reader: LedgerReader, sweep: SweepRow, trial: TrialResult, locations: Locations) -> TrackedTrial:
     """The trial's run in MLflow; where nobody runs the sweep, the events not yet delivered are delivered first."""
     running = sweep.is_run
     if not running:
         with answering(locations.tracking):
             files, trials = locations.artifacts, locations.storage
             Mirror(locations.tracking, reader, sweep.name, artifacts=files, storage=trials).deliver()
-    tracked = Registry(locations.tracking).trial(sweep, variant(chosen.result.entry))
+    tracked = Registry(locations.tracking).trial(sweep, variant(trial.entry))
     if tracked is None:
         who = f"{sweep.owner} runs the sweep and delivers it within seconds; try again"
         remedy = who if running else "`doctor` says what is amiss"
-        raise UserError(f"trial {chosen.result.entry.trial_id} must be in MLflow at {redact(locations.tracking)}; {remedy}")
+        raise UserError(f"trial {trial.entry.trial_id} must be in MLflow at {redact(locations.tracking)}; {remedy}")
     return tracked
-
-
-def _promotion(chosen: Chosen, results: Results, model: str, *, version: int, previous: int | None, changed: bool) -> Promotion:
-    entry, score = chosen.result.entry, chosen.result.value(results.objective)
-    assert score is not None, "only a scored trial is chosen"
-    return Promotion(
-        model=model,
-        version=version,
-        previous=previous,
-        changed=changed,
-        sweep=results.sweep,
-        trial=entry.trial_id,
-        cell=arm_label(entry.arm),
-        seed=entry.seed,
-        images=entry.images,
-        objective=results.objective,
-        score=score,
-        unreplicated=chosen.unreplicated,
-        reason=chosen.reason,
-        too_good=chosen.too_good,
-    )
 
 
 def _write_json(file: Path, value: dict[str, Any]) -> None:

@@ -18,8 +18,8 @@ from jit_sweep.home import Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState, SweepState
 from jit_sweep.redact import redact, redact_all
-from jit_sweep.results.arms import TrialResult, grid_arms, with_scores
-from jit_sweep.results.leaderboard import NoBestArm, best_arm, best_first, median_seed
+from jit_sweep.results.arms import TrialResult, with_scores
+from jit_sweep.results.leaderboard import best_first
 from jit_sweep.spec.stored import readable
 from jit_sweep.tracking.registry import promoted
 
@@ -131,7 +131,6 @@ def needs_of(reader: LedgerReader, kept_for_models: Iterable[tuple[str, int]], *
         if over and spec is not None and spec.retention.best is not None:
             trials = with_scores(entries, reader.scores(sweep.name))
             best = best_trials(trials, objective=sweep.objective, count=spec.retention.best)
-            best |= to_promote(trials, objective=sweep.objective)
         for trial_id, images in (*needed(entries, best=best), *_parents(entries)):
             needs[trial_id].add(images)
     return {trial_id: frozenset(counts) for trial_id, counts in needs.items()}
@@ -150,15 +149,6 @@ def best_trials(trials: Sequence[TrialResult], *, objective: str, count: int) ->
     scored = [trial for trial in trials if trial.value(objective) is not None]
     ordered = dict.fromkeys(trial.entry.trial_id for trial in best_first(scored, objective=objective))
     return frozenset(list(ordered)[:count])
-
-
-def to_promote(trials: Sequence[TrialResult], *, objective: str) -> frozenset[str]:
-    """The trial that `promote` would choose; none where it would refuse to."""
-    try:
-        chosen = median_seed(best_arm(grid_arms(trials), objective=objective), objective=objective)
-    except NoBestArm:
-        return frozenset()
-    return frozenset({chosen.entry.trial_id})
 
 
 def superfluous(saved: Sequence["Saved"], *, up_to: frozenset[int], lost: frozenset[int]) -> list["Saved"]:

@@ -47,7 +47,7 @@ def with_prepared(spec: SweepSpec, storage: str) -> SweepSpec:
 
 def on_prepared(spec: SweepSpec, address: str) -> SweepSpec:
     """The sweep on the prepared set at an address."""
-    return spec.model_copy(update={"data": FileData(uri=address, flip=spec.data.flip)})
+    return spec.model_copy(update={"data": FileData(uri=address, flip=spec.data.flip, licence=spec.data.licence)})
 
 
 def change_since_prepared(data: DataSpec, storage: str) -> str | None:

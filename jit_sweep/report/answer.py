@@ -49,7 +49,8 @@ def _best(results: Results) -> str:
     scored = f"The best arm, {arm.label}, has {objective} {with_error(spread.mean, spread.sd)} over {spread.n} seeds"
     real = results.heldout.values.get(objective) if results.heldout else None
     which = "lower is better" if lower else "higher is better"
-    return f"{scored} ({which}{f'; real held-out images score {rounded(real)}' if real is not None else ''})."
+    warned = "".join(f" Warning: {warning}." for warning in results.better_than_real)
+    return f"{scored} ({which}{f'; real held-out images score {rounded(real)}' if real is not None else ''}).{warned}"
 
 
 def _unknown(cards: Sequence[Card], open_trials: int) -> str:

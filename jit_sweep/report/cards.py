@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jit_sweep.report.figures.forest import Bar
+from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.scales import in_words, shown_on
 from jit_sweep.results.verdicts import Finding, Outcome
@@ -37,12 +38,12 @@ class Card:
         return self.verdict in DECIDED
 
 
-def cards(found: Sequence[Finding], *, hours: Mapping[str, float]) -> list[Card]:
-    """A card for each finding. `hours`: device-hours by trial."""
-    return [_card(finding, hours) for finding in found]
+def cards(found: Sequence[Finding], *, hours: Mapping[str, float], exploratory: Sequence[Finding] = ()) -> list[Card]:
+    """A card for each finding. `hours`: device-hours by trial; `exploratory`: what else was looked at."""
+    return [_card(finding, hours, clamp_note(finding, (*found, *exploratory))) for finding in found]
 
 
-def _card(finding: Finding, hours: Mapping[str, float]) -> Card:
+def _card(finding: Finding, hours: Mapping[str, float], clamp: str) -> Card:
     decided = finding.outcome in DECIDED
     return Card(
         question=finding.question.label,
@@ -50,7 +51,7 @@ def _card(finding: Finding, hours: Mapping[str, float]) -> Card:
         statement=_statement(finding),
         reason="" if decided else finding.reason,
         bar=_bar(finding),
-        facts=tuple(_facts(finding)),
+        facts=(*_facts(finding), *([("clamp of sampling", clamp)] if clamp else [])),
         device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in finding.arms for trial in arm.trials),
         arms=finding.question.labels,
     )

@@ -1,8 +1,9 @@
-"""What goes into a paper: every table as CSV and LaTeX (booktabs), every figure as SVG, the checklist as text and LaTeX."""
+"""What goes into a paper: tables as CSV and LaTeX (booktabs), figures as SVG and PDF, the checklist as text and LaTeX."""
 
 import csv
 import io
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from jit_sweep.report.contents import Report
@@ -31,14 +32,27 @@ _FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def write_paper(report: Report, folder: Path) -> list[Path]:
-    """Write all of it; returns the files, by name."""
+    """Write all of it; returns the files, by name. Figures are written as PDF, too, where svglib is there (`draws_pdf`)."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, text in sorted(_files(report)):
-        path = folder / name
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written
+    files = {name: text.encode() for name, text in _files(report)}
+    if draws_pdf():
+        files |= {f"{Path(name).stem}.pdf": pdf(svg) for name, svg in files.items() if name.endswith(".svg")}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in sorted(files)]
+
+
+def draws_pdf() -> bool:
+    """Whether the library is installed that draws SVG as PDF."""
+    return find_spec("svglib") is not None
+
+
+def pdf(svg: bytes) -> bytes:
+    """A figure's own bytes drawn on a page of its size."""
+    from reportlab.graphics import renderPDF
+    from svglib.svglib import svg2rlg
+
+    return bytes(renderPDF.drawToString(svg2rlg(io.BytesIO(svg))))
 
 
 def csv_table(table: Table) -> str:

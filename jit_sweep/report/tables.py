@@ -11,7 +11,7 @@ from jit_sweep.report.figures.forest import bar_in_words
 from jit_sweep.report.losses import Loss
 from jit_sweep.report.numbers import compact, duration, rounded, with_error
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
-from jit_sweep.results.arms import Arm, Spread, TrialResult
+from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
 from jit_sweep.results.words import short_label, state_in_words
 from search_spaces.axes import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics
@@ -52,14 +52,14 @@ class Table:
     rows: tuple[TableRow, ...]
 
 
-def metrics_of_table(objective: str) -> list[str]:
+def metrics_of_table(objective: str, *, extractor: str) -> list[str]:
     """The objective first."""
-    return list(dict.fromkeys((objective, *table_metrics(objective))))
+    return list(dict.fromkeys((objective, *table_metrics(objective, extractor=extractor))))
 
 
 def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | None) -> Table:
     """Arms in the given order, then images that no model made: real held-out ones, white ones and the mean image."""
-    metrics = metrics_of_table(objective)
+    metrics = metrics_of_table(objective, extractor=extractor_of(arms))
     rows = [
         TableRow(
             cells=(
@@ -126,7 +126,7 @@ def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
 
 def searched_table(trials: Sequence[TrialResult], front: frozenset[str], *, objective: str) -> Table:
     """Searched trials in the given order; those on the Pareto front say so."""
-    metrics = metrics_of_table(objective)
+    metrics = metrics_of_table(objective, extractor=extractor_of_trials(trials))
     rows = [
         TableRow(
             (

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axes import AxisValue, arm_label
+from trainables.config.features import extractor_name
 from trainables.evaluation.metrics.registry import score_names
 
 LEAST_SEEDS = 2
@@ -154,8 +155,10 @@ class Arm:
     @cached_property
     def metrics(self) -> dict[str, Spread]:
         """Every metric that a seed has, in registered order; a missing metric is missing here too."""
-        seeds = {name: list(self.by_seed(name).values()) for name in score_names()}
-        return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in seeds.items() if values}
+        scores = [trial.score.by_name for trial in self.trials if trial.score is not None]
+        had = {name for score in scores for name in score}
+        seeds = {name: [score[name] for score in scores if name in score] for name in score_names() if name in had}
+        return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in seeds.items()}
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """The metric of the seeds that have it."""
@@ -198,3 +201,13 @@ def _by_budget(trials: Sequence[TrialResult]) -> dict[int, list[TrialResult]]:
 
 def _seed(trial: TrialResult) -> int:
     return trial.entry.seed
+
+
+def extractor_of(arms: Sequence[Arm]) -> str:
+    """The name of the network on whose features a sweep's images are compared."""
+    return extractor_of_trials([trial for arm in arms[:1] for trial in arm.trials])
+
+
+def extractor_of_trials(trials: Sequence[TrialResult]) -> str:
+    """The same of trials that share an evaluation."""
+    return extractor_name(trials[0].entry.evaluation.features) if trials else "efflite0"

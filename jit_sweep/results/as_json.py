@@ -6,6 +6,7 @@ from typing import Any
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import Convergence, TrialResult
 from jit_sweep.results.averaged import AveragedArm
+from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.compare import Comparison
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.leaderboard import Results
@@ -83,12 +84,17 @@ def _convergence_row(known: Convergence | None) -> dict[str, Any] | None:
 
 def _facts(results: Results) -> dict[str, Any]:
     heldout = results.heldout._asdict() if results.heldout else None
-    verdicts = [finding_row(each, planned=True) for each in results.findings.planned]
+    planned = results.findings.planned
+    verdicts = [
+        {**finding_row(each, planned=True), "clamp": clamp_note(each, results.findings.every) or None} for each in planned
+    ]
     verdicts += [finding_row(each, planned=False) for each in results.findings.exploratory]
     direction = metric_of(results.objective).direction
     objective = {"objective": results.objective, "direction": direction}
     rungs = [{**rung._asdict(), "unsafe": rung.unsafe} for rung in results.fidelity]
-    return {"sweep": results.sweep, **objective, "heldout": heldout, "verdicts": verdicts, "rung_fidelity": rungs}
+    better = [each._asdict() for each in results.better_than_real]
+    facts = {"heldout": heldout, "better_than_real": better, "verdicts": verdicts, "rung_fidelity": rungs}
+    return {"sweep": results.sweep, **objective, **facts}
 
 
 def finding_row(finding: Finding, *, planned: bool) -> dict[str, Any]:

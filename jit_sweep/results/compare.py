@@ -7,7 +7,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.differences import Change, changes
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.plan.questions import Question
-from jit_sweep.results.arms import Arm, Spread, TrialResult
+from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
 from jit_sweep.results.compared import Compared, Kind, differing_field, read_compared
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.leaderboard import marks_of, read_asking
@@ -81,7 +81,8 @@ def read_comparison(reader: LedgerReader, first: str, second: str) -> Comparison
 
 
 def _of_trials(made: Comparison, one: TrialResult, other: TrialResult) -> Comparison:
-    metrics = [name for name in _metrics(made.objective) if one.value(name) is not None or other.value(name) is not None]
+    judging = _metrics(made.objective, extractor_of_trials([one]))
+    metrics = [name for name in judging if one.value(name) is not None or other.value(name) is not None]
     images = one.entry.images, other.entry.images
     if images[0] != images[1]:
         return replace(made, refused=f"images: {images[0]:,} and {images[1]:,}")
@@ -145,8 +146,8 @@ def _finding(first: Arm, second: Arm, scores: StageScores, asking: Asking, of: C
 def _rows(label: str, objective: str, pair: tuple[Arm, Arm], finding: Finding) -> list[ComparedRow]:
     """The objective; of two arms alone every metric that judges."""
     effects = {effect.metric: effect for effect in (finding.effect, *finding.others) if effect}
-    metrics = [objective] if label else _metrics(objective)
     first, second = pair
+    metrics = [objective] if label else _metrics(objective, extractor_of(pair))
     return [
         ComparedRow(label, name, first.metrics.get(name), second.metrics.get(name), effects.get(name))
         for name in metrics
@@ -154,8 +155,8 @@ def _rows(label: str, objective: str, pair: tuple[Arm, Arm], finding: Finding) -
     ]
 
 
-def _metrics(objective: str) -> Sequence[str]:
-    return list(dict.fromkeys((objective, *verdict_metrics(objective))))
+def _metrics(objective: str, extractor: str) -> Sequence[str]:
+    return list(dict.fromkeys((objective, *verdict_metrics(objective, extractor=extractor))))
 
 
 def _alone(trial: TrialResult, metric: str) -> Spread | None:

@@ -10,9 +10,10 @@ from jit_sweep.ledger.asked import first_asked
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow, SweepRow
 from jit_sweep.plan.questions import PATCH_SIZE
-from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, grid_arms, with_scores
+from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, extractor_of_trials, grid_arms, with_scores
 from jit_sweep.results.comparable import Marks
 from jit_sweep.results.convergence import with_convergence
+from jit_sweep.results.memorised import BetterThanReal, better_than_real
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
@@ -43,6 +44,16 @@ class Results:
     """By group of arms and rung: the rank correlation of the rung's values with the final ones."""
     findings: Findings = NO_FINDINGS
     """What the sweep planned to ask, answered together, whatever part of the arms is shown."""
+
+    @property
+    def extractor(self) -> str:
+        """The name of the network on whose features images are compared."""
+        return extractor_of_trials([*(trial for arm in self.arms for trial in arm.trials), *self.searched][:1])
+
+    @property
+    def better_than_real(self) -> list[BetterThanReal]:
+        """Arms that may repeat training images."""
+        return better_than_real(self.arms, self.heldout, objective=self.objective)
 
 
 def read_results(reader: LedgerReader, sweep: str) -> Results:
@@ -81,7 +92,7 @@ def marks_of(real: HeldoutRow | None) -> Marks:
     marks: dict[str, float] = {}
     for row in real.rows.values() if real is not None else ():
         for metric, value in row.items():
-            if metric.startswith("kid_"):
+            if metric.partition("_")[0] == "kid":
                 marks[metric] = min(value, marks.get(metric, value))
     return marks
 

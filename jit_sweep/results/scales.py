@@ -22,6 +22,11 @@ def on_scale(value: float, scale: Scale) -> float:
     return math.log(value) if value > 0 else math.nan
 
 
+def unscaled(value: float, scale: Scale) -> float:
+    """The score that has this place on the scale."""
+    return math.exp(value) if scale == "log" else value
+
+
 def margin_on(scale: Scale, margin: float | None) -> float | None:
     """The margin of equivalence on the scale; None where there is none."""
     if scale == "raw":

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from jit_sweep.plan.questions import Question, planned_questions
-from jit_sweep.results.arms import Arm
+from jit_sweep.results.arms import Arm, extractor_of
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, refusal, same_run
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
@@ -101,6 +101,10 @@ class Findings(NamedTuple):
     exploratory: tuple[Finding, ...] = ()
     """Asked after the scores of their arms were known, or never; none of them is ever called real."""
 
+    @property
+    def every(self) -> tuple[Finding, ...]:
+        return (*self.planned, *self.exploratory)
+
     def among(self, labels: Collection[str]) -> "Findings":
         """Those that are about these arms alone, as they were judged with the others."""
         kept = (tuple(each for each in part if {*each.question.labels} <= {*labels}) for part in self)
@@ -177,7 +181,9 @@ def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
     """What the scores of a question's arms say, in the objective and in the other metrics that can judge its axes."""
     arms = scores.asked(question)
     judges = [
-        m for m in verdict_metrics(asking.objective) if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
+        m
+        for m in verdict_metrics(asking.objective, extractor=extractor_of(arms))
+        if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
     ]
     effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
     return Reply(
@@ -199,6 +205,11 @@ def _judged(answers: Sequence[Reply], asking: Asking) -> Iterator[Finding]:
             yield replace(unjudged, adjusted_p=p)
         elif each.effect is not None and p is not None:
             yield _verdict(each, each.effect, p, asking, family=len(family))
+
+
+def judged_alone(asked: Reply, asking: Asking) -> Finding:
+    """The answer to a question that is asked by itself. Its arms must share seeds enough for one, or be refused."""
+    return next(_judged([asked], asking))
 
 
 def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:

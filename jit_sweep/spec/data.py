@@ -20,6 +20,11 @@ class PackagedData(Frozen):
     """Mirror each image left to right with probability one half."""
 
     @property
+    def licence(self) -> str:
+        """Of its images."""
+        return "MIT (Microsoft Fluent Emoji)"
+
+    @property
     def address(self) -> str:
         """What `trainables.data` opens it by."""
         return self.name
@@ -52,6 +57,8 @@ class FileData(PrepareSettings):
     """What kind of source it is; found by looking where it is left out."""
     flip: bool = True
     """Mirror each image left to right with probability one half."""
+    licence: str | None = None
+    """Under which the images may be used, for the page of a model that is trained on them."""
 
     @property
     def settings(self) -> PrepareSettings:

@@ -40,6 +40,7 @@ STATES_STAY = frozenset(
         EventKind.RUNG,
         EventKind.COMMITTED,
         EventKind.EVALUATED,
+        EventKind.TUNED,
         EventKind.NOISE,
     }
 )

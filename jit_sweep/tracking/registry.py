@@ -1,16 +1,18 @@
 """Registered models: their versions, the alias `champion`, and their files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREADY_EXISTS
+from mlflow.store.entities import PagedList
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.records import SweepRow
@@ -22,6 +24,10 @@ from jit_sweep.tracking.translation import Variant
 
 CHAMPION = "champion"
 PREVIOUS = "previous-champion"
+CROWNED = "champion_at."
+"""Begins a version's tag for each time that it became the champion; its value says how."""
+REFUSED = "not_champion"
+"""A version's tag that says why it never became the champion."""
 MOST_NAMES_SHOWN = 8
 _PAGE = 1000
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -37,6 +43,38 @@ class Version:
     source: str
     """Address of its files, such as `runs:/RUN/PATH`."""
     tags: Mapping[str, str]
+    created_at: float = 0.0
+    """Seconds since the epoch."""
+
+
+class Crowned(NamedTuple):
+    """A version became the champion."""
+
+    at: str
+    """In UTC, ISO 8601."""
+    version: int
+    how: str
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model."""
+
+    name: str
+    aliases: Mapping[str, int]
+    versions: tuple[Version, ...]
+    """The newest first."""
+
+    @property
+    def history(self) -> tuple[Crowned, ...]:
+        """When which version became the champion, the earliest first."""
+        found = [
+            Crowned(tag.removeprefix(CROWNED), version.number, how)
+            for version in self.versions
+            for tag, how in version.tags.items()
+            if tag.startswith(CROWNED)
+        ]
+        return tuple(sorted(found))
 
 
 @dataclass(frozen=True)
@@ -46,6 +84,15 @@ class TrackedTrial:
     run_id: str
     code: Mapping[str, str]
     """Package versions, and the git commit where there is one."""
+
+
+@dataclass(frozen=True)
+class ModelStanding:
+    """A model before a promotion: what the new version is compared with."""
+
+    champion: Version | None
+    latest: int
+    """The highest version; 0 where there is none."""
 
 
 class Promoted(NamedTuple):
@@ -76,25 +123,73 @@ class Registry:
         code = {named.get(name, name.removeprefix("version.")): value for name, value in tags.items() if _tells_code(name)}
         return TrackedTrial(sweep_runs.trials[wanted].run_id, code)
 
-    def champion(self, model: str) -> Version | None:
-        """The version with the alias `champion`."""
+    def standing(self, model: str) -> ModelStanding:
+        """The champion, and the highest version."""
         with answering(self._uri):
-            return _find(self._client, model, CHAMPION)
+            latest = max((version.number for version in _versions(self._client, model)), default=0)
+            return ModelStanding(_find(self._client, model, CHAMPION), latest)
 
-    def make_champion(self, model: str, *, run_id: str, path: str, files: Path, tags: Mapping[str, str]) -> Version:
-        """Log a folder's files into a run, register them as a new version, and give it the alias.
+    def make_champion(
+        self, model: str, *, run_id: str, path: str, files: Path, tags: Mapping[str, str], page: str, standing: ModelStanding
+    ) -> Version:
+        """Log a folder's files into a run, register them as a new version with this page, and give it the alias.
 
-        The former champion gets the alias `previous-champion`.
+        The former champion gets the alias `previous-champion`. UserError: since `standing` was asked, somebody else has
+        registered a version; of two at once the one whose version has the lower number is the champion.
         """
         with answering(self._uri):
             self._client.log_artifacts(run_id, str(files), path)
             _ensure_model(self._client, model)
-            former = _find(self._client, model, CHAMPION)
-            made = self._client.create_model_version(model, source_of(run_id, path), run_id=run_id, tags=dict(tags))
-            if former is not None:
-                self._client.set_registered_model_alias(model, PREVIOUS, str(former.number))
-            self._client.set_registered_model_alias(model, CHAMPION, str(made.version))
+            made = self._client.create_model_version(
+                model, source_of(run_id, path), run_id=run_id, tags=dict(tags), description=page
+            )
+            number = int(made.version)
+            if first := [one.number for one in _versions(self._client, model) if standing.latest < one.number < number]:
+                self._client.set_model_version_tag(model, str(number), REFUSED, f"version {first[0]} was registered first")
+                raise UserError(_too_late(model, first=first[0], mine=number))
+            self._crown(model, number, former=standing.champion, how="promoted")
         return _version(made)
+
+    def roll_back(self, model: str, *, to: int | None) -> tuple[Version, Version | None]:
+        """Make an older version the champion again: the one with this number, else the previous champion.
+
+        Returns it and the champion before. UserError: there is no such version, or it is the champion.
+        """
+        check_name(model)
+        wanted = PREVIOUS if to is None else str(to)
+        with answering(self._uri):
+            target, former = _find(self._client, model, wanted), _find(self._client, model, CHAMPION)
+            if target is None:
+                raise UserError(_unknown(self._client, model, wanted))
+            if former is not None and former.number == target.number:
+                rule = f"a champion is rolled back to another version, and version {target.number} of {model} is it already"
+                raise UserError(f"{rule}; name another")
+            self._crown(model, target.number, former=former, how="rolled back to")
+        return target, former
+
+    def models(self) -> list[RegisteredModel]:
+        """Every registered model with its versions, by name."""
+        with answering(self._uri):
+            names = sorted(str(model.name) for model in _pages(self._client.search_registered_models))
+            return [_registered(self._client, name) for name in names]
+
+    def model(self, name: str) -> RegisteredModel:
+        """One registered model. UserError: there is none of this name."""
+        check_name(name)
+        with answering(self._uri):
+            if not _versions(self._client, name):
+                raise UserError(_unknown(self._client, name, CHAMPION))
+            return _registered(self._client, name)
+
+    def _crown(self, model: str, number: int, *, former: Version | None, how: str) -> None:
+        """Give a version the alias, and keep when and how."""
+        if former is not None:
+            self._client.set_registered_model_alias(model, PREVIOUS, str(former.number))
+        self._client.set_registered_model_alias(model, CHAMPION, str(number))
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        self._client.set_model_version_tag(model, str(number), f"{CROWNED}{at}", how)
+        page = self._client.get_model_version(model, str(number)).description or ""
+        self._client.update_registered_model(model, f"# {model}: champion is version {number}\n\n{page}")
 
 
 def source_of(run_id: str, path: str) -> str:
@@ -137,15 +232,36 @@ def promoted(tracking_uri: str) -> frozenset[Promoted]:
     file = sqlite_path(tracking_uri)
     if file is not None and not file.is_file():
         return frozenset()
-    checkpoints: set[Promoted] = set()
     with answering(tracking_uri):
-        client, token = open_client(tracking_uri, create=False), None
-        while True:
-            page = client.search_model_versions(max_results=_PAGE, page_token=token)
-            checkpoints |= {source for version in page if (source := _promoted(version)) is not None}
-            token = page.token
-            if not token:
-                return frozenset(checkpoints)
+        versions = _pages(open_client(tracking_uri, create=False).search_model_versions)
+        return frozenset(source for version in versions if (source := _promoted(version)) is not None)
+
+
+def _pages(search: Callable[..., PagedList[Any]], **what: Any) -> Iterator[Any]:
+    """All that a search of MLflow's finds."""
+    token: str | None = None
+    while True:
+        page = search(max_results=_PAGE, page_token=token, **what)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _versions(client: MlflowClient, model: str) -> list[Version]:
+    """A model's versions, the newest first; none where there is no such model."""
+    found = _pages(client.search_model_versions, filter_string=f"name = '{model}'")
+    return sorted(map(_version, found), key=lambda version: -version.number)
+
+
+def _registered(client: MlflowClient, name: str) -> RegisteredModel:
+    aliases = {alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()}
+    return RegisteredModel(name, aliases, tuple(_versions(client, name)))
+
+
+def _too_late(model: str, *, first: int, mine: int) -> str:
+    rule = f"of two promotions at once the first becomes the champion of {model}, and version {first} was registered before"
+    return f"{rule} this one, version {mine}; promote again, which compares with that"
 
 
 def _find(client: MlflowClient, model: str, version: str) -> Version | None:
@@ -162,7 +278,8 @@ def _find(client: MlflowClient, model: str, version: str) -> Version | None:
 
 
 def _version(registered: ModelVersion) -> Version:
-    return Version(str(registered.name), int(registered.version), str(registered.source), dict(registered.tags))
+    name, number, source = str(registered.name), int(registered.version), str(registered.source)
+    return Version(name, number, source, dict(registered.tags), (registered.creation_timestamp or 0) / 1000)
 
 
 def _promoted(version: ModelVersion) -> Promoted | None:

@@ -18,9 +18,9 @@ MOST_LETTERS = 7900
 """Of a tag's value, by MLflow's own rule 8000."""
 
 
-def metrics_shown(objective: str) -> list[str]:
+def metrics_shown(results: Results) -> list[str]:
     """The objective first, then the metrics that verdicts rest on."""
-    return list(dict.fromkeys((objective, *verdict_metrics(objective))))
+    return list(dict.fromkeys((results.objective, *verdict_metrics(results.objective, extractor=results.extractor))))
 
 
 def arm_points(results: Results, *, at: float) -> list[Metric]:
@@ -28,7 +28,7 @@ def arm_points(results: Results, *, at: float) -> list[Metric]:
     return [
         point
         for arm in results.arms
-        for name in metrics_shown(results.objective)
+        for name in metrics_shown(results)
         if (spread := arm.metrics.get(name)) is not None
         for point in translation.metrics(_named(name, arm, spread), step=arm.images, at=at)
     ]

@@ -8,6 +8,7 @@ from mlflow.entities import Metric, Param, RunStatus, RunTag
 from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, ScoreRow, SweepState
 from jit_sweep.redact import redact
+from jit_sweep.results.words import short_label
 from search_spaces.axes import arm_label
 from trainables.networks.cost import forward_flops, parameter_count
 from trainables.report import Committed, Phase, Progress, Rung, Scored, SetBack
@@ -37,8 +38,8 @@ def variant(entry: EntryRow) -> Variant:
 
 
 def run_name(entry: EntryRow) -> str:
-    """The entry's cell and seed."""
-    return f"{arm_label(entry.arm)} seed={entry.seed}"
+    """The entry's cell, numbers as short as people want them, and seed."""
+    return f"{short_label(entry.arm)} seed={entry.seed}"
 
 
 def fixed_tags(entry: EntryRow) -> dict[str, str]:
@@ -58,9 +59,10 @@ def fixed_tags(entry: EntryRow) -> dict[str, str]:
 
 
 def params(entry: EntryRow) -> list[Param]:
-    """The resolved configuration, how it is scored, and what it costs, as flat names."""
+    """The arm, the resolved configuration (the seed in it), how it is scored, and what it costs, as flat names."""
     trial = entry.trial
     cost = {
+        "arm": arm_label(entry.arm),
         "tokens": trial.grid**2,
         "parameters": parameter_count(trial),
         "forward_gflops": forward_flops(trial) / FLOPS_PER_GFLOP,

@@ -32,8 +32,8 @@ from trainables.train import train
 LEARNING_RATES = [1e-3, 1e30]
 RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
 """Waiting workers, and an actor that Ray makes once for all jobs of a cluster and keeps."""
-COLLAPSED = ("--reason", "so few images teach nothing")
-"""What `promote` asks for here."""
+COLLAPSED = ("--force", "so few images teach nothing")
+"""What `promote` needs here."""
 ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
 LONG = {"budget": {"images_per_trial": 9_600, "rungs": 12}, "evaluation": {"n": 8, "sampler": "euler", "steps": 2}}
 
@@ -187,22 +187,20 @@ def test_status_tells_how_every_trial_stands(finished: Path) -> None:
     assert [row["name"] for row in rows_of("status", cwd=finished)] == ["tiny"]
 
 
-def test_promote_registers_a_trial_once_and_its_files_can_be_sampled_and_exported(finished: Path) -> None:
-    trial = rows(finished)[0]["trials"][0]["trial"]
-    asked = ("promote", "tiny", "--name", "faces", "--trial", trial, *COLLAPSED)
-    assert [rows_of(*asked, cwd=finished)[0]["changed"] for _ in range(2)] == [True, False]
+def test_promote_retrains_on_fresh_seeds_and_what_it_registers_can_be_sampled_and_exported(finished: Path, head: Head) -> None:
+    trial = next(row["trial"] for row in rows(finished) if row["kind"] == "search")
+    asked = ("promote", "tiny", "--name", "faces", "--trial", trial, "--yes", "--address", head.address)
+    refused, forced = (rows_of(*asked, *more, cwd=finished, **head.client_env)[0] for more in ((), COLLAPSED))
+    assert (refused["promoted"], refused["version"]) == (False, None)
+    assert "collapse" in [gate["name"] for gate in refused["gates"] if not gate["holds"]]
+    assert (forced["promoted"], forced["version"], len(forced["score"]["by_seed"])) == (True, 1, 3)
     assert jit_sweep("sample", "faces", "--out", "faces.png", "--n", "4", cwd=finished).returncode == 0
     assert (finished / "faces.png").read_bytes().startswith(b"\x89PNG")
     assert jit_sweep("export", "faces", "faces", cwd=finished).returncode == 0
     files = {path.name for path in (finished / "faces").iterdir()}
-    assert files == {"model.safetensors", "config.json", "scores.json", "lineage.json"}
-    assert json.loads((finished / "faces" / "lineage.json").read_text())["sweep"] == "tiny"
-
-
-def test_a_searched_trial_is_promoted_by_name_only_and_marked(finished: Path) -> None:
-    trial = next(row["trial"] for row in rows(finished) if row["kind"] == "search")
-    promoted = rows_of("promote", "tiny", "--trial", trial, "--name", "searched", *COLLAPSED, cwd=finished)[0]
-    assert (promoted["trial"], promoted["unreplicated"]) == (trial, True)
+    assert files == {"model.safetensors", "config.json", "scores.json", "lineage.json", "README.md"}
+    lineage = json.loads((finished / "faces" / "lineage.json").read_text())
+    assert (lineage["chosen_in"], lineage["forced"]) == ("tiny", COLLAPSED[1])
 
 
 def test_ui_serves_mlflow_with_a_link_that_opens_on_the_sweep_and_ends_when_interrupted(finished: Path) -> None:

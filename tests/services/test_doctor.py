@@ -17,11 +17,10 @@ from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
-from jit_sweep.models import promote
-from jit_sweep.models.choice import Wish
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.spec.schedulers import FirstRung, Halving
 from jit_sweep.tracking.mirror import Mirror
+from tests.support.champions import champion_of
 from tests.support.cli import jit_sweep
 from tests.support.ledger import FACTS, IMAGES, OBJECTIVE, LedgerFixture, ended, planned, scored
 from tests.support.mlflow import MlflowStore
@@ -210,7 +209,7 @@ def test_a_ledger_that_was_changed_by_hand_is_told_and_not_mended(
 
 def test_a_registered_version_whose_run_was_deleted_is_told_and_restored(whole: Subject, store: MlflowStore) -> None:
     trial, _ = first_scored(whole)
-    promote.promote(whole.reader, whole.sweep, wish=Wish(trial), name="demo", locations=whole.locations)
+    champion_of(whole.reader, whole.sweep, whole.locations, trial=trial, name="demo")
     assert lines(examine(whole).findings) == []
     run = next(run for run in store.runs("trial") if run.data.tags["trial"] == trial)
     store.client.delete_run(run.info.run_id)

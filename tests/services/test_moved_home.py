@@ -9,7 +9,6 @@ import pytest
 from jit_sweep.home import Home, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.models.choice import Wish
 from jit_sweep.models.model_folder import load_network
 from jit_sweep.report.grids import read_grids
 from jit_sweep.results.leaderboard import read_results
@@ -117,7 +116,7 @@ def test_a_home_that_an_older_version_left_elsewhere_is_found_in_its_place(tmp_p
     Mirror(home.tracking, reader, "ended", artifacts=home.locations().artifacts, storage=str(home.store)).deliver()
     assert not load_network(load("faces", tracking_uri=home.tracking, folder=tmp_path / "copy")).training
     trial = reader.entries("ended")[0].trial_id
-    assert champion(home, "ended", wish=Wish(trial, reason="to see where it goes")).version == 1
+    assert champion(home, "ended", trial=trial).version == 1
     assert list(home.store.glob("mlflow/*/artifacts/champion/demo"))
     assert pictures(home, "ended")
     assert folders_of(OLD_HOME_MADE_AT) == before

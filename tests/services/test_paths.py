@@ -112,7 +112,8 @@ def make_files(folder: Path) -> Path:
 def keep_a_champion(locations: Locations, *, files: Path) -> None:
     client = open_client(locations.tracking)
     run = client.create_run(ensure_experiment(client, artifacts=locations.artifacts))
-    Registry(locations.tracking).make_champion("m", run_id=run.info.run_id, path="champion", files=files, tags={})
+    registry, where = Registry(locations.tracking), {"run_id": run.info.run_id, "path": "champion"}
+    registry.make_champion("m", **where, files=files, tags={}, page="", standing=registry.standing("m"))
 
 
 def test_a_relative_path_means_the_folder_where_the_command_was_started(

@@ -1,4 +1,4 @@
-"""Promotion: the right trial, with everything that is needed to use and to defend it."""
+"""A registered model: the right trial, with everything that is needed to use and to defend it."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.models import model_folder
-from jit_sweep.models import promote as promotion
-from jit_sweep.models.choice import Wish
 from jit_sweep.models.export import export
+from jit_sweep.models.promote import Promotion
 from jit_sweep.plan.entry import Entry
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import PREVIOUS, load
+from tests.support.champions import champion_of
 from tests.support.ledger import IMAGES, OBJECTIVE, LedgerFixture, planned
 from tests.support.mlflow import MlflowStore
 from trainables.networks.registry import build
@@ -56,11 +56,11 @@ def train_arm(ledger: LedgerFixture, arm: dict[str, Any], values: Sequence[float
 
 
 def promote(
-    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo", **more: Any
-) -> promotion.Promotion:
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, *, trial: str | None = None, name: str = "demo"
+) -> Promotion:
     locations = Locations(ledger="", tracking=store.uri, storage=checkpoints)
     reader = LedgerReader(ledger.engine)  # by the clock on the wall the ledger's lease ran out long ago
-    return promotion.promote(reader, ledger.name, wish=Wish(trial, **more), name=name, locations=locations)
+    return champion_of(reader, ledger.name, locations, trial=trial, name=name)
 
 
 def file_of(store: MlflowStore, folder: Path, name: str) -> dict[str, Any]:
@@ -73,10 +73,11 @@ def test_the_best_arm_s_median_seed_becomes_the_champion(ledger: LedgerFixture, 
     train_arm(ledger, V, [9.0, 8.0, 7.0], checkpoints)
     made = promote(ledger, store, checkpoints)
     assert made.trial == entries[2].trial_id
-    assert (made.version, made.previous, made.changed, made.unreplicated, made.score) == (1, None, True, False, 2.0)
+    assert (made.version, made.previous) == (1, None)
+    assert made.score == pytest.approx(6 ** (1 / 3))
     version = store.client.get_model_version_by_alias("demo", "champion")
     assert version.tags["trial"] == entries[2].trial_id
-    assert version.tags["unreplicated"] == "false"
+    assert version.tags["fresh_seeds"] == "3"
     assert str(version.source).startswith("runs:/")
 
 
@@ -86,7 +87,13 @@ def test_the_files_hold_the_averaged_weights_and_build_the_network(
     entry = train_arm(ledger, X, [1.0, 2.0], checkpoints)[1]
     promote(ledger, store, checkpoints)
     folder = load("demo", tracking_uri=store.uri, folder=tmp_path / "copy")
-    assert {file.name for file in folder.iterdir()} == {"model.safetensors", "config.json", "scores.json", "lineage.json"}
+    assert {file.name for file in folder.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "scores.json",
+        "lineage.json",
+        "README.md",
+    }
     expected = averaged(entry)
     torch.testing.assert_close(load_file(folder / "model.safetensors"), expected, rtol=0, atol=0)
     network = model_folder.load_network(folder)
@@ -103,8 +110,8 @@ def test_scores_come_with_n_settings_and_the_arm_s_spread(
     promote(ledger, store, checkpoints)
     scores = file_of(store, tmp_path / "copy", "scores.json")
     assert (scores["n"], scores["evaluation"]["steps"], scores["values"]) == (64, 10, {OBJECTIVE: 2.0})
-    assert scores["arm"]["metrics"][OBJECTIVE] == {"mean": 3.0, "sd": pytest.approx(7**0.5), "n": 3}
-    assert scores["arm"]["seeds"] == [0, 1, 2]
+    assert scores["chosen"]["score_there"] == {"mean": 3.0, "sd": pytest.approx(7**0.5), "n": 3}
+    assert scores["fresh"]["by_seed"] == {"0": 1.0, "1": 2.0, "2": 6.0}
 
 
 def test_lineage_leads_back_to_sweep_data_code_and_checkpoint(
@@ -127,16 +134,6 @@ def test_lineage_leads_back_to_sweep_data_code_and_checkpoint(
     assert lineage["code"]["torch"] == torch.__version__
 
 
-def test_the_champion_promoted_again_changes_nothing_and_says_so(
-    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
-) -> None:
-    train_arm(ledger, X, [1.0, 2.0], checkpoints)
-    first, second = promote(ledger, store, checkpoints), promote(ledger, store, checkpoints)
-    assert (second.changed, second.version, second.trial) == (False, first.version, first.trial)
-    assert "nothing changed" in str(second)
-    assert len(store.client.search_model_versions("name='demo'")) == 1
-
-
 def test_the_former_champion_keeps_an_alias_of_its_own(
     ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
 ) -> None:
@@ -150,16 +147,6 @@ def test_the_former_champion_keeps_an_alias_of_its_own(
     assert model_folder.read_config(load("demo/1", tracking_uri=store.uri, folder=tmp_path / "one")).trial == old.trial
 
 
-def test_a_named_trial_of_one_seed_is_marked_unreplicated(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
-    entry = planned(arm={"learning_rate": 0.5}, origin="search", stage=1)
-    ledger.train(entry, {OBJECTIVE: 1.0})
-    commit(entry, checkpoints)
-    made = promote(ledger, store, checkpoints, trial=entry.trial_id)
-    assert made.unreplicated
-    assert "nreplicated" in str(made)
-    assert store.client.get_model_version("demo", "1").tags["unreplicated"] == "true"
-
-
 def collapse_arm(ledger: LedgerFixture, arm: dict[str, Any], checkpoints: str) -> list[Entry]:
     """Two seeds whose scores are far better than any, by accident."""
     entries = [planned(arm=arm, seed=seed) for seed in range(2)]
@@ -171,94 +158,22 @@ def collapse_arm(ledger: LedgerFixture, arm: dict[str, Any], checkpoints: str) -
 
 def test_noise_with_a_good_score_is_no_champion(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     collapse_arm(ledger, V, checkpoints)
-    with pytest.raises(UserError, match="none collapsed, and there is none"):
+    with pytest.raises(UserError, match="no configuration of mine does"):
         promote(ledger, store, checkpoints)
     best = train_arm(ledger, X, [8.0, 9.0], checkpoints)[1]
     assert promote(ledger, store, checkpoints).trial == best.trial_id
 
 
-def test_a_collapsed_trial_is_promoted_by_name_and_with_a_reason_only_and_says_so(
-    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
-) -> None:
-    entry = collapse_arm(ledger, V, checkpoints)[0]
-    with pytest.raises(UserError, match=f"trial {entry.trial_id} collapsed.*--reason"):
-        promote(ledger, store, checkpoints, trial=entry.trial_id)
-    assert not store.client.search_registered_models()
-    made = promote(ledger, store, checkpoints, trial=entry.trial_id[:6], reason="a baseline for the report")
-    assert made.reason == "chosen by name: a baseline for the report"
-    assert store.client.get_model_version("demo", "1").tags["collapsed"] == "true"
-    assert file_of(store, tmp_path, model_folder.LINEAGE)["chosen"] == made.reason
-
-
-def test_while_trials_are_unfinished_the_best_arm_is_only_chosen_when_asked(
-    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
-) -> None:
-    train_arm(ledger, X, [1.0, 2.0], checkpoints)
-    ledger.plan(planned(arm=V), planned(arm=V, seed=1))
-    with pytest.raises(UserError, match=r"every trial has ended, and 2 of mine have not; .*--now"):
-        promote(ledger, store, checkpoints)
-    made = promote(ledger, store, checkpoints, now=True)
-    assert "while 2 trials had not ended" in str(made)
-
-
-def test_trials_that_the_budget_left_out_are_unfinished_for_a_choice(
-    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
-) -> None:
-    train_arm(ledger, X, [1.0, 2.0], checkpoints)
-    left = [planned(arm=V), planned(arm=V, seed=1)]
-    ledger.plan(*left)
-    ledger.writer.end_budget("mine", [entry.key for entry in left], why="it is spent")
-    with pytest.raises(UserError, match=r"2 of mine have not; .* its own does not hold 2 of them, .*--now"):
-        promote(ledger, store, checkpoints)
-    assert "while 2 trials had not ended" in str(promote(ledger, store, checkpoints, now=True))
-
-
-def test_a_champion_says_by_how_much_the_best_of_equal_arms_looks_too_good(
-    ledger: LedgerFixture, store: MlflowStore, checkpoints: str
-) -> None:
-    for arm, first in ((X, 1.0), (V, 11.0), ({"prediction": "eps"}, 21.0), ({"patch_size": 8}, 31.0)):
-        train_arm(ledger, arm, [first, first + 2, first + 4], checkpoints)
-    made = promote(ledger, store, checkpoints)
-    assert made.too_good == pytest.approx(1.03 * 2 / 3**0.5, rel=0.03)
-    assert "Chosen by this very score: the best of equal arms looks 1.2 better than it is" in str(made)
-
-
-def test_a_sweep_without_seeds_needs_a_trial_to_be_named(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
-    train_arm(ledger, X, [1.0], checkpoints)
-    with pytest.raises(UserError, match="--trial"):
-        promote(ledger, store, checkpoints)
-
-
 def test_a_sweep_without_a_score_has_no_champion(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     ledger.plan(planned(arm=X))
     with pytest.raises(UserError, match="no grid trial has"):
-        promote(ledger, store, checkpoints, now=True)
+        promote(ledger, store, checkpoints)
 
 
 def test_an_unknown_trial_is_refused_with_the_nearest(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
     entry = train_arm(ledger, X, [1.0], checkpoints)[0]
     with pytest.raises(UserError, match=f"did you mean {entry.trial_id}"):
         promote(ledger, store, checkpoints, trial=f"{entry.trial_id[:-1]}-")
-
-
-def test_a_diverged_trial_is_refused(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
-    entry = planned(arm=X)
-    ledger.diverge(entry, images=480)
-    with pytest.raises(UserError, match="it diverged"):
-        promote(ledger, store, checkpoints, trial=entry.trial_id)
-
-
-def test_a_trial_that_has_not_been_scored_is_refused(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
-    entry = planned(arm=X)
-    ledger.plan(entry)
-    with pytest.raises(UserError, match="it is waiting; run the sweep"):
-        promote(ledger, store, checkpoints, trial=entry.trial_id)
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "a b", "../x", "-x", "x" * 101])
-def test_a_model_s_name_is_checked(ledger: LedgerFixture, store: MlflowStore, checkpoints: str, name: str) -> None:
-    with pytest.raises(UserError, match="a model's name must be"):
-        promote(ledger, store, checkpoints, name=name)
 
 
 def test_a_checkpoint_that_is_gone_registers_nothing(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
@@ -289,7 +204,7 @@ def test_a_trial_whose_run_somebody_deleted_is_promoted_all_the_same(
         store.client.delete_run(run.info.run_id)
     if held:
         hold(ledger)
-    assert promote(ledger, store, checkpoints).changed
+    assert promote(ledger, store, checkpoints).version == 1
 
 
 def test_a_running_sweep_s_own_mirror_is_waited_for(ledger: LedgerFixture, store: MlflowStore, checkpoints: str) -> None:
@@ -299,7 +214,7 @@ def test_a_running_sweep_s_own_mirror_is_waited_for(ledger: LedgerFixture, store
     with pytest.raises(UserError, match=r"alice@elsewhere .* runs the sweep and delivers it within seconds"):
         promote(ledger, store, checkpoints)
     Mirror(store.uri, ledger.reader, ledger.name, artifacts=store.artifacts).deliver()
-    assert promote(ledger, store, checkpoints).changed
+    assert promote(ledger, store, checkpoints).version == 1
 
 
 def hold(ledger: LedgerFixture) -> None:
@@ -339,7 +254,7 @@ def test_an_export_is_the_champion_s_files(ledger: LedgerFixture, store: MlflowS
     promote(ledger, store, checkpoints)
     target = tmp_path / "new" / "model"
     names = export("demo", target, tracking_uri=store.uri)
-    assert names == ["config.json", "lineage.json", "model.safetensors", "scores.json"]
+    assert names == ["README.md", "config.json", "lineage.json", "model.safetensors", "scores.json"]
     assert sorted(file.name for file in target.iterdir()) == names
     assert [file.name for file in target.parent.iterdir()] == ["model"]
 

@@ -14,10 +14,9 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import Home, Locations, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.records import Cause, EntryState, SweepState
-from jit_sweep.models import promote
-from jit_sweep.models.choice import Wish
 from jit_sweep.models.retention import QUIET_S, Collected, apply_retention, collect, needed
 from jit_sweep.plan.entry import Entry
+from tests.support.champions import champion_of
 from tests.support.cli import jit_sweep
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, LedgerFixture, ended, planned
 from tests.support.mlflow import MlflowStore
@@ -243,7 +242,7 @@ def test_what_a_registered_model_was_made_of_stays_for_ever(
     ledger.train(entry, {OBJECTIVE: 99.0})
     locations = places_of(home, tracking=store.uri)
     ledger.lease.release()
-    promote.promote(ledger.reader, ledger.name, wish=Wish(entry.trial_id), name="demo", locations=locations)
+    champion_of(ledger.reader, ledger.name, locations, trial=entry.trial_id, name="demo")
     describe(ledger, best=1)
     entries = train_four(ledger, checkpoints)
     removed = apply_retention(ledger.reader, locations, ledger.name, clock=ledger.clock).removed
@@ -373,15 +372,3 @@ def test_gc_on_the_command_line(ledger: LedgerFixture, home: Home, checkpoints: 
     unknown = jit_sweep("gc", "nine", "--home", str(home.path), cwd=tmp_path)
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no sweep 'nine'" in unknown.stderr
-
-
-def test_what_promote_would_take_is_kept_beside_the_best(ledger: LedgerFixture, home: Home, checkpoints: Store) -> None:
-    describe(ledger, best=1)
-    lucky = planned(arm={"prediction": "v"}, seed=7)
-    arm = [planned(arm={"prediction": "x"}, seed=seed, position=1 + seed) for seed in range(3)]
-    for entry, value in zip((lucky, *arm), (1.0, 2.0, 3.0, 4.0), strict=True):
-        save(checkpoints, entry, IMAGES)
-        ledger.train(entry, {OBJECTIVE: value})
-    ledger.writer.finish(ledger.name, SweepState.DONE)
-    gc(ledger, home)
-    assert left(home).keys() == {lucky.trial_id, arm[1].trial_id}, "the best trial, and the middle seed of the best arm"

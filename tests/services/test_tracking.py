@@ -73,6 +73,7 @@ def test_parameters_are_the_resolved_configuration_with_its_evaluation_and_cost(
     mirror(ledger, store).deliver()
     params = only(store.runs("trial")).data.params
     assert params["model.patch_size"] == "8"
+    assert (params["arm"], params["seed"]) == ("patch_size=8", "0")
     assert params["data.digest"] == entry.trial.data.digest
     assert params["diffusion.t_sampling.mu"] == "-0.8"
     assert params["evaluation.n"] == "64"

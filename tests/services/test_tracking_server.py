@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -164,8 +165,11 @@ def test_a_champion_s_files_come_back_over_http(served: Served, tmp_path: Path) 
     files, copy = tmp_path / "files", tmp_path / "copy"
     files.mkdir()
     (files / "scores.json").write_text("{}")
-    made = registry.make_champion("demo", run_id=facts.run_id, path="champion/demo/1", files=files, tags={"trial": "t"})
-    assert (made.number, registry.champion("demo")) == (1, made)
+    before = registry.standing("demo")
+    files_of: dict[str, Any] = {"run_id": facts.run_id, "path": "champion/demo/1", "files": files}
+    made = registry.make_champion("demo", **files_of, tags={"trial": "t"}, page="how good", standing=before)
+    champion = registry.standing("demo").champion
+    assert (before.champion, made.number, champion and champion.number) == (None, 1, 1)
     assert [file.name for file in load("demo", tracking_uri=served.url, folder=copy).iterdir()] == ["scores.json"]
 
 

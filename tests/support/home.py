@@ -12,15 +12,14 @@ from mlflow.tracking._tracking_service import utils as tracking_utils
 from jit_sweep.home import Home, home_at
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.models.choice import Wish
-from jit_sweep.models.promote import Promotion, promote
+from jit_sweep.models.promote import Promotion
+from tests.support.champions import champion_of
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
 from trainables.evaluation.grid import write_grid
 from trainables.networks.registry import build
 from trainables.storage.checkpoint import Store
 from trainables.training.ema import Averages
 
-MEDIAN = Wish()
 SWEEP, MODEL = "mine", "demo"
 
 
@@ -59,5 +58,5 @@ def train_arm(ledger: LedgerFixture, home: Home, arm: Mapping[str, Any], values:
         ledger.tell(ledger.begin(entry), score, ended(entry))
 
 
-def champion(home: Home, sweep: str = SWEEP, *, wish: Wish = MEDIAN) -> Promotion:
-    return promote(LedgerReader.open(home.ledger), sweep, wish=wish, name=MODEL, locations=home.locations())
+def champion(home: Home, sweep: str = SWEEP, *, trial: str | None = None) -> Promotion:
+    return champion_of(LedgerReader.open(home.ledger), sweep, home.locations(), trial=trial, name=MODEL)

@@ -1,6 +1,7 @@
-"""Trained weights that can be evaluated, on 48 images of 16 px in 3 of the network's 5 classes, without training any."""
+"""Trained weights that can be evaluated, on 48 images of 16 px in 3 of the network's 5 classes."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.plan.entry import Entry
 from tests.support.ledger import LedgerFixture, planned
-from tests.support.trials import CLASSES, SIZE, lively, small_model, small_trial
+from tests.support.trials import CLASSES, SIZE, small_model, small_trial
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import LinearEmbedding
-from trainables.config.trial import DataConfig, TrialConfig
-from trainables.data import describe
+from trainables.config.trial import DataConfig, OptimiserConfig, TrialConfig
+from trainables.data import describe, open_images
 from trainables.storage.checkpoint import Store
+from trainables.training.learner import Learner
+from trainables.training.workers import Workers
 
 HELD_OUT = 16
 IMAGES = 960
@@ -42,20 +45,30 @@ def disks_trial(at: ImagesAt, **changes: Any) -> TrialConfig:
     """A trial on them whose network knows all classes."""
     data = DataConfig(digest=describe(at.address).digest, image_size=SIZE, num_classes=CLASSES)
     model = small_model(patch_size=8, width=16, depth=2, heads=2, class_tokens=0, embedding=LinearEmbedding())
-    return small_trial(model, data=data, batch_size=48, **changes)
+    rate = OptimiserConfig(learning_rate=1e-2)
+    return small_trial(model, data=data, batch_size=48, optimiser=rate, **changes)
 
 
-def weights_of(trial: TrialConfig) -> dict[str, dict[str, Tensor]]:
-    """Raw weights, and an average that differs from them."""
-    raw = {name: tensor.detach().clone() for name, tensor in lively(trial).state_dict().items()}
-    return {"raw": raw, "ema": {name: tensor * 0.5 for name, tensor in raw.items()}}
+@cache
+def _raw(trial: TrialConfig, address: str) -> dict[str, Tensor]:
+    """Weights after 60 updates, with which the network has not collapsed."""
+    learner = Learner(trial, open_images(address), workers=Workers())
+    for _ in range(60):
+        learner.update()
+    return {name: tensor.detach().clone() for name, tensor in learner.network.state_dict().items()}
+
+
+def weights_of(trial: TrialConfig, at: ImagesAt) -> dict[str, dict[str, Tensor]]:
+    """Raw weights of seed 0, and an average that differs from them a little."""
+    raw = _raw(trial.model_copy(update={"seed": 0}), at.address)
+    return {"raw": raw, "ema": {name: tensor * 0.98 for name, tensor in raw.items()}}
 
 
 def subject(folder: Path, **changes: Any) -> Trained:
     """A subject that no ledger has."""
     at = image_file(folder)
     trial = disks_trial(at)
-    named = {"name": "a network", "trial": trial, "evaluation": EVALUATION, "weights": weights_of(trial), "images": IMAGES}
+    named = {"name": "a network", "trial": trial, "evaluation": EVALUATION, "weights": weights_of(trial, at), "images": IMAGES}
     return Trained(**{**named, "data": at, "storage": str(folder / "store"), **changes})
 
 
@@ -74,7 +87,7 @@ def home_of_seeds(folder: Path, scores: Sequence[Mapping[str, float]]) -> tuple[
     for seed, values in enumerate(scores):
         config = {"trial": disks_trial(at, seed=seed), "evaluation": EVALUATION}
         entries.append(planned(images=IMAGES, seed=seed, position=seed).model_copy(update=config))
-        parts = weights_of(entries[-1].trial)
+        parts = weights_of(entries[-1].trial, at)
         tensors = {"model": parts["raw"], "ema": parts["ema"], "optimiser": {"step": torch.zeros(1)}}
         store.write(entries[-1].trial_id, attempt=1, images=IMAGES, tensors=tensors, state={"final": True})
         ledger.train(entries[-1], values)

@@ -36,7 +36,9 @@ def speed_shape(trial: TrialConfig) -> SpeedShape:
 
     Not the spaces of prediction and loss, which are another step of the same speed.
     """
-    return SpeedShape(content_hash(_without_cell(trial, exclude=NO_PART - {"batch_size", "compile", "graphs"})))
+    content = _without_cell(trial, exclude=NO_PART - {"batch_size", "compile", "graphs"})
+    method = trial.optimiser.method
+    return SpeedShape(content_hash(content if method == "adamw" else {**content, "method": method}))
 
 
 def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialConfig:
@@ -50,7 +52,7 @@ def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialCon
         "seed": 0,
         "parent": None,
         "diffusion": DiffusionConfig.model_validate(diffusion),
-        "optimiser": OptimiserConfig(grad_clip=1.0 if trial.optimiser.grad_clip else None),
+        "optimiser": OptimiserConfig(grad_clip=1.0 if trial.optimiser.grad_clip else None, method=trial.optimiser.method),
         "batch_size": trial.batch_size // workers,
         "compile": compiled,
         "gradient_sum": trial.gradient_sum if workers > 1 else "fp32",

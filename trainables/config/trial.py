@@ -180,8 +180,13 @@ Warmup = Annotated[
 
 
 class OptimiserConfig(Frozen):
-    """AdamW; biases and one-dimensional parameters are not decayed."""
+    """AdamW, or Muon with AdamW; biases and one-dimensional parameters are not decayed."""
 
+    method: Annotated[Literal["adamw", "muon"], JOINED_LATER] = "adamw"
+    """muon: torch's Muon for the blocks' and the modulation's matrices, q, k and v each by itself; AdamW for the rest.
+    Muon's updates are scaled by 0.2 sqrt(longer side), to AdamW's size, so that both have one rate at every width."""
+    momentum: Annotated[Fraction, JOINED_LATER] = 0.95
+    """Share of the gradient's running mean that Muon keeps."""
     learning_rate: PositiveFloat = 2e-4
     """After the warm-up; of 256 images where `scale_with_batch` is set."""
     scale_with_batch: bool = False
@@ -380,6 +385,20 @@ class TrialConfig(Recipe):
         if self.kernels == "triton" and self.compile:
             rule = "`kernels` triton runs without torch.compile, which cannot see into it"
             raise ValueError(f"{rule}, got compile=true; try compile=false, or kernels=torch")
+        return self
+
+    @model_validator(mode="after")
+    def routed_tokens_turn_in_torch(self) -> Self:
+        if self.kernels == "triton" and self.model.routing.kind != "none":
+            rule = "`kernels` triton turns the tokens of all images alike"
+            raise ValueError(f"{rule}, got routing={self.model.routing.kind}; try kernels=torch, or routing=none")
+        return self
+
+    @model_validator(mode="after")
+    def graphs_replay_adamw(self) -> Self:
+        if self.graphs and self.optimiser.method != "adamw":
+            rule = "`graphs` replays the steps of AdamW alone"
+            raise ValueError(f"{rule}, got method={self.optimiser.method}; try graphs=false, or method=adamw")
         return self
 
     @model_validator(mode="after")

@@ -87,7 +87,7 @@ def reversed_time(state_dict: Mapping[str, Tensor], *, trial: TrialConfig, frequ
     adapted = dict(state_dict)
     adapted["time.first.weight"] = rotated(state_dict["time.first.weight"], frequencies)
     if trial.diffusion.prediction == "v":
-        adapted |= {name: flow_from_v(state_dict[name]) for name in ("head.weight", "head.bias")}
+        adapted |= {name: flow_from_v(state_dict[name]) for name in _last(trial)}
     return adapted
 
 
@@ -103,11 +103,17 @@ def rotated(weight: Tensor, frequencies: Tensor) -> Tensor:
     return torch.cat((to_cos, to_sin), dim=1).to(weight.dtype)
 
 
+def _last(trial: TrialConfig) -> tuple[str, str]:
+    """The names of the last linear map or convolution, whose output is the network's."""
+    last = "head.last" if trial.model.reads_pixels else "head"
+    return f"{last}.weight", f"{last}.bias"
+
+
 def _check(state_dict: Mapping[str, Tensor], trial: TrialConfig) -> None:
     skip = trial.model.output_skip
     if skip != "none":
         rule = "`output_skip` must be none for weights of reversed time, since the skip itself uses t"
         raise ValueError(f"{rule}, got {skip}; try NoiseTime around the network")
-    missing = [name for name in ("time.first.weight", "head.weight", "head.bias") if name not in state_dict]
+    missing = [name for name in ("time.first.weight", *_last(trial)) if name not in state_dict]
     if missing:
         raise ValueError(f"the parameters must be those of a network of the trial, missing {missing}")

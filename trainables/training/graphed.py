@@ -10,6 +10,7 @@ from torch import Tensor
 from trainables.config.trial import TrialConfig
 from trainables.cuda_graphs import Recorder, Recording
 from trainables.networks.memory import Fit
+from trainables.training.muon import Muon
 
 Work = Callable[..., None]
 
@@ -17,7 +18,7 @@ Work = Callable[..., None]
 class OneByOne:
     """Every kernel as it comes."""
 
-    def __init__(self, optimiser: torch.optim.AdamW, device: torch.device) -> None:
+    def __init__(self, optimiser: torch.optim.AdamW | Muon, device: torch.device) -> None:
         self._optimiser, self._device = optimiser, device
 
     def run(self, key: Hashable, work: Work, *inputs: Tensor) -> None:
@@ -29,7 +30,7 @@ class OneByOne:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         # The fused kernel skips its step where it is 1.
-        self._optimiser.found_inf = skip  # type: ignore[attr-defined]
+        self._optimiser.found_inf = skip  # type: ignore[union-attr]
         self._optimiser.step()
         self._optimiser.zero_grad()
 
@@ -115,7 +116,7 @@ class FusedAdamW:
         torch._foreach_sub_(self._steps, [skip] * len(self._steps))
 
 
-def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW) -> OneByOne | AsGraphs:
+def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW | Muon) -> OneByOne | AsGraphs:
     """How a trial's kernels are started. ValueError: its passes cannot be replayed."""
     device = torch.device(trial.device)
     if not trial.graphs:
@@ -124,4 +125,5 @@ def kernels_of(trial: TrialConfig, fit: Fit, optimiser: torch.optim.AdamW) -> On
         rule = "`graphs` with dropout needs activations that are kept: torch reads the state of its masks on the host"
         got = f"activation_checkpointing=true, attn_dropout={trial.model.attn_dropout}, proj_dropout={trial.model.proj_dropout}"
         raise ValueError(f"{rule}, got {got}; try graphs=false, no dropout or activation_checkpointing=false")
+    assert isinstance(optimiser, torch.optim.AdamW), "a trial with graphs has AdamW"
     return AsGraphs(optimiser, device)

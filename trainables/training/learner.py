@@ -18,7 +18,7 @@ from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.training.graphed import kernels_of
 from trainables.training.health import Health
-from trainables.training.optimiser import adamw, learning_rate
+from trainables.training.optimiser import learning_rate, optimiser_of
 from trainables.training.reduction import Reduction
 from trainables.training.step import step_of
 from trainables.training.workers import Ask, Workers
@@ -49,7 +49,7 @@ class Learner:
         self.network = self.image_losses.network
         self.network.activation_checkpointing = self.fit.activation_checkpointing
         self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
-        self.optimiser = adamw(self.network, trial.optimiser)
+        self.optimiser = optimiser_of(self.network, trial.optimiser)
         self.health = Health(self.device)
         self.reduction = self._reduction() if workers.size > 1 else None
         self.images = 0

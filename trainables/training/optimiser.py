@@ -1,13 +1,19 @@
-"""AdamW as JiT sets it, and its learning rate."""
+"""A trial's optimiser, AdamW as JiT sets it, and the learning rate."""
 
 import torch
 from torch import nn
 
 from trainables.config.schedule import cosine_share
 from trainables.config.trial import OptimiserConfig, TrialConfig
+from trainables.training.muon import Muon
 
 RATE_IMAGES = 256
 """The batch size that a rate which scales with the batch is given for."""
+
+
+def optimiser_of(network: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW | Muon:
+    """As the trial's configuration says."""
+    return Muon(network, config) if config.method == "muon" else adamw(network, config)
 
 
 def adamw(network: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:

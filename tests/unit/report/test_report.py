@@ -141,6 +141,16 @@ def test_every_table_is_csv_and_latex_and_every_figure_svg(report: Report, tmp_p
     assert r"$\pm$" in (tmp_path / "arms.tex").read_text()
 
 
+def test_every_figure_is_a_pdf_drawn_of_the_bytes_that_the_page_shows(report: Report, tmp_path: Path) -> None:
+    pytest.importorskip("svglib")
+    names = {path.name for path in write_paper(report, tmp_path)}
+    drawn = {name for name in names if name.endswith(".pdf")}
+    assert drawn == {f"{Path(name).stem}.pdf" for name in names if name.endswith(".svg")}
+    assert "effects.pdf" in drawn
+    assert (tmp_path / "effects.pdf").read_bytes().startswith(b"%PDF-")
+    assert (tmp_path / "effects.svg").read_text() in page(report, [])
+
+
 def test_a_spreadsheet_takes_no_cell_for_a_formula() -> None:
     table = Table("t", "", ("name", "effect"), (TableRow((TableCell("=cmd()"), TableCell("-3.5", -3.5))),))
     assert csv_table(table).splitlines()[1] == "'=cmd(),-3.5,-3.5"

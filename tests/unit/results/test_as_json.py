@@ -92,7 +92,16 @@ def test_a_searched_trial_is_a_row_of_its_own_that_says_whether_it_is_on_the_fro
 def test_the_sweeps_own_facts_stand_beside_the_rows_and_all_of_it_is_json(ledger: LedgerFixture) -> None:
     results = read_results(ledger.reader, "mine")
     leaderboard = contents(results, ())
-    assert leaderboard.keys() == {"rows", "sweep", "objective", "direction", "heldout", "verdicts", "rung_fidelity"}
+    assert leaderboard.keys() == {
+        "rows",
+        "sweep",
+        "objective",
+        "direction",
+        "heldout",
+        "better_than_real",
+        "verdicts",
+        "rung_fidelity",
+    }
     assert (leaderboard["sweep"], leaderboard["objective"], leaderboard["direction"]) == ("mine", OBJECTIVE, "minimize")
     found = [*results.findings.planned, *results.findings.exploratory]
     assert [row["line"] for row in leaderboard["verdicts"]] == [finding.line for finding in found] != []

@@ -101,20 +101,20 @@ def metric_of(text: str) -> Metric:
     return METRICS[parse(text).metric]
 
 
-def table_metrics(objective: str = RUNG_METRIC) -> list[str]:
-    """The metrics that tables for people have a column for, of a sweep with this objective."""
-    return [metric.name for metric in _beside(objective) if metric.in_tables]
+def table_metrics(objective: str = RUNG_METRIC, *, extractor: str = "efflite0") -> list[str]:
+    """The metrics that tables for people have a column for, of a sweep with this objective and scores on these features."""
+    return [metric.name for metric in _beside(objective, extractor) if metric.in_tables]
 
 
-def verdict_metrics(objective: str = RUNG_METRIC) -> list[str]:
+def verdict_metrics(objective: str = RUNG_METRIC, *, extractor: str = "efflite0") -> list[str]:
     """The metrics that verdicts rest on, of a sweep with this objective: those on its features, and those of no images."""
-    return [metric.name for metric in _beside(objective) if metric.judges]
+    return [metric.name for metric in _beside(objective, extractor) if metric.judges]
 
 
-def _beside(objective: str) -> list[Metric]:
-    """On the objective's features; on the packaged network's, where it needs none."""
+def _beside(objective: str, extractor: str) -> list[Metric]:
+    """On the objective's features; on the evaluation's, where it needs none."""
     needs = metric_of(objective).needs
-    own = needs.extractor if isinstance(needs, Samples) else "efflite0"
+    own = needs.extractor if isinstance(needs, Samples) else extractor
     others = EXTRACTOR_CHOICES - {own}
     return [
         metric for metric in METRICS.values() if not isinstance(metric.needs, Samples) or metric.needs.extractor not in others

@@ -1,0 +1,122 @@
+"""How a network does at the shared setting and at its own best one, and what was tried."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+
+from jit_sweep.cli.output import console, print_json
+from jit_sweep.cli.tables import Column, cell_column, say, table_of
+from jit_sweep.ledger.event_records import Tuned, TunedView
+from jit_sweep.results.arms import Arm, TrialResult
+from jit_sweep.statistics.student_t import mean
+from trainables.evaluation.metrics.registry import metric_of
+
+if TYPE_CHECKING:
+    from jit_sweep.inference.tune import Search
+
+MOST_SHOWN = 10
+KEYS = ("guidance", "interval", "weights", "steps", "t_eps_sample")
+
+
+def print_found_json(name: str, found: "Search") -> None:
+    """A row a setting that was tried, in order; the two confirmed views beside them."""
+    rows = [{**choice.evaluation.model_dump(mode="json"), "value": choice.value} for choice in found.choices]
+    record = found.record.model_dump(mode="json", exclude={"tuning", "images"})
+    print_json("evaluate", rows, subject=name, images=found.record.images or None, tuned=record)
+
+
+def print_found(name: str, found: "Search") -> None:
+    """The best settings that were tried, and the two views."""
+    record, screen = found.record, console()
+    varied = varied_keys(record)
+    scored = [choice for choice in found.choices if choice.value is not None]
+    ranked = sorted(scored, key=lambda choice: metric_of(record.metric).loss(choice.value or 0.0))[:MOST_SHOWN]
+    settings = [choice.evaluation.model_dump(mode="json") for choice in ranked]
+    n = settings[0]["n"] if settings else 0
+    say(screen, f"{name}: {record.tried} settings judged by {record.metric} on {n:,} images each, the best first")
+    columns = [Column(key, [in_short(setting[key]) for setting in settings], right=True) for key in varied]
+    columns.append(Column(record.metric, [f"{choice.value:.5g}" for choice in ranked], right=True))
+    screen.print(table_of(columns, width=screen.width))
+    fresh = record.best.evaluation
+    say(screen, f"confirmed on {fresh['n']:,} images of fresh noise (seed {fresh['seed']}), which nothing was chosen by")
+    views: Mapping[str, TunedView] = {"at the shared setting": record.shared, "at its own best": record.best}
+    columns = [Column("", list(views)), Column(record.metric, [with_error(view) for view in views.values()], right=True)]
+    columns.append(Column("setting", [setting_in_words(view, varied) for view in views.values()], wraps=True))
+    screen.print(table_of(columns, width=screen.width))
+    say(screen, f"drawing and scoring took {record.seconds:.0f} s in all", style="dim")
+
+
+def varied_keys(record: Tuned) -> list[str]:
+    """The keys that were searched over."""
+    listed = {"t_eps_sample" if key == "clamp" else key for key, values in record.tuning.items() if values}
+    return [key for key in KEYS if key in listed]
+
+
+def setting_in_words(view: TunedView, keys: Sequence[str]) -> str:
+    """Such as `guidance 1.5, steps 50`."""
+    return ", ".join(f"{key} {in_short(view.evaluation[key])}" for key in keys)
+
+
+def with_error(view: TunedView) -> str:
+    """Such as `983 ± 12`."""
+    return f"{view.value:.5g}" + (f" ± {view.error:.2g}" if view.error is not None else "")
+
+
+def in_short(value: Any) -> str:
+    """A setting's value."""
+    if isinstance(value, list | tuple):
+        return " to ".join(f"{each:g}" for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def rows_of_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
+    """A row a trial that has been tuned, by arm and seed, with both views."""
+    return [
+        {
+            "arm": dict(arm.arm),
+            "seed": trial.entry.seed,
+            "trial": trial.entry.trial_id,
+            **tuned[trial.entry.trial_id].model_dump(mode="json"),
+        }
+        for arm in arms
+        for trial in arm.trials
+        if _is_tuned(trial, tuned)
+    ]
+
+
+def print_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned], screen: Console) -> None:
+    """The arms at the shared setting and each at its best, as confirmed, the best first; nothing where none was tuned."""
+    found = [(arm, [tuned[trial.entry.trial_id] for trial in arm.trials if _is_tuned(trial, tuned)]) for arm in arms]
+    views = [
+        (arm, mean([each.shared.value for each in of]), mean([each.best.value for each in of]), of) for arm, of in found if of
+    ]
+    if not views:
+        return
+    metric = views[0][3][0].metric
+    views.sort(key=lambda view: metric_of(metric).loss(view[2]))
+    cells, common = cell_column([view[0].arm for view in views])
+    columns = [
+        cells,
+        Column("seeds", [str(len(view[3])) for view in views], 1, right=True),
+        Column("at the shared setting", [f"{view[1]:.5g}" for view in views], right=True),
+        Column("each at its best", [f"{view[2]:.5g}" for view in views], right=True),
+        Column("settings", [_settings(view[3]) for view in views], 2, wraps=True),
+    ]
+    screen.print()
+    say(screen, f"{metric} on noise that nothing was chosen by, mean over tuned seeds{common}")
+    screen.print(table_of(columns, width=screen.width))
+
+
+def _mean(of: Sequence[Tuned], view: Literal["shared", "best"]) -> float:
+    return mean([(each.shared if view == "shared" else each.best).value for each in of])
+
+
+def _is_tuned(trial: TrialResult, tuned: Mapping[str, Tuned]) -> bool:
+    """Whether its search was of the weights and the setting that the sweep scores."""
+    found = tuned.get(trial.entry.trial_id)
+    return found is not None and (found.images, found.evaluation_id) == (trial.entry.images, trial.entry.evaluation_id)
+
+
+def _settings(of: Sequence[Tuned]) -> str:
+    return "; ".join(dict.fromkeys(setting_in_words(each.best, varied_keys(each)) for each in of))

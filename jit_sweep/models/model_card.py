@@ -1,0 +1,88 @@
+"""A registered model in words: how good it is and how sure that is, how it was chosen, and where it comes from. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jit_sweep.commands import shell_line
+from jit_sweep.models.model_folder import ModelFolderConfig
+from trainables.config.fields import counted
+
+Facts = Mapping[str, Any]
+
+
+def model_card(name: str, config: ModelFolderConfig, scores: Facts, lineage: Facts) -> str:
+    """The page of a version, as Markdown."""
+    parts = (_score(scores), _chosen(scores), _gates(scores), _how(config, scores), _lineage(lineage), [_use(name)])
+    return "\n\n".join(line for part in parts for line in part) + "\n"
+
+
+def _score(scores: Facts) -> Iterator[str]:
+    objective, fresh, real = scores["objective"], scores["fresh"], (scores["heldout"] or {}).get(scores["objective"])
+    yield "## How good it is"
+    if fresh is None:
+        yield f"{objective} {scores['values'][objective]:.5g}, of one training: nobody knows how sure that is."
+    else:
+        low, high = fresh["interval"]
+        least, most = fresh["rerun"]
+        yield (
+            f"**{objective} {fresh['mean']:.5g}**, 95 % interval {low:.5g} to {high:.5g}: the mean of "
+            f"{len(fresh['by_seed'])} trainings with fresh seeds, by whose scores nothing was chosen. One more training lands "
+            f"between {least:.5g} and {most:.5g} in 95 of 100 cases. These weights are the seed in the middle, with "
+            f"{scores['values'][objective]:.5g}."
+        )
+    if real is not None:
+        yield f"Real held-out images score {real:.5g}."
+
+
+def _chosen(scores: Facts) -> Iterator[str]:
+    chosen, there = scores["chosen"], scores["chosen"]["score_there"]
+    yield "## How it was chosen"
+    told = f"It is {chosen['why']}."
+    if there:
+        told += f" There it had {scores['objective']} {there['mean']:.5g} over {counted(there['n'], 'seed')}"
+        bias = chosen["too_good_by"]
+        told += f", which the choice alone makes about {bias:.2g} too good." if bias is not None else "."
+    yield told
+    if scores["against_champion"]:
+        yield f"Against the champion before it: {scores['against_champion']['line']}."
+    if scores["forced"]:
+        yield f"**It was made the champion by hand**, though gates fail: {scores['forced']}."
+
+
+def _gates(scores: Facts) -> Iterator[str]:
+    rows = [f"| {gate['name']} | {'holds' if gate['holds'] else '**fails**'} | {gate['words']} |" for gate in scores["gates"]]
+    if rows:
+        yield "## What it had to show"
+        yield "\n".join(["| gate | | what was found |", "|---|---|---|", *rows])
+
+
+def _how(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:
+    trial, evaluation = config.trial, config.evaluation
+    yield "## How it was trained and scored"
+    yield (
+        f"Patch {trial.model.patch_size}, width {trial.model.width}, depth {trial.model.depth}, "
+        f"{trial.diffusion.prediction}-prediction with a loss on {trial.diffusion.loss}, {scores['images']:,} images at batch "
+        f"{trial.batch_size}. Scored on {scores['n']} generated images: {evaluation.sampler}, {evaluation.steps} steps, "
+        f"guidance {evaluation.guidance:g}, weights `{evaluation.weights}`."
+    )
+
+
+def _lineage(lineage: Facts) -> Iterator[str]:
+    licence = lineage["data_licence"] or "not given in the sweep file"
+    commit = lineage["code"].get("git_commit")
+    at = f", commit `{commit[:12]}`" if commit else ""
+    yield "## Where it comes from"
+    yield "\n".join(
+        [
+            f"- sweep `{lineage['sweep']}`, trial `{lineage['trial']}`, seed {lineage['seed']}",
+            f"- chosen in the sweep `{lineage['chosen_in']}`",
+            f"- images: `{lineage['data_address']}`, digest `{lineage['data']}`; licence: {licence}",
+            f"- code `{lineage['code_version']}`{at}, maths version {lineage['maths_version']}",
+            f"- checkpoint `{lineage['checkpoint']}`",
+        ]
+    )
+
+
+def _use(name: str) -> str:
+    exported = shell_line("jit-sweep", "export", name, f"{name}/")
+    return f"## How to use it\n\n`{exported}`, then `jit_sweep.load_network(Path({name!r}))`."

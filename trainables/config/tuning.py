@@ -1,0 +1,39 @@
+"""Which settings of sampling an arm may choose from once it is trained, and on how many samples it chooses."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveInt
+
+Interval = tuple[NonNegativeFloat, NonNegativeFloat]
+
+
+class Tuning(Frozen):
+    """The settings that are tried; what is left out stays as the evaluation has it. The evaluation's own are tried first."""
+
+    guidance: tuple[NonNegativeFloat, ...] = ()
+    """Scales; between the best one and its neighbours further ones are tried."""
+    interval: tuple[Interval, ...] = ()
+    """Times at which guidance acts: (low, high)."""
+    weights: Literal["all"] | tuple[str, ...] = ()
+    """Averages by name, and `raw`; or all that there are."""
+    steps: tuple[PositiveInt, ...] = ()
+    """Steps of the sampler."""
+    clamp: tuple[Fraction, ...] = ()
+    """Values of `t_eps_sample`; between the best one and its neighbours further ones are tried."""
+    n: Annotated[int, Field(ge=2, strict=True)] | None = None
+    """Images by which each setting is judged; null: a quarter of the evaluation's, and 32 at least."""
+    trials: Annotated[PositiveInt, Field(le=1000)] = 40
+    """Settings that are tried."""
+
+    @model_validator(mode="after")
+    def something_is_tried(self) -> Self:
+        if not any((self.guidance, self.interval, self.weights, self.steps, self.clamp)):
+            rule = "`tune` must list values of guidance, interval, weights, steps or clamp"
+            raise ValueError(f"{rule}, got none; try guidance=[1, 1.5, 2, 3]")
+        return self
+
+    def images(self, n: int) -> int:
+        """Images of a choice beside an evaluation of n."""
+        return self.n if self.n is not None else min(n, max(32, n // 4))
