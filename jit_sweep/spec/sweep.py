@@ -206,6 +206,9 @@ class SweepSpec(Frozen):
     noise: PositiveFloat | None = None
     """The standard deviation over seeds that `plan` counts with: a share where the objective is a distance or an error, else in
     its own unit. null: as `noise` has measured it for these images, else as the ledger's trials of them have it."""
+    project: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = None
+    """Sweeps on one set of images that look for a better champion together: each further promotion must be surer, so that all
+    of them together rarely call a false gain one. null: each promotion stands for itself."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How every trial's samples are drawn and counted."""
     budget: Budget
