@@ -8,7 +8,7 @@ from pathlib import Path
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
 from jit_sweep.spec.sweep import SweepSpec
-from jit_sweep.spec.uri import artifact_uri, located, sqlite_uri
+from jit_sweep.spec.uri import artifact_uri, located, sqlite_path, sqlite_uri
 from trainables.storage.address import checked_path
 
 DEFAULT_HOME = Path(".jit-sweep")
@@ -23,6 +23,12 @@ class Locations:
     ledger: str
     tracking: str
     storage: str
+
+    @property
+    def lacks_ledger(self) -> bool:
+        """Whether the ledger is an sqlite file that nobody has made yet, which is known without starting SQL."""
+        file = sqlite_path(self.ledger)
+        return file is not None and not file.is_file()
 
     @property
     def artifacts(self) -> str | None:

@@ -18,7 +18,8 @@ PACKAGES = ("trainables", "search_spaces", "jit_sweep")
 """In the order in which they may be imported: each imports only those before it."""
 
 FLOORS = (
-    ("trainables.config", "trainables.draws", "trainables.process_caches"),
+    ("trainables.process_caches",),
+    ("trainables.config", "trainables.draws"),
     ("trainables.cuda_graphs",),
     ("trainables.diffusion", "trainables.storage"),
     ("trainables.data", "trainables.networks"),

@@ -11,6 +11,8 @@ def difference_lines(plan: Plan, locations: Locations, *, upgrade: bool = False)
 
     `upgrade`: make it what this version reads, as a run does.
     """
+    if locations.lacks_ledger and not upgrade:
+        return []
     from jit_sweep.edits.difference import read_difference  # starts SQL
     from jit_sweep.ledger.connect import NoLedger, open_engine
     from jit_sweep.ledger.reader import LedgerReader

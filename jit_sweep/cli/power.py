@@ -19,11 +19,11 @@ SEED_COUNTS = (3, 4, 5, 6, 8, 10, 12, 16)
 
 def known_noise(plan: Plan, locations: Locations) -> Noise | None:
     """The spread over seeds: declared, else measured in the ledger; None where neither is, or the ledger cannot be read."""
+    if (declared := declared_noise(plan)) or locations.lacks_ledger:
+        return declared
     from jit_sweep.ledger.connect import open_engine  # starts SQL
     from jit_sweep.ledger.reader import LedgerReader
 
-    if declared := declared_noise(plan):
-        return declared
     try:
         return measured_noise(LedgerReader(open_engine(locations.ledger, create=False)), plan)
     except UserError:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.entry import Entry, Plan, one_a_cell
 from jit_sweep.plan.fault import Fault
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.sweep import Budget, SweepSpec
@@ -43,12 +43,13 @@ def budget_faults(spec: SweepSpec, entries: Sequence[Entry], speeds: Speeds | No
     if total is not None and total < smallest:
         rule = f"must bring one trial to its end, got {total:,}; the smallest trains on {smallest:,}"
         faults.append(Fault("budget.total_images", f"{rule}, so give as many, or lower `images_per_trial`"))
-    if searches(spec) or not entries:
+    limits = [(key, limit, taken) for key, limit, taken in _of_time(spec.budget) if limit is not None]
+    if searches(spec) or not entries or not limits:
         return faults
-    prices = [price_of(spec, entry, images=entry.images, speeds=speeds or {}) for entry in entries]
-    for key, limit, taken in _of_time(spec.budget):
+    prices = [price_of(spec, entry, images=entry.images, speeds=speeds or {}) for entry in one_a_cell(entries)]
+    for key, limit, taken in limits:
         cheapest = min(prices, key=taken)
-        if limit is not None and taken(cheapest) > limit:
+        if taken(cheapest) > limit:
             faults.append(Fault(f"budget.{key}", _too_little(limit, taken(cheapest), measured=cheapest.measured)))
     return faults
 

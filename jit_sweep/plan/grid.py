@@ -49,12 +49,12 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
             cells.append(cell.values)
             images = _images(design, values) or planner.images_of(cell)
             entry = planner.entry(cell, stage=stage, position=0, seed=0, images=images, protected=protected)
-            is_within = not excess(limits, entry.trial, images=images)
+            is_within, of_cell = not excess(limits, entry.trial, images=images), entry.key
             for seed in _seeds(design, values):
-                run = runs.setdefault((entry.key, seed), entry.with_seed(seed, position=len(runs)))
+                run = runs.setdefault((of_cell, seed), entry.with_seed(seed, position=len(runs)))
                 _refuse_same_run(run, entry)
                 if is_within:
-                    within.setdefault((entry.key, seed), run)
+                    within.setdefault((of_cell, seed), run)
         except ValueError as error:
             faults.append(Fault.of_cell(error, key=key, values=values))
     if cells:

@@ -155,8 +155,10 @@ class Arm:
     @cached_property
     def metrics(self) -> dict[str, Spread]:
         """Every metric that a seed has, in registered order; a missing metric is missing here too."""
-        seeds = {name: list(self.by_seed(name).values()) for name in score_names()}
-        return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in seeds.items() if values}
+        scores = [trial.score.by_name for trial in self.trials if trial.score is not None]
+        had = {name for score in scores for name in score}
+        seeds = {name: [score[name] for score in scores if name in score] for name in score_names() if name in had}
+        return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in seeds.items()}
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """The metric of the seeds that have it."""

@@ -86,12 +86,12 @@ class StageScores:
     def effect(self, question: Question, *, metric: str) -> Effect | None:
         """The question's answer in a metric; None of fewer than two shared seeds."""
         table, rest = self._table(metric)
-        coefficients = np.zeros(len(table))
-        coefficients[[self._row[label] for label in question.labels]] = question.weights
-        by_seed = per_seed(table, coefficients)
+        weights = dict(sorted(zip((self._row[label] for label in question.labels), question.weights, strict=True)))
+        asked, coefficients = table[[*weights]], np.array([*weights.values()])
+        by_seed = per_seed(asked, coefficients)
         if len(by_seed) < FEWEST_SEEDS:
             return None
-        return Effect(metric, contrast_test(table, coefficients, rest=rest), tuple(map(float, by_seed)))
+        return Effect(metric, contrast_test(asked, coefficients, rest=rest), tuple(map(float, by_seed)))
 
     def _table(self, metric: str) -> tuple[Figures, Residual]:
         if metric not in self._tables:

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepRow
 from jit_sweep.plan.entry import Plan
 from jit_sweep.results.arms import Arm, grid_arms, with_scores
 from jit_sweep.results.scales import on_scale, scale_of
 from jit_sweep.statistics.luck import typical_sd
+
+if TYPE_CHECKING:
+    from jit_sweep.ledger.reader import LedgerReader  # starts SQL, which `plan` may do without
 
 
 class Noise(NamedTuple):
@@ -28,7 +30,7 @@ def declared_noise(plan: Plan) -> Noise | None:
     return Noise(math.log1p(given) if scale_of(plan.spec.objective) == "log" else given, "declared")
 
 
-def measured_noise(reader: LedgerReader, plan: Plan) -> Noise | None:
+def measured_noise(reader: "LedgerReader", plan: Plan) -> Noise | None:
     """What `noise` has measured of a sweep of these data under this evaluation, of the latest; else the median over the arms
     that the ledger has of them; None where none has two seeds."""
     alike = [row for row in reader.sweeps() if _measures_alike(row, plan)]

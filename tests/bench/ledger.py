@@ -1,15 +1,18 @@
 """The ledger and what reads it, at ten thousand trials: transactions in, rows out, whole commands."""
 
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from jit_sweep.ledger.connect import open_engine
+from jit_sweep.ledger import schema
+from jit_sweep.ledger.connect import open_engine, writing
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import Decider
@@ -18,6 +21,7 @@ from tests.bench.table import say
 from tests.support.cli import environment
 from tests.support.ledger import IMAGES, LedgerFixture, ended, planned, scored
 from tests.support.postgres import postgres
+from tests.support.sweep_files import write_sweep
 from trainables.evaluation.metrics.registry import verdict_metrics
 from trainables.report import Progress, Rung
 
@@ -28,7 +32,7 @@ PREDICTIONS = ("x", "v", "eps")
 
 
 def table() -> None:
-    """Wall times. Compare within one run."""
+    """Wall times, but for what says CPU. Compare within one run."""
     say("ten thousand trials", "figure", "bar")
     entries = ten_thousand()
     with tempfile.TemporaryDirectory() as folder:
@@ -40,6 +44,11 @@ def table() -> None:
             say(f"jit-sweep {command}, the whole command", f"{seconds:.2f} s", "2 s")
     with postgres() as uri:
         in_and_out(uri, entries, on="PostgreSQL")
+    with tempfile.TemporaryDirectory() as folder:
+        say("jit-sweep plan of 2,000 trials, the whole command in a new home, CPU", f"{plan_cpu_s(folder):.2f} s", "1.5 s")
+    with tempfile.TemporaryDirectory() as folder:
+        scored_at_once(uri := f"sqlite:///{folder}/ledger.db", entries)
+        say("jit-sweep leaderboard of 10,000 scored, the whole command, CPU", f"{cpu_s_of('leaderboard', uri):.2f} s", "1.5 s")
     for count in RACING:
         say(f"a rung's report among {count:,} racing trials, CPU", f"{1000 * racing_s(count):.1f} ms", "2 ms")
 
@@ -83,6 +92,55 @@ def fill(ledger: LedgerFixture, entries: list[Entry]) -> None:
     luck = random.Random(0)
     for entry in entries[1:]:
         ledger.tell(ledger.begin(entry), scored(entry, {metric: luck.random() for metric in verdict_metrics()}), ended(entry))
+
+
+def scored_at_once(uri: str, entries: Sequence[Entry]) -> None:
+    """A ledger with a score of every trial, written without its reports."""
+    luck, ledger = random.Random(0), LedgerFixture(open_engine(uri))
+    ledger.plan(*entries)
+    with writing(ledger.engine) as connection:
+        for table, rows in (
+            (schema.attempt, [attempt_of(entry) for entry in entries]),
+            (schema.score, [score_of(entry, luck.random()) for entry in entries]),
+        ):
+            connection.execute(table.insert(), rows)
+        connection.execute(schema.entry.update().values(attempt=1))
+    ledger.writer.settle(ledger.name)
+
+
+def attempt_of(entry: Entry) -> dict[str, Any]:
+    where = {"lane": "lane-0", "host": "node", "pid": 11, "sweep": "mine", "trial_id": entry.trial_id, "number": 1}
+    done = {"images": entry.images, "target_images": entry.images, "step": 1, "outcome": "done"}
+    return {**where, **done, "started_at": 0.0, "updated_at": 1.0, "ended_at": 1.0}
+
+
+def score_of(entry: Entry, value: float) -> dict[str, Any]:
+    about = {"trial_id": entry.trial_id, "images": entry.images, "evaluation_id": entry.evaluation.id, "n": entry.evaluation.n}
+    measured = {"values": dict.fromkeys(verdict_metrics(), value), "raw_values": {}, "without_each": {}, "raw_without_each": {}}
+    return {**about, **measured, "grid": "", "collapsed": False, "attempt": 1, "code_version": "bench", "created_at": 1.0}
+
+
+def plan_cpu_s(folder: str) -> float:
+    """CPU seconds of `plan` for two predictions, 250 learning rates and four seeds."""
+    axes = {"prediction": ["x", "v"], "learning_rate": [1e-5 * (1 + arm) for arm in range(250)]}
+    file = write_sweep(Path(folder), stages=[{"grid": {"axes": axes, "seeds": 4, "contrasts": []}}])
+    return cpu_s([sys.executable, "-m", "jit_sweep", "plan", file], folder)
+
+
+def cpu_s_of(command: str, uri: str) -> float:
+    """CPU seconds of a whole command about the sweep."""
+    return cpu_s([sys.executable, "-m", "jit_sweep", command, "mine", "--ledger", uri], str(Path.home()))
+
+
+def cpu_s(command: list[str], home: str) -> float:
+    """User and system seconds of a command, the least of some: neighbours only add to them."""
+    found = []
+    for _ in range(REPEATS):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, env=environment(Path(home)), check=True, stdout=subprocess.DEVNULL, cwd=home)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(found)
 
 
 def ten_thousand() -> list[Entry]:

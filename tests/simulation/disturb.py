@@ -25,7 +25,7 @@ class Disturber:
         return self.left <= 0
 
     async def run(self) -> None:
-        kinds = (
+        kinds = [
             self.worker_dies,
             self.owner_dies,
             self.node_dies,
@@ -38,7 +38,8 @@ class Disturber:
             self.somebody_interrupts,
             self.somebody_asks_to_stop,
             self.a_second_command,
-        )
+            *([self.mlflow_goes_away] if self.world.mlflow is not None else []),
+        ]
         while self.left > 0:
             await asyncio.sleep(self.rng.expovariate(1 / 6.0))
             kind = self.rng.choice(kinds)
@@ -90,6 +91,10 @@ class Disturber:
 
     async def storage_goes_away(self, command: Command) -> None:
         self.world.storage_away_until = self.world.loop.time() + self.rng.choice((2.0, 30.0, 200.0))
+
+    async def mlflow_goes_away(self, command: Command) -> None:
+        assert self.world.mlflow is not None
+        self.world.mlflow.away_until = self.world.loop.time() + self.rng.choice((2.0, 30.0, 200.0))
 
     async def somebody_interrupts(self, command: Command) -> None:
         command.stop = True

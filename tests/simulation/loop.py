@@ -47,6 +47,12 @@ class Process:
 
         return copy_context().run(begin)
 
+    async def thawed(self) -> None:
+        """Return once it is stopped no more."""
+        loop = asyncio.get_running_loop()
+        while self.frozen_until > loop.time():
+            await asyncio.sleep(self.frozen_until - loop.time())
+
     def kill(self) -> None:
         """End all that it does, wherever it is."""
         self.alive = False
@@ -83,8 +89,7 @@ class PlayedLoop(asyncio.SelectorEventLoop):
     async def _call(self, func: Callable[..., T], *args: Any) -> T:
         process = this_process()
         await asyncio.sleep(self._rng.uniform(0, 0.02))
-        while process.frozen_until > self.time():
-            await asyncio.sleep(process.frozen_until - self.time())
+        await process.thawed()
         result = func(*args)
         await asyncio.sleep(self._rng.uniform(0, 0.02))
         self.after_call(process)

@@ -4,6 +4,7 @@ import argparse
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,13 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "an offer made twice opens twice", "executor/actor.py", "if not (mailbox.open and mailbox.has(offer)):", "if True:"
     ),
+    Mutation("a run that was taken over is shown on", "tracking/mirror.py", "if not self._ours():", "if False:"),
+    Mutation(
+        "MLflow's cursor stands for events to come",
+        "tracking/delivery.py",
+        "CURSOR: str(last.id)}",
+        "CURSOR: str(last.id + 1)}",
+    ),
     Mutation("a silent worker is never missed", "executor/actor.py", "> self._silent_s", "> 1e9"),
 )
 
@@ -167,14 +175,16 @@ def hunted(mutation: Mutation) -> Hunt:
         command = [sys.executable, "-m", "tests.simulation", "--stop", "--first", "0", "--seconds", str(LIMIT_S)]
         settings = {**os.environ, "PYTHONPATH": name, "OMP_NUM_THREADS": "1"}
         began = _core_s()
-        try:
-            done = subprocess.run(
-                command, cwd=folder, env=settings, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return Hunt(False, _core_s() - began, "")
-        said = (done.stdout.strip() or done.stderr.strip() or "nothing").splitlines()
-        return Hunt(done.returncode == 1, _core_s() - began, said[0])
+        with subprocess.Popen(
+            command, cwd=folder, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as hunt:
+            try:
+                out, errors = hunt.communicate(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(hunt.pid, signal.SIGKILL)  # with its PostgreSQL server
+                return Hunt(False, _core_s() - began, "")
+        said = (out.strip() or errors.strip() or "nothing").splitlines()
+        return Hunt(hunt.returncode == 1, _core_s() - began, said[0])
 
 
 def main() -> int:

@@ -28,6 +28,8 @@ AGAIN_S = 20.0
 LONGEST_S = 20_000.0
 """Virtual seconds that any played sweep must end in."""
 MOST_RUNS = 40
+MLFLOW_LOST = 0.01
+"""Share of MLflow's answers that are lost."""
 GIVES_UP = (LeaseHeld, LeaseLost, ActorGone, DatabaseAway, asyncio.CancelledError)
 """How a command may end without its sweep's end: refused, taken over, its ledger away, or killed."""
 
@@ -75,9 +77,17 @@ def play(
     faults: Faults | None = None,
     diverging: float = 0.0,
     lanes: int | None = None,
+    shown: bool = False,
 ) -> Story:
-    """Play a sweep: so many disturbances, and then none until it ends. NeverEnds. AssertionError: an invariant is broken."""
+    """Play a sweep: so many disturbances, and then none until it ends. NeverEnds. AssertionError: an invariant is broken.
+
+    `shown`: in a played MLflow, that loses answers and goes away too.
+    """
     world = World(seed, ledger, faults or Faults())
+    if shown:
+        from tests.simulation.tracking import PlayedMlflow  # loads MLflow
+
+        world.mlflow = PlayedMlflow(seed, world.loop.time, lost_answers=MLFLOW_LOST)
     story = Story(world, planned(dict(given)))
     width = lanes or world.rng.randint(1, 4)
     with closed(world):
@@ -92,7 +102,7 @@ async def _story(story: Story, *, lanes: int, disturbances: int, diverging: floa
     world = story.world
     engine = open_engine(world.ledger)
     reader = LedgerReader(engine, clock=world.database_clock)
-    watcher = Watcher(engine)
+    watcher = Watcher(engine, world.mlflow)
     watching = asyncio.create_task(watcher.watch())
     disturber = Disturber(world, random.Random(f"disturb {world.seed}"), disturbances, story.told)
     disturbing = asyncio.create_task(disturber.run())
@@ -107,6 +117,10 @@ async def _story(story: Story, *, lanes: int, disturbances: int, diverging: floa
         raise watching.exception()  # type: ignore[misc]
     story.events = reader.events_since(story.sweep, 0, limit=1_000_000)
     story.rows = reader.entries(story.sweep)
+    if world.mlflow is not None:
+        from tests.simulation.tracking import check_shown
+
+        check_shown(world.mlflow, reader, story.sweep)
     engine.dispose()
 
 
@@ -122,6 +136,8 @@ async def _runs(story: Story, disturber: Disturber, *, lanes: int, diverging: fl
         command.kill()  # whatever it has left behind ends with it
         with suppress(*GIVES_UP):
             story.ends.append(running.result())
+            if command.undelivered:  # the next run gives MLflow what it has missed
+                continue
             if calm or command.trained_nothing or story.end.state is SweepState.DONE:  # nothing is left to disturb
                 return
         await asyncio.sleep(AGAIN_S)

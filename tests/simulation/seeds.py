@@ -1,14 +1,20 @@
 """What is played for a seed, and what is looked at afterwards."""
 
+import atexit
+from contextlib import ExitStack
+from functools import cache
+
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.records import SETTLED, SweepState
 from tests.simulation.checks import check_answered, check_budget, check_events
+from tests.simulation.interleaved import interleave
 from tests.simulation.judge import check_verdicts
 from tests.simulation.lockstep import walk
 from tests.simulation.play import Story, memory, play
 from tests.simulation.sweeps import drawn
 from tests.simulation.world import Faults
+from tests.support.postgres import fresh_database, postgres
 
 DISTURBANCES = 8
 STEPS = 60
@@ -25,6 +31,20 @@ def walked(seed: int) -> None:
         engine.dispose()
 
 
+def interleaved(seed: int) -> None:
+    """Two owners of one sweep whose transactions overlap, in a ledger of its own on PostgreSQL."""
+    with fresh_database(_server()) as ledger:
+        interleave(ledger, seed)
+
+
+@cache
+def _server() -> str:
+    """A PostgreSQL server for as long as this process lives."""
+    held = ExitStack()
+    atexit.register(held.close)
+    return held.enter_context(postgres())
+
+
 def undisturbed(seed: int) -> Story:
     """A sweep that nothing disturbs, some of whose trials diverge: it ends in one run, and no attempt fails."""
     with memory() as ledger:
@@ -35,10 +55,17 @@ def undisturbed(seed: int) -> Story:
     return _checked(story)
 
 
-def disturbed(seed: int) -> Story:
-    """A sweep that is disturbed again and again, and then is not."""
+def disturbed(seed: int, *, ledger: str = "") -> Story:
+    """A sweep that is disturbed again and again, and then is not. `ledger`: where; in memory where none is named."""
+    with memory() as in_memory:
+        return _checked(play(seed, drawn(seed), ledger=ledger or in_memory, disturbances=DISTURBANCES, faults=ROUGH))
+
+
+def shown(seed: int) -> Story:
+    """The same, shown in an MLflow that goes away too."""
     with memory() as ledger:
-        return _checked(play(seed, drawn(seed), ledger=ledger, disturbances=DISTURBANCES, faults=ROUGH))
+        story = _checked(play(seed, drawn(seed), ledger=ledger, disturbances=DISTURBANCES, faults=ROUGH, shown=True))
+    return story
 
 
 def _checked(story: Story) -> Story:

@@ -7,7 +7,7 @@ from tests.simulation.lockstep import walk
 from tests.simulation.model import State, actions, check_state, check_step, step
 from tests.simulation.play import memory
 
-DEPTH = 6
+DEPTH = 7
 WALKS = range(6)
 
 

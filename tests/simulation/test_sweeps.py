@@ -2,13 +2,18 @@
 
 import pytest
 
-from tests.simulation.seeds import disturbed, undisturbed
+from tests.simulation.interleaved import interleave
+from tests.simulation.seeds import disturbed, shown, undisturbed
 from tests.test_layers import TOP, loaded_by
 
 CALM = range(5)
 RECORDED = (0,)
 """Seeds that have found a fault. 0: after a worker's loss, 112 images were spent of a budget of 96."""
 ROUGH = (*RECORDED, *range(100, 105))
+
+SHARED = 101
+"""Played on both databases."""
+INTERLEAVED, SHOWN = range(6), range(100, 102)
 
 
 @pytest.mark.parametrize("seed", CALM)
@@ -26,6 +31,22 @@ def test_one_seed_plays_one_story() -> None:
     assert [(event.at, event.kind, event.trial_id, event.attempt, event.data) for event in first.events] == [
         (event.at, event.kind, event.trial_id, event.attempt, event.data) for event in second.events
     ]
+
+
+def test_a_ledger_on_postgresql_plays_the_story_that_one_on_sqlite_plays(postgres_uri: str) -> None:
+    played = [disturbed(SHARED, ledger=ledger) for ledger in ("", postgres_uri)]
+    told = [[(event.at, event.kind, event.trial_id, event.attempt, event.data) for event in each.events] for each in played]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("seed", INTERLEAVED)
+def test_who_takes_a_sweep_over_waits_for_the_transaction_that_is_under_way(seed: int, postgres_uri: str) -> None:
+    interleave(postgres_uri, seed)
+
+
+@pytest.mark.parametrize("seed", SHOWN)
+def test_a_disturbed_sweep_is_shown_whole_and_once_in_an_mlflow_that_goes_away(seed: int) -> None:
+    shown(seed)
 
 
 def test_a_played_sweep_loads_neither_ray_nor_torch() -> None:

@@ -13,7 +13,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.tracking.mirror import INTERVAL_S, LONGEST_WAIT_S, WAIT_WHILE_CLOSING_S, Mirror
 from jit_sweep.tracking.runs import CURSOR, KIND
 from jit_sweep.tracking.translation import points
-from tests.simulation.loop import Process, stepped, this_process
+from tests.simulation.loop import stepped, this_process
 from trainables.report import Rung, Scored
 
 LONGEST_WAY_S = 0.05
@@ -52,11 +52,10 @@ class Page(list[Any]):
 class PlayedMlflow:
     """The store."""
 
-    def __init__(self, seed: int, now: Callable[[], float]) -> None:
+    def __init__(self, seed: int, now: Callable[[], float], *, lost_answers: float = 0.0) -> None:
+        """lost_answers: share of the requests that are done, and whose answer is lost."""
         self.runs: dict[str, PlayedRun] = {}
-        self.away_until = 0.0
-        self.lost_answers = 0.0
-        """Share of the requests that are done, and whose answer is lost."""
+        self.away_until, self.lost_answers = 0.0, lost_answers
         self._rng, self._now = random.Random(f"mlflow {seed}"), now
 
     def of_kind(self, kind: str) -> list[PlayedRun]:
@@ -67,11 +66,9 @@ class PlayedMlflow:
         """The ledger's last event that it says to have; 0 before the first."""
         return max((int(run.tags.get(CURSOR, 0)) for run in self.of_kind("sweep")), default=0)
 
-    async def way(self, process: Process) -> None:
+    async def way(self) -> None:
         """A message's way. TrackingAway."""
         await asyncio.sleep(self._rng.uniform(0, LONGEST_WAY_S))
-        while process.frozen_until > self._now():
-            await asyncio.sleep(process.frozen_until - self._now())
         if self._now() < self.away_until:
             raise TrackingAway("the played MLflow is away")
 
@@ -87,7 +84,7 @@ class PlayedClient:
     waits: Waits
 
     def __init__(self, store: PlayedMlflow) -> None:
-        self._store, self._process = store, this_process()
+        self._store = store
 
     def get_experiment_by_name(self, name: str) -> Any:
         return self._asked(lambda: SimpleNamespace(experiment_id="1", lifecycle_stage="active", name=name))
@@ -136,14 +133,17 @@ class PlayedClient:
         self._asked(write)
 
     def _asked(self, work: Callable[[], Any]) -> Any:
-        self.waits(self._store.way(self._process))
+        self.waits(self._store.way())
         answer = work()
         self._store.lose()
         return answer
 
 
 class PlayedMirror:
-    """What `MirrorThread` does, in the process that this is made in."""
+    """What `MirrorThread` does, in the process that this is made in.
+
+    One that is stopped amid a page is played as stopped before it: MLflow has no conditional write to fence it off with.
+    """
 
     def __init__(
         self, store: PlayedMlflow, reader: LedgerReader, sweep: str, *, ours: Callable[[], bool], away: Callable[[str], None]
@@ -151,13 +151,14 @@ class PlayedMirror:
         self._mirror = Mirror("", reader, sweep, ours=ours)
         self._client = PlayedClient(store)
         self._mirror._client = self._client  # type: ignore[assignment]
-        self._away, self._closing = away, False
+        self._away, self._closing, self._process = away, False, this_process()
 
     async def run(self) -> None:
         """Deliver until all is there after it was closed."""
         wait_s = INTERVAL_S
         while True:
             closing, failed = self._closing, False
+            await self._process.thawed()
             try:
                 while await stepped(self._page):
                     continue

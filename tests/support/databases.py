@@ -1,15 +1,13 @@
 """Fixtures: every ledger test runs on sqlite and on a real PostgreSQL, each in a database of its own."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy import Engine
 
 from jit_sweep.ledger.connect import open_engine
-from tests.support.postgres import postgres
+from tests.support.postgres import fresh_database, postgres
 
 
 @pytest.fixture(scope="session")
@@ -19,12 +17,10 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_uri(postgres_server: str) -> str:
+def postgres_uri(postgres_server: str) -> Iterator[str]:
     """An empty database."""
-    name = f"ledger_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return postgres_server.replace("/postgres?", f"/{name}?")
+    with fresh_database(postgres_server) as uri:
+        yield uri
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

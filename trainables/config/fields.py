@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from trainables.process_caches import ProcessCache
+
 MOST = 2**53
 """Whole numbers up to here are exact in JSON, in every database and in a float64."""
 PositiveInt = Annotated[int, Field(gt=0, le=MOST, strict=True)]
@@ -51,9 +53,9 @@ def identity(config: BaseModel) -> dict[str, Any]:
 
 def _identity(config: BaseModel, content: dict[str, Any]) -> dict[str, Any]:
     """`content`: the JSON of the configuration; what it is hashed by takes its place."""
-    for name, info in type(config).model_fields.items():
+    for name, before in _before(type(config)).items():
         value = getattr(config, name)
-        if value in _before(info):
+        if value in before:
             del content[name]
         elif isinstance(value, BaseModel):
             content[name] = _identity(value, content[name])
@@ -64,8 +66,15 @@ def _identity(config: BaseModel, content: dict[str, Any]) -> dict[str, Any]:
     return config.as_hashed(content) if isinstance(config, Frozen) else content
 
 
-def _before(info: FieldInfo) -> tuple[Any, ...]:
-    """The value of a field that hashes leave out, alone; nothing of a field that always counts."""
+_BEFORE: ProcessCache[type[BaseModel], dict[str, tuple[Any, ...]]] = ProcessCache("what hashes leave out")
+
+
+def _before(config: type[BaseModel]) -> dict[str, tuple[Any, ...]]:
+    """By field: the value that hashes leave out, alone; nothing of a field that always counts."""
+    return _BEFORE.get(config, make=lambda: {name: _left_out(info) for name, info in config.model_fields.items()})
+
+
+def _left_out(info: FieldInfo) -> tuple[Any, ...]:
     marks = [mark for mark in info.metadata if isinstance(mark, JoinedLater)]
     return (marks[0].was or (info.get_default(call_default_factory=True),)) if marks else ()
 
