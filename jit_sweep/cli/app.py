@@ -308,6 +308,40 @@ def report(
 
 
 @app.command()
+def judge(
+    arm: Annotated[
+        str, typer.Option(metavar="COLUMNS", help="What is compared: columns, by commas; the first arm is the baseline.")
+    ],
+    seed: Annotated[str, typer.Option(metavar="COLUMN", help="The column that pairs the runs of two arms.")],
+    metric: Annotated[str, typer.Option(metavar="NAME", help="The score; of an Optuna study its objective is `value`.")],
+    mlflow: Annotated[str | None, typer.Option(metavar="URI", help="The runs of an MLflow store's --experiment.")] = None,
+    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="With --mlflow.")] = None,
+    optuna: Annotated[str | None, typer.Option(metavar="STORAGE", help="The trials of a storage's --study.")] = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="With --optuna.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="The rows of a file with a header.")] = None,
+    maximize: Annotated[bool, typer.Option("--maximize", help="Higher is better.")] = False,
+    ratios: Annotated[bool, typer.Option("--ratios", help="Compare as ratios, as suits distances, losses and times.")] = False,
+    home_folder: HomeFolder = DEFAULT_HOME,
+    as_json: AsJson = False,
+) -> int:
+    """Give verdicts on runs that were trained elsewhere: paired by seed, after a look at what else differs."""
+    from jit_sweep.cli import judge as judging
+    from jit_sweep.results.foreign import ForeignComparison
+
+    columns = tuple(column.strip() for column in arm.split(","))
+    how = ForeignComparison(columns, seed, metric, maximize=maximize, scale="log" if ratios else "raw")
+    home = home_at(home_folder)
+    match (mlflow, experiment, optuna, study, csv):
+        case (str(uri), str(name), None, None, None):
+            return judging.judge_mlflow(uri, name, home, how=how, as_json=as_json)
+        case (None, None, str(storage), str(name), None):
+            return judging.judge_study(storage, name, home, how=how, as_json=as_json)
+        case (None, None, None, None, Path() as file):
+            return judging.judge_csv(file, how=how, as_json=as_json)
+    raise UserError("`judge` needs --mlflow with --experiment, --optuna with --study, or --csv; give one of them")
+
+
+@app.command()
 def ui(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Open on this sweep.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback interface; 0 picks a free one.")] = 5000,

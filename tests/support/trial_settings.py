@@ -24,6 +24,7 @@ OTHERS: dict[str, Any] = {
     "model.attn_dropout": 0.5,
     "model.proj_dropout": 0.5,
     "model.output_skip": "linear",
+    "model.routing": {"kind": "skip"},
     "model.head": {"kind": "neural_field"},
     "model.bias": False,
     "model.qk_norm_kind": "layer",

@@ -32,6 +32,28 @@ class ConvStemEmbedding(Frozen):
 Embedding = Annotated[LinearEmbedding | BottleneckEmbedding | ConvStemEmbedding, Field(discriminator="kind")]
 
 
+class NoRouting(Frozen):
+    """Every token goes through every block."""
+
+    kind: Literal["none"] = "none"
+
+
+class SkipRouting(Frozen):
+    """In training some tokens of each image skip the middle blocks and come back after them (TREAD, arXiv 2501.04765).
+
+    Which ones is drawn by the image's number; samples and held-out errors use every token.
+    """
+
+    kind: Literal["skip"] = "skip"
+    share: Annotated[Fraction, Field(gt=0)] = 0.5
+    """Of an image's tokens, the part that skips; at least one token stays."""
+    ends: PositiveInt = 1
+    """Blocks at the beginning, and at the end, that see every token."""
+
+
+Routing = Annotated[NoRouting | SkipRouting, Field(discriminator="kind")]
+
+
 def both_dropouts(given: Mapping[str, Any]) -> dict[str, Any]:
     """A model's settings with `dropout`, which stands for `attn_dropout` and `proj_dropout` alike, written out as the two.
 
@@ -86,6 +108,8 @@ class ModelConfig(Frozen):
     number of workers or micro-batch drops other values."""
     proj_dropout: Fraction = 0.0
     """Dropout of attention's output and of the MLP's hidden values, in the middle half of the blocks (JiT-H and G: 0.2)."""
+    routing: Annotated[Routing, JOINED_LATER] = NoRouting()
+    """Whether tokens skip blocks in training."""
     output_skip: Literal["none", "edm", "linear"] = "none"
     """Pre-conditioner around the network: JiT's appendix, table 10."""
     head: Annotated[Head, JOINED_LATER] = LinearHead()
@@ -152,6 +176,16 @@ class ModelConfig(Frozen):
         if self.class_tokens and self.class_tokens_start >= self.depth:
             rule = "`class_tokens_start` must be below depth"
             raise ValueError(f"{rule}, got class_tokens_start={self.class_tokens_start}, depth={self.depth}")
+        return self
+
+    @model_validator(mode="after")
+    def routing_has_a_middle_with_the_class_tokens(self) -> Self:
+        if not isinstance(self.routing, SkipRouting):
+            return self
+        ends, start = self.routing.ends, self.class_tokens_start if self.class_tokens else 0
+        if self.depth <= 2 * ends or start > ends:
+            rule = "`routing` needs blocks between its two ends, and class tokens from the first of them on"
+            raise ValueError(f"{rule}, got depth={self.depth}, ends={ends}, class_tokens_start={start}; try another `ends`")
         return self
 
     @model_validator(mode="after")

@@ -388,6 +388,13 @@ class TrialConfig(Recipe):
         return self
 
     @model_validator(mode="after")
+    def routed_tokens_turn_in_torch(self) -> Self:
+        if self.kernels == "triton" and self.model.routing.kind != "none":
+            rule = "`kernels` triton turns the tokens of all images alike"
+            raise ValueError(f"{rule}, got routing={self.model.routing.kind}; try kernels=torch, or routing=none")
+        return self
+
+    @model_validator(mode="after")
     def graphs_replay_adamw(self) -> Self:
         if self.graphs and self.optimiser.method != "adamw":
             rule = "`graphs` replays the steps of AdamW alone"

@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     SAMPLE_NOISE = 6
     SAMPLE_LABEL = 7
     HELDOUT_NOISE = 8
+    ROUTING = 9
     FEATURE_DIRECTION = 32
 
 

@@ -3,6 +3,7 @@
 from trainables.config.heads import DecoupledHead, PixelTransformerHead
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
+from trainables.networks.parts.jit_blocks import skipped_macs
 from trainables.networks.registry import parts_of
 from trainables.networks.sizes import block_chunks, mlp_hidden, modulation_chunks
 
@@ -32,7 +33,7 @@ def training_flops(trial: TrialConfig, *, images: int) -> int:
 def _passes_flops(trial: TrialConfig) -> int:
     """Of one image's forward and backward pass."""
     unneeded = sum(part.macs().input_gradient for part in parts_of(trial))
-    return 3 * forward_flops(trial) - 2 * unneeded
+    return 3 * (forward_flops(trial) - 2 * skipped_macs(trial)) - 2 * unneeded
 
 
 NEWTON_SCHULZ_STEPS = 5

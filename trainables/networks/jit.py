@@ -13,7 +13,8 @@ from trainables.networks.mlp import GeluMlp, SwiGlu
 from trainables.networks.network import Network
 from trainables.networks.norm import Branch, ModulatedNorm, Stream, joined
 from trainables.networks.positions import ROTATIONS, sincos_table
-from trainables.networks.sizes import block_chunks, modulation_chunks
+from trainables.networks.routing import Routed
+from trainables.networks.sizes import block_chunks, modulation_chunks, routed_tokens
 
 SIGMA_DATA = 0.5
 """Standard deviation of the data that the EDM pre-conditioner assumes."""
@@ -79,16 +80,24 @@ class JiT(Network):
         self.activation_checkpointing = False
         self._register_tables()
 
-    def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """z float32 [B, C, H, W], t float32 [B] in [0, 1], y int64 [B] in 0..num_classes (the last is null) -> [B, C, H, W]."""
+    def forward(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tensor:
+        """z float32 [B, C, H, W], t float32 [B] in [0, 1], y int64 [B] in 0..num_classes (the last is null) -> [B, C, H, W].
+
+        route [B, N], in training where tokens skip blocks: those with the smallest numbers go through them.
+        """
         model = self.trial.model
         label, time = self.label(y), self.time(t)
         chunks = self._chunks(time + label)
         stream = Stream(self._tokens(z))
+        routed = None if route is None else Routed(route, kept=routed_tokens(self.trial), model=model)
         for i, block in enumerate(self.blocks):
             if model.class_tokens and i == model.class_tokens_start:
                 stream = stream._replace(prepended=self._in_precision(label[:, None] + self.class_positions))
-            stream = self._through(block, stream, modulation_of_block(chunks, i, model))
+            if routed is not None:
+                stream = routed.before(i, stream)
+            in_middle = routed is not None and i in routed.middle
+            rotation = routed.rotation(self.rotation) if routed and in_middle else self._rotation(_length(stream))
+            stream = self._through(block, stream, modulation_of_block(chunks, i, model), rotation)
         images = self._from_pixels(z, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
         return self._skip(images.float(), z, t)
 
@@ -105,9 +114,7 @@ class JiT(Network):
         images: Tensor = self.head(z, condition, self._rotation(tokens.shape[1]))
         return images
 
-    def _through(self, block: nn.Module, stream: Stream, modulation: tuple[Tensor, ...]) -> Stream:
-        tokens = stream.x.shape[1] + (0 if stream.prepended is None else stream.prepended.shape[1])
-        rotation = self._rotation(tokens)
+    def _through(self, block: nn.Module, stream: Stream, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Stream:
         if self.activation_checkpointing and self.training:
             dropping = self.trial.model.drops
             through = checkpoint(block, stream, modulation, rotation, use_reentrant=False, preserve_rng_state=dropping)
@@ -151,6 +158,11 @@ class JiT(Network):
         if kind == "linear":
             return t * z + (1 - t) * output
         return edm_skip(output, z, t, noise_scale=self.noise_scale)
+
+
+def _length(stream: Stream) -> int:
+    """Tokens, those that are still to be prepended among them."""
+    return stream.x.shape[1] + (0 if stream.prepended is None else stream.prepended.shape[1])
 
 
 def modulation_of_block(chunks: tuple[Tensor, ...], block: int, model: ModelConfig) -> tuple[Tensor, ...]:

@@ -43,6 +43,12 @@ def modulation_chunks(model: ModelConfig) -> int:
     return block_chunks(model) * model.depth + (0 if model.reads_pixels else 2)
 
 
+def routed_tokens(trial: TrialConfig) -> int:
+    """Tokens of an image that go through the middle blocks in training."""
+    routing, tokens = trial.model.routing, trial.grid**2
+    return tokens if routing.kind == "none" else max(1, tokens - round(tokens * routing.share))
+
+
 def conv_stem_channels(model: ModelConfig) -> tuple[int, ...]:
     """Output channels of the stem's stride-2 convolutions: doubling up to half the width."""
     halvings = model.patch_size.bit_length() - 1

@@ -28,12 +28,16 @@ _UPLOADED_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Batch:
-    """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped."""
+    """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped.
+
+    `route` [B, N] says which tokens skip blocks, where some do.
+    """
 
     x: Tensor
     e: Tensor
     t: Tensor
     y: Tensor
+    route: Tensor | None = None
 
 
 class Batches:
@@ -82,7 +86,13 @@ class Batches:
             y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=tuple(pixels.shape[1:]))
-        return Batch(x=to_unit(pixels), e=diffusion.noise_scale * noise, t=t, y=y)
+        route = self._route(first, count)
+        return Batch(x=to_unit(pixels), e=diffusion.noise_scale * noise, t=t, y=y, route=route)
+
+    def _route(self, first: Tensor, count: int) -> Tensor | None:
+        if self._trial.model.routing.kind == "none":
+            return None
+        return self._draws.normal(Purpose.ROUTING, first=first, count=count, shape=(self._trial.grid**2,))
 
     def dropout_seed(self, first: int) -> int:
         """The seed of dropout in a micro-batch that begins with this image."""

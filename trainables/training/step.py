@@ -37,7 +37,7 @@ class EagerStep:
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of each image, float32 [B]."""
-        return image_losses(self.network, batch.x, batch.e, batch.t, batch.y, self._trial.diffusion.t_eps_train)
+        return image_losses(self.network, batch.x, batch.e, batch.t, batch.y, self._trial.diffusion.t_eps_train, batch.route)
 
 
 class CompiledStep:
@@ -69,7 +69,7 @@ class CompiledStep:
         """The loss of each image, float32 [B]. RuntimeError where torch cannot use what it has compiled."""
         size = (len(batch.x), self.network.activation_checkpointing)
         with torch.compiler.set_stance("fail_on_recompile" if size in self._sizes else "default"):
-            losses = self._compiled(self.network, batch.x, batch.e, batch.t, batch.y, self._t_eps)
+            losses = self._compiled(self.network, batch.x, batch.e, batch.t, batch.y, self._t_eps, batch.route)
         self._sizes.add(size)
         return losses
 
@@ -97,10 +97,21 @@ def _check_compiler(device: str) -> None:
         raise ValueError("`compile` needs a C++ compiler on a CPU, got none on PATH; install g++, or set compile: false")
 
 
-def image_losses(network: Network, x: Tensor, e: Tensor, t: Tensor, y: Tensor, t_eps: float | Tensor) -> Tensor:
-    """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B]."""
+def image_losses(
+    network: Network,
+    x: Tensor,
+    e: Tensor,
+    t: Tensor,
+    y: Tensor,
+    t_eps: float | Tensor,
+    route: Tensor | None = None,
+) -> Tensor:
+    """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B].
+
+    route [B, N]: which tokens skip blocks, where some do.
+    """
     trial = network.trial
     z = noisy(x, e, t)
     with torch.autocast(z.device.type, torch.bfloat16, enabled=trial.precision == "bf16"):
-        output = network(z, t, y)
+        output = network(z, t, y) if route is None else network(z, t, y, route)
     return loss(output.float(), x, e, z, t, trial.diffusion, t_eps=t_eps)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.part import Initial, Macs, Part
-from trainables.networks.sizes import BF16, FP32, TIME_FEATURES, activation_bytes, mlp_hidden, modulation_chunks
+from trainables.networks.sizes import BF16, FP32, TIME_FEATURES, activation_bytes, mlp_hidden, modulation_chunks, routed_tokens
 
 if TYPE_CHECKING:
     from torch import nn
@@ -158,6 +158,15 @@ def block_parameters(model: ModelConfig) -> int:
     wide = 2 * hidden if model.mlp == "swiglu" else hidden
     mlp = d * wide + hidden * d + (wide + d if model.bias else 0)
     return attention_parameters(model) + mlp + (2 * d if model.norm == "rms" else 0)
+
+
+def skipped_macs(trial: TrialConfig) -> int:
+    """What one image spares of a forward pass in training, where tokens skip the middle blocks."""
+    model, tokens = trial.model, trial.grid**2
+    if model.routing.kind == "none":
+        return 0
+    middle, beside = model.depth - 2 * model.routing.ends, model.class_tokens
+    return middle * (block_macs(model, tokens + beside) - block_macs(model, routed_tokens(trial) + beside))
 
 
 def attention_parameters(model: ModelConfig) -> int:

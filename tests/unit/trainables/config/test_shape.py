@@ -82,7 +82,9 @@ def losses(trial: TrialConfig) -> list[float]:
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     shape = (2, trial.data.channels, trial.data.image_size, trial.data.image_size)
     x, e = torch.rand(shape, generator=generator), torch.randn(shape, generator=generator)
-    values: list[float] = step(Batch(x=x, e=e, t=torch.tensor([0.2, 0.7]), y=torch.tensor([0, 1]))).tolist()
+    route = None if trial.model.routing.kind == "none" else torch.rand((2, trial.grid**2), generator=generator)
+    batch = Batch(x=x, e=e, t=torch.tensor([0.2, 0.7]), y=torch.tensor([0, 1]), route=route)
+    values: list[float] = step(batch).tolist()
     return values
 
 

@@ -16,7 +16,9 @@ from trainables.data import open_images
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.networks.registry import blank, build
+from trainables.training.batches import Batch
 from trainables.training.learner import Learner
+from trainables.training.step import EagerStep
 from trainables.training.workers import Workers
 
 HEADS: list[dict[str, Any]] = [
@@ -87,6 +89,21 @@ def test_a_head_stands_beside_class_tokens_and_without_biases_or_shifts_and_pred
     changed = z.clone()
     changed[0, 0, 0, 0] += 1
     assert (network(changed, t, y) - output).abs().amax((1, 2, 3)).gt(0).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("head", HEADS, ids=NAMES)
+def test_an_image_s_loss_is_its_own_so_that_workers_and_micro_batches_change_nothing(
+    head: dict[str, Any], precision: str
+) -> None:
+    step, generator = EagerStep(with_head(head, precision=precision)), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in step.network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+        x, t, y = batch(4)
+        whole = step(Batch(x=x, e=x.flip(0), t=t, y=y))
+        halves = [step(Batch(x=x[at], e=x.flip(0)[at], t=t[at], y=y[at])) for at in (slice(2), slice(2, 4))]
+    torch.testing.assert_close(torch.cat(halves), whole, rtol=1e-5 if precision == "fp32" else 0.05, atol=1e-6)
 
 
 def test_a_u_net_goes_down_to_one_pixel_of_a_patch_that_is_no_power_of_two() -> None:

@@ -88,6 +88,13 @@ def test_an_adapted_network_says_at_sigma_what_its_original_says_at_t(prediction
     assert relative_error(network(Z, sigma, Y), expected) > 1e-3, "the network must depend on time"
 
 
+def test_a_head_that_reads_pixels_is_adapted_at_its_last_map() -> None:
+    model = small_model(head={"kind": "neural_field", "width": 8})
+    network = lively(small_trial(model, diffusion={"prediction": "v"}))
+    sigma = torch.tensor([0.0, 0.3, 0.8, 1.0])
+    assert relative_error(in_noise_time(network)(Z, sigma, Y), -network(Z, 1 - sigma, Y)) < 1e-5
+
+
 @pytest.mark.parametrize("prediction", TARGETS)
 def test_adapting_twice_gives_the_weights_back(prediction: Target) -> None:
     network = lively(trial_of(prediction))
