@@ -98,12 +98,6 @@ MUTATIONS: Sequence[Mutation] = (
         "    entries.settle(connection, attempt.sweep, now=now, trial_id=attempt.trial_id)\n",
         "",
     ),
-    Mutation(
-        "an arm that waits for others is handed out",
-        "ledger/races.py",
-        "return (EntryState.HELD, waits(gates[awaited])) if state is not EntryState.HELD else None",
-        "return None",
-    ),
     Mutation("< for <= at the cutoff", "schedulers/cutoff.py", "if place <= self.keep:", "if place < self.keep:"),
     Mutation("the share is rounded up", "schedulers/cutoff.py", "len(order) // reduction", "-(-len(order) // reduction)"),
     Mutation(
