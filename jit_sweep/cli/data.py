@@ -145,6 +145,8 @@ def _lines(seen: Inspection, *, n: int | None) -> Iterator[str]:
     if seen.bad_count:
         yield f"bad files: {seen.bad_count:,}"
         yield from (f"  {file.key}: {file.reason}" for file in seen.bad)
+        if more := seen.bad_count - len(seen.bad):
+            yield f"  and {more:,} more"
     yield from (f"warning: {line}" for line in seen.warnings(n=n))
 
 

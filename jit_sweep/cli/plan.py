@@ -53,8 +53,8 @@ class ProbeOptions:
         return probe(plan, self.home, compiled=self.compiled, tell=console(stderr=True).print)
 
 
-def planned(file: str, home: Home) -> Plan:
-    """A sweep file, resolved, on the prepared set of its images where the storage has it.
+def planned(file: str, home: Home, *, probe: ProbeOptions | None = None) -> Plan:
+    """A sweep file, resolved, on the prepared set of its images where the storage has it. `probe`: measure what it needs.
 
     UserError: whatever is wrong with it.
     """
@@ -63,13 +63,25 @@ def planned(file: str, home: Home) -> Plan:
     except UnsoundFile as error:
         rest = error.found.rest and on_this_machine(error.found.rest)
         raise UserError("\n".join([str(error), *faults_beside(error.found._replace(rest=rest))])) from None
-    return resolved(spec, home, source=file)
+    return resolved(spec, home, source=file, probe=probe)
 
 
-def resolved(spec: SweepSpec, home: Home, *, source: str) -> Plan:
+def resolved(spec: SweepSpec, home: Home, *, source: str, probe: ProbeOptions | None = None) -> Plan:
     """A sweep, resolved, on the prepared set of its images where the storage has it. UserError: it cannot be trained."""
-    found = plan(_on_prepared_images(spec, home), source=source)
+    spec = _on_prepared_images(spec, home)
+    found = plan(spec, source=source, speeds=_speeds(spec, home, probe, source=source))
     return found if found.data.is_prepared else _with_change(found, home)
+
+
+def _speeds(spec: SweepSpec, home: Home, probe: ProbeOptions | None, *, source: str) -> Speeds | None:
+    """What arms are matched by; None where that is no matter of speed."""
+    if spec.budget.matched != "device_seconds":
+        return None
+    if probe is not None:
+        return probe.estimate(plan(spec, source=source)).speeds
+    from jit_sweep.estimate.measure import speeds_here  # it needs the ledger's records
+
+    return speeds_here(spec, home)
 
 
 def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
@@ -112,7 +124,7 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
 
     UserError: whatever is wrong with it, or no measurement.
     """
-    plan = planned(file, home)
+    plan = planned(file, home, probe=probe)
     estimate = probe.estimate(plan) if probe is not None else None
     speeds = estimate.speeds if estimate is not None else {}
     check_affordable(plan, speeds, source=file)

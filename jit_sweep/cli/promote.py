@@ -170,6 +170,9 @@ def _print_nomination(nomination: Nomination, screen: Console) -> None:
     cost = f"about {nomination.hours:.2g} {unit}-hours" if nomination.hours is not None else "at an unknown cost"
     seeds = f"{counted(len(nomination.seeds), 'fresh seed')} ({', '.join(map(str, nomination.seeds))})"
     say(screen, f"retraining: {seeds} of {candidate.arm.images:,} images, {cost}, as the sweep {nomination.spec.name}")
+    if project := nomination.spec.project:
+        least = f"a gain needs p <= {nomination.asking.alpha:.2g}"
+        say(screen, f"project: {project}, of which this is question {nomination.question}, so {least}")
     if nomination.rival is not None:
         rival = nomination.rival
         say(screen, f"champion: version {rival.version.number}, {arm_label(rival.candidate.values)}; scored on the same seeds")
@@ -214,6 +217,9 @@ def _row(nomination: Nomination, made: Evidence | None, done: Promotion | None) 
         "retraining": nomination.spec.name,
         "seeds": list(nomination.seeds),
         "device_hours": nomination.hours,
+        "project": nomination.spec.project,
+        "question": nomination.question,
+        "alpha": nomination.asking.alpha,
         "trial": done.trial if done else None,
         "score": asdict(score) if score else None,
         "gates": [gate._asdict() for gate in made.gates] if made else [],

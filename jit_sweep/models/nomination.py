@@ -7,7 +7,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.models.candidate import Candidate, candidate_of
 from jit_sweep.models.gates import Gate, against_champion, gates, known_before
 from jit_sweep.models.promote import Evidence, lineage_gate
-from jit_sweep.models.retraining import FIRST_FRESH, device_hours, fresh, retraining, seeds_of
+from jit_sweep.models.retraining import FIRST_FRESH, device_hours, fresh, question_of, retraining, seeds_of
 from jit_sweep.plan.entry import recipe_id
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.leaderboard import Results, read_asking, read_results
@@ -15,6 +15,7 @@ from jit_sweep.results.verdicts import Asking
 from jit_sweep.spec.stages import GridStage
 from jit_sweep.spec.stored import stored_spec
 from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.statistics.online import alpha_of
 from jit_sweep.tracking.registry import ModelStanding, Version
 
 
@@ -42,6 +43,8 @@ class Nomination:
     """How it is compared with the champion."""
     hours: float | None
     """Device-hours of the retraining, by what its trials have taken; None where that is not known."""
+    question: int = 1
+    """Which promotion of its project it is, where it has one."""
     rival: Rival | None = None
     no_rival: str = ""
     """Why it cannot be compared with the champion there is; empty where it can, and where there is none."""
@@ -80,12 +83,17 @@ def nominate(
         own = stored_spec(reader.sweep(former.sweep).spec, sweep=former.sweep)
         again = retraining(own, former, seeds=numbers, judged_by=judged_by, noise=noise)
         rival = Rival(standing.champion, former, again)
+    spec = retraining(judged_by, candidate, seeds=numbers, judged_by=judged_by, noise=noise)
+    spec, asking = spec.model_copy(update={"project": judged_by.project}), read_asking(reader, reader.sweep(sweep))
+    question = question_of(reader, spec.project, spec.name) if spec.project else 1
+    alpha = alpha_of(question, alpha=asking.alpha) if spec.project else asking.alpha
     return Nomination(
         model=model,
         candidate=candidate,
-        spec=retraining(judged_by, candidate, seeds=numbers, judged_by=judged_by, noise=noise),
+        spec=spec,
         standing=standing,
-        asking=replace(read_asking(reader, reader.sweep(sweep)), asked_at={}),
+        asking=replace(asking, asked_at={}, alpha=alpha),
+        question=question,
         hours=device_hours(reader, candidate, count=seeds),
         rival=rival,
         no_rival=no_rival,

@@ -64,6 +64,13 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     )
 
 
+def question_of(reader: LedgerReader, project: str, retrained: str) -> int:
+    """Which question of its project a retraining is, from 1: by when it began, the last where it has not."""
+    begun = {row.name: row.created_at for row in reader.sweeps() if MARK in row.name and row.spec.get("project") == project}
+    earlier = [name for name, at in begun.items() if retrained not in begun or at < begun[retrained]]
+    return len(earlier) + 1
+
+
 def check_same(plan: Plan, candidate: Candidate) -> None:
     """UserError: the retraining would train something else than the candidate."""
     wanted, got = recipe_id(candidate.trial.entry.trial), recipe_id(plan.entries[0].trial)

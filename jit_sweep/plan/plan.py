@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from jit_sweep.errors import UserError
-from jit_sweep.plan.budget_buys import budget_faults
+from jit_sweep.plan.budget_buys import Speeds, budget_faults
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
 from jit_sweep.plan.grid import planned_arms
@@ -23,13 +23,16 @@ from trainables.config.trial import Recipe, default_precision
 from trainables.data import DataDescription, describe
 
 
-def plan(spec: SweepSpec, *, source: str) -> Plan:
-    """Resolve a sweep. UserError: data, or a combination of axis values is unsound; all faults at once."""
+def plan(spec: SweepSpec, *, source: str, speeds: Speeds | None = None) -> Plan:
+    """Resolve a sweep. `speeds`: of this machine, where arms are matched in device-seconds.
+
+    UserError: data, or a combination of axis values is unsound; all faults at once.
+    """
     try:
         data = described(spec.data)
     except (OSError, ValueError) as error:
         raise UserError("\n".join([f"{source}: data: {error}", *_faults_on_any_data(spec, source=source)])) from None
-    return _planned_on(data, spec, source=source)
+    return _planned_on(data, spec, source=source, speeds=speeds)
 
 
 def faults_beside(found: Sifted) -> list[str]:
@@ -43,8 +46,8 @@ def faults_beside(found: Sifted) -> list[str]:
     return []
 
 
-def _planned_on(data: DataDescription, spec: SweepSpec, *, source: str) -> Plan:
-    planner = Planner(spec, data, _baseline(spec))
+def _planned_on(data: DataDescription, spec: SweepSpec, *, source: str, speeds: Speeds | None = None) -> Plan:
+    planner = Planner(spec, data, _baseline(spec), speeds)
     counts = [*preset_faults(planner), *count_faults(planner)]
     stages = _planned_stages(with_possible_counts(planner) if counts else planner)
     rest = stages.faults if counts else [*stages.faults, *budget_faults(spec, stages.entries)]

@@ -14,6 +14,7 @@ from jit_sweep.spec.schedulers import Ladder, NoScheduler
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import AxisValue, Cell, arm_label
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.shape import SpeedShape, speed_shape
 from trainables.config.trial import Recipe, TrialConfig
 from trainables.data import DataDescription
 from trainables.networks.cost import training_flops
@@ -26,6 +27,8 @@ class Planner:
     spec: SweepSpec
     data: DataDescription
     baseline: Recipe
+    speeds: Mapping[SpeedShape, float] | None = None
+    """Images a second here, by which arms are matched in device-seconds; None: they are planned with equal images."""
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -40,15 +43,23 @@ class Planner:
     def images_of(self, cell: Cell) -> int:
         """What a cell of a grid or an ablation trains on, as `budget.matched` has it. ValueError: there is no such trial."""
         given = self.spec.budget.images_per_trial
-        if self.spec.budget.matched == "images":
+        matched = self.spec.budget.matched
+        if matched == "images" or (matched == "device_seconds" and self.speeds is None):
             return given
         batch = cell.recipe.batch_size
-        flops, of_cell = (self._flops(recipe, images=given) for recipe in (self.baseline, cell.recipe))
-        return max(1, round(given * flops / of_cell / batch)) * batch
+        whole, of_cell = (self._cost(recipe, images=given) for recipe in (self.baseline, cell.recipe))
+        return max(1, round(given * whole / of_cell / batch)) * batch
 
-    def _flops(self, recipe: Recipe, *, images: int) -> int:
+    def _cost(self, recipe: Recipe, *, images: int) -> float:
+        """FLOPs or seconds of a recipe's trial. ValueError: its speed is not measured."""
         trial = trial_of(recipe, spec=self.spec, data=self.data, seed=0, images=images)
-        return training_flops(trial, images=images)
+        if self.spec.budget.matched == "flops":
+            return training_flops(trial, images=images)
+        speed = (self.speeds or {}).get(speed_shape(trial))
+        if speed is None:
+            rule = "`matched: device_seconds` needs the speed of the baseline and of each arm, got none of this one here"
+            raise ValueError(f"{rule}; measure it with `plan --probe`")
+        return images / speed
 
     def trial(self, cell: Cell, *, seed: int, images: int) -> TrialConfig:
         """A cell's trial with one seed. ValueError: there is no such trial."""

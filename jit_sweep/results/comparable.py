@@ -74,7 +74,10 @@ def learned_nothing(arm: Arm, marks: Marks) -> bool:
 
 
 def _unmatched(arms: Sequence[Arm], matched: Matched) -> str:
-    """What the arms of a sweep are given the same of, where they were not; FLOPs come in whole batches."""
+    """What the arms of a sweep are given the same of, where they were not; FLOPs come in whole batches, and seconds were
+    matched by the plan."""
+    if matched == "device_seconds":
+        return ""
     given = [arm.training_flops if matched == "flops" else arm.images for arm in arms]
     if max(given) <= min(given) * (1 + WHOLE_BATCHES if matched == "flops" else 1):
         return ""

@@ -92,7 +92,7 @@ class EvaluationSpec(Sampling):
         return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True))
 
 
-Matched = Literal["images", "flops"]
+Matched = Literal["images", "flops", "device_seconds"]
 
 
 class Budget(Frozen):
@@ -102,7 +102,7 @@ class Budget(Frozen):
     """Images that a trial trains on, a multiple of its batch size."""
     matched: Matched = "images"
     """What the arms of grids and ablations are given the same of: each `images_per_trial` images, or as many images as cost the
-    training FLOPs of the baseline's. Arms that differ in it are not compared."""
+    training FLOPs of the baseline's, or its device-seconds at the speeds that `plan --probe` measured on this machine."""
     rungs: Annotated[PositiveInt, Field(le=1000)] = 4
     """Equally spaced points, the last at the end, where the rung metric is measured and the ledger asked. Schedulers with a
     `reduction` set their own."""
@@ -206,6 +206,9 @@ class SweepSpec(Frozen):
     noise: PositiveFloat | None = None
     """The standard deviation over seeds that `plan` counts with: a share where the objective is a distance or an error, else in
     its own unit. null: as `noise` has measured it for these images, else as the ledger's trials of them have it."""
+    project: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = None
+    """Sweeps on one set of images that look for a better champion together: each further promotion must be surer, so that all
+    of them together rarely call a false gain one. null: each promotion stands for itself."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How every trial's samples are drawn and counted."""
     budget: Budget

@@ -15,6 +15,7 @@ from jit_sweep.submit.address import Address
 from tests.support.cli import DEADLINE_S
 from tests.support.ports import free_ports
 from tests.support.ray_head import Head, running_head
+from tests.support.sources import Drawn, write_folder
 from tests.support.sweep_files import write_sweep, write_sweep_of_few_images
 
 ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
@@ -78,9 +79,11 @@ def states(head: Head, name: str) -> dict[str, str]:
 
 
 def test_a_submitted_sweep_runs_to_its_end_once(submitter: Submitter) -> None:
-    file = write_sweep_of_few_images(submitter.folder, name="submitted", stages=ONE_TRIAL)
+    data = {"uri": write_folder(submitter.folder / "photos", Drawn(96, size=32)), "holdout": 16}
+    file = write_sweep(submitter.folder, name="submitted", stages=ONE_TRIAL, data=data)
     first = submitter.submit(file)
     assert first.returncode == 0, first.stdout + first.stderr
+    assert "prepared 96 images of 32 px, 3 classes" in first.stdout
     assert "scored fd_efflite0_96" in first.stdout
     assert states(submitter.head, "submitted") == {"1": "SUCCEEDED"}
     again = submitter.submit(file, "--json")

@@ -243,3 +243,18 @@ def test_a_model_rolls_back_to_its_previous_champion_and_its_history_says_so(
     page = open_client(home.tracking).get_registered_model(MODEL).description
     assert "champion is version 1" in page
     assert "95 % interval" in page
+
+
+def test_the_second_question_of_a_project_must_be_surer_than_the_first_and_asking_again_costs_nothing(
+    place: PromotionHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, rate in enumerate((2e-3, 3e-3), start=1):
+        place.sweep(f"tweak-{number}", by_prediction({"x": 250.0, "v": 500.0}), learning_rate=rate, project="faces")
+        for _ in range(2):
+            assert (place.nomination(f"tweak-{number}").question) == number
+            place.retrain(f"tweak-{number}", GOOD)
+    assert place.nomination("tweak-1").asking.alpha == pytest.approx(0.025)
+    assert place.nomination("tweak-2").asking.alpha == pytest.approx(0.05 / 6)
+    assert place.nomination("first").asking.alpha == 0.05
+    place.promote("tweak-2", dry_run=True)
+    assert "project: faces, of which this is question 2, so a gain needs p <= 0.0083" in capsys.readouterr().out

@@ -12,11 +12,12 @@ from tests.simulation.verdict_rates import (
     equivalent_at,
     false_real,
     interaction_seen,
+    of_ablation,
     outside,
     seen,
 )
 
-CELLS = ((CROSSED, 3), (CROSSED, 5), (against_first(8), 3), (against_first(2), 3))
+CELLS = ((CROSSED, 3), (CROSSED, 5), (against_first(8), 3), (against_first(2), 3), (of_ablation("factorial", 3), 3))
 
 
 @pytest.mark.parametrize(("design", "seeds"), CELLS, ids=lambda value: getattr(value, "name", value))

@@ -19,7 +19,7 @@ class FileKind:
     remedy: str
 
 
-_PICTURE = "pack all pictures into one array: numpy.savez(FILE, images=numpy.stack(PICTURES))"
+_PICTURE = "name the folder of pictures that it lies in"
 _UNPACK = "unpack it first"
 _CONVERT = "read it, and write its images with numpy.savez(FILE, images=...)"
 _KINDS: tuple[tuple[bytes, FileKind], ...] = (

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -14,8 +15,9 @@ from jit_sweep.cli import main
 from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.plan import planned
 from jit_sweep.home import home_at
-from tests.support.sources import Drawn, write_folder, write_tars
+from tests.support.sources import Drawn, png, write_folder, write_tars
 from tests.support.sweep_files import write_sweep
+from trainables.data import open_images
 
 
 @pytest.fixture
@@ -46,6 +48,25 @@ def test_a_folder_is_prepared_inspected_and_drawn(typed: Any, tmp_path: Path) ->
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (8 * (96 + 2), 3 * (96 + 2))
     assert "24 images, not prepared" in typed("data", "inspect", "photos")[1]
+
+
+def test_packaged_images_of_64_px_in_class_folders_are_trained_on_as_they_are(typed: Any, tmp_path: Path) -> None:
+    with np.load(Path(__file__).parents[2] / "golden" / "few_emoji64.npz") as few:
+        images, labels, names = few["images"], few["labels"], few["class_names"]
+    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "emoji" / names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}.png").write_bytes(png(image))
+    file = write_sweep(tmp_path, data={"uri": "emoji", "image_size": 64, "holdout": 8})
+    home, spec = home_at(tmp_path / "home"), planned(file, home_at(tmp_path)).spec
+    prepare_for(spec, home.locations(spec).storage, address=None, screen=Console(quiet=True))
+    assert "valid; sweep 'tiny' has 2 trials" in typed("validate", file, "--home", "home")[1]
+    plan = planned(file, home)
+    assert (plan.data.image_size, plan.data.class_names) == (64, tuple(names))
+    whole = open_images(plan.data.uri)
+    pixels = whole.read(np.arange(len(whole))).permute(0, 2, 3, 1).numpy()
+    seen = {(image.tobytes(), int(label)) for image, label in zip(pixels, whole.labels(np.arange(len(whole))), strict=True)}
+    assert seen == {(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
 
 
 def test_a_mistake_is_a_line_with_its_rule(typed: Any, tmp_path: Path) -> None:

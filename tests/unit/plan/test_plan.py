@@ -23,6 +23,7 @@ from tests.support.sweep_files import write_sweep
 from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ConvStemEmbedding
+from trainables.config.shape import speed_shape
 from trainables.config.trial import Uniform
 from trainables.networks.cost import training_flops
 
@@ -482,3 +483,13 @@ def test_arms_that_are_matched_in_flops_cost_the_same_to_a_batch(tmp_path: Path)
     assert len({entry.images for entry in entries}) == 4
     for entry, cost in zip(entries, costs, strict=True):
         assert abs(cost - costs[0]) <= training_flops(entry.trial, images=entry.trial.batch_size)
+
+
+def test_arms_that_are_matched_in_device_seconds_train_as_long_as_their_speeds_say(tmp_path: Path) -> None:
+    budget = {"images_per_trial": 3200, "matched": "device_seconds"}
+    spec = read_spec(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), budget=budget))
+    shapes = [speed_shape(entry.trial) for entry in plan(spec, source="sweep.yaml").entries]
+    entries = plan(spec, source="sweep.yaml", speeds={shapes[0]: 1000.0, shapes[1]: 250.0}).entries
+    assert [entry.images for entry in entries] == [3200, 800]
+    with pytest.raises(UserError, match="needs the speed of the baseline and of each arm, got none of this one here; measure"):
+        plan(spec, source="sweep.yaml", speeds={shapes[0]: 1000.0})

@@ -207,7 +207,8 @@ def _refuse_bad(records: Sequence[ShardRecord], plan: Preparation, *, whole: boo
     so_far = "" if whole else " so far"
     lines = [f"  {file.key}: {file.reason}" for file in bad[:MOST_BAD_NAMED]]
     more = [f"  and {len(bad) - MOST_BAD_NAMED} more"] if len(bad) > MOST_BAD_NAMED else []
-    remedy = f"mend or remove them, or leave them out by on_bad: {{skip: {max(len(bad), 2 * most)}}}"
+    enough = max(len(bad), 2 * most)
+    remedy = f"mend or remove them, or leave them out by on_bad: {{skip: {enough}}} (--skip-bad {enough})"
     lead = f"{allowed} (`on_bad`), got {counted(len(bad), 'bad file')}{so_far} in {plan.record.uri}; {remedy}:"
     raise ValueError("\n".join([lead, *lines, *more]))
 

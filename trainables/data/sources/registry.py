@@ -35,7 +35,9 @@ def source_of(listing: FileListing, *, format: str | None) -> tuple[str, Source]
     if found is not None:
         return found, FORMATS[names.index(found)].source(listing)
     rule = f"a source of images must be of a known format ({', '.join(names)})"
-    raise ValueError(f"{rule}, got {_looks(listing)} at {listing.uri}; check the address, or say its `format`")
+    kind = None if listing.is_folder else kind_of(_head(listing))
+    remedy = kind.remedy if kind is not None else "check the address, or say its `format`"
+    raise ValueError(f"{rule}, got {_looks(listing)} at {listing.uri}; {remedy}")
 
 
 def reader_of(format: str) -> Source:

@@ -110,7 +110,12 @@ def frechet_distance(features: Tensor, reference: Moments) -> float:
     centred, mean = _centred(features, dimensions=reference.mean.numel())
     n, d = centred.shape
     # The eigenvalues of C1 C2 are those of X C2 X^T / (n - 1), n x n, and of C2^(1/2) C1 C2^(1/2), d x d.
-    product = centred @ reference.covariance @ centred.T if n <= d else _gram(centred @ reference.root)
+    if n <= d:
+        product = centred @ reference.covariance @ centred.T
+    elif n <= 2 * d:
+        product = _gram(centred @ reference.root)
+    else:
+        product = reference.root @ _gram(centred) @ reference.root
     return _distance(product / (n - 1), mean, float(centred.square().sum()) / (n - 1), reference)
 
 

@@ -237,7 +237,7 @@ OTHER_FILES = {
     "text": (b"a,b\n1,2\n", "got a text file at"),
     "page": (b"\n<!DOCTYPE html><p>Log in</p>", "got a web page or XML at .*; open the address in a browser"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "got a Git LFS pointer, .*`git lfs pull`"),
-    "png": (b"\x89PNG\r\n\x1a\n\0\0", "got one PNG picture at .*; pack all pictures into one array"),
+    "png": (b"\x89PNG\r\n\x1a\n\0\0", "got one PNG picture at .*; name the folder of pictures that it lies in"),
     "jpeg": (b"\xff\xd8\xff\xe0\0\x10JFIF", "got one JPEG picture"),
     "gzip": (b"\x1f\x8b\x08\0\0", "got a gzip file at .*; unpack it first"),
     "tar": (b"a.png".ljust(257, b"\0") + b"ustar\0" + b"\0" * 250, "got a tar archive at .*; unpack it first"),

@@ -181,7 +181,7 @@ def test_a_folder_without_images_says_what_was_found(names: list[str], message: 
 
 def test_a_single_picture_and_a_format_of_no_name_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.png", png(DRAWN.pixels[0]))
-    with pytest.raises(ValueError, match="got one PNG picture"):
+    with pytest.raises(ValueError, match="got one PNG picture at .*; name the folder of pictures"):
         looked_at(tmp_path / "a.png")
     with pytest.raises(ValueError, match="`format` must be .*, got 'parket'; did you mean 'parquet'"):
         looked_at(tmp_path, format="parket")  # type: ignore[arg-type]
@@ -205,7 +205,7 @@ def test_bad_files_are_listed_with_their_reasons_and_may_be_left_out(tmp_path: P
     with pytest.raises(ValueError, match=r"every file must be an image .*got 11 bad files in") as error:
         prepare(looked_at(top), str(tmp_path / "out"))
     lines = str(error.value).splitlines()
-    assert lines[0].endswith("leave them out by on_bad: {skip: 11}:")
+    assert lines[0].endswith("leave them out by on_bad: {skip: 11} (--skip-bad 11):")
     assert lines[1:3] == ["  ants/bad00.png: no image that Pillow knows", "  ants/bad01.png: an empty file"]
     assert lines[-1] == "  and 1 more"
     with pytest.raises(ValueError, match="at most 10 may be bad"):
@@ -235,7 +235,8 @@ def halves(kind: str, top: Path) -> tuple[str, str, str]:
 def test_several_addresses_of_any_format_are_one_source(kind: str, tmp_path: Path) -> None:
     listed, braces, glob = halves(kind, tmp_path / "in")
     whole = prepare(looked_at(write_folder(tmp_path / "whole", DRAWN)), str(tmp_path / "set"))
-    for at, uri in enumerate((tuple(listed.split(",")), braces, glob)):
+    given: list[str | tuple[str, ...]] = [tuple(listed.split(",")), braces, glob]
+    for at, uri in enumerate(given):
         assert prepare(looked_at(uri), str(tmp_path / str(at))).digest == whole.digest, uri
 
 
