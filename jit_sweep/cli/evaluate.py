@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -40,6 +41,8 @@ class Request:
     holdout: str | None
     tune: Sequence[str] = ()
     """KEY=VALUE of `evaluation.tune`: search for the best setting, too."""
+    pictures: Path | None = None
+    """The folder to draw into."""
 
 
 def evaluate(request: Request, home: Home, *, ledger: str | None, tracking: str | None, as_json: bool) -> int:
@@ -64,6 +67,7 @@ def evaluate(request: Request, home: Home, *, ledger: str | None, tracking: str 
             if request.tune:
                 found = _tuned(evaluations, evaluation, request.tune, log, console(screen))
             scores = evaluations.scores(evaluation)
+            pictures = evaluations.draw_pictures(evaluation, str(request.pictures.absolute())) if request.pictures else []
             remarks = [] if scores.cached else evaluations.remarks
         except NotFinite as error:
             failed = f"{subject.name} has no scores: {error}"
@@ -71,7 +75,7 @@ def evaluate(request: Request, home: Home, *, ledger: str | None, tracking: str 
         print_error(failed, as_json=as_json)
         return ExitCode.WITHOUT_SCORES
     if found is not None:
-        (print_found_json if as_json else print_found)(subject.name, found)
+        (print_found_json if as_json else print_found)(subject.name, found, pictures)
         return ExitCode.DONE
     if as_json:
         more: dict[str, Any] = {
@@ -80,13 +84,15 @@ def evaluate(request: Request, home: Home, *, ledger: str | None, tracking: str 
             "evaluation_id": evaluation.id,
         }
         more |= {"cached": scores.cached, "seconds": scores.record.seconds, "collapsed": scores.record.collapsed}
-        print_json("evaluate", rows_of(scores.record), subject=subject.name, remarks=remarks, **more)
+        print_json("evaluate", rows_of(scores.record), subject=subject.name, remarks=remarks, pictures=pictures, **more)
         return ExitCode.DONE
     show = console()
     seen = f", {subject.images:,} images" if subject.images else ""
     known = "known already" if scores.cached else f"{scores.record.seconds:.0f} s"
     say(show, f"{subject.name}{seen}: {in_words(evaluation)} ({known})")
     show.print(table_of(columns_of(scores.record), width=show.width))
+    for picture in pictures:
+        show.print(picture, soft_wrap=True)
     for remark in [*remarks, *(["it has collapsed: its scores are an accident"] if scores.record.collapsed else [])]:
         say(show, remark)
     return ExitCode.DONE

@@ -122,6 +122,10 @@ def evaluate(
             help="Search its best setting: guidance=[1,2,3], interval, weights=all, steps, clamp; n=N, trials=N; repeatable.",
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw samples, samples by class, and samples above their nearest training images."),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Images to score against, where not those it was trained on: a set's name, path or URI.")
     ] = None,
@@ -138,7 +142,7 @@ def evaluate(
 
     if holdout is not None and data is None:
         raise UserError(f"`--holdout` needs --data, got holdout={holdout} alone; add it")
-    asked = evaluate.Request(what, settings or (), data, holdout, tune or ())
+    asked = evaluate.Request(what, settings or (), data, holdout, tune or (), pictures)
     return evaluate.evaluate(asked, home_at(home_folder), ledger=ledger, tracking=tracking, as_json=as_json)
 
 

@@ -19,14 +19,14 @@ MOST_SHOWN = 10
 KEYS = ("guidance", "interval", "weights", "steps", "t_eps_sample")
 
 
-def print_found_json(name: str, found: "Search") -> None:
+def print_found_json(name: str, found: "Search", pictures: Sequence[str]) -> None:
     """A row a setting that was tried, in order; the two confirmed views beside them."""
     rows = [{**choice.evaluation.model_dump(mode="json"), "value": choice.value} for choice in found.choices]
     record = found.record.model_dump(mode="json", exclude={"tuning", "images"})
-    print_json("evaluate", rows, subject=name, images=found.record.images or None, tuned=record)
+    print_json("evaluate", rows, subject=name, images=found.record.images or None, tuned=record, pictures=list(pictures))
 
 
-def print_found(name: str, found: "Search") -> None:
+def print_found(name: str, found: "Search", pictures: Sequence[str]) -> None:
     """The best settings that were tried, and the two views."""
     record, screen = found.record, console()
     varied = varied_keys(record)
@@ -45,6 +45,8 @@ def print_found(name: str, found: "Search") -> None:
     columns.append(Column("setting", [setting_in_words(view, varied) for view in views.values()], wraps=True))
     screen.print(table_of(columns, width=screen.width))
     say(screen, f"drawing and scoring took {record.seconds:.0f} s in all", style="dim")
+    for picture in pictures:
+        screen.print(picture, soft_wrap=True)
 
 
 def varied_keys(record: Tuned) -> list[str]:

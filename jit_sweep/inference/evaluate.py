@@ -77,6 +77,19 @@ class Evaluations:
             return {}
         return self._log.known(owned.trial_id, images=images)
 
+    def draw_pictures(self, evaluation: EvaluationConfig, folder: str) -> list[str]:
+        """Write samples, samples by class, and samples above their nearest training images; the files.
+
+        UserError: they cannot be drawn or written so.
+        """
+        self.check(evaluation)
+        try:
+            return list(self.evaluator.draw_pictures(evaluation, folder).values())
+        except ValueError as error:
+            raise UserError(f"{self.subject.name} cannot be drawn so: {error}") from error
+        except OSError as error:
+            raise UserError(f"`--pictures` must be a folder that can be written, got {folder} ({error})") from error
+
     def keep(self, found: Tuned) -> None:
         """Leave it in the ledger, where the subject's trial has one."""
         owned = self.subject.owned

@@ -50,6 +50,7 @@ def tune(
             evaluations.check(with_setting(evaluation, {key: value}))
     search = _Trying(evaluations, evaluation, tuning, metric, begun)
     choices = search.choices(listed)
+    best = search.best
     record = Tuned(
         images=evaluations.subject.images or 0,
         evaluation_id=evaluation.id,
@@ -57,7 +58,7 @@ def tune(
         tuning=tuning.model_dump(mode="json"),
         tried=len(choices),
         shared=search.confirmed({}),
-        best=search.confirmed(search.best),
+        best=search.confirmed(best),
         seconds=sum(evaluations.spent_s.values()),
     )
     evaluations.keep(record)

@@ -79,15 +79,21 @@ def disturbance(
 
 
 def table(found: Sequence[Recovery]) -> None:
-    """Kills by kind, and the seconds until progress again."""
-    by_kind: defaultdict[str, list[float]] = defaultdict(list)
+    """Kills by kind, and the seconds until progress again, by phase: `missed` and `placed` are waiting, `worked` is work."""
+    by_kind: defaultdict[str, list[Recovery]] = defaultdict(list)
     for each in found:
-        by_kind[each.kind] += [each.seconds] if each.seconds is not None else []
-    say("\nkilled", "times", "went on", "median s", "most s")
-    for kind, seconds in sorted(by_kind.items()):
-        times = sum(each.kind == kind for each in found)
-        figures = (f"{median(seconds):.1f}", f"{max(seconds):.1f}") if seconds else ("", "")
-        say(kind, str(times), str(len(seconds)), *figures)
+        by_kind[each.kind].append(each)
+    say("\nkilled", "times", "went on", "median s", "most s", "missed s", "placed s", "worked s")
+    for kind, some in sorted(by_kind.items()):
+        seconds = [each.seconds for each in some if each.seconds is not None]
+        parts = [(each.missed, each.placed, each.worked) for each in some]
+        typical = [_median([part for part in phase if part is not None]) for phase in zip(*parts, strict=True)]
+        most = f"{max(seconds):.1f}" if seconds else ""
+        say(kind, str(len(some)), str(len(seconds)), _median(seconds), most, *typical)
+
+
+def _median(seconds: Sequence[float]) -> str:
+    return f"{median(seconds):.1f}" if seconds else ""
 
 
 def say(what: str, *figures: str) -> None:

@@ -150,21 +150,6 @@ def sweep(head: Head, tmp_path: Path) -> Callable[..., Sweep]:
     return lambda **resources: Sweep(head, tmp_path, resources)
 
 
-def test_a_trial_whose_owner_is_killed_goes_on_in_a_new_lane_once_the_old_one_s_place_is_taken_back(
-    sweep: Callable[..., Sweep],
-) -> None:
-    lane = sweep()
-    with lane.running() as command:
-        lane.until_committed()
-        [owner] = titled(lane.head, "owner")
-        owner.kill()
-        lane.ends_well(command)
-    first, second = lane.attempts()
-    assert (first.outcome, str(first.cause), second.outcome) == ("failed", "worker_lost", "done")
-    assert first.lane != second.lane
-    assert [event.data["start"] for event in lane.events(EventKind.PHASE)] == ["seed", "checkpoint"]
-
-
 def test_a_lane_that_waited_for_its_place_when_its_driver_was_killed_takes_none_from_the_next_run(
     sweep: Callable[..., Sweep],
 ) -> None:
@@ -207,19 +192,6 @@ def holding(head: Head) -> Iterator[Callable[[], list[str]]]:
     finally:
         job.stdin.close()
         job.wait(DEADLINE_S)
-
-
-def test_a_ledger_s_writer_that_is_killed_costs_no_report_and_no_attempt(sweep: Callable[..., Sweep]) -> None:
-    lane = sweep()
-    with lane.running() as command:
-        lane.until_committed()
-        [writer] = titled(lane.head, "writer")
-        writer.kill()
-        lane.ends_well(command)
-    [attempt] = lane.attempts()
-    assert attempt.outcome == "done"
-    told = [event.sequence for event in lane.events(*EventKind) if event.sequence is not None]
-    assert told == list(range(1, len(told) + 1))
 
 
 def test_a_worker_that_freezes_is_ended_by_its_owner_and_replaced(sweep: Callable[..., Sweep]) -> None:

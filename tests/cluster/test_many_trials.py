@@ -4,18 +4,15 @@ import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 import pytest
 
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import AttemptRow, Cause, EntryRow, EntryState
-from tests.support.cli import Running, environment
+from tests.support.cli import environment
 from tests.support.paths import TOP
-from tests.support.sweep_files import write_sweep_of_few_images
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -101,26 +98,3 @@ def test_a_driver_holds_little_more_after_240_trials_than_after_a_hundred(
 ) -> None:
     said = run[0]
     assert 0 < said["growth_bytes"] < MOST_GROWTH, f"{said['growth_bytes'] / MIB:.0f} MiB"
-
-
-def workers(command: Running) -> list[psutil.Process]:
-    """The Train workers of a command's own cluster."""
-    below = psutil.Process(command.process.pid).children(recursive=True)
-    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
-
-
-def test_eighteen_trials_in_real_lanes_lose_nothing_to_divergence_and_a_killed_worker(tmp_path: Path) -> None:
-    grid = {"axes": {"learning_rate": [1e-3, 2e-3, 1e30], "prediction": ["x"]}, "seeds": 6}
-    budget = {"images_per_trial": 800, "rungs": 2}
-    file = write_sweep_of_few_images(tmp_path, stages=[{"grid": grid}], budget=budget)
-    with Running("run", file, cwd=tmp_path) as command:
-        command.until(lambda said: said.count("heldout_v_error") >= 3)
-        workers(command)[0].kill()
-        assert command.wait() == 1, command.said
-    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db", create=False))
-    rows = reader.entries("tiny")
-    states = Counter((row.arm["learning_rate"], row.state) for row in rows)
-    assert states == {(1e-3, EntryState.DONE): 6, (2e-3, EntryState.DONE): 6, (1e30, EntryState.DIVERGED): 6}
-    lost = [attempt for attempt in reader.attempts("tiny") if attempt.outcome == "failed"]
-    assert [attempt.cause for attempt in lost] == [Cause.WORKER_LOST]
-    check_books(reader, "tiny", rows)

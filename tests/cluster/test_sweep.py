@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.schedulers import SchedulerSpec
-from tests.support.cli import Running, environment, jit_sweep, rows_of
+from tests.support.cli import Running, jit_sweep, rows_of
 from tests.support.ray_head import Head
 from tests.support.sweep_files import tiny_sweep, write_sweep_of_few_images
 from trainables.assignment import Assignment
@@ -30,8 +29,6 @@ from trainables.storage.checkpoint import Store
 from trainables.train import train
 
 LEARNING_RATES = [1e-3, 1e30]
-RAYS_OWN = ("ray::IDLE", "ray::_AutoscalingCoordinatorActor")
-"""Waiting workers, and an actor that Ray makes once for all jobs of a cluster and keeps."""
 COLLAPSED = ("--force", "so few images teach nothing")
 """What `promote` needs here."""
 ONE_TRIAL = [{"grid": {"axes": {"prediction": ["x"]}, "seeds": 1}}]
@@ -320,47 +317,3 @@ def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
         command.until(lambda said: "interrupt again to end at once" in said)
         assert command.end(signal.SIGINT) == 130
         assert "interrupted; " not in command.said
-
-
-def test_killed_commands_and_workers_lose_little_and_leave_nothing_on_a_persistent_head(tmp_path: Path, head: Head) -> None:
-    file = write_sweep_of_few_images(tmp_path, **LONG, resources={"cpus": 1, "checkpoint_interval_s": 0.5})
-    arguments = ("run", file, "--address", head.address)
-    before = {process.pid for process in head.processes()}
-    with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
-        command.until(lambda said: begun(said) == 2)
-        command.end(signal.SIGKILL)
-    with Running(*arguments, cwd=tmp_path, env=head.client_env) as command:
-        command.until(lambda said: begun(said) >= 1)
-        workers = [process for process in head.processes() if "RayTrainWorker" in " ".join(process.cmdline())]
-        workers[0].kill()
-        assert command.wait() == 0, command.said
-    reader = LedgerReader(open_engine(f"sqlite:///{tmp_path}/.jit-sweep/ledger.db"))
-    attempts = reader.attempts("tiny")
-    assert sorted(row.outcome or "" for row in attempts) == ["done", "done", "driver_lost", "driver_lost", "failed"]
-    assert [str(row.cause) for row in attempts if row.outcome == "failed"] == ["worker_lost"]
-    first_reports = {
-        (event.trial_id, event.attempt): event.data["images"]
-        for event in reversed(reader.events_since("tiny", 0, limit=100_000))
-        if event.kind is EventKind.PROGRESS
-    }
-    resumed = [images for (_, attempt), images in first_reports.items() if attempt == 2]
-    assert all(images > 400 for images in resumed)
-    entry = reader.entries("tiny")[0]
-    train_here(tmp_path, entry, storage=tmp_path / "whole")
-    assert_same_weights(tmp_path / ".jit-sweep" / "store", tmp_path / "whole", entry.trial, entry.images)
-    assert left_behind(head, before) == []
-
-
-def left_behind(head: Head, before: set[int]) -> list[str]:
-    """Placement groups and actors' processes that are still there."""
-    ask = (
-        "import ray, json; from ray.util import placement_group_table\n"
-        f"ray.init(address={head.address!r}, log_to_driver=False)\n"
-        "print(json.dumps([g['state'] for g in placement_group_table().values() if g['state'] != 'REMOVED']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", ask], env=environment(head.home, **head.client_env), capture_output=True, text=True, check=True
-    )
-    groups: list[str] = json.loads(done.stdout.strip().splitlines()[-1])
-    titles = [" ".join(process.cmdline()).strip() for process in head.processes() if process.pid not in before]
-    return groups + [title for title in titles if title.startswith("ray::") and not title.startswith(RAYS_OWN)]

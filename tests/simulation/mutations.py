@@ -98,7 +98,6 @@ MUTATIONS: Sequence[Mutation] = (
         "    entries.settle(connection, attempt.sweep, now=now, trial_id=attempt.trial_id)\n",
         "",
     ),
-    Mutation("a paused trial waits at once", "ledger/verdicts.py", '"pause": EntryState.HELD', '"pause": EntryState.WAITING'),
     Mutation("< for <= at the cutoff", "schedulers/cutoff.py", "if place <= self.keep:", "if place < self.keep:"),
     Mutation("the share is rounded up", "schedulers/cutoff.py", "len(order) // reduction", "-(-len(order) // reduction)"),
     Mutation(

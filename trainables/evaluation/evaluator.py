@@ -9,18 +9,24 @@ from torch import Tensor
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_heldout, check_sampling
-from trainables.config.features import FeaturesConfig
+from trainables.config.features import FeaturesConfig, extractor_name
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.errors import DataError
 from trainables.evaluation.collapse import has_collapsed
+from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.finite import require_finite
-from trainables.evaluation.generate import batches, drawing, sample_labels
+from trainables.evaluation.generate import batches, drawing, generate, sample_labels
+from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.neighbours import nearest
+from trainables.evaluation.reference import references
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
 from trainables.networks.network import Network
 from trainables.networks.registry import blank
 
+COLUMNS, ROWS = 8, 8
+"""Of a picture."""
 Weights = Mapping[str, Mapping[str, Tensor]]
 """Parameters by name, by the name of the weights: `raw`, or an average's."""
 
@@ -82,6 +88,35 @@ class Evaluator:
         with drawing(network, self._trial, evaluation, labels) as batch:
             for place in batches(self._trial, labels, device=self._device):
                 yield batch(place, partial(_tell, place, evaluation.steps, drawn))
+
+    def draw_pictures(self, evaluation: EvaluationConfig, folder: str) -> dict[str, str]:
+        """Write three pictures below a folder or URI and say where: `samples`, the first of the evaluation; `classes`, a row a
+        class of up to `ROWS` that the images have; `neighbours`, samples and below each the training image that is nearest in
+        features."""
+        labels = sample_labels(self._images, evaluation)[: COLUMNS * ROWS]
+        samples = generate(self._network(evaluation.weights), self._trial, evaluation, labels)
+        name = extractor_name(evaluation.features)
+        features = extractor(name, evaluation.features).features(samples[:COLUMNS])
+        real = references(self._images, under=name, cache=self._cache, features=evaluation.features, read=self._read)
+        nearest_of = self._images.train[nearest(features, real.train.features).numpy()]
+        pictures = {
+            "samples": samples,
+            "classes": self._by_class(evaluation),
+            "neighbours": torch.cat((samples[:COLUMNS].cpu(), self._images.read(nearest_of))),
+        }
+        addresses = {picture: f"{folder.rstrip('/')}/{picture}.png" for picture in pictures}
+        for picture, images in pictures.items():
+            write_grid(images, addresses[picture], columns=min(COLUMNS, len(samples)))
+        return addresses
+
+    def _by_class(self, evaluation: EvaluationConfig) -> Tensor:
+        """`COLUMNS` samples of each class, uint8 [k, C, H, W]: the same noise in every row."""
+        classes = self._images.labels(self._images.train).unique()[:ROWS]
+        rows = []
+        for label in classes:
+            labels = label.repeat(min(COLUMNS, evaluation.n))
+            rows.append(generate(self._network(evaluation.weights), self._trial, evaluation, labels))
+        return torch.cat(rows)
 
     def _features(self, evaluation: EvaluationConfig, drawn: Callable[[int], None]) -> dict[str, Tensor]:
         """The features of the samples, float32 [n, d] by extractor."""

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,6 +25,7 @@ from trainables.data import open_images
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import generate, sample_labels
 from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.evaluation.neighbours import nearest
 from trainables.evaluation.score import Scorer
 from trainables.networks.registry import blank
 
@@ -132,6 +135,22 @@ def test_a_damaged_checkpoint_is_told_with_its_address(tmp_path: Path) -> None:
 
 def spoiled(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.full_like(tensor, torch.nan) for name, tensor in weights.items()}
+
+
+def test_pictures_show_classes_in_rows_and_below_each_sample_the_nearest_training_image(tmp_path: Path) -> None:
+    evaluations = Evaluations(subject(tmp_path))
+    files = evaluations.draw_pictures(EVALUATION, str(tmp_path / "drawn"))
+    assert [Path(file).name for file in files] == ["samples.png", "classes.png", "neighbours.png"]
+    rows = {Path(file).stem: Image.open(file).height // (16 * 6 + 2) for file in files}
+    assert rows == {"samples": 2, "classes": 3, "neighbours": 2}
+    below = np.asarray(Image.open(files[2]))[98 : 98 + 96 : 6, :96:6]
+    images = open_images(image_file(tmp_path).address)
+    assert any((below == image.permute(1, 2, 0).numpy()).all() for image in images.read(images.train))
+
+
+def test_the_nearest_is_the_image_itself_where_it_is_among_them() -> None:
+    real = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    assert nearest(real[[3, 17]] + 1e-4, real).tolist() == [3, 17]
 
 
 def test_weights_that_are_no_numbers_give_no_score(tmp_path: Path) -> None:
