@@ -91,9 +91,8 @@ def _real(file: str, home_folder: Path, *, as_json: bool) -> tuple[ImageSet, str
     try:
         spec = with_prepared(spec, storage)
         if prepared_address(spec.data, storage) is not None:
-            raise UserError(
-                f"data: the images must be prepared first; `jit-sweep data prepare {redact(spec.data.address)} OUT`"
-            )
+            again = f"`data prepare` it, and name what that wrote in {file}"
+            raise UserError(f"`data` must be ready to be trained on, got {redact(spec.data.address)}; {again}")
         if spec.storage is None:
             home.make()
         images = open_images(spec.data.address, holdout=spec.data.holdout)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from jit_sweep.cli import app
+from jit_sweep.cli import running_app
 from jit_sweep.cli.plan import show
 from jit_sweep.errors import UserError
 from jit_sweep.home import home_at
@@ -38,7 +38,7 @@ def test_plan_prints_the_difference(edited: Path, capsys: pytest.CaptureFixture[
 
 def test_submit_prints_the_difference_before_it_asks_the_cluster(edited: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError):
-        app.submit(str(edited), address="http://127.0.0.1:1", wait=False, home_folder=edited.parent / ".jit-sweep")
+        running_app.submit(str(edited), address="http://127.0.0.1:1", wait=False, home_folder=edited.parent / ".jit-sweep")
     assert SAID in capsys.readouterr().out
 
 

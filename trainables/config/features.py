@@ -24,7 +24,7 @@ class _FromFile(Frozen):
 
 
 class ReferenceStatistics(Frozen):
-    """Statistics of real images that were made elsewhere, of the evaluation's features; `jit-sweep stats import` writes their
+    """Statistics of real images that were made elsewhere, of the evaluation's features; `stats import` writes their
     file and prints its hash."""
 
     file: Annotated[str, Field(min_length=1)]

@@ -72,7 +72,7 @@ def record_of(content: bytes, *, where: str) -> StatisticsRecord:
         metadata = _Header.model_validate_json(content[8 : 8 + size]).metadata
         return StatisticsRecord.model_validate_json(metadata[_RECORD])
     except (SafetensorError, ValidationError, KeyError):
-        rule = "`reference` must be a file that `jit-sweep stats import` wrote"
+        rule = "`reference` must be a file that `stats import` wrote"
         raise ValueError(f"{rule}, got {where}; import it first") from None
 
 

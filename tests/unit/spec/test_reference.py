@@ -18,8 +18,8 @@ def test_every_key_has_a_meaning_and_every_section_says_what_it_is() -> None:
     assert [section.path for section in PAGE.sections() if not section.schema.get("description")] == []
 
 
-SHORT_FORMS = {"baseline.model": {"dropout"}}
-"""Keys that a file may have for several fields at once."""
+BESIDE_FIELDS = {"": {"full"}, "baseline.model": {"dropout"}}
+"""Keys that stand for several fields at once."""
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ SHORT_FORMS = {"baseline.model": {"dropout"}}
 )
 def test_the_page_has_every_key_of_a_model_where_the_file_has_it(path: str, model: type[Frozen]) -> None:
     keys = {key for section, key, _ in PAGE.fields() if section.path == path}
-    assert keys == {field.alias or name for name, field in model.model_fields.items()} | SHORT_FORMS.get(path, set())
+    assert keys == {field.alias or name for name, field in model.model_fields.items()} | BESIDE_FIELDS.get(path, set())
 
 
 def test_a_row_says_type_default_and_meaning_in_the_file_s_own_words() -> None:
