@@ -118,14 +118,16 @@ class SweepActor:
 
     async def _tick(self) -> None:
         """Once a second: keep the lease, hear of a stop that was asked for, and miss the workers that have fallen silent."""
+        is_ours = True
         for tick in count():
             await asyncio.sleep(TICK_S)
-            try:
-                await self._look(renews=tick % RENEW_EVERY == 0)
-            except LeaseLost as error:
-                self._lost_lease(error)
-                return
-            await self._miss_the_silent()
+            if is_ours:
+                try:
+                    await self._look(renews=tick % RENEW_EVERY == 0)
+                except LeaseLost as error:
+                    self._lost_lease(error)
+                    is_ours = False
+            await self._miss_the_silent()  # of a run that was taken over too: else it waits for them for ever
             await self._tell_of_the_awaited()
 
     async def _look(self, *, renews: bool) -> None:

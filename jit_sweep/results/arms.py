@@ -10,6 +10,7 @@ from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axes import AxisValue, arm_label
 from trainables.config.features import extractor_name
+from trainables.config.trial import MATHS_VERSION
 from trainables.evaluation.metrics.registry import score_names
 
 LEAST_SEEDS = 2
@@ -151,6 +152,18 @@ class Arm:
     def training_flops(self) -> int:
         """FLOPs of training one of its trials to its budget."""
         return self.trials[0].entry.training_flops
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """What must be equal in two arms for their scores to compare, unless it is what they are compared for."""
+        entry = self.trials[0].entry
+        trial, evaluation = entry.trial, entry.evaluation
+        return {
+            "data": trial.data.digest,
+            **{name: str(getattr(trial, name)) for name in ("batch_size", "precision", "device")},
+            "maths_version": str(MATHS_VERSION) if trial.id == entry.trial_id else "an earlier one",
+            **{f"evaluation.{name}": str(getattr(evaluation, name)) for name in type(evaluation).model_fields},
+        }
 
     @cached_property
     def metrics(self) -> dict[str, Spread]:

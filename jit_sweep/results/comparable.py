@@ -1,14 +1,11 @@
 """Why the arms of a question do not compare, whatever their scores; said before any test."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from jit_sweep.ledger.records import EntryRow
 from jit_sweep.plan.questions import PATCH_SIZE, Question
 from jit_sweep.results.arms import Arm, Convergence
 from jit_sweep.results.scales import in_words, scale_of
 from jit_sweep.spec.sweep import Matched
-from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import MATHS_VERSION
 from trainables.evaluation.metrics.registry import metric_of
 
 LEAST_SHARED_SEEDS = 3
@@ -19,26 +16,12 @@ Marks = Mapping[str, float]
 """Scores that images get which no model made, such as white ones, by metric: what is no better has learned nothing."""
 
 
-def _setting(name: str) -> Callable[[Arm], object]:
-    """How to read a setting of an arm's evaluation."""
-    return lambda arm: getattr(arm.trials[0].entry.evaluation, name)
-
-
-_FIELDS: Mapping[str, Callable[[Arm], object]] = {
-    "data": lambda arm: arm.trials[0].entry.trial.data.digest,
-    "batch_size": lambda arm: arm.trials[0].entry.trial.batch_size,
-    "precision": lambda arm: arm.trials[0].entry.trial.precision,
-    "device": lambda arm: arm.trials[0].entry.trial.device,
-    "maths_version": lambda arm: _maths_version(arm.trials[0].entry),
-    **{f"evaluation.{name}": _setting(name) for name in EvaluationConfig.model_fields},
-}
-"""What must be equal for scores to compare, unless it is what the question is about."""
 _SET_BY: Mapping[str, set[str]] = {
     "evaluation.steps": {"sampling_steps"},
     "evaluation.shift": {"sampling_shift"},
     "evaluation.t_eps_sample": {"t_eps_sample", "t_eps_train"},
 }
-"""Axes that set a field of another name; the clamp of sampling is that of training where none is given."""
+"""Axes that set a setting of another name; the clamp of sampling is that of training where none is given."""
 
 
 def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: Marks, matched: Matched = "images") -> str:
@@ -85,11 +68,6 @@ def _unmatched(arms: Sequence[Arm], matched: Matched) -> str:
     return f"{'training FLOPs' if matched == 'flops' else matched}: {' and '.join(values)}"
 
 
-def _maths_version(entry: EntryRow) -> str:
-    """The present one where the trial's id is what it makes of the trial."""
-    return str(MATHS_VERSION) if entry.trial.id == entry.trial_id else "an earlier one"
-
-
 def _unconverged(question: Question, arms: Sequence[Arm]) -> str:
     """Which arms were still learning: of two patch sizes the one that learns slower may overtake the other."""
     if PATCH_SIZE not in question.axes or question.kind == "interaction":
@@ -110,11 +88,10 @@ def still_learning(convergence: Convergence) -> str:
 
 
 def _differing(question: Question, arms: Sequence[Arm]) -> str:
-    for field, of in _FIELDS.items():
-        values = list(dict.fromkeys(str(of(arm)) for arm in arms))
-        setting = _SET_BY.get(field, {field.removeprefix("evaluation.")})
-        if len(values) > 1 and setting.isdisjoint(question.axes):
-            return f"{field}: {' and '.join(values)}"
+    first = arms[0].settings
+    for field in (field for field in first if any(arm.settings[field] != first[field] for arm in arms)):
+        if _SET_BY.get(field, {field.removeprefix("evaluation.")}).isdisjoint(question.axes):
+            return f"{field}: {' and '.join(dict.fromkeys(arm.settings[field] for arm in arms))}"
     return ""
 
 

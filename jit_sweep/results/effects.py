@@ -9,7 +9,7 @@ import numpy as np
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.scales import in_words, interval_in_words, on_scale, scale_of
-from jit_sweep.statistics.contrasts import FEWEST_SEEDS, ContrastTest, Figures, Residual, contrast_test, per_seed, residual
+from jit_sweep.statistics.contrasts import FEWEST_SEEDS, ContrastTest, Figures, Residual, per_seed, residual, seeds_test
 from jit_sweep.statistics.power import Precision, detectable_gap
 from jit_sweep.statistics.sign_flips import sign_flip_p
 from jit_sweep.statistics.student_t import Interval
@@ -91,7 +91,8 @@ class StageScores:
         by_seed = per_seed(asked, coefficients)
         if len(by_seed) < FEWEST_SEEDS:
             return None
-        return Effect(metric, contrast_test(asked, coefficients, rest=rest), tuple(map(float, by_seed)))
+        test = seeds_test(by_seed, squares=float((coefficients**2).sum()), rest=rest)
+        return Effect(metric, test, tuple(by_seed.tolist()))
 
     def _table(self, metric: str) -> tuple[Figures, Residual]:
         if metric not in self._tables:

@@ -74,14 +74,19 @@ def contrast_test(table: ArrayLike, coefficients: ArrayLike, *, rest: Residual |
     ValueError: fewer than two shared seeds.
     """
     y, c = np.asarray(table, dtype=np.float64), np.asarray(coefficients, dtype=np.float64)
-    by_seed = per_seed(y, c)
+    return seeds_test(per_seed(y, c), squares=float((c**2).sum()), rest=rest or residual(y))
+
+
+def seeds_test(by_seed: Figures, *, squares: float, rest: Residual) -> ContrastTest:
+    """The same test of a contrast's numbers [..., n], one a seed, whose coefficients have this sum of squares.
+
+    ValueError: fewer than two shared seeds.
+    """
     n = by_seed.shape[-1]
     if n < FEWEST_SEEDS:
         raise ValueError(f"a contrast needs {FEWEST_SEEDS} or more shared seeds, got {n}; train the same seeds in each arm")
-    own, rest = by_seed.var(axis=-1, ddof=1), rest or residual(y)
     weight = prior_weight(n - 1, rest.dof)
-    pooled = rest.mean_square * (c**2).sum()
-    variance = moderated(own, pooled, dof=n - 1, weight=weight)
+    variance = moderated(by_seed.var(axis=-1, ddof=1), rest.mean_square * squares, dof=n - 1, weight=weight)
     return ContrastTest(by_seed.mean(axis=-1), variance, n, n - 1 + weight)
 
 

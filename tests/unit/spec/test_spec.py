@@ -99,7 +99,7 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ({"data": {"name": "emoji33"}}, "data.name: must be 'emoji32', got 'emoji33'"),
         ({"data": {}}, "data: must be a mapping with one of the keys name, uri"),
         ({"baseline": {"preset": "jit-x"}}, "`preset` must be one of jit-tiny"),
-        ({"stages": [{"grids": {}}]}, "stages[0]: must be a mapping with one of the keys grid, search"),
+        ({"stages": [{"grids": {}}]}, "stages[0]: must be a mapping with one of the keys grid, ablation, search"),
         ({"stages": []}, "stages: must have at least 1 item"),
         ({"resources": {"gpus": 0.5}}, "`memory_gib` must be given where workers share a GPU, got gpus=0.5"),
         (
@@ -118,7 +118,7 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ({"evaluation": {"interval": [0.9, 0.1]}}, "`interval` must be (low, high) with low < high"),
         (
             {"stages": [{"search": {"from": "best_cell", "trials": 2, "axes": {"depth": [1, 2]}}}]},
-            "needs a grid stage before it",
+            "needs a grid or an ablation before it",
         ),
         ({"stages": [{"search": {"trials": 2, "axes": {"noise_scale": {"low": 2, "high": 1}}}}]}, "`low` must be below high"),
         ({"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": [0, 0]}}]}, "`seeds` must not repeat"),

@@ -105,8 +105,11 @@ def test_a_trial_is_repeated_bit_for_bit_when_the_caches_are_full_and_when_they_
         assert_same(weights(works[0]), weights(work))
 
 
-ELSEWHERE = {"training splits", "packaged records", "recording streams", "kernel warnings", "feature networks from files"}
-"""What only a trial on a GPU keeps, one on a packaged set, or one that is scored by a file's features."""
+ELSEWHERE = {"training splits", "packaged records", "recording streams", "kernel warnings", "feature networks from files"} | {
+    "npz sources",
+    "idx sources",
+}
+"""What only a trial on a GPU keeps, one on a packaged set, one that is scored by a file's features, or a preparation."""
 
 
 def test_the_value_used_longest_ago_makes_room_before_the_next_is_made() -> None:

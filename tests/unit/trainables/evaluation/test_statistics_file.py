@@ -121,7 +121,7 @@ def test_a_changed_or_foreign_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"`reference` must have SHA-256 {config.sha256}"):
         statistics_of(config, extractor="efflite0_96", image_size=32)
     foreign = config.model_copy(update={"sha256": hashlib.sha256(b"other").hexdigest()})
-    with pytest.raises(ValueError, match="must be a file that `jit-sweep stats import` wrote"):
+    with pytest.raises(ValueError, match="must be a file that `stats import` wrote"):
         statistics_of(foreign, extractor="efflite0_96", image_size=32)
 
 

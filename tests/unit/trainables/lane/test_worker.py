@@ -40,5 +40,5 @@ def test_letters_are_counted_one_by_one_whether_told_from_within_or_between(
     clear_process_caches()
     delivered = letters(tmp_path)
     assert [letter.sequence for letter in delivered] == list(range(1, len(delivered) + 1))
-    kinds = ["phase", "progress", "committed", "activity", "activity", "activity", "scored", "ended"]
+    kinds = ["phase", "progress", "committed", "activity", "activity", "scored", "ended"]
     assert [letter.report.kind for letter in delivered] == kinds
