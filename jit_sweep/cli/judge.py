@@ -38,7 +38,7 @@ def judge_study(storage: str, study: str, home: Home, *, how: ForeignComparison,
 def judge_csv(file: Path, *, how: ForeignComparison, as_json: bool) -> int:
     """The rows of a file with a header; an empty or unreadable score is a lost run. UserError: as `judge_mlflow`."""
     try:
-        with file.open(newline="") as opened:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
             rows = [{name: text for name, text in row.items() if name and text} for row in csv.DictReader(opened)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"`--csv` must be a readable file with a header, got {file} ({error}); give another") from None

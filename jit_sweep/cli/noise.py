@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from jit_sweep.cli.evaluate import Saying
-from jit_sweep.cli.output import console, noise_to, print_json
+from jit_sweep.cli.output import console, noise_to, print_error, print_json
 from jit_sweep.cli.tables import Column, say, table_of
 from jit_sweep.home import Home
 from jit_sweep.ledger.event_records import MeasuredNoise, NoiseMeasured
@@ -20,6 +20,7 @@ def noise(sweep: str, home: Home, *, ledger: str | None, seeds: int | None, resa
         from jit_sweep.inference.trained import Places
         from jit_sweep.ledger.connect import open_engine
         from jit_sweep.ledger.evaluations import EvaluationLog
+        from trainables.evaluation.finite import NotFinite
 
         log = EvaluationLog(open_engine(home.existing_ledger(ledger), create=False))
         shown, places = console(screen), Places(home, log.reader, home.tracking)
@@ -27,7 +28,14 @@ def noise(sweep: str, home: Home, *, ledger: str | None, seeds: int | None, resa
         def begun(trial: str) -> None:
             say(shown, f"drawing {trial} again")
 
-        found = measure(sweep, places, log, seeds=seeds, resamples=resamples, told=Saying(shown), begun=begun)
+        failed = ""
+        try:
+            found = measure(sweep, places, log, seeds=seeds, resamples=resamples, told=Saying(shown), begun=begun)
+        except NotFinite as error:
+            failed = f"the noise of {sweep} must be of sound weights: {error}; leave that trial out with --seeds"
+    if failed:
+        print_error(failed, as_json=as_json)
+        return ExitCode.WITHOUT_SCORES
     if as_json:
         print_json("noise", rows_of(found), sweep=sweep, images=found.images, seeds=found.seeds, draws=found.draws)
     else:

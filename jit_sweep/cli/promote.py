@@ -19,7 +19,7 @@ from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
-from jit_sweep.models.gates import Gate
+from jit_sweep.models.gates import Gate, known_before
 from jit_sweep.models.nomination import Nomination, evidence, nominate
 from jit_sweep.models.promote import Evidence, Promotion, gates_in_words, register
 from jit_sweep.models.retraining import check_same
@@ -75,10 +75,15 @@ def promote(
         return _told(nomination, None, None, places, words="nothing changed: it is the champion already")
     if not as_json:
         _print_nomination(nomination, places.screen)
-    made = evidence(reader, nomination, compares=nomination.rival is None)
+    made = evidence(reader, nomination, compares=nomination.rival is None or nomination.rival.hours == 0)
+    before = [gate for gate in known_before(nomination.candidate) if not gate.holds]
     if wish.dry_run:
-        return _told(nomination, made, None, places, words="nothing was started")
-    if not made or made.fresh.unfinished:
+        return _told(nomination, made, None, places, words="nothing was started", before=before)
+    if before and not wish.forced:
+        names = ", ".join(gate.name for gate in before)
+        words = f"not promoted, and nothing was trained: {names} {_fails(before)}; --force says why it may all the same"
+        return _told(nomination, made, None, places, words=words, before=before)
+    if not made or made.fresh.unfinished or (nomination.rival is not None and nomination.rival.hours != 0):
         _agreed(wish, places)
     return _retrain_and_judge(reader, nomination, wish, places)
 
@@ -175,20 +180,31 @@ def _print_nomination(nomination: Nomination, screen: Console) -> None:
         say(screen, f"project: {project}, of which this is question {nomination.question}, so {least}")
     if nomination.rival is not None:
         rival = nomination.rival
-        say(screen, f"champion: version {rival.version.number}, {arm_label(rival.candidate.values)}; scored on the same seeds")
+        cost = f"about {rival.hours:.2g} {unit}-hours" if rival.hours is not None else "at an unknown cost"
+        trained = "scored on the same seeds" if rival.hours == 0 else f"trained on the same seeds too, {cost}"
+        say(screen, f"champion: version {rival.version.number}, {arm_label(rival.candidate.values)}; {trained}")
     elif nomination.no_rival:
         say(screen, f"champion: {nomination.no_rival}")
 
 
-def _told(nomination: Nomination, made: Evidence | None, done: Promotion | None, places: Whereabouts, *, words: str) -> int:
-    """Print what came of it; the exit code."""
-    refused = made is not None and bool(made.failed) and done is None
+def _told(
+    nomination: Nomination,
+    made: Evidence | None,
+    done: Promotion | None,
+    places: Whereabouts,
+    *,
+    words: str,
+    before: Sequence[Gate] = (),
+) -> int:
+    """Print what came of it; the exit code. `before`: gates that its own sweep closes, whatever is trained."""
+    closed = made.gates if made else before
+    refused = bool(made.failed if made else before) and done is None
     code = ExitCode.REFUSED if refused else ExitCode.DONE
     if places.as_json:
-        print_json("promote", [_row(nomination, made, done)], told=words)
+        print_json("promote", [_row(nomination, made, done, gates=closed)], told=words)
         return code
     screen = places.screen
-    for line in gates_in_words(made.gates) if made else ():
+    for line in gates_in_words(closed):
         say(screen, line, indent="  ")
     screen.print(words, soft_wrap=True)
     shared = places.home.shared_options(places.locations)
@@ -203,7 +219,7 @@ def _leaderboard(shared: SharedOptions, sweep: str) -> str:
     return shared.command("leaderboard", sweep)
 
 
-def _row(nomination: Nomination, made: Evidence | None, done: Promotion | None) -> dict[str, Any]:
+def _row(nomination: Nomination, made: Evidence | None, done: Promotion | None, *, gates: Sequence[Gate]) -> dict[str, Any]:
     candidate, score = nomination.candidate, made.score if made else None
     return {
         "model": nomination.model,
@@ -222,7 +238,7 @@ def _row(nomination: Nomination, made: Evidence | None, done: Promotion | None) 
         "alpha": nomination.asking.alpha,
         "trial": done.trial if done else None,
         "score": asdict(score) if score else None,
-        "gates": [gate._asdict() for gate in made.gates] if made else [],
+        "gates": [gate._asdict() for gate in gates],
         "against_champion": finding_row(made.finding, planned=True) if made and made.finding else None,
         "forced": done.forced or None if done else None,
     }

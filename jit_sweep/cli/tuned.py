@@ -1,7 +1,8 @@
 """How a network does at the shared setting and at its own best one, and what was tried."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -62,7 +63,12 @@ def setting_in_words(view: TunedView, keys: Sequence[str]) -> str:
 
 def with_error(view: TunedView) -> str:
     """Such as `983 ± 12`."""
-    return f"{view.value:.5g}" + (f" ± {view.error:.2g}" if view.error is not None else "")
+    return in_figures(view.value) + (f" ± {view.error:.2g}" if view.error is not None else "")
+
+
+def in_figures(value: float | None) -> str:
+    """A score as tables show it."""
+    return "no numbers" if value is None else f"{value:.5g}"
 
 
 def in_short(value: Any) -> str:
@@ -90,19 +96,17 @@ def rows_of_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned]) -> list[dict[
 def print_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned], screen: Console) -> None:
     """The arms at the shared setting and each at its best, as confirmed, the best first; nothing where none was tuned."""
     found = [(arm, [tuned[trial.entry.trial_id] for trial in arm.trials if _is_tuned(trial, tuned)]) for arm in arms]
-    views = [
-        (arm, mean([each.shared.value for each in of]), mean([each.best.value for each in of]), of) for arm, of in found if of
-    ]
+    views = [(arm, _mean([each.shared for each in of]), _mean([each.best for each in of]), of) for arm, of in found if of]
     if not views:
         return
     metric = views[0][3][0].metric
-    views.sort(key=lambda view: metric_of(metric).loss(view[2]))
+    views.sort(key=lambda view: math.inf if view[2] is None else metric_of(metric).loss(view[2]))
     cells, common = cell_column([view[0].arm for view in views])
     columns = [
         cells,
         Column("seeds", [str(len(view[3])) for view in views], 1, right=True),
-        Column("at the shared setting", [f"{view[1]:.5g}" for view in views], right=True),
-        Column("each at its best", [f"{view[2]:.5g}" for view in views], right=True),
+        Column("at the shared setting", [in_figures(view[1]) for view in views], right=True),
+        Column("each at its best", [in_figures(view[2]) for view in views], right=True),
         Column("settings", [_settings(view[3]) for view in views], 2, wraps=True),
     ]
     screen.print()
@@ -110,8 +114,10 @@ def print_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned], screen: Console
     screen.print(table_of(columns, width=screen.width))
 
 
-def _mean(of: Sequence[Tuned], view: Literal["shared", "best"]) -> float:
-    return mean([(each.shared if view == "shared" else each.best).value for each in of])
+def _mean(views: Sequence[TunedView]) -> float | None:
+    """None where one has no score."""
+    values = [view.value for view in views if view.value is not None]
+    return mean(values) if len(values) == len(views) else None
 
 
 def _is_tuned(trial: TrialResult, tuned: Mapping[str, Tuned]) -> bool:

@@ -101,7 +101,7 @@ class Evaluations:
         self._told("drawing samples", 0, evaluation.n)
         try:
             found = self.evaluator.evaluate(evaluation, drawn=lambda done: self._told("drawing samples", done, evaluation.n))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise UserError(f"{self.subject.name} cannot be scored so: {error}") from error
         return Evaluated(
             images=self.subject.images or 0,

@@ -109,7 +109,10 @@ class _Trying:
         fresh = {"n": self.evaluation.n, "seed": self.evaluation.seed + CONFIRMING}
         asked = with_setting(self.evaluation, {**setting, **fresh})
         self.begun(asked)
-        record = self.evaluations.scores(asked).record
+        try:
+            record = self.evaluations.scores(asked).record
+        except NotFinite:
+            return TunedView(evaluation=asked.model_dump(mode="json"), value=None, error=None)
         error = record.errors.get(self.metric)
         return TunedView(evaluation=record.evaluation, value=record.values[self.metric], error=error)
 

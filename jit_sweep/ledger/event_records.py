@@ -241,7 +241,8 @@ class TunedView(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
     evaluation: dict[str, Any]
-    value: float
+    value: float | None
+    """None where its images were no numbers."""
     error: float | None
     """Its standard error by its images."""
 

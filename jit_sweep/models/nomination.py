@@ -28,6 +28,8 @@ class Rival:
     """Its configuration, by the sweep that trained it."""
     spec: SweepSpec
     """Scores it on the candidate's seeds and noise: nothing is trained where it was promoted with the same seeds."""
+    hours: float | None
+    """Device-hours of that, by what its trials have taken; 0 where it is done, None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def nominate(
     if former is not None and standing.champion is not None:
         own = stored_spec(reader.sweep(former.sweep).spec, sweep=former.sweep)
         again = retraining(own, former, seeds=numbers, judged_by=judged_by, noise=noise)
-        rival = Rival(standing.champion, former, again)
+        hours = 0.0 if is_trained(reader, again) else device_hours(reader, former, count=seeds)
+        rival = Rival(standing.champion, former, again, hours)
     spec = retraining(judged_by, candidate, seeds=numbers, judged_by=judged_by, noise=noise)
     spec, asking = spec.model_copy(update={"project": judged_by.project}), read_asking(reader, reader.sweep(sweep))
     question = question_of(reader, spec.project, spec.name) if spec.project else 1
@@ -121,6 +124,12 @@ def _former(reader: LedgerReader, champion: Version | None, candidate: Candidate
 def _is_same(one: Candidate, other: Candidate) -> bool:
     a, b = ((recipe_id(each.trial.entry.trial), each.arm.images) for each in (one, other))
     return a == b
+
+
+def is_trained(reader: LedgerReader, spec: SweepSpec) -> bool:
+    """Whether a retraining has come to its end."""
+    known = {row.name for row in reader.sweeps()}
+    return spec.name in known and not _only_arm(read_results(reader, spec.name)).unfinished
 
 
 def evidence(reader: LedgerReader, nomination: Nomination, *, compares: bool, forced: str = "") -> Evidence | None:

@@ -138,6 +138,10 @@ class Registry:
         registered a version; of two at once the one whose version has the lower number is the champion.
         """
         with answering(self._uri):
+            now = _find(self._client, model, CHAMPION)
+            if _number(now) != _number(standing.champion) and _number(now) <= standing.latest:  # a newer one is met below
+                rule = f"{model} must still have the champion that it was compared with"
+                raise UserError(f"{rule}, got version {_number(now) or 'none'} since then; promote again")
             self._client.log_artifacts(run_id, str(files), path)
             _ensure_model(self._client, model)
             made = self._client.create_model_version(
@@ -190,6 +194,11 @@ class Registry:
         self._client.set_model_version_tag(model, str(number), f"{CROWNED}{at}", how)
         page = self._client.get_model_version(model, str(number)).description or ""
         self._client.update_registered_model(model, f"# {model}: champion is version {number}\n\n{page}")
+
+
+def _number(version: Version | None) -> int:
+    """0 of none."""
+    return version.number if version is not None else 0
 
 
 def source_of(run_id: str, path: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_heldout, check_sampling
-from trainables.config.features import FeaturesConfig, extractor_name
+from trainables.config.features import FeaturesConfig, ReferenceStatistics, extractor_name
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.errors import DataError
@@ -61,7 +61,7 @@ class Evaluator:
     ) -> None:
         self._trial, self._weights, self._images = trial, weights, images
         self._cache, self._read = cache, read
-        self._scorers: dict[FeaturesConfig, Scorer] = {}
+        self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
         self._device = torch.device("cuda" if trial.device == "cuda" and torch.cuda.is_available() else "cpu")
         wanted, got = (trial.data.channels, trial.data.image_size, trial.data.image_size), _shape(images)
         if wanted != got:
@@ -74,9 +74,9 @@ class Evaluator:
         ValueError: it cannot be scored so. NotFinite: weights, samples or a score are no finite numbers.
         """
         network = self._network(evaluation.weights)
-        of_images = self._scorer(evaluation.features).of_features(self._features(evaluation, drawn))
+        of_images = self._scorer(evaluation).of_features(self._features(evaluation, drawn))
         values = of_images.values | score_network(self._grid, network, self._trial)
-        rows = dict(self._scorer(evaluation.features).rows(evaluation.n))
+        rows = dict(self._scorer(evaluation).rows(evaluation.n))
         collapsed = has_collapsed(values, mean_image_error=self._grid.mean_image_error)
         return Evaluation(ImageScores(values, of_images.without_each), rows.pop(HELDOUT_ROW), rows, collapsed)
 
@@ -146,10 +146,13 @@ class Evaluator:
             raise ValueError(f"weights must fit the network that they are of: {error}") from error
         return self._blank
 
-    def _scorer(self, features: FeaturesConfig) -> Scorer:
-        if features not in self._scorers:
-            self._scorers[features] = Scorer(self._images, cache=self._cache, features=features, read=self._read)
-        return self._scorers[features]
+    def _scorer(self, evaluation: EvaluationConfig) -> Scorer:
+        key = features, reference = evaluation.features, evaluation.reference
+        if key not in self._scorers:
+            self._scorers[key] = Scorer(
+                self._images, cache=self._cache, features=features, reference=reference, read=self._read
+            )
+        return self._scorers[key]
 
 
 def _tell(place: slice, steps: int, drawn: Callable[[int], None], done: int) -> None:
