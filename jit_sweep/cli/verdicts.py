@@ -42,7 +42,7 @@ def _print_table(found: Sequence[Finding], results: Results, screen: Console, *,
     columns = [
         Column("question", [each.question.label for each in found], wraps=True),
         Column(f"effect{unit}", [_effect(each) for each in found], right=True),
-        Column("p", [_p(each.adjusted_p) for each in found], right=True),
+        Column("p", [_p(each.adjusted_p if _compares(each) else None) for each in found], right=True),
         Column("n", [str(each.effect.test.n) if each.effect else "-" for each in found], 1 if narrow else 0, right=True),
         Column(f"gap{unit}", [_gap(each) for each in found], 2 if narrow else 0, right=True),
         Column("verdict", [str(each.outcome) for each in found], wraps=True),
@@ -68,7 +68,12 @@ def _print_exploratory(found: Sequence[Finding], screen: Console) -> None:
 
 
 def _effect(finding: Finding) -> str:
-    return str(finding.effect).replace(" %", "") if finding.effect else "-"
+    """None is shown of arms that do not compare: a number would be read."""
+    return str(finding.effect).replace(" %", "") if finding.effect and _compares(finding) else "-"
+
+
+def _compares(finding: Finding) -> bool:
+    return finding.outcome is not Outcome.NOT_COMPARABLE
 
 
 def _gap(finding: Finding) -> str:

@@ -85,7 +85,7 @@ def gates(candidate: Candidate, fresh: Arm, *, objective: str, heldout: HeldoutR
         Gate("score", enough, str(score) if score else f"{fresh.scored} of {n} fresh seeds have {objective}"),
         Gate("divergence", lost == 0, f"{lost} of {n} fresh seeds diverged or failed ({rate} % by an exact interval)"),
         Gate("collapse", fresh.collapsed == 0, f"{fresh.collapsed} of {n} fresh seeds collapsed"),
-        Gate("blank images", not nothing, "no better than images that no model made" if nothing else "better than blank ones"),
+        Gate("blank images", not nothing, "no better than blank ones" if nothing else "better than blank ones"),
         *_beside_real(fresh, heldout, objective),
         _budget(candidate, fresh),
     ]

@@ -114,5 +114,7 @@ def _trivial(question: Question, arms: Sequence[Arm], marks: Marks) -> str:
     by_label = {arm.label: arm for arm in arms}
     for pair in question.pair_labels:
         if all(learned_nothing(by_label[label], marks) for label in pair):
-            return f"trivial: neither {' nor '.join(pair)} is better than images that no model made"
+            least = ", ".join(f"{metric} {mark:.4g}" for metric, mark in marks.items())
+            blank = f"blank images{f' ({least})' if least else ''}"
+            return f"trivial: neither {' nor '.join(pair)} is better than {blank}"
     return ""

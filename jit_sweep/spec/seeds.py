@@ -14,6 +14,8 @@ def _seed_list(seeds: Any) -> Any:
     count = seeds if isinstance(seeds, int) else len(seeds) if isinstance(seeds, list | tuple) else 0
     if count > MOST_SEEDS:
         raise ValueError(f"`seeds` must be at most {MOST_SEEDS}, got {count}")
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds < 1:
+        raise ValueError(f"`seeds` must be a positive count or a list of seeds, got {seeds}")
     return tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
 
 

@@ -182,7 +182,7 @@ def test_a_collapsed_arm_may_lose_and_never_wins(ledger: LedgerFixture) -> None:
 def test_between_two_arms_that_learned_nothing_there_is_no_verdict(ledger: LedgerFixture) -> None:
     collapse_arm(ledger, V, GOOD)
     collapse_arm(ledger, X, BAD)
-    reason = "trivial: neither prediction=x nor prediction=v is better than images that no model made"
+    reason = "trivial: neither prediction=x nor prediction=v is better than blank images"
     assert only(ledger).verdict == f"NOT COMPARABLE: {reason}"
 
 

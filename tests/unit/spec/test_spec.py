@@ -122,6 +122,10 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ),
         ({"stages": [{"search": {"trials": 2, "axes": {"noise_scale": {"low": 2, "high": 1}}}}]}, "`low` must be below high"),
         ({"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": [0, 0]}}]}, "`seeds` must not repeat"),
+        (
+            {"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": -1}}]},
+            "`seeds` must be a positive count or a list of seeds, got -1",
+        ),
         ({"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": 1_000_000}}]}, "`seeds` must be at most 1000, got 1000000"),
         (
             {"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": list(range(1001))}}]},
