@@ -17,7 +17,7 @@ MEANINGS = {
     "failed": "ended by an error; a new run tries again where that can help",
     "out_of_budget": "what is left of the sweep's budget does not hold it; a larger one does",
     "cached": "scored before, in another sweep or stage",
-    "collapsed": "its held-out error is no better than the mean image's, or its images hardly differ: a good score is an accident",
+    "collapsed": "held-out error no better than the mean image's, or images that hardly differ: a good score is an accident",
     "unreplicated": "rests on one seed, which may be luck",
 }
 """What is not said by the word itself."""

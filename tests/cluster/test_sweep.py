@@ -189,8 +189,9 @@ def test_promote_retrains_on_fresh_seeds_and_what_it_registers_can_be_sampled_an
     asked = ("promote", "tiny", "--name", "faces", "--trial", trial, "--yes", "--address", head.address)
     refused, forced = (rows_of(*asked, *more, cwd=finished, **head.client_env)[0] for more in ((), COLLAPSED))
     assert (refused["promoted"], refused["version"]) == (False, None)
-    assert "collapse" in [gate["name"] for gate in refused["gates"] if not gate["holds"]]
+    assert [gate["name"] for gate in refused["gates"]] == ["lost seeds"]  # and so nothing was trained for it
     assert (forced["promoted"], forced["version"], len(forced["score"]["by_seed"])) == (True, 1, 3)
+    assert "collapse" in [gate["name"] for gate in forced["gates"] if not gate["holds"]]
     assert jit_sweep("sample", "faces", "--out", "faces.png", "--n", "4", cwd=finished).returncode == 0
     assert (finished / "faces.png").read_bytes().startswith(b"\x89PNG")
     assert jit_sweep("export", "faces", "faces", cwd=finished).returncode == 0
