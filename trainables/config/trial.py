@@ -22,6 +22,7 @@ from trainables.config.fields import (
     content_hash,
     identity,
     nearest,
+    without,
 )
 from trainables.config.network import ModelConfig
 from trainables.config.objective import (
@@ -106,6 +107,10 @@ class DiffusionConfig(Frozen):
     """What is added to the squared error, in the space of the loss."""
     weighting: Annotated[Weighting, JOINED_LATER] = NoWeighting()
     """How much the squared error counts by its time; other than none, it is of x and not in the space of the loss."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Nothing reads `loss` where a weighting puts the squared error into x and no term stands beside it."""
+        return content if self.weighting.kind == "none" or self.terms else {**content, "loss": "v"}
 
     @property
     def error_space(self) -> Target:
@@ -203,6 +208,10 @@ class OptimiserConfig(Frozen):
     """Images over which the learning rate grows linearly from zero; in a sweep file also epochs, or a share of the budget."""
     grad_clip: PositiveFloat | None = None
     """Largest norm of an update's whole gradient; a longer one is scaled down to it."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Muon alone reads `momentum`."""
+        return without(content, {"momentum"}) if self.method == "adamw" else content
 
     @property
     def warmup(self) -> int:
