@@ -23,10 +23,12 @@ def _of_races(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
         return
     blind = metric_of(scheduler.metric).blind_to - {*scheduler.compare_within}
     met: dict[tuple[str, str], set[AxisValue]] = {}
+    decided: set[str] = set()
     for entry in entries:
+        decided |= set() if entry.protected else {entry.race}
         for axis in blind & entry.arm.keys():
             met.setdefault((entry.race, axis), set()).add(entry.arm[axis])
-    apart = {axis for (_, axis), values in met.items() if len(values) > 1}
+    apart = {axis for (race, axis), values in met.items() if race in decided and len(values) > 1}
     for search in searches(planner.spec).values():
         apart |= blind & search.axes.keys()
     for axis in sorted(apart & recipe_values(planner.baseline).keys()):  # of those that only evaluate, a rung sees one value

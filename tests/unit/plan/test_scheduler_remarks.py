@@ -88,6 +88,7 @@ def test_a_race_across_what_its_metric_does_not_compare_is_refused() -> None:
     apart = planned(scheduler={**EARLY, "compare_within": ["patch_size", "noise_scale"]}, axes=NOISE)
     assert len({entry.race for entry in apart.entries}) == 2
     assert planned(axes=NOISE).entries
+    assert planned(scheduler=EARLY, axes=NOISE, seeds=2).entries, "arms of a planned contrast are never stopped"
     assert planned(scheduler=EARLY, axes={"sampling_steps": [2, 4]}).entries, "a rung does not sample"
 
 
