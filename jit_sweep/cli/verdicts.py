@@ -22,9 +22,9 @@ def print_verdicts(results: Results, screen: Console, *, most: int | None) -> No
     `most`: the first so many, and of what was not planned a count alone; None: all.
     """
     planned, exploratory = results.findings
-    shown = [each for each in planned if each.adjusted_p is not None or each.outcome is Outcome.SAME_RUN]
+    shown = planned.of(lambda each: each.is_decidable or each.is_same_run)
     if shown:
-        _print_table(shown[:most], results, screen, family=len([each for each in planned if each.adjusted_p is not None]))
+        _print_table(shown[:most], results, screen, family=sum(each.is_decidable for each in planned.unread))
     if few := len(planned) - len(shown):
         screen.print(f"\n{counted(few, 'question')} without a verdict: an arm has fewer seeds than a verdict needs")
     if exploratory and most is None:

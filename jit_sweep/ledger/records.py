@@ -14,6 +14,7 @@ from trainables.config.trial import TrialConfig
 from trainables.evaluation.metrics.jackknife import standard_errors
 from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
 from trainables.networks.cost import training_flops
+from trainables.process_caches import ProcessCache
 from trainables.report import Activity, RungPicture
 
 AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
@@ -155,6 +156,13 @@ def attempt_row(columns: Sequence[Any]) -> AttemptRow:
     return row if row.cause is None else row._replace(cause=Cause(row.cause))
 
 
+_EVALUATIONS: ProcessCache[str, EvaluationConfig] = ProcessCache("recorded evaluations", most=100)
+
+
+def _evaluation(recorded: str) -> EvaluationConfig:
+    return EvaluationConfig.model_validate({**RECORDED, **json.loads(recorded)})
+
+
 @dataclass(frozen=True)
 class EntryRow:
     """A planned piece of a sweep and how it stands."""
@@ -203,7 +211,7 @@ class EntryRow:
 
     @cached_property
     def evaluation(self) -> EvaluationConfig:
-        return EvaluationConfig.model_validate({**RECORDED, **json.loads(self.evaluation_json)})
+        return _EVALUATIONS.get(self.evaluation_json, make=lambda: _evaluation(self.evaluation_json))
 
     @cached_property
     def training_flops(self) -> int:

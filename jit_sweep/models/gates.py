@@ -135,7 +135,7 @@ def against_champion(fresh: Arm, champion: Arm, asking: Asking) -> tuple[Finding
     beside = [m for m in verdict_metrics(asking.objective, extractor=extractor_of(arms)) if m != asking.objective]
     judges = [metric for metric in beside if not METRICS[metric].blind_to & differing]
     effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
-    reply = Reply(question, arms, _refused(arms, asking.objective, differing), effect, tuple(filter(None, others)), 0.0)
+    reply = Reply(question, arms, _refused(arms, asking.objective, differing), effect, tuple(filter(None, others)))
     finding = judged_alone(reply, asking)
     return finding, _verdict_gate(finding, asking)
 

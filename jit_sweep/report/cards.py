@@ -1,13 +1,13 @@
 """A card for each question that a sweep asks: its verdict, what carries it, and what the answer cost. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jit_sweep.report.figures.forest import Bar
 from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.scales import in_words, shown_on
-from jit_sweep.results.verdicts import Finding, Outcome
+from jit_sweep.results.verdicts import Finding, Findings, Outcome
 from trainables.evaluation.metrics.registry import metric_of
 
 DECIDED = (Outcome.REAL, Outcome.EQUIVALENT)
@@ -38,9 +38,9 @@ class Card:
         return self.verdict in DECIDED
 
 
-def cards(found: Sequence[Finding], *, hours: Mapping[str, float], exploratory: Sequence[Finding] = ()) -> list[Card]:
-    """A card for each finding. `hours`: device-hours by trial; `exploratory`: what else was looked at."""
-    return [_card(finding, hours, clamp_note(finding, (*found, *exploratory))) for finding in found]
+def cards(found: Findings, *, hours: Mapping[str, float]) -> list[Card]:
+    """A card for each planned finding. `hours`: device-hours by trial."""
+    return [_card(finding, hours, clamp_note(finding, found.every)) for finding in found.planned]
 
 
 def _card(finding: Finding, hours: Mapping[str, float], clamp: str) -> Card:

@@ -64,7 +64,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
     arms = sorted(results.arms, key=lambda arm: arm.position)
     values = values_of(rungs, RUNG_METRIC)
     aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
-    asked = cards(results.findings.planned, hours=_hours(attempts), exploratory=results.findings.exploratory)
+    asked = cards(results.findings, hours=_hours(attempts))
     lost, costs = losses(entries, attempts), read_costs(reader, name)
     train_s, front = _train_seconds(reader, name), _front(reader, results)
     return Report(

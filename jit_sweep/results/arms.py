@@ -1,6 +1,7 @@
 """A sweep's trials with their scores, and its arms: the trials of one cell over its seeds."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,11 @@ from search_spaces.cells import arm_label
 from trainables.config.features import extractor_name
 from trainables.config.trial import MATHS_VERSION
 from trainables.evaluation.metrics.registry import score_names
+from trainables.process_caches import ProcessCache
 
 LEAST_SEEDS = 2
 """Fewer seeds than this are never chosen from without being asked: their difference may be luck."""
+_SETTINGS: ProcessCache[str, dict[str, str]] = ProcessCache("evaluations in words", most=100)
 
 
 class Spread(NamedTuple):
@@ -76,7 +79,7 @@ class Arm:
     convergence: Convergence | None = None
     """None where it is not known: with fewer than three rungs, or in a stage without an arm of several seeds."""
 
-    @property
+    @cached_property
     def label(self) -> str:
         return arm_label(self.arm)
 
@@ -89,29 +92,29 @@ class Arm:
     def seeds(self) -> tuple[int, ...]:
         return tuple(trial.entry.seed for trial in self.trials)
 
-    @property
+    @cached_property
     def scored(self) -> int:
         return sum(trial.score is not None for trial in self.trials)
 
-    @property
+    @cached_property
     def diverged(self) -> int:
         return self._unscored(EntryState.DIVERGED)
 
-    @property
+    @cached_property
     def failed(self) -> int:
         return self._unscored(EntryState.FAILED)
 
-    @property
+    @cached_property
     def pruned(self) -> int:
         """Seeds that the scheduler stopped early."""
         return self._unscored(EntryState.PRUNED)
 
-    @property
+    @cached_property
     def collapsed(self) -> int:
         """Seeds with a score that collapsed (`TrialResult.collapsed`)."""
         return sum(trial.collapsed for trial in self.trials)
 
-    @property
+    @cached_property
     def unfinished(self) -> int:
         """Seeds that may get a score yet."""
         return sum(trial.unfinished for trial in self.trials)
@@ -158,29 +161,47 @@ class Arm:
     def settings(self) -> dict[str, str]:
         """What must be equal in two arms for their scores to compare, unless it is what they are compared for."""
         entry = self.trials[0].entry
-        trial, evaluation = entry.trial, entry.evaluation
+        trial = json.loads(entry.trial_json)
         return {
-            "data": trial.data.digest,
-            **{name: str(getattr(trial, name)) for name in ("batch_size", "precision", "device")},
-            "maths_version": str(MATHS_VERSION) if trial.id == entry.trial_id else "an earlier one",
-            **{f"evaluation.{name}": str(getattr(evaluation, name)) for name in type(evaluation).model_fields},
+            "data": trial["data"]["digest"],
+            **{name: str(trial[name]) for name in ("batch_size", "precision", "device")},
+            **_settings_of(entry),
         }
+
+    @cached_property
+    def maths_version(self) -> str:
+        """Of the numbers of its trials: one for all arms of a sweep, since its grids are planned anew at each start."""
+        entry = self.trials[0].entry
+        return str(MATHS_VERSION) if entry.trial.id == entry.trial_id else "an earlier one"
+
+    @cached_property
+    def first_scored_at(self) -> float:
+        """When its first score was made; infinite where it has none."""
+        return min((trial.score.created_at for trial in self.trials if trial.score is not None), default=math.inf)
+
+    @cached_property
+    def scores(self) -> dict[int, dict[str, float]]:
+        """The values by shown name of each seed that has a score."""
+        return {trial.entry.seed: trial.score.by_name for trial in self.trials if trial.score is not None}
 
     @cached_property
     def metrics(self) -> dict[str, Spread]:
         """Every metric that a seed has, in registered order; a missing metric is missing here too."""
-        scores = [trial.score.by_name for trial in self.trials if trial.score is not None]
-        had = {name for score in scores for name in score}
-        seeds = {name: [score[name] for score in scores if name in score] for name in score_names() if name in had}
+        had = {name for score in self.scores.values() for name in score}
+        seeds = {name: [*self.by_seed(name).values()] for name in score_names() if name in had}
         return {name: Spread(mean(values), sample_sd(values), len(values)) for name, values in seeds.items()}
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """The metric of the seeds that have it."""
-        values = {trial.entry.seed: trial.value(metric) for trial in self.trials}
-        return {seed: value for seed, value in values.items() if value is not None}
+        return {seed: score[metric] for seed, score in self.scores.items() if metric in score}
 
     def _unscored(self, state: EntryState) -> int:
         return sum(trial.score is None and trial.entry.state is state for trial in self.trials)
+
+
+def _settings_of(entry: EntryRow) -> dict[str, str]:
+    """Of its evaluation, in words, by field."""
+    return _SETTINGS.get(entry.evaluation_json, make=lambda: {f"evaluation.{k}": str(v) for k, v in entry.evaluation})
 
 
 def with_scores(entries: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list[TrialResult]:

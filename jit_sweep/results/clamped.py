@@ -1,16 +1,16 @@
 """What the clamp of sampling does to a verdict along `prediction`: it does not change all predictions' samples alike. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from jit_sweep.plan.clamp_remarks import FAIR
-from jit_sweep.results.verdicts import Finding, Outcome
+from jit_sweep.results.verdicts import Answers, Finding, Outcome, Unread
 from search_spaces.axis import AxisValue
 from trainables.diffusion.clamp import clamp_bias
 
 CLAMP = "t_eps_sample"
 
 
-def clamp_note(finding: Finding, among: Sequence[Finding]) -> str:
+def clamp_note(finding: Finding, among: Answers) -> str:
     """Whether a verdict rests on the clamp, by the same question's with the clamp off where that was scored too.
 
     Empty where the clamp is off, or changes the arms' samples alike.
@@ -20,7 +20,7 @@ def clamp_note(finding: Finding, among: Sequence[Finding]) -> str:
     if "prediction" not in finding.question.axes or not finding.arms or not _apart(finding):
         return ""
     clamp = finding.arms[0].trials[0].entry.evaluation.t_eps_sample
-    off = next((other for other in among if other.effect and _is_off(other) and _turned(other, finding)), None)
+    off = next((other for other in among.of(_is_off) if other.effect and _turned(other, finding)), None)
     if off is None:
         by = f"the clamp of sampling alone sets exact networks' samples {100 * _apart(finding):.1f} % apart in their deviation"
         return f"{by}; `{CLAMP}: [{clamp:g}, 0]` among the axes says whether the verdict rests on it"
@@ -46,8 +46,8 @@ def _apart(finding: Finding) -> float:
     return apart if apart > FAIR else 0.0
 
 
-def _is_off(finding: Finding) -> bool:
-    return bool(finding.arms) and all(arm.trials[0].entry.evaluation.t_eps_sample == 0 for arm in finding.arms)
+def _is_off(asked: Unread) -> bool:
+    return bool(asked.arms) and all(arm.trials[0].entry.evaluation.t_eps_sample == 0 for arm in asked.arms)
 
 
 def _turned(off: Finding, finding: Finding) -> int:

@@ -26,24 +26,23 @@ _SET_BY: Mapping[str, set[str]] = {
 
 def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: Marks, matched: Matched = "images") -> str:
     """The field that keeps the arms from being compared, and its values; empty where nothing does."""
-    reasons = (
-        _unmatched(arms, matched),
-        _differing(question, arms),
-        _blind(question, objective),
-        _counted("unfinished", sum(arm.unfinished for arm in arms)),
-        _counted("stopped early", sum(arm.pruned for arm in arms)),
-        _too_few_shared(arms, objective),
-        _trivial(question, arms, marks),
-        _unconverged(question, arms),
+    return (
+        _unmatched(arms, matched)
+        or _differing(question, arms)
+        or _blind(question, objective)
+        or _counted("unfinished", sum(arm.unfinished for arm in arms))
+        or _counted("stopped early", sum(arm.pruned for arm in arms))
+        or _too_few_shared(arms, objective)
+        or _trivial(question, arms, marks)
+        or _unconverged(question, arms)
     )
-    return next(filter(None, reasons), "")
 
 
 def same_run(arms: Sequence[Arm]) -> bool:
     """Whether two arms' scores of every seed that both have are equal to the last bit."""
     if len(arms) != 2 or arms[0].images != arms[1].images:
         return False
-    a, b = ({trial.entry.seed: trial.score.by_name for trial in arm.trials if trial.score} for arm in arms)
+    a, b = (arm.scores for arm in arms)
     shared = a.keys() & b.keys()
     return bool(shared) and all(a[seed] == b[seed] for seed in shared)
 
@@ -52,7 +51,7 @@ def learned_nothing(arm: Arm, marks: Marks) -> bool:
     """Whether all that it scored collapsed, or a mean is no better than a mark."""
     if arm.scored and arm.collapsed == arm.scored:
         return True
-    means = {metric: spread.mean for metric, spread in arm.metrics.items() if metric in marks}
+    means = {metric: spread.mean for metric, spread in arm.metrics.items() if metric in marks} if marks else {}
     return any(metric_of(metric).loss(mean) >= metric_of(metric).loss(marks[metric]) for metric, mean in means.items())
 
 
@@ -89,9 +88,12 @@ def still_learning(convergence: Convergence) -> str:
 
 def _differing(question: Question, arms: Sequence[Arm]) -> str:
     first = arms[0].settings
-    for field in (field for field in first if any(arm.settings[field] != first[field] for arm in arms)):
+    unlike = [arm.settings for arm in arms if arm.settings != first]
+    for field in (field for field in first if any(settings[field] != first[field] for settings in unlike)):
         if _SET_BY.get(field, {field.removeprefix("evaluation.")}).isdisjoint(question.axes):
             return f"{field}: {' and '.join(dict.fromkeys(arm.settings[field] for arm in arms))}"
+    if len({arm.trials[0].entry.sweep for arm in arms}) > 1 and len(maths := {arm.maths_version: None for arm in arms}) > 1:
+        return f"maths_version: {' and '.join(maths)}"
     return ""
 
 

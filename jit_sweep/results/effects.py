@@ -1,5 +1,6 @@
 """What the scores of a stage's arms say of a question, one metric at a time."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,13 +87,34 @@ class StageScores:
     def effect(self, question: Question, *, metric: str) -> Effect | None:
         """The question's answer in a metric; None of fewer than two shared seeds."""
         table, rest = self._table(metric)
-        weights = dict(sorted(zip((self._row[label] for label in question.labels), question.weights, strict=True)))
-        asked, coefficients = table[[*weights]], np.array([*weights.values()])
-        by_seed = per_seed(asked, coefficients)
+        rows, coefficients = self._weights(question)
+        by_seed = per_seed(table[rows], coefficients)
         if len(by_seed) < FEWEST_SEEDS:
             return None
         test = seeds_test(by_seed, squares=float((coefficients**2).sum()), rest=rest)
         return Effect(metric, test, tuple(by_seed.tolist()))
+
+    def p_values(self, questions: Sequence[Question], *, metric: str) -> Figures:
+        """The p of each question's effect, [Q]; NaN where it has none. Questions of the same seeds are one test."""
+        table, rest = self._table(metric)
+        alike: defaultdict[tuple[bytes, bytes], list[tuple[int, list[int]]]] = defaultdict(list)
+        for number, question in enumerate(questions):
+            rows, coefficients = self._weights(question)
+            shared = ~np.isnan(table[rows]).any(axis=0)
+            alike[shared.tobytes(), coefficients.tobytes()].append((number, rows))
+        found = np.full(len(questions), np.nan)
+        for (seeds, weights), asked in alike.items():
+            shared, coefficients = np.frombuffer(seeds, dtype=bool), np.frombuffer(weights)
+            if shared.sum() >= FEWEST_SEEDS:
+                by_seed = per_seed(table[:, shared][[rows for _, rows in asked]], coefficients)
+                test = seeds_test(by_seed, squares=float((coefficients**2).sum()), rest=rest)
+                found[[number for number, _ in asked]] = test.p
+        return found
+
+    def _weights(self, question: Question) -> tuple[list[int], Figures]:
+        """The rows of a question's arms, in the table's order, and their coefficients."""
+        weights = dict(sorted(zip((self._row[label] for label in question.labels), question.weights, strict=True)))
+        return [*weights], np.array([*weights.values()])
 
     def _table(self, metric: str) -> tuple[Figures, Residual]:
         if metric not in self._tables:

@@ -19,6 +19,7 @@ from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
 from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
+from jit_sweep.statistics.student_t import mean
 from search_spaces.cells import recipe_values
 from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
 
@@ -130,8 +131,8 @@ def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
     those of which a seed collapsed, whose good score is an accident."""
 
     def order(arm: Arm) -> tuple[bool, bool, bool, float, tuple[int, int]]:
-        spread = arm.metrics.get(objective)
-        missing, value = _rank(spread.mean if spread is not None else None, objective)
+        values = arm.by_seed(objective).values()
+        missing, value = _rank(mean([*values]) if values else None, objective)
         return missing, arm.collapsed > 0, arm.lost > 0 or arm.pruned > 0, value, arm.position
 
     return sorted(arms, key=order)

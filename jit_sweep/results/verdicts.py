@@ -6,10 +6,13 @@ arms were stopped, lost or cannot be compared keeps its place in the family.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import NamedTuple, overload
+
+import numpy as np
 
 from jit_sweep.plan.questions import Question, planned_questions
 from jit_sweep.results.arms import Arm, extractor_of
@@ -20,6 +23,7 @@ from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
 from jit_sweep.spec.stages import Design
 from jit_sweep.spec.sweep import Matched
+from jit_sweep.statistics.contrasts import Figures
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from search_spaces.axis import AxisValue
@@ -94,26 +98,67 @@ class Finding:
         return f"{self.question.label}: {effect}{self.verdict}"
 
 
+class Unread:
+    """A finding that is worked out when it is first read: a table shows fifty of thousands."""
+
+    def __init__(self, arms: tuple[Arm, ...], answer: Callable[[], Finding]) -> None:
+        self.arms, self._answer = arms, answer
+
+    @cached_property
+    def finding(self) -> Finding:
+        return self._answer()
+
+    @property
+    def is_decidable(self) -> bool:
+        """Whether it was planned with seeds enough: else it has no place among the questions."""
+        return is_decidable(self.arms)
+
+    @property
+    def is_same_run(self) -> bool:
+        return same_run(self.arms)
+
+
+class Answers(Sequence[Finding]):
+    """Findings in order, each worked out when it is first read."""
+
+    def __init__(self, unread: Iterable[Unread] = ()) -> None:
+        self.unread = tuple(unread)
+
+    def __len__(self) -> int:
+        return len(self.unread)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Answers": ...
+    def __getitem__(self, index: int | slice) -> "Finding | Answers":
+        return Answers(self.unread[index]) if isinstance(index, slice) else self.unread[index].finding
+
+    def of(self, fits: Callable[[Unread], bool]) -> "Answers":
+        """Those that fit by what is known of them without reading them."""
+        return Answers(filter(fits, self.unread))
+
+
 class Findings(NamedTuple):
     """What a sweep planned to ask, and what else may be looked at."""
 
-    planned: tuple[Finding, ...] = ()
-    exploratory: tuple[Finding, ...] = ()
+    planned: Answers = Answers()
+    exploratory: Answers = Answers()
     """Asked after the scores of their arms were known, or never; none of them is ever called real."""
 
     @property
-    def every(self) -> tuple[Finding, ...]:
-        return (*self.planned, *self.exploratory)
+    def every(self) -> Answers:
+        return Answers((*self.planned.unread, *self.exploratory.unread))
 
     def among(self, labels: Collection[str]) -> "Findings":
         """Those that are about these arms alone, as they were judged with the others."""
-        kept = (tuple(each for each in part if {*each.question.labels} <= {*labels}) for part in self)
-        return Findings(*kept)
+        kept = {*labels}
+        return Findings(*(part.of(lambda each: all(arm.label in kept for arm in each.arms)) for part in self))
 
     @property
     def same_runs(self) -> bool:
         """Whether an axis changed nothing somewhere."""
-        return any(each.outcome is Outcome.SAME_RUN for part in self for each in part)
+        return any(each.is_same_run for part in self for each in part.unread)
 
 
 NO_FINDINGS = Findings()
@@ -124,18 +169,36 @@ def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
     stages: defaultdict[int, list[Arm]] = defaultdict(list)
     for arm in sorted(arms, key=lambda arm: arm.position):
         stages[arm.stage].append(arm)
-    planned, exploratory = list[Reply](), list[Reply]()
+    planned, exploratory = list[_Asked](), list[Unread]()
     for stage, of_stage in stages.items():
         scores = StageScores(of_stage)
         cells = [arm.arm for arm in scores.arms.values()]
         asked = planned_questions(cells, baseline=asking.baseline, design=asking.designs.get(stage))
-        for each in (reply(question, scores, asking) for question in asked):
-            (exploratory if each.is_post_hoc else planned).append(each)
+        for each in (_Asked(question, scores.asked(question), scores) for question in asked):
+            if each.is_post_hoc(asking):
+                exploratory.append(Unread(each.arms, partial(_explored, each.reply, asking)))
+            else:
+                planned.append(each)
         known = {frozenset(question.labels) for question in asked}
         for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
             if frozenset((one.label, other.label)) not in known:
-                exploratory.append(reply(Question.pair((axis,), one.arm, other.arm), scores, asking))
-    return Findings(tuple(_judged(planned, asking)), tuple(_explored(exploratory)))
+                exploratory.append(Unread((one, other), partial(_explored, partial(_pair, axis, one, other, scores), asking)))
+    return Findings(Answers(_judged(planned, asking)), Answers(exploratory))
+
+
+class _Asked(NamedTuple):
+    """A planned question about the arms of a stage."""
+
+    question: Question
+    arms: tuple[Arm, ...]
+    scores: StageScores
+
+    def is_post_hoc(self, asking: Asking) -> bool:
+        """Whether each of its arms had a score when it was asked."""
+        return max(arm.first_scored_at for arm in self.arms) < asking.asked_at.get(self.question.key, -math.inf)
+
+    def reply(self, asking: Asking) -> "Reply":
+        return reply(self.question, self.scores, asking)
 
 
 @dataclass(frozen=True)
@@ -148,18 +211,6 @@ class Reply:
     """Why there is no verdict, whatever the scores; empty where there may be one."""
     effect: Effect | None
     others: tuple[Effect, ...]
-    asked_at: float
-
-    @property
-    def is_decidable(self) -> bool:
-        """Whether it was planned with seeds enough: else it has no place among the questions."""
-        return min(len(arm.trials) for arm in self.arms) >= LEAST_SHARED_SEEDS
-
-    @property
-    def is_post_hoc(self) -> bool:
-        """Whether each of its arms had a score when it was asked."""
-        first = [min((t.score.created_at for t in arm.trials if t.score), default=math.inf) for arm in self.arms]
-        return max(first) < self.asked_at
 
     @property
     def p(self) -> float:
@@ -186,35 +237,64 @@ def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
         if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
     ]
     effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
-    return Reply(
-        question,
-        arms,
-        refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=asking.matched),
-        effect,
-        tuple(other for other in others if other),
-        asking.asked_at.get(question.key, -math.inf),
-    )
+    return Reply(question, arms, _refusal(question, arms, asking), effect, tuple(other for other in others if other))
 
 
-def _judged(answers: Sequence[Reply], asking: Asking) -> Iterator[Finding]:
-    family = [each for each in answers if each.is_decidable]
-    adjusted = iter(holm([each.p for each in family]).tolist() if family else ())
-    for each in answers:
-        p = next(adjusted) if each.is_decidable else None
-        if unjudged := each.unjudged():
-            yield replace(unjudged, adjusted_p=p)
-        elif each.effect is not None and p is not None:
-            yield _verdict(each, each.effect, p, asking, family=len(family))
+def _pair(axis: str, one: Arm, other: Arm, scores: StageScores, asking: Asking) -> Reply:
+    return reply(Question.pair((axis,), one.arm, other.arm), scores, asking)
 
 
-def judged_alone(asked: Reply, asking: Asking) -> Finding:
+def _refusal(question: Question, arms: Sequence[Arm], asking: Asking) -> str:
+    return refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=asking.matched)
+
+
+def is_decidable(arms: Sequence[Arm]) -> bool:
+    """Whether seeds enough were planned for a question about these arms."""
+    return min(len(arm.trials) for arm in arms) >= LEAST_SHARED_SEEDS
+
+
+def _judged(asked: Sequence[_Asked], asking: Asking) -> Iterator[Unread]:
+    """All planned questions are tested together before any of them is read."""
+    family = [each for each in asked if is_decidable(each.arms)]
+    adjusted = iter(holm(_p_values(family, asking)).tolist() if family else ())
+    for each in asked:
+        p = next(adjusted) if is_decidable(each.arms) else None
+        yield Unread(each.arms, partial(_read, each, p, asking, family=len(family)))
+
+
+def _p_values(family: Sequence[_Asked], asking: Asking) -> Figures:
+    """The p of each question on the objective; NaN where it is refused."""
+    found = np.full(len(family), math.nan)
+    of_stage: defaultdict[StageScores, list[int]] = defaultdict(list)
+    for number, each in enumerate(family):
+        if not _refusal(each.question, each.arms, asking):
+            of_stage[each.scores].append(number)
+    for scores, numbers in of_stage.items():
+        found[numbers] = scores.p_values([family[number].question for number in numbers], metric=asking.objective)
+    return found
+
+
+def _read(asked: _Asked, p: float | None, asking: Asking, *, family: int) -> Finding:
+    return _judge(asked.reply(asking), p, asking, family=family)
+
+
+def _judge(answer: Reply, p: float | None, asking: Asking, *, family: int) -> Finding:
+    if unjudged := answer.unjudged():
+        return replace(unjudged, adjusted_p=p)
+    assert answer.effect is not None
+    assert p is not None
+    return _verdict(answer, answer.effect, p, asking, family=family)
+
+
+def judged_alone(answer: Reply, asking: Asking) -> Finding:
     """The answer to a question that is asked by itself. Its arms must share seeds enough for one, or be refused."""
-    return next(_judged([asked], asking))
+    p = float(holm([answer.p])[0]) if is_decidable(answer.arms) else None
+    return _judge(answer, p, asking, family=1)
 
 
-def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:
-    for each in answers:
-        yield each.unjudged() or each.finding(Outcome.POST_HOC, "it was not asked before its scores were known")
+def _explored(replied: Callable[[Asking], Reply], asking: Asking) -> Finding:
+    answer = replied(asking)
+    return answer.unjudged() or answer.finding(Outcome.POST_HOC, "it was not asked before its scores were known")
 
 
 def _verdict(asked: Reply, effect: Effect, p: float, asking: Asking, *, family: int) -> Finding:

@@ -53,7 +53,7 @@ class SecondNode:
     def wait(self) -> None:
         """Until the cluster counts two nodes."""
         deadline = time.monotonic() + JOIN_S
-        while sum(node["raylet"].get("state") == "ALIVE" for node in self._nodes()) < 2:
+        while self._alive() < 2:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the second node did not join:\n{(self.head.home / 'second_node.log').read_text()}")
             time.sleep(0.1)
@@ -74,6 +74,10 @@ class SecondNode:
             self.process.wait()
             self.process = None
 
-    def _nodes(self) -> list[dict[str, dict[str, str]]]:
-        nodes: list[dict[str, dict[str, str]]] = self.head.call("/nodes?view=summary")["data"]["summary"]
-        return nodes
+    def _alive(self) -> int:
+        """Nodes that the cluster counts; 0 while a busy dashboard does not answer."""
+        try:
+            nodes: list[dict[str, dict[str, str]]] = self.head.call("/nodes?view=summary")["data"]["summary"]
+        except OSError:
+            return 0
+        return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)

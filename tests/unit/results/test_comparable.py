@@ -74,7 +74,8 @@ def test_what_the_question_is_about_may_differ_in_the_field_that_it_sets(arms: l
 
 def test_a_trial_of_another_version_of_the_maths_is_refused(arms: list[Arm]) -> None:
     one, other = arms
-    earlier = replace(other, trials=tuple(replace(t, entry=replace(t.entry, trial_id="0" * 12)) for t in other.trials))
+    old = [replace(trial, entry=replace(trial.entry, sweep="old", trial_id="0" * 12)) for trial in other.trials]
+    earlier = replace(other, trials=tuple(old))
     assert refusal(asked(arms), [one, earlier], **SHARED) == "maths_version: 2 and an earlier one"
 
 

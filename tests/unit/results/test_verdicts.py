@@ -212,7 +212,7 @@ def test_what_is_asked_after_its_arms_were_scored_is_never_real(ledger: LedgerFi
     train_arm(ledger, V, BAD)
     key, scored_at = only(ledger).question.key, ledger.clock.now
     planned_then, explored = found(ledger, asked_at={key: scored_at + 1})
-    assert planned_then == ()
+    assert not planned_then
     assert [finding.outcome for finding in explored] == [Outcome.POST_HOC]
     assert only(ledger, asked_at={key: scored_at - 1}).outcome is Outcome.REAL
 

@@ -92,8 +92,7 @@ def split(values: Mapping[str, float]) -> dict[ScoredWeights, dict[str, float]]:
 
 def score_names() -> list[str]:
     """The shown names of every score that a trial can have, in registered order."""
-    weights: tuple[ScoredWeights, ...] = ("evaluated", "raw")
-    return [shown(ScoreName(metric, which)) for metric in METRICS for which in weights]
+    return [name for metric in METRICS for name in (metric, metric + RAW_SUFFIX)]
 
 
 def metric_of(text: str) -> Metric:
