@@ -6,17 +6,13 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 from typing import Any
 
 from search_spaces.neighbours import NEIGHBOURS
+from trainables.config.average import DecayEma
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.network import LinearEmbedding, ModelConfig
+from trainables.config.optimiser import OptimiserConfig, WarmupEpochs, WarmupShare
+from trainables.config.recipe import Recipe
 from trainables.config.spelling import nearest_name
-from trainables.config.trial import (
-    DecayEma,
-    DiffusionConfig,
-    OptimiserConfig,
-    Recipe,
-    Uniform,
-    WarmupEpochs,
-    WarmupShare,
-)
+from trainables.config.times import Uniform
 
 OFFICIAL_WARMUP = WarmupEpochs(epochs=5)
 SHORT_WARMUP = WarmupShare(share=0.025)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from jit_sweep.errors import UserError
+from jit_sweep.plan.blindness import blindness_faults
 from jit_sweep.plan.budget_buys import Speeds, budget_faults
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
@@ -19,7 +20,7 @@ from jit_sweep.spec.stages import CellRule, GridStage, PlannedStage, Stage
 from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
-from trainables.config.trial import Recipe, default_precision
+from trainables.config.recipe import Recipe, default_precision
 from trainables.data import DataDescription, describe
 
 
@@ -50,7 +51,8 @@ def _planned_on(data: DataDescription, spec: SweepSpec, *, source: str, speeds: 
     planner = Planner(spec, data, _baseline(spec), speeds)
     counts = [*preset_faults(planner), *count_faults(planner)]
     stages = _planned_stages(with_possible_counts(planner) if counts else planner)
-    rest = stages.faults if counts else [*stages.faults, *budget_faults(spec, stages.entries)]
+    rest = [*stages.faults, *blindness_faults(planner, stages.entries)]
+    rest += [] if counts else budget_faults(spec, stages.entries)
     _refuse([*map(str, counts), *by_reason(rest)], source=source)
     return Plan(
         spec=spec, data=planner.data, baseline=planner.baseline, entries=tuple(stages.entries), left_out=stages.left_out

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from jit_sweep.spec.explained import RULE_AT_KEY, line_of, mistakes
 from jit_sweep.spec.mending import mend
 from jit_sweep.spec.sweep import SweepSpec
-from trainables.config.trial import Recipe
+from trainables.config.recipe import Recipe
 
 MOST_ROUNDS = 8
 """What is mended may show what it hid; a file that is unsound after so many rounds is left at that."""

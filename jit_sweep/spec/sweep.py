@@ -15,7 +15,7 @@ from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.network import both_dropouts
-from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, Recipe
+from trainables.config.recipe import AttentionMode, Kernels, Parent, Precision, Recipe
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, check_scored, score_names
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"

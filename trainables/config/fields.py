@@ -79,6 +79,11 @@ def _left_out(info: FieldInfo) -> tuple[Any, ...]:
     return (marks[0].was or (info.get_default(call_default_factory=True),)) if marks else ()
 
 
+def without(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """The content without some fields, where it has them."""
+    return {name: value for name, value in content.items() if name not in names}
+
+
 def content_hash(value: dict[str, Any]) -> str:
     """First 12 hex digits of SHA-256 over the sorted JSON of a value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

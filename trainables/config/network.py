@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainables.config.fields import JOINED_LATER, Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt
+from trainables.config.fields import JOINED_LATER, Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt, without
 from trainables.config.heads import Head, LinearHead, PixelHead
 
 
@@ -140,11 +140,12 @@ class ModelConfig(Frozen):
         return both_dropouts(given) if isinstance(given, dict) else given
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Two equal dropouts as the one setting that they were."""
+        """Two equal dropouts as the one setting that they were; without kinds of what is not there."""
+        read = {"rope_kind": self.rope, "qk_norm_kind": self.qk_norm, "final_norm": not self.reads_pixels}
+        content = without(content, {name for name, is_read in read.items() if not is_read})
         if self.attn_dropout != self.proj_dropout:
             return content
-        both = ("attn_dropout", "proj_dropout")
-        return {**{name: value for name, value in content.items() if name not in both}, "dropout": self.proj_dropout}
+        return {**without(content, {"attn_dropout", "proj_dropout"}), "dropout": self.proj_dropout}
 
     @property
     def reads_pixels(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.scheduler_remarks import remarks
@@ -75,3 +76,26 @@ def test_a_rung_in_flops_stands_at_equal_cost(tmp_path: Path) -> None:
     spent = {training_flops(entry.trial, images=entry.gates[0]) for entry in plan.entries}
     assert len({entry.gates[0] for entry in plan.entries}) == 2
     assert all(flops <= count < 2 * flops for count in spent)
+
+
+NOISE = {"noise_scale": [1.0, 2.0]}
+
+
+def test_a_race_across_what_its_metric_does_not_compare_is_refused() -> None:
+    rule = "scheduler.compare_within: must hold noise_scale, along which heldout_v_error does not compare arms, got patch_size"
+    with pytest.raises(UserError, match=rule):
+        planned(scheduler=EARLY, axes=NOISE)
+    apart = planned(scheduler={**EARLY, "compare_within": ["patch_size", "noise_scale"]}, axes=NOISE)
+    assert len({entry.race for entry in apart.entries}) == 2
+    assert planned(axes=NOISE).entries
+    assert planned(scheduler=EARLY, axes=NOISE, seeds=2).entries, "arms of a planned contrast are never stopped"
+    assert planned(scheduler=EARLY, axes={"sampling_steps": [2, 4]}).entries, "a rung does not sample"
+
+
+@pytest.mark.parametrize("changes", [{"objective": "heldout_v_error"}, {"scheduler": EARLY}])
+def test_a_search_across_what_its_metric_does_not_compare_is_refused(changes: dict[str, Any]) -> None:
+    search = {"trials": 2, "sampler": "random", "axes": NOISE}
+    tree = tiny_sweep(stages=[{"search": search}], budget={"images_per_trial": 64}, **changes)
+    with pytest.raises(UserError, match="noise_scale.*heldout_v_error"):
+        plan(SweepSpec.model_validate(tree), source="sweep.yaml")
+    plan(SweepSpec.model_validate(tiny_sweep(stages=[{"search": search}])), source="sweep.yaml")

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from search_spaces.presets import merged
 from tests.support.trials import small_model, small_trial
 from trainables.config.fields import identity
+from trainables.config.trial import TrialConfig
 
 REFUSED: dict[str, dict[str, Any]] = {
     "`residual` bf16 needs precision bf16, got precision=fp32; try residual=fp32": {"residual": "bf16"},
@@ -40,3 +42,35 @@ def test_equal_dropouts_have_the_id_that_they_had_as_one_setting() -> None:
     assert len({one.id, *apart}) == 4
     with pytest.raises(ValueError, match="`dropout` stands for attn_dropout and proj_dropout alike, .* got attn_dropout too"):
         small_model(dropout=0.1, attn_dropout=0.0)
+
+
+UNREAD: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "momentum": ({}, {"optimiser": {"momentum": 0.5}}, {"optimiser": {"method": "muon"}}),
+    "rope_kind": ({"model": {"rope": False}}, {"model": {"rope_kind": "alternating"}}, {"model": {"rope": True}}),
+    "qk_norm_kind": ({"model": {"qk_norm": False}}, {"model": {"qk_norm_kind": "layer"}}, {"model": {"qk_norm": True}}),
+    "final_norm": (
+        {"model": {"head": {"kind": "pixel_mlp"}}},
+        {"model": {"final_norm": "layer"}},
+        {"model": {"head": {"kind": "linear"}}},
+    ),
+    "loss": (
+        {"diffusion": {"weighting": {"kind": "min_snr"}}},
+        {"diffusion": {"loss": "x"}},
+        {"diffusion": {"terms": [{"kind": "cosine"}]}},
+    ),
+}
+"""A setting: where nothing reads it, another value of it, and what makes it read."""
+
+
+@pytest.mark.parametrize(("where", "other", "read"), UNREAD.values(), ids=UNREAD)
+def test_a_setting_that_nothing_reads_is_no_part_of_the_id(
+    where: dict[str, Any], other: dict[str, Any], read: dict[str, Any]
+) -> None:
+    def id_of(*changes: dict[str, Any]) -> str:
+        tree = small_trial(small_model(width=16, heads=2)).model_dump()
+        for change in changes:
+            tree = merged(tree, change)
+        return TrialConfig.model_validate(tree).id
+
+    assert id_of(where) == id_of(where, other)
+    assert id_of(where, read) != id_of(where, read, other)

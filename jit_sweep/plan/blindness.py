@@ -1,0 +1,47 @@
+"""Where a race or a search would rank by a metric what its values do not compare."""
+
+from collections.abc import Iterable, Iterator
+
+from jit_sweep.plan.entry import Entry
+from jit_sweep.plan.fault import Fault
+from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.search import searches
+from jit_sweep.spec.schedulers import NoScheduler
+from search_spaces.axis import AxisValue
+from search_spaces.cells import recipe_values
+from trainables.evaluation.metrics.registry import metric_of, score_names
+
+
+def blindness_faults(planner: Planner, entries: Iterable[Entry]) -> list[Fault]:
+    """A fault where the arms of a race differ along an axis that the rung metric is blind to, and where a search varies one
+    that an objective is blind to."""
+    return [*_of_races(planner, entries), *_of_searches(planner)]
+
+
+def _of_races(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
+    scheduler = planner.spec.scheduler
+    if isinstance(scheduler, NoScheduler):
+        return
+    blind = metric_of(scheduler.metric).blind_to - {*scheduler.compare_within}
+    met: dict[tuple[str, str], set[AxisValue]] = {}
+    decided: set[str] = set()
+    for entry in entries:
+        decided |= set() if entry.protected else {entry.race}
+        for axis in blind & entry.arm.keys():
+            met.setdefault((entry.race, axis), set()).add(entry.arm[axis])
+    apart = {axis for (race, axis), values in met.items() if race in decided and len(values) > 1}
+    for search in searches(planner.spec).values():
+        apart |= blind & search.axes.keys()
+    for axis in sorted(apart & recipe_values(planner.baseline).keys()):  # of those that only evaluate, a rung sees one value
+        rule = f"must hold {axis}, along which {scheduler.metric} does not compare arms"
+        got = ", ".join(scheduler.compare_within) or "none"
+        yield Fault("scheduler.compare_within", f"{rule}, got {got}; add it, or name another `scheduler.metric`")
+
+
+def _of_searches(planner: Planner) -> Iterator[Fault]:
+    for stage, search in searches(planner.spec).items():
+        objectives = [name for name in search.objectives or (planner.spec.objective,) if name in score_names()]
+        for name in objectives:
+            for axis in sorted(metric_of(name).blind_to & search.axes.keys()):
+                rule = f"`{axis}` must be one that the objective compares, got {name}"
+                yield Fault(f"stages[{stage}].search.axes.{axis}", f"{rule}, which says nothing along it; take another one")
