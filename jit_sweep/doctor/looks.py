@@ -12,7 +12,7 @@ from jit_sweep.results.convergence import with_convergence
 from jit_sweep.results.leaderboard import marked_asking, rung_metric_of
 from jit_sweep.results.more_seeds import wanted_seeds
 from jit_sweep.results.verdicts import findings
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 
 _RULE = "every further seed follows from the scores before it"
 

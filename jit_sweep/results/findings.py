@@ -15,7 +15,7 @@ from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import Design
 from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.student_t import LEVEL
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import METRICS, verdict_metrics
 
 

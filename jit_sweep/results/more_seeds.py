@@ -10,7 +10,7 @@ from jit_sweep.results.findings import Asking, Finding
 from jit_sweep.results.leaderboard import read_findings
 from jit_sweep.results.looks import open_findings
 from jit_sweep.spec.seeds import RacingSeeds
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 
 
 def more_seeds(plan: Plan, reader: LedgerReader, *, stage: int) -> list[Entry]:

@@ -17,7 +17,7 @@ from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.axis_spaces import AxisSpace, Choices, Range, holds_value, refuse_unknown, remedy, sound_axes
 from jit_sweep.spec.sampler_options import option_faults
 from jit_sweep.spec.seeds import PlannedSeeds, RacingSeeds, SeedCount, Seeds, first_seeds
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from search_spaces.quantities import QUANTITIES
 from trainables.config.fields import Frozen, NonNegativeInt, PositiveFloat, PositiveInt
 from trainables.config.spelling import did_you_mean
