@@ -18,6 +18,7 @@ from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.images import change_since_prepared, with_prepared
 from jit_sweep.plan.plan import faults_beside, plan
+from jit_sweep.plan.races import race_ranges
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
@@ -182,6 +183,7 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "name": plan.spec.name,
         "fingerprint": plan.fingerprint,
         "left_out": plan.left_out,
+        "races": [each._asdict() for each in race_ranges(plan)],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
         "remarks": soundness_remarks(plan),
@@ -196,6 +198,8 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     for stage, search in searches(plan.spec).items():
         count, start = proposals(plan)[stage], _start(search)
         say(screen, f"stage {stage}: {counted(count, 'trial')} proposed later by {search.sampler} from the {start}")
+    for each in race_ranges(plan):
+        say(screen, str(each))
     for line in (*bought(plan, speeds), *remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
         say(screen, line)
 
