@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from jit_sweep.plan.clamp_remarks import FAIR
-from jit_sweep.results.verdicts import Answers, Finding, Outcome, Unread
+from jit_sweep.results.findings import Answers, Finding, Outcome, Unread
 from search_spaces.axis import AxisValue
 from trainables.diffusion.clamp import clamp_bias
 

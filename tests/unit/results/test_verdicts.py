@@ -10,9 +10,11 @@ import pytest
 from jit_sweep.ledger.records import Cause, HeldoutRow
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.effects import StageScores
+from jit_sweep.results.findings import Asking, Finding, Findings, Outcome, reply
 from jit_sweep.results.leaderboard import marks_of, read_results
-from jit_sweep.results.verdicts import Asking, Finding, Findings, Outcome, findings, reply
+from jit_sweep.results.verdicts import findings
 from jit_sweep.spec.stages import Grid
+from jit_sweep.statistics.families import holm
 from search_spaces.axes import AXES
 from tests.support.ledger import OBJECTIVE, LedgerFixture, planned
 from tests.support.scored_arms import ERROR, FD, KID, collapse_arm, train_arm
@@ -264,3 +266,14 @@ def test_the_marks_are_the_best_kernel_distances_of_images_that_no_model_made() 
     rows = {"white images": {KID: 1.9, FD: 1608.0}, "the mean image": {KID: 8.2, FD: 2240.0}}
     assert marks_of(HeldoutRow(data_digest="d", n=384, values={}, rows=rows)) == {KID: 1.9}
     assert marks_of(None) == {}
+
+
+def test_questions_that_are_tested_together_get_the_p_of_each_alone(ledger: LedgerFixture) -> None:
+    for rate, seeds in ((0.001, 4), (0.002, 4), (0.003, 3), (0.004, 5)):
+        for sign, prediction in ((1, "x"), (2, "v")):
+            values = [sign + 0.1 * seed + 100 * rate * seed**sign for seed in range(seeds)]
+            train_arm(ledger, {"learning_rate": rate, "prediction": prediction}, values)
+    planned = found(ledger).planned
+    own = [each.effect.p if each.effect and each.outcome is not Outcome.NOT_COMPARABLE else math.nan for each in planned]
+    assert len({each.question.kind for each in planned}) == 2
+    assert [each.adjusted_p for each in planned] == pytest.approx(holm(own).tolist(), rel=1e-9)
