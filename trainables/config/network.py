@@ -209,7 +209,7 @@ class ModelConfig(Frozen):
     @model_validator(mode="after")
     def an_mlp_is_plain(self) -> Self:
         plain = {"head": "linear", "routing": "none", "class_tokens": 0, "output_skip": "none", "drops": False}
-        values = {"head": self.head.kind, "routing": self.routing.kind, "class_tokens": self.class_tokens}
+        values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "class_tokens": self.class_tokens}
         values |= {"output_skip": self.output_skip, "drops": self.drops}
         if self.trunk == "mlp" and (odd := [name for name, value in values.items() if value != plain[name]]):
             rule = "`trunk` mlp has a linear head, and no routing, class tokens, output skip or dropout"

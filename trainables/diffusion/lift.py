@@ -29,7 +29,8 @@ def matrix(channels: int, dimensions: int) -> Tensor:
 
 def _made(channels: int, dimensions: int) -> Tensor:
     normal = PhiloxDraws(0).normal(Purpose.LIFT, first=0, count=channels, shape=(dimensions,))
-    return torch.linalg.qr(normal.double().T).Q.float().contiguous()
+    columns: Tensor = torch.linalg.qr(normal.double().T).Q
+    return columns.float().contiguous()
 
 
 def _mapped(x: Tensor, by: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ class Scoring:
         scores, raw_scores = self._measured(evaluation, own), self._measured(evaluation, raw)
         rows = dict(self._scorer(evaluation).rows(evaluation.n))
         points = own.drawn.features.get("points")
-        write_grid(own.drawn.samples if points is None else scatter(points), grid, columns=GRID_COLUMNS)
+        picture, columns = (own.drawn.samples, GRID_COLUMNS) if points is None else (scatter(points), 1)
+        write_grid(picture, grid, columns=columns)
         for each in (own, raw):
             each.kept.forget()
         return Scored(
