@@ -7,7 +7,7 @@ from jit_sweep.edits.consequences import of_gone, of_grid, of_search
 from jit_sweep.ledger.differences import Change, changes
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, ScoreRow, SweepRow
-from jit_sweep.ledger.refusals import refused_changes
+from jit_sweep.ledger.refusals import OtherSweep, refused_changes
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.places import Place, adopted, places
 from jit_sweep.spec.stored import readable
@@ -22,7 +22,7 @@ class _Pair(NamedTuple):
 
 
 def read_difference(reader: LedgerReader, plan: Plan) -> list[str]:
-    """The lines for a plan and a ledger; none where the ledger has no such sweep, or nothing differs."""
+    """The lines for a plan and a ledger; none where the ledger has no such sweep, or nothing differs. OtherSweep: as below."""
     name = plan.spec.name
     known = {row.name: row for row in reader.sweeps()}
     return difference(plan, known[name], reader.entries(name, every=True), reader.scores(name)) if name in known else []
@@ -34,11 +34,12 @@ def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Se
     Args:
         rows: the sweep's entries, the superseded ones too.
         scores: those of the others.
+
+    OtherSweep: the ledger's sweep has run otherwise, and this file cannot go on with it.
     """
     now = _dumped(plan.spec)
     if plan.fingerprint != sweep.fingerprint:
-        refused = refused_changes(sweep.spec, now, old_facts=sweep.identity, new_facts=plan.identity)
-        return [f"{change}: refused, since the sweep has run otherwise; rename it" for change in refused]
+        raise OtherSweep(sweep.name, refused_changes(sweep.spec, now, old_facts=sweep.identity, new_facts=plan.identity))
     former = readable(sweep.spec)
     before = _dumped(former) if former else sweep.spec
     stages_before = places(former) if former else ()

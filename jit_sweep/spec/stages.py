@@ -256,3 +256,11 @@ Stage = Annotated[
     Annotated[GridStage, Tag("grid")] | Annotated[AblationStage, Tag("ablation")] | Annotated[SearchStage, Tag("search")],
     key_of("grid", "ablation", "search"),
 ]
+StageWord = Literal["grid", "ablation", "search"]
+
+
+def word_of(stage: Stage) -> StageWord:
+    """The key that a stage is written by."""
+    if isinstance(stage, SearchStage):
+        return "search"
+    return "grid" if isinstance(stage, GridStage) else "ablation"
