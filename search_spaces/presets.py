@@ -94,8 +94,8 @@ def _toy() -> Recipe:
     model = ModelConfig(patch_size=1, width=256, depth=5, heads=1, embedding=LinearEmbedding(), **plain)
     return Recipe(
         model=model,
-        diffusion=DiffusionConfig(dimensions=512, noise_scale=0.3, t_sampling=LogitNormal(mu=0.0, sigma=1.0)),
-        optimiser=OptimiserConfig(learning_rate=1e-3, warmup_images=WarmupShare(share=1 / 16)),
+        diffusion=DiffusionConfig(dimensions=512, noise_scale=0.5, t_sampling=LogitNormal(mu=0.0, sigma=1.0)),
+        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=WarmupShare(share=1 / 16)),
         ema=(DecayEma(decay=0.995),),
         batch_size=128,
         precision="fp32",
