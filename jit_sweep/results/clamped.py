@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from jit_sweep.plan.clamp_remarks import FAIR
-from jit_sweep.results.verdicts import Finding, Outcome
-from search_spaces.axes import AxisValue
+from jit_sweep.results.findings import Finding, Outcome
+from search_spaces.axis import AxisValue
 from trainables.diffusion.clamp import clamp_bias
 
 CLAMP = "t_eps_sample"

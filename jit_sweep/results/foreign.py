@@ -13,14 +13,14 @@ import numpy as np
 from jit_sweep.errors import UserError
 from jit_sweep.plan.questions import Question, planned_questions
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS
+from jit_sweep.results.findings import Outcome
 from jit_sweep.results.scales import in_words, interval_in_words, margin_on, on_scale, shown_on
-from jit_sweep.results.verdicts import Outcome
 from jit_sweep.statistics.contrasts import ContrastTest, Figures, Residual, contrast_test, per_seed, residual
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from jit_sweep.statistics.power import Precision, detectable_gap
 from jit_sweep.statistics.student_t import Interval
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.metric import Scale
 
