@@ -40,7 +40,13 @@ def parsed(line: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", TAKES)
 def test_a_printed_command_takes_what_it_is_given_and_finds_it_again(name: str) -> None:
     shared = SharedOptions(ODD, ledger="sqlite:////a b/it's.db", tracking="http://host:5000", address="auto")
-    words = {"sample": ["m"], "export": ["m", "to/"], "export-jit": ["a/", "b.pth"], "run": ["mine.yaml"]}.get(name, ["mine"])
+    words = {
+        "sample": ["m"],
+        "export": ["m", "to/"],
+        "export-jit": ["a/", "b.pth"],
+        "export-neighbour": ["a/", "b.pth"],
+        "run": ["mine.yaml"],
+    }.get(name, ["mine"])
     options = {"sample": {"out": "a b.png"}, "promote": {"name": "m"}}.get(name, {})
     params = parsed(shared.command(name, *words, **options))
     parameters = {"home": "home_folder"}
