@@ -159,13 +159,26 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
     power.print_power(plan, noise, screen)
     if by_seeds:
         power.print_power_by_seeds(plan, noise, screen)
-    if plan.data.is_prepared:
-        print_difference(plan, home.locations(plan.spec))
     if probe is not None and estimate is not None:
         from jit_sweep.cli.estimate import print_estimate
 
         print_estimate(estimate, screen, price=price)
+    else:
+        say(screen, _time_in_all(plan, home))
+    if plan.data.is_prepared:
+        print_difference(plan, home.locations(plan.spec))
     return ExitCode.DONE
+
+
+def _time_in_all(plan: Plan, home: Home) -> str:
+    """By the measurements that the home remembers."""
+    if home.probes.exists():
+        from jit_sweep.cli.estimate import in_all  # starts SQL, like what follows
+        from jit_sweep.estimate.measure import remembered
+
+        if (estimate := remembered(plan, home)) is not None:
+            return f"time: {in_all(estimate)}, by the speed measured here"
+    return "time: not measured here; --probe measures a few steps of each shape, and says how long all takes"
 
 
 def _json_rows(plan: Plan) -> list[dict[str, Any]]:
