@@ -6,6 +6,7 @@ preset.
 
 from typing import Any
 
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import Frozen
 from trainables.config.heads import (
     DecoupledHead,
@@ -16,7 +17,9 @@ from trainables.config.heads import (
     PixelTransformerHead,
 )
 from trainables.config.network import LinearEmbedding, ModelConfig
-from trainables.config.trial import DiffusionConfig, LogitNormal, OptimiserConfig, Recipe
+from trainables.config.optimiser import OptimiserConfig
+from trainables.config.recipe import Recipe
+from trainables.config.times import LogitNormal
 
 _FLATTENED: dict[str, Any] = {
     "embedding": LinearEmbedding(),

@@ -6,17 +6,13 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 from typing import Any
 
 from search_spaces.neighbours import NEIGHBOURS
+from trainables.config.average import DecayEma
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.network import LinearEmbedding, ModelConfig
-from trainables.config.spelling import did_you_mean
-from trainables.config.trial import (
-    DecayEma,
-    DiffusionConfig,
-    OptimiserConfig,
-    Recipe,
-    Uniform,
-    WarmupEpochs,
-    WarmupShare,
-)
+from trainables.config.optimiser import OptimiserConfig, WarmupEpochs, WarmupShare
+from trainables.config.recipe import Recipe
+from trainables.config.spelling import nearest_name
+from trainables.config.times import Uniform
 
 OFFICIAL_WARMUP = WarmupEpochs(epochs=5)
 SHORT_WARMUP = WarmupShare(share=0.025)
@@ -118,13 +114,35 @@ def preset(name: str) -> Recipe:
         return OFFICIAL[name]
     base, _, patch = name.partition("/")
     if base not in PRESETS or (patch and not patch.isdecimal()):
-        known = [*PRESETS, *OFFICIAL]
-        remedy = did_you_mean(name if "@" in name else base, known, otherwise="try one of them")
-        raise ValueError(f"`preset` must be one of {', '.join(known)} (and /PATCH after one without), got {name!r}; {remedy}")
+        raise ValueError(_unknown(name))
     recipe = PRESETS[base]
     if not patch:
         return recipe
     return Recipe.model_validate(merged(recipe.model_dump(), {"model": {"patch_size": int(patch)}}))
+
+
+def nearest_preset(name: str) -> str | None:
+    """The name that a mistyped one probably stood for; None where none is alike.
+
+    An official run of the same size is nearer than another size's, and a patch that can be read is kept.
+    """
+    base, _, rest = name.partition("/")
+    size = base if base in PRESETS else nearest_name(base, PRESETS)
+    if size is None or not rest:
+        return size
+    runs = [run for run in OFFICIAL if run.startswith(f"{size}/")]
+    if "@" in rest and (run := nearest_name(f"{size}/{rest}", runs)):
+        return run
+    patch = rest.partition("@")[0]
+    return f"{size}/{patch}" if patch.isdecimal() else size
+
+
+def _unknown(name: str) -> str:
+    meant = nearest_preset(name)
+    if meant is not None:
+        return f"`preset` must be a known one, got {name!r}; did you mean {meant!r}?"
+    every = ", ".join([*PRESETS, *OFFICIAL])
+    return f"`preset` must be a known one, got {name!r}; try one of {every} (and /PATCH after one without)"
 
 
 def resolution_of(name: str) -> int | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_heldout
-from trainables.config.trial import Parent
+from trainables.config.recipe import Parent
 from trainables.data import DataError, ImageSet, open_images
 from trainables.data.holdout import Holdout
 from trainables.evaluation.finite import NotFinite

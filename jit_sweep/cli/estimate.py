@@ -8,7 +8,7 @@ from rich.console import Console
 from jit_sweep.cli.silence import clock
 from jit_sweep.cli.tables import Column, table_of
 from jit_sweep.estimate.simulate import Estimate, Job, checkpoint_bytes
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.config.fields import counted
 
 GIB, MIB = 2**30, 2**20

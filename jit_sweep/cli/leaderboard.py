@@ -20,7 +20,7 @@ from jit_sweep.results.comparable import still_learning
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.words import explained, state_in_words
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 from trainables.report import ExitCode
 

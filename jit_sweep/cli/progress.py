@@ -22,7 +22,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import proposals
 from jit_sweep.results.time_left import time_left
 from jit_sweep.results.words import activities_in_words, state_in_words
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.report import Activity, Ended, Rung, Scored, SetBack
 
 REDRAW_S = 1.0

@@ -27,7 +27,7 @@ from jit_sweep.results.as_json import finding_row
 from jit_sweep.spec.stored import stored_spec
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.tracking.registry import Registry, check_name
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.config.fields import counted
 from trainables.report import ExitCode
 

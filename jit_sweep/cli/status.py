@@ -16,7 +16,7 @@ from jit_sweep.results import why
 from jit_sweep.results.as_json import standing_row
 from jit_sweep.results.retired import retired
 from jit_sweep.results.words import explained, state_in_words
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.report import ExitCode
 
 MOST_ROWS = 50

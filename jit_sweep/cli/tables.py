@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jit_sweep.results.words import short_label
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 
 GAP = 2
 """Blanks between columns."""

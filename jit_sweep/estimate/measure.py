@@ -22,9 +22,10 @@ from jit_sweep.home import Home
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.lanes import NodeSize, lanes_held
 from jit_sweep.spec.sweep import Resources, SweepSpec
+from trainables.config.average import RAW
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import Frozen, content_hash
 from trainables.config.shape import SpeedShape, measured_as, speed_shape
-from trainables.config.trial import RAW, DiffusionConfig
 from trainables.training.measurement import Measured, ProbeRequest
 
 MEASURE = (sys.executable, "-m", "trainables.training.probe")

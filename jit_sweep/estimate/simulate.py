@@ -18,9 +18,10 @@ from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.sweep import Resources, SweepSpec
-from search_spaces.axes import put
+from search_spaces.cells import put
+from trainables.config.average import RAW
 from trainables.config.shape import SpeedShape, speed_shape
-from trainables.config.trial import RAW, TrialConfig
+from trainables.config.trial import TrialConfig
 from trainables.evaluation.metrics.registry import RUNG_METRIC, NetworkAlone, metric_of
 from trainables.networks.cost import parameter_count, training_flops
 from trainables.training.measurement import Measured

@@ -18,8 +18,9 @@ from jit_sweep.plan.images import with_prepared
 from jit_sweep.redact import redact
 from jit_sweep.results.naming import full_id
 from jit_sweep.spec.stored import readable
+from trainables.config.average import RAW
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import RAW, TrialConfig
+from trainables.config.trial import TrialConfig
 from trainables.data import packaged
 from trainables.data.holdout import Holdout
 

@@ -9,7 +9,7 @@ from jit_sweep.results.comparable import learned_nothing
 from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm, marks_of
 from jit_sweep.results.naming import full_id
 from jit_sweep.statistics.selection import best_of_normals
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.config.fields import counted
 
 

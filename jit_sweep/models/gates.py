@@ -16,7 +16,7 @@ from jit_sweep.results.verdicts import Asking, Finding, Outcome, Reply, judged_a
 from jit_sweep.statistics.rates import rate_interval
 from jit_sweep.statistics.reruns import expected
 from jit_sweep.statistics.student_t import Interval
-from search_spaces.axes import recipe_values
+from search_spaces.cells import recipe_values
 from trainables.config.fields import counted
 from trainables.evaluation.metrics.registry import METRICS, Samples, metric_of, verdict_metrics
 

@@ -11,10 +11,13 @@ from typing import Any
 
 from jit_sweep.models.model_folder import ModelFolderConfig
 from search_spaces.presets import JIT_AVERAGES, OFFICIAL_WARMUP, PRESETS, preset
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import MOST
 from trainables.config.network import ModelConfig
-from trainables.config.trial import DataConfig, DiffusionConfig, LogitNormal, Recipe
+from trainables.config.recipe import Recipe
+from trainables.config.times import LogitNormal
+from trainables.config.trial import DataConfig
 from trainables.networks.sizes import mlp_hidden
 from trainables.official.shapes import Sizes
 from trainables.official.words import Scalar

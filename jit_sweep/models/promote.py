@@ -26,7 +26,7 @@ from jit_sweep.tracking.client import answering
 from jit_sweep.tracking.mirror import Mirror
 from jit_sweep.tracking.registry import ModelStanding, Registry, TrackedTrial
 from jit_sweep.tracking.translation import variant
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.config.trial import MATHS_VERSION
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from jit_sweep.plan.fault import Fault
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.spec.schedulers import NoScheduler
-from search_spaces.axes import AxisValue, recipe_values
+from search_spaces.axis import AxisValue
+from search_spaces.cells import recipe_values
 from trainables.evaluation.metrics.registry import metric_of, score_names
 
 

@@ -6,7 +6,7 @@ from jit_sweep.plan.entry import Entry, Plan, one_a_cell
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.spec.stages import SearchStage, Stage
-from search_spaces.axes import put
+from search_spaces.cells import put
 from search_spaces.presets import OFFICIAL_NOISE, official_at
 from trainables.config.budget_rules import budget_remarks
 from trainables.config.evaluation_rules import evaluation_remarks

@@ -3,7 +3,7 @@
 from jit_sweep.plan.entry import Plan, one_a_cell
 from jit_sweep.plan.search import searches
 from jit_sweep.spec.axis_spaces import Range
-from trainables.config.trial import DiffusionConfig
+from trainables.config.diffusion import DiffusionConfig
 from trainables.diffusion.clamp import clamp_bias, clamped_share
 
 FAIR = 0.005

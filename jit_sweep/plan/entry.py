@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from jit_sweep.spec.sweep import SweepSpec
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen, content_hash, identity
-from trainables.config.trial import MATHS_VERSION, Recipe, TrialConfig
+from trainables.config.recipe import Recipe
+from trainables.config.trial import MATHS_VERSION, TrialConfig
 from trainables.data import DataDescription
 
 

@@ -6,7 +6,9 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from search_spaces.axes import AXES, AxisValue, arm_label
+from search_spaces.axes import AXES
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from trainables.config.fields import and_more
 from trainables.config.wording import rule_of
 

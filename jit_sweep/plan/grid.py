@@ -11,7 +11,8 @@ from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.planner import Planner
 from jit_sweep.spec.axis_spaces import Range
 from jit_sweep.spec.stages import CellRule, Design, Grid
-from search_spaces.axes import AxisValue, put
+from search_spaces.axis import AxisValue
+from search_spaces.cells import put
 from search_spaces.quantities import excess
 
 MOST_COMBINATIONS = 4096

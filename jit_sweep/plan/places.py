@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from jit_sweep.spec.stages import AblationStage, GridStage, SearchStage, Stage
+from jit_sweep.spec.stages import AblationStage, GridStage, Stage, StageWord, word_of
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import content_hash
 
@@ -20,7 +20,7 @@ class Place(NamedTuple):
     """Its name, else its origin and content."""
     content: str
     """A hash: of a grid its axes, of an ablation its kind, of a search what `SOUGHT` names."""
-    word: Literal["grid", "ablation", "search"]
+    word: StageWord
     """The key that it is written by."""
 
     @property
@@ -51,17 +51,10 @@ def adopted(known: Collection[tuple[str, str, str]], now: Sequence[Place]) -> di
 def _places(stages: tuple[Stage, ...]) -> Iterator[Place]:
     taken = {stage.name for stage in stages if stage.name is not None}
     for index, stage in enumerate(stages):
-        content, word = _content(stage), _word(stage)
+        content, word = _content(stage), word_of(stage)
         name = stage.name or _free(f"{word}-{content}", taken)
         taken.add(name)
         yield Place(index, name, content, word)
-
-
-def _word(stage: Stage) -> Literal["grid", "ablation", "search"]:
-    """The key that a stage is written by."""
-    if isinstance(stage, SearchStage):
-        return "search"
-    return "grid" if isinstance(stage, GridStage) else "ablation"
 
 
 def _content(stage: Stage) -> str:

@@ -20,7 +20,7 @@ from jit_sweep.spec.stages import CellRule, GridStage, PlannedStage, Stage
 from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
-from trainables.config.trial import Recipe, default_precision
+from trainables.config.recipe import Recipe, default_precision
 from trainables.data import DataDescription, describe
 
 

@@ -12,10 +12,12 @@ from jit_sweep.plan.rungs import rungs_of
 from jit_sweep.plan.trial import evaluation_of, trial_of, update_unit
 from jit_sweep.spec.schedulers import Ladder, NoScheduler
 from jit_sweep.spec.sweep import SweepSpec
-from search_spaces.axes import AxisValue, Cell, arm_label
+from search_spaces.axis import AxisValue
+from search_spaces.cells import Cell, arm_label
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.recipe import Recipe
 from trainables.config.shape import SpeedShape, speed_shape
-from trainables.config.trial import Recipe, TrialConfig
+from trainables.config.trial import TrialConfig
 from trainables.data import DataDescription
 from trainables.networks.cost import training_flops
 

@@ -13,7 +13,8 @@ from typing import Literal, Self
 from jit_sweep.plan.entry import Plan
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.stages import BASELINE, Design, PlannedContrast, PlannedStage
-from search_spaces.axes import AxisValue, arm_label, recipe_values
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label, recipe_values
 from trainables.config.fields import Frozen, content_hash
 
 PATCH_SIZE = "patch_size"

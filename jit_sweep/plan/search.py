@@ -8,7 +8,8 @@ from jit_sweep.plan.grid import combinations, limits_in_words
 from jit_sweep.plan.planner import Planner
 from jit_sweep.spec.stages import SearchSpec, SearchStage
 from jit_sweep.spec.sweep import SweepSpec
-from search_spaces.axes import AxisValue, Cell, arm_label, put
+from search_spaces.axis import AxisValue
+from search_spaces.cells import Cell, arm_label, put
 from search_spaces.quantities import excess
 
 

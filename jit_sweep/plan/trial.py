@@ -4,11 +4,13 @@ import math
 
 from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
-from search_spaces.axes import Cell
+from search_spaces.cells import Cell
 from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_evaluation
-from trainables.config.trial import DataConfig, Recipe, TrialConfig, WarmupEpochs, WarmupShare
+from trainables.config.optimiser import WarmupEpochs, WarmupShare
+from trainables.config.recipe import Recipe
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import DataDescription
 
 

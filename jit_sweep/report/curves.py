@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jit_sweep.ledger.records import RungRow
 from jit_sweep.results.arms import Arm
 from jit_sweep.statistics.student_t import mean, sample_sd
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.networks.cost import training_flops
 
 TrialValues = Mapping[str, Mapping[int, float]]

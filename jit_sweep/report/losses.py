@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jit_sweep.ledger.records import LOST, AttemptRow, Cause, EntryRow
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 
 MOST_CELLS = 4
 """Cells that a row names."""

@@ -11,7 +11,7 @@ from jit_sweep.search.history import observations_of
 from jit_sweep.search.importance import Importance, importances
 from jit_sweep.spec.stages import SearchSpec, SearchStage
 from jit_sweep.spec.stored import readable
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import Direction
 
 

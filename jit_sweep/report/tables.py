@@ -13,7 +13,7 @@ from jit_sweep.report.numbers import compact, duration, rounded, with_error
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
 from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
 from jit_sweep.results.words import short_label, state_in_words
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import table_metrics
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from trainables.config.features import extractor_name
 from trainables.config.trial import MATHS_VERSION
 from trainables.evaluation.metrics.registry import score_names

@@ -8,7 +8,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.results.arms import Arm, Spread
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.statistics.student_t import mean, sample_sd
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import metric_of, score_names
 
 Cell = Mapping[str, AxisValue]

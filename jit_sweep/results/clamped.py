@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from jit_sweep.plan.clamp_remarks import FAIR
 from jit_sweep.results.verdicts import Finding, Outcome
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.diffusion.clamp import clamp_bias
 
 CLAMP = "t_eps_sample"

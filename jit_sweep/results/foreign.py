@@ -20,7 +20,7 @@ from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from jit_sweep.statistics.power import Precision, detectable_gap
 from jit_sweep.statistics.student_t import Interval
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.metric import Scale
 

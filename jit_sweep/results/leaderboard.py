@@ -19,7 +19,7 @@ from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
 from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
 from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
-from search_spaces.axes import recipe_values
+from search_spaces.cells import recipe_values
 from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
 
 

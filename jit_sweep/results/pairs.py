@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from jit_sweep.plan.questions import PATCH_SIZE
 from jit_sweep.results.arms import Arm
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 
 MOST_ALIKE = 16
 """Arms alike but for one axis of which every pair is looked at: of more, one in twenty pairs differs by luck alone."""

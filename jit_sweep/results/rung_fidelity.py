@@ -13,7 +13,7 @@ from jit_sweep.ledger.records import RungRow, VerdictRow
 from jit_sweep.results.arms import Arm
 from jit_sweep.schedulers.audit import is_of_the_sample
 from jit_sweep.statistics.student_t import mean
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.evaluation.metrics.registry import metric_of
 
 LEAST_ARMS = 4

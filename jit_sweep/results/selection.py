@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from jit_sweep.errors import UserError
 from jit_sweep.results.leaderboard import Results
-from search_spaces.axes import AXES, AxisValue, arm_label
+from search_spaces.axes import AXES
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from trainables.config.spelling import did_you_mean
 from trainables.config.yaml import parsed
 

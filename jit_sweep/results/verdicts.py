@@ -22,7 +22,7 @@ from jit_sweep.spec.stages import Design
 from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import METRICS, verdict_metrics
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from jit_sweep.ledger.records import EntryState
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from trainables.report import Activity
 
 MEANINGS = {

@@ -13,7 +13,7 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.search.origin import Origin, proposed_entry
-from search_spaces.axes import put
+from search_spaces.cells import put
 
 
 @dataclass(frozen=True)

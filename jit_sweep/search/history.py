@@ -9,7 +9,7 @@ from jit_sweep.results.arms import TrialResult, by_arm
 from jit_sweep.results.objectives import mean_values, objectives_of
 from jit_sweep.spec.stages import SearchSpec
 from jit_sweep.statistics.student_t import mean
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 ObservedOutcome = Literal["running", "scored", "pruned", "diverged", "infeasible", "failed"]

@@ -24,7 +24,8 @@ from jit_sweep.search.study import CONSTRAINT
 from jit_sweep.spec.axis_spaces import Range
 from jit_sweep.spec.stages import SearchStage, Stage
 from jit_sweep.spec.stored import stored_spec
-from search_spaces.axes import AxisValue, in_order
+from search_spaces.axis import AxisValue
+from search_spaces.cells import in_order
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 _STATES = {"running": TrialState.RUNNING, "scored": TrialState.COMPLETE, "pruned": TrialState.PRUNED}

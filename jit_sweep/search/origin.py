@@ -9,8 +9,9 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.results.leaderboard import best_cell
-from search_spaces.axes import AxisValue, Cell, put
-from trainables.config.trial import Recipe
+from search_spaces.axis import AxisValue
+from search_spaces.cells import Cell, put
+from trainables.config.recipe import Recipe
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,12 @@ from jit_sweep.search.samplers import REPLAYED, sampler
 from jit_sweep.search.space import suggested
 from jit_sweep.search.study import rebuilt, refuse, worst, write_state
 from jit_sweep.spec.stages import SearchSpec
-from search_spaces.axes import AXES, AxisValue, Cell, in_order, put
+from search_spaces.axes import AXES
+from search_spaces.axis import AxisValue
+from search_spaces.cells import Cell, in_order, put
 from search_spaces.quantities import excess
-from trainables.config.trial import Recipe, TrialConfig
+from trainables.config.recipe import Recipe
+from trainables.config.trial import TrialConfig
 
 MOST_REFUSED = 200
 """Proposals in a row that may not be trained before a space counts as empty."""

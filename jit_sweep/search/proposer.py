@@ -14,7 +14,7 @@ from jit_sweep.search.history import Observation, observations_of
 from jit_sweep.search.origin import Origin, proposed_entry, start_of
 from jit_sweep.search.warm_start import warm_observations
 from jit_sweep.spec.stages import SearchSpec
-from search_spaces.axes import put
+from search_spaces.cells import put
 
 _log = logging.getLogger(__name__)
 MOST_REPETITIONS = 100

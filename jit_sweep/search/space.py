@@ -4,7 +4,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from jit_sweep.spec.axis_spaces import Range
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 
 Space = Range | tuple[AxisValue, ...]
 

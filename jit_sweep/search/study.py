@@ -11,7 +11,7 @@ from jit_sweep.search.history import Observation
 from jit_sweep.search.samplers import REPLAYED
 from jit_sweep.search.space import distribution, suggested
 from jit_sweep.spec.stages import SearchSpec
-from search_spaces.axes import in_order
+from search_spaces.cells import in_order
 from trainables.evaluation.metrics.registry import Direction, loss
 
 CONSTRAINT = "can be trained"

@@ -13,9 +13,11 @@ from jit_sweep.results.objectives import mean_values, objectives_of
 from jit_sweep.search.history import Observation, outcome_of
 from jit_sweep.spec.stages import SearchSpec
 from jit_sweep.spec.sweep import EvaluationSpec
-from search_spaces.axes import AXES, AxisValue, axis_values, in_order
+from search_spaces.axes import AXES
+from search_spaces.axis import AxisValue
+from search_spaces.cells import axis_values, in_order
 from trainables.config.evaluation import RECORDED
-from trainables.config.trial import Recipe
+from trainables.config.recipe import Recipe
 
 _log = logging.getLogger(__name__)
 SHARED = ("data", "objective", "evaluation", "maths_version")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from jit_sweep.spec.axis_spaces import Choices, refuse_unknown, sound_axes
 from jit_sweep.spec.seeds import Seeds
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.config.fields import Frozen
 
 FULL = "full"

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from search_spaces.axes import AXES, AxisValue
+from search_spaces.axes import AXES
+from search_spaces.axis import AxisValue
 from trainables.config.fields import FiniteFloat, Frozen
 from trainables.config.spelling import did_you_mean
 

@@ -4,9 +4,13 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from trainables.config.spelling import did_you_mean, nearest_name, or_meant
 from trainables.config.wording import rule_of
+
+RULE_AT_KEY = "rule_at_key"
+"""pydantic's type of what `broken_at` makes."""
 
 
 class KeyPlace(NamedTuple):
@@ -14,10 +18,21 @@ class KeyPlace(NamedTuple):
 
     path: str
     """The keys as the user wrote them; pydantic's have the unions' tags in them."""
+    keys: tuple[str | int, ...]
+    """The same, apart."""
     valid: tuple[str, ...]
     """The keys that are valid there."""
     variants: dict[str, tuple[str, ...]]
     """Where a variant is chosen there: its kinds, each with its keys."""
+
+
+def broken_at(*keys: str | int, rule: str, possible: Any = None) -> PydanticCustomError:
+    """What a rule over several keys raises, to be told of one of them.
+
+    keys: its place as pydantic writes it, with the unions' tags; `rule`: with value and remedy; `possible`: a value that keeps
+    the rule, where the key's default does not.
+    """
+    return PydanticCustomError(RULE_AT_KEY, "{rule}", {"rule": rule, "keys": keys, "possible": possible})
 
 
 def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: str = "") -> str:
@@ -27,9 +42,14 @@ def explain(error: ValidationError, *, source: str, model: type[BaseModel], at: 
 
 def mistakes(error: ValidationError) -> list[Any]:
     """What pydantic found, but for lists that it calls too short because it does not count their faulty members."""
-    items = error.errors(include_url=False)
+    items = [_at_its_key(item) for item in error.errors(include_url=False)]
     deeper = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
     return [item for item in items if item["type"] != "too_short" or item["loc"] not in deeper]
+
+
+def _at_its_key(item: Any) -> Any:
+    """A rule over several keys at the one that it names."""
+    return {**item, "loc": (*item["loc"], *item["ctx"]["keys"])} if item["type"] == RULE_AT_KEY else item
 
 
 def line_of(item: Any, *, source: str, model: type[BaseModel], at: str = "") -> str:
@@ -40,7 +60,7 @@ def line_of(item: Any, *, source: str, model: type[BaseModel], at: str = "") -> 
 
 def place_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> KeyPlace:
     """Where pydantic's place is in the file."""
-    path, valid = "", list[str]()
+    path, keys, valid = "", list[str | int](), list[str]()
     node: Any = model
     kinds: dict[str, Any] = {}
     for part in loc:
@@ -48,13 +68,14 @@ def place_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> KeyPlace:
         if part in variants:
             node, kinds = variants[str(part)], variants
             continue
+        keys.append(part)
         fields = _fields(node)
         valid = list(fields)
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
         kinds = kinds if part not in fields else {}
         node = fields[part].annotation if part in fields else (get_args(node) or (None,))[-1 if isinstance(part, str) else 0]
         node = _unwrapped(node)
-    return KeyPlace(path, tuple(valid), {kind: tuple(_fields(member)) for kind, member in kinds.items()})
+    return KeyPlace(path, tuple(keys), tuple(valid), {kind: tuple(_fields(member)) for kind, member in kinds.items()})
 
 
 def _unwrapped(annotation: Any) -> Any:
@@ -94,7 +115,7 @@ def _rule(item: Any, place: KeyPlace) -> str:
             return "must be a mapping with a `kind`, got one without"
         case "variant_key" if isinstance(item["input"], dict):
             return _variant_key(item["msg"], item["input"], item["ctx"]["keys"].split(", "))
-    return rule_of(item)
+    return str(item["ctx"]["rule"]) if item["type"] == RULE_AT_KEY else rule_of(item)
 
 
 def _unknown_key(key: str, place: KeyPlace) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 from jit_sweep.spec.ablations import CHANGE_NAME
 from jit_sweep.spec.stages import SAMPLERS
 from jit_sweep.spec.sweep import NAME_PATTERN, OWN_KEYS, SweepSpec
-from search_spaces.axes import AXES, Axis
+from search_spaces.axes import AXES
+from search_spaces.axis import Axis
 from search_spaces.presets import OFFICIAL, PRESETS
 from search_spaces.quantities import QUANTITIES, Quantity
 from trainables.config.fields import MOST
-from trainables.config.trial import Recipe
+from trainables.config.recipe import Recipe
 from trainables.evaluation.metrics.registry import score_names
 
 Schema = dict[str, Any]

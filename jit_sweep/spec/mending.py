@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from jit_sweep.spec.ablations import is_sound_change
-from jit_sweep.spec.explained import place_of
+from jit_sweep.spec.explained import RULE_AT_KEY, place_of
 from search_spaces.axes import AXES
-from search_spaces.presets import OFFICIAL, PRESETS
+from search_spaces.presets import nearest_preset, preset
 from trainables.config.spelling import expected_names, nearest_name
 from trainables.evaluation.metrics.registry import score_names
 
@@ -53,12 +53,17 @@ def mend(tree: dict[str, Any], item: Any, *, model: type[BaseModel], at: str) ->
 
     item: one of a ValidationError's `errors()`; `at`: the key of the tree at which `model` stands.
     """
-    loc = (*filter(None, [at]), *item["loc"])
-    slot = _slot(tree, loc)
-    if slot is None:
-        return _stand_in(tree, str(loc[0])) if item["type"] == "missing" else None
+    place = place_of(model, item["loc"])
+    loc = (*filter(None, [at]), *place.keys)
+    if item["type"] == "missing" and len(loc) == 1:
+        return _stand_in(tree, str(loc[0]))
+    if (slot := _slot(tree, loc)) is None:
+        return None
+    if item["type"] == RULE_AT_KEY and (possible := item["ctx"]["possible"]) is not None:
+        slot.holder[slot.key] = possible
+        return frozenset({slot.key})
     if item["type"] == "extra_forbidden":
-        return _rename(slot, place_of(model, item["loc"]).valid)
+        return _rename(slot, place.valid)
     if item["type"] == "variant_key" and isinstance(slot.reached, dict):
         return _rename_below(slot.reached, item["ctx"]["keys"].split(", "))
     if slot.key == "axes" and isinstance(slot.value, dict):
@@ -72,12 +77,12 @@ def mend(tree: dict[str, Any], item: Any, *, model: type[BaseModel], at: str) ->
         return frozenset()
     if (meant := _meant(slot, item)) is not None:
         slot.holder[slot.key] = meant
-        return frozenset()
+        return _preset_keys(tree) if slot.key == "preset" else frozenset()
     return _replace(slot, item)
 
 
 def _slot(tree: Any, loc: tuple[str | int, ...]) -> _Slot | None:
-    """pydantic's place, in whose path the unions' tags stand as well."""
+    """The place of a mistake, as near to it as the file goes."""
     slot: _Slot | None = None
     for part in loc:
         if isinstance(tree, dict) and part in tree:
@@ -163,7 +168,25 @@ def _meant(slot: _Slot, item: Any) -> str | None:
         return None
     if item["type"] == "literal_error":
         return nearest_name(slot.value, _expected(item))
-    return nearest_name(slot.value, [*PRESETS, *OFFICIAL]) if slot.key == "preset" else None
+    return nearest_preset(slot.value) if slot.key == "preset" else None
+
+
+def _preset_keys(tree: dict[str, Any]) -> frozenset[str]:
+    """The keys that a guessed preset gives: all of a recipe's that the file does not."""
+    baseline = tree["baseline"]
+    recipe = preset(baseline["preset"]).model_dump()
+    sections = {name for name, value in recipe.items() if isinstance(value, dict)}
+    every = {"preset", *(recipe.keys() - sections), *(key for name in sections for key in recipe[name])}
+    axes = {key for stage in _mappings(tree.get("stages")) for design in _mappings([*stage.values()]) for key in _axes(design)}
+    return frozenset(every - _keys_in({key: value for key, value in baseline.items() if key != "preset"}) - axes)
+
+
+def _mappings(values: Any) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _axes(design: dict[str, Any]) -> set[str]:
+    return _keys_in(design.get("axes")) | _keys_in(design.get("changes"))
 
 
 def _expected(item: Any) -> list[str]:

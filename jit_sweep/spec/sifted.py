@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from jit_sweep.spec.explained import line_of, mistakes
+from jit_sweep.spec.explained import RULE_AT_KEY, line_of, mistakes
 from jit_sweep.spec.mending import mend
 from jit_sweep.spec.sweep import SweepSpec
-from trainables.config.trial import Recipe
+from trainables.config.recipe import Recipe
 
 MOST_ROUNDS = 8
 """What is mended may show what it hid; a file that is unsound after so many rounds is left at that."""
@@ -29,6 +29,12 @@ class Sifted(NamedTuple):
     unsure: frozenset[str] = frozenset()
     """Keys whose values in `rest` are not the file's."""
 
+    def knows(self, line: str, item: Any) -> bool:
+        """Whether a fault of one of a ValidationError's `errors()` is the file's: a rule over several keys hangs on each that
+        it names, any other on its own."""
+        over_several = item["type"] in ("value_error", RULE_AT_KEY)
+        return bool(self.trusted([line])) if over_several else self.unsure.isdisjoint(map(str, item["loc"]))
+
     def trusted(self, lines: Iterable[str]) -> list[str]:
         """Of what else is said of `rest`, that which is no matter of an unsure key."""
         return [line for line in lines if self.unsure.isdisjoint(re.findall(r"\w+", line.removeprefix(f"{self.source}: ")))]
@@ -42,7 +48,7 @@ def sifted(tree: dict[str, Any], *, source: str) -> Sifted:
         if error is None:
             return found._replace(rest=spec)
         items = mistakes(error)
-        lines = found.trusted(line_of(item, source=source, model=model, at=at) for item in items)
+        lines = [line for item in items if found.knows(line := line_of(item, source=source, model=model, at=at), item)]
         mended = [mend(rest, item, model=model, at=at) for item in items]
         unsure = found.unsure.union(*(keys for keys in mended if keys is not None))
         found = Sifted(None, source, tuple(dict.fromkeys([*found.faults, *lines])), unsure)

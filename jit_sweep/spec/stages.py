@@ -17,7 +17,7 @@ from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.axis_spaces import AxisSpace, Choices, Range, holds_value, refuse_unknown, remedy, sound_axes
 from jit_sweep.spec.sampler_options import option_faults
 from jit_sweep.spec.seeds import SeedCount, Seeds
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from search_spaces.quantities import QUANTITIES
 from trainables.config.fields import Frozen, NonNegativeInt, PositiveFloat, PositiveInt
 from trainables.config.spelling import did_you_mean
@@ -256,3 +256,11 @@ Stage = Annotated[
     Annotated[GridStage, Tag("grid")] | Annotated[AblationStage, Tag("ablation")] | Annotated[SearchStage, Tag("search")],
     key_of("grid", "ablation", "search"),
 ]
+StageWord = Literal["grid", "ablation", "search"]
+
+
+def word_of(stage: Stage) -> StageWord:
+    """The key that a stage is written by."""
+    if isinstance(stage, SearchStage):
+        return "search"
+    return "grid" if isinstance(stage, GridStage) else "ablation"

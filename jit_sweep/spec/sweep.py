@@ -1,19 +1,21 @@
 """The sweep file: what a user asks for. Frozen, unknown keys forbidden, free of torch and Ray."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jit_sweep.spec.data import DataSpec
+from jit_sweep.spec.explained import broken_at
 from jit_sweep.spec.schedulers import NoScheduler, SchedulerSpec
-from jit_sweep.spec.stages import PlannedStage, SearchStage, Stage
+from jit_sweep.spec.stages import PlannedStage, SearchStage, Stage, word_of
 from jit_sweep.spec.uri import LedgerUri, StorageUri, TrackingUri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.network import both_dropouts
-from trainables.config.trial import AttentionMode, Kernels, Parent, Precision, Recipe
+from trainables.config.recipe import AttentionMode, Kernels, Parent, Precision, Recipe
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, check_scored, score_names
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
@@ -233,16 +235,29 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def what_decides_is_scored(self) -> Self:
-        searched = [name for stage in self.stages if isinstance(stage, SearchStage) for name in stage.search.objectives or ()]
-        for name in (self.objective, self.rung_metric, *(name for name in searched if name in score_names())):
-            check_scored(name, self.evaluation.features, n=self.evaluation.n)
+        for name, keys in self._deciding():
+            try:
+                check_scored(name, self.evaluation.features, n=self.evaluation.n)
+            except ValueError as error:
+                raise broken_at(*keys, rule=str(error)) from None
         return self
+
+    def _deciding(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+        """Each score that something is decided by, with the key that names it."""
+        yield self.objective, ("objective",)
+        yield self.rung_metric, ("scheduler", self.scheduler.kind, "metric")
+        for index, stage in enumerate(self.stages):
+            for name in (stage.search.objectives or ()) if isinstance(stage, SearchStage) else ():
+                if name in score_names():
+                    yield name, ("stages", index, "search", "search", "objectives")
 
     @model_validator(mode="after")
     def stages_have_names_of_their_own(self) -> Self:
-        names = [stage.name for stage in self.stages if stage.name is not None]
-        if len(set(names)) < len(names):
-            raise ValueError(f"`stages` must not repeat a name, got {', '.join(names)}")
+        names = [stage.name for stage in self.stages]
+        for index, stage in enumerate(self.stages):
+            if stage.name is not None and stage.name in names[:index]:
+                rule = f"`stages` must not repeat a name, got {stage.name} again; give this one another, or none"
+                raise broken_at("stages", index, word_of(stage), "name", rule=rule)
         return self
 
     @model_validator(mode="after")
@@ -250,5 +265,6 @@ class SweepSpec(Frozen):
         for index, stage in enumerate(self.stages):
             needs_cells = isinstance(stage, SearchStage) and stage.search.start == "best_cell"
             if needs_cells and not any(isinstance(before, PlannedStage) for before in self.stages[:index]):
-                raise ValueError("`from: best_cell` needs a grid or an ablation before it; write `from: baseline`")
+                rule = "`from: best_cell` needs a grid or an ablation before it, got none; write `from: baseline`"
+                raise broken_at("stages", index, "search", "search", "from", rule=rule, possible="baseline")
         return self

@@ -9,7 +9,7 @@ from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, ScoreRow, SweepState
 from jit_sweep.redact import redact
 from jit_sweep.results.words import short_label
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.networks.cost import forward_flops, parameter_count
 from trainables.report import Committed, Phase, Progress, Rung, Scored, SetBack
 

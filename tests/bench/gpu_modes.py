@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from search_spaces.presets import preset
 from tests.bench.official_step import OfficialNetwork, OfficialStep, official_names
 from tests.support.trials import trial_of_recipe
-from trainables.config.trial import DataConfig, DecayEma, Precision, TrialConfig
+from trainables.config.average import DecayEma
+from trainables.config.recipe import Precision
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import ImageSet
 from trainables.networks.jit import JiT
 from trainables.networks.memory import Fit, fit

@@ -18,9 +18,12 @@ from torch import Tensor
 from tests.bench.official_step import OfficialNetwork, OfficialStep, official_names, two_pass_heun
 from tests.bench.table import say
 from tests.support.trials import jit
+from trainables.config.average import DecayEma
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
-from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, Precision, TrialConfig
+from trainables.config.recipe import Precision
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.diffusion.sampler import sample
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose

@@ -20,7 +20,7 @@ from tests.support.champions import champion_of
 from tests.support.cli import jit_sweep
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, LedgerFixture, ended, planned
 from tests.support.mlflow import MlflowStore
-from trainables.config.trial import Parent
+from trainables.config.recipe import Parent
 from trainables.networks.registry import build
 from trainables.storage.checkpoint import Commit, Store
 from trainables.training.ema import Averages

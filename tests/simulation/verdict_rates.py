@@ -18,7 +18,8 @@ from jit_sweep.statistics.contrasts import ContrastTest, Figures, contrast_test,
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from jit_sweep.statistics.power import planned_precision, power
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 
 ALPHA = 0.05
 SWEEPS = 4000

@@ -13,8 +13,10 @@ from search_spaces.axes import AXES
 from search_spaces.presets import OFFICIAL, PRESETS
 from search_spaces.quantities import QUANTITIES
 from tests.support.paths import TOP
+from trainables.config.average import DecayEma
 from trainables.config.network import ModelConfig
-from trainables.config.trial import DecayEma, Recipe, WarmupEpochs
+from trainables.config.optimiser import WarmupEpochs
+from trainables.config.recipe import Recipe
 from trainables.evaluation.metrics.registry import METRICS, Samples
 
 DOCS = TOP / "docs"

@@ -17,9 +17,11 @@ from jit_sweep.ledger.schema import metadata
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry
 from jit_sweep.schedulers.decide import NEVER_STOP, Decider
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
-from trainables.config.trial import DataConfig, DiffusionConfig, OptimiserConfig, TrialConfig
+from trainables.config.optimiser import OptimiserConfig
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.report import Ended, Report, Scored, TrialOutcome
 
 OBJECTIVE = "fd_efflite0_96"

@@ -18,7 +18,8 @@ from tests.support.ledger import LedgerFixture, planned
 from tests.support.trials import CLASSES, SIZE, small_model, small_trial
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import LinearEmbedding
-from trainables.config.trial import DataConfig, OptimiserConfig, TrialConfig
+from trainables.config.optimiser import OptimiserConfig
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import describe, open_images
 from trainables.storage.checkpoint import Store
 from trainables.training.learner import Learner

@@ -3,7 +3,8 @@
 import torch
 
 from trainables.config.network import BottleneckEmbedding, ModelConfig
-from trainables.config.trial import DataConfig, Recipe, TrialConfig
+from trainables.config.recipe import Recipe
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.networks.jit import JiT
 from trainables.networks.registry import build
 

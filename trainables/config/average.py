@@ -1,8 +1,45 @@
-"""How running averages of the weights decay, in closed form and without torch."""
+"""The running averages of the weights that a trial keeps, and how they decay, in closed form and without torch."""
 
 import math
+from typing import Annotated, Literal
 
-from trainables.config.trial import DecayEma, EmaConfig
+from pydantic import Field
+
+from trainables.config.fields import Fraction, Frozen, PositiveInt
+
+RAW = "raw"
+"""The name of the weights themselves where an average of them could stand."""
+
+RESERVED = frozenset({RAW, "model", "optimiser"})
+"""Names that no average may have."""
+
+
+class _Average(Frozen):
+    """A running average of the weights."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "ema"
+    """What an evaluation calls it."""
+    warmup: bool = True
+    """Update k keeps min(b, (1 + k) / (10 + k)) of the average, so that a short trial is not scored on its initial weights."""
+
+
+class DecayEma(_Average):
+    """Each update keeps `decay` of the average."""
+
+    kind: Literal["decay"] = "decay"
+    decay: Fraction = 0.9999
+    """Share of the average that an update keeps."""
+
+
+class HalfLifeEma(_Average):
+    """An update's share in the average halves every `images`, whatever the batch size."""
+
+    kind: Literal["half_life"] = "half_life"
+    images: PositiveInt
+    """Images after which an update's share has halved."""
+
+
+EmaConfig = Annotated[DecayEma | HalfLifeEma, Field(discriminator="kind")]
 
 
 def decay_of(update: int, average: EmaConfig, *, batch_size: int) -> float:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterator
 
-from trainables.config.average import start_share
+from trainables.config.average import RAW, DecayEma, EmaConfig, start_share
 from trainables.config.budget_rules import UNMOVED, of_start
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import percent
 from trainables.config.spelling import did_you_mean
-from trainables.config.trial import RAW, DecayEma, DiffusionConfig, EmaConfig, TrialConfig
+from trainables.config.trial import TrialConfig
 
 MOVED = 0.02
 """Share of its first weights at which an average counts as the training's."""

@@ -61,12 +61,20 @@ class VitFeatures(_FromFile):
     """Of the file."""
 
 
+FILE_KINDS = ("inception", "dinov2", "vit")
+"""The networks whose weights lie in a file."""
+
+
 def _with_its_weights(value: Any) -> Any:
     """A network by its bare name has no weights to be loaded from."""
-    if isinstance(value, str) and value in ("inception", "dinov2", "vit"):
-        hashed = "" if value == "inception" else ", sha256: ..."
-        raise ValueError(f"`features` {value} needs its weights, got none; try {{kind: {value}, weights: FILE{hashed}}}")
+    if isinstance(value, str) and value in FILE_KINDS:
+        raise ValueError(f"`features` {value} needs its weights, got none; try {features_form(value)}")
     return value
+
+
+def features_form(kind: str) -> str:
+    """How a network with a file is written in a sweep file, such as `{kind: inception, weights: FILE}`."""
+    return f"{{kind: {kind}, weights: FILE{'' if kind == 'inception' else ', sha256: ...'}}}"
 
 
 FileFeatures = Annotated[InceptionFeatures | Dinov2Features | VitFeatures, Field(discriminator="kind")]

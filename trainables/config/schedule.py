@@ -2,7 +2,7 @@
 
 import math
 
-from trainables.config.trial import Cosine, OptimiserConfig
+from trainables.config.optimiser import Cosine, OptimiserConfig
 
 
 def cosine_share(config: OptimiserConfig, *, images: int) -> float:

@@ -5,8 +5,10 @@ The rule is a list of what does not count, so that a setting that is added count
 
 from typing import NewType
 
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import content_hash
-from trainables.config.trial import DiffusionConfig, OptimiserConfig, TrialConfig
+from trainables.config.optimiser import OptimiserConfig
+from trainables.config.trial import TrialConfig
 
 StepShape = NewType("StepShape", str)
 SpeedShape = NewType("SpeedShape", str)

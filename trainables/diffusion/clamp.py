@@ -1,7 +1,7 @@
 """How often the training clamp acts and what the sampling clamp does, without torch: what `plan` tells of them."""
 
+from trainables.config.diffusion import DiffusionConfig, Target
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import DiffusionConfig, Target
 from trainables.diffusion.integrators import steps_of
 from trainables.diffusion.t_sampling import distribution_of
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from trainables.config.trial import DiffusionConfig
+from trainables.config.diffusion import DiffusionConfig
 from trainables.diffusion.terms import TERMS
 from trainables.diffusion.weighting import WEIGHTINGS
 

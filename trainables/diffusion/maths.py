@@ -8,7 +8,7 @@ x-prediction with v-loss and clamps d; this is its table 1 with one rule for all
 
 from torch import Tensor
 
-from trainables.config.trial import Target
+from trainables.config.diffusion import Target
 
 
 def noisy(x: Tensor, e: Tensor, t: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_sampling
-from trainables.config.trial import DiffusionConfig
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.integrators import Velocity, steps_of
 from trainables.diffusion.maths import convert

@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from trainables.config.objective import CosineTimes, InterpolatedCosine, Mode, ShiftedCosine
-from trainables.config.trial import LogitNormal, TSampling, Uniform
+from trainables.config.times import CosineTimes, InterpolatedCosine, LogitNormal, Mode, ShiftedCosine, TSampling, Uniform
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.config.trial import DiffusionConfig, Target
+from trainables.config.diffusion import DiffusionConfig, Target
 from trainables.diffusion.frequencies import weighted_frequencies
 from trainables.diffusion.maths import convert, target_of
 

@@ -6,8 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.objective import MinSnrWeighting, SigmoidWeighting
-from trainables.config.trial import DiffusionConfig, LogitNormal
+from trainables.config.times import LogitNormal
 
 
 class Weighting(Protocol):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainables.config.network import ModelConfig
-from trainables.config.trial import AttentionMode, Kernels
+from trainables.config.recipe import AttentionMode, Kernels
 from trainables.networks.kernel_choice import on_triton
 from trainables.networks.norm import HeadNorm
 from trainables.networks.positions import rotate

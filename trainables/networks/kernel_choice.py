@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from trainables.config.trial import Kernels
+from trainables.config.recipe import Kernels
 from trainables.process_caches import ProcessCache
 
 log = logging.getLogger(__name__)

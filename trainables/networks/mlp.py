@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.config.network import ModelConfig
-from trainables.config.trial import Kernels
+from trainables.config.recipe import Kernels
 from trainables.networks.attention import bias_of, split_linear
 from trainables.networks.kernel_choice import on_triton
 from trainables.networks.sizes import mlp_hidden

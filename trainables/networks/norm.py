@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config.trial import Kernels
+from trainables.config.recipe import Kernels
 from trainables.networks.kernel_choice import on_triton
 
 EPS = 1e-6

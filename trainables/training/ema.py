@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from trainables.config.average import decay_of
-from trainables.config.trial import RAW, EmaConfig
+from trainables.config.average import RAW, EmaConfig, decay_of
 
 MODEL, OPTIMISER = "model", "optimiser"
 """A checkpoint's parts besides the averages."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config.trial import OptimiserConfig
+from trainables.config.optimiser import OptimiserConfig
 from trainables.networks.sizes import PIECES
 
 BUFFER = "momentum_buffer"

@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
+from trainables.config.optimiser import OptimiserConfig
 from trainables.config.schedule import cosine_share
-from trainables.config.trial import OptimiserConfig, TrialConfig
+from trainables.config.trial import TrialConfig
 from trainables.training.muon import Muon
 
 RATE_IMAGES = 256

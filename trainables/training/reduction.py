@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from trainables.config.trial import Precision
+from trainables.config.recipe import Precision
 from trainables.training.ema import trained
 from trainables.training.workers import Ask, Workers
 

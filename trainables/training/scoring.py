@@ -5,9 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 from trainables.assignment import Assignment
+from trainables.config.average import RAW
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.features import FeaturesConfig, ReferenceStatistics
-from trainables.config.trial import RAW
 from trainables.data import ImageSet
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.generate import sample_labels

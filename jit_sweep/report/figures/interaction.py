@@ -10,7 +10,7 @@ from jit_sweep.report.figures.scale import Scale, scale_of
 from jit_sweep.report.figures.svg import FAINT, Drawing, Figure
 from jit_sweep.report.numbers import compact
 from jit_sweep.results.arms import Arm
-from search_spaces.axes import AxisValue
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import metric_of
 
 WIDTH, HEIGHT = 460.0, 320.0

@@ -20,7 +20,7 @@ from jit_sweep.report.numbers import duration
 from jit_sweep.report.table_set import tables_of
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.words import state_in_words
-from search_spaces.axes import arm_label
+from search_spaces.cells import arm_label
 from trainables.evaluation.metrics.registry import table_metrics
 
 MOST_CARDS = 24

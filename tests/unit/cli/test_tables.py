@@ -11,7 +11,8 @@ from jit_sweep.cli.leaderboard import print_results, print_tables
 from jit_sweep.cli.progress import drawing
 from jit_sweep.cli.tables import Column, cell_column, lines, say, table_of
 from jit_sweep.results.leaderboard import read_results
-from search_spaces.axes import AxisValue, arm_label
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from tests.support.ledger import LedgerFixture, planned
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 

@@ -16,7 +16,7 @@ from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Race, Racer, Seed, Verdict
 from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.schedulers import Early, FirstRung
-from search_spaces.axes import Axis, Slot
+from search_spaces.axis import Axis, Slot
 from search_spaces.presets import PRESETS
 from search_spaces.quantities import Quantity
 from tests.support.sources import looked_at

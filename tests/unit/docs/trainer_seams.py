@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.unit.docs.plan_seams import Add, Proof
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen
 from trainables.config.objective import NoWeighting, WeightedTerm
-from trainables.config.trial import DiffusionConfig
 from trainables.data import ImageSet, open_images
 from trainables.diffusion.integrators import Velocity, Z
 from trainables.diffusion.loss import loss

@@ -11,7 +11,7 @@ from jit_sweep.estimate.simulate import Job, simulated
 from jit_sweep.executor.schedule import Now, Start, Target, next_step, target_of
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.plan.entry import Entry
-from search_spaces.axes import put
+from search_spaces.cells import put
 from search_spaces.presets import preset
 from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig

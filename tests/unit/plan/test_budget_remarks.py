@@ -15,7 +15,7 @@ from jit_sweep.plan.plan import plan
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.presets import OFFICIAL, PRESETS, preset
 from tests.support.sweep_files import tiny_sweep
-from trainables.config.trial import WarmupEpochs
+from trainables.config.optimiser import WarmupEpochs
 
 BUDGET = {"images_per_trial": 25_600, "rungs": 2}
 CONSTANT = {"kind": "decay", "warmup": False}

@@ -16,7 +16,9 @@ from jit_sweep.plan.plan import plan
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
-from search_spaces.axes import AXES, Axis, Cell, Slot, axis_values, put
+from search_spaces.axes import AXES
+from search_spaces.axis import Axis, Slot
+from search_spaces.cells import Cell, axis_values, put
 from search_spaces.presets import PRESETS, preset
 from search_spaces.quantities import QUANTITIES, excess
 from tests.support.sweep_files import write_sweep
@@ -24,7 +26,7 @@ from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ConvStemEmbedding
 from trainables.config.shape import speed_shape
-from trainables.config.trial import Uniform
+from trainables.config.times import Uniform
 from trainables.networks.cost import training_flops
 
 

@@ -21,11 +21,13 @@ from jit_sweep.search.samplers import check_sampler, sampler
 from jit_sweep.search.study import CONSTRAINT, rebuilt
 from jit_sweep.search.warm_start import warm_observations
 from jit_sweep.spec.stages import SAMPLERS, SearchSpec
-from search_spaces.axes import AxisValue, Cell
+from search_spaces.axis import AxisValue
+from search_spaces.cells import Cell
 from search_spaces.presets import preset
 from tests.support.ledger import BOB, FACTS, IMAGES, OBJECTIVE, LedgerFixture, planned
 from tests.support.trials import trial_of_recipe
-from trainables.config.trial import DataConfig, Recipe, TrialConfig
+from trainables.config.recipe import Recipe
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.networks.cost import parameter_count, training_flops
 

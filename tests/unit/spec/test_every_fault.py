@@ -181,3 +181,65 @@ def test_a_fault_is_told_in_the_files_words(tmp_path: Path, parts: dict[str, Any
     told = "\n".join(faults_of(tmp_path, **parts))
     assert said in told
     assert not [word for word in ("NoneType", "'dict'", "'list'", "Input should", "integer", "None") if word in told]
+
+
+WRONG_KEYS = {"baseline": {"preset": "jit-tiny", "model": {"dept": 2}}, "budget": {"images_per_trial": 250}}
+NAMED_TWICE = [{"name": "a", **WRONG_CELLS[0]}, {"name": "a", "grid": {"axes": {"depth": [2, 4]}}}]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"objective": "fid"}, "objective: `fid` must be a score of `evaluation.features`, got efflite0; try one of fd_"),
+        ({"objective": "fid"}, ", or the features {kind: inception, weights: FILE}"),
+        ({"scheduler": {**HALVING, "metric": "kid"}}, "scheduler.metric: `kid` must be a score of"),
+        (
+            {"stages": [*WRONG_CELLS, {"search": {**SEARCH, "objectives": ["fid", "parameters"]}}]},
+            "stages[1].search.objectives: `fid` must be a score of",
+        ),
+        ({"stages": NAMED_TWICE}, "stages[1].name: `stages` must not repeat a name, got a again; give this one another"),
+        ({"data": {"name": "emoji32", "flip": "fals"}, "objective": "fid"}, "objective: `fid` must be a score of"),
+    ],
+)
+def test_a_rule_over_several_keys_is_told_at_one_and_hides_no_other_fault(
+    tmp_path: Path, parts: dict[str, Any], said: str
+) -> None:
+    lines = faults_of(tmp_path, **{"stages": WRONG_CELLS, **WRONG_KEYS, **parts})
+    assert any(line.startswith(said) or said in line for line in lines)
+    keys = ("baseline.model.dept: ", "budget.images_per_trial: ", "stages[0].grid: patch_size=5: ")
+    assert all(any(line.startswith(key) for line in lines) for key in keys)
+    assert all(line.partition(": ")[0].split(".")[0].split("[")[0] in {*SOUND, "scheduler"} for line in lines), (
+        "each has its key"
+    )
+
+
+def test_a_search_without_cells_before_it_hides_no_other_fault(tmp_path: Path) -> None:
+    stages = [{"search": {**SEARCH, "from": "best_cell"}}]
+    lines = faults_of(tmp_path, stages=stages, **WRONG_KEYS)
+    assert [line.partition(": ")[0] for line in lines] == [
+        "stages[0].search.from",
+        "baseline.model.dept",
+        "budget.images_per_trial",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("jit-b/16@265", "jit-b/16@256"),
+        ("jit-tiny/16@256", "jit-tiny/16"),
+        ("jit-bb/16@256", "jit-b/16@256"),
+        ("jit-tny/8", "jit-tiny/8"),
+        ("jit-bb", "jit-b"),
+    ],
+)
+def test_a_guessed_preset_is_one_fault_in_one_line(tmp_path: Path, given: str, meant: str) -> None:
+    """What the guessed one would be refused for, its images' size or its batch, is not the file's fault."""
+    assert faults_of(tmp_path, baseline={"preset": given}) == [
+        f"baseline.preset: `preset` must be a known one, got {given!r}; did you mean {meant!r}?"
+    ]
+
+
+def test_an_unknown_key_is_told_though_its_valid_ones_hang_on_what_is_unsure(tmp_path: Path) -> None:
+    lines = faults_of(tmp_path, baseline={"preset": "jit-bb", "optimiser": {"zzz": 1}})
+    assert [line.partition(": ")[0] for line in lines] == ["baseline.preset", "baseline.optimiser.zzz"]

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from tests.support.paths import GOLDEN
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import BottleneckEmbedding, ModelConfig
-from trainables.config.trial import DataConfig, DiffusionConfig, TrialConfig
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.diffusion.sampler import sample

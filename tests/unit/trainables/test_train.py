@@ -13,9 +13,12 @@ from torch import Tensor
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import small_model, small_trial
 from trainables.assignment import Assignment
+from trainables.config.average import DecayEma, HalfLifeEma
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import LinearEmbedding
-from trainables.config.trial import DataConfig, DecayEma, DiffusionConfig, HalfLifeEma, OptimiserConfig, TrialConfig
+from trainables.config.optimiser import OptimiserConfig
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import DataError, describe
 from trainables.evaluation.metrics.registry import RUNG_METRIC, metrics_under
 from trainables.networks.cost import training_flops

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.config.trial import LogitNormal, TrialConfig
+from trainables.config.times import LogitNormal
+from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.diffusion.evaluating import evaluating

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo
 
-from trainables.config.features import FeaturesConfig, extractor_name
+from trainables.config.features import FILE_KINDS, FeaturesConfig, extractor_name, features_form
 from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.families import EXTRACTOR_CHOICES, of_features, of_network
 from trainables.evaluation.metrics.metric import RAW_SUFFIX, Direction, Metric, NetworkAlone, Samples, loss
@@ -55,8 +55,11 @@ def check_scored(name: str, features: FeaturesConfig, *, n: int) -> None:
         return
     if isinstance(metric.needs, Samples) and metric.needs.extractor == extractor_name(features):
         raise ValueError(f"`{name}` needs at least {metric.least_n:,} images, got n={n}; raise n, or name another metric")
-    scored = ", ".join(each.name for each in metrics_under(features, n=n) if each.judges)
-    raise ValueError(f"`{name}` must be a score of `evaluation.features`, got {extractor_name(features)}; try one of {scored}")
+    remedies = [f"try one of {', '.join(each.name for each in metrics_under(features, n=n) if each.judges)}"]
+    if isinstance(metric.needs, Samples) and metric.needs.extractor in FILE_KINDS:
+        remedies.append(f"or the features {features_form(metric.needs.extractor)}")
+    got = extractor_name(features)
+    raise ValueError(f"`{name}` must be a score of `evaluation.features`, got {got}; {', '.join(remedies)}")
 
 
 class ScoreName(NamedTuple):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.config.trial import DiffusionConfig, LogitNormal, Target, TSampling, Uniform
+from trainables.config.diffusion import DiffusionConfig, Target
+from trainables.config.times import LogitNormal, TSampling, Uniform
 from trainables.diffusion.clamp import clamped_share
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import convert, noisy, target_of

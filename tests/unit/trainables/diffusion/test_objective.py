@@ -10,16 +10,10 @@ from torch import Tensor
 
 from tests.support.paths import GOLDEN
 from tests.support.trials import small_trial
-from trainables.config.objective import (
-    CosineTimes,
-    InterpolatedCosine,
-    MinSnrWeighting,
-    Mode,
-    ShiftedCosine,
-    SigmoidWeighting,
-    WeightedTerm,
-)
-from trainables.config.trial import DataConfig, DiffusionConfig, LogitNormal, TSampling
+from trainables.config.diffusion import DiffusionConfig
+from trainables.config.objective import MinSnrWeighting, SigmoidWeighting, WeightedTerm
+from trainables.config.times import CosineTimes, InterpolatedCosine, LogitNormal, Mode, ShiftedCosine, TSampling
+from trainables.config.trial import DataConfig
 from trainables.diffusion.frequencies import dct_basis, frequency_weights
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from jit_sweep.spec.read import read_spec
 from tests.support.trials import CLASSES, batch, lively, small_model, small_trial
+from trainables.config.diffusion import DiffusionConfig, Target
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import DiffusionConfig, Target
 from trainables.diffusion.clamp import clamp_bias
 from trainables.diffusion.integrators import time_grid
 from trainables.diffusion.maths import convert, target_of

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Frozen
 from trainables.config.objective import NoWeighting, WeightedTerm
 from trainables.config.objective import Weighting as WeightingConfig
-from trainables.config.trial import DiffusionConfig, TSampling
+from trainables.config.times import TSampling
 from trainables.diffusion.clamp import clamped_share
 from trainables.diffusion.integrators import INTEGRATORS, Velocity, Z
 from trainables.diffusion.loss import loss

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.support.trials import small_trial
+from trainables.config.diffusion import DiffusionConfig, Target
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
-from trainables.config.trial import DataConfig, DiffusionConfig, Target, TrialConfig
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import ImageSet, open_images
 from trainables.data.pixels import to_pixels
 from trainables.draws.philox import PhiloxDraws, Purpose

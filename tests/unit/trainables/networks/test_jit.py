@@ -10,8 +10,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from tests.support.trials import CLASSES, batch, lively, small_model, small_trial
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.network import ConvStemEmbedding, LinearEmbedding
-from trainables.config.trial import DiffusionConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import images_of, patches_of
 from trainables.networks.jit import SIGMA_DATA, Block, edm_skip, in_middle_half

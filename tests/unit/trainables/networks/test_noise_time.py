@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tests.support.trials import CLASSES, batch, jit, lively, small_model, small_trial
+from trainables.config.diffusion import DiffusionConfig, Target
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.trial import DiffusionConfig, Target, TrialConfig
+from trainables.config.trial import TrialConfig
 from trainables.diffusion.sampler import sample
 from trainables.networks.jit import JiT
 from trainables.networks.noise_time import (

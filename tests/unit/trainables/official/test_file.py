@@ -25,10 +25,10 @@ from jit_sweep.models.official_settings import IMAGENET_EPOCH, args_of, config_o
 from search_spaces.presets import preset
 from tests.support.paths import GOLDEN
 from tests.support.trials import lively, small_model, small_trial
+from trainables.config.average import DecayEma
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_weights
 from trainables.config.network import LinearEmbedding
-from trainables.config.trial import DecayEma
 from trainables.diffusion.maths import noisy
 from trainables.evaluation.generate import generate
 from trainables.networks.cost import parameter_count

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.config.average import decay_of, start_share
-from trainables.config.trial import RAW, DecayEma, EmaConfig, HalfLifeEma
+from trainables.config.average import RAW, DecayEma, EmaConfig, HalfLifeEma, decay_of, start_share
 from trainables.training.ema import Averages
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tests.support.images import NoiseImages
 from tests.support.trials import CLASSES, SIZE, small_model, small_trial
-from trainables.config.trial import OptimiserConfig, TrialConfig
+from trainables.config.optimiser import OptimiserConfig
+from trainables.config.trial import TrialConfig
 from trainables.networks.memory import HEADROOM, Fit, Infeasible, fit, peak_bytes
 from trainables.networks.registry import build
 from trainables.training.batches import Batches

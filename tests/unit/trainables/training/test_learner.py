@@ -8,7 +8,8 @@ from torch import Tensor
 
 from tests.support.images import NoiseImages
 from tests.support.trials import CLASSES, SIZE, small_model, small_trial
-from trainables.config.trial import Constant, Cosine, OptimiserConfig, TrialConfig
+from trainables.config.optimiser import Constant, Cosine, OptimiserConfig
+from trainables.config.trial import TrialConfig
 from trainables.networks.memory import Fit
 from trainables.training.batches import Batch, Batches
 from trainables.training.learner import Learner

@@ -7,7 +7,8 @@ import torch
 
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import small_model, small_trial
-from trainables.config.trial import DataConfig, OptimiserConfig, TrialConfig
+from trainables.config.optimiser import OptimiserConfig
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import ImageSet, open_images
 from trainables.networks.cost import hidden_matrices, training_flops
 from trainables.networks.registry import build

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.config.trial import Precision
+from trainables.config.recipe import Precision
 from trainables.training.reduction import Reduction, cut
 from trainables.training.workers import Ask, Workers
 

@@ -1,0 +1,56 @@
+"""What the network predicts, the space of its loss, and the noise that it sees."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainables.config.fields import JOINED_LATER, Fraction, Frozen, PositiveFloat
+from trainables.config.objective import NoWeighting, SigmoidWeighting, WeightedTerm, Weighting
+from trainables.config.times import LogitNormal, TSampling
+
+Target = Literal["x", "eps", "v"]
+
+
+class DiffusionConfig(Frozen):
+    """What the network predicts, in which space the loss is taken, and how the noisy input is drawn."""
+
+    prediction: Target = "x"
+    """What the network's output means."""
+    loss: Target = "v"
+    """The space in which the squared error is taken."""
+    t_sampling: TSampling = LogitNormal()
+    """The distribution of t in training."""
+    t_eps_train: Fraction = 0.05
+    """Smallest 1 - t (and t) that a conversion divides by in training; 0 is off."""
+    noise_scale: Annotated[PositiveFloat, Field(ge=1e-3, le=1000)] = 1.0
+    """Standard deviation of the noise e."""
+    label_drop: Fraction = 0.1
+    """Share of labels replaced by the null label; unused by unconditional models."""
+    terms: Annotated[tuple[WeightedTerm, ...], Field(max_length=8), JOINED_LATER] = ()
+    """What is added to the squared error, in the space of the loss."""
+    weighting: Annotated[Weighting, JOINED_LATER] = NoWeighting()
+    """How much the squared error counts by its time; other than none, it is of x and not in the space of the loss."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Nothing reads `loss` where a weighting puts the squared error into x and no term stands beside it."""
+        return content if self.weighting.kind == "none" or self.terms else {**content, "loss": "v"}
+
+    @property
+    def error_space(self) -> Target:
+        """The space of the squared error."""
+        return self.loss if self.weighting.kind == "none" else "x"
+
+    @model_validator(mode="after")
+    def importance_knows_the_density(self) -> Self:
+        weighting, drawn = self.weighting, self.t_sampling.kind
+        if isinstance(weighting, SigmoidWeighting) and weighting.importance and drawn not in ("logit_normal", "uniform"):
+            rule = "`weighting.importance` divides by the density of t under logit_normal or uniform"
+            raise ValueError(f"{rule}, got t_sampling={drawn}; try one of the two, or importance=false")
+        return self
+
+    @model_validator(mode="after")
+    def each_term_is_there_once(self) -> Self:
+        kinds = [term.kind for term in self.terms]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"`terms` must have each kind once, got {', '.join(kinds)}; add up their weights")
+        return self
