@@ -47,6 +47,11 @@ class Home:
         return sqlite_uri(self.path / "ledger.db")
 
     @property
+    def probes(self) -> Path:
+        """What `plan --probe` has measured."""
+        return self.path / "probes.json"
+
+    @property
     def tracking(self) -> str:
         return sqlite_uri(self.path / "mlflow.db")
 

@@ -9,18 +9,21 @@ from jit_sweep.plan.entry import Plan
 def difference_lines(plan: Plan, locations: Locations, *, upgrade: bool = False) -> list[str]:
     """The lines of `jit_sweep.edits`; one that says so where the ledger cannot be read from here.
 
-    `upgrade`: make it what this version reads, as a run does.
+    `upgrade`: make it what this version reads, as a run does. UserError: the name is another sweep's there.
     """
     if locations.lacks_ledger and not upgrade:
         return []
     from jit_sweep.edits.difference import read_difference  # starts SQL
     from jit_sweep.ledger.connect import NoLedger, open_engine
     from jit_sweep.ledger.reader import LedgerReader
+    from jit_sweep.ledger.refusals import OtherSweep
 
     try:
         return read_difference(LedgerReader(open_engine(locations.ledger, create=upgrade)), plan)
     except NoLedger:
         return []
+    except OtherSweep:
+        raise
     except UserError as error:
         if upgrade:
             raise

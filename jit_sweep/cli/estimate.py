@@ -41,14 +41,21 @@ def _job_json(job: Job) -> dict[str, Any]:
 def print_estimate(estimate: Estimate, screen: Console, *, price: float | None) -> None:
     """A line a shape, and what the sweep takes in all."""
     _print_shapes(estimate, screen)
-    most = "at most " if estimate.is_at_most else ""
-    at_once = f"{counted(estimate.lanes, 'trial')} at once"
-    screen.print(
-        f"in all {most}{estimate.device_hours:.4g} {estimate.unit}-hours; {most}{clock(estimate.wall_s)} with {at_once}"
-    )
+    most = _most(estimate)
+    screen.print(in_all(estimate))
     screen.print(f"checkpoints: {most}{_size(estimate.disk_bytes)} while it runs, {_size(estimate.kept_bytes)} after it")
     if price is not None:
         screen.print(f"price: {most}{estimate.device_hours * price:,.2f} at {price:g} a {estimate.unit}-hour")
+
+
+def in_all(estimate: Estimate) -> str:
+    """What all trials take together, in a line."""
+    most, at_once = _most(estimate), f"{counted(estimate.lanes, 'trial')} at once"
+    return f"in all {most}{estimate.device_hours:.4g} {estimate.unit}-hours; {most}{clock(estimate.wall_s)} with {at_once}"
+
+
+def _most(estimate: Estimate) -> str:
+    return "at most " if estimate.is_at_most else ""
 
 
 def _print_shapes(estimate: Estimate, screen: Console) -> None:

@@ -18,6 +18,7 @@ from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.images import change_since_prepared, with_prepared
 from jit_sweep.plan.plan import faults_beside, plan
+from jit_sweep.plan.races import race_ranges
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import UnsoundFile, read_spec
@@ -145,13 +146,26 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
     power.print_power(plan, noise, screen)
     if by_seeds:
         power.print_power_by_seeds(plan, noise, screen)
-    if plan.data.is_prepared:
-        print_difference(plan, home.locations(plan.spec))
     if probe is not None and estimate is not None:
         from jit_sweep.cli.estimate import print_estimate
 
         print_estimate(estimate, screen, price=price)
+    else:
+        say(screen, _time_in_all(plan, home))
+    if plan.data.is_prepared:
+        print_difference(plan, home.locations(plan.spec))
     return ExitCode.DONE
+
+
+def _time_in_all(plan: Plan, home: Home) -> str:
+    """By the measurements that the home remembers."""
+    if home.probes.exists():
+        from jit_sweep.cli.estimate import in_all  # starts SQL, like what follows
+        from jit_sweep.estimate.measure import remembered
+
+        if (estimate := remembered(plan, home)) is not None:
+            return f"time: {in_all(estimate)}, by the speed measured here"
+    return "time: not measured here; --probe measures a few steps of each shape, and says how long all takes"
 
 
 def _json_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -169,6 +183,7 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "name": plan.spec.name,
         "fingerprint": plan.fingerprint,
         "left_out": plan.left_out,
+        "races": [each._asdict() for each in race_ranges(plan)],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
         "remarks": soundness_remarks(plan),
@@ -183,6 +198,8 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     for stage, search in searches(plan.spec).items():
         count, start = proposals(plan)[stage], _start(search)
         say(screen, f"stage {stage}: {counted(count, 'trial')} proposed later by {search.sampler} from the {start}")
+    for each in race_ranges(plan):
+        say(screen, str(each))
     for line in (*bought(plan, speeds), *remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
         say(screen, line)
 

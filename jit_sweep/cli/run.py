@@ -23,6 +23,7 @@ from jit_sweep.ledger.lease import LeaseHeld
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepState
 from jit_sweep.models.candidate import candidate_of
+from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.redact import redact, redact_all
@@ -89,6 +90,8 @@ def train(plan: Plan, home: Home, *, address: str | None, as_json: bool, interru
         prepare_for(plan.spec, locations.storage, address=address, screen=screen)
         plan = resolved(plan.spec, home, source=name)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
+    for line in soundness_remarks(plan):
+        console(stderr=True).print(line, soft_wrap=True, markup=False)
     return plan, _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
 
 

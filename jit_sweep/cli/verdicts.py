@@ -6,9 +6,9 @@ from rich.console import Console
 
 from jit_sweep.cli.tables import Column, say, table_of
 from jit_sweep.results.clamped import clamp_note
+from jit_sweep.results.findings import Finding, Outcome
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import in_words, scale_of
-from jit_sweep.results.verdicts import Finding, Outcome
 from trainables.config.fields import counted
 
 _STYLES = {Outcome.REAL: "bold", Outcome.CONFLICT: "red", Outcome.SAME_RUN: "bold red", Outcome.NOT_COMPARABLE: "dim"}

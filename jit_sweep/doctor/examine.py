@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from jit_sweep.doctor.discrepancy import Discrepancy, Looked
+from jit_sweep.doctor.looks import of_looks
 from jit_sweep.doctor.recorded import of_rows, of_verdicts
 from jit_sweep.doctor.replay import every_event
 from jit_sweep.doctor.shown import of_tracking
@@ -41,7 +42,7 @@ def examine(subject: Subject) -> Looked:
     row = reader.sweep(sweep)
     scheduler = stored_spec(row.spec, sweep=sweep).scheduler
     events, busy = every_event(reader, sweep), reader.being_trained()
-    findings = [*of_rows(reader, sweep, events), *of_verdicts(reader, sweep, events, scheduler)]
+    findings = [*of_rows(reader, sweep, events), *of_verdicts(reader, sweep, events, scheduler), *of_looks(reader, sweep)]
     findings += _of_storages(subject, busy)
     if not row.is_run:  # a run delivers by itself
         findings += of_tracking(subject.locations.tracking, reader, sweep, events, deliver=deliverer(subject))

@@ -7,9 +7,10 @@ from jit_sweep.edits.consequences import of_gone, of_grid, of_search
 from jit_sweep.ledger.differences import Change, changes
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, ScoreRow, SweepRow
-from jit_sweep.ledger.refusals import refused_changes
+from jit_sweep.ledger.refusals import OtherSweep, refused_changes
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.places import Place, adopted, places
+from jit_sweep.results.more_seeds import with_raced
 from jit_sweep.spec.stored import readable
 from jit_sweep.spec.sweep import SweepSpec
 
@@ -22,7 +23,7 @@ class _Pair(NamedTuple):
 
 
 def read_difference(reader: LedgerReader, plan: Plan) -> list[str]:
-    """The lines for a plan and a ledger; none where the ledger has no such sweep, or nothing differs."""
+    """The lines for a plan and a ledger; none where the ledger has no such sweep, or nothing differs. OtherSweep: as below."""
     name = plan.spec.name
     known = {row.name: row for row in reader.sweeps()}
     return difference(plan, known[name], reader.entries(name, every=True), reader.scores(name)) if name in known else []
@@ -34,11 +35,12 @@ def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Se
     Args:
         rows: the sweep's entries, the superseded ones too.
         scores: those of the others.
+
+    OtherSweep: the ledger's sweep has run otherwise, and this file cannot go on with it.
     """
     now = _dumped(plan.spec)
     if plan.fingerprint != sweep.fingerprint:
-        refused = refused_changes(sweep.spec, now, old_facts=sweep.identity, new_facts=plan.identity)
-        return [f"{change}: refused, since the sweep has run otherwise; rename it" for change in refused]
+        raise OtherSweep(sweep.name, refused_changes(sweep.spec, now, old_facts=sweep.identity, new_facts=plan.identity))
     former = readable(sweep.spec)
     before = _dumped(former) if former else sweep.spec
     stages_before = places(former) if former else ()
@@ -46,7 +48,7 @@ def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Se
     lines = [str(change) for change in changes(before, now) if change.path != "stages"]
     lines += _of_keys(pairs, before, now)
     renamed = adopted({(row.stage_id, row.content, row.origin) for row in rows}, [pair.now for pair in pairs])
-    lines += _consequences(plan, pairs, rows, scores, renamed)
+    lines += _consequences(with_raced(plan, rows), pairs, rows, scores, renamed)
     kept = {pair.before for pair in pairs}
     return lines + [of_gone(place, rows) for place in stages_before if place not in kept]
 

@@ -61,7 +61,7 @@ class MeasurementCache:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._file = home.path / "probes.json"
+        self._file = home.probes
 
     def all(self) -> dict[str, CachedMeasurement]:
         try:
@@ -90,14 +90,18 @@ class Prober:
     """Called with a line before each measurement."""
     command: Sequence[str] = MEASURE
     timeout_s: float = TIMEOUT_S
+    may_measure: bool = True
 
     def measured(self, wanted: Mapping[str, tuple[str, ProbeRequest]]) -> dict[str, Measured]:
         """Measurements by key; a request comes with words for its shape.
 
-        UserError: shapes that cannot be measured here; the others are remembered.
+        UserError: shapes that cannot be measured here; the others are remembered. NotMeasured: some are unknown, and none may
+        be measured.
         """
         known = {key: row.measured for key, row in self.memory.all().items() if key in wanted}
         missing = {key: asked for key, asked in wanted.items() if key not in known}
+        if missing and not self.may_measure:
+            raise NotMeasured(f"{len(missing)} of {len(wanted)} shapes are not measured")
         faults: list[str] = []
         for count, (key, (label, request)) in enumerate(missing.items(), start=1):
             self.tell(f"measuring shape {count} of {len(missing)}: {label}")
@@ -120,6 +124,15 @@ def probe(plan: Plan, home: Home, *, compiled: bool, tell: Callable[[str], None]
     """
     machine = machine_of(plan.spec)
     return probed(plan, Prober(MeasurementCache(home), machine, tell), compiled=compiled)
+
+
+def remembered(plan: Plan, home: Home) -> Estimate | None:
+    """What a plan will take by what this home remembers alone; None where it does not know every shape, or not this machine."""
+    try:
+        prober = Prober(MeasurementCache(home), machine_of(plan.spec), lambda line: None, may_measure=False)
+        return probed(plan, prober, compiled=True)
+    except (NotMeasured, UserError):
+        return None
 
 
 def probed(plan: Plan, prober: Prober, *, compiled: bool) -> Estimate:

@@ -13,16 +13,18 @@ from jit_sweep.ledger.records import Cause
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.places import places
+from jit_sweep.results.more_seeds import with_raced
 
 
-def take_up(plan: Plan, writer: LedgerWriter) -> None:
+def take_up(plan: Plan, writer: LedgerWriter, reader: LedgerReader) -> None:
     """Enter a sweep, or go on with it, as its file has it now. UserError: the name belongs to a sweep of another identity."""
     sweep = plan.spec.name
     spec = plan.spec.model_dump(mode="json", by_alias=True)
     writer.register(sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=spec)
     writer.ask(sweep, asked_by(plan))
     writer.reopen(sweep)
-    writer.plan_entries(sweep, plan.entries, places=places(plan.spec))
+    raced = with_raced(plan, reader.entries(sweep))
+    writer.plan_entries(sweep, raced.entries, places=places(plan.spec))
 
 
 def end_at_once(

@@ -62,7 +62,7 @@ def run_sweep(
     lease = acquire(engine, sweep, this_process())
     try:
         writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
-        take_up(plan, writer)
+        take_up(plan, writer, reader)
         guard = BudgetGuard(plan.spec, reader, probed=probed)
         if (ended := end_at_once(plan, writer, reader, guard=guard)) is not None:
             writer.finish(sweep, ended.state, reason=ended.reason)

@@ -48,6 +48,13 @@ class Searched:
 
 
 @dataclass(frozen=True)
+class LookAgain:
+    """All trials of this stage, whose seeds race, have ended: it is looked at which arms get one seed more."""
+
+    stage: int
+
+
+@dataclass(frozen=True)
 class OutOfBudget:
     """The budget holds none of what a stage still has to do, and nothing that runs may free some of it."""
 
@@ -67,7 +74,7 @@ class Over:
     """Every stage has ended."""
 
 
-Step = Start | Align | Propose | Searched | OutOfBudget | Wait | Over
+Step = Start | Align | Propose | Searched | LookAgain | OutOfBudget | Wait | Over
 
 
 def _affordable(row: EntryRow) -> str:
@@ -89,6 +96,8 @@ class Now:
     """Stages whose former proposals this run has aligned."""
     searched: Collection[int] = ()
     """Stages of which the ledger knows that their searches have proposed all that they will."""
+    racing: Collection[int] = ()
+    """Stages whose arms may get more seeds."""
     refusal: Callable[[EntryRow], str] = _affordable
     """Why the budget does not hold an entry's trial; empty where it does."""
 
@@ -136,7 +145,9 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
         return Searched(stage)
     if len(refused) < len(waiting) or any(_under_way(row, now) for row in rows):
         return Wait()
-    return Over() if _is_paused(rows) else None
+    if _is_paused(rows):
+        return Over()
+    return LookAgain(stage) if stage in now.racing and not waiting else None
 
 
 def _may_start(row: EntryRow, now: Now) -> bool:

@@ -9,6 +9,7 @@ from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.dead_lanes import DeadLanes
 from jit_sweep.executor.schedule import (
     Align,
+    LookAgain,
     Now,
     OutOfBudget,
     Over,
@@ -25,7 +26,9 @@ from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Cause, EntryRow
 from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.races import races
 from jit_sweep.plan.search import proposals
+from jit_sweep.results.more_seeds import more_seeds
 from jit_sweep.search.proposer import Proposer
 
 _log = logging.getLogger(__name__)
@@ -73,6 +76,7 @@ class LedgerSearcher:
         self._proposals = proposals(plan)
         self._aligned: set[int] = set()
         self._searched: set[int] = set()
+        self._racing = set(races(plan))
         self._shape = ""
         self._entries = LiveEntries(reader, plan.spec.name)
         self._dead_lanes = DeadLanes()
@@ -103,6 +107,8 @@ class LedgerSearcher:
                 case Searched(stage):
                     self._actor.searched(self._proposer.stage_id(stage))
                     self._searched.add(stage)
+                case LookAgain(stage):
+                    self._look_again(stage)
                 case OutOfBudget() as spent:
                     self._end_budget(spent)
                 case Start(target) as step:
@@ -145,6 +151,7 @@ class LedgerSearcher:
             shape=self._shape,
             aligned=self._aligned,
             searched=self._searched,
+            racing=self._racing,
             refusal=self._guard.refusals(rows, handed_out=[start.row for start in self._in_flight.values()]),
         )
 
@@ -171,6 +178,14 @@ class LedgerSearcher:
             self._actor.add_entries(entries)
         else:
             self._proposals[stage] = 0
+
+    def _look_again(self, stage: int) -> None:
+        """Plan one seed more for the arms of the questions that are still open; a stage without any has ended."""
+        entries = more_seeds(self._plan, self._reader, stage=stage)
+        if entries:
+            self._actor.add_entries(entries)
+        else:
+            self._racing.discard(stage)
 
     def _count_dead_lane(self, trial_id: str, unbegun: Cause | None) -> None:
         """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster.

@@ -5,7 +5,7 @@ from typing import Any
 
 from jit_sweep.ledger.event_records import Asked
 from jit_sweep.plan.entry import Plan
-from jit_sweep.plan.questions import questions_of
+from jit_sweep.plan.questions import Question, questions_of
 from jit_sweep.spec.stages import Design, Grid, PlannedStage
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import content_hash
@@ -16,7 +16,7 @@ def asked_by(plan: Plan) -> Asked:
     spec = plan.spec
     designs = [stage.design for stage in spec.stages if isinstance(stage, PlannedStage)]
     content: dict[str, Any] = {
-        "questions": {question.key: question.label for of in questions_of(plan).values() for question in of},
+        "questions": {question.key: _in_words(question) for of in questions_of(plan).values() for question in of},
         "objective": spec.objective,
         "alpha": spec.alpha,
         "margin": spec.margin,
@@ -39,6 +39,11 @@ def first_asked(
             since = created_at if number == 0 and record.by_default else at
             first |= {key: since for key in record.questions if key not in first}
     return first
+
+
+def _in_words(question: Question) -> str:
+    looked = f", looked at after {question.looks[0]} to {question.looks[-1]} seeds" if question.looks else ""
+    return f"{question.label}{looked}"
 
 
 def _has_questions_of_its_own(design: Design) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jit_sweep.errors import UserError
 from jit_sweep.ledger.differences import ABSENT, Change, changes
 
 MOST_SHOWN = 8
@@ -33,8 +34,14 @@ def refused_changes(
     return found
 
 
-def refusal(name: str, differing: list[Change]) -> str:
-    """The rule, what differs, and the remedy."""
+class OtherSweep(UserError):
+    """A file makes another sweep than the ledger has under its name: the rule, what differs, and the remedy."""
+
+    def __init__(self, name: str, differing: list[Change]) -> None:
+        super().__init__(_refusal(name, differing))
+
+
+def _refusal(name: str, differing: list[Change]) -> str:
     shown = [f"  {change}" for change in differing[:MOST_SHOWN]]
     if len(differing) > len(shown):
         shown.append(f"  and {len(differing) - len(shown)} more")

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from jit_sweep.errors import UserError
 from jit_sweep.ledger import attempts, entries, events, reports, schema, verdicts
 from jit_sweep.ledger.attempts import LaneAddress
 from jit_sweep.ledger.connect import writing
@@ -28,7 +27,7 @@ from jit_sweep.ledger.event_records import (
 from jit_sweep.ledger.failures import EQUAL_BUGS
 from jit_sweep.ledger.lease import Lease, is_run, lock
 from jit_sweep.ledger.records import SETTLED, AttemptRow, Cause, EntryState, SweepState
-from jit_sweep.ledger.refusals import refusal, refused_changes
+from jit_sweep.ledger.refusals import OtherSweep, refused_changes
 from jit_sweep.ledger.verdicts import Judge
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.places import Place
@@ -67,13 +66,13 @@ class LedgerWriter:
         self._clock = clock
 
     def register(self, name: str, *, fingerprint: str, identity: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-        """Enter a sweep, or take it up again. UserError: the name belongs to a sweep of another identity."""
+        """Enter a sweep, or take it up again. OtherSweep: the name belongs to one of another identity."""
         now = self._clock()
         with self._transaction(name) as connection:
             row = connection.execute(select(schema.sweep).where(schema.sweep.c.name == name)).one_or_none()
             if row is not None:
                 if row.fingerprint != fingerprint:
-                    raise UserError(refusal(name, refused_changes(row.spec, spec, old_facts=row.facts, new_facts=identity)))
+                    raise OtherSweep(name, refused_changes(row.spec, spec, old_facts=row.facts, new_facts=identity))
                 if row.searched:  # searches may propose more
                     events.append(connection, Registered(fingerprint=fingerprint), sweep=name, at=now)
                 if row.spec.get("scheduler") != spec.get("scheduler"):

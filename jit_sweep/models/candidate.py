@@ -10,7 +10,6 @@ from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm, marks_of
 from jit_sweep.results.naming import full_id
 from jit_sweep.statistics.selection import best_of_normals
 from search_spaces.axis import AxisValue
-from trainables.config.fields import counted
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ def candidate_of(results: Results, *, trial: str | None = None) -> Candidate:
         rule = f"a champion must show more than blank images do, and no configuration of {results.sweep} does"
         raise NoBestArm(f"{rule}; train longer, or name a trial with --trial")
     best = best_arm(rivals, objective=results.objective, least_seeds=1)
-    reason = f"the best of {counted(len(rivals), 'configuration')} of {results.sweep}"
+    all_of = f"the best of {len(rivals):,} configurations" if len(rivals) > 1 else "the only configuration that may win"
+    reason = f"{all_of} of {results.sweep}"
     return Candidate(results.sweep, best, reason, _unfinished(results), _too_good(results.objective, rivals, best))
 
 

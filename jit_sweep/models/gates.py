@@ -10,9 +10,10 @@ from jit_sweep.plan.questions import Question
 from jit_sweep.results.arms import Arm, extractor_of
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, learned_nothing
 from jit_sweep.results.effects import Effect, StageScores
+from jit_sweep.results.findings import Asking, Finding, Outcome, Reply
 from jit_sweep.results.leaderboard import marks_of
 from jit_sweep.results.scales import in_words, margin_on, on_scale, scale_of, unscaled
-from jit_sweep.results.verdicts import Asking, Finding, Outcome, Reply, judged_alone
+from jit_sweep.results.verdicts import judged_alone
 from jit_sweep.statistics.rates import rate_interval
 from jit_sweep.statistics.reruns import expected
 from jit_sweep.statistics.student_t import Interval

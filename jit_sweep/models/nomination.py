@@ -10,8 +10,9 @@ from jit_sweep.models.promote import Evidence, lineage_gate
 from jit_sweep.models.retraining import FIRST_FRESH, device_hours, fresh, question_of, retraining, seeds_of
 from jit_sweep.plan.entry import recipe_id
 from jit_sweep.results.arms import Arm
+from jit_sweep.results.findings import Asking
 from jit_sweep.results.leaderboard import Results, read_asking, read_results
-from jit_sweep.results.verdicts import Asking
+from jit_sweep.spec.seeds import first_seeds
 from jit_sweep.spec.stages import GridStage
 from jit_sweep.spec.stored import stored_spec
 from jit_sweep.spec.sweep import SweepSpec
@@ -57,7 +58,7 @@ class Nomination:
     def seeds(self) -> tuple[int, ...]:
         (stage,) = self.spec.stages
         assert isinstance(stage, GridStage), "a retraining is a grid of one cell"
-        return stage.grid.seeds
+        return first_seeds(stage.grid.seeds)
 
 
 def nominate(

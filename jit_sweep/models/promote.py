@@ -18,8 +18,8 @@ from jit_sweep.models.model_folder import CARD, CONFIG, LINEAGE, SCORES, WEIGHTS
 from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.as_json import finding_row
+from jit_sweep.results.findings import Finding
 from jit_sweep.results.leaderboard import median_seed
-from jit_sweep.results.verdicts import Finding
 from jit_sweep.spec.stored import readable
 from jit_sweep.statistics.student_t import Interval
 from jit_sweep.tracking.client import answering

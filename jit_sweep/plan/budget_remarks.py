@@ -1,5 +1,6 @@
 """What a plan does not reach and its table does not show: warm-ups, averages and rungs against the budget, and precision."""
 
+import math
 from collections.abc import Iterator
 
 from jit_sweep.plan.entry import Entry, Plan, one_a_cell
@@ -9,10 +10,19 @@ from jit_sweep.spec.stages import SearchStage, Stage
 from search_spaces.cells import put
 from search_spaces.presets import OFFICIAL_NOISE, official_at
 from trainables.config.budget_rules import budget_remarks
+from trainables.config.evaluation import Sampling
 from trainables.config.evaluation_rules import evaluation_remarks
 from trainables.config.fields import and_more, percent
-from trainables.evaluation.metrics.registry import parse
+from trainables.evaluation.metrics.registry import RUNG_METRIC, parse
 from trainables.training.hardware import computes_bf16
+
+SPREAD_AT_384 = 0.017
+"""Standard error of the quickstart's Frechet distances by their 384 images, as a share; it goes as 1 / sqrt(n)."""
+FEW_SCORED = 128
+"""Generated images below which that is more than the 3 % by which two arms may differ and still count as equivalent."""
+FEW_HELDOUT = 64
+"""Held-out images below which one of them is more than a sixtieth of the held-out error."""
+DEFAULT_N = Sampling.model_fields["n"].default
 
 
 def soundness_remarks(plan: Plan) -> list[str]:
@@ -22,7 +32,7 @@ def soundness_remarks(plan: Plan) -> list[str]:
         for text in _of_entry(plan, entry):
             found.setdefault(text, {})[entry.label] = None
     lines = [f"{next(iter(cells))}{and_more(len(cells) - 1, 'cell')}: {text}" for text, cells in found.items()]
-    return [*_data_remarks(plan), *lines, *_noise_remarks(plan), *_precision_remarks(plan)]
+    return [*_data_remarks(plan), *_count_remarks(plan), *lines, *_noise_remarks(plan), *_precision_remarks(plan)]
 
 
 def _data_remarks(plan: Plan) -> list[str]:
@@ -32,6 +42,19 @@ def _data_remarks(plan: Plan) -> list[str]:
         return warnings
     rest = "`run` prepares them first, or `data prepare`; trials have their final ids then"
     return [*warnings, f"the images at {plan.data.uri} have been listed, not decoded: {rest}"]
+
+
+def _count_remarks(plan: Plan) -> Iterator[str]:
+    """Counts of images that are too small for what is made of them."""
+    n, heldout, train, batch = plan.spec.evaluation.n, plan.data.heldout_count, plan.data.train_count, plan.baseline.batch_size
+    if n < FEW_SCORED:
+        chance = f"a distance of so few images moves by about {percent(SPREAD_AT_384 * math.sqrt(384 / n))} by chance alone"
+        more = f"score {min(heldout, DEFAULT_N):,}" if heldout >= FEW_SCORED else f"hold out and score {FEW_SCORED:,} or more"
+        yield f"evaluation.n={n}: {chance}; {more}"
+    if heldout < FEW_HELDOUT:
+        yield f"{heldout} held-out images: {RUNG_METRIC} rests on these alone; hold out {FEW_HELDOUT} or more"
+    if batch > train:
+        yield f"batch_size={batch:,}: each update has every one of the {train:,} images to train on; lower batch_size"
 
 
 def _of_entry(plan: Plan, entry: Entry) -> Iterator[str]:

@@ -10,6 +10,7 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.planner import Planner
 from jit_sweep.spec.axis_spaces import Range
+from jit_sweep.spec.seeds import first_seeds
 from jit_sweep.spec.stages import CellRule, Design, Grid
 from search_spaces.axis import AxisValue
 from search_spaces.cells import put
@@ -113,7 +114,7 @@ def _is_contrasted(design: Design, values: Mapping[str, AxisValue]) -> bool:
 
 
 def _seeds(design: Design, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
-    return next((rule.seeds for rule in _rules(design, values) if rule.seeds), design.seeds)
+    return next((rule.seeds for rule in _rules(design, values) if rule.seeds), first_seeds(design.seeds))
 
 
 def _images(design: Design, values: Mapping[str, AxisValue]) -> int | None:

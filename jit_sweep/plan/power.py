@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.questions import Question, questions_of
+from jit_sweep.plan.races import races
 from jit_sweep.statistics.power import Precision, detectable_gap, planned_precision
+from jit_sweep.statistics.sequential import Looks
 
 LEAST_SEEDS = 3
 """Shared by the arms of a question: of fewer there is no verdict."""
@@ -16,12 +18,13 @@ class Prospect(NamedTuple):
 
     question: Question
     seeds: int
-    """That all its arms have."""
+    """That all its arms have; where they race, the most."""
     residual_dof: int
     """Of the spread of all arms of its stage."""
     family: int
     """Questions that are answered together."""
     alpha: float
+    """Of the last look, where seeds race."""
 
     @property
     def is_decidable(self) -> bool:
@@ -57,11 +60,14 @@ def images_of_a_seed(plan: Plan, stage: int) -> int:
 
 
 def _of_stage(plan: Plan, stage: int, asked: Sequence[Question]) -> Iterator[Prospect]:
-    seeds = _seeds([entry for entry in plan.entries if entry.stage == stage])
+    seeds, race = _seeds([entry for entry in plan.entries if entry.stage == stage]), races(plan).get(stage)
+    if race is not None:
+        seeds = {label: {*range(race.max)} for label in seeds}
+    alpha = plan.spec.alpha if race is None else Looks(race.looks).level(-1, alpha=plan.spec.alpha)
     trials, distinct = sum(map(len, seeds.values())), len(set().union(*seeds.values()))
     for question in asked:
         shared = set.intersection(*(seeds[label] for label in question.labels))
-        yield Prospect(question, len(shared), trials - len(seeds) - distinct + 1, 1, plan.spec.alpha)
+        yield Prospect(question, len(shared), trials - len(seeds) - distinct + 1, 1, alpha)
 
 
 def _seeds(entries: Sequence[Entry]) -> dict[str, set[int]]:

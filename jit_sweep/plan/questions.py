@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from jit_sweep.plan.entry import Plan
 from jit_sweep.spec.ablations import Ablation
+from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import BASELINE, Design, PlannedContrast, PlannedStage
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label, recipe_values
@@ -35,6 +36,8 @@ class Question(Frozen):
     """One each: 1 and -1; of an interaction 1, -1, -1 and 1; where it is a mean over other changes, shares of these."""
     name: str = ""
     """Of a question of an ablation."""
+    looks: tuple[int, ...] = ()
+    """Counts of seeds after which it is looked at, where its arms' seeds race: as much a part of it as its arms are."""
 
     @classmethod
     def pair(cls, axes: tuple[str, ...], cell: Cell, against: Cell, *, name: str = "") -> Self:
@@ -44,7 +47,7 @@ class Question(Frozen):
     @cached_property
     def key(self) -> str:
         """Names the question, whatever the stage that its arms are of."""
-        return content_hash(self.model_dump(mode="json", include={"cells", "weights"}))
+        return content_hash(self.model_dump(mode="json", include={"cells", "weights", *(["looks"] if self.looks else [])}))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -93,16 +96,21 @@ def planned_questions(cells: Sequence[Cell], *, baseline: Cell, design: Design |
         baseline: the baseline's value of each axis.
         design: what its file plans; None: the default of a grid.
     """
+    looks = design.seeds.looks if design is not None and isinstance(design.seeds, RacingSeeds) else ()
+    asked = (question.model_copy(update={"looks": looks}) for question in _asked(cells, baseline=baseline, design=design))
+    return tuple({question.key: question for question in asked}.values())
+
+
+def _asked(cells: Sequence[Cell], *, baseline: Cell, design: Design | None) -> Iterable[Question]:
     if isinstance(design, Ablation):
-        return tuple({question.key: question for question in _of_ablation(cells, design)}.values())
+        return _of_ablation(cells, design)
     contrasts, interactions = (design.contrasts, design.interactions) if design is not None else (None, None)
     named = {planned.axis: planned.against for planned in contrasts or () if planned.against != BASELINE}
     levels = Levels(cells, reference={**baseline, **named})
     asked = [*_default_contrasts(levels)] if contrasts is None else [q for each in contrasts for q in _contrasts(levels, each)]
     if interactions is None and contrasts is None:
         interactions = tuple(itertools.combinations(levels.crossed, 2))
-    asked += _interactions(levels, interactions or ())
-    return tuple({question.key: question for question in asked}.values())
+    return [*asked, *_interactions(levels, interactions or ())]
 
 
 class Levels:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from jit_sweep.report.figures.forest import Bar
 from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.effects import Effect
+from jit_sweep.results.findings import Finding, Outcome
 from jit_sweep.results.scales import in_words, shown_on
-from jit_sweep.results.verdicts import Finding, Outcome
 from trainables.evaluation.metrics.registry import metric_of
 
 DECIDED = (Outcome.REAL, Outcome.EQUIVALENT)

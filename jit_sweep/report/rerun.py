@@ -14,6 +14,7 @@ from jit_sweep.redact import redact
 from jit_sweep.report.losses import Loss
 from jit_sweep.report.numbers import duration
 from jit_sweep.results.leaderboard import Results
+from jit_sweep.spec.again import file_again
 
 TOTAL = "compute in total"
 """The fact that several sweeps add up."""
@@ -32,7 +33,7 @@ class Provenance:
     """Where the results come from."""
 
     spec: str
-    """The sweep file as the ledger keeps it, as YAML, without what is left at its default and without passwords."""
+    """The sweep file, as YAML and without passwords: its trials have the ids of the ledger's."""
     facts: tuple[tuple[str, str], ...]
     """Names with values."""
     files: tuple[str, ...]
@@ -60,7 +61,7 @@ def provenance(
         ("written with", versions + (f", commit {commit[:12]}" if commit else "")),
     ]
     return Provenance(
-        spec=redact(yaml.safe_dump(_stripped(sweep.spec), sort_keys=False, allow_unicode=True, width=100)),
+        spec=redact(yaml.safe_dump(file_again(sweep.spec, sweep.identity), sort_keys=False, allow_unicode=True, width=100)),
         facts=tuple(facts),
         files=(f"{sweep.name}.yaml",),
         rerun=shell_line("jit-sweep", "run", f"{sweep.name}.yaml"),
@@ -100,13 +101,6 @@ def _checklist(results: Results, costs: Costs, lost: Sequence[Loss]) -> list[Par
             f"No run was left out. {without_score}",
         ),
     ]
-
-
-def _stripped(tree: Any) -> Any:
-    """A file's tree without keys that are None or empty."""
-    if isinstance(tree, dict):
-        return {key: value for key, each in tree.items() if (value := _stripped(each)) not in (None, {}, [])}
-    return [_stripped(each) for each in tree] if isinstance(tree, list | tuple) else tree
 
 
 def _seeds(entries: Sequence[EntryRow]) -> str:

@@ -9,9 +9,9 @@ from jit_sweep.results.averaged import AveragedArm
 from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.compare import Comparison
 from jit_sweep.results.effects import Effect
+from jit_sweep.results.findings import Finding
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import scale_of, shown_on
-from jit_sweep.results.verdicts import Finding
 from trainables.evaluation.metrics.registry import metric_of
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from jit_sweep.plan.clamp_remarks import FAIR
-from jit_sweep.results.verdicts import Finding, Outcome
+from jit_sweep.results.findings import Finding, Outcome
 from search_spaces.axis import AxisValue
 from trainables.diffusion.clamp import clamp_bias
 

@@ -10,8 +10,8 @@ from jit_sweep.plan.questions import Question
 from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
 from jit_sweep.results.compared import Compared, Kind, differing_field, read_compared
 from jit_sweep.results.effects import Effect, StageScores
+from jit_sweep.results.findings import Asking, Finding, Outcome, reply
 from jit_sweep.results.leaderboard import marks_of, read_asking
-from jit_sweep.results.verdicts import Asking, Finding, Outcome, reply
 from trainables.evaluation.metrics.registry import verdict_metrics
 
 

@@ -12,7 +12,7 @@ from jit_sweep.results.scales import in_words, interval_in_words, on_scale, scal
 from jit_sweep.statistics.contrasts import FEWEST_SEEDS, ContrastTest, Figures, Residual, per_seed, residual, seeds_test
 from jit_sweep.statistics.power import Precision, detectable_gap
 from jit_sweep.statistics.sign_flips import sign_flip_p
-from jit_sweep.statistics.student_t import Interval
+from jit_sweep.statistics.student_t import LEVEL, Interval
 from trainables.evaluation.metrics.metric import Scale
 from trainables.evaluation.metrics.registry import metric_of
 
@@ -24,6 +24,8 @@ class Effect:
     metric: str
     test: ContrastTest
     by_seed: tuple[float, ...]
+    level: float = LEVEL
+    """Of its interval."""
 
     @property
     def scale(self) -> Scale:
@@ -44,8 +46,8 @@ class Effect:
 
     @cached_property
     def interval(self) -> Interval:
-        """95 %, from the same test."""
-        return Interval(*map(float, self.test.interval()))
+        """From the same test; of 95 %, or of what a look must keep for all looks to keep that together."""
+        return Interval(*map(float, self.test.interval(self.level)))
 
     @cached_property
     def flip_p(self) -> float | None:
@@ -83,7 +85,7 @@ class StageScores:
         """The arms of a question."""
         return tuple(self.arms[label] for label in question.labels)
 
-    def effect(self, question: Question, *, metric: str) -> Effect | None:
+    def effect(self, question: Question, *, metric: str, level: float = LEVEL) -> Effect | None:
         """The question's answer in a metric; None of fewer than two shared seeds."""
         table, rest = self._table(metric)
         weights = dict(sorted(zip((self._row[label] for label in question.labels), question.weights, strict=True)))
@@ -92,7 +94,7 @@ class StageScores:
         if len(by_seed) < FEWEST_SEEDS:
             return None
         test = seeds_test(by_seed, squares=float((coefficients**2).sum()), rest=rest)
-        return Effect(metric, test, tuple(by_seed.tolist()))
+        return Effect(metric, test, tuple(by_seed.tolist()), level)
 
     def _table(self, metric: str) -> tuple[Figures, Residual]:
         if metric not in self._tables:

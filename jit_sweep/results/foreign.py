@@ -13,8 +13,8 @@ import numpy as np
 from jit_sweep.errors import UserError
 from jit_sweep.plan.questions import Question, planned_questions
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS
+from jit_sweep.results.findings import Outcome
 from jit_sweep.results.scales import in_words, interval_in_words, margin_on, on_scale, shown_on
-from jit_sweep.results.verdicts import Outcome
 from jit_sweep.statistics.contrasts import ContrastTest, Figures, Residual, contrast_test, per_seed, residual
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm

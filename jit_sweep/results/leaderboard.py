@@ -13,10 +13,11 @@ from jit_sweep.plan.questions import PATCH_SIZE
 from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, extractor_of_trials, grid_arms, with_scores
 from jit_sweep.results.comparable import Marks
 from jit_sweep.results.convergence import with_convergence
+from jit_sweep.results.findings import NO_FINDINGS, Asking, Findings
 from jit_sweep.results.memorised import BetterThanReal, better_than_real
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
-from jit_sweep.results.verdicts import NO_FINDINGS, Asking, Findings, findings
+from jit_sweep.results.verdicts import findings
 from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
 from search_spaces.cells import recipe_values
@@ -64,7 +65,7 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
     trials = with_scores([row for row in rows if not row.superseded], scores)
     searched = [trial for trial in trials if trial.entry.origin == "search"]
     rungs = reader.rung_values(sweep)
-    scheduler: dict[str, Any] = {"metric": RUNG_METRIC, "compare_within": [PATCH_SIZE], **(row.spec.get("scheduler") or {})}
+    scheduler = _scheduler(row)
     arms = with_convergence(grid_arms(trials), rungs, metric=scheduler["metric"])
     return Results(
         sweep=sweep,
@@ -83,8 +84,32 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
         searched=tuple(best_first(searched, objective=objective)),
         retired=tuple(best_first(with_scores(retired(rows), scores), objective=objective)),
         heldout=reader.heldout(sweep),
-        findings=findings(arms, replace(read_asking(reader, row), marks=marks_of(reader.heldout(sweep)))),
+        findings=findings(arms, marked_asking(reader, row)),
     )
+
+
+def read_findings(reader: LedgerReader, sweep: str) -> tuple[Findings, Asking]:
+    """What is known of a sweep's questions by now, and how they are asked."""
+    row = reader.sweep(sweep)
+    trials = with_scores(reader.entries(sweep), reader.scores(sweep))
+    arms = with_convergence(grid_arms(trials), reader.rung_values(sweep), metric=_scheduler(row)["metric"])
+    asking = marked_asking(reader, row)
+    return findings(arms, asking), asking
+
+
+def rung_metric_of(reader: LedgerReader, sweep: str) -> str:
+    """What a sweep's trials are measured by on the way."""
+    return str(_scheduler(reader.sweep(sweep))["metric"])
+
+
+def marked_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
+    """How a sweep's questions are answered, beside images that no model made."""
+    return replace(read_asking(reader, sweep), marks=marks_of(reader.heldout(sweep.name)))
+
+
+def _scheduler(sweep: SweepRow) -> dict[str, Any]:
+    """The keys of its scheduler, and what those stand for that it leaves out."""
+    return {"metric": RUNG_METRIC, "compare_within": [PATCH_SIZE], **(sweep.spec.get("scheduler") or {})}
 
 
 def marks_of(real: HeldoutRow | None) -> Marks:

@@ -4,119 +4,19 @@ The method: a contrast on the objective, Holm's correction over what was planned
 arms were stopped, lost or cannot be compared keeps its place in the family.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from jit_sweep.plan.questions import Question, planned_questions
-from jit_sweep.results.arms import Arm, extractor_of
-from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, refusal, same_run
+from jit_sweep.results.arms import Arm
 from jit_sweep.results.effects import Effect, StageScores
-from jit_sweep.results.losses import SeedRates, seed_rates
+from jit_sweep.results.findings import Asking, Finding, Findings, Outcome, Reply, reply
+from jit_sweep.results.looks import replies_at_looks
 from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
-from jit_sweep.spec.stages import Design
-from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
-from search_spaces.axis import AxisValue
-from trainables.evaluation.metrics.registry import METRICS, verdict_metrics
-
-
-class Outcome(StrEnum):
-    """All that can be said of a question."""
-
-    REAL = "REAL"
-    EQUIVALENT = "EQUIVALENT"
-    CONFLICT = "CONFLICT"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    NOT_COMPARABLE = "NOT COMPARABLE"
-    SAME_RUN = "SAME RUN"
-    POST_HOC = "POST HOC"
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How a sweep's questions are answered."""
-
-    objective: str
-    alpha: float = 0.05
-    margin: float | None = None
-    designs: Mapping[int, Design] = field(default_factory=dict)
-    """What the file plans, by stage."""
-    baseline: Mapping[str, AxisValue] = field(default_factory=dict)
-    """The baseline's value of each axis."""
-    asked_at: Mapping[str, float] = field(default_factory=dict)
-    """When each question was first asked, by key; without an entry it was asked before everything."""
-    marks: Marks = field(default_factory=dict)
-    matched: Matched = "images"
-    """What the arms were given the same of."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A question and what the scores say of it."""
-
-    question: Question
-    arms: tuple[Arm, ...]
-    outcome: Outcome
-    reason: str
-    effect: Effect | None = None
-    """In the objective."""
-    adjusted_p: float | None = None
-    """Over what was planned, by Holm; None where it is not part of that."""
-    gap: float | None = None
-    """The smallest difference that these seeds show four times in five, on the objective's scale."""
-    others: tuple[Effect, ...] = ()
-    """In the other metrics that can judge the axes."""
-    rates: SeedRates | None = None
-    """Of lost and collapsed seeds, where there are any."""
-
-    @property
-    def winner(self) -> str:
-        """The better arm of a real contrast or main effect, by what it differs in; empty where there is none."""
-        if self.outcome is not Outcome.REAL or self.question.kind == "interaction" or self.effect is None:
-            return ""
-        return self.question.side(0 if self.effect.loss < 0 else 1)
-
-    @property
-    def verdict(self) -> str:
-        """Such as `REAL: prediction=x is better`, or `INCONCLUSIVE: a gap of 4.1 % could have been seen`."""
-        return f"{self.outcome}: {self.reason}" if self.reason else str(self.outcome)
-
-    @property
-    def line(self) -> str:
-        """All of it in one line."""
-        effect = f"{self.effect}, " if self.effect else ""
-        return f"{self.question.label}: {effect}{self.verdict}"
-
-
-class Findings(NamedTuple):
-    """What a sweep planned to ask, and what else may be looked at."""
-
-    planned: tuple[Finding, ...] = ()
-    exploratory: tuple[Finding, ...] = ()
-    """Asked after the scores of their arms were known, or never; none of them is ever called real."""
-
-    @property
-    def every(self) -> tuple[Finding, ...]:
-        return (*self.planned, *self.exploratory)
-
-    def among(self, labels: Collection[str]) -> "Findings":
-        """Those that are about these arms alone, as they were judged with the others."""
-        kept = (tuple(each for each in part if {*each.question.labels} <= {*labels}) for part in self)
-        return Findings(*kept)
-
-    @property
-    def same_runs(self) -> bool:
-        """Whether an axis changed nothing somewhere."""
-        return any(each.outcome is Outcome.SAME_RUN for part in self for each in part)
-
-
-NO_FINDINGS = Findings()
 
 
 def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
@@ -124,76 +24,23 @@ def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
     stages: defaultdict[int, list[Arm]] = defaultdict(list)
     for arm in sorted(arms, key=lambda arm: arm.position):
         stages[arm.stage].append(arm)
-    planned, exploratory = list[Reply](), list[Reply]()
+    planned, exploratory = dict[int, list[Reply]](), list[Reply]()
     for stage, of_stage in stages.items():
         scores = StageScores(of_stage)
         cells = [arm.arm for arm in scores.arms.values()]
         asked = planned_questions(cells, baseline=asking.baseline, design=asking.designs.get(stage))
-        for each in (reply(question, scores, asking) for question in asked):
-            (exploratory if each.is_post_hoc else planned).append(each)
+        replies = [reply(question, scores, asking) for question in asked]
+        planned[stage] = [each for each in replies if not each.is_post_hoc]
+        exploratory += [each for each in replies if each.is_post_hoc]
         known = {frozenset(question.labels) for question in asked}
         for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
             if frozenset((one.label, other.label)) not in known:
                 exploratory.append(reply(Question.pair((axis,), one.arm, other.arm), scores, asking))
-    return Findings(tuple(_judged(planned, asking)), tuple(_explored(exploratory)))
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A question's arms and effects, before it is judged among the others."""
-
-    question: Question
-    arms: tuple[Arm, ...]
-    refused: str
-    """Why there is no verdict, whatever the scores; empty where there may be one."""
-    effect: Effect | None
-    others: tuple[Effect, ...]
-    asked_at: float
-
-    @property
-    def is_decidable(self) -> bool:
-        """Whether it was planned with seeds enough: else it has no place among the questions."""
-        return min(len(arm.trials) for arm in self.arms) >= LEAST_SHARED_SEEDS
-
-    @property
-    def is_post_hoc(self) -> bool:
-        """Whether each of its arms had a score when it was asked."""
-        first = [min((t.score.created_at for t in arm.trials if t.score), default=math.inf) for arm in self.arms]
-        return max(first) < self.asked_at
-
-    @property
-    def p(self) -> float:
-        """NaN where there is no test."""
-        return self.effect.p if self.effect and not self.refused else math.nan
-
-    def finding(self, outcome: Outcome, reason: str, *, adjusted_p: float | None = None, gap: float | None = None) -> Finding:
-        rates = seed_rates(self.arms)
-        return Finding(self.question, self.arms, outcome, reason, self.effect, adjusted_p, gap, self.others, rates)
-
-    def unjudged(self) -> Finding | None:
-        """What there is to say without a test."""
-        if same_run(self.arms):
-            return self.finding(Outcome.SAME_RUN, f"{' and '.join(self.question.axes)} changed nothing")
-        return self.finding(Outcome.NOT_COMPARABLE, self.refused) if self.refused or not self.effect else None
-
-
-def reply(question: Question, scores: StageScores, asking: Asking) -> Reply:
-    """What the scores of a question's arms say, in the objective and in the other metrics that can judge its axes."""
-    arms = scores.asked(question)
-    judges = [
-        m
-        for m in verdict_metrics(asking.objective, extractor=extractor_of(arms))
-        if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
-    ]
-    effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
-    return Reply(
-        question,
-        arms,
-        refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=asking.matched),
-        effect,
-        tuple(other for other in others if other),
-        asking.asked_at.get(question.key, -math.inf),
-    )
+    family = sum(each.is_decidable for replies in planned.values() for each in replies)
+    for stage, race in asking.races.items():
+        questions = [each.question for each in planned.get(stage, ())]
+        planned[stage] = replies_at_looks(questions, stages[stage], asking, race, family=family) if questions else []
+    return Findings(tuple(_judged([each for of in planned.values() for each in of], asking)), tuple(_explored(exploratory)))
 
 
 def _judged(answers: Sequence[Reply], asking: Asking) -> Iterator[Finding]:
@@ -219,13 +66,14 @@ def _explored(answers: Sequence[Reply]) -> Iterator[Finding]:
 
 def _verdict(asked: Reply, effect: Effect, p: float, asking: Asking, *, family: int) -> Finding:
     """The outcome of a question that can be tested."""
-    gap = effect.gap(alpha=asking.alpha, family=family)
+    gap = effect.gap(alpha=asked.look.alpha if asked.look else asking.alpha, family=family)
     margin = margin_on(effect.scale, asking.margin)
 
     def found(outcome: Outcome, reason: str) -> Finding:
         return asked.finding(outcome, reason, adjusted_p=p, gap=gap)
 
-    if margin is not None and equivalent(effect.test, margin=margin, alpha=asking.alpha, family=family):
+    is_last = asked.look is None or asked.look.is_last
+    if is_last and margin is not None and equivalent(effect.test, margin=margin, alpha=asking.alpha, family=family):
         return found(Outcome.EQUIVALENT, f"less than {in_words(effect.scale, margin, sign=False)} apart")
     if p > asking.alpha:
         return found(Outcome.INCONCLUSIVE, f"a gap of {in_words(effect.scale, gap, sign=False)} could have been seen")

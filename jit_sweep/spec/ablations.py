@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from jit_sweep.spec.axis_spaces import Choices, refuse_unknown, sound_axes
-from jit_sweep.spec.seeds import Seeds
+from jit_sweep.spec.seeds import PlannedSeeds
 from search_spaces.axis import AxisValue
 from trainables.config.fields import Frozen
 
@@ -75,8 +75,8 @@ class Ablation(Frozen):
     all against all but each; each change's main effect over the rest, and each pair's interaction."""
     changes: Annotated[dict[str, Change], Field(min_length=1), AfterValidator(sound_changes)]
     """Names, each with what it changes: axes, each with a value. A ladder adds them in this order."""
-    seeds: Seeds = (0,)
-    """Of each arm: a count N for the seeds 0 to N - 1, or a list of seeds."""
+    seeds: PlannedSeeds = (0,)
+    """Of each arm: a count N for the seeds 0 to N - 1, or a list of seeds. `{min: 3, max: 8}`: a race."""
     contrasts: dict[str, ArmContrast] | None = None
     """Pairs of arms that are compared too, each as `NAME: {arm: ARM, against: ARM}`, by a name of your own; null: none."""
 

@@ -16,7 +16,7 @@ from pydantic import (
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.axis_spaces import AxisSpace, Choices, Range, holds_value, refuse_unknown, remedy, sound_axes
 from jit_sweep.spec.sampler_options import option_faults
-from jit_sweep.spec.seeds import SeedCount, Seeds
+from jit_sweep.spec.seeds import PlannedSeeds, RacingSeeds, SeedCount, Seeds, first_seeds
 from search_spaces.axis import AxisValue
 from search_spaces.quantities import QUANTITIES
 from trainables.config.fields import Frozen, NonNegativeInt, PositiveFloat, PositiveInt
@@ -82,8 +82,8 @@ class Grid(Frozen):
 
     axes: Annotated[dict[str, Choices], Field(min_length=1), AfterValidator(sound_axes)]
     """The values of each axis; every combination is a cell."""
-    seeds: Seeds = (0,)
-    """A count N for the seeds 0 to N - 1, or a list of seeds: each makes one trial of a cell."""
+    seeds: PlannedSeeds = (0,)
+    """A count N for the seeds 0 to N - 1, or a list of seeds: each makes one trial of a cell. `{min: 3, max: 8}`: a race."""
     cells: tuple[CellRule, ...] = ()
     """Rules for some of the cells; the last that matches a cell counts."""
     contrasts: tuple[PlannedContrast, ...] | None = None
@@ -100,7 +100,7 @@ class Grid(Frozen):
         crossed = tuple(PlannedContrast(axis=axis) for _, axis in self.interactions or ())
         if self.contrasts is not None:
             return self.contrasts + crossed
-        several = len(self.seeds) > 1 or any(len(rule.seeds or ()) > 1 for rule in self.cells)
+        several = len(first_seeds(self.seeds)) > 1 or any(len(rule.seeds or ()) > 1 for rule in self.cells)
         return tuple(PlannedContrast(axis=axis) for axis in self.axes if axis != "patch_size") if several else ()
 
     @model_validator(mode="after")
@@ -112,6 +112,12 @@ class Grid(Frozen):
             if value not in self.axes[axis]:
                 meant = remedy(str(value), [str(known) for known in self.axes[axis]])
                 raise ValueError(f"`where` must name a value of this grid's axis {axis}, got {value}; {meant}")
+        return self
+
+    @model_validator(mode="after")
+    def cells_race_together(self) -> Self:
+        if isinstance(self.seeds, RacingSeeds) and any(rule.seeds for rule in self.cells):
+            raise ValueError("`cells` must leave `seeds` out where the grid's seeds race, got both; write a list of seeds")
         return self
 
     @model_validator(mode="after")

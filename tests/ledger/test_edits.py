@@ -25,8 +25,8 @@ from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.results.as_json import contents as contents_of
+from jit_sweep.results.findings import NO_FINDINGS
 from jit_sweep.results.leaderboard import best_cell, read_results
-from jit_sweep.results.verdicts import NO_FINDINGS
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
@@ -234,6 +234,7 @@ EDITS: tuple[Edit, ...] = (
     grid("seeds", 3, said="2 trials more of the arms that it has"),
     grid("seeds", 1, said="2 trials of arms that stay retired"),
     grid("seeds", [0, 5]),
+    grid("seeds", {"min": 3, "max": 4}, said="2 trials more of the arms that it has"),
     grid("cells", [{"where": {"prediction": "x"}, "seeds": 3}], said="1 trial more"),
     grid("cells", [{"where": {"prediction": "x"}, "images_per_trial": 32}], said="2 trials go on to 32 images"),
     grid("contrasts", []),

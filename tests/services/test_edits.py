@@ -52,3 +52,15 @@ def test_a_run_prints_the_difference_and_mlflow_shows_what_is_retired(edited: Pa
     assert states == {"prediction=x": "done", "prediction=v": "retired"}
     again = jit_sweep("run", str(edited), cwd=edited.parent)
     assert (again.returncode, "changes of what" in again.stdout) == (0, False), again.stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_plan_of_a_file_that_run_would_refuse_ends_with_that_refusal(edited: Path, as_json: bool) -> None:
+    """The exit code of a mistake, and its words last: what the plan shows before cannot run under this name."""
+    tree = yaml.safe_load(edited.read_text())
+    edited.write_text(yaml.safe_dump({**tree, "evaluation": {**tree["evaluation"], "steps": 3}}))
+    planned = jit_sweep("plan", str(edited), *(["--json"] if as_json else []), cwd=edited.parent)
+    assert planned.returncode == 2, planned.stdout
+    last = planned.stdout if as_json else planned.stderr
+    assert "'tiny' has run with others; rename the sweep, or choose another home with --home:" in last
+    assert "evaluation.steps: 2 -> 3" in last

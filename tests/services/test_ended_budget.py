@@ -27,7 +27,7 @@ def trained_once(planned: Plan, ledger: str) -> None:
     """A run that brought the first trial to its score, and was killed as the budget had ended."""
     engine = open_engine(ledger)
     writer = LedgerWriter(engine, lease := acquire(engine, planned.spec.name, ALICE))
-    take_up(planned, writer)
+    take_up(planned, writer, LedgerReader(engine))
     entry = planned.entries[0]
     attempt = writer.begin(planned.spec.name, entry.trial_id, entry.images, lane="lane-0", host="node", pid=11)
     assert attempt is not None

@@ -338,6 +338,9 @@ def test_plan_measures_once_and_prints_hours_time_disk_and_price(tmp_path: Path)
     assert "measuring shape 1 of 1: prediction=x" in first.stderr
     assert "CPU-hours; 0:" in first.stdout
     assert "checkpoints: " in first.stdout
+    known = next(line for line in first.stdout.splitlines() if line.startswith("in all "))
+    unasked = jit_sweep("plan", file, cwd=tmp_path).stdout
+    assert f"time: {known}, by the speed measured here" in unasked
     second = jit_sweep("plan", file, "--probe", "--json", "--price", "360", cwd=tmp_path)
     assert second.stderr == ""
     told = json.loads(second.stdout)["probe"]
@@ -366,7 +369,9 @@ def test_no_compile_measures_eager_steps(tmp_path: Path) -> None:
 
 def test_a_plan_without_a_probe_makes_nothing_and_has_no_use_for_its_options(tmp_path: Path) -> None:
     file = write_sweep(tmp_path)
-    assert jit_sweep("plan", file, cwd=tmp_path).returncode == 0
+    done = jit_sweep("plan", file, cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].startswith("time: not measured here; --probe measures")
     for option in (["--price", "2"], ["--no-compile"]):
         refused = jit_sweep("plan", file, *option, cwd=tmp_path)
         assert (refused.returncode, "need --probe" in refused.stderr) == (2, True)

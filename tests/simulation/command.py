@@ -117,7 +117,7 @@ class Command:
     def _taken_up(self, writer: LedgerWriter) -> RunEnd | None:
         """How the run ends where nothing is left to train."""
         clock = partial(self.world.clock, self.host)
-        take_up(self.plan, writer)
+        take_up(self.plan, writer, self.reader)
         guard = BudgetGuard(self.plan.spec, self.reader, clock=clock)
         return end_at_once(self.plan, writer, self.reader, guard=guard, clock=clock)
 

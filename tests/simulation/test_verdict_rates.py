@@ -4,16 +4,19 @@ import pytest
 
 from tests.simulation.verdict_rates import (
     CROSSED,
+    LEAST_COVERED,
     MOST_FALSE,
     MOST_OFF,
     NOISES,
     Design,
+    Noise,
     against_first,
     equivalent_at,
     false_real,
     interaction_seen,
     of_ablation,
     outside,
+    raced,
     seen,
 )
 
@@ -25,6 +28,20 @@ def test_a_sweep_without_an_effect_is_rarely_called_real_and_intervals_cover_wha
     rates, covers = zip(*(false_real(noise, design, seeds, seed=n) for n, noise in enumerate(NOISES)), strict=True)
     assert max(rates) <= MOST_FALSE
     assert not outside(rates, covers, design)
+
+
+@pytest.mark.parametrize("noise", [NOISES[0], NOISES[4]], ids=lambda noise: noise.name)
+def test_seeds_that_race_keep_the_rate_of_false_verdicts_which_a_test_at_each_look_would_not(noise: Noise) -> None:
+    found = raced(noise, CROSSED, sweeps=2000)
+    assert found.false_real <= MOST_FALSE
+    assert found.naive > 3 * MOST_FALSE
+    assert found.covered >= LEAST_COVERED
+
+
+def test_a_race_ends_early_where_there_is_much_to_see_and_goes_on_where_there_is_nothing() -> None:
+    nothing, much = (raced(NOISES[0], against_first(2), gap=gap, sweeps=1000) for gap in (0.0, 4.0))
+    assert nothing.trials > 95
+    assert much.trials < 75
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

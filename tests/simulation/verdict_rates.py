@@ -18,6 +18,7 @@ from jit_sweep.statistics.contrasts import ContrastTest, Figures, contrast_test,
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
 from jit_sweep.statistics.power import planned_precision, power
+from jit_sweep.statistics.sequential import Looks
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
 
@@ -137,6 +138,8 @@ class Judged:
     real: np.ndarray
     covered: np.ndarray
     """Whether the 95 % interval holds the true effect."""
+    vetoed: np.ndarray
+    """Where another score says otherwise."""
 
 
 def judged(scores: Figures, design: Design, *, truth: Figures | None = None) -> Judged:
@@ -149,7 +152,7 @@ def judged(scores: Figures, design: Design, *, truth: Figures | None = None) -> 
     vetoed = np.stack([_vetoed(column) for column in zip(*tests, strict=True)], axis=-1)
     ends = [test.interval() for test in primary]
     covered = [(low <= effect) & (effect <= high) for (low, high), effect in zip(ends, effects, strict=True)]
-    return Judged(tuple(primary), (adjusted <= ALPHA) & ~vetoed, np.stack(covered, axis=-1))
+    return Judged(tuple(primary), (adjusted <= ALPHA) & ~vetoed, np.stack(covered, axis=-1), vetoed)
 
 
 def _vetoed(tests: tuple[ContrastTest, ...]) -> np.ndarray:
@@ -190,6 +193,46 @@ def equivalent_at(gap: float, seeds: int, *, margin: float = 2.0, seed: int = 17
     return 100 * float(equivalent(judged(scores, CROSSED).tests[0], margin=margin, family=3).mean())
 
 
+RACE = tuple(range(3, 9))
+"""Counts of seeds at which a race is looked at."""
+RACED = (CROSSED, against_first(8), against_first(2))
+
+
+@dataclass(frozen=True)
+class Raced:
+    """Percent of A/A sweeps whose seeds race."""
+
+    false_real: float
+    """With a REAL verdict, by the boundaries that were fixed before."""
+    naive: float
+    """The same where each look is tested as if it were the only one, and each contrast as if it were alone."""
+    covered: float
+    """Of the intervals at the last look that hold the true effect."""
+    trials: float
+    """Of those that all seeds of all arms would take."""
+
+
+def raced(noise: Noise, design: Design, *, gap: float = 0.0, seed: int = 18, sweeps: int = SWEEPS) -> Raced:
+    """Sweeps that get one seed more after each look, as long as a question of theirs is open; `gap`: of their last arm."""
+    truth = np.zeros(design.arms)
+    truth[-1] = gap
+    scores = drawn(np.random.default_rng(seed), noise, arms=design.arms, seeds=RACE[-1], sweeps=sweeps) + truth[:, None]
+    looks, at_look = Looks(RACE), [judged(scores[..., :count], design, truth=truth) for count in RACE]
+    own = np.stack([[test.p for test in at.tests] for at in at_look])
+    real, asked = np.zeros((len(design.questions), sweeps), dtype=bool), np.array(design.questions) != 0
+    trials = np.full(sweeps, RACE[0] * design.arms)
+    for place, found in enumerate(at_look):
+        adjusted = holm(np.moveaxis(looks.p(own[: place + 1]), 0, -1)).T
+        real |= (adjusted <= ALPHA) & ~found.vetoed.T
+        trials += (np.einsum("qs,qk->sk", ~real, asked) > 0).sum(axis=-1) if place + 1 < len(RACE) else 0
+    ends = [test.interval(1 - looks.level(-1, alpha=ALPHA)) for test in at_look[-1].tests]
+    effects = [np.dot(c, truth) for c in design.questions]
+    covered = np.mean([(low <= effect) & (effect <= high) for (low, high), effect in zip(ends, effects, strict=True)])
+    naive = (own <= ALPHA).any(axis=(0, 1)).mean()
+    share = trials.mean() / (RACE[-1] * design.arms)
+    return Raced(*(100 * float(each) for each in (real.any(axis=0).mean(), naive, covered, share)))
+
+
 MOST_FALSE, LEAST_COVERED, MOST_COVERED, MOST_OFF = 6.4, 94.0, 97.0, 5.0
 """Percent. Of many arms the intervals cover more: a contrast's own spread counts where it is larger than the pooled one."""
 
@@ -215,6 +258,14 @@ def main() -> int:
         interactions = [interaction_seen(gap, seeds) for gap in (2.0, 3.0, 4.0)]
         broken += any(abs(found - promised) > MOST_OFF for found, promised in contrasts)
         say(f"n={seeds}: {', '.join(f'{found:.1f}/{promised:.1f}' for found, promised in (*contrasts, *interactions))}")
+    say(f"seeds that race, looked at after {RACE[0]} to {RACE[-1]}: false REAL; naive tests; coverage; trials of the full grid")
+    for design in RACED:
+        found = [raced(noise, design, seed=100 + n) for n, noise in enumerate(NOISES)]
+        broken += max(each.false_real for each in found) > MOST_FALSE or found[0].covered < LEAST_COVERED
+        wrong, held = " ".join(f"{each.false_real:.1f}" for each in found), [each.covered for each in found]
+        told = f"naive {found[0].naive:.1f} | coverage {held[0]:.1f}, {min(held):.1f} to {max(held):.1f}"
+        far = raced(NOISES[0], design, gap=4.0).trials
+        say(f"{design.name}: {wrong} | {told} | trials {found[0].trials:.0f}, and {far:.0f} where an arm is 4 SD off")
     say("EQUIVALENT in percent at gap 0, and falsely at the margin of 2 SD")
     for seeds in (3, 6, 10):
         say(f"n={seeds}: {equivalent_at(0, seeds):.1f}, {equivalent_at(2, seeds):.1f}")

@@ -2,7 +2,7 @@
 ids. One trial at a time; a run can be cut short as a killed command would be."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
-from jit_sweep.executor.schedule import Align, Now, Over, Propose, Searched, Start, next_step
+from jit_sweep.executor.opening import take_up
+from jit_sweep.executor.schedule import Align, LookAgain, Now, Over, Propose, Searched, Start, next_step
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.lease import acquire
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Plan
-from jit_sweep.plan.places import places
 from jit_sweep.plan.plan import plan
+from jit_sweep.plan.races import races
 from jit_sweep.plan.search import proposals
+from jit_sweep.results.more_seeds import more_seeds
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.search.proposer import Proposer
 from jit_sweep.spec.sweep import SweepSpec
@@ -37,6 +39,8 @@ class PlayedHome:
     name: str = "tiny"
     trained: list[tuple[str, int]] = field(default_factory=list)
     """Trials and the rungs that they have been trained to, in order."""
+    score: "Callable[[EntryRow, str], float]" = field(default=lambda row, metric: drawn(row.trial_id, metric, row.images))
+    """A trial's score in a metric."""
 
     def __post_init__(self) -> None:
         self.engine = open_engine(f"sqlite:///{self.folder}/ledger.db")
@@ -54,7 +58,7 @@ class PlayedHome:
     def run_plan(self, planned: Plan, *, most: int | None = None, cut: bool = False) -> SweepState:
         """Run a plan, as `run` does a file."""
         with self.writing(planned) as writer:
-            run = _Run(planned, self.reader, writer, self.trained)
+            run = _Run(planned, self.reader, writer, self.trained, self.score)
             run.start()
             return run.to_end(most=most, cut=cut)
 
@@ -85,19 +89,18 @@ class _Run:
     reader: LedgerReader
     writer: LedgerWriter
     trained: list[tuple[str, int]]
+    score: Callable[[EntryRow, str], float]
 
     def __post_init__(self) -> None:
         self.name, self.proposer = self.plan.spec.name, Proposer(self.plan, self.reader)
         self.wanted = proposals(self.plan)
         self.aligned: set[int] = set()
         self.searched: set[int] = set()
+        self.racing = set(races(self.plan))
 
     def start(self) -> None:
         """What a run writes before its first trial."""
-        given = self.plan.spec.model_dump(mode="json", by_alias=True)
-        self.writer.register(self.name, fingerprint=self.plan.fingerprint, identity=self.plan.identity, spec=given)
-        self.writer.reopen(self.name)
-        self.writer.plan_entries(self.name, self.plan.entries, places=places(self.plan.spec))
+        take_up(self.plan, self.writer, self.reader)
 
     def to_end(self, *, most: int | None, cut: bool) -> SweepState:
         begun = 0
@@ -115,6 +118,11 @@ class _Run:
                 case Searched(stage):
                     self.writer.searched(self.name, self.proposer.stage_id(stage))
                     self.searched.add(stage)
+                case LookAgain(stage):
+                    if entries := more_seeds(self.plan, self.reader, stage=stage):
+                        self.writer.add_entries(self.name, entries)
+                    else:
+                        self.racing.discard(stage)
                 case Start(row=row):
                     if begun == most:
                         return SweepState.INTERRUPTED
@@ -126,7 +134,7 @@ class _Run:
                     return SweepState.INCOMPLETE
 
     def next(self) -> Any:
-        now = Now(at=0.0, aligned=self.aligned, searched=self.searched)
+        now = Now(at=0.0, aligned=self.aligned, searched=self.searched, racing=self.racing)
         rows = self.reader.entries(self.name)
         return next_step(rows, stages=len(self.plan.spec.stages), proposals=self.wanted, now=now)
 
@@ -155,19 +163,18 @@ class _Run:
                 self.writer.report(row.trial_id, attempt.number, sequence + 1, _ended(images, outcome))
                 return
         for number, other in enumerate({other.evaluation_id: other for other in served}.values()):
-            self.writer.report(row.trial_id, attempt.number, sequence + 1 + number, _score(other))
+            self.writer.report(row.trial_id, attempt.number, sequence + 1 + number, self.scored(other))
         self.writer.report(row.trial_id, attempt.number, sequence + 100, _ended(row.images, "done"))
+
+    def scored(self, row: EntryRow) -> Scored:
+        values = {metric: self.score(row, metric) for metric in verdict_metrics()}
+        return Scored(images=row.images, evaluation=row.evaluation_id, n=8, values=values, grid="memory://grid")
 
 
 def drawn(trial_id: str, metric: str, images: int) -> float:
     """A value that depends on nothing else."""
     digest = hashlib.sha256(f"{trial_id} {metric} {images}".encode()).digest()
     return 1.0 + int.from_bytes(digest[:4], "big") / 2**32
-
-
-def _score(row: EntryRow) -> Scored:
-    values = {metric: drawn(row.trial_id, metric, row.images) for metric in verdict_metrics()}
-    return Scored(images=row.images, evaluation=row.evaluation_id, n=8, values=values, grid="memory://grid")
 
 
 def _ended(images: int, outcome: Any) -> Ended:

@@ -84,7 +84,7 @@ class PromotionHome:
         planned = plan(spec, source="a test")
         lease = acquire(self.engine, spec.name, ALICE)
         writer = LedgerWriter(self.engine, lease, decider=NEVER_STOP)
-        take_up(planned, writer)
+        take_up(planned, writer, self.reader)
         for row in self.reader.entries(spec.name):
             attempt = writer.begin(spec.name, row.trial_id, row.images, lane="lane", host="node", pid=1)
             if attempt is not None:

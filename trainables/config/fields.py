@@ -79,6 +79,11 @@ def _left_out(info: FieldInfo) -> tuple[Any, ...]:
     return (marks[0].was or (info.get_default(call_default_factory=True),)) if marks else ()
 
 
+def done_before(config: type[BaseModel]) -> dict[str, Any]:
+    """By field that joined after ids began: what every older configuration did."""
+    return {name: value for name, before in _before(config).items() for value in before}
+
+
 def without(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
     """The content without some fields, where it has them."""
     return {name: value for name, value in content.items() if name not in names}

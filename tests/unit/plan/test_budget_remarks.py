@@ -22,7 +22,9 @@ CONSTANT = {"kind": "decay", "warmup": False}
 
 
 def planned(**changes: Any) -> Plan:
-    return plan(SweepSpec.model_validate(tiny_sweep(**{"budget": BUDGET, **changes})), source="sweep.yaml")
+    """Scored on as many images as scores need."""
+    parts = {"budget": BUDGET, "evaluation": {"n": 384, "sampler": "euler", "steps": 2}, **changes}
+    return plan(SweepSpec.model_validate(tiny_sweep(**parts)), source="sweep.yaml")
 
 
 def of_baseline(preset: str = "jit-tiny", **changes: Any) -> Plan:
@@ -189,7 +191,7 @@ def test_guidance_by_a_null_label_that_nothing_trains_is_refused(stage: str) -> 
 def test_guidance_by_a_null_label_that_training_hardly_meets_is_told_and_one_it_never_meets_refused() -> None:
     def sweep(label_drop: float) -> Plan:
         return planned(
-            evaluation={"n": 8, "guidance": 2.0}, baseline={"preset": "jit-tiny", "diffusion": {"label_drop": label_drop}}
+            evaluation={"n": 384, "guidance": 2.0}, baseline={"preset": "jit-tiny", "diffusion": {"label_drop": label_drop}}
         )
 
     line = (
@@ -222,3 +224,17 @@ def test_images_that_no_update_sees_are_told() -> None:
 )
 def test_plan_tells_how_the_sampling_clamp_changes_each_prediction(evaluation: dict[str, Any], line: str) -> None:
     assert clamp_remarks(planned(evaluation={"n": 8, **evaluation})) == [line]
+
+
+def test_counts_that_are_too_small_for_what_is_made_of_them_are_told(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "few.npz", images=pixels)
+    data = {"uri": str(tmp_path / "few.npz"), "holdout": 12}
+    baseline = {"preset": "jit-tiny", "batch_size": 64}
+    chance = "a distance of so few images moves by about 9.6 % by chance alone"
+    assert soundness_remarks(planned(data=data, evaluation={"n": 12}, baseline=baseline))[:3] == [
+        f"evaluation.n=12: {chance}; hold out and score 128 or more",
+        "12 held-out images: heldout_v_error rests on these alone; hold out 64 or more",
+        "batch_size=64: each update has every one of the 48 images to train on; lower batch_size",
+    ]
+    assert soundness_remarks(planned(evaluation={"n": 12}))[0] == f"evaluation.n=12: {chance}; score 384"

@@ -10,8 +10,8 @@ from jit_sweep.cli.compare import compare, print_comparison
 from jit_sweep.cli.output import console
 from jit_sweep.errors import UserError
 from jit_sweep.results.compare import read_comparison
+from jit_sweep.results.findings import Outcome
 from jit_sweep.results.leaderboard import read_results
-from jit_sweep.results.verdicts import Outcome
 from tests.support.ledger import FACTS, LedgerFixture, planned
 from tests.support.scored_arms import ERROR, FD, KID, train_arm
 

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import ttest_rel
 
 from jit_sweep.errors import UserError
+from jit_sweep.results.findings import Outcome
 from jit_sweep.results.foreign import ForeignComparison, ForeignRun, judge
-from jit_sweep.results.verdicts import Outcome
 
 HOW = ForeignComparison(("optimizer",), "seed", "loss")
 ADAM = [1.00, 1.10, 1.05, 1.20, 1.12]

@@ -10,8 +10,9 @@ import pytest
 from jit_sweep.ledger.records import Cause, HeldoutRow
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.effects import StageScores
+from jit_sweep.results.findings import Asking, Finding, Findings, Outcome, reply
 from jit_sweep.results.leaderboard import marks_of, read_results
-from jit_sweep.results.verdicts import Asking, Finding, Findings, Outcome, findings, reply
+from jit_sweep.results.verdicts import findings
 from jit_sweep.spec.stages import Grid
 from search_spaces.axes import AXES
 from tests.support.ledger import OBJECTIVE, LedgerFixture, planned

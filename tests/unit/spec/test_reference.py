@@ -5,6 +5,7 @@ import pytest
 from jit_sweep.spec.axis_spaces import Range
 from jit_sweep.spec.json_schema import sweep_schema
 from jit_sweep.spec.reference import Page, sweep_file_markdown
+from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import Grid, SearchSpec
 from jit_sweep.spec.sweep import Baseline, Budget, SweepSpec
 from trainables.config.fields import Frozen
@@ -29,6 +30,7 @@ BESIDE_FIELDS = {"": {"full"}, "baseline.model": {"dropout"}}
         ("baseline", Baseline),
         ("baseline.model", ModelConfig),
         ("stages[].grid", Grid),
+        ("stages[].grid.seeds", RacingSeeds),
         ("stages[].search", SearchSpec),
         ("stages[].search.axes.AXIS", Range),
         ("budget", Budget),

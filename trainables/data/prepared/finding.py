@@ -5,7 +5,7 @@ from typing import NamedTuple
 from trainables.data.description import DataDescription
 from trainables.data.prepared.layout import MANIFEST, read_manifest
 from trainables.data.prepared.manifest import SourceRecord
-from trainables.data.prepared.preparing import Preparation, check_holdout, heldout_count, source_record
+from trainables.data.prepared.preparing import Preparation, check_holdout, check_looks, heldout_count, source_record
 from trainables.data.prepared.settings import DataFormat, PrepareSettings
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.registry import reader_of
@@ -91,6 +91,7 @@ def is_there(address: str) -> bool:
 def description_of(plan: Preparation) -> DataDescription:
     """What a plan can know of a source that has been looked at."""
     check_holdout(plan)
+    check_looks(plan)
     holdout = heldout_count(plan)
     return DataDescription(
         uri=plan.record.uri,

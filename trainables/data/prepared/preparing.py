@@ -18,7 +18,7 @@ from trainables.data.prepared.settings import PrepareSettings, SkipBad
 from trainables.data.sources.classes import Labelled, labelled
 from trainables.data.sources.decoding import size_of
 from trainables.data.sources.registry import source_of
-from trainables.data.sources.source import BadImage, Source
+from trainables.data.sources.source import BadImage, Source, SourceImage
 from trainables.data.split import Split, split_by_contrast
 from trainables.data.thumbnails import Thumbnails
 from trainables.storage.folder import Folder
@@ -26,6 +26,9 @@ from trainables.storage.listing import FileListing
 
 RULES_VERSION = 1
 """Raised where equal sources and settings begin to give other pixels."""
+MOST_LOOKED = 32
+"""Images of a source whose heads are read before it is prepared: spread over files of their own, else the first, since parts of
+a large file may cost as much to reach as the whole."""
 Run = Callable[[Sequence[ShardWork]], Iterable[ShardRecord]]
 """Makes shards, in any order, in any number of processes."""
 Tell = Callable[[int, int], object]
@@ -66,6 +69,37 @@ class Preparation:
             return size_of(content)[1]
         except BadImage as error:
             raise ValueError(f"`image_size` must be given where the first image has none, got {first.key}: {error}") from None
+
+
+def check_looks(plan: Preparation) -> None:
+    """ValueError: more of the images that are looked at are bad than may be.
+
+    Only heads are read: other images, and the pixels of these, may be bad besides.
+    """
+    images = plan.images.images
+    step = max(1, len(images) // MOST_LOOKED) if plan.record.format in ("folder", "zip") else 1
+    looked = images[::step][:MOST_LOOKED]
+    bad = [BadFile(key=image.key, reason=reason) for image, reason in _looks(plan, looked) if reason]
+    most = plan.settings.on_bad.skip if isinstance(plan.settings.on_bad, SkipBad) else 0
+    if len(bad) > most:
+        sizes = plan.settings.image_size is None and any("pixels, not" in file.reason for file in bad)
+        remedy = f"image_size: {plan.image_size()} crops and resizes them; or " if sizes else ""
+        raise ValueError(_refusal(bad, plan, most=most, seen=f" among {len(looked)} looked at", remedy=remedy))
+
+
+def _looks(plan: Preparation, images: Sequence[SourceImage]) -> Iterator[tuple[SourceImage, str]]:
+    """Each image with what is wrong with its head; nothing where that is sound."""
+    as_it_is = plan.settings.image_size is None or plan.settings.crop == "none"
+    size = plan.image_size() if as_it_is else None
+    for image, content in zip(images, plan.source.read(images), strict=True):
+        try:
+            if isinstance(content, BadImage):
+                raise content
+            width, height = size_of(content)
+            wrong = size is not None and (width, height) != (size, size)
+            yield image, f"{width} x {height} pixels, not {size} x {size}" if wrong else ""
+        except BadImage as error:
+            yield image, str(error)
 
 
 def prepared_id(source: SourceRecord, settings: PrepareSettings) -> str:
@@ -203,14 +237,18 @@ def _refuse_bad(records: Sequence[ShardRecord], plan: Preparation, *, whole: boo
     most = plan.settings.on_bad.skip if isinstance(plan.settings.on_bad, SkipBad) else 0
     if len(bad) <= most or not (whole or len(bad) >= MOST_BAD_NAMED):
         return
+    raise ValueError(_refusal(bad, plan, most=most, seen="" if whole else " so far"))
+
+
+def _refusal(bad: Sequence[BadFile], plan: Preparation, *, most: int, seen: str, remedy: str = "") -> str:
+    """The rule, the first bad files, and the remedies; `seen`: of what they are."""
     allowed = f"at most {most} may be bad" if most else "every file must be an image"
-    so_far = "" if whole else " so far"
     lines = [f"  {file.key}: {file.reason}" for file in bad[:MOST_BAD_NAMED]]
     more = [f"  and {len(bad) - MOST_BAD_NAMED} more"] if len(bad) > MOST_BAD_NAMED else []
     enough = max(len(bad), 2 * most)
-    remedy = f"mend or remove them, or leave them out by on_bad: {{skip: {enough}}} (--skip-bad {enough})"
-    lead = f"{allowed} (`on_bad`), got {counted(len(bad), 'bad file')}{so_far} in {plan.record.uri}; {remedy}:"
-    raise ValueError("\n".join([lead, *lines, *more]))
+    remedy += f"mend or remove them, or leave them out by on_bad: {{skip: {enough}}} (--skip-bad {enough})"
+    lead = f"{allowed} (`on_bad`), got {counted(len(bad), 'bad file')}{seen} in {plan.record.uri}; {remedy}:"
+    return "\n".join([lead, *lines, *more])
 
 
 def _bad(records: Sequence[ShardRecord]) -> list[BadFile]:

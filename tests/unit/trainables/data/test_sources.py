@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.sources import CLASSES, WRITERS, Drawn, looked_at, png, write_folder, write_npz, write_parquet, write_tars
-from trainables.data.prepared.finding import to_prepare
+from trainables.data.prepared.finding import description_of, to_prepare
 from trainables.data.prepared.prepared_set import open_prepared
 from trainables.data.prepared.preparing import prepare
 from trainables.data.prepared.settings import PrepareSettings
@@ -215,6 +215,22 @@ def test_bad_files_are_listed_with_their_reasons_and_may_be_left_out(tmp_path: P
     assert open_prepared(str(tmp_path / "out")).count == 12
     whole = prepare(looked_at(write_folder(tmp_path / "whole", DRAWN)), str(tmp_path / "other"))
     assert (whole.content, whole.digest == manifest.digest) == (manifest.content, False)
+
+
+def test_images_that_preparation_will_refuse_are_refused_where_they_are_listed(tmp_path: Path) -> None:
+    """By their heads: other sizes where none is given, and files that are no images."""
+    top = Path(write_folder(tmp_path / "in", DRAWN))
+    put(top, "bees/tall.png", png(np.zeros((30, 40, 3), dtype=np.uint8)))
+    put(top, "cats/text.png", b"no image")
+    with pytest.raises(ValueError, match=r"every file must be an image .*got 2 bad files among 14 looked at in") as error:
+        description_of(looked_at(top, image_size=None, holdout=4))
+    assert "; image_size: 8 crops and resizes them; or mend or remove them, or leave them out by" in str(error.value)
+    assert "\n  bees/tall.png: 40 x 30 pixels, not 8 x 8\n  cats/text.png: no image that Pillow knows" in str(error.value)
+    with pytest.raises(ValueError, match="got 1 bad file among 14 looked at"):
+        description_of(looked_at(top, image_size=8))
+    with pytest.raises(ValueError, match=r"got 2 bad files among 14 looked at .*\(--skip-bad 2\):"):
+        description_of(looked_at(top, image_size=8, crop="none", holdout=4))
+    assert description_of(looked_at(top, image_size=8, on_bad={"skip": 1})).heldout_count == 4
 
 
 def halves(kind: str, top: Path) -> tuple[str, str, str]:
