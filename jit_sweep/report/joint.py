@@ -16,8 +16,8 @@ from jit_sweep.report.curves import Curve
 from jit_sweep.report.losses import losses
 from jit_sweep.report.rerun import TOTAL, Provenance, provenance
 from jit_sweep.results.arms import Arm, TrialResult
-from jit_sweep.results.leaderboard import Results, leaderboard
 from jit_sweep.results.findings import Findings
+from jit_sweep.results.leaderboard import Results, leaderboard
 from search_spaces.cells import arm_label
 
 SWEEP = "sweep"
