@@ -54,7 +54,7 @@ def compare(
 
 @command()
 def report(
-    sweep: SweepName,
+    sweeps: Annotated[list[str], typer.Argument(metavar="SWEEP", help="A sweep, or several that share images and evaluation.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A .html, .md or .json file; without it, a page in the home.")
     ] = None,
@@ -69,11 +69,11 @@ def report(
     ledger: LedgerUri = None,
     as_json: AsJson = False,
 ) -> int:
-    """Write a sweep's report, finished or not: the answer, verdicts, curves, samples, costs, and how to make it again."""
+    """Write the report of one sweep or several, finished or not: answer, verdicts, curves, samples, costs, how to repeat."""
     from jit_sweep.cli import report
 
     home = home_at(home_folder)
-    return report.report(sweep, home, ledger=ledger, out=out, paper=paper, goal=goal, opened=opened, as_json=as_json)
+    return report.report(sweeps, home, ledger=ledger, out=out, paper=paper, goal=goal, opened=opened, as_json=as_json)
 
 
 @command()
