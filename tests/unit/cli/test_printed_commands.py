@@ -86,7 +86,7 @@ def test_what_comes_after_a_promotion_finds_the_model_where_it_was_registered() 
 
 @pytest.mark.parametrize("folder", ["jit-b", "-b", "it's mine"])
 def test_what_comes_after_an_import_takes_the_folder_as_one(folder: str) -> None:
-    sample, export = folder_commands(Path(folder))
+    sample, export = folder_commands(Path(folder), back="export-jit")
     assert Path(parsed(sample)["model"]) == Path(folder)
     assert parsed(sample)["model"].endswith("/")
     assert parsed(export)["folder"] == Path(folder)
