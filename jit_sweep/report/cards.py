@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jit_sweep.report.figures.forest import Bar
 from jit_sweep.results.clamped import clamp_note
+from jit_sweep.results.comparable import still_learning
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.findings import Finding, Outcome
 from jit_sweep.results.scales import in_words, shown_on
@@ -32,6 +33,8 @@ class Card:
     """That the trials of its arms took."""
     arms: tuple[str, ...]
     """Their labels."""
+    caveats: tuple[str, ...] = ()
+    """What may turn the answer with a larger budget."""
 
     @property
     def decided(self) -> bool:
@@ -54,7 +57,16 @@ def _card(finding: Finding, hours: Mapping[str, float], clamp: str) -> Card:
         facts=(*_facts(finding), *([("clamp of sampling", clamp)] if clamp else [])),
         device_hours=sum(hours.get(trial.entry.trial_id, 0.0) for arm in finding.arms for trial in arm.trials),
         arms=finding.question.labels,
+        caveats=tuple(_caveats(finding)),
     )
+
+
+def _caveats(finding: Finding) -> list[str]:
+    """The arms that were still learning when their budget ended; none where no answer is given that they could turn."""
+    if finding.outcome is Outcome.NOT_COMPARABLE:
+        return []
+    learning = [(arm.label, arm.convergence) for arm in finding.arms if arm.convergence and not arm.convergence.converged]
+    return [f"Still learning at the end: {label} {still_learning(convergence)}" for label, convergence in learning]
 
 
 def _statement(finding: Finding) -> str:

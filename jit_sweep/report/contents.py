@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jit_sweep.budget.costs import Costs, read_costs
-from jit_sweep.budget.spending import HOUR_S
+from jit_sweep.budget.spending import HOUR_S, Key, Spending, key_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, PictureRow, SweepRow
 from jit_sweep.report.answer import Summary, summary
@@ -66,7 +66,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
     aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
     asked = cards(results.findings.planned, hours=_hours(attempts), exploratory=results.findings.exploratory)
     lost, costs = losses(entries, attempts), read_costs(reader, name)
-    train_s, front = _train_seconds(reader, name), _front(reader, results)
+    image_s, front = _seconds_per_image(reader, name), _front(reader, results)
     return Report(
         sweep=sweep,
         results=results,
@@ -77,7 +77,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         curves=tuple(
             curve for metric in metrics_on_the_way(rungs) for curve in curves(arms, values_of(rungs, metric), metric=metric)
         ),
-        quality=() if aim is None else tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, train_s=train_s)),
+        quality=() if aim is None else tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, image_s=image_s)),
         quality_metric=RUNG_METRIC,
         searches=tuple(searched_stages(sweep, results, front)),
         pictures=tuple(reader.rung_pictures(name)),
@@ -94,13 +94,18 @@ def _front(reader: LedgerReader, results: Results) -> frozenset[str]:
     return front_in(reader, results) if readable(reader.sweep(results.sweep).spec) is not None else frozenset()
 
 
-def _train_seconds(reader: LedgerReader, name: str) -> Mapping[str, float]:
-    """Seconds of training by trial, over all its attempts."""
+def _seconds_per_image(reader: LedgerReader, name: str) -> Mapping[str, float]:
+    """Seconds of training for an image, by trial: of what its ended attempts trained, work that was lost included on both
+    sides."""
+    attempts = reader.attempts_at_trials(name)
+    before = Spending(name, attempts, {}, now=None).before
+    train_s: dict[Key, float] = {(row.trial_id, row.attempt): row.seconds for row in reader.cost(name) if row.kind == "train"}
+    images: defaultdict[str, int] = defaultdict(int)
     seconds: defaultdict[str, float] = defaultdict(float)
-    for row in reader.cost(name):
-        if row.kind == "train":
-            seconds[row.trial_id] += row.seconds
-    return seconds
+    for attempt in (attempt for attempt in attempts if key_of(attempt) in train_s):
+        images[attempt.trial_id] += max(0, attempt.images - before[key_of(attempt)])
+        seconds[attempt.trial_id] += train_s[key_of(attempt)]
+    return {trial: seconds[trial] / images[trial] for trial in images if images[trial]}
 
 
 def _hours(attempts: Sequence[AttemptRow]) -> Mapping[str, float]:

@@ -86,6 +86,7 @@ def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | Non
 def effects_table(cards: Sequence[Card]) -> Table:
     """A row for each question."""
     names = list(dict.fromkeys(name for card in cards for name, _ in card.facts))
+    caveats = ["caveats"] if any(card.caveats for card in cards) else []
     rows = [
         TableRow(
             (
@@ -94,12 +95,13 @@ def effects_table(cards: Sequence[Card]) -> Table:
                 TableCell(bar_in_words(card.bar), card.bar.estimate) if card.bar else EMPTY,
                 *(TableCell(dict(card.facts).get(name, "")) for name in names),
                 TableCell(card.reason, words=True),
+                *([TableCell("; ".join(card.caveats), words=True)] if caveats else []),
             )
         )
         for card in cards
     ]
     caption = "Effects are of the first less the second, with their 95 % intervals over shared seeds."
-    return Table("effects", caption, ("question", "verdict", "effect", *names, "why there is none"), tuple(rows))
+    return Table("effects", caption, ("question", "verdict", "effect", *names, "why there is none", *caveats), tuple(rows))
 
 
 def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
@@ -119,7 +121,7 @@ def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
     ]
     caption = (
         f"Until {metric} first is {goal} or better: the middle seed, and the first to the last one. "
-        "A seed that never got there within its budget is shown as ∞."
+        "Of a seed that never got there it would take more than it was trained for."
     )
     return Table("quality", caption, ("arm", "seeds there", "images", "training FLOPs", "training time"), tuple(cells))
 
@@ -221,6 +223,6 @@ def _flops(arm: Arm) -> TableCell:
 
 
 def _range(values: SeedRange, words: Callable[[float], str]) -> TableCell:
-    shown = [words(each) if math.isfinite(each) else "∞" for each in values]
+    shown = [words(each) if math.isfinite(each) else "never" for each in values]
     apart = "" if values.first == values.last else f" [{shown[1]}, {shown[2]}]"
     return TableCell(f"{shown[0]}{apart}", values.middle if math.isfinite(values.middle) else 1e300)
