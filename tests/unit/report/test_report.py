@@ -55,6 +55,17 @@ def test_the_answer_says_what_was_found_how_good_the_best_is_and_what_is_not_kno
     assert "longer training" in report.answer.unknown
 
 
+def test_the_answer_has_the_leaderboard_s_figure_and_says_of_what_it_is(report: Report) -> None:
+    """A ratio has two directions: v is 100.9 % above x, and x is 50.2 % below v."""
+    finding = next(each for each in report.results.findings.planned if each.effect is not None)
+    assert finding.effect is not None
+    figure, interval = str(finding.effect).removeprefix("+").split(" % ")
+    low, high = interval.strip("[]").replace("+", "").split(", ")
+    assert finding.question.label == "prediction=v against x"
+    stated = f"{FD} of prediction=v is {figure} % higher than of prediction=x (between {low} and {high} %, 95 % interval)"
+    assert stated in report.answer.found
+
+
 def test_nothing_is_claimed_of_a_sweep_without_scores(ledger: LedgerFixture) -> None:
     ledger.plan(planned(arm=X), planned(arm=V, position=1))
     report = read_report(ledger.reader, "mine")
