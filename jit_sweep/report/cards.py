@@ -97,4 +97,6 @@ def _facts(finding: Finding) -> list[tuple[str, str]]:
             facts += [("smallest visible gap", in_words(effect.scale, finding.gap, sign=False))]
     if finding.adjusted_p is not None:
         facts += [("p, by Holm", f"{finding.adjusted_p:.2g}")]
+    if learning := [arm.label for arm in finding.arms if arm.still_learning]:
+        facts += [("still learning at the end", ", ".join(learning))]
     return facts
