@@ -22,9 +22,7 @@ def contents(report: Report) -> dict[str, Any]:
             {"metric": curve.metric, "cell": dict(curve.arm), "points": [point._asdict() for point in curve.points]}
             for curve in report.curves
         ],
-        "time_to_quality": [
-            _finite({**asdict(row), "censored": row.censored, "metric": report.quality_metric}) for row in report.quality
-        ],
+        "time_to_quality": [_finite({**asdict(row), "metric": report.quality_metric}) for row in report.quality],
         "searches": [
             {"stage": each.stage, "objectives": each.objectives, "importances": [one._asdict() for one in each.importances]}
             for each in report.searches

@@ -86,7 +86,6 @@ def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | Non
 def effects_table(cards: Sequence[Card]) -> Table:
     """A row for each question."""
     names = list(dict.fromkeys(name for card in cards for name, _ in card.facts))
-    caveats = ["caveats"] if any(card.caveats for card in cards) else []
     rows = [
         TableRow(
             (
@@ -95,13 +94,12 @@ def effects_table(cards: Sequence[Card]) -> Table:
                 TableCell(bar_in_words(card.bar), card.bar.estimate) if card.bar else EMPTY,
                 *(TableCell(dict(card.facts).get(name, "")) for name in names),
                 TableCell(card.reason, words=True),
-                *([TableCell("; ".join(card.caveats), words=True)] if caveats else []),
             )
         )
         for card in cards
     ]
-    caption = "Effects are of the first less the second, with their 95 % intervals over shared seeds."
-    return Table("effects", caption, ("question", "verdict", "effect", *names, "why there is none", *caveats), tuple(rows))
+    caption = "Effects are of the first less the second (in %: of the second), with their 95 % intervals over shared seeds."
+    return Table("effects", caption, ("question", "verdict", "effect", *names, "why there is none"), tuple(rows))
 
 
 def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
