@@ -61,6 +61,7 @@ def test_the_readme_shows_the_scores_and_the_effect_of_its_run() -> None:
     test = contrast_test(table, (-1, 1, 0, 0))
     effect, low, high = (percent(float(value)) for value in (test.estimate, *test.interval()))
     assert f"patch_size=16: prediction=v against x {effect:+.1f} [{low:+.1f}, {high:+.1f}]" in readme
+    assert f"v's distance is {effect:.1f} % above x's" in " ".join(readme.split()), "one figure for one contrast"
 
 
 def test_the_page_on_metrics_shows_the_same_run() -> None:
