@@ -117,6 +117,14 @@ _REGISTERED = (
     _term("frequency", "weight of JPEG's frequencies (DeCo); 0 is none"),
     _term("multiscale", "weight of the error of averaged images (simple diffusion); 0 is none"),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", FRACTION, at("diffusion", "t_eps_train")),
+    Axis(
+        "dimensions",
+        "that points, images of one pixel, are lifted to; null: none",
+        TypeAdapter(PositiveInt | None),
+        at("diffusion", "dimensions"),
+        lambda tree: bool(tree["model"]["patch_size"] == 1),
+        "patch_size=1",
+    ),
     Axis("noise_scale", "standard deviation of the noise", POSITIVE, at("diffusion", "noise_scale")),
     Axis(
         "learning_rate",

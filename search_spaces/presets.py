@@ -12,7 +12,7 @@ from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
 from trainables.config.spelling import nearest_name
-from trainables.config.times import Uniform
+from trainables.config.times import LogitNormal, Uniform
 
 OFFICIAL_WARMUP = WarmupEpochs(epochs=5)
 SHORT_WARMUP = WarmupShare(share=0.025)
@@ -88,7 +88,22 @@ def _tiny() -> Recipe:
     )
 
 
+def _toy() -> Recipe:
+    """The paper's toy (figure 2): an MLP of five layers and 256 units on points lifted to 512 dimensions."""
+    plain = {**_PLAIN, "position": "none", "trunk": "mlp"}
+    model = ModelConfig(patch_size=1, width=256, depth=5, heads=1, embedding=LinearEmbedding(), **plain)
+    return Recipe(
+        model=model,
+        diffusion=DiffusionConfig(dimensions=512, noise_scale=0.5, t_sampling=LogitNormal(mu=0.0, sigma=1.0)),
+        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=WarmupShare(share=1 / 16)),
+        ema=(DecayEma(decay=0.995),),
+        batch_size=128,
+        precision="fp32",
+    )
+
+
 PRESETS: dict[str, Recipe] = {
+    "toy": _toy(),
     "jit-tiny": _tiny(),
     **{f"jit-{size}": _jit(size) for size in _JIT_SIZES},
     **{f"jit-{size}-{rung}": _jit(size, **parts) for size in ("b", "l") for rung, parts in _LADDER.items()},

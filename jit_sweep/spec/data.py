@@ -14,15 +14,15 @@ from trainables.storage.listing import in_words
 class PackagedData(Frozen):
     """A data set that comes with the program."""
 
-    name: Literal["emoji32"]
-    """The data set's name: real images of 32 px that ship with the program."""
+    name: Literal["emoji32", "spiral"]
+    """The data set's name: real images of 32 px that ship with the program, or the points of a flat spiral."""
     flip: bool = True
     """Mirror each image left to right with probability one half."""
 
     @property
     def licence(self) -> str:
         """Of its images."""
-        return "MIT (Microsoft Fluent Emoji)"
+        return "MIT (Microsoft Fluent Emoji)" if self.name == "emoji32" else "none: made by rule"
 
     @property
     def address(self) -> str:

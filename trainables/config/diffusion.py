@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainables.config.fields import JOINED_LATER, Fraction, Frozen, PositiveFloat
+from trainables.config.fields import JOINED_LATER, Fraction, Frozen, PositiveFloat, PositiveInt
 from trainables.config.objective import NoWeighting, SigmoidWeighting, WeightedTerm, Weighting
 from trainables.config.times import LogitNormal, TSampling
 
@@ -30,6 +30,9 @@ class DiffusionConfig(Frozen):
     """What is added to the squared error, in the space of the loss."""
     weighting: Annotated[Weighting, JOINED_LATER] = NoWeighting()
     """How much the squared error counts by its time; other than none, it is of x and not in the space of the loss."""
+    dimensions: Annotated[PositiveInt | None, Field(le=65_536), JOINED_LATER] = None
+    """Lift an image of one pixel by a fixed orthonormal matrix into so many dimensions, where it is noised and predicted, and
+    samples back from there; null: as it is."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """Nothing reads `loss` where a weighting puts the squared error into x and no term stands beside it."""

@@ -78,14 +78,14 @@ def features_form(kind: str) -> str:
 
 
 FileFeatures = Annotated[InceptionFeatures | Dinov2Features | VitFeatures, Field(discriminator="kind")]
-FeaturesConfig = Annotated[Literal["efflite0"] | FileFeatures, BeforeValidator(_with_its_weights)]
-"""The packaged network by its name, or one with a file."""
+FeaturesConfig = Annotated[Literal["efflite0", "points"] | FileFeatures, BeforeValidator(_with_its_weights)]
+"""The packaged network by its name, `points` for points of a plane, or a network with a file."""
 
 
 def extractor_name(features: FeaturesConfig) -> str:
     """The name by which metrics know a network; Inception with other weights than the published ones has another."""
-    if features == "efflite0":
-        return "efflite0"
+    if isinstance(features, str):
+        return features
     if isinstance(features, InceptionFeatures) and features.sha256 != INCEPTION_SHA256:
         return "inception_other"
     return features.kind

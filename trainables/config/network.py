@@ -54,6 +54,10 @@ class SkipRouting(Frozen):
 Routing = Annotated[NoRouting | SkipRouting, Field(discriminator="kind")]
 
 
+MLP_READS = {"patch_size", "width", "depth", "embedding", "trunk", "time_period"}
+"""Settings that the trunk `mlp` has a use for."""
+
+
 def both_dropouts(given: Mapping[str, Any]) -> dict[str, Any]:
     """A model's settings with `dropout`, which stands for `attn_dropout` and `proj_dropout` alike, written out as the two.
 
@@ -129,6 +133,9 @@ class ModelConfig(Frozen):
     """Whether the modulation of a block shifts; LightningDiT's `wo_shift` is false."""
     block_start: Annotated[Literal["xavier", "torch"], JOINED_LATER] = "xavier"
     """The blocks at first: Xavier's uniform matrices and no biases (JiT, DiT), or torch's default of a linear map."""
+    trunk: Annotated[Literal["transformer", "mlp"], JOINED_LATER] = "transformer"
+    """mlp: `depth` linear maps with ReLU on an image that is one patch, which read width, depth and `time_period` alone (the
+    toy)."""
     final_norm: Annotated[Literal["rms", "layer"] | None, JOINED_LATER] = None
     """The norm before the linear head; none: as `norm`. A head that reads pixels has none."""
 
@@ -141,6 +148,8 @@ class ModelConfig(Frozen):
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """Two equal dropouts as the one setting that they were; without kinds of what is not there."""
+        if self.trunk == "mlp":
+            return {name: value for name, value in content.items() if name in MLP_READS}
         read = {"rope_kind": self.rope, "qk_norm_kind": self.qk_norm, "final_norm": not self.reads_pixels}
         content = without(content, {name for name, is_read in read.items() if not is_read})
         if self.attn_dropout != self.proj_dropout:
@@ -195,6 +204,16 @@ class ModelConfig(Frozen):
             rule = "dropout acts in the middle half of at least 4 blocks"
             got = f"attn_dropout={self.attn_dropout}, proj_dropout={self.proj_dropout}, depth={self.depth}"
             raise ValueError(f"{rule}, got {got}; try 0.0")
+        return self
+
+    @model_validator(mode="after")
+    def an_mlp_is_plain(self) -> Self:
+        plain = {"head": "linear", "routing": "none", "class_tokens": 0, "output_skip": "none", "drops": False}
+        values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "class_tokens": self.class_tokens}
+        values |= {"output_skip": self.output_skip, "drops": self.drops}
+        if self.trunk == "mlp" and (odd := [name for name, value in values.items() if value != plain[name]]):
+            rule = "`trunk` mlp has a linear head, and no routing, class tokens, output skip or dropout"
+            raise ValueError(f"{rule}, got {', '.join(f'{name}={values[name]}' for name in odd)}; leave them out")
         return self
 
     @model_validator(mode="after")

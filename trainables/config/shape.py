@@ -39,8 +39,10 @@ def speed_shape(trial: TrialConfig) -> SpeedShape:
     Not the spaces of prediction and loss, which are another step of the same speed.
     """
     content = _without_cell(trial, exclude=NO_PART - {"batch_size", "compile", "graphs"})
-    method = trial.optimiser.method
-    return SpeedShape(content_hash(content if method == "adamw" else {**content, "method": method}))
+    method, dimensions = trial.optimiser.method, trial.diffusion.dimensions
+    content |= {} if method == "adamw" else {"method": method}
+    content |= {} if dimensions is None else {"dimensions": dimensions}
+    return SpeedShape(content_hash(content))
 
 
 def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialConfig:
@@ -49,7 +51,7 @@ def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialCon
 
     Averages and the gradient's clipping stay, since each update pays for them; several workers need memory by how they sum.
     """
-    diffusion = trial.diffusion.model_dump(exclude=INPUTS) if compiled else {}
+    diffusion = trial.diffusion.model_dump(exclude=INPUTS) if compiled else {"dimensions": trial.diffusion.dimensions}
     changes = {
         "seed": 0,
         "parent": None,

@@ -72,6 +72,23 @@ class TrialConfig(Recipe):
         return self
 
     @model_validator(mode="after")
+    def points_are_lifted(self) -> Self:
+        dimensions, data, head = self.diffusion.dimensions, self.data, self.model.head.kind
+        if dimensions is not None and (data.image_size > 1 or dimensions < data.channels or head != "linear"):
+            rule = "`dimensions` lifts images of one pixel, to at least their channels, under a linear head"
+            got = f"dimensions={dimensions}, image_size={data.image_size}, channels={data.channels}, head={head}"
+            raise ValueError(f"{rule}, got {got}; try data: {{name: spiral}}, or dimensions: null")
+        return self
+
+    @model_validator(mode="after")
+    def an_mlp_sees_one_patch(self) -> Self:
+        if self.model.trunk == "mlp" and (self.grid > 1 or self.optimiser.method != "adamw"):
+            rule = "`trunk` mlp takes images of one patch, and adamw"
+            got = f"patch_size={self.model.patch_size}, image_size={self.data.image_size}, optimiser={self.optimiser.method}"
+            raise ValueError(f"{rule}, got {got}; try trunk=transformer, or patch_size={self.data.image_size}")
+        return self
+
+    @model_validator(mode="after")
     def terms_fit_the_images(self) -> Self:
         kinds, data = {term.kind for term in self.diffusion.terms}, self.data
         if "frequency" in kinds and (data.channels != 3 or data.image_size < DCT_SIDE):
@@ -166,9 +183,19 @@ class TrialConfig(Recipe):
         return self.data.image_size // self.model.patch_size
 
     @property
+    def channels(self) -> int:
+        """Of what the network sees: the images', or the dimensions that they are lifted to."""
+        return self.diffusion.dimensions or self.data.channels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the network sees."""
+        return (self.channels, self.data.image_size, self.data.image_size)
+
+    @property
     def token_dim(self) -> int:
         """Numbers in one patch: channels x patch_size^2."""
-        return self.data.channels * self.model.patch_size**2
+        return self.channels * self.model.patch_size**2
 
     @property
     def id(self) -> str:

@@ -29,7 +29,7 @@ class ImageSet(Protocol):
         """Images of both splits."""
 
     def read(self, indices: NDArray[np.int64]) -> Tensor:
-        """Images as uint8 [B, C, H, W], in the given order."""
+        """Images as uint8 [B, C, H, W], in the given order; in memory they may lie channels last, as they are stored."""
 
     def labels(self, indices: NDArray[np.int64]) -> Tensor:
         """Class labels as int64 [B]."""

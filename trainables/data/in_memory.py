@@ -41,8 +41,8 @@ class ArrayImages:
         return np.setdiff1d(np.arange(len(self.pixels)), self.heldout)
 
     def read(self, indices: Indices) -> Tensor:
-        """Images as uint8 [B, C, H, W] in the given order."""
-        return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).contiguous()
+        """Images as uint8 [B, C, H, W] in the given order, a view of [B, H, W, C]."""
+        return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
 
     def labels(self, indices: Indices) -> Tensor:
         """Class labels as int64 [B]."""

@@ -17,17 +17,20 @@ EXACT_BELOW = 4096
 """Sets of fewer images are searched pair by pair."""
 BITS = 64
 """Signs of projections that a thumbnail is sorted by."""
-TABLES = 12
+TABLES = 32
 """Orders of these bits that are sorted by."""
-LEAST_WINDOW, MOST_WINDOW, COMPARED = 8, 96, 2**21
+LEAST_WINDOW, MOST_WINDOW, COMPARED = 4, 96, 2**19
 """Thumbnails that each is compared with in a sorted table: more in a small set, whose images crowd less."""
-MOST_FLIPPED = 16
+MOST_FLIPPED = 14
 """Bits in which a near pair may differ; the distance decides among those below."""
 MOST_NEIGHBOURS = 32
 """Closest pairs that are kept of an image with many."""
 _ROWS = 1024
-_THRESHOLD = 0.5
-"""Standard deviation of the thresholds of the bits, in that of a projection."""
+_PAIRS = 8192
+_SAMPLE = 65536
+_THRESHOLDS = 0.35, 0.65
+"""Shares of the images that a bit's threshold may lie above: bits that part the images tell most, and thresholds apart from
+the middle tell a flat image from one of much contrast."""
 
 
 class Pairs(NamedTuple):
@@ -70,30 +73,38 @@ def likely_pairs(values: NDArray[np.int8], rank: NDArray[np.int64]) -> Pairs:
     Thumbnails are sorted by their bits, in another order of the bits in each table (Charikar 2002, "Similarity estimation
     techniques from rounding algorithms"; Manku et al. 2007 search near-duplicates of web pages so).
     """
-    codes = np.stack([_codes(values[:, shift]) for shift in range(values.shape[1])])
+    by_rank = np.argsort(rank)
+    codes = _codes(values, by_rank)
     orders = np.random.default_rng(0)
     kept, coarse = _distinct([]), _coarse(values)
     for _ in range(TABLES):
         bits = orders.permutation(BITS)
-        found = [kept]
-        for shift in range(values.shape[1]):
-            a, b = _neighbours(codes[0], codes[shift], bits, rank)
-            found.append(_verified(values, coarse, a, b, shift))
+        words = [_reordered(of_shift, bits) for of_shift in codes]
+        sorted_by = [np.argsort(of_shift, kind="stable") for of_shift in words]  # equal words stay in the order of their rank
+        own, found = words[0][sorted_by[0]], [kept]
+        for shift, order in enumerate(sorted_by):
+            a, b = _neighbours(own, words[shift][order] if shift else None)
+            found.append(_verified(values, coarse, by_rank[sorted_by[0][a]], by_rank[order[b]], shift))
         kept = _closest(_distinct(found), len(values))
     return kept
 
 
-def _codes(thumbnails: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """[N, d] -> [N, BITS / 8]: whether each projection is above its threshold. float32 holds them exactly: equal everywhere."""
-    projections = _projections(thumbnails.shape[1])
-    lengths = np.sqrt((projections**2).sum(0))
-    # Thresholds apart from 0 tell a flat image from one of much contrast.
-    thresholds = np.rint(np.random.default_rng(1).standard_normal(BITS) * _THRESHOLD * SCALE * lengths)
-    signs = np.empty((len(thumbnails), BITS // 8), dtype=np.uint8)
-    for start in range(0, len(thumbnails), 65536):
-        rows = slice(start, start + 65536)
-        signs[rows] = np.packbits(thumbnails[rows].astype(np.float32) @ projections > thresholds, axis=1)
-    return signs
+def _codes(values: NDArray[np.int8], by_rank: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    """Of each shift [N, BITS / 8] in the order of rank: which projections are above their thresholds.
+
+    float32 holds projections exactly, and thresholds are projections of the set's own images: equal on every machine.
+    """
+    projections = _projections(values.shape[2])
+    sample = np.sort(values[by_rank[:_SAMPLE], 0].astype(np.float32) @ projections, axis=0)
+    shares = np.random.default_rng(1).uniform(*_THRESHOLDS, BITS)
+    thresholds = sample[(shares * len(sample)).astype(np.int64), np.arange(BITS)]
+    codes = [np.empty((len(values), BITS // 8), dtype=np.uint8) for _ in range(values.shape[1])]
+    for start in range(0, len(values), _SAMPLE):
+        rows = by_rank[start : start + _SAMPLE]
+        for shift, signs in enumerate(codes):
+            above = values[rows, shift].astype(np.float32) @ projections > thresholds
+            signs[start : start + _SAMPLE] = np.packbits(above, axis=1)
+    return codes
 
 
 def _projections(dimensions: int) -> NDArray[np.float32]:
@@ -117,35 +128,29 @@ def _sides(dimensions: int) -> tuple[int, int]:
     return (side, 1) if side * side == dimensions else (isqrt(dimensions // 3), 3)
 
 
-def _neighbours(
-    own: NDArray[np.uint8], moved: NDArray[np.uint8], bits: NDArray[np.int64], rank: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Images a, and images b whose shifted thumbnails stand beside theirs when sorted by these bits."""
-    both = own if moved is own else np.concatenate([own, moved])
-    words = _reordered(both, bits)
-    count, order = len(own), np.lexsort((np.resize(rank, len(both)), words))
-    sorted_words = words[order]
+def _neighbours(own: NDArray[np.uint64], moved: NDArray[np.uint64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places a of own sorted words, and places b of moved ones that would stand beside them; of own ones without `moved`."""
+    count = len(own)
+    window = max(LEAST_WINDOW, min(MOST_WINDOW, COMPARED // count))
+    others, at = (own, np.arange(count)) if moved is None else (moved, np.searchsorted(own, moved))
     found = []
-    for step in range(1, max(LEAST_WINDOW, min(MOST_WINDOW, COMPARED // count)) + 1):
-        flipped = np.bitwise_count(sorted_words[step:] ^ sorted_words[:-step])
-        at = np.flatnonzero(flipped <= MOST_FLIPPED)
-        found.append(np.stack((order[at], order[at + step])))
+    for step in range(1, window + 1) if moved is None else range(-window, window):
+        places = np.clip(at + step, 0, count - 1)
+        likely = np.flatnonzero(np.bitwise_count(own[places] ^ others) <= MOST_FLIPPED)
+        found.append(np.stack((places[likely], likely)))
     a, b = np.concatenate(found, axis=1)
-    if len(both) == count:
-        return a, b
-    across = (a < count) != (b < count)
-    a, b = a[across], b[across]
-    a, b = np.minimum(a, b), np.maximum(a, b) - count
-    return a[a != b], b[a != b]
+    return a, b
 
 
 def _reordered(codes: NDArray[np.uint8], bits: NDArray[np.int64]) -> NDArray[np.uint64]:
     """[N] words of the codes' bits in this order, the first the highest."""
-    words = np.empty(len(codes), dtype=np.uint64)
-    for start in range(0, len(codes), 262144):
-        rows = slice(start, start + 262144)
-        packed = np.packbits(np.unpackbits(codes[rows], axis=1)[:, bits], axis=1)
-        words[rows] = np.ascontiguousarray(packed).view(">u8").ravel()
+    places = np.empty(BITS, dtype=np.uint64)
+    places[bits] = np.arange(BITS - 1, -1, -1, dtype=np.uint64)
+    set_bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.uint64)
+    words = np.zeros(len(codes), dtype=np.uint64)
+    for byte in range(BITS // 8):
+        of_value = (set_bits << places[8 * byte : 8 * byte + 8]).sum(1, dtype=np.uint64)
+        words |= of_value[codes[:, byte]]
     return words
 
 
@@ -174,10 +179,11 @@ def _verified(
 def _squares(vectors: NDArray[Any], a: NDArray[np.int64], b: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
     """Sums of squared differences between a and shifted b."""
     squares = np.empty(len(a), dtype=np.int64)
-    own, moved = vectors[:, 0], vectors[:, shift]
-    for start in range(0, len(a), 65536):
-        rows = slice(start, start + 65536)
-        apart = own[a[rows]].astype(np.float32) - moved[b[rows]]
+    by_shift = vectors.reshape(-1, vectors.shape[2])
+    own, moved = a * vectors.shape[1], b * vectors.shape[1] + shift
+    for start in range(0, len(a), _PAIRS):
+        rows = slice(start, start + _PAIRS)
+        apart = np.subtract(by_shift.take(own[rows], 0), by_shift.take(moved[rows], 0), dtype=np.int16).astype(np.float32)
         squares[rows] = np.einsum("nd,nd->n", apart, apart)
     return squares
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 
 def to_unit(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 in [-1, 1]: x = pixel / 127.5 - 1."""
-    return pixels.float() / 127.5 - 1
+    """uint8 0..255 -> float32 in [-1, 1], contiguous: x = pixel / 127.5 - 1."""
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
 
 
 def to_pixels(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from trainables.data.thumbnails import Thumbnails
 SEED = 0
 """Of the order in which images are looked at by `split_by_contrast`."""
 BY_PIXELS = f"1: pixels closer than {NEAR_DUPLICATE_RMSE:g}, chained"
-BY_CONTRAST = f"2: thumbnails closer than {NEAR:g} of their contrast, at most {LARGEST_GROUP} joined, seed {SEED}"
+BY_CONTRAST = f"3: thumbnails closer than {NEAR:g} of their contrast, at most {LARGEST_GROUP} joined, seed {SEED}"
 _AT_ONCE = 1024
 
 

@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     SAMPLE_LABEL = 7
     HELDOUT_NOISE = 8
     ROUTING = 9
+    LIFT = 10
     FEATURE_DIRECTION = 32
 
 

@@ -129,7 +129,7 @@ class Evaluator:
 
     @cached_property
     def _grid(self) -> HeldoutGrid:
-        return HeldoutGrid(self._images, device=self._device)
+        return HeldoutGrid(self._images, device=self._device, dimensions=self._trial.diffusion.dimensions)
 
     @cached_property
     def _blank(self) -> Network:

@@ -13,6 +13,7 @@ from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
 from trainables.data.split import shares
+from trainables.diffusion.lift import lowered
 from trainables.diffusion.sampler import sample
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
@@ -90,8 +91,7 @@ def _batch(
     stepped: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     data, diffusion, own = trial.data, trial.diffusion, labels[place]
-    shape = (data.channels, data.image_size, data.image_size)
-    noise = PhiloxDraws(evaluation.seed).normal(Purpose.SAMPLE_NOISE, first=place.start, count=len(own), shape=shape)
+    noise = PhiloxDraws(evaluation.seed).normal(Purpose.SAMPLE_NOISE, first=place.start, count=len(own), shape=trial.shape)
     samples = sample(
         network,
         diffusion.noise_scale * noise.to(own.device),
@@ -101,4 +101,5 @@ def _batch(
         num_classes=data.num_classes,
         stepped=stepped,
     )
-    return to_pixels(require_finite(samples.float(), what="generated pixels"))
+    images = lowered(samples.float(), diffusion.dimensions, channels=data.channels)
+    return to_pixels(require_finite(images, what="generated pixels"))

@@ -14,6 +14,8 @@ from trainables.storage.folder import put_file
 _GAP = 2
 _SEEN_SIZE = 96
 _BACKGROUND = 255
+_DOT = 40
+_SQUARE = 256
 
 
 def write_grid(images: Tensor, uri: str, *, columns: int) -> None:
@@ -30,6 +32,15 @@ def write_grid(images: Tensor, uri: str, *, columns: int) -> None:
 def write_sheet(images: NDArray[np.uint8], uri: str, *, columns: int) -> None:
     """The same of images [k, H, W, C]."""
     write_grid(torch.from_numpy(images).permute(0, 3, 1, 2), uri, columns=columns)
+
+
+def scatter(points: Tensor) -> Tensor:
+    """Points [n, 2] of [-1, 1] as dark dots on a white square, y upwards: uint8 [1, 1, S, S]."""
+    x, y = ((points.clamp(-1, 1) + 1) / 2 * (_SQUARE - 2)).long().unbind(1)
+    picture = torch.full((1, 1, _SQUARE, _SQUARE), _BACKGROUND, dtype=torch.uint8)
+    for right, down in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        picture[0, 0, _SQUARE - 2 - y + down, x + right] = _DOT
+    return picture
 
 
 def _enlarged(images: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from trainables.networks.parts.decoupled import DecoupledPart
 from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
 from trainables.networks.parts.heads import LinearHeadPart
 from trainables.networks.parts.jit_blocks import JitBlocks
+from trainables.networks.parts.mlp_trunk import MlpTrunk
 from trainables.networks.parts.neural_field import NeuralFieldPart
 from trainables.networks.parts.part import Initial, Part
 from trainables.networks.parts.patch_unet import PatchUnetPart
@@ -37,11 +38,10 @@ HEADS: dict[str, Callable[[TrialConfig], Part]] = {
 }
 """By the kind of `model.head`."""
 TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
-    "jit": JitBlocks,
+    "transformer": JitBlocks,
+    "mlp": MlpTrunk,
 }
-"""A trunk from a trial, its embedding and its head; its module is the whole network, a `Network`."""
-TRUNK = "jit"
-"""The trunk of every network: no key of a configuration names one."""
+"""By `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
 
 
 class Parts(NamedTuple):
@@ -65,7 +65,7 @@ class Parts(NamedTuple):
 def parts_of(trial: TrialConfig) -> Parts:
     """The parts of a trial's network."""
     embedding, head = EMBEDDINGS[trial.model.embedding.kind](trial), HEADS[trial.model.head.kind](trial)
-    return Parts(embedding, TRUNKS[TRUNK](trial, embedding, head), head)
+    return Parts(embedding, TRUNKS[trial.model.trunk](trial, embedding, head), head)
 
 
 def blank(trial: TrialConfig) -> "Network":

@@ -19,7 +19,7 @@ PIXEL_MLP_RATIO = 4
 
 def image_bytes(trial: TrialConfig) -> int:
     """Bytes of one image in fp32."""
-    return trial.data.channels * trial.data.image_size**2 * FP32
+    return trial.channels * trial.data.image_size**2 * FP32
 
 
 def activation_bytes(trial: TrialConfig) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
+from trainables.diffusion.lift import lifted
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
@@ -85,9 +86,9 @@ class Batches:
             dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < diffusion.label_drop
             y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
-        noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=tuple(pixels.shape[1:]))
+        noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.shape)
         route = self._route(first, count)
-        return Batch(x=to_unit(pixels), e=diffusion.noise_scale * noise, t=t, y=y, route=route)
+        return Batch(x=lifted(to_unit(pixels), diffusion.dimensions), e=diffusion.noise_scale * noise, t=t, y=y, route=route)
 
     def _route(self, first: Tensor, count: int) -> Tensor | None:
         if self._trial.model.routing.kind == "none":

@@ -36,7 +36,8 @@ class RungPictures:
     def __init__(self, assignment: Assignment, learner: Learner, images: ImageSet) -> None:
         self._trial, self._learner, self._images = assignment.trial, learner, images
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
-        self._wanted = self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
+        shown = self._trial.data.channels in (1, 3)
+        self._wanted = shown and self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
 
     def draw(self, folder: str) -> dict[RungPicture, str]:
         """Write them below a folder or URI; their addresses. None where they cost too much, or the weights have diverged."""

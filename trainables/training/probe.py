@@ -147,7 +147,8 @@ def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
     """What rungs measure of a network, and all its metrics without images, scaled up from one batch of the grid."""
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
-    grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device)
+    dimensions = learner.trial.diffusion.dimensions
+    grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device, dimensions=dimensions)
     of_rung = partial(METRICS[RUNG_METRIC].of_network, grid, learner.network, learner.trial)
     of_rung()  # warms up
     every = partial(score_network, grid, learner.network, learner.trial)

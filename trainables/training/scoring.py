@@ -11,7 +11,7 @@ from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.data import ImageSet
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.generate import sample_labels
-from trainables.evaluation.grid import write_grid
+from trainables.evaluation.grid import scatter, write_grid
 from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone, parse
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
@@ -54,7 +54,7 @@ class Scoring:
         self._assignment, self._trial = assignment, assignment.trial
         self._learner, self._images = learner, images
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
-        self._grid = HeldoutGrid(images, device=learner.device)
+        self._grid = HeldoutGrid(images, device=learner.device, dimensions=self._trial.diffusion.dimensions)
         self._sampled: dict[tuple[int, str, str], Sampled] = {}
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
 
@@ -78,7 +78,9 @@ class Scoring:
     def _scored(self, evaluation: EvaluationConfig, own: Sampled, raw: Sampled, *, grid: str) -> Scored:
         scores, raw_scores = self._measured(evaluation, own), self._measured(evaluation, raw)
         rows = dict(self._scorer(evaluation).rows(evaluation.n))
-        write_grid(own.drawn.samples, grid, columns=GRID_COLUMNS)
+        points = own.drawn.features.get("points")
+        picture, columns = (own.drawn.samples, GRID_COLUMNS) if points is None else (scatter(points), 1)
+        write_grid(picture, grid, columns=columns)
         for each in (own, raw):
             each.kept.forget()
         return Scored(

@@ -15,7 +15,7 @@ from trainables.networks.cost import parameter_count
 from trainables.networks.embedding import images_of
 from trainables.networks.network import Network
 from trainables.networks.parts.part import Initial, Macs, Part
-from trainables.networks.registry import TRUNK, build
+from trainables.networks.registry import build
 
 
 class Bare(Frozen):
@@ -130,7 +130,7 @@ def trunk(add: Add, _: Path) -> None:
     """A trunk that a network is then built around, in the place of JiT's."""
     trial = small_trial(small_model())
     plain = parameter_count(trial)
-    add(TRUNK, BareTrunk)
+    add(trial.model.trunk, BareTrunk)
     network = build(trial)
     assert isinstance(network, _BareNetwork)
     assert (network.map.weight == 1).all()

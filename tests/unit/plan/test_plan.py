@@ -268,6 +268,7 @@ VALUES: dict[str, Any] = {
     "routing": "skip",
     "routing_share": 0.25,
     "routing_ends": 2,
+    "dimensions": 512,
 }
 UNDER: dict[str, dict[str, Any]] = {
     "t_scale": {"t_sampling": "mode"},
@@ -277,6 +278,7 @@ UNDER: dict[str, dict[str, Any]] = {
     "weighting_bias": {"weighting": "sigmoid"},
     "weighting_importance": {"weighting": "sigmoid"},
     "weighting_gamma": {"weighting": "min_snr"},
+    "dimensions": {"patch_size": 1},
     "momentum": {"optimiser": "muon"},
     "head_width": {"head": "pixel_mlp"},
     "head_blocks": {"head": "pixel_mlp"},
@@ -295,10 +297,11 @@ def test_every_axis_changes_something(name: str) -> None:
 
 def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
-    recipe, data = preset("jit-tiny").model_copy(update={"precision": "bf16"}), entry.trial.data
+    recipe, images = preset("jit-tiny").model_copy(update={"precision": "bf16"}), entry.trial.data
+    points = images.model_copy(update={"image_size": 1})
     for name, value in VALUES.items():
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
-        trial = trial_of_recipe(cell.recipe, data=data)
+        trial = trial_of_recipe(cell.recipe, data=points if name == "dimensions" else images)
         evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
         assert axis_values(trial, evaluation)[name] == value
 
@@ -538,3 +541,5 @@ def test_arms_that_are_matched_in_device_seconds_train_as_long_as_their_speeds_s
     assert [entry.images for entry in entries] == [3200, 800]
     with pytest.raises(UserError, match="needs the speed of the baseline and of each arm, got none of this one here; measure"):
         plan(spec, source="sweep.yaml", speeds={shapes[0]: 1000.0})
+    elsewhere = plan(spec, source="sweep.yaml", speeds={}, promised={entry.label: entry.images for entry in entries})
+    assert elsewhere.entries == entries, "what was promised at launch stays, whatever another home has measured"

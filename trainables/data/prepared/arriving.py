@@ -13,7 +13,6 @@ from trainables.data.prepared.manifest import Manifest, Shard
 from trainables.data.prepared.node_cache import HeldSet, NodeCache, has_shard
 from trainables.storage.folder import Folder
 
-Indices = NDArray[np.int64]
 _log = logging.getLogger(__name__)
 
 
@@ -47,23 +46,20 @@ class ArrivingShards:
         """Have a shard here; False where another process is about it."""
         return self.held.fetch(shard, lambda: self._content(self._folder, shard), wait=wait)
 
-    def rows(self, shard: Shard, rows: Indices) -> NDArray[np.uint8]:
-        """Images [n, H, W, C] at these rows of a shard. ValueError, OSError: the shard cannot be had, or is not whole."""
+    def row(self, shard: Shard, row: int) -> NDArray[np.uint8]:
+        """The image [H, W, C] at this row of a shard. ValueError, OSError: the shard cannot be had, or is not whole."""
         if shard.name not in self._maps and has_shard(self.held.folder, shard):
             self._maps[shard.name] = self._mapped(self.held, shard)
         if shard.name in self._maps:
-            return np.asarray(self._maps[shard.name][rows])
+            return np.asarray(self._maps[shard.name][row])
         if self.failed is not None:
             raise self.failed
         if not self._fetching.is_alive():  # an outage has ended it
             self._fetching = self._begun()
         size = int(np.prod(self.shape))
-        start = shard.bytes - shard.count * size
-        images = np.empty((len(rows), *self.shape), dtype=np.uint8)
-        for at, row in enumerate(rows.tolist()):
-            content = self._folder.read_part(shard.name, start=start + row * size, end=start + (row + 1) * size)
-            images[at] = np.frombuffer(content, dtype=np.uint8).reshape(self.shape)
-        return images
+        start = shard.bytes - (shard.count - row) * size
+        content = self._folder.read_part(shard.name, start=start, end=start + size)
+        return np.frombuffer(content, dtype=np.uint8).reshape(self.shape)
 
     def _begun(self) -> threading.Thread:
         thread = threading.Thread(target=_fetch_all, args=(weakref.ref(self), self._shards), daemon=True, name="shards")
@@ -78,8 +74,8 @@ class ArrivingShard:
     shards: ArrivingShards
     shard: Shard
 
-    def __getitem__(self, rows: Indices) -> NDArray[np.uint8]:
-        return self.shards.rows(self.shard, rows)
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        return self.shards.row(self.shard, row)
 
 
 def _fetch_all(owner: "weakref.ref[ArrivingShards]", shards: tuple[Shard, ...]) -> None:

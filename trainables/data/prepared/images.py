@@ -36,12 +36,15 @@ class PreparedImages:
         return self.prepared.count
 
     def read(self, indices: Indices) -> Tensor:
-        """Images as uint8 [B, C, H, W] in the given order. DataError: they are not whole. OSError: they cannot be reached."""
+        """Images as uint8 [B, C, H, W] in the given order, a view of [B, H, W, C].
+
+        DataError: they are not whole. OSError: they cannot be reached.
+        """
         try:
             images = self.prepared.gather(indices)
         except ValueError as error:
             raise DataError(str(error)) from error
-        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        return torch.from_numpy(images).permute(0, 3, 1, 2)
 
     def labels(self, indices: Indices) -> Tensor:
         """Class labels as int64 [B]."""

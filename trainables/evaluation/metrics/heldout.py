@@ -19,6 +19,7 @@ from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.diffusion.evaluating import evaluating
+from trainables.diffusion.lift import lifted
 from trainables.diffusion.maths import convert, noisy
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -40,14 +41,17 @@ how a model does close to t = 1, where 1 / (1 - t)^2 multiplies the error of an 
 class HeldoutGrid:
     """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
 
-    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid.
+    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `dimensions`: as the trials lift.
     """
 
-    def __init__(self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu", dimensions: int | None = None
+    ) -> None:
         self._images = images
         self.images = count = min(len(images.heldout), MOST_IMAGES)
         chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
-        self._x = to_unit(images.read(chosen).to(device))
+        self._dimensions = dimensions
+        self._x = lifted(to_unit(images.read(chosen).to(device)), dimensions)
         self._y = images.labels(chosen).to(device)
         places = torch.arange(count * _TIMES_PER_IMAGE, device=device)
         self._image = places // _TIMES_PER_IMAGE
@@ -103,7 +107,7 @@ class HeldoutGrid:
 
         v_hat - v = (m - x) / (1 - t): the noise drops out, and its scale with it.
         """
-        mean = mean_image(self._images).to(self._x.device)
+        mean = lifted(mean_image(self._images)[None].to(self._x.device), self._dimensions)
         spread = (mean - self._x).double().square().mean((1, 2, 3))
         return float((spread[self._image] / (1 - self._t.double()).square()).mean())
 

@@ -23,6 +23,13 @@ def distance_to_real(features: Tensor, real: Reference) -> float:
     return _between(sorted_along(features), real) * features.shape[1]
 
 
+def first_wasserstein(features: Tensor, real: Reference) -> float:
+    """The mean 1-Wasserstein distance of features [n, d] along the directions: 0 of the same set."""
+    sound(features, dimensions=real.features.shape[1])
+    ordered = sorted_along(features)
+    return float((ordered - at_quantiles(real.once(sorted_along), len(ordered))).abs().mean())
+
+
 def without_each(features: Tensor, real: Reference, groups: Tensor) -> list[float]:
     """The distance without each group: the features are laid along the directions once."""
     ordered, places = along(features).sort(0)

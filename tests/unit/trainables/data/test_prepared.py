@@ -44,7 +44,9 @@ def test_images_are_gathered_by_canonical_index_across_shards(tmp_path: Path) ->
     asked = np.array([19, 0, 7, 7, 12])
     assert np.array_equal(opened.gather(asked), images[order[asked]])
     assert np.array_equal(opened.labels, labels()[order])
-    assert isinstance(opened.shard_pixels(opened.manifest.shards[0]), np.memmap)
+    pixels = opened.shard_pixels(opened.manifest.shards[0])
+    assert isinstance(pixels, np.ndarray)
+    assert isinstance(pixels.base, np.memmap)
 
 
 def test_a_prepared_set_in_a_bucket_reads_as_one_on_a_disk(tmp_path: Path) -> None:

@@ -106,7 +106,9 @@ def test_a_split_never_takes_the_last_images_of_a_label() -> None:
 
 
 @pytest.mark.slow
-def test_planted_copies_are_found_by_all_pairs_and_by_the_search_that_serves_large_sets(emoji: Images) -> None:
+def test_planted_copies_are_found_by_all_pairs_and_by_the_search_that_serves_large_sets(
+    emoji: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copies, expected = planted(emoji)
     thumbnails = Thumbnails.of(np.concatenate([emoji, copies])).relative_to_the_set()
     rank = np.random.default_rng(0).permutation(len(thumbnails))
@@ -115,6 +117,8 @@ def test_planted_copies_are_found_by_all_pairs_and_by_the_search_that_serves_lar
     assert len(likely & set(expected)) >= 0.99 * len(expected)
     assert likely <= every
     assert len(likely) >= 0.99 * len(every)
+    monkeypatch.setattr(near_duplicates, "MOST_WINDOW", near_duplicates.LEAST_WINDOW)  # as among a million images
+    assert len(as_set(likely_pairs(thumbnails, rank)) & set(expected)) >= 0.99 * len(expected)
 
 
 def test_a_set_of_little_contrast_is_split_as_the_same_set_of_much() -> None:
@@ -156,6 +160,7 @@ def test_copies_stay_on_one_side_by_the_second_rule(emoji: Images) -> None:
 @pytest.mark.parametrize("search", ["all pairs", "tables"])
 def test_the_second_rule_follows_the_images_and_not_their_order(search: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "EXACT_BELOW", 10_000 if search == "all pairs" else 0)
+    monkeypatch.setattr(near_duplicates, "MOST_WINDOW", 4)
     images, labels = photographs(300), np.arange(300) % 3
     images[200:240] = images[:40]
     labels[200:240] = labels[:40]
