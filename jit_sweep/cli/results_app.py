@@ -120,6 +120,10 @@ def judge(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="The rows of a file with a header.")] = None,
     maximize: Annotated[bool, typer.Option("--maximize", help="Higher is better.")] = False,
     ratios: Annotated[bool, typer.Option("--ratios", help="Compare as ratios, as suits distances, losses and times.")] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column that may differ between arms, such as another score; repeatable."),
+    ] = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> int:
@@ -128,7 +132,9 @@ def judge(
     from jit_sweep.results.foreign import ForeignComparison
 
     columns = tuple(column.strip() for column in arm.split(","))
-    how = ForeignComparison(columns, seed, metric, maximize=maximize, scale="log" if ratios else "raw")
+    how = ForeignComparison(
+        columns, seed, metric, maximize=maximize, scale="log" if ratios else "raw", ignore=tuple(ignore or ())
+    )
     home = home_at(home_folder)
     match (mlflow, experiment, optuna, study, csv):
         case (str(uri), str(name), None, None, None):

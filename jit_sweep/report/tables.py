@@ -98,7 +98,7 @@ def effects_table(cards: Sequence[Card]) -> Table:
         )
         for card in cards
     ]
-    caption = "Effects are of the first less the second, with their 95 % intervals over shared seeds."
+    caption = "Effects are of the first less the second (in %: of the second), with their 95 % intervals over shared seeds."
     return Table("effects", caption, ("question", "verdict", "effect", *names, "why there is none"), tuple(rows))
 
 
@@ -119,7 +119,7 @@ def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
     ]
     caption = (
         f"Until {metric} first is {goal} or better: the middle seed, and the first to the last one. "
-        "A seed that never got there within its budget is shown as ∞."
+        "Of a seed that never got there it would take more than it was trained for."
     )
     return Table("quality", caption, ("arm", "seeds there", "images", "training FLOPs", "training time"), tuple(cells))
 
@@ -221,6 +221,6 @@ def _flops(arm: Arm) -> TableCell:
 
 
 def _range(values: SeedRange, words: Callable[[float], str]) -> TableCell:
-    shown = [words(each) if math.isfinite(each) else "∞" for each in values]
+    shown = [words(each) if math.isfinite(each) else "never" for each in values]
     apart = "" if values.first == values.last else f" [{shown[1]}, {shown[2]}]"
     return TableCell(f"{shown[0]}{apart}", values.middle if math.isfinite(values.middle) else 1e300)
