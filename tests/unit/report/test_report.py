@@ -277,7 +277,14 @@ def test_scores_over_guidance_and_interval_are_those_that_the_search_chose_by(le
     train(ledger, X, 0, rungs=(0.3, 0.2), score=1000)
     (entry,) = ledger.reader.entries("mine")
     log, own = EvaluationLog(ledger.engine), entry.evaluation.model_dump(mode="json")
-    common: dict[str, Any] = {"images": entry.images, "without_each": {}, "heldout": {}, "rows": {}, "seconds": 1.0, "code_version": "1"}
+    common: dict[str, Any] = {
+        "images": entry.images,
+        "without_each": {},
+        "heldout": {},
+        "rows": {},
+        "seconds": 1.0,
+        "code_version": "1",
+    }
     tried = [(1.0, 0.1, 900.0), (2.0, 0.1, 700.0), (2.0, 0.3, 800.0), (3.0, 0.1, 750.0)]
     for place, (guidance, low, value) in enumerate([*tried, (9.0, 0.1, 1.0)]):
         seed = own["seed"] + (CHOOSING if guidance < 9 else CONFIRMING)
@@ -286,7 +293,13 @@ def test_scores_over_guidance_and_interval_are_those_that_the_search_chose_by(le
         log.add(found, sweep="mine", trial_id=entry.trial_id)
     view = TunedView(evaluation=own, value=1.0, error=None)
     tuning = Tuning(guidance=(1.0, 2.0, 3.0), interval=((0.1, 1.0), (0.3, 1.0))).model_dump(mode="json")
-    facts: dict[str, Any] = {"images": entry.images, "evaluation_id": entry.evaluation_id, "metric": FD, "tried": 4, "seconds": 1.0}
+    facts: dict[str, Any] = {
+        "images": entry.images,
+        "evaluation_id": entry.evaluation_id,
+        "metric": FD,
+        "tried": 4,
+        "seconds": 1.0,
+    }
     log.add(Tuned(tuning=tuning, shared=view, best=view, **facts), sweep="mine", trial_id=entry.trial_id)
     report = read_report(ledger.reader, "mine")
     (surface,) = report.surfaces
