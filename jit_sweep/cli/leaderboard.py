@@ -163,7 +163,7 @@ def _count(row: AveragedArm) -> str:
 
 def _print_unconverged(arms: Sequence[Arm], screen: Console) -> None:
     """Arms whose budget ended while they still learned: another budget may turn their order."""
-    unfinished = [(arm.label, arm.convergence) for arm in arms if arm.convergence and not arm.convergence.converged]
+    unfinished = [(arm.label, arm.convergence) for arm in arms if arm.convergence and arm.still_learning]
     if unfinished:
         say(screen, "still learning at the end, so that a larger budget may turn the order", style="dim")
     for label, convergence in unfinished:

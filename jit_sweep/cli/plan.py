@@ -70,7 +70,8 @@ def planned(file: str, home: Home, *, probe: ProbeOptions | None = None) -> Plan
 def resolved(spec: SweepSpec, home: Home, *, source: str, probe: ProbeOptions | None = None) -> Plan:
     """A sweep, resolved, on the prepared set of its images where the storage has it. UserError: it cannot be trained."""
     spec = _on_prepared_images(spec, home)
-    found = plan(spec, source=source, speeds=_speeds(spec, home, probe, source=source))
+    promised = _promised(spec, home)
+    found = plan(spec, source=source, speeds=_speeds(spec, home, probe, source=source), promised=promised)
     return found if found.data.is_prepared else _with_change(found, home)
 
 
@@ -83,6 +84,18 @@ def _speeds(spec: SweepSpec, home: Home, probe: ProbeOptions | None, *, source: 
     from jit_sweep.estimate.measure import speeds_here  # it needs the ledger's records
 
     return speeds_here(spec, home)
+
+
+def _promised(spec: SweepSpec, home: Home) -> dict[str, int]:
+    """What the arms of a sweep that has been launched were given by the speeds of then: other probes change nothing of it."""
+    locations = home.locations(spec)
+    if spec.budget.matched != "device_seconds" or locations.lacks_ledger:
+        return {}
+    from jit_sweep.ledger.connect import open_engine  # starts SQL
+    from jit_sweep.ledger.promised import promised_images
+    from jit_sweep.ledger.reader import LedgerReader
+
+    return promised_images(LedgerReader(open_engine(locations.ledger, create=False)), spec)
 
 
 def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:

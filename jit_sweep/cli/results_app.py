@@ -54,7 +54,7 @@ def compare(
 
 @command()
 def report(
-    sweep: SweepName,
+    sweeps: Annotated[list[str], typer.Argument(metavar="SWEEP", help="A sweep, or several that share images and evaluation.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A .html, .md or .json file; without it, a page in the home.")
     ] = None,
@@ -69,11 +69,11 @@ def report(
     ledger: LedgerUri = None,
     as_json: AsJson = False,
 ) -> int:
-    """Write a sweep's report, finished or not: the answer, verdicts, curves, samples, costs, and how to make it again."""
+    """Write the report of one sweep or several, finished or not: answer, verdicts, curves, samples, costs, how to repeat."""
     from jit_sweep.cli import report
 
     home = home_at(home_folder)
-    return report.report(sweep, home, ledger=ledger, out=out, paper=paper, goal=goal, opened=opened, as_json=as_json)
+    return report.report(sweeps, home, ledger=ledger, out=out, paper=paper, goal=goal, opened=opened, as_json=as_json)
 
 
 @command()
@@ -120,6 +120,10 @@ def judge(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="The rows of a file with a header.")] = None,
     maximize: Annotated[bool, typer.Option("--maximize", help="Higher is better.")] = False,
     ratios: Annotated[bool, typer.Option("--ratios", help="Compare as ratios, as suits distances, losses and times.")] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column that may differ between arms, such as another score; repeatable."),
+    ] = None,
     home_folder: HomeFolder = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> int:
@@ -128,7 +132,9 @@ def judge(
     from jit_sweep.results.foreign import ForeignComparison
 
     columns = tuple(column.strip() for column in arm.split(","))
-    how = ForeignComparison(columns, seed, metric, maximize=maximize, scale="log" if ratios else "raw")
+    how = ForeignComparison(
+        columns, seed, metric, maximize=maximize, scale="log" if ratios else "raw", ignore=tuple(ignore or ())
+    )
     home = home_at(home_folder)
     match (mlflow, experiment, optuna, study, csv):
         case (str(uri), str(name), None, None, None):

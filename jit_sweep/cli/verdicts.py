@@ -36,9 +36,10 @@ def print_verdicts(results: Results, screen: Console, *, most: int | None) -> No
 def _print_table(found: Sequence[Finding], results: Results, screen: Console, *, family: int) -> None:
     objective = results.objective
     screen.print()
-    say(screen, f"verdicts on {objective}: the first less the second, 95 % interval; p by Holm over {family} planned questions")
-    narrow = screen.width < NARROW
     unit = " %" if scale_of(objective) == "log" else ""
+    of = "the first less the second, in % of the second" if unit else "the first less the second"
+    say(screen, f"verdicts on {objective}: {of}, 95 % interval; p by Holm over {family} planned questions")
+    narrow = screen.width < NARROW
     columns = [
         Column("question", [each.question.label for each in found], wraps=True),
         Column(f"effect{unit}", [_effect(each) for each in found], right=True),

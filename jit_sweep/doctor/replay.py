@@ -18,6 +18,7 @@ from jit_sweep.ledger.records import EntryState
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.schedulers.race import Standing, Verdict
 from jit_sweep.spec.schedulers import Early, NoScheduler, SchedulerSpec
+from jit_sweep.spec.stored import as_it_stopped
 from trainables.report import Rung
 
 PAGE = 1000
@@ -185,7 +186,7 @@ class _EventLog:
                 self.searched.add(data["stage"])
 
     def reschedule(self, scheduler: Mapping[str, Any]) -> None:
-        read: Early | NoScheduler = TypeAdapter(SchedulerSpec).validate_python(scheduler)
+        read: Early | NoScheduler = TypeAdapter(SchedulerSpec).validate_python(as_it_stopped(scheduler))
         self.decider = Decider(read)
         self.known.clear()
         self.planned = {key: {**facts, "race": "", "gates": []} for key, facts in self.planned.items()}

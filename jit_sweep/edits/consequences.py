@@ -10,6 +10,7 @@ from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.places import Place
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import proposals, searches
+from jit_sweep.results.comparable import Marks
 from jit_sweep.search.alignment import aligned
 from jit_sweep.search.origin import start_of
 from trainables.config.fields import counted
@@ -53,6 +54,7 @@ def of_search(
     scores: Sequence[ScoreRow],
     renamed: Renamed,
     *,
+    marks: Marks,
     grids_move: bool,
 ) -> Iterator[str]:
     """What becomes of a search's proposals. `grids_move`: the grids' arms change too, and with them perhaps the best cell."""
@@ -65,7 +67,7 @@ def of_search(
     if before.content != now.content:
         yield f"{name} looks for something else: {_history(shown)}, {wanted} are proposed anew"
     elif shown:
-        yield from _of_known(plan, now, rows, own, scores, wanted=wanted, grids_move=grids_move)
+        yield from _of_known(plan, now, rows, own, scores, marks=marks, wanted=wanted, grids_move=grids_move)
 
 
 def of_gone(place: Place, rows: Rows) -> str:
@@ -76,12 +78,20 @@ def of_gone(place: Place, rows: Rows) -> str:
 
 
 def _of_known(
-    plan: Plan, now: Place, rows: Rows, own: Rows, scores: Sequence[ScoreRow], *, wanted: int, grids_move: bool
+    plan: Plan,
+    now: Place,
+    rows: Rows,
+    own: Rows,
+    scores: Sequence[ScoreRow],
+    *,
+    marks: Marks,
+    wanted: int,
+    grids_move: bool,
 ) -> Iterator[str]:
     """A search that looks for the same: its proposals may have another cell to start from, other seeds or another budget."""
     name, planner, planned = _named(plan, now), Planner.of(plan), {entry.key for entry in plan.entries}
     grid = [row for row in rows if not row.superseded and row.key in planned]
-    start = start_of(planner, grid, scores, stage=now.stage)
+    start = start_of(planner, grid, scores, stage=now.stage, marks=marks)
     shown = [row for row in own if not row.superseded]
     moved = {_slot(e): e for e in aligned([_as(row, now) for row in own], planner, start, stage=now.stage).planned}
     foreign = [row for row in shown if not start.is_of(row.base, planner)]

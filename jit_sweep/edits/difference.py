@@ -10,6 +10,8 @@ from jit_sweep.ledger.records import EntryRow, ScoreRow, SweepRow
 from jit_sweep.ledger.refusals import OtherSweep, refused_changes
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.places import Place, adopted, places
+from jit_sweep.results.comparable import Marks
+from jit_sweep.results.leaderboard import marks_of
 from jit_sweep.results.more_seeds import with_raced
 from jit_sweep.spec.stored import readable
 from jit_sweep.spec.sweep import SweepSpec
@@ -26,15 +28,17 @@ def read_difference(reader: LedgerReader, plan: Plan) -> list[str]:
     """The lines for a plan and a ledger; none where the ledger has no such sweep, or nothing differs. OtherSweep: as below."""
     name = plan.spec.name
     known = {row.name: row for row in reader.sweeps()}
-    return difference(plan, known[name], reader.entries(name, every=True), reader.scores(name)) if name in known else []
+    marks = marks_of(reader.heldout(name)) if name in known else {}
+    return difference(plan, known[name], reader.entries(name, every=True), reader.scores(name), marks) if name in known else []
 
 
-def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list[str]:
+def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Sequence[ScoreRow], marks: Marks) -> list[str]:
     """The lines for a plan and what the ledger holds of its sweep.
 
     Args:
         rows: the sweep's entries, the superseded ones too.
         scores: those of the others.
+        marks: what blank images score.
 
     OtherSweep: the ledger's sweep has run otherwise, and this file cannot go on with it.
     """
@@ -48,20 +52,25 @@ def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Se
     lines = [str(change) for change in changes(before, now) if change.path != "stages"]
     lines += _of_keys(pairs, before, now)
     renamed = adopted({(row.stage_id, row.content, row.origin) for row in rows}, [pair.now for pair in pairs])
-    lines += _consequences(with_raced(plan, rows), pairs, rows, scores, renamed)
+    lines += _consequences(with_raced(plan, rows), pairs, rows, scores, marks, renamed)
     kept = {pair.before for pair in pairs}
     return lines + [of_gone(place, rows) for place in stages_before if place not in kept]
 
 
 def _consequences(
-    plan: Plan, pairs: Sequence[_Pair], rows: Sequence[EntryRow], scores: Sequence[ScoreRow], renamed: Mapping[str, str]
+    plan: Plan,
+    pairs: Sequence[_Pair],
+    rows: Sequence[EntryRow],
+    scores: Sequence[ScoreRow],
+    marks: Marks,
+    renamed: Mapping[str, str],
 ) -> Iterator[str]:
     grids = [pair for pair in pairs if pair.now.origin == "grid"]
     of_grids = [line for pair in grids for line in of_grid(plan, pair.now, pair.before, rows, renamed)]
     yield from of_grids
     for pair in pairs:
         if pair.now.origin == "search":
-            yield from of_search(plan, pair.now, pair.before, rows, scores, renamed, grids_move=bool(of_grids))
+            yield from of_search(plan, pair.now, pair.before, rows, scores, renamed, marks=marks, grids_move=bool(of_grids))
 
 
 def _of_keys(pairs: Sequence[_Pair], before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

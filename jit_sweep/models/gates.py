@@ -8,7 +8,7 @@ from jit_sweep.ledger.records import HeldoutRow
 from jit_sweep.models.candidate import Candidate
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.arms import Arm, extractor_of
-from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, learned_nothing
+from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, learned_nothing, still_learning
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.findings import Asking, Finding, Outcome, Reply
 from jit_sweep.results.leaderboard import marks_of
@@ -23,6 +23,8 @@ from trainables.evaluation.metrics.registry import METRICS, Samples, metric_of, 
 
 ROLE = "model"
 """Stands for an axis in the question whether the candidate is better than the champion."""
+MUST_AGREE = ("data", "precision", "device", "maths_version")
+"""What candidate and champion must share, beside the evaluation that both are given."""
 
 
 class Gate(NamedTuple):
@@ -71,8 +73,17 @@ def known_before(candidate: Candidate) -> list[Gate]:
     rate = " to ".join(f"{100 * end:.0f}" for end in rate_interval(lost, len(arm.trials)))
     return [
         Gate("end of its sweep", not candidate.unfinished, f"{candidate.unfinished} of its trials have not ended"),
+        _convergence(arm),
         Gate("lost seeds", not lost, f"{lost} of {len(arm.trials)} diverged, failed or collapsed there ({rate} %)"),
     ]
+
+
+def _convergence(arm: Arm) -> Gate:
+    """Whether it had learned what it could: of one that had not the score says how fast it learns."""
+    if arm.convergence is None:
+        return Gate("convergence", True, "not known, which takes three rungs and several seeds")
+    gained = f"it {still_learning(arm.convergence)}"
+    return Gate("convergence", arm.convergence.converged, gained)
 
 
 def gates(candidate: Candidate, fresh: Arm, *, objective: str, heldout: HeldoutRow | None) -> list[Gate]:
@@ -144,6 +155,9 @@ def against_champion(fresh: Arm, champion: Arm, asking: Asking) -> tuple[Finding
 def _refused(arms: Sequence[Arm], objective: str, differing: frozenset[str]) -> str:
     if blind := metric_of(objective).blind_to & differing:
         return f"objective: {objective} says nothing along {', '.join(sorted(blind))}"
+    one, other = (arm.settings for arm in arms)
+    if unlike := [field for field in MUST_AGREE if one[field] != other[field]]:
+        return "; ".join(f"{field}: {one[field]} and {other[field]}" for field in unlike)
     shared = set.intersection(*({*arm.by_seed(objective)} for arm in arms))
     few = len(shared) < LEAST_SHARED_SEEDS
     return f"seeds: {len(shared)} shared, and a verdict needs {LEAST_SHARED_SEEDS}" if few else ""

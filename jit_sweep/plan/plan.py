@@ -1,7 +1,8 @@
 """From a sweep file to the trials it means: every cell resolved and checked before anything is started."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from jit_sweep.errors import UserError
@@ -21,11 +22,14 @@ from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.recipe import Recipe, default_precision
-from trainables.data import DataDescription, describe
+from trainables.data import describe
 
 
-def plan(spec: SweepSpec, *, source: str, speeds: Speeds | None = None) -> Plan:
-    """Resolve a sweep. `speeds`: of this machine, where arms are matched in device-seconds.
+def plan(
+    spec: SweepSpec, *, source: str, speeds: Speeds | None = None, promised: Mapping[str, int] = MappingProxyType({})
+) -> Plan:
+    """Resolve a sweep. `speeds`: of this machine, where arms are matched in device-seconds; `promised`: what they were given
+    by the speeds of their launch.
 
     UserError: data, or a combination of axis values is unsound; all faults at once.
     """
@@ -33,7 +37,7 @@ def plan(spec: SweepSpec, *, source: str, speeds: Speeds | None = None) -> Plan:
         data = described(spec.data)
     except (OSError, ValueError) as error:
         raise UserError("\n".join([f"{source}: data: {error}", *_faults_on_any_data(spec, source=source)])) from None
-    return _planned_on(data, spec, source=source, speeds=speeds)
+    return _planned_on(Planner(spec, data, _baseline(spec), speeds, promised), source=source)
 
 
 def faults_beside(found: Sifted) -> list[str]:
@@ -47,8 +51,8 @@ def faults_beside(found: Sifted) -> list[str]:
     return []
 
 
-def _planned_on(data: DataDescription, spec: SweepSpec, *, source: str, speeds: Speeds | None = None) -> Plan:
-    planner = Planner(spec, data, _baseline(spec), speeds)
+def _planned_on(planner: Planner, *, source: str) -> Plan:
+    spec = planner.spec
     counts = [*preset_faults(planner), *count_faults(planner)]
     stages = _planned_stages(with_possible_counts(planner) if counts else planner)
     rest = [*stages.faults, *blindness_faults(planner, stages.entries)]
@@ -62,7 +66,7 @@ def _planned_on(data: DataDescription, spec: SweepSpec, *, source: str, speeds: 
 def _faults_on_any_data(spec: SweepSpec, *, source: str) -> list[str]:
     """What is wrong with a sweep whose data is away, as far as it has nothing to do with that: planned on the packaged set."""
     try:
-        _planned_on(describe(PACKAGED), spec, source=source)
+        _planned_on(Planner(spec, describe(PACKAGED), _baseline(spec)), source=source)
     except UserError as error:
         return Sifted(None, source, unsure=OF_DATA).trusted(str(error).splitlines())
     return []

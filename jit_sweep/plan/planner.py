@@ -1,7 +1,7 @@
 """From a cell to the entry it means in a sweep."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
@@ -31,6 +31,8 @@ class Planner:
     baseline: Recipe
     speeds: Mapping[SpeedShape, float] | None = None
     """Images a second here, by which arms are matched in device-seconds; None: they are planned with equal images."""
+    promised: Mapping[str, int] = field(default_factory=dict)
+    """Images that arms were given at launch by the speeds of then, by the arm's label: those stay."""
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -46,6 +48,8 @@ class Planner:
         """What a cell of a grid or an ablation trains on, as `budget.matched` has it. ValueError: there is no such trial."""
         given = self.spec.budget.images_per_trial
         matched = self.spec.budget.matched
+        if (promised := self.promised.get(arm_label(cell.values))) is not None:
+            return promised
         if matched == "images" or (matched == "device_seconds" and self.speeds is None):
             return given
         batch = cell.recipe.batch_size

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from jit_sweep.report.cards import Card
 from jit_sweep.report.numbers import rounded, with_error
+from jit_sweep.results.arms import Arm
 from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm
+from trainables.config.fields import counted
 from trainables.evaluation.metrics.registry import metric_of
 
 MOST_NAMED = 2
@@ -23,7 +25,7 @@ class Summary:
 
 def summary(cards: Sequence[Card], results: Results, *, open_trials: int) -> Summary:
     """`open_trials`: how many may get a score yet."""
-    return Summary(_found(cards), _best(results), _unknown(cards, open_trials))
+    return Summary(_found(cards), _best(results), _unknown(cards, results.arms, open_trials))
 
 
 def _found(cards: Sequence[Card]) -> str:
@@ -53,12 +55,14 @@ def _best(results: Results) -> str:
     return f"{scored} ({which}{f'; real held-out images score {rounded(real)}' if real is not None else ''}).{warned}"
 
 
-def _unknown(cards: Sequence[Card], open_trials: int) -> str:
+def _unknown(cards: Sequence[Card], arms: Sequence[Arm], open_trials: int) -> str:
     unsure = [card for card in cards if not card.decided]
     parts = [f"{card.question} ({card.reason})" for card in unsure[:MOST_NAMED]]
     if len(unsure) > MOST_NAMED:
         parts.append(f"{len(unsure) - MOST_NAMED} more questions")
     if open_trials:
         parts.append(f"what {open_trials} trials that have not ended will say")
-    parts.append("what other images or longer training would show")
+    learning = sum(arm.still_learning for arm in arms)
+    told = f" ({learning} of {counted(len(arms), 'arm')} still learned at the end)" if learning else ""
+    parts.append(f"what other images or longer training would show{told}")
     return f"Not known: {'; '.join(parts)}."

@@ -8,7 +8,6 @@ from jit_sweep.results.clamped import clamp_note
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.findings import Finding, Outcome
 from jit_sweep.results.scales import in_words, shown_on
-from trainables.evaluation.metrics.registry import metric_of
 
 DECIDED = (Outcome.REAL, Outcome.EQUIVALENT)
 
@@ -58,26 +57,25 @@ def _card(finding: Finding, hours: Mapping[str, float], clamp: str) -> Card:
 
 
 def _statement(finding: Finding) -> str:
-    """Such as `At patch_size=16, prediction=x is better: fd_efflite0_96 is lower by 23.0 % (between 21.3 and 24.7 %, 95 %
-    interval), over 6 seeds`."""
+    """Such as `At patch_size=16, prediction=x is better: fd_efflite0_96 of prediction=v is 30.2 % higher than of prediction=x
+    (between 27.3 and 33.1 %, 95 % interval), over 6 seeds`: the figure of the leaderboard."""
     effect, context = finding.effect, finding.question.context
     where = f"At {context}, " if context else ""
     if finding.outcome is Outcome.REAL and finding.winner and effect:
-        return f"{where}{finding.winner} is better: {effect.metric} is {_gain(effect)}, over {effect.test.n} seeds"
+        return f"{where}{finding.winner} is better: {_apart(finding, effect)}, over {effect.test.n} seeds"
     if finding.outcome is Outcome.REAL and effect:
         return f"{where}the two axes interact ({finding.question.label}): {effect.metric} differs by {effect}"
     return f"{finding.question.label}: {finding.verdict}"
 
 
-def _gain(effect: Effect) -> str:
-    """By how much the better arm is better, with its interval from the small end to the large one."""
-    lower = metric_of(effect.metric).direction == "minimize"
-    towards = -1 if (effect.estimate > 0) == lower else 1  # so that the better arm comes first
-    gain, *ends = (abs(shown_on(effect.scale, towards * value)) for value in (effect.estimate, *effect.interval))
-    digits = ".1f" if effect.scale == "log" else ".3g"
-    unit = " %" if effect.scale == "log" else ""
-    low, high = (f"{end:{digits}}" for end in sorted(ends))
-    return f"{'lower' if lower else 'higher'} by {gain:{digits}}{unit} (between {low} and {high}{unit}, 95 % interval)"
+def _apart(finding: Finding, effect: Effect) -> str:
+    """The first's score less the second's, as the leaderboard has it: a share is of the second's."""
+    estimate, *ends = (shown_on(effect.scale, value) for value in (effect.estimate, *effect.interval))
+    first, second = finding.question.side(0), finding.question.side(1)
+    digits, unit = (".1f", " %") if effect.scale == "log" else (".3g", "")
+    low, high = (f"{end:{digits}}" for end in sorted(map(abs, ends)))
+    which = f"{abs(estimate):{digits}}{unit} {'higher' if estimate > 0 else 'lower'}"
+    return f"{effect.metric} of {first} is {which} than of {second} (between {low} and {high}{unit}, 95 % interval)"
 
 
 def _bar(finding: Finding) -> Bar | None:
@@ -99,4 +97,6 @@ def _facts(finding: Finding) -> list[tuple[str, str]]:
             facts += [("smallest visible gap", in_words(effect.scale, finding.gap, sign=False))]
     if finding.adjusted_p is not None:
         facts += [("p, by Holm", f"{finding.adjusted_p:.2g}")]
+    if learning := [arm.label for arm in finding.arms if arm.still_learning]:
+        facts += [("still learning at the end", ", ".join(learning))]
     return facts

@@ -15,6 +15,7 @@ from jit_sweep.report.losses import Loss, losses
 from jit_sweep.report.rerun import Provenance, provenance
 from jit_sweep.report.search_stages import SearchedStage, searched_stages
 from jit_sweep.report.time_to_quality import TimeToQuality, goal_of, times_to_quality
+from jit_sweep.results.arms import Arm
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.time_left import time_left
@@ -62,11 +63,9 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
     sweep, results, entries = reader.sweep(name), read_results(reader, name), reader.entries(name)
     attempts, rungs = reader.attempts(name), reader.rung_values(name)
     arms = sorted(results.arms, key=lambda arm: arm.position)
-    values = values_of(rungs, RUNG_METRIC)
-    aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
     asked = cards(results.findings.planned, hours=_hours(attempts), exploratory=results.findings.exploratory)
     lost, costs = losses(entries, attempts), read_costs(reader, name)
-    train_s, front = _train_seconds(reader, name), _front(reader, results)
+    front = _front(reader, results)
     return Report(
         sweep=sweep,
         results=results,
@@ -77,7 +76,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         curves=tuple(
             curve for metric in metrics_on_the_way(rungs) for curve in curves(arms, values_of(rungs, metric), metric=metric)
         ),
-        quality=() if aim is None else tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, train_s=train_s)),
+        quality=time_to_quality(reader, [name], arms, goal=goal),
         quality_metric=RUNG_METRIC,
         searches=tuple(searched_stages(sweep, results, front)),
         pictures=tuple(reader.rung_pictures(name)),
@@ -92,6 +91,18 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
 def _front(reader: LedgerReader, results: Results) -> frozenset[str]:
     """The Pareto front; none of a sweep whose file this version does not read."""
     return front_in(reader, results) if readable(reader.sweep(results.sweep).spec) is not None else frozenset()
+
+
+def time_to_quality(
+    reader: LedgerReader, names: Sequence[str], arms: Sequence[Arm], *, goal: float | None
+) -> tuple[TimeToQuality, ...]:
+    """What each arm of some sweeps took to reach a goal; None: what half of the sound arms reach."""
+    values = values_of([row for name in names for row in reader.rung_values(name)], RUNG_METRIC)
+    aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
+    if aim is None:
+        return ()
+    train_s = {trial: seconds for name in names for trial, seconds in _train_seconds(reader, name).items()}
+    return tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, train_s=train_s))
 
 
 def _train_seconds(reader: LedgerReader, name: str) -> Mapping[str, float]:

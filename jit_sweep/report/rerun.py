@@ -16,6 +16,9 @@ from jit_sweep.report.numbers import duration
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.spec.again import file_again
 
+TOTAL = "compute in total"
+"""The fact that several sweeps add up."""
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -33,6 +36,8 @@ class Provenance:
     """The sweep file, as YAML and without passwords: its trials have the ids of the ledger's."""
     facts: tuple[tuple[str, str], ...]
     """Names with values."""
+    files: tuple[str, ...]
+    """Names to save it by: one, or one of each sweep."""
     rerun: str
     """The command that makes it again from the file."""
     checklist: tuple[Paragraph, ...]
@@ -52,12 +57,13 @@ def provenance(
         ("evaluation", _pairs(sweep.identity["evaluation"])),
         ("begun", when(sweep.created_at)),
         ("last change", when(sweep.updated_at)),
-        ("compute in total", f"{costs.total.device_hours:.3g} {costs.unit}-hours"),
+        (TOTAL, f"{costs.total.device_hours:.3g} {costs.unit}-hours"),
         ("written with", versions + (f", commit {commit[:12]}" if commit else "")),
     ]
     return Provenance(
         spec=redact(yaml.safe_dump(file_again(sweep.spec, sweep.identity), sort_keys=False, allow_unicode=True, width=100)),
         facts=tuple(facts),
+        files=(f"{sweep.name}.yaml",),
         rerun=shell_line("jit-sweep", "run", f"{sweep.name}.yaml"),
         checklist=tuple(_checklist(results, costs, lost)),
     )

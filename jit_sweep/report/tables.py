@@ -98,7 +98,7 @@ def effects_table(cards: Sequence[Card]) -> Table:
         )
         for card in cards
     ]
-    caption = "Effects are of the first less the second, with their 95 % intervals over shared seeds."
+    caption = "Effects are of the first less the second (in %: of the second), with their 95 % intervals over shared seeds."
     return Table("effects", caption, ("question", "verdict", "effect", *names, "why there is none"), tuple(rows))
 
 

@@ -37,11 +37,6 @@ class TimeToQuality:
     hours: SeedRange | None
     """Of training, without evaluation; None where the time of a seed that got there is not known."""
 
-    @property
-    def censored(self) -> bool:
-        """Whether a seed never got there: what it would have taken is more than its budget."""
-        return self.reached < self.seeds
-
 
 def goal_of(arms: Sequence[Arm], values: TrialValues, *, metric: str) -> float | None:
     """The value that every seed of half of the sound arms reaches by its end; None where no arm was measured.

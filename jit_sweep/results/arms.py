@@ -127,6 +127,11 @@ class Arm:
         return self.diverged + self.failed
 
     @property
+    def still_learning(self) -> bool:
+        """Whether its budget ended before it had learned what it could, as far as that is known."""
+        return self.convergence is not None and not self.convergence.converged
+
+    @property
     def unreplicated(self) -> bool:
         """Whether it has a mean, but of fewer than `LEAST_SEEDS` seeds."""
         return 0 < self.scored < LEAST_SEEDS

@@ -37,6 +37,8 @@ class ForeignRun:
     scores: Mapping[str, float]
     """Metrics; a run that was lost has none."""
     ended: bool = True
+    measured: frozenset[str] = frozenset()
+    """Columns that its tracker knows for results: they may differ between arms."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ForeignComparison:
     metric: str
     maximize: bool = False
     scale: Scale = "raw"
+    ignore: tuple[str, ...] = ()
+    """Columns that may differ between arms, such as other scores."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,11 @@ class _Arms:
         run = self.of[label].get(seed)
         return on_scale(run.scores.get(self.how.metric, math.nan), self.how.scale) if run else math.nan
 
+    @property
+    def runs(self) -> list[ForeignRun]:
+        """Those that count."""
+        return [run for by_seed in self.of.values() for run in by_seed.values()]
+
     def lost(self, label: str) -> int:
         """Runs that ended without the score."""
         return sum(run.ended and not math.isfinite(self._value(label, seed)) for seed, run in self.of[label].items())
@@ -148,7 +157,7 @@ def judge(runs: Sequence[ForeignRun], how: ForeignComparison) -> ForeignVerdicts
     UserError: a column or the metric is not among the runs', or there are not two arms.
     """
     known = sorted({column for run in runs for column in run.columns})
-    for column in (*how.arm, how.seed):
+    for column in (*how.arm, how.seed, *how.ignore):
         if column not in known:
             remedy = did_you_mean(column, known, otherwise=f"there are {', '.join(known) or 'none'}")
             raise UserError(f"a column must be one of the runs' own, got {column!r}; {remedy}")
@@ -217,7 +226,9 @@ def _refusal(arms: _Arms, question: Question, ignored: set[str]) -> str:
         return f"unfinished: {running} runs"
     for column in sorted(_columns(arms) - ignored, key=lambda name: ("batch" not in name.lower(), name)):
         if values := _differing(arms, question, column):
-            return f"{column}: {' and '.join(values)}; it is no --arm, and differs between the arms"
+            return (
+                f"{column}: {' and '.join(values)}; it is no --arm, and differs between the arms; --ignore it if it is a result"
+            )
     shared = len(per_seed(arms.table, arms.coefficients(question)))
     few = shared < LEAST_SHARED_SEEDS
     return f"seeds: {shared} shared, and a verdict needs {LEAST_SHARED_SEEDS}" if few else ""
@@ -225,8 +236,13 @@ def _refusal(arms: _Arms, question: Question, ignored: set[str]) -> str:
 
 def _columns(arms: _Arms) -> set[str]:
     """What else the runs say of themselves."""
-    named = {*arms.how.arm, arms.how.seed, arms.how.metric}
-    return {column for by_seed in arms.of.values() for run in by_seed.values() for column in run.columns} - named
+    named = {*arms.how.arm, arms.how.seed, arms.how.metric, *arms.how.ignore}
+    return {column for run in arms.runs for column in run.columns if column not in run.measured} - named
+
+
+def _measured(arms: _Arms) -> set[str]:
+    """What the runs' tracker knows for results besides the metric."""
+    return {column for run in arms.runs for column in run.measured} - {*arms.how.arm, arms.how.seed, arms.how.metric}
 
 
 def _names_runs(arms: _Arms, column: str) -> bool:
@@ -253,5 +269,7 @@ def _remarks(arms: _Arms, *, left_out: int) -> Iterator[str]:
     if lost := {label: arms.lost(label) for label in arms.of if arms.lost(label)}:
         told = ", ".join(f"{count} of {len(arms.of[label])} of {label}" for label, count in lost.items())
         yield f"ended without {arms.how.metric}: {told}"
+    if results := sorted(_measured(arms)):
+        yield f"results, and not looked at: {', '.join(results)}"
     if named := sorted(column for column in _columns(arms) if _names_runs(arms, column)):
         yield f"different in every run, and not looked at: {', '.join(named)}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from jit_sweep.errors import UserError
@@ -11,7 +12,7 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow, SweepRow
 from jit_sweep.plan.questions import PATCH_SIZE
 from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, extractor_of_trials, grid_arms, with_scores
-from jit_sweep.results.comparable import Marks
+from jit_sweep.results.comparable import Marks, learned_nothing
 from jit_sweep.results.convergence import with_convergence
 from jit_sweep.results.findings import NO_FINDINGS, Asking, Findings
 from jit_sweep.results.memorised import BetterThanReal, better_than_real
@@ -173,9 +174,12 @@ def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SE
     return leaderboard(whole, objective=objective)[0]
 
 
-def best_cell(entries: Sequence[EntryRow], scores: Sequence[ScoreRow], *, objective: str) -> Arm | None:
-    """The arm that a search starts from: the best, of one seed only where no arm has more; None where none can be the best."""
-    arms = grid_arms(with_scores(entries, scores))
+def best_cell(
+    entries: Sequence[EntryRow], scores: Sequence[ScoreRow], *, objective: str, marks: Marks = MappingProxyType({})
+) -> Arm | None:
+    """The arm that a search starts from: the best, of one seed only where no arm has more; None where none can be the best, or
+    none is better than the marks."""
+    arms = [arm for arm in grid_arms(with_scores(entries, scores)) if not learned_nothing(arm, marks)]
     for least_seeds in (LEAST_SEEDS, 1):
         with suppress(NoBestArm):
             return best_arm(arms, objective=objective, least_seeds=least_seeds)

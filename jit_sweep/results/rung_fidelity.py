@@ -68,7 +68,8 @@ def fidelity(
 ) -> list[RungFidelity]:
     """One value for each group and rung with at least `LEAST_ARMS` arms that have a value there and a final score.
 
-    `within`: axes whose values part the arms into groups. Pruned arms have no final score and are not correlated.
+    `within`: axes whose values part the arms into groups. Pruned arms have no final score and are not correlated,
+    nor are those of which a seed collapsed, whose score is an accident.
     """
     drawn = _drawn(verdicts)
     values = {(row.trial_id, row.images): row.value for row in rungs if row.name == metric}
@@ -76,7 +77,8 @@ def fidelity(
     for arm in arms:
         groups[arm_label({axis: arm.arm[axis] for axis in within if axis in arm.arm})].append(arm)
     fidelities = []
-    for group, members in groups.items():
+    for group, whole in groups.items():
+        members = [arm for arm in whole if not arm.collapsed]
         ends = {arm.images for arm in members}
         for images in sorted({images for _, images in values} - ends):
             pairs = [pair for arm in members if (pair := _pair(arm, values, images, objective)) is not None]

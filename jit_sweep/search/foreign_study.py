@@ -14,8 +14,8 @@ VALUE = "value"
 
 
 def foreign_trials(storage: str, study: str) -> tuple[list[ForeignRun], bool]:
-    """A study's trials in order: parameters and user attributes as columns, numbers among the attributes as scores too; and
-    whether its objective is to be maximised.
+    """A study's trials in order: parameters and user attributes as columns, numbers among the attributes as scores too, of
+    which those with a fraction are results; and whether its objective is to be maximised.
 
     UserError: there is no such storage or study.
     """
@@ -42,4 +42,7 @@ def _row(trial: FrozenTrial) -> ForeignRun:
     numbers = {name: float(value) for name, value in trial.user_attrs.items() if isinstance(value, int | float)}
     values = trial.values or []
     scores = {**numbers, **({VALUE: values[0]} if len(values) == 1 else {})} if trial.state is TrialState.COMPLETE else {}
-    return ForeignRun(f"trial {trial.number}", columns, scores, trial.state.is_finished())
+    measured = frozenset(
+        name for name, value in trial.user_attrs.items() if isinstance(value, float) and name not in trial.params
+    )
+    return ForeignRun(f"trial {trial.number}", columns, scores, trial.state.is_finished(), measured)

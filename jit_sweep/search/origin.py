@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from jit_sweep.ledger.records import EntryRow, ScoreRow
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
+from jit_sweep.results.comparable import Marks
 from jit_sweep.results.leaderboard import best_cell
 from search_spaces.axis import AxisValue
 from search_spaces.cells import Cell, put
@@ -37,16 +39,26 @@ class Origin:
         return (cell.recipe, cell.evaluation) == (self.recipe, self.evaluation)
 
 
-def start_of(planner: Planner, rows: Sequence[EntryRow], scores: Sequence[ScoreRow], *, stage: int) -> Origin:
-    """What the search of a stage starts from: the baseline, or the best cell of the grids before it as the scores stand."""
+def start_of(
+    planner: Planner,
+    rows: Sequence[EntryRow],
+    scores: Sequence[ScoreRow],
+    *,
+    stage: int,
+    marks: Marks = MappingProxyType({}),
+) -> Origin:
+    """What the search of a stage starts from: the baseline, or the best cell of the grids before it as the scores stand, where
+    one is better than the `marks`."""
     spec = planner.spec
     if searches(spec)[stage].start == "best_cell":
         earlier = [row for row in rows if row.stage < stage and row.origin == "grid"]
-        best = best_cell(earlier, scores, objective=spec.objective)
+        best = best_cell(earlier, scores, objective=spec.objective, marks=marks)
         if best is not None:
             cell = put(planner.baseline, best.arm)
             return Origin(dict(best.arm), cell.recipe, best.images, cell.evaluation)
-        _log.warning("no cell has all its scores without a collapsed seed: the search starts from the baseline")
+        _log.warning(
+            "no cell has all its scores without a collapsed seed, better than blank images: the search starts from the baseline"
+        )
     return Origin({}, planner.baseline, spec.budget.images_per_trial, {})
 
 

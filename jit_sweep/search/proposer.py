@@ -9,6 +9,7 @@ from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.results.arms import with_scores
+from jit_sweep.results.leaderboard import marks_of
 from jit_sweep.search.alignment import Alignment, aligned
 from jit_sweep.search.history import Observation, observations_of
 from jit_sweep.search.origin import Origin, proposed_entry, start_of
@@ -79,7 +80,9 @@ class Proposer:
         ]
 
     def _start(self, rows: Sequence[EntryRow], stage: int) -> Origin:
-        return start_of(self._planner, rows, self._reader.scores(self._plan.spec.name), stage=stage)
+        name = self._plan.spec.name
+        marks = marks_of(self._reader.heldout(name))
+        return start_of(self._planner, rows, self._reader.scores(name), stage=stage, marks=marks)
 
     def _observations(self, own: Sequence[EntryRow], stage: int, start: Origin) -> list[Observation]:
         """What the sampler gets: the scored trials of the sweeps that `warm_start` names, then the stage's own proposals."""

@@ -15,7 +15,7 @@ Stored = Mapping[str, Any]
 def readable(stored: Stored) -> SweepSpec | None:
     """A stored file; None where this version refuses it."""
     try:
-        return SweepSpec.model_validate(stored)
+        return SweepSpec.model_validate(_as_it_ran(stored))
     except ValidationError:
         return None
 
@@ -23,8 +23,18 @@ def readable(stored: Stored) -> SweepSpec | None:
 def stored_spec(stored: Stored, *, sweep: str) -> SweepSpec:
     """The stored file of a sweep. UserError: this version refuses it."""
     try:
-        return SweepSpec.model_validate(stored)
+        return SweepSpec.model_validate(_as_it_ran(stored))
     except ValidationError as error:
         rule = f"the ledger's file of the sweep {sweep!r} must be one that this version reads, and it is not"
         faults = explain(error, source=sweep, model=SweepSpec)
         raise UserError(f"{rule}; use the jit-sweep that ran it\n{faults}") from None
+
+
+def as_it_stopped(scheduler: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored scheduler: one that lacks `audit` is of a version that drew no sample, and its decisions stand."""
+    return {**scheduler} if scheduler.get("kind", "none") == "none" else {"audit": None, **scheduler}
+
+
+def _as_it_ran(stored: Stored) -> Stored:
+    scheduler = stored.get("scheduler")
+    return {**stored, "scheduler": as_it_stopped(scheduler)} if isinstance(scheduler, Mapping) else stored

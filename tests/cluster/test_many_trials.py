@@ -17,9 +17,9 @@ from tests.support.paths import TOP
 pytestmark = pytest.mark.timeout(1200)
 
 MIB = 2**20
-TRIALS = 240
-MOST_GROWTH = 50 * MIB
-"""A driver's memory, from the hundredth trial to the last: a third of a megabyte for each."""
+TRIALS = 120
+MOST_GROWTH = 28 * MIB
+"""A driver's memory, from the fortieth trial to the last: a third of a megabyte for each."""
 
 
 class Fates(NamedTuple):
@@ -72,7 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Ledge
     return json.loads(done.stdout.splitlines()[-1]), LedgerReader(open_engine(f"sqlite:///{folder}/ledger.db"))
 
 
-def test_each_of_240_trials_ends_as_its_fate_has_it_and_once(run: tuple[dict[str, Any], LedgerReader]) -> None:
+def test_each_of_many_trials_ends_as_its_fate_has_it_and_once(run: tuple[dict[str, Any], LedgerReader]) -> None:
     from tests.support.sham_lanes import NAME, fate_of  # starts Ray's import
 
     said, reader = run
@@ -87,13 +87,13 @@ def test_each_of_240_trials_ends_as_its_fate_has_it_and_once(run: tuple[dict[str
     check_books(reader, NAME, rows)
 
 
-def test_240_trials_go_over_few_lanes_but_for_those_that_died(run: tuple[dict[str, Any], LedgerReader]) -> None:
+def test_many_trials_go_over_few_lanes_but_for_those_that_died(run: tuple[dict[str, Any], LedgerReader]) -> None:
     attempts = run[1].attempts("many")
     died = {attempt.lane for attempt in attempts if attempt.outcome == "failed"}
     assert len({attempt.lane for attempt in attempts} - died) <= 8
 
 
-def test_a_driver_holds_little_more_after_240_trials_than_after_a_hundred(
+def test_a_driver_holds_little_more_after_120_trials_than_after_forty(
     run: tuple[dict[str, Any], LedgerReader],
 ) -> None:
     said = run[0]

@@ -42,7 +42,10 @@ def test_a_planted_password_is_found_nowhere_once_a_job_has_run(
     tmp_path: Path, head: Head, s3: S3Server, postgres_uri: str
 ) -> None:
     storage = f"s3://{BUCKET}/secrets"
-    file = write_sweep_of_few_images(tmp_path, stages=[{"grid": FAILS}], storage=storage, ledger=postgres_uri)
+    one_lane = {"cpus": 1, "concurrent": 1}
+    file = write_sweep_of_few_images(
+        tmp_path, stages=[{"grid": FAILS}], resources=one_lane, storage=storage, ledger=postgres_uri
+    )
     submit = [sys.executable, "-P", "-m", "jit_sweep", "submit", file, "--address", head.url]
     mine = environment(tmp_path, **head.client_env, **PLANTED, **s3.environment())
     done = subprocess.run(submit, cwd=tmp_path, env=mine, capture_output=True, text=True, timeout=DEADLINE_S, check=False)

@@ -220,9 +220,9 @@ def test_a_sweep_whose_every_process_is_terminated_saves_and_the_same_command_go
     tmp_path: Path,
 ) -> None:
     """As by `scancel` and systemd, which ask all processes of a control group at once; `timeout` asks a process group."""
-    file = write_sweep_of_few_images(tmp_path, **LONG)
+    file = write_sweep_of_few_images(tmp_path, **LONG, stages=ONE_TRIAL)
     with Running("run", file, cwd=tmp_path) as command:
-        command.until(lambda said: begun(said) == 2)
+        command.until(lambda said: begun(said) == 1)
         rays = psutil.Process(command.process.pid).children(recursive=True)
         assert {"raylet", "gcs_server"} <= {process.name() for process in rays}
         for process in rays:
@@ -302,7 +302,7 @@ NO_MEMORY = {"resources": {"workers": 1, "cpus": 1, "memory_gib": 1e-4}}
 def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(
     tmp_path: Path, head: Head, changes: dict[str, Any], cause: str, begins: str
 ) -> None:
-    done = run_on(head, write_sweep_of_few_images(tmp_path, **changes), cwd=tmp_path)
+    done = run_on(head, write_sweep_of_few_images(tmp_path, stages=ONE_TRIAL, **changes), cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "0 of 1 (1 failed)" in done.stdout
@@ -312,8 +312,8 @@ def test_a_trial_that_fails_before_its_first_report_fails_alone_and_says_why(
 
 
 def test_a_second_interrupt_ends_the_command_at_once(tmp_path: Path) -> None:
-    with Running("run", write_sweep_of_few_images(tmp_path, **LONG), cwd=tmp_path) as command:
-        command.until(lambda said: begun(said) == 2)
+    with Running("run", write_sweep_of_few_images(tmp_path, **LONG, stages=ONE_TRIAL), cwd=tmp_path) as command:
+        command.until(lambda said: begun(said) == 1)
         command.process.send_signal(signal.SIGINT)
         command.until(lambda said: "interrupt again to end at once" in said)
         assert command.end(signal.SIGINT) == 130

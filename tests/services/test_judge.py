@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,46 @@ def test_what_is_not_there_is_told_and_not_made(tmp_path: Path, store: MlflowSto
     with pytest.raises(UserError, match="`--experiment` must be one of the store's, got 'Defalt'; did you mean 'Default'"):
         judging.judge_mlflow(store.uri, "Defalt", home, how=HOW, as_json=True)
     assert not (tmp_path / "none.db").exists()
+
+
+def written(folder: Path, **columns: list[Any]) -> Path:
+    rows = zip(*columns.values(), strict=True)
+    (folder / "runs.csv").write_text("\n".join(",".join(map(str, row)) for row in ([*columns], *rows)))
+    return folder / "runs.csv"
+
+
+def test_another_score_of_a_file_is_no_confounder_where_it_is_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = {"optimizer": ["adam"] * 4 + ["lion"] * 4, "seed": [*range(4)] * 2, "loss": [*LOSS["adam"], *LOSS["lion"]]}
+    file = written(tmp_path, **arms, accuracy=[0.7] * 4 + [0.8] * 4)
+    assert judging.judge_csv(file, how=HOW, as_json=True) == 0
+    [row] = json.loads(capsys.readouterr().out)["rows"]
+    assert row["verdict"] == "NOT COMPARABLE"
+    assert row["reason"].endswith("--ignore it if it is a result")
+    assert judging.judge_csv(file, how=replace(HOW, ignore=("accuracy",)), as_json=True) == 0
+    assert_lion_wins(json.loads(capsys.readouterr().out))
+    with pytest.raises(UserError, match="got 'acuracy'; did you mean 'accuracy'"):
+        judging.judge_csv(file, how=replace(HOW, ignore=("acuracy",)), as_json=True)
+
+
+def test_results_among_a_study_s_attributes_are_no_confounders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=storage, study_name="theirs")
+    for optimizer, values in LOSS.items():
+        for seed, value in enumerate(values):
+            trial = optuna.trial.create_trial(
+                params={"optimizer": optimizer, "seed": seed},
+                distributions={
+                    "optimizer": optuna.distributions.CategoricalDistribution(["adam", "lion"]),
+                    "seed": optuna.distributions.IntDistribution(0, 3),
+                },
+                value=value,
+                user_attrs={"accuracy": 0.8 if optimizer == "lion" else 0.7},
+            )
+            study.add_trial(trial)
+    how = replace(HOW, metric="value")
+    assert judging.judge_study(storage, "theirs", home_at(tmp_path), how=how, as_json=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert_lion_wins(found)
+    assert "results, and not looked at: accuracy" in found["remarks"]

@@ -46,7 +46,7 @@ NAME = "many"
 ARMS = 20
 BEAT_S = 0.5
 SILENT_S = 15.0
-FIRST_PART = 100
+FIRST_PART = 40
 """Trials after which memory is looked at for the first time: all that is loaded once is there by then."""
 Fate = Literal["scored", "diverged", "raises", "exits", "stalls"]
 SHARES: dict[Fate, float] = {"diverged": 0.05, "raises": 0.025, "exits": 0.025, "stalls": 0.02}

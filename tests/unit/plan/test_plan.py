@@ -541,3 +541,5 @@ def test_arms_that_are_matched_in_device_seconds_train_as_long_as_their_speeds_s
     assert [entry.images for entry in entries] == [3200, 800]
     with pytest.raises(UserError, match="needs the speed of the baseline and of each arm, got none of this one here; measure"):
         plan(spec, source="sweep.yaml", speeds={shapes[0]: 1000.0})
+    elsewhere = plan(spec, source="sweep.yaml", speeds={}, promised={entry.label: entry.images for entry in entries})
+    assert elsewhere.entries == entries, "what was promised at launch stays, whatever another home has measured"

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from jit_sweep.plan.plan import plan
-from jit_sweep.spec.read import read_spec
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.paths import GOLDEN
 from tests.support.sweep_files import tiny_sweep
@@ -20,8 +19,7 @@ RECORDED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "planned_ids.json").r
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_sweep_that_was_planned_before_keeps_every_id(name: str) -> None:
     recorded = RECORDED[name]
-    sweep = recorded["sweep"]
-    spec = read_spec(sweep) if isinstance(sweep, str) else SweepSpec.model_validate(sweep)
+    spec = SweepSpec.model_validate(recorded["sweep"])
     spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"labels": "drawn"})})
     planned = plan(spec, source="golden")
     assert planned.fingerprint == recorded["fingerprint"]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -55,6 +56,17 @@ def test_the_answer_says_what_was_found_how_good_the_best_is_and_what_is_not_kno
     assert "longer training" in report.answer.unknown
 
 
+def test_the_answer_has_the_leaderboard_s_figure_and_says_of_what_it_is(report: Report) -> None:
+    """A ratio has two directions: v is 100.9 % above x, and x is 50.2 % below v."""
+    finding = next(each for each in report.results.findings.planned if each.effect is not None)
+    assert finding.effect is not None
+    figure, interval = str(finding.effect).removeprefix("+").split(" % ")
+    low, high = interval.strip("[]").replace("+", "").split(", ")
+    assert finding.question.label == "prediction=v against x"
+    stated = f"{FD} of prediction=v is {figure} % higher than of prediction=x (between {low} and {high} %, 95 % interval)"
+    assert stated in report.answer.found
+
+
 def test_nothing_is_claimed_of_a_sweep_without_scores(ledger: LedgerFixture) -> None:
     ledger.plan(planned(arm=X), planned(arm=V, position=1))
     report = read_report(ledger.reader, "mine")
@@ -73,7 +85,7 @@ def test_time_to_quality_is_the_first_rung_that_is_good_enough_and_never_there_i
     assert easy["prediction=v"].images == (960, 960, 960)
     hard = {row.label: row for row in read_report(ledger.reader, "mine", goal=0.25).quality}
     assert (hard["prediction=x"].reached, hard["prediction=x"].images) == (3, (960, 960, 960))
-    assert (hard["prediction=v"].reached, hard["prediction=v"].censored) == (0, True)
+    assert (hard["prediction=v"].reached, hard["prediction=v"].images.first) == (0, math.inf)
     assert hard["prediction=x"].hours == pytest.approx((10 / 3600,) * 3)
 
 

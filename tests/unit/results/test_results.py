@@ -108,6 +108,15 @@ def test_a_search_starts_from_one_seed_only_where_no_arm_has_more(ledger: Ledger
     assert cell.arm == X
 
 
+def test_a_search_starts_from_no_cell_that_is_worse_than_blank_images(ledger: LedgerFixture) -> None:
+    train_arm(ledger, X, [3.0, 3.0])
+    train_arm(ledger, V, [5.0, 5.0])
+    rows, scores = ledger.reader.entries("mine"), ledger.reader.scores("mine")
+    best, none = (best_cell(rows, scores, objective=OBJECTIVE, marks={"kid_efflite0_96": mark}) for mark in (4.0, 2.0))
+    assert best is not None
+    assert (best.arm, none) == (X, None)
+
+
 @pytest.mark.parametrize("how", ["diverged", "failed", "unfinished"])
 def test_an_arm_with_a_seed_that_has_no_score_is_not_chosen(ledger: LedgerFixture, how: str) -> None:
     train_arm(ledger, X, [1.0, 1.0])

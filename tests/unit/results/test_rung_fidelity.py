@@ -47,6 +47,17 @@ def test_spearman_is_the_correlation_of_ranks(a: list[float], b: list[float], ra
     assert spearman(a, b) == (pytest.approx(rank) if rank is not None else None)
 
 
+def test_an_arm_that_collapsed_says_nothing_of_a_rung(ledger: LedgerFixture) -> None:
+    race(ledger, 16, [0.1, 0.2, 0.3, 0.4], [1, 2, 3, 4])
+    entry = planned(arm={"patch_size": 16, "learning_rate": 9e-4}, position=200)
+    ledger.plan(entry)
+    score = scored(entry, {"fd_efflite0_96": 0.5, ERROR: 0.5}).model_copy(update={"collapsed": True})
+    ledger.tell(ledger.begin(entry), Rung(images=480, values={ERROR: 0.9}), score, ended(entry))
+    [rung] = found(ledger)
+    assert rung.arms == 4
+    assert rung.correlation == pytest.approx(1.0)
+
+
 def test_a_rung_is_judged_by_the_final_order_within_each_patch_size(ledger: LedgerFixture) -> None:
     race(ledger, 16, [0.1, 0.2, 0.3, 0.4, 0.5], [1, 2, 3, 4, 5])
     race(ledger, 4, [0.1, 0.2, 0.3, 0.4], [4, 3, 2, 1])

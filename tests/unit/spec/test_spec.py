@@ -27,7 +27,7 @@ def test_a_sound_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", shipped_sweeps())
 def test_every_shipped_sweep_file_is_valid_in_each_of_its_forms(name: str) -> None:
     assert read_spec(name).name == name
-    if name != "quickstart":
+    if name not in ("quickstart", "toy"):
         assert read_spec(of_form(name, full=True)).name == f"{name}-full"
 
 

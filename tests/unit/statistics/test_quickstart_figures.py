@@ -61,3 +61,12 @@ def test_the_readme_shows_the_scores_and_the_effect_of_its_run() -> None:
     test = contrast_test(table, (-1, 1, 0, 0))
     effect, low, high = (percent(float(value)) for value in (test.estimate, *test.interval()))
     assert f"patch_size=16: prediction=v against x {effect:+.1f} [{low:+.1f}, {high:+.1f}]" in readme
+    assert f"v's distance is {effect:.1f} % above x's" in " ".join(readme.split()), "one figure for one contrast"
+
+
+def test_the_page_on_metrics_shows_the_same_run() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| `fd_efflite0_96` |") and "±" in line)
+    errors = {cell: statistics.stdev(scores) / math.sqrt(len(scores)) for cell, scores in README_SCORES.items()}
+    means = [f"{statistics.mean(scores):.4g} ± {errors[cell]:.2g}" for cell, scores in README_SCORES.items()]
+    assert [cell.strip() for cell in row.split("|")[2 : 2 + len(means)]] == means
