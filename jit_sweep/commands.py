@@ -16,6 +16,7 @@ TAKES = {
     "sample": ("home", "tracking"),
     "export": ("home", "tracking"),
     "export-jit": (),
+    "export-neighbour": (),
 }
 """The printed commands, with the shared options that each needs: a sweep in a ledger says itself where it is tracked."""
 

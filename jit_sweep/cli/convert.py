@@ -1,4 +1,4 @@
-"""`import-jit` and `export-jit`: models of the official JiT code."""
+"""`import-jit`, `export-jit` and their like for the neighbours: models of official codes."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -21,15 +21,15 @@ def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int
     lines += [f"not kept: {name} ({why})" for name, why in imported.left_out.items()]
     screen = console()
     screen.print("\n".join(lines), soft_wrap=True)
-    print_next(screen, *folder_commands(folder))
+    print_next(screen, *folder_commands(folder, back="export-jit"))
     return ExitCode.DONE
 
 
-def folder_commands(folder: Path) -> list[str]:
+def folder_commands(folder: Path, *, back: str) -> list[str]:
     """What can be done with a model's folder; one without a slash in its name would be taken for a registered model."""
     return [
         SharedOptions().command("sample", f"{shell_path(folder)}/", out="samples.png"),
-        SharedOptions().command("export-jit", folder, "back.pth"),
+        SharedOptions().command(back, folder, "back.pth"),
     ]
 
 
@@ -53,4 +53,32 @@ def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
     lines += [f"The official code takes its settings from its command line: {known}"]
     lines += ["and the folder of a file named checkpoint-last.pth as --resume."]
     console().print("\n".join(lines), soft_wrap=True)
+    return ExitCode.DONE
+
+
+def import_neighbour(
+    checkpoint: Path, folder: Path, *, preset: str, size: int, channels: int, prefix: str, as_json: bool
+) -> int:
+    """Write a neighbour's checkpoint as a folder of ours."""
+    from jit_sweep.models import neighbours
+
+    moved = neighbours.import_neighbour(checkpoint, folder, preset=preset, image_size=size, channels=channels, prefix=prefix)
+    if as_json:
+        print_json("import-neighbour", [asdict(moved)])
+        return ExitCode.DONE
+    screen = console()
+    screen.print(f"{folder}: {preset} of {moved.parameters:,} parameters, from {checkpoint}", soft_wrap=True)
+    print_next(screen, *folder_commands(folder, back="export-neighbour"))
+    return ExitCode.DONE
+
+
+def export_neighbour(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
+    """Write an imported neighbour's folder back."""
+    from jit_sweep.models import neighbours
+
+    moved = neighbours.export_neighbour(folder, checkpoint)
+    if as_json:
+        print_json("export-neighbour", [asdict(moved)])
+        return ExitCode.DONE
+    console().print(f"{checkpoint}: {moved.family} of {moved.parameters:,} parameters", soft_wrap=True)
     return ExitCode.DONE

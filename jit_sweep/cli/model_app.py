@@ -199,3 +199,33 @@ def export_jit(
     from jit_sweep.cli import convert
 
     return convert.export_checkpoint(folder, checkpoint, as_json=as_json)
+
+
+@command()
+def import_neighbour(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file that torch.save wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")],
+    preset: Annotated[str, typer.Option(help="The network: a preset of PixNerd, DDT, DeCo, PixelDiT, DiP or LightningDiT.")],
+    size: Annotated[int, typer.Option(min=1, help="Side of its images, or latents, in pixels.")] = 256,
+    channels: Annotated[int, typer.Option(min=1, help="Of its images or latents.")] = 3,
+    prefix: Annotated[str, typer.Option(help="What stands before the names that are meant, such as ema_denoiser.")] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Turn an official checkpoint of a network beside JiT into a folder of weights and configuration."""
+    from jit_sweep.cli import convert
+
+    return convert.import_neighbour(
+        checkpoint, folder, preset=preset, size=size, channels=channels, prefix=prefix, as_json=as_json
+    )
+
+
+@command()
+def export_neighbour(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `import-neighbour` wrote.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file that does not exist yet.")],
+    as_json: AsJson = False,
+) -> int:
+    """Turn such a folder back into a checkpoint under the official names, bit for bit."""
+    from jit_sweep.cli import convert
+
+    return convert.export_neighbour(folder, checkpoint, as_json=as_json)

@@ -92,7 +92,7 @@ def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int
     require_new(folder)
     file, config = _understood(checkpoint, class_tokens_start=class_tokens_start)
     record = OfficialRecord(args=dict(file.args), namespace=file.namespace, epoch=file.epoch)
-    with _new_folder(folder) as part:
+    with new_folder(folder) as part:
         write_weights(file, part, files=FILES, positions=POSITIONS)
         (part / CONFIG).write_text(config.model_dump_json(indent=1) + "\n")
         (part / RECORD).write_text(record.model_dump_json(indent=1) + "\n")
@@ -178,7 +178,7 @@ def _record(folder: Path) -> OfficialRecord:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `folder` once all is written. UserError: it cannot be written."""
     target = folder.resolve()
     try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jit_sweep.budget.costs import Costs, read_costs
-from jit_sweep.budget.spending import HOUR_S
+from jit_sweep.budget.spending import HOUR_S, Key, Spending, key_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import UNFINISHED, AttemptRow, EntryRow, PictureRow, SweepRow
 from jit_sweep.report.answer import Summary, summary
@@ -101,17 +101,21 @@ def time_to_quality(
     aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
     if aim is None:
         return ()
-    train_s = {trial: seconds for name in names for trial, seconds in _train_seconds(reader, name).items()}
-    return tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, train_s=train_s))
+    image_s = {trial: seconds for name in names for trial, seconds in _seconds_per_image(reader, name).items()}
+    return tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, image_s=image_s))
 
 
-def _train_seconds(reader: LedgerReader, name: str) -> Mapping[str, float]:
-    """Seconds of training by trial, over all its attempts."""
+def _seconds_per_image(reader: LedgerReader, name: str) -> Mapping[str, float]:
+    """Seconds of training for an image, by trial, over all that its ended attempts trained."""
+    attempts = reader.attempts_at_trials(name)
+    before = Spending(name, attempts, {}, now=None).before
+    train_s: dict[Key, float] = {(row.trial_id, row.attempt): row.seconds for row in reader.cost(name) if row.kind == "train"}
+    images: defaultdict[str, int] = defaultdict(int)
     seconds: defaultdict[str, float] = defaultdict(float)
-    for row in reader.cost(name):
-        if row.kind == "train":
-            seconds[row.trial_id] += row.seconds
-    return seconds
+    for attempt in (attempt for attempt in attempts if key_of(attempt) in train_s):
+        images[attempt.trial_id] += max(0, attempt.images - before[key_of(attempt)])
+        seconds[attempt.trial_id] += train_s[key_of(attempt)]
+    return {trial: seconds[trial] / images[trial] for trial in images if images[trial]}
 
 
 def _hours(attempts: Sequence[AttemptRow]) -> Mapping[str, float]:

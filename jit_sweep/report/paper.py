@@ -23,7 +23,6 @@ _SPECIAL = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
-    "∞": r"$\infty$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }

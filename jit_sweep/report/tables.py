@@ -119,7 +119,7 @@ def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
     ]
     caption = (
         f"Until {metric} first is {goal} or better: the middle seed, and the first to the last one. "
-        "A seed that never got there within its budget is shown as ∞."
+        "Of a seed that never got there it would take more than it was trained for."
     )
     return Table("quality", caption, ("arm", "seeds there", "images", "training FLOPs", "training time"), tuple(cells))
 
@@ -221,6 +221,6 @@ def _flops(arm: Arm) -> TableCell:
 
 
 def _range(values: SeedRange, words: Callable[[float], str]) -> TableCell:
-    shown = [words(each) if math.isfinite(each) else "∞" for each in values]
+    shown = [words(each) if math.isfinite(each) else "never" for each in values]
     apart = "" if values.first == values.last else f" [{shown[1]}, {shown[2]}]"
     return TableCell(f"{shown[0]}{apart}", values.middle if math.isfinite(values.middle) else 1e300)

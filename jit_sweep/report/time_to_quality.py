@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median_high
 from typing import NamedTuple
 
+from jit_sweep.budget.spending import HOUR_S
 from jit_sweep.report.curves import TrialValues
 from jit_sweep.results.arms import Arm, TrialResult
 from trainables.evaluation.metrics.registry import metric_of
@@ -13,7 +14,7 @@ from trainables.networks.cost import training_flops
 
 
 class SeedRange(NamedTuple):
-    """The middle seed, with the first and the last one; infinite where a seed never got there.
+    """The middle seed, with the first and the last one; infinite where a seed never got there: it is censored at its end.
 
     Of n seeds, first to last holds the median of all seeds with probability 1 - 2^(1-n): 97 % of six, 75 % of three.
     """
@@ -41,31 +42,32 @@ class TimeToQuality:
 def goal_of(arms: Sequence[Arm], values: TrialValues, *, metric: str) -> float | None:
     """The value that every seed of half of the sound arms reaches by its end; None where no arm was measured.
 
-    Arms with a collapsed or lost seed are not sound.
+    Arms with a collapsed or lost seed are not sound, and those that train have no end yet.
     """
     loss = metric_of(metric).loss
-    sound = [arm for arm in arms if not (arm.collapsed or arm.lost)]
+    sound = [arm for arm in arms if not (arm.collapsed or arm.lost or arm.unfinished)]
     worst = sorted((max(lasts, key=loss) for arm in sound if (lasts := _lasts(arm, values))), key=loss)
     return worst[len(worst) // 2] if worst else None
 
 
 def times_to_quality(
-    arms: Sequence[Arm], values: TrialValues, *, metric: str, goal: float, train_s: Mapping[str, float]
+    arms: Sequence[Arm], values: TrialValues, *, metric: str, goal: float, image_s: Mapping[str, float]
 ) -> list[TimeToQuality]:
-    """A row for each arm that was measured on the way, the quickest by FLOPs first.
+    """A row for each arm of which a seed has ended and was measured on the way, the quickest by FLOPs first. Seeds that may go
+    on are not counted: of them nobody knows yet whether they will get there.
 
-    `train_s`: seconds of training, by trial, for those that are known. A goal counts as reached at the first rung at which it
-    is met, which is an upper bound.
+    `image_s`: seconds of training for an image, by trial, for those that are known. A goal counts as reached at the first rung
+    at which it is met, which is an upper bound.
     """
-    rows = [_row(arm, values, metric=metric, goal=goal, train_s=train_s) for arm in arms if _lasts(arm, values)]
+    rows = [_row(arm, values, metric=metric, goal=goal, image_s=image_s) for arm in arms if _lasts(arm, values)]
     return sorted(rows, key=lambda row: (row.flops.middle, row.label))
 
 
-def _row(arm: Arm, values: TrialValues, *, metric: str, goal: float, train_s: Mapping[str, float]) -> TimeToQuality:
+def _row(arm: Arm, values: TrialValues, *, metric: str, goal: float, image_s: Mapping[str, float]) -> TimeToQuality:
     config = arm.trials[0].entry.trial
-    reached = [(trial, _reached(values.get(trial.entry.trial_id, {}), metric=metric, goal=goal)) for trial in arm.trials]
+    reached = [(trial, _reached(values.get(trial.entry.trial_id, {}), metric=metric, goal=goal)) for trial in _ended(arm)]
     images = [there if there is not None else math.inf for _, there in reached]
-    hours = [_hours(trial, there, train_s) for trial, there in reached]
+    hours = [_hours(trial, there, image_s) for trial, there in reached]
     known = [each for each in hours if each is not None]
     return TimeToQuality(
         label=arm.label,
@@ -84,12 +86,16 @@ def _reached(seen: Mapping[int, float], *, metric: str, goal: float) -> int | No
     return next((images for images in sorted(seen) if loss(seen[images]) <= loss(goal)), None)
 
 
-def _hours(trial: TrialResult, images: int | None, train_s: Mapping[str, float]) -> float | None:
+def _hours(trial: TrialResult, images: int | None, image_s: Mapping[str, float]) -> float | None:
     """Hours of training up to an image count, at the trial's own mean speed; None where that is not known."""
     if images is None:
         return math.inf
-    seconds = train_s.get(trial.entry.trial_id)
-    return None if seconds is None else seconds * images / trial.entry.images / 3600
+    seconds = image_s.get(trial.entry.trial_id)
+    return None if seconds is None else seconds * images / HOUR_S
+
+
+def _ended(arm: Arm) -> list[TrialResult]:
+    return [trial for trial in arm.trials if not trial.unfinished]
 
 
 def _range(values: Sequence[float]) -> SeedRange:
@@ -97,5 +103,5 @@ def _range(values: Sequence[float]) -> SeedRange:
 
 
 def _lasts(arm: Arm, values: TrialValues) -> list[float]:
-    """The last value of each seed that was measured."""
-    return [seen[max(seen)] for trial in arm.trials if (seen := values.get(trial.entry.trial_id))]
+    """The last value of each seed that has ended and was measured."""
+    return [seen[max(seen)] for trial in _ended(arm) if (seen := values.get(trial.entry.trial_id))]

@@ -4,7 +4,8 @@
 maps here. An output patch that is ordered channel, row, column there is ordered row, column, channel here.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,8 +51,7 @@ def to_ours(state_dict: Mapping[str, Tensor], trial: TrialConfig, *, family: str
 
     ValueError: names are missing or unknown, or the shapes are not the trial's.
     """
-    given = {_bare(name): tensor for name, tensor in state_dict.items()}
-    given = {name: tensor for name, tensor in given.items() if not name.startswith(TABLES)}
+    given = {name: tensor for name, tensor in bare(state_dict).items() if not name.startswith(TABLES)}
     names, shapes = sources(trial, family=family), _shapes(trial)
     _check_names(given, [each for parts in names.values() for each in parts])
     ours = {name: torch.cat([given[each] for each in parts]) for name, parts in names.items()}
@@ -62,6 +62,32 @@ def to_ours(state_dict: Mapping[str, Tensor], trial: TrialConfig, *, family: str
     if FAMILIES[family].channel_first:
         ours |= {f"{last}.{kind}": _channel_last(ours[f"{last}.{kind}"], trial) for kind in ("weight", "bias")}
     return {name: tensor.reshape(shapes[name]) for name, tensor in ours.items()}
+
+
+def to_official(
+    state_dict: Mapping[str, Tensor], trial: TrialConfig, *, family: str, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, Tensor]:
+    """The way back, bit for bit: our parameters under official names; `shapes` are those of the official tensors.
+
+    ValueError: the parameters are not those of the trial's network.
+    """
+    given, names = dict(state_dict), sources(trial, family=family)
+    if given.keys() != names.keys():
+        odd = sorted(given.keys() ^ names.keys())
+        raise ValueError(f"the parameters must be those of the trial's network, got a difference in {', '.join(odd[:4])}")
+    last = "head" if "head.weight" in given else "head.last"
+    if FAMILIES[family].channel_first:
+        given |= {f"{last}.{kind}": _channel_first(given[f"{last}.{kind}"], trial) for kind in ("weight", "bias")}
+    official: dict[str, Tensor] = {}
+    for ours, parts in names.items():
+        pieces = given[ours].flatten().split([math.prod(shapes[part]) for part in parts])
+        official |= {part: piece.reshape(*shapes[part]).clone() for part, piece in zip(parts, pieces, strict=True)}
+    return official
+
+
+def bare(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by their names without what wrappers put before them."""
+    return {_bare(name): tensor for name, tensor in state_dict.items()}
 
 
 def sources(trial: TrialConfig, *, family: str) -> Names:
@@ -178,6 +204,12 @@ def _channel_last(tensor: Tensor, trial: TrialConfig) -> Tensor:
     """Rows ordered channel, row, column as rows ordered row, column, channel."""
     channels = trial.data.channels
     turned: Tensor = tensor.unflatten(0, (channels, -1)).transpose(0, 1).flatten(0, 1)
+    return turned
+
+
+def _channel_first(tensor: Tensor, trial: TrialConfig) -> Tensor:
+    """Rows ordered row, column, channel as rows ordered channel, row, column."""
+    turned: Tensor = tensor.unflatten(0, (-1, trial.data.channels)).transpose(0, 1).flatten(0, 1)
     return turned
 
 

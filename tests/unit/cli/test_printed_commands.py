@@ -40,7 +40,13 @@ def parsed(line: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", TAKES)
 def test_a_printed_command_takes_what_it_is_given_and_finds_it_again(name: str) -> None:
     shared = SharedOptions(ODD, ledger="sqlite:////a b/it's.db", tracking="http://host:5000", address="auto")
-    words = {"sample": ["m"], "export": ["m", "to/"], "export-jit": ["a/", "b.pth"], "run": ["mine.yaml"]}.get(name, ["mine"])
+    words = {
+        "sample": ["m"],
+        "export": ["m", "to/"],
+        "export-jit": ["a/", "b.pth"],
+        "export-neighbour": ["a/", "b.pth"],
+        "run": ["mine.yaml"],
+    }.get(name, ["mine"])
     options = {"sample": {"out": "a b.png"}, "promote": {"name": "m"}}.get(name, {})
     params = parsed(shared.command(name, *words, **options))
     parameters = {"home": "home_folder"}
@@ -80,7 +86,7 @@ def test_what_comes_after_a_promotion_finds_the_model_where_it_was_registered() 
 
 @pytest.mark.parametrize("folder", ["jit-b", "-b", "it's mine"])
 def test_what_comes_after_an_import_takes_the_folder_as_one(folder: str) -> None:
-    sample, export = folder_commands(Path(folder))
+    sample, export = folder_commands(Path(folder), back="export-jit")
     assert Path(parsed(sample)["model"]) == Path(folder)
     assert parsed(sample)["model"].endswith("/")
     assert parsed(export)["folder"] == Path(folder)

@@ -89,6 +89,37 @@ def test_time_to_quality_is_the_first_rung_that_is_good_enough_and_never_there_i
     assert hard["prediction=x"].hours == pytest.approx((10 / 3600,) * 3)
 
 
+def test_an_arm_that_still_learned_at_its_end_is_a_caveat_of_the_answer_and_of_its_card(ledger: LedgerFixture) -> None:
+    for position, (arm, drop) in enumerate(((X, 0.3), (V, 0.0))):
+        for seed in range(3):
+            entry = planned(arm=arm, seed=seed, position=3 * position + seed)
+            ledger.plan(entry)
+            rungs = [Rung(images=320 * n, values={ERROR: 1.2 - drop * n + seed / 1000}) for n in (1, 2, 3)]
+            ledger.tell(ledger.begin(entry), *rungs, scored(entry, {FD: 1000.0 + 500 * position + seed}), ended(entry))
+    report = read_report(ledger.reader, "mine")
+    assert "(1 of 2 arms still learned at the end)" in report.answer.unknown
+    assert ("still learning at the end", "prediction=x") in report.cards[0].facts
+
+
+def test_a_seed_that_may_go_on_counts_neither_as_there_nor_as_never(ledger: LedgerFixture) -> None:
+    for seed in range(2):
+        train(ledger, X, seed, rungs=(0.3, 0.2), score=1000)
+    entry = planned(arm=X, seed=2, position=9)
+    ledger.plan(entry)
+    ledger.tell(ledger.begin(entry), Rung(images=480, values={ERROR: 0.9}))
+    (row,) = read_report(ledger.reader, "mine", goal=0.25).quality
+    assert (row.seeds, row.reached, row.images) == (2, 2, (960, 960, 960))
+
+
+def test_the_time_of_a_trial_that_ended_early_is_that_of_the_images_that_it_saw(ledger: LedgerFixture) -> None:
+    entry = planned(arm=X)
+    ledger.plan(entry)
+    seen = Rung(images=480, values={ERROR: 0.2})
+    ledger.tell(ledger.begin(entry), seen, ended(entry, "diverged", images=480, first_bad_step=7))
+    (row,) = read_report(ledger.reader, "mine", goal=0.25).quality
+    assert row.hours == pytest.approx((10 / 3600,) * 3)
+
+
 def test_losses_are_told_by_cause_with_trials_lost_and_attempts_made_again(ledger: LedgerFixture) -> None:
     ledger.diverge(planned(arm=X), images=96)
     failed = planned(arm=V, position=1)
