@@ -66,15 +66,16 @@ def evaluate(request: Request, home: Home, *, ledger: str | None, tracking: str 
         try:
             if request.tune:
                 found = _tuned(evaluations, evaluation, request.tune, log, console(screen))
-            scores = evaluations.scores(evaluation)
+            scores = evaluations.scores(evaluation) if found is None else None
             pictures = evaluations.draw_pictures(evaluation, str(request.pictures.absolute())) if request.pictures else []
-            remarks = [] if scores.cached else evaluations.remarks
+            remarks = evaluations.remarks if scores is not None and not scores.cached else []
         except NotFinite as error:
             failed = f"{subject.name} has no scores: {error}"
     if failed:
         print_error(failed, as_json=as_json)
         return ExitCode.WITHOUT_SCORES
-    if found is not None:
+    if scores is None:
+        assert found is not None
         (print_found_json if as_json else print_found)(subject.name, found, pictures)
         return ExitCode.DONE
     if as_json:

@@ -57,7 +57,7 @@ class Evaluations:
     def scores(self, evaluation: EvaluationConfig) -> Scores:
         """The scores by one evaluation. UserError: the subject cannot be scored so."""
         self.check(evaluation)
-        known = self._known.get(evaluation.id)
+        known = self._known.get(evaluation.id) or self._of_sweep(evaluation)
         if known is not None:
             self.spent_s[evaluation.id] = known.seconds
             return Scores(known, cached=True)
@@ -76,6 +76,13 @@ class Evaluations:
         if self._log is None or owned is None or images is None:
             return {}
         return self._log.known(owned.trial_id, images=images)
+
+    def _of_sweep(self, evaluation: EvaluationConfig) -> Evaluated | None:
+        """What its own sweep has scored."""
+        owned, images = self.subject.owned, self.subject.images
+        if self._log is None or owned is None or images is None:
+            return None
+        return self._log.planned(owned.trial_id, evaluation, images=images)
 
     def draw_pictures(self, evaluation: EvaluationConfig, folder: str) -> list[str]:
         """Write samples, samples by class, and samples above their nearest training images; the files.

@@ -19,7 +19,7 @@ from jit_sweep.inference.evaluate import Evaluations
 from jit_sweep.inference.settings import changed
 from jit_sweep.inference.trained import ImagesAt, Places, find
 from jit_sweep.models.model_folder import CONFIG, WEIGHTS, ModelFolderConfig
-from tests.support.trained import EVALUATION, image_file, log_of, subject, trained_home
+from tests.support.trained import EVALUATION, home_of_seeds, image_file, log_of, subject, trained_home
 from tests.unit.trainables.official.test_file import checkpoint
 from trainables.data import open_images
 from trainables.evaluation.finite import NotFinite
@@ -68,6 +68,13 @@ def test_what_a_trial_scores_is_drawn_once_and_known_to_the_next_command(
     assert second.record == first.record
     with pytest.raises(UserError, match=r"gone\.npz"):
         again.scores(EVALUATION.model_copy(update={"seed": 1}))
+
+
+def test_what_a_sweep_has_scored_is_known(tmp_path: Path) -> None:
+    home, (entry,) = home_of_seeds(tmp_path, [{FD: 1234.5}])
+    scored = replace(find(entry.trial_id, places(home)), data=ImagesAt("gone.npz"))
+    found = Evaluations(scored, log=log_of(home)).scores(EVALUATION)
+    assert (found.cached, found.record.values, found.record.evaluation_id) == (True, {FD: 1234.5}, EVALUATION.id)
 
 
 def test_other_images_than_a_trial_s_own_leave_no_scores_in_its_ledger(tmp_path: Path) -> None:

@@ -126,6 +126,37 @@ def test_a_fresh_neural_field_predicts_zero_and_starts_as_torch_does() -> None:
     assert 0.9 * bound < bias.abs().max() <= bound
 
 
+def few_images_learner(head: dict[str, Any]) -> Learner:
+    """A trial with this head on few images."""
+    images = open_images(FEW_IMAGES, holdout=FEW_HELD_OUT)
+    model = small_model(patch_size=16, depth=2, class_tokens=0, class_tokens_start=0, head=head)
+    data = DataConfig(digest=images.fingerprint, image_size=32, num_classes=9)
+    return Learner(small_trial(model, data=data, batch_size=2), images, workers=Workers())
+
+
+@pytest.mark.parametrize("head", HEADS, ids=NAMES)
+def test_a_head_goes_on_bit_for_bit_from_where_it_was_saved(head: dict[str, Any]) -> None:
+    through, resumed = few_images_learner(head), few_images_learner(head)
+    through.update()
+    saved = {part: {name: t.clone() for name, t in tensors.items()} for part, tensors in through.parts().items()}
+    state = through.state()
+    through.update()
+    resumed.restore(saved, state)
+    resumed.update()
+    for part, tensors in through.parts().items():
+        assert all(torch.equal(tensor, resumed.parts()[part][name]) for name, tensor in tensors.items())
+    assert any(not torch.equal(tensor, saved["model"][name]) for name, tensor in through.parts()["model"].items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", HEADS, ids=NAMES)
+def test_a_compiled_head_computes_what_an_eager_one_does(head: dict[str, Any]) -> None:
+    network = lively(with_head(head, model={"depth": 1, "class_tokens": 0, "class_tokens_start": 0}))
+    compiled = torch.compile(network, fullgraph=True, dynamic=False)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*batch(2)), network(*batch(2)), rtol=1e-4, atol=1e-4)
+
+
 def late_loss(head: str) -> float:
     """Mean loss of the last updates of a v-prediction at patch 16, of 4 tokens an image."""
     images = open_images(FEW_IMAGES, holdout=FEW_HELD_OUT)
