@@ -24,6 +24,9 @@ class ProcessCache(Generic[Key, Value]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._values
+
     def get(self, key: Key, *, make: Callable[[], Value]) -> Value:
         """The value of this key, made where it is not kept; room is made first, so that memory never holds one too many."""
         if key not in self._values:

@@ -91,7 +91,11 @@ def asked(uri: str, **keys: Any) -> FileData:
 
 def prepare_set(data: FileData, out: str, *, address: str | None, as_json: bool) -> int:
     """Make a prepared set. UserError: whatever is wrong with the source, the settings or the place."""
-    manifest = prepare_at(data, located(out), address=address, screen=console(stderr=as_json))
+    try:
+        manifest = prepare_at(data, located(out), address=address, screen=console(stderr=as_json))
+    except KeyboardInterrupt:
+        console(stderr=True).print("interrupted; the same command goes on with the shards that are done", soft_wrap=True)
+        return ExitCode.INTERRUPTED
     if as_json:
         facts = manifest.model_dump(mode="json", exclude={"shards"})
         print_json("data-prepare", [{"address": out, **facts, "warnings": manifest.warnings()}])

@@ -9,12 +9,9 @@ from jit_sweep.inference.evaluate import Evaluations
 from jit_sweep.ledger.event_records import Tuned, TunedView
 from jit_sweep.search.settings import Setting, Tried, next_setting
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.tuning import Tuning
+from trainables.config.tuning import CHOOSING, CONFIRMING, Tuning
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.metrics.registry import METRICS, Samples, check_scored, metric_of
-
-CHOOSING, CONFIRMING = 1, 2
-"""Added to the evaluation's seed: noise that the sweep's own scores have not met, and noise that nothing is chosen by."""
 
 
 class Choice(NamedTuple):

@@ -27,6 +27,10 @@ def contents(report: Report) -> dict[str, Any]:
             {"stage": each.stage, "objectives": each.objectives, "importances": [one._asdict() for one in each.importances]}
             for each in report.searches
         ],
+        "sampling_surfaces": [
+            {"label": each.label, "metric": each.metric, "points": [point._asdict() for point in each.points]}
+            for each in report.surfaces
+        ],
         "losses": [asdict(loss) for loss in report.losses],
         "cost": {
             "unit": f"{report.costs.unit}-hours",

@@ -13,6 +13,7 @@ from jit_sweep.report.cards import Card, cards
 from jit_sweep.report.curves import Curve, curves, metrics_on_the_way, values_of
 from jit_sweep.report.losses import Loss, losses
 from jit_sweep.report.rerun import Provenance, provenance
+from jit_sweep.report.sampling_surfaces import Surface, sampling_surfaces
 from jit_sweep.report.search_stages import SearchedStage, searched_stages
 from jit_sweep.report.time_to_quality import TimeToQuality, goal_of, times_to_quality
 from jit_sweep.results.arms import Arm
@@ -47,6 +48,8 @@ class Report:
     written_at: float
     seconds_left: float | None
     """To the end of a sweep that is run; None where nothing is run, or no trial has shown its speed."""
+    surfaces: tuple[Surface, ...] = ()
+    """Of the arms whose guidance was tuned."""
 
     @property
     def standing(self) -> str:
@@ -85,6 +88,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         provenance=provenance(sweep, results, entries, costs, lost),
         written_at=reader.now(),
         seconds_left=time_left(entries, later=0, now=reader.now()) if sweep.is_run else None,
+        surfaces=tuple(sampling_surfaces(reader, name, arms)),
     )
 
 

@@ -18,13 +18,14 @@ class Tables:
     arms: Table
     quality: Table
     searched: Table
+    sampling: Table
     losses: Table
     cost: Table
 
     @property
     def every(self) -> tuple[Table, ...]:
         """Those that have rows."""
-        own = (self.effects, self.arms, self.quality, self.searched, self.losses, self.cost)
+        own = (self.effects, self.arms, self.quality, self.searched, self.sampling, self.losses, self.cost)
         return tuple(table for table in own if table.rows)
 
 
@@ -36,6 +37,7 @@ def tables_of(report: Report) -> Tables:
         tables.arms_table(results.arms, objective=results.objective, heldout=results.heldout),
         tables.quality_table(report.quality, metric=report.quality_metric),
         tables.searched_table(results.searched, report.front, objective=results.objective),
+        tables.sampling_table(report.surfaces),
         tables.losses_table(report.losses),
         tables.cost_table(report.costs),
     )

@@ -10,6 +10,7 @@ from jit_sweep.report.cards import Card
 from jit_sweep.report.figures.forest import bar_in_words
 from jit_sweep.report.losses import Loss
 from jit_sweep.report.numbers import compact, duration, rounded, with_error
+from jit_sweep.report.sampling_surfaces import Surface
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
 from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
 from jit_sweep.results.words import short_label, state_in_words
@@ -139,6 +140,26 @@ def searched_table(trials: Sequence[TrialResult], front: frozenset[str], *, obje
     ]
     starred = " * stands on the Pareto front." if front else ""
     return Table("searched", f"Proposals, best first by {objective}.{starred}", ("trial", "values", *metrics), tuple(rows))
+
+
+def sampling_table(surfaces: Sequence[Surface]) -> Table:
+    """A row for each guidance and interval of each arm; an arm's best one says so."""
+    rows = [
+        TableRow(
+            (
+                TableCell(surface.label),
+                TableCell(f"{point.interval[0]:g} to {point.interval[1]:g}", point.interval[0]),
+                TableCell(f"{point.guidance:g}", point.guidance),
+                TableCell(rounded(point.value) + (" *" if point == surface.best else ""), point.value),
+                TableCell(str(point.seeds), point.seeds),
+            )
+        )
+        for surface in surfaces
+        for point in surface.points
+    ]
+    metric = surfaces[0].metric if surfaces else ""
+    caption = "Mean over tuned seeds, on the few images that settings are chosen by; * is the arm's best."
+    return Table("sampling", caption, ("arm", "interval", "guidance", metric, "seeds"), tuple(rows))
 
 
 def losses_table(rows: Sequence[Loss]) -> Table:

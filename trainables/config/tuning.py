@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveInt
 
 Interval = tuple[NonNegativeFloat, NonNegativeFloat]
+CHOOSING, CONFIRMING = 1, 2
+"""Added to the evaluation's seed: noise that the sweep's own scores have not met, and noise that nothing is chosen by."""
 
 
 class Tuning(Frozen):

@@ -6,10 +6,12 @@ from jit_sweep.report.contents import Report
 from jit_sweep.report.figures.forest import forest_figure
 from jit_sweep.report.figures.interaction import interaction_figure, interactions
 from jit_sweep.report.figures.learning import by_metric, learning_figure
+from jit_sweep.report.figures.sampling import sampling_figure
 from jit_sweep.report.figures.searches import search_figures
 from jit_sweep.report.figures.svg import Figure
 
 MOST_INTERACTIONS = 6
+MOST_SURFACES = 24
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,11 @@ class Figures:
     interactions: tuple[Figure, ...]
     learning: tuple[Figure, ...]
     searches: tuple[Figure, ...]
+    sampling: tuple[Figure, ...]
 
     @property
     def every(self) -> tuple[Figure, ...]:
-        return (*self.effects, *self.interactions, *self.learning, *self.searches)
+        return (*self.effects, *self.interactions, *self.learning, *self.searches, *self.sampling)
 
 
 def figures_of(report: Report) -> Figures:
@@ -44,4 +47,5 @@ def figures_of(report: Report) -> Figures:
             for stage in report.searches
             for figure in search_figures(stage, metric=results.objective)
         ),
+        sampling=tuple(sampling_figure(each, place=place) for place, each in enumerate(report.surfaces[:MOST_SURFACES])),
     )

@@ -33,6 +33,7 @@ SECTIONS = (
     ("learning", "Learning"),
     ("samples", "Samples"),
     ("search", "Search"),
+    ("guidance", "Guidance"),
     ("cost", "Failures and cost"),
     ("trials-all", "All trials"),
     ("provenance", "Where it comes from"),
@@ -142,5 +143,6 @@ def _has(anchor: str, report: Report, figures: Figures, grids: Sequence[ArmGrid]
         "learning": bool(figures.learning),
         "samples": bool(grids),
         "search": bool(figures.searches),
+        "guidance": bool(figures.sampling),
     }
     return shown.get(anchor, True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from jit_sweep.cli import main
 from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.plan import planned
 from jit_sweep.home import home_at
+from tests.support.disks import disk_of
 from tests.support.sources import Drawn, png, write_folder, write_tars
 from tests.support.sweep_files import write_sweep
 from trainables.data import open_images
+from trainables.data.prepared import preparing
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def test_a_mistake_is_a_line_with_its_rule(typed: Any, tmp_path: Path) -> None:
 def test_a_plan_lists_a_source_and_decodes_none_of_it(typed: Any, tmp_path: Path) -> None:
     write_folder(tmp_path / "photos", Drawn(96))
     for file in (tmp_path / "photos").rglob("*.png"):
-        file.write_bytes(b"no image")
+        file.write_bytes(file.read_bytes()[:-40])  # a sound head
     data = {"uri": "photos", "image_size": 32, "holdout": 16}
     code, said, _ = typed("validate", write_sweep(tmp_path, data=data))
     assert (code, "have been listed, not decoded" in said) == (0, True)
@@ -145,3 +148,50 @@ def test_a_sweep_file_may_list_addresses(typed: Any, tmp_path: Path) -> None:
     assert (code, f"nothing at {tmp_path}/t/9999.tar" in said) == (2, True)
     code, _, said = typed("validate", write_sweep(tmp_path, data={**data, "uri": []}))
     assert (code, "data.uri" in said) == (2, True)
+
+
+PREPARE = ("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
+INTERRUPTED = """
+import os, signal, sys
+from jit_sweep.cli import main
+from trainables.data.prepared import preparing
+
+def interrupted(work, make=preparing.make_shard):
+    if work.number == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return make(work)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+preparing.make_shard, preparing.images_per_shard = interrupted, lambda shape, most_bytes: 5
+sys.argv = ["jit-sweep", *{words!r}]
+sys.exit(main())
+"""
+
+
+def test_a_preparation_that_is_interrupted_ends_with_130_and_the_same_command_goes_on(
+    typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "photos", Drawn())
+    command = [sys.executable, "-c", INTERRUPTED.format(words=PREPARE)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted; the same command goes on with the shards that are done\n")
+    monkeypatch.setattr(preparing, "images_per_shard", lambda shape, most_bytes: 5)
+    code, said, _ = typed(*PREPARE)
+    assert (code, "going on with 10 images that were prepared before" in said) == (0, True)
+    assert len(open_images("set")) == 24
+
+
+def test_a_preparation_that_runs_out_of_disk_is_told_where_and_goes_on_once_there_is_room(
+    typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "photos", Drawn())
+    monkeypatch.setattr(preparing, "images_per_shard", lambda shape, most_bytes: 5)
+    with disk_of(256, at=tmp_path / "set") as disk:
+        (disk / "ballast").write_bytes(bytes(210 * 1024))
+        code, _, said = typed(*PREPARE)
+        assert (code, "the place of a prepared set must have room for it, got" in said) == (2, True)
+        assert "No space left on device" in said
+        assert not (disk / "prepared-set.json").exists()
+        (disk / "ballast").unlink()
+        code, said, _ = typed(*PREPARE)
+        assert (code, "images that were prepared before" in said) == (0, True)

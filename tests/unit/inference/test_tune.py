@@ -12,9 +12,9 @@ from jit_sweep.cli.leaderboard import print_results
 from jit_sweep.errors import UserError
 from jit_sweep.inference.evaluate import Evaluations
 from jit_sweep.inference.trained import Places, find
-from jit_sweep.inference.tune import CHOOSING, CONFIRMING, default_metric, tune
+from jit_sweep.inference.tune import default_metric, tune
 from tests.support.trained import EVALUATION, log_of, subject, trained_home
-from trainables.config.tuning import Tuning
+from trainables.config.tuning import CHOOSING, CONFIRMING, Tuning
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 pytestmark = pytest.mark.usefixtures("one_thread")

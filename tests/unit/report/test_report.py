@@ -7,12 +7,15 @@ import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jit_sweep.errors import UserError
+from jit_sweep.ledger.evaluations import EvaluationLog
+from jit_sweep.ledger.event_records import Evaluated, Tuned, TunedView
 from jit_sweep.ledger.records import Cause, HeldoutRow
 from jit_sweep.report.contents import Report, read_report
 from jit_sweep.report.grids import read_grids, read_ways
@@ -21,8 +24,9 @@ from jit_sweep.report.page.render import page
 from jit_sweep.report.paper import csv_table, latex, write_paper
 from jit_sweep.report.table_set import tables_of
 from jit_sweep.report.tables import Table, TableCell, TableRow, arms_table
-from jit_sweep.report.write import checked_format, write_report
+from jit_sweep.report.write import as_text, checked_format, write_report
 from tests.support.ledger import LedgerFixture, ended, planned, scored
+from trainables.config.tuning import CHOOSING, CONFIRMING, Tuning
 from trainables.report import Rung
 
 FD, KID, ERROR = "fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"
@@ -267,3 +271,42 @@ def test_ten_thousand_trials_are_a_page_of_two_megabytes_at_most(report: Report)
     assert text.count('"done"') == 3 * len(arms)
     assert "interaction-patch_size-prediction" in text
     assert "interaction-patch_size-learning_rate" not in text  # more values than a figure can tell apart
+
+
+def test_scores_over_guidance_and_interval_are_those_that_the_search_chose_by(ledger: LedgerFixture, tmp_path: Path) -> None:
+    train(ledger, X, 0, rungs=(0.3, 0.2), score=1000)
+    (entry,) = ledger.reader.entries("mine")
+    log, own = EvaluationLog(ledger.engine), entry.evaluation.model_dump(mode="json")
+    common: dict[str, Any] = {
+        "images": entry.images,
+        "without_each": {},
+        "heldout": {},
+        "rows": {},
+        "seconds": 1.0,
+        "code_version": "1",
+    }
+    tried = [(1.0, 0.1, 900.0), (2.0, 0.1, 700.0), (2.0, 0.3, 800.0), (3.0, 0.1, 750.0)]
+    for place, (guidance, low, value) in enumerate([*tried, (9.0, 0.1, 1.0)]):
+        seed = own["seed"] + (CHOOSING if guidance < 9 else CONFIRMING)
+        setting = {**own, "guidance": guidance, "interval": [low, 1.0], "n": 32, "seed": seed}
+        found = Evaluated(evaluation_id=str(place), evaluation=setting, values={FD: value}, collapsed=False, **common)
+        log.add(found, sweep="mine", trial_id=entry.trial_id)
+    view = TunedView(evaluation=own, value=1.0, error=None)
+    tuning = Tuning(guidance=(1.0, 2.0, 3.0), interval=((0.1, 1.0), (0.3, 1.0))).model_dump(mode="json")
+    facts: dict[str, Any] = {
+        "images": entry.images,
+        "evaluation_id": entry.evaluation_id,
+        "metric": FD,
+        "tried": 4,
+        "seconds": 1.0,
+    }
+    log.add(Tuned(tuning=tuning, shared=view, best=view, **facts), sweep="mine", trial_id=entry.trial_id)
+    report = read_report(ledger.reader, "mine")
+    (surface,) = report.surfaces
+    assert [(point.guidance, point.interval[0], point.value) for point in surface.points] == sorted(
+        tried, key=lambda each: (each[1], each[0])
+    )
+    assert surface.best[:2] == (2.0, (0.1, 1.0))
+    assert "guidance acts from t = 0.3 to 1" in page(report, [])
+    assert {"sampling.csv", "sampling.tex", "sampling-0.svg"} <= {path.name for path in write_paper(report, tmp_path)}
+    assert json.loads(as_text(report, ".json", storage=None))["sampling_surfaces"][0]["points"][1]["value"] == 700.0

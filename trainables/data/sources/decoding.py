@@ -40,7 +40,7 @@ def size_of(content: Content) -> tuple[int, int]:
     if not isinstance(content, bytes):
         return content.shape[1], content.shape[0]
     with _header(content) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5
+        turned = Image.Image.getexif(image).get(0x0112, 1) >= 5  # a PNG's own would decode the pixels first
         return (image.height, image.width) if turned else image.size
 
 

@@ -3,9 +3,12 @@
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import IO, Any
 
+from trainables.data.mapped import unpacked
 from trainables.data.sources.labels import column_of
 from trainables.data.sources.source import (
     BadImage,
@@ -17,10 +20,16 @@ from trainables.data.sources.source import (
     is_image,
     split_of_shard,
 )
+from trainables.process_caches import ProcessCache
+from trainables.storage.address import local_path
 from trainables.storage.folder import open_file
 from trainables.storage.listing import FileListing, ListedFile
 
 _MARK_AT = 257
+_KEPT_BYTES, _KEPT_FILES = 2 * 2**30, 64
+"""Archives of a store that are fewer and smaller together are copied to temporary files while they are listed, so that the
+process which decodes them need not fetch them again."""
+_COPIES: ProcessCache[ListedFile, IO[bytes]] = ProcessCache("tar archives")
 
 
 class TarFormat:
@@ -57,43 +66,59 @@ class TarSource:
 
     def index(self, labels: str) -> SourceIndex:
         """Every image; the archives are gone through, since a tar has no table of contents."""
-        images = [image for file in _shards(self.listing) for image in _images(file, labels=labels)]
+        files = _shards(self.listing)
+        kept = len(files) <= _KEPT_FILES and sum(file.size for file in files) < _KEPT_BYTES
+        if not all(file in _COPIES for file in files):
+            _COPIES.clear()
+        images = [image for file in files for image in _images(file, labels=labels, kept=kept)]
         if not images:
             raise ValueError(f"a source must hold images, got tar archives without any at {self.listing.uri}; look at them")
         return SourceIndex(images)
 
     def read(self, images: Sequence[SourceImage]) -> Iterator[Content | BadImage]:
-        address, start = "", 0
-        while start < len(images):
-            address, end = images[start].at[0], start
-            while end < len(images) and images[end].at[0] == address:
-                end += 1
-            with open_file(address) as file:
-                yield from (_content(file, image.at) for image in images[start:end])
-            start = end
+        for file, some in groupby(images, key=lambda image: image.at[0]):
+            with _archive(file, kept=False) as content:
+                yield from (_content(content, image.at) for image in some)
 
 
-def _content(file: IO[bytes], at: tuple[str, int, int]) -> Content | BadImage:
+@contextmanager
+def _archive(file: ListedFile, *, kept: bool) -> Iterator[IO[bytes]]:
+    """An archive to read from: where it lies, or this process's copy, which is made where it is to be `kept`."""
+    if local_path(file.address) is None and (kept or file in _COPIES):
+        copy = _COPIES.get(file, make=lambda: _copy(file))
+        copy.seek(0)
+        yield copy
+        return
+    with open_file(file.address) as content:
+        yield content
+
+
+def _copy(file: ListedFile) -> IO[bytes]:
+    with open_file(file.address) as content:
+        return unpacked(content)
+
+
+def _content(file: IO[bytes], at: tuple[ListedFile, int, int]) -> Content | BadImage:
     _, offset, size = at
     file.seek(offset)
     content = file.read(size)
     return content if len(content) == size else BadImage(f"the archive ends {size - len(content)} bytes too soon")
 
 
-def _images(file: ListedFile, *, labels: str) -> Iterator[SourceImage]:
+def _images(file: ListedFile, *, labels: str, kept: bool) -> Iterator[SourceImage]:
     split = split_of_shard(file.name)
-    for key, sample in _samples(file, labels=labels).items():
+    for key, sample in _samples(file, labels=labels, kept=kept).items():
         if sample.image is not None:
-            at = (file.address, sample.image.offset_data, sample.image.size)
+            at = (file, sample.image.offset_data, sample.image.size)
             label = _label(sample.records, labels, f"{key} of {file.address}")
             yield SourceImage(f"{file.name}/{sample.image.name}", label, at, split)
 
 
-def _samples(file: ListedFile, *, labels: str) -> dict[str, _Sample]:
+def _samples(file: ListedFile, *, labels: str, kept: bool) -> dict[str, _Sample]:
     """The samples of one archive by key, in its order. ValueError: it is damaged."""
     samples: dict[str, _Sample] = {}
     try:
-        with open_file(file.address) as content, tarfile.open(fileobj=content, mode="r:") as archive:
+        with _archive(file, kept=kept) as content, tarfile.open(fileobj=content, mode="r:") as archive:
             for member in archive:
                 if not member.isfile() or is_hidden(member.name):
                     continue

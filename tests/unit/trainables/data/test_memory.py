@@ -95,9 +95,9 @@ def sparse_set(folder: Path, *, count: int, per_shard: int) -> Manifest:
 def test_a_set_larger_than_the_memory_of_its_process_is_trained_on(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
-    count, more = 16_000, 256 * 2**20
-    record = sparse_set(folder, count=count, per_shard=1000)
-    assert sum(shard.bytes for shard in record.shards) > 2 * more
+    count, more = 410_000, 256 * 2**20
+    record = sparse_set(folder, count=count, per_shard=10_000)
+    assert sum(shard.bytes for shard in record.shards) > 20 * 10**9
     facts = {"digest": record.digest, "image_size": SIZE, "num_classes": 1}
     model = small_model(width=8, depth=2, heads=2, class_tokens_start=1).model_copy(update={"patch_size": 32})
     trial = TrialConfig.model_validate({"data": facts, "model": model.model_dump(), "batch_size": 16})

@@ -130,6 +130,15 @@ def test_tar_shards_are_a_folder_a_glob_or_braces_and_may_have_json(tmp_path: Pa
     assert list(classes_of(tmp_path / "one.tar", labels="kind").values()) == [6, 6]
 
 
+def test_tar_shards_of_a_store_are_fetched_once_to_list_and_to_decode_them(tmp_path: Path) -> None:
+    here, store = prepare(looked_at(write_tars(tmp_path / "t", DRAWN)), str(tmp_path / "here")), fsspec.filesystem("memory")
+    store.put(f"{tmp_path}/t/", "/tars/", recursive=True)
+    plan = looked_at("memory://tars/{0000..0002}.tar")
+    looked_at("memory://tars/{0000..0002}.tar")
+    store.rm("/tars", recursive=True)
+    assert prepare(plan, str(tmp_path / "there")).digest == here.digest
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_cut_file_is_named_and_never_taken_for_whole(kind: str, tmp_path: Path) -> None:
     uri = WRITERS[kind](tmp_path / "in", DRAWN)

@@ -12,6 +12,7 @@ from threading import Barrier
 import pytest
 import torch
 
+from tests.support.disks import disk_of
 from trainables.storage.checkpoint import Store
 from trainables.storage.folder import Folder
 from trainables.storage.remote import within
@@ -23,14 +24,8 @@ DISK_KIB = 1024
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of one MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a disk of one's own needs the right to mount: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with disk_of(DISK_KIB, at=tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.fixture(params=[errno.EPERM, errno.ENOTSUP, errno.EMLINK], ids=errno.errorcode.get)
