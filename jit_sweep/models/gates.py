@@ -155,7 +155,7 @@ def against_champion(fresh: Arm, champion: Arm, asking: Asking) -> tuple[Finding
 def _refused(arms: Sequence[Arm], objective: str, differing: frozenset[str]) -> str:
     if blind := metric_of(objective).blind_to & differing:
         return f"objective: {objective} says nothing along {', '.join(sorted(blind))}"
-    one, other = (arm.settings for arm in arms)
+    one, other = ({**arm.settings, "maths_version": arm.maths_version} for arm in arms)
     if unlike := [field for field in MUST_AGREE if one[field] != other[field]]:
         return "; ".join(f"{field}: {one[field]} and {other[field]}" for field in unlike)
     shared = set.intersection(*({*arm.by_seed(objective)} for arm in arms))

@@ -25,12 +25,12 @@ from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.results.as_json import contents as contents_of
-from jit_sweep.results.findings import NO_FINDINGS
 from jit_sweep.results.leaderboard import best_cell, read_results
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
-from jit_sweep.spec.stages import Grid, SearchSpec
+from jit_sweep.spec.seeds import RacingSeeds
+from jit_sweep.spec.stages import Grid, GridStage, SearchSpec
 from jit_sweep.spec.sweep import Baseline, Budget, EvaluationSpec, Resources, Retention, SweepSpec
 from tests.support.ledger import contents
 from tests.support.played import PlayedHome, planned_file
@@ -368,10 +368,10 @@ def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
     rows = home.rows()
     early = not isinstance(planned.spec.scheduler, NoScheduler)
     assert ended is SweepState.DONE or (early and all(row.state in (*SETTLED, EntryState.HELD) for row in rows))
-    assert {row.key for row in rows if row.origin == "grid"} == {entry.key for entry in planned.entries}
-    assert {(row.key, row.race, row.gates) for row in rows if row.origin == "grid"} == {
-        (entry.key, entry.race, entry.gates) for entry in planned.entries
-    }
+    first = {(entry.key, entry.race, entry.gates) for entry in planned.entries}
+    more = [row for row in rows if row.origin == "grid" and (row.key, row.race, row.gates) not in first]
+    assert len(more) == sum(row.origin == "grid" for row in rows) - len(first)
+    assert {row.seed for row in more} <= seeds_of_looks(planned.spec)
     for stage in searches(planned.spec):
         check_search(home, planned, stage, [row for row in rows if row.stage == stage])
     assert {row.stage for row in rows} == set(range(len(planned.spec.stages)))
@@ -383,6 +383,14 @@ def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
     )  # a shorter budget has no checkpoint to go on from
     with home.writing(planned) as writer:
         assert end_at_once(planned, writer, home.reader, guard=BudgetGuard(planned.spec, home.reader)) is not None
+
+
+def seeds_of_looks(spec: SweepSpec) -> set[int]:
+    """Seeds beyond those that are planned at once."""
+    racing = [
+        stage.grid.seeds for stage in spec.stages if isinstance(stage, GridStage) and isinstance(stage.grid.seeds, RacingSeeds)
+    ]
+    return {seed for seeds in racing for seed in range(seeds.min, seeds.max)}
 
 
 def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRow]) -> None:
@@ -417,7 +425,7 @@ def test_a_retired_arm_stays_visible_and_is_never_the_best(states: Callable[[Kin
     assert [arm.arm for arm in results.arms] == [{"prediction": other}]
     assert {trial.entry.trial_id for trial in results.retired} == {trial.entry.trial_id for trial in best.trials}
     assert all(trial.value(results.objective) is not None for trial in results.retired)
-    assert results.findings == NO_FINDINGS
+    assert [*results.findings.every] == []
     assert [row["kind"] for row in contents_of(results, ())["rows"]] == ["arm", "retired", "retired"]
     home.run(state.file)
     assert read_results(home.reader, home.name).retired == ()

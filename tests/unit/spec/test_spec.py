@@ -96,7 +96,7 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
     ("changes", "rule"),
     [
         ({"name": "Has Spaces"}, "lower-case letters"),
-        ({"data": {"name": "emoji33"}}, "data.name: must be 'emoji32', got 'emoji33'"),
+        ({"data": {"name": "emoji33"}}, "data.name: must be 'emoji32' or 'spiral', got 'emoji33'"),
         ({"data": {}}, "data: must be a mapping with one of the keys name, uri"),
         ({"baseline": {"preset": "jit-x"}}, "`preset` must be a known one, got 'jit-x'"),
         ({"stages": [{"grids": {}}]}, "stages[0]: must be a mapping with one of the keys grid, ablation, search"),

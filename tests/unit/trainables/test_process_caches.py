@@ -108,8 +108,13 @@ def test_a_trial_is_repeated_bit_for_bit_when_the_caches_are_full_and_when_they_
 ELSEWHERE = {"training splits", "packaged records", "recording streams", "kernel warnings", "feature networks from files"} | {
     "npz sources",
     "idx sources",
+    "tar archives",
+    "lifts",
+    "recorded evaluations",
+    "evaluations in words",
 }
-"""What only a trial on a GPU keeps, one on a packaged set, one that is scored by a file's features, or a preparation."""
+"""What only a trial on a GPU keeps, one on a packaged set, one of lifted points, one that is scored by a file's features, a
+preparation, or a table of results."""
 
 
 def test_the_value_used_longest_ago_makes_room_before_the_next_is_made() -> None:

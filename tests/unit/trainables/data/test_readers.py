@@ -86,5 +86,5 @@ def test_an_address_is_read_by_what_it_looks_like(uri: str, reader: type) -> Non
     assert type(registry.reader_of(uri)) is reader
 
 
-def test_a_sweep_file_may_name_every_packaged_set_and_no_other() -> None:
-    assert sorted(get_args(PackagedData.model_fields["name"].annotation)) == packaged.names()
+def test_a_sweep_file_may_name_every_packaged_set_the_spiral_and_no_other() -> None:
+    assert sorted(get_args(PackagedData.model_fields["name"].annotation)) == [*packaged.names(), "spiral"]
