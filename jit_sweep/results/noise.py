@@ -31,17 +31,31 @@ def declared_noise(plan: Plan) -> Noise | None:
 
 
 def measured_noise(reader: "LedgerReader", plan: Plan) -> Noise | None:
-    """What `noise` has measured of a sweep of these data under this evaluation, of the latest; else the median over the arms
-    that the ledger has of them; None where none has two seeds."""
+    """What is known of sweeps of these data under this evaluation: of those of this baseline and budget, else, told as such, of
+    any; None where no arm has two seeds."""
     alike = [row for row in reader.sweeps() if _measures_alike(row, plan)]
-    for row in alike:
+    own = [row for row in alike if _trains_alike(row, plan)]
+    if known := _noise_of(reader, own, plan.spec.objective):
+        return known
+    other = _noise_of(reader, alike, plan.spec.objective)
+    return other._replace(source=f"{other.source}, of another baseline or budget") if other else None
+
+
+def _noise_of(reader: "LedgerReader", sweeps: Sequence[SweepRow], objective: str) -> Noise | None:
+    """What `noise` has measured of the latest of them; else the median over their arms."""
+    for row in sweeps:
         known = reader.noise(row.name)
-        if known is not None and (typical := known.typical.get(plan.spec.objective)):
+        if known is not None and (typical := known.typical.get(objective)):
             return Noise(typical.total, f"measured by `noise` on {row.name}, {known.seeds} seeds and {known.draws} draws")
-    arms = [arm for row in alike for arm in grid_arms(with_scores(reader.entries(row.name), reader.scores(row.name)))]
-    sound = [values for values in _values(arms, plan.spec.objective) if len(values) > 1]
+    arms = [arm for row in sweeps for arm in grid_arms(with_scores(reader.entries(row.name), reader.scores(row.name)))]
+    sound = [values for values in _values(arms, objective) if len(values) > 1]
     sigma = typical_sd(sound)
     return Noise(sigma, f"the median of {len(sound)} arms in the ledger") if sigma else None
+
+
+def _trains_alike(row: SweepRow, plan: Plan) -> bool:
+    images = (row.spec.get("budget") or {}).get("images_per_trial")
+    return row.identity.get("baseline") == plan.identity["baseline"] and images == plan.spec.budget.images_per_trial
 
 
 def _measures_alike(row: SweepRow, plan: Plan) -> bool:

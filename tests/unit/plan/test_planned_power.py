@@ -71,6 +71,9 @@ def test_noise_is_what_was_measured_last_else_the_median_spread_of_the_arms_that
     noise = measured_noise(home.reader, planned)
     assert noise is not None
     assert (noise.sigma, noise.source) == (0.05, f"measured by `noise` on {home.name}, 4 seeds and 3 draws")
+    longer = measured_noise(home.reader, planned_file({**tree, "budget": {**tree["budget"], "images_per_trial": 64}}))
+    assert longer is not None
+    assert longer.source == f"{noise.source}, of another baseline or budget"
 
 
 def test_a_declared_noise_is_a_share_of_a_distance(tmp_path: Path) -> None:
