@@ -213,7 +213,7 @@ def test_ui_serves_mlflow_with_a_link_that_opens_on_the_sweep_and_ends_when_inte
 
 def begun(said: str) -> int:
     """How many trials have reached a rung."""
-    return len({line.split()[1] for line in said.splitlines() if "heldout_v_error" in line})
+    return len({line.split()[1] for line in said.splitlines() if " images, heldout_v_error" in line})
 
 
 def test_a_sweep_whose_every_process_is_terminated_saves_and_the_same_command_goes_on_to_the_same_weights(
