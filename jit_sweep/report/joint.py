@@ -1,6 +1,6 @@
 """One report of several sweeps that share images and evaluation: their arms in one table, each with its sweep as an axis."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -174,6 +174,9 @@ def _fact(name: str, value: str, parts: Sequence[Report]) -> str:
     return "; ".join(f"{sweep}: {each}" for sweep, each in own.items())
 
 
-def _once(rows: Iterable[Row], *, key: Any) -> list[Row]:
+def _once(rows: Iterable[Row], *, key: Callable[[Row], Hashable]) -> list[Row]:
     """The first of those with equal keys."""
-    return list({key(row): row for row in reversed([*rows])}.values())[::-1]
+    first: dict[Hashable, Row] = {}
+    for row in rows:
+        first.setdefault(key(row), row)
+    return list(first.values())
