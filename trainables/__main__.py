@@ -43,13 +43,16 @@ def _train(assignment: Assignment) -> int:
     from trainables.train import train
 
     asked = threading.Event()
-    for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, lambda *_: asked.set())
+    before = {kind: signal.signal(kind, lambda *_: asked.set()) for kind in (signal.SIGINT, signal.SIGTERM)}
     code: int = ExitCode.MISTAKE
-    for report in train(assignment, interrupted=asked.is_set, tell=_show):
-        _show(report)
-        if isinstance(report, Ended):
-            code = EXIT_CODES[report.outcome]
+    try:
+        for report in train(assignment, interrupted=asked.is_set, tell=_show):
+            _show(report)
+            if isinstance(report, Ended):
+                code = EXIT_CODES[report.outcome]
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
     return code
 
 
