@@ -30,7 +30,7 @@ from trainables.evaluation.score import Scorer
 from trainables.networks.registry import blank
 
 __all__ = ["checkpoint"]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 FD = "fd_efflite0_96"
 
 

@@ -13,7 +13,7 @@ from jit_sweep.inference.noise import draws_of, measure
 from jit_sweep.inference.trained import Places
 from tests.support.trained import EVALUATION, home_of_seeds, log_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 FD = "fd_efflite0_96"
 
 

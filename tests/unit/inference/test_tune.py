@@ -17,7 +17,7 @@ from tests.support.trained import EVALUATION, log_of, subject, trained_home
 from trainables.config.tuning import CHOOSING, CONFIRMING, Tuning
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 FD = "fd_efflite0_96"
 TUNING = Tuning(weights="all", steps=(2, 3), n=8, trials=4)
 

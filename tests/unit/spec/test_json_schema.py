@@ -1,6 +1,7 @@
 """The shipped JSON schema is the program's own, takes what the program takes, and sees the usual mistakes."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ SWEEPS = [*(TOP / "search_spaces" / "sweeps").glob("*.yaml"), *(TOP / "deploy" /
 RUNG = {"images": 8}
 
 
+@cache
+def validator() -> Draft7Validator:
+    return Draft7Validator(json.loads(SCHEMA.read_text()))
+
+
 def faults(tree: Any) -> list[str]:
     """What the schema finds wrong, down to the deepest reason."""
-    errors = list(Draft7Validator(json.loads(schema_text())).iter_errors(tree))
+    errors = list(validator().iter_errors(tree))
     while any(error.context for error in errors):
         errors = [deeper for error in errors for deeper in (error.context or [error])]
     return [error.message for error in errors]

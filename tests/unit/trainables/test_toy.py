@@ -77,6 +77,7 @@ def test_an_mlp_costs_what_its_closed_form_says() -> None:
     assert counter.get_total_flops() == 3 * forward_flops(trial)
 
 
+@pytest.mark.slow
 def test_a_toy_is_trained_scored_and_drawn(tmp_path: Path) -> None:
     how = EvaluationConfig(n=64, features="points", sampler="euler", steps=2, t_eps_sample=0.05, weights="ema")
     trial = toy(dimensions=8)

@@ -30,7 +30,7 @@ from trainables.training.learner import Learner
 from trainables.training.usage import cpus, host
 from trainables.training.workers import Ask
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 BATCH = 8
 READING = "reading the real images' features"
 DATA = describe(FEW_IMAGES, holdout=FEW_HELD_OUT)
@@ -209,7 +209,6 @@ def test_a_damaged_end_is_trained_again_by_a_longer_budget(tmp_path: Path) -> No
     assert reports[-1].kind == "ended"
 
 
-@pytest.mark.slow
 def test_the_micro_batch_changes_no_draw_and_the_weights_only_by_rounding(tmp_path: Path) -> None:
     whole = assignment(tmp_path / "whole", steps=4)
     parts = assignment(tmp_path / "parts", steps=4, micro_batch=3)
@@ -253,7 +252,6 @@ def test_a_loss_that_is_not_finite_ends_the_trial_at_its_first_bad_step_and_noth
     assert Store(work.storage).latest(work.trial.id, most_images=work.images) is None
 
 
-@pytest.mark.slow
 def test_a_finished_trial_is_scored_on_equal_terms_without_training_again_and_tells_how_far_that_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,7 +339,6 @@ def test_a_phase_says_where_the_weights_come_from_and_on_what_they_are_trained(t
     )
 
 
-@pytest.mark.slow
 def test_averages_side_by_side_survive_an_interruption_and_the_evaluation_chooses_among_them(tmp_path: Path) -> None:
     averages = (DecayEma(name="fast", decay=0.5, warmup=False), HalfLifeEma(name="slow", images=4 * BATCH, warmup=False))
     both = TrialConfig.model_validate({**trial().model_dump(), "ema": averages})
@@ -413,7 +410,6 @@ def final(work: Assignment) -> Scored:
     return scored
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["fd_efflite0_96", "kid_efflite0_96_raw", "heldout_v_error_raw"])
 def test_a_rung_of_another_metric_has_the_value_that_a_trial_ending_there_is_scored_with(tmp_path: Path, metric: str) -> None:
     work = assignment(tmp_path / "long", steps=4, scored=True, rungs=(2 * BATCH, 4 * BATCH), rung_metric=metric)
@@ -426,7 +422,6 @@ def test_a_rung_of_another_metric_has_the_value_that_a_trial_ending_there_is_sco
     assert scored.by_name == ends[4]
 
 
-@pytest.mark.slow
 def test_sampling_at_rungs_changes_no_weights(tmp_path: Path) -> None:
     plain = assignment(tmp_path / "plain", steps=4, scored=True, of=trial(dropout=0.2))
     sampled = assignment(
@@ -437,7 +432,6 @@ def test_sampling_at_rungs_changes_no_weights(tmp_path: Path) -> None:
     assert_same(weights(plain), weights(sampled))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("at", [2, 4], ids=["on the way", "at the end"])
 def test_a_rung_that_was_interrupted_while_sampling_is_measured_when_the_trial_goes_on(tmp_path: Path, at: int) -> None:
     more = {"scored": True, "rungs": (at * BATCH,), "rung_metric": "fd_efflite0_96"}
@@ -456,7 +450,6 @@ def test_a_rung_that_was_interrupted_while_sampling_is_measured_when_the_trial_g
     assert rungs(run(stopped, attempt=3)) == ({} if at < 4 else rungs(second))
 
 
-@pytest.mark.slow
 def test_samples_that_are_no_numbers_at_a_rung_are_a_divergence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_numbers(network: torch.nn.Module, noise: Tensor, *_: object, **__: object) -> Tensor:
         return noise / 0 - noise / 0
@@ -476,7 +469,6 @@ def test_a_rung_metric_that_nothing_measures_is_refused(tmp_path: Path) -> None:
         assignment(tmp_path, steps=2, rungs=(BATCH,), rung_metric="fd_efflite0_96")
 
 
-@pytest.mark.slow
 def test_a_model_no_better_than_the_mean_image_is_marked_as_collapsed_and_keeps_its_scores(tmp_path: Path) -> None:
     quick = trial(learning_rate=1e-2)
     untrained = final(assignment(tmp_path, steps=1, scored=True, of=quick))

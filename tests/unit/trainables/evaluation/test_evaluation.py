@@ -246,6 +246,7 @@ def test_heldout_row_is_what_the_heldout_images_score(emoji: ImageSet, scorer: S
     assert scores["fd_efflite0_96_heldout"] == pytest.approx(0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_every_registered_metric_is_scored_those_of_samples_first(
     emoji: ImageSet, scorer: Scorer, heldout_grid: HeldoutGrid
 ) -> None:
@@ -307,6 +308,7 @@ def test_real_features_are_counted_as_they_are_computed_and_not_where_they_are_k
     assert counted == [(done, of) for done in (*range(0, train, 256), *range(train, of, 256))]
 
 
+@pytest.mark.slow
 def test_reference_is_read_back_from_the_cache(emoji: ImageSet, scorer: Scorer, cache: str) -> None:
     [name] = Folder(cache).names("reference")
     assert name == f"{emoji.fingerprint}-efflite0_96.npz"

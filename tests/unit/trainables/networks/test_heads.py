@@ -174,5 +174,6 @@ def late_loss(head: str) -> float:
     return learner.health.mean_loss()
 
 
+@pytest.mark.slow
 def test_a_neural_field_learns_the_velocity_at_a_large_patch_where_a_linear_head_fails() -> None:
     assert late_loss("neural_field") < 0.9 < 1.1 < late_loss("linear")

@@ -14,7 +14,7 @@ from trainables.storage.folder import Folder
 from trainables.training.drawing import Drawn, KeptSamples, draw
 from trainables.training.workers import Workers
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 N, STEPS = 100, 2
 BATCH = 32
 LABELS = torch.arange(N) % DATA.num_classes

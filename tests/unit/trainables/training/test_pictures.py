@@ -18,7 +18,7 @@ from trainables.training.learner import Learner
 from trainables.training.pictures import IMAGES, TIMES, RungPictures, share_of_training
 from trainables.training.workers import Workers
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 IMAGE_SET = open_images(FEW_IMAGES, holdout=FEW_HELD_OUT)
 UPDATES = 600
 """For which the pictures of one rung cost under a fiftieth."""
