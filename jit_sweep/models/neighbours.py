@@ -17,8 +17,9 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen, choices
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.networks.cost import parameter_count
-from trainables.official.neighbour_file import load, read_neighbour, save, write_checkpoint
+from trainables.official.neighbour_file import read_neighbour, write_checkpoint
 from trainables.official.neighbours import TABLES, to_official, to_ours
+from trainables.official.weight_file import load_weights, save_weights
 from trainables.official.words import StateDict
 
 TABLE_FILE = "tables.safetensors"
@@ -73,8 +74,8 @@ def write_neighbour(state_dict: StateDict, trial: TrialConfig, folder: Path, *, 
     record = NeighbourRecord(family=family, shapes={name: tuple(tensor.shape) for name, tensor in state_dict.items()})
     config = ModelFolderConfig(trial=trial, evaluation=EvaluationConfig(t_eps_sample=0.0, weights="ema"))
     with new_folder(folder) as part:
-        save(ours, part / WEIGHTS)
-        save(tables, part / TABLE_FILE)
+        save_weights(ours, part / WEIGHTS)
+        save_weights(tables, part / TABLE_FILE)
         (part / CONFIG).write_text(config.model_dump_json(indent=1) + "\n")
         (part / RECORD).write_text(record.model_dump_json(indent=1) + "\n")
     return Moved(str(folder), family, parameter_count(trial), trial.id)
@@ -90,9 +91,9 @@ def export_neighbour(folder: Path, checkpoint: Path) -> Moved:
     trial = read_config(folder).trial
     try:
         record = NeighbourRecord.model_validate_json((folder / RECORD).read_bytes())
-        weights = load(folder / WEIGHTS)
+        weights = load_weights(folder / WEIGHTS)
         official = to_official(weights, trial, family=record.family, shapes=record.shapes)
-        state_dict = {**official, **load(folder / TABLE_FILE)}
+        state_dict = {**official, **load_weights(folder / TABLE_FILE)}
     except (OSError, ValueError) as error:
         rule = "the folder must be one that `import-neighbour` wrote"
         raise UserError(f"{rule}, got {folder} ({type(error).__name__}); import the checkpoint again") from error

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from trainables.config.trial import TrialConfig
 from trainables.networks.positions import sincos_table
 from trainables.official.file import OfficialFile
 from trainables.official.names import to_official, to_ours
 from trainables.official.shapes import blank_of, check_same_shapes
-from trainables.official.words import PREFIX, StateDict, first_line
+from trainables.official.weight_file import alone, load_weights, save_weights
+from trainables.official.words import PREFIX, StateDict
 
 
 def write_weights(file: OfficialFile, folder: Path, *, files: Mapping[str, str], positions: str) -> None:
@@ -21,8 +19,10 @@ def write_weights(file: OfficialFile, folder: Path, *, files: Mapping[str, str],
     OSError: the folder cannot be written.
     """
     for key, name in files.items():
-        _save(to_ours(file.weights[key]), folder / name)
-    _save({key: state_dict[f"{PREFIX}pos_embed"].clone() for key, state_dict in file.weights.items()}, folder / positions)
+        save_weights(to_ours(file.weights[key]), folder / name)
+    save_weights(
+        {key: state_dict[f"{PREFIX}pos_embed"].clone() for key, state_dict in file.weights.items()}, folder / positions
+    )
 
 
 def read_weights(trial: TrialConfig, folder: Path, *, files: Mapping[str, str], positions: str | None) -> dict[str, StateDict]:
@@ -32,34 +32,14 @@ def read_weights(trial: TrialConfig, folder: Path, *, files: Mapping[str, str], 
     ValueError: the files do not fit the trial. OSError: they cannot be read.
     """
     fixed = sincos_table(trial.grid, trial.model.width)
-    tables = _load(folder / positions) if positions else dict.fromkeys(files, fixed)
-    ours = {name: _load(folder / name) for name in dict.fromkeys(files.values())}
+    tables = load_weights(folder / positions) if positions else dict.fromkeys(files, fixed)
+    ours = {name: load_weights(folder / name) for name in dict.fromkeys(files.values())}
     if tables.keys() != files.keys() or any(table.numel() != fixed.numel() for table in tables.values()):
         raise ValueError(f"the position tables must be one of {tuple(fixed.shape)} for each set, got {folder}; import again")
     for name, state_dict in ours.items():
         check_same_shapes(state_dict, blank_of(trial), source=name)
     patch = trial.model.patch_size
     if positions is None:
-        shared = {name: _alone(to_official(state_dict, position=fixed, patch_size=patch)) for name, state_dict in ours.items()}
+        shared = {name: alone(to_official(state_dict, position=fixed, patch_size=patch)) for name, state_dict in ours.items()}
         return {key: shared[name] for key, name in files.items()}
-    return {key: _alone(to_official(ours[name], position=tables[key], patch_size=patch)) for key, name in files.items()}
-
-
-def _alone(state_dict: StateDict) -> StateDict:
-    """Each tensor with memory of its own: torch.save writes the whole of what a view looks at."""
-    return {name: t if t.untyped_storage().nbytes() == t.nbytes else t.clone() for name, t in state_dict.items()}
-
-
-def _save(tensors: StateDict, file: Path) -> None:
-    try:
-        save_file(tensors, file)
-    except SafetensorError as error:
-        raise OSError(first_line(error)) from error
-    file.chmod(0o644)  # safetensors leaves it to its owner alone
-
-
-def _load(file: Path) -> StateDict:
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"weights must be a safetensors file, got {file} ({first_line(error)}); import again") from error
+    return {key: alone(to_official(ours[name], position=tables[key], patch_size=patch)) for key, name in files.items()}

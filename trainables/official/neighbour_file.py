@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainables.config.fields import choices
 from trainables.official.neighbours import bare
 from trainables.official.untrusted import check_archive, loaded
+from trainables.official.weight_file import alone
 from trainables.official.words import StateDict, first_line
 
 HELD_UNDER = ("ema", "state_dict", "model")
@@ -38,23 +37,6 @@ def write_checkpoint(state_dict: StateDict, checkpoint: Path) -> None:
     """A checkpoint with the key `state_dict`. OSError: it cannot be written."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.save({"state_dict": state_dict}, checkpoint)
+        torch.save({"state_dict": alone(state_dict)}, checkpoint)
     except RuntimeError as error:  # torch's writer tells a full disk so
         raise OSError(first_line(error)) from error
-
-
-def save(tensors: StateDict, file: Path) -> None:
-    """Tensors as safetensors. OSError: the file cannot be written."""
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
-    except SafetensorError as error:
-        raise OSError(first_line(error)) from error
-    file.chmod(0o644)  # safetensors leaves it to its owner alone
-
-
-def load(file: Path) -> StateDict:
-    """Tensors of a safetensors file. ValueError, OSError: it is none, or cannot be read."""
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise ValueError(first_line(error)) from error
