@@ -66,7 +66,8 @@ def print_power(plan: Plan, noise: Noise | None, screen: Console) -> None:
         ]
         screen.print(table_of(columns, width=screen.width))
         for stage in dict.fromkeys(_stage(plan, prospect) for prospect in shown):
-            say(screen, f"one seed more of every arm of stage {stage} trains on {images_of_a_seed(plan, stage):,} images")
+            title, images = plan.spec.stage_title(stage), images_of_a_seed(plan, stage)
+            say(screen, f"one seed more of every arm of {title} trains on {images:,} images")
     if len(sure) > MOST_QUESTIONS:
         screen.print(f"{len(sure) - MOST_QUESTIONS:,} more questions; --json has them")
     if dim := [prospect for prospect in asked if not prospect.is_decidable]:
@@ -88,7 +89,8 @@ def print_power_by_seeds(plan: Plan, noise: Noise | None, screen: Console) -> No
         images = images_of_a_seed(plan, stage)
         columns.append(Column("images", [f"{images * seeds:,}" for seeds in SEED_COUNTS], right=True))
         screen.print()
-        say(screen, f"stage {stage}: what seeds buy, with {len(own)} questions answered together; {_about(noise, plan)}")
+        bought = f"{plan.spec.stage_title(stage)}: what seeds buy, with {len(own)} questions answered together"
+        say(screen, f"{bought}; {_about(noise, plan)}")
         screen.print(table_of(columns, width=screen.width))
 
 

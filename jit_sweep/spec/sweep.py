@@ -256,6 +256,11 @@ class SweepSpec(Frozen):
                 if name in score_names():
                     yield name, ("stages", index, "search", "search", "objectives")
 
+    def stage_title(self, stage: int) -> str:
+        """What a person calls a stage: the name that the file gives it, else its place, counted from 0."""
+        name = self.stages[stage].name
+        return f"stage {stage}" if name is None else f"stage `{name}`"
+
     @model_validator(mode="after")
     def stages_have_names_of_their_own(self) -> Self:
         names = [stage.name for stage in self.stages]
