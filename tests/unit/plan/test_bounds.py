@@ -38,6 +38,7 @@ def refused(folder: Path, **changes: Any) -> str:
         ({"stages": [{"search": {**RANGE, "trials": 5, "seeds": 1001}}]}, "less than or equal to 1000, got 1001"),
         ({"stages": [{"search": {**RANGE, "trials": 5, "options": {"n_ei_candidates": 10**9}}}]}, "from 1 to 100000"),
         ({"budget": {"images_per_trial": 16, "rungs": 1001}}, "less than or equal to 1000, got 1001"),
+        ({"data": {"uri": "images", "image_size": 10**9}}, "less than or equal to 8192, got 1000000000"),
         ({"resources": {"workers": 4097}}, "less than or equal to 4096, got 4097"),
         ({"resources": {"concurrent": 10_001}}, "less than or equal to 10000, got 10001"),
         ({"evaluation": {"n": 10_000_001}}, "less than or equal to 10000000, got 10000001"),
