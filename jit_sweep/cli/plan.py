@@ -128,7 +128,7 @@ def validate(file: str, home: Home, *, as_json: bool) -> int:
         later = f" and {proposed} proposed later" if proposed else ""
         console().print(f"{file}: valid; sweep {plan.spec.name!r} has {len(plan.entries)} trials{later}")
         for line in soundness_remarks(plan):
-            console().print(line, soft_wrap=True)
+            say(console(), line)
     return ExitCode.DONE
 
 

@@ -38,7 +38,7 @@ def _print_table(found: Sequence[Finding], results: Results, screen: Console, *,
     screen.print()
     unit = " %" if scale_of(objective) == "log" else ""
     of = "the first less the second, in % of the second" if unit else "the first less the second"
-    say(screen, f"verdicts on {objective}: {of}, 95 % interval; p by Holm over {family} planned questions")
+    say(screen, f"verdicts on {objective}: {of}, 95 % interval; p by Holm over {counted(family, 'planned question')}")
     narrow = screen.width < NARROW
     columns = [
         Column("question", [each.question.label for each in found], wraps=True),
