@@ -8,7 +8,7 @@ from jit_sweep.spec.stages import key_of
 from jit_sweep.spec.uri import DataUri, located
 from trainables.config.fields import Frozen
 from trainables.data.prepared.settings import DataFormat, PrepareSettings
-from trainables.storage.listing import in_words
+from trainables.storage.address import in_words
 
 
 class PackagedData(Frozen):

@@ -18,7 +18,8 @@ from PIL import Image
 
 from trainables.data.prepared.preparing import Preparation, preparation_of
 from trainables.data.prepared.settings import DataFormat, PrepareSettings
-from trainables.storage.listing import in_words, listing_of
+from trainables.storage.address import in_words
+from trainables.storage.listing import listing_of
 
 CLASSES = ("ants", "bees", "cats")
 

@@ -1,4 +1,4 @@
-"""Addresses of files: a path on a disk, or a URI of a protocol that fsspec knows. Free of torch.
+"""Addresses of files: a path on a disk, or a URI of a protocol that fsspec knows. Free of torch, and of what opens them.
 
 A path is taken as it is: blanks, `%`, `?`, `#` and `::` in it are characters like others. In a file: URI they are escaped.
 """
@@ -13,6 +13,13 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 """fsspec chains protocols by `::`, as in `simplecache::s3://BUCKET/KEY`."""
 _ONE_SLASH = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _FILE = "file:"
+Addresses = str | tuple[str, ...]
+"""One address, or several that are one source."""
+
+
+def in_words(address: Addresses) -> str:
+    """One address or several, for people and for records."""
+    return address if isinstance(address, str) else ", ".join(address)
 
 
 def local_path(address: str) -> Path | None:

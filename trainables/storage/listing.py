@@ -10,15 +10,13 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from trainables.storage.address import local_path
+from trainables.storage.address import Addresses, in_words, local_path
 from trainables.storage.folder import file_system_of
 from trainables.storage.remote import Remote
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _WILD = re.compile(r"[*?\[]")
-Addresses = str | tuple[str, ...]
-"""One address, or several that are one source."""
 _VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """What file systems call that which changes with a file's content; the first one known counts."""
 
@@ -81,11 +79,6 @@ def listing_of(address: Addresses) -> FileListing:
 def is_pattern(uri: str) -> bool:
     """Whether an address stands for others, by braces or a glob, and for nothing that has its name."""
     return not _exists(uri) and bool(_WILD.search(uri) or _BRACES.search(uri))
-
-
-def in_words(address: Addresses) -> str:
-    """One address or several, for people and for records."""
-    return address if isinstance(address, str) else ", ".join(address)
 
 
 def _at(uri: str) -> FileListing:

@@ -10,8 +10,9 @@ from trainables.data.prepared.settings import DataFormat, PrepareSettings
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.registry import reader_of
 from trainables.data.sources.registry import format_name, source_of
+from trainables.storage.address import Addresses
 from trainables.storage.folder import Folder
-from trainables.storage.listing import Addresses, FileListing, is_pattern, listing_of
+from trainables.storage.listing import FileListing, is_pattern, listing_of
 
 _SETS = "data"
 """The folder of a storage that keeps prepared sets."""
