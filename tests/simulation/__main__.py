@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from tests.simulation.seeds import disturbed, interleaved, shown, undisturbed, walked
+from tests.simulation.seeds import disturbed, hung, interleaved, shown, undisturbed, walked
 
 WALKS = 4
 """On the model with each seed: they are short."""
@@ -20,6 +20,7 @@ def told(seed: int) -> Iterator[tuple[Callable[[int], object], int]]:
     yield from ((walked, seed * WALKS + walk) for walk in range(WALKS))
     if seed % RARELY == 0:
         yield interleaved, seed
+        yield hung, seed
     yield undisturbed, seed
     yield disturbed, seed
     if seed % RARELY == 0:

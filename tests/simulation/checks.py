@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, func, select
 
 from jit_sweep.ledger import schema
+from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind, EventRow
+from jit_sweep.ledger.lease import Lease
 from jit_sweep.plan.entry import Plan
+from trainables.lane.messages import AttemptKey
 
 if TYPE_CHECKING:
     from tests.simulation.tracking import PlayedMlflow
@@ -52,6 +55,7 @@ class Watcher:
         self._epochs = epochs
         self._saved_stays(attempts)
         if self._mlflow is not None:
+            assert not self._mlflow.trespassed, "MLflow was written by a run whose sweep another had taken over"
             cursor = self._mlflow.cursor
             assert cursor >= self._cursor, f"MLflow's cursor fell from {self._cursor} to {cursor}"
             self._cursor = cursor
@@ -72,6 +76,17 @@ class Watcher:
         for trial, images in last.items():
             assert images >= self._saved.get(trial, 0), f"{trial} had {self._saved[trial]} committed images, now {images}"
         self._saved = last
+
+
+def check_over(lease: Lease, key: AttemptKey) -> None:
+    """What a lane's owner is told to be over is so in the ledger, or the sweep is another run's."""
+    engine = open_engine(str(lease.engine.url))  # of its own: it meets no outage
+    own = select(schema.attempt.c.outcome).where(schema.attempt.c.trial_id == key.trial, schema.attempt.c.number == key.attempt)
+    epoch = select(schema.lease.c.epoch).where(schema.lease.c.sweep == lease.sweep)
+    with engine.connect() as connection:
+        outcome, now = connection.scalar(own), connection.scalar(epoch)
+    engine.dispose()
+    assert outcome is not None or now != lease.epoch, f"an owner was told that {key} is over, and it is open"
 
 
 def check_events(events: Sequence[EventRow]) -> None:

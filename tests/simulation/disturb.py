@@ -14,8 +14,9 @@ from tests.simulation.world import World
 class Disturber:
     """Disturbs whatever command runs, so many times."""
 
-    def __init__(self, world: World, rng: random.Random, times: int, told: list[str]) -> None:
-        self.world, self.rng, self.told = world, rng, told
+    def __init__(self, world: World, rng: random.Random, times: int, told: list[str], *, only: str = "") -> None:
+        """`only`: the one thing that goes wrong; anything where none is named."""
+        self.world, self.rng, self.told, self.only = world, rng, told, only
         self.left = times
         self.command: Command | None = None
 
@@ -42,7 +43,7 @@ class Disturber:
         ]
         while self.left > 0:
             await asyncio.sleep(self.rng.expovariate(1 / 6.0))
-            kind = self.rng.choice(kinds)
+            kind = getattr(self, self.only) if self.only else self.rng.choice(kinds)
             if self.command is not None and hasattr(self.command, "office"):
                 self.told.append(f"{self.world.loop.time():.1f} s: {kind.__name__}")
                 await kind(self.command)

@@ -8,6 +8,7 @@ from typing import Any
 
 from jit_sweep.executor.schedule import Target
 from jit_sweep.ledger.records import Cause
+from tests.simulation.checks import check_over
 from tests.simulation.loop import Process
 from tests.simulation.office import ActorGone, Office
 from tests.simulation.trainer import Trainer
@@ -78,6 +79,8 @@ class Lane:
     async def _step(self, target: Target) -> TaskOutcome:
         opened: AttemptKey | TaskOutcome = await self._awaited("offer", offer=Offer(target.trial_id, target.images))
         outcome: TaskOutcome = opened if isinstance(opened, TaskOutcome) else await self._awaited("outcome", key=opened)
+        if isinstance(opened, AttemptKey):
+            check_over(self.office.lease, opened)
         if outcome.lane_over:
             self.end_soon()
             raise LaneDied(f"the lane ends with its trial: {outcome.cause}")

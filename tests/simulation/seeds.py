@@ -18,6 +18,8 @@ from tests.support.postgres import fresh_database, postgres
 
 DISTURBANCES = 8
 STEPS = 60
+HUNG_S = 600.0
+"""Virtual seconds in which a silent worker is missed and its trial trained by another: several times what it takes."""
 CALM = Faults(repeated_messages=0.05)
 """What is no fault: messages may come twice."""
 ROUGH = Faults(lost_answers=0.01, repeated_messages=0.05, skew_s=300.0)
@@ -59,6 +61,12 @@ def disturbed(seed: int, *, ledger: str = "") -> Story:
     """A sweep that is disturbed again and again, and then is not. `ledger`: where; in memory where none is named."""
     with memory() as in_memory:
         return _checked(play(seed, drawn(seed), ledger=ledger or in_memory, disturbances=DISTURBANCES, faults=ROUGH))
+
+
+def hung(seed: int) -> Story:
+    """A sweep one of whose workers falls silent, and that nothing else disturbs: nobody comes to its rescue."""
+    with memory() as ledger:
+        return _checked(play(seed, drawn(seed), ledger=ledger, disturbances=1, only="worker_hangs", longest_s=HUNG_S))
 
 
 def shown(seed: int) -> Story:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.simulation.interleaved import interleave
-from tests.simulation.seeds import disturbed, shown, undisturbed
+from tests.simulation.seeds import disturbed, hung, shown, undisturbed
 from tests.test_layers import TOP, loaded_by
 
 CALM = range(5)
@@ -25,6 +25,11 @@ def test_an_undisturbed_sweep_ends_in_one_run_and_no_attempt_fails(seed: int) ->
 @pytest.mark.parametrize("seed", ROUGH)
 def test_a_disturbed_sweep_keeps_its_ledger_whole_and_ends(seed: int) -> None:
     disturbed(seed)
+
+
+@pytest.mark.parametrize("seed", CALM)
+def test_a_sweep_one_of_whose_workers_falls_silent_ends_by_itself(seed: int) -> None:
+    hung(seed)
 
 
 def test_one_seed_plays_one_story() -> None:
