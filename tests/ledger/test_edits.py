@@ -48,6 +48,7 @@ GRID = {"grid": {"axes": {"prediction": ["x", "v"]}, "seeds": 2}}
 SEARCH: Tree = {
     "search": {"from": "best_cell", "sampler": "random", "trials": 3, "axes": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}
 }
+TUNED: Tree = {"axes": {"learning_rate": [1e-3, 2e-3, 4e-3]}, "trials": 2}
 ABLATION: Tree = {"ablation": {"kind": "one_at_a_time", "changes": {"v": {"prediction": "v"}}, "seeds": 2}}
 FILES: Mapping[Kind, Tree] = {
     "grid": {"stages": [GRID]},
@@ -243,11 +244,13 @@ EDITS: tuple[Edit, ...] = (
     grid("interactions", []),
     grid("interactions", [["patch_size", "prediction"]], axes={"prediction": ["x", "v"], "patch_size": [16, 8]}),
     grid("limits", {"parameters": 1e9}),
+    grid("nuisance", TUNED, said="the tuning of stage 0 (grid): 4 arms added"),
     ablation("kind", "ladder", said='stages[0].ablation.kind: "one_at_a_time" -> "ladder"'),
     ablation("kind", "factorial", changes=WIDE, said="stage 0 (ablation): 2 arms added"),
     ablation("changes", WIDE, said="stage 0 (ablation): 1 arm added"),
     ablation("changes", {"eps": {"prediction": "eps"}}, said="1 arm retired, of 2 trials"),
     ablation("seeds", 3, said="2 trials more of the arms that it has"),
+    ablation("nuisance", TUNED, said="the tuning of stage 0 (ablation): 4 arms added"),
     ablation("contrasts", {"again": {"arm": "v", "against": "baseline"}}),
     search("from", "baseline"),
     search("sampler", "tpe", said="looks for something else: its 3 trials stay as history, 3 are proposed anew"),
