@@ -35,8 +35,8 @@ def of_grid(plan: Plan, now: Place, before: Place | None, rows: Rows, renamed: R
         return
     shown = [row for row in rows if not row.superseded and _id(row, renamed) in (now.id, before.id)]
     for origin, of in (("grid", name), ("tuning", f"the tuning of {name}")):
-        own, own_shown = ([each for each in every if each.origin == origin] for every in (planned, shown))
-        yield from _of_arms(of, own, own_shown, rows)
+        own, known = [entry for entry in planned if entry.origin == origin], [row for row in shown if row.origin == origin]
+        yield from _of_arms(of, own, known, rows)
 
 
 def _of_arms(name: str, planned: Sequence[Entry], shown: Rows, rows: Rows) -> Iterator[str]:

@@ -71,7 +71,7 @@ class TuningCost(NamedTuple):
         tried = f"each arm is tried at {self.settings} settings of {' and '.join(self.axes)} with {seeds}"
         tuning = f"{counted(self.tuning_trials, 'trial')}, {self.tuning_images:,} images"
         fresh = f"{counted(self.fresh_trials, 'trial')} with fresh seeds, {self.fresh_images:,} images"
-        return f"stage {self.stage}: {tried} ({tuning}), then judged at its best ({fresh})"
+        return f"{tried} ({tuning}), then judged at its best ({fresh})"
 
 
 def tuning_costs(plan: Plan) -> Iterator[TuningCost]:

@@ -82,4 +82,4 @@ def test_the_plan_tells_what_the_tuning_costs_and_what_follows() -> None:
     found = plan(tuned({"learning_rate": RATE}, trials=4), source="a test")
     [cost] = tuning_costs(found)
     assert (cost.tuning_trials, cost.fresh_trials) == (2 * 4, 2 * 3)
-    assert str(cost).startswith("stage 0: each arm is tried at 4 settings of learning_rate with 1 tuning seed (8 trials, ")
+    assert str(cost).startswith("each arm is tried at 4 settings of learning_rate with 1 tuning seed (8 trials, ")
