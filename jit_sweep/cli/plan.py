@@ -217,8 +217,12 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     for stage, search in searches(plan.spec).items():
         title, proposed = plan.spec.stage_title(stage), counted(proposals(plan)[stage], "trial")
         say(screen, f"{title}: {proposed} proposed later by {search.sampler} from the {_start(search)}")
-    for each in (*race_ranges(plan), *tuning_costs(plan)):
-        say(screen, f"{plan.spec.stage_title(each.stage)}: {each}")
+    later = [
+        *((each.stage, str(each)) for each in race_ranges(plan)),
+        *((each.stage, str(each)) for each in tuning_costs(plan)),
+    ]
+    for stage, line in later:
+        say(screen, f"{plan.spec.stage_title(stage)}: {line}")
     for line in (*bought(plan, speeds), *remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
         say(screen, line)
 
