@@ -26,6 +26,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.results.as_json import contents as contents_of
 from jit_sweep.results.leaderboard import best_cell, read_results
+from jit_sweep.results.tuning import arms_at_their_best
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
@@ -372,9 +373,12 @@ def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
     early = not isinstance(planned.spec.scheduler, NoScheduler)
     assert ended is SweepState.DONE or (early and all(row.state in (*SETTLED, EntryState.HELD) for row in rows))
     first = {(entry.key, entry.race, entry.gates) for entry in planned.entries}
-    more = [row for row in rows if row.origin == "grid" and (row.key, row.race, row.gates) not in first]
-    assert len(more) == sum(row.origin == "grid" for row in rows) - len(first)
-    assert {row.seed for row in more} <= seeds_of_looks(planned.spec)
+    more = [row for row in rows if row.origin != "search" and (row.key, row.race, row.gates) not in first]
+    assert len(more) == sum(row.origin != "search" for row in rows) - len(first)
+    assert {row.seed for row in more if not row.base} <= seeds_of_looks(planned.spec)
+    assert {row.key for row in more if row.base} == {
+        entry.key for entry in arms_at_their_best(planned, rows, home.reader.scores(home.name))
+    }
     for stage in searches(planned.spec):
         check_search(home, planned, stage, [row for row in rows if row.stage == stage])
     assert {row.stage for row in rows} == set(range(len(planned.spec.stages)))
@@ -404,7 +408,7 @@ def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRo
         grids = [row for row in home.rows() if row.stage < stage and row.origin == "grid"]
         best = best_cell(grids, home.reader.scores(home.name), objective=planned.spec.objective)
         assert best is not None
-        start, images = dict(best.arm), best.images
+        start, images = {**best.arm, **best.trials[0].entry.base}, best.images
     assert [dict(row.base) for row in rows] == [start] * len(rows)
     assert {row.images for row in rows} == {images}
     arms: dict[str, set[int]] = {}
