@@ -226,7 +226,10 @@ def test_the_command_prints_the_sums_of_the_ledger(
     }
     assert told["total_seconds"] == sum(row["seconds"] for row in told["rows"])
     assert command.show_cost("mine", uri, as_json=False) == 0
-    assert "unfinished         2  0:21" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "unfinished            2  0:21" in shown
+    assert "stopped early" in shown
+    assert "pruned" not in shown
 
 
 @pytest.mark.slow
