@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from jit_sweep.cli.output import console
-from jit_sweep.cli.silence import FIRST_S, Heartbeat, Silence, Standing, clock
+from jit_sweep.cli.silence import FIRST_S, Heartbeat, Silence, Unchanging, clock
 from jit_sweep.cli.tables import Column, cell_column, table_of
 from jit_sweep.ledger.event_records import Begun, EventRow, Failed, Waits
 from jit_sweep.ledger.reader import LedgerReader
@@ -67,7 +67,7 @@ class LiveTable:
         self._live = Live(drawing, console=console(screen), refresh_per_second=1 / REDRAW_S, transient=True)
         self._live.start(refresh=True)
         self._drawn = 0.0
-        self._standing = Standing()
+        self._standing = Unchanging()
 
     def __call__(self, reader: LedgerReader, stopping: bool) -> None:
         if time.monotonic() - self._drawn >= REDRAW_S:

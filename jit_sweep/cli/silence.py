@@ -38,7 +38,7 @@ class Silence:
         return f"{line} (for {clock(now - self._since)} now)"
 
 
-class Standing:
+class Unchanging:
     """How things stand, in a line that is drawn again and again: one that does not change says for how long it has held."""
 
     def __init__(self) -> None:

@@ -197,6 +197,7 @@ def test_a_ledger_tells_a_sweep_s_cost_in_one_line(ledger: LedgerFixture) -> Non
     ledger.writer.finish("mine", SweepState.INTERRUPTED)
     spent = read_costs(ledger.reader, "mine")
     assert seconds_of(spent) == {"unfinished": 21.0, "evaluation": 2.0}
+    assert spent.evaluation_share == pytest.approx(2 / 23)
     line = cost_line(ledger.reader, "mine")
     assert line == "cost: 0.00639 CPU-hours: 0.00583 unfinished, 0.000556 evaluation"
 
@@ -225,7 +226,10 @@ def test_the_command_prints_the_sums_of_the_ledger(
     }
     assert told["total_seconds"] == sum(row["seconds"] for row in told["rows"])
     assert command.show_cost("mine", uri, as_json=False) == 0
-    assert "unfinished         2  0:21" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "unfinished            2  0:21" in shown
+    assert "stopped early" in shown
+    assert "pruned" not in shown
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from jit_sweep.cli.progress import PlainLines, drawing, event_line, phase_of, standing, subject, summary
-from jit_sweep.cli.silence import Silence, Standing, clock
+from jit_sweep.cli.silence import Silence, Unchanging, clock
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.plan.plan import plan
 from jit_sweep.results.time_left import time_left
@@ -186,7 +186,7 @@ def test_what_is_said_again_says_for_how_long_it_has_held_and_less_and_less_ofte
 
 
 def test_a_line_that_is_drawn_again_and_again_says_for_how_long_it_has_held() -> None:
-    standing = Standing()
+    standing = Unchanging()
     drawn = [standing.held("2 waiting for a lane", second) for second in (0.0, 1.0, 40.0)]
     assert drawn == ["2 waiting for a lane", "2 waiting for a lane", "2 waiting for a lane (for 0:40 now)"]
     assert [standing.held("1 running", second) for second in (41.0, 46.0)] == ["1 running", "1 running (for 0:05 now)"]
