@@ -13,7 +13,7 @@ from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy, target_of
 from trainables.diffusion.t_sampling import distribution_of
 
-WEIGHTINGS = (
+WEIGHTINGS: tuple[dict[str, object], ...] = (
     {},
     {"weighting": SigmoidWeighting(bias=-2.0)},
     {"weighting": SigmoidWeighting(importance=True)},
