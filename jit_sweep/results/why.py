@@ -1,10 +1,10 @@
 """Why a trial stands as it does, in one sentence. Pure, from the ledger's rows and what the cluster has free."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, EntryRow, EntryState, when
+from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, CostRow, EntryRow, EntryState, when
 from jit_sweep.results.naming import full_id
 from jit_sweep.results.words import activities_in_words
 from jit_sweep.spec.sweep import Resources
@@ -61,13 +61,19 @@ def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
             return _lost(row)
 
 
-def history(attempts: Sequence[AttemptRow]) -> list[str]:
-    """One line for each attempt at a trial."""
+def history(attempts: Sequence[AttemptRow], seconds: Sequence[CostRow] = ()) -> list[str]:
+    """One line for each attempt at a trial; of those whose `seconds` are known, with the share of training that waited."""
+    spent = {(row.trial_id, row.attempt, row.kind): row.seconds for row in seconds}
     return [
         f"attempt {a.number} on {a.host}: {a.outcome or 'runs'}{f', {a.cause}' if a.cause else ''} at {a.images:,} images,"
-        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "")
+        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "") + _waited(a, spent)
         for a in attempts
     ]
+
+
+def _waited(attempt: AttemptRow, spent: Mapping[tuple[str, int, str], float]) -> str:
+    train, data = (spent.get((attempt.trial_id, attempt.number, kind)) for kind in ("train", "data"))
+    return f"; {data / train:.1%} of {train:,.0f} s of training waited for images" if train and data is not None else ""
 
 
 def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:

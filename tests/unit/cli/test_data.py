@@ -12,32 +12,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jit_sweep.cli import main
 from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.plan import planned
 from jit_sweep.home import home_at
 from tests.support.disks import disk_of
-from tests.support.sources import Drawn, png, write_folder, write_tars
+from tests.support.sources import Drawn, png, write_folder, write_tars, write_zip
 from tests.support.sweep_files import write_sweep
 from trainables.data import open_images
 from trainables.data.prepared import preparing
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Runs a command line in the test's folder; its exit code and what it said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["jit-sweep", *words])
-        try:
-            code = main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def test_a_folder_is_prepared_inspected_and_drawn(typed: Any, tmp_path: Path) -> None:
@@ -77,10 +59,42 @@ def test_a_mistake_is_a_line_with_its_rule(typed: Any, tmp_path: Path) -> None:
     code, _, said = typed("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4", "--crop", "middle")
     assert (code, said.startswith("error: --crop: input should be 'adm', 'centre', 'pad' or 'none'")) == (2, True)
     code, _, said = typed("data", "prepare", "photoss", "set", "--size", "8", "--holdout", "4")
-    assert (code, "nothing at" in said, "Traceback" in said) == (2, True, False)
+    assert (code, f"got nothing at {tmp_path}/photoss; did you mean 'photos'?" in said, "Traceback" in said) == (2, True, False)
     (tmp_path / "photos" / "ants" / "bad.png").write_bytes(b"")
     code, _, said = typed("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
     assert (code, "ants/bad.png: an empty file" in said) == (2, True)
+
+
+SET = ("--size", "8", "--holdout", "2")
+SLASHES = "must be a path or a URI, which has two slashes, got s3:/B/x; a path may begin with ./"
+MISTAKES: dict[tuple[str, ...], str] = {
+    ("inspect", "s3:/B/x"): f"`URI` {SLASHES}",
+    ("prepare", "photos", "s3:/B/x", *SET): f"`OUT` {SLASHES}",
+    ("inspect", "nowhere://b/x"): "`URI` must be a path or a URI of a known protocol, got nowhere://b/x; try s3:// or a path",
+    ("prepare", "photos", "nowhere://b", *SET): "`OUT` must be a path or a URI of a known protocol, got nowhere://b; try s3://",
+    ("inspect", "photos", "--sheet", "photos"): "`--sheet` must be a file that can be written, got ",
+    ("prepare", "photos", "text.zip/x", *SET): "data: the place of a prepared set must be a folder that can be written, got ",
+    ("inspect", "text.zip"): "got a text file at {top}/text.zip; open it: it may tell of a failed download",
+    (
+        "inspect",
+        "cut.zip",
+    ): "data: a zip archive must be whole, got {top}/cut.zip (File is not a zip file); write or copy it again",
+    ("prepare", "few", "set", *SET): "data: a source must hold 4 images or more, got 3 in {top}/few; add some",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
+def test_what_is_no_source_or_place_is_told_with_rule_value_and_remedy(
+    words: tuple[str, ...], typed: Any, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "photos", Drawn(12))
+    write_folder(tmp_path / "few", Drawn(3))
+    (tmp_path / "text.zip").write_text("not found")
+    (tmp_path / "cut.zip").write_bytes(Path(write_zip(tmp_path / "z", Drawn())).read_bytes()[:900])
+    code, _, said = typed("data", *words)
+    assert (code, MISTAKES[words].format(top=tmp_path) in said) == (2, True), said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "set" / "prepared-set.json").exists()
 
 
 def test_a_plan_lists_a_source_and_decodes_none_of_it(typed: Any, tmp_path: Path) -> None:
@@ -148,12 +162,13 @@ def test_a_sweep_file_may_list_addresses(typed: Any, tmp_path: Path) -> None:
     assert (code, f"nothing at {tmp_path}/t/9999.tar" in said) == (2, True)
     code, _, said = typed("validate", write_sweep(tmp_path, data={**data, "uri": []}))
     assert (code, "data.uri" in said) == (2, True)
+    code, _, said = typed("validate", write_sweep(tmp_path, data={**data, "uri": "s3:/b/x"}))
+    assert (code, "a URI, which has two slashes, got s3:/b/x" in said) == (2, True)
 
 
 PREPARE = ("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
 INTERRUPTED = """
 import os, signal, sys
-from jit_sweep.cli import main
 from trainables.data.prepared import preparing
 
 def interrupted(work, make=preparing.make_shard):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.records import Cause, EntryRow
+from jit_sweep.ledger.records import Cause, CostRow, EntryRow
 from jit_sweep.results.why import Free, RunState, entries_of, history, why
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import attempt, done, entry
@@ -89,6 +89,15 @@ def test_the_history_has_a_line_for_each_attempt() -> None:
     lines = history([attempt(**LOST), attempt(number=2)])
     assert lines[0].startswith("attempt 1 on node: failed, worker_lost at 480 images, 1970-01-01 00:00:00 UTC to ")
     assert lines[1].startswith("attempt 2 on node: runs at 0 images")
+    assert "waited for images" not in "".join(lines)
+
+
+def test_the_history_tells_how_long_training_waited_for_images() -> None:
+    ended = done(ended_at=1.0)
+    seconds = [CostRow(ended.trial_id, ended.number, "train", 40.0), CostRow(ended.trial_id, ended.number, "data", 5.0)]
+    (line,) = history([ended], seconds)
+    assert line.endswith("; 12.5% of 40 s of training waited for images")
+    assert "waited" not in history([ended], seconds[:1])[0]
 
 
 def test_a_trial_is_found_by_the_beginning_of_its_id() -> None:
