@@ -95,14 +95,21 @@ def test_a_store_that_refuses_is_told_in_a_line_by_every_command_that_reads_imag
 
 
 def test_an_endpoint_that_never_answers_is_given_up_with_the_tries_and_seconds(
-    typed: Any, silent: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    typed: Any,
+    silent: str,
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     hurry(monkeypatch)
     monkeypatch.setenv("AWS_ENDPOINT_URL", silent)
     s3fs.S3FileSystem.clear_instance_cache()
     rule = r"got no answer in time for s3://sweeps/photos\S* \(info tried 3 times in [\d.]+ s\); check the endpoint"
     for words in commands(tmp_path, BUCKET).values():
+        caplog.clear()
         told(typed, words, rule)
+        assert caplog.text.count("trying again") == PATIENCE.tries - 1  # there is no second call after the first
 
 
 def test_a_set_that_a_store_does_not_take_is_told_with_its_place(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.sources import Drawn, png, write_folder, write_tars, write_zi
 from tests.support.sweep_files import write_sweep
 from trainables.data import open_images
 from trainables.data.prepared import preparing
+from trainables.data.prepared.prepared_set import open_prepared
 
 
 def test_a_folder_is_prepared_inspected_and_drawn(typed: Any, tmp_path: Path) -> None:
@@ -169,6 +171,7 @@ def test_a_sweep_file_may_list_addresses(typed: Any, tmp_path: Path) -> None:
 PREPARE = ("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
 INTERRUPTED = """
 import os, signal, sys
+from jit_sweep.cli import main
 from trainables.data.prepared import preparing
 
 def interrupted(work, make=preparing.make_shard):
@@ -210,3 +213,85 @@ def test_a_preparation_that_runs_out_of_disk_is_told_where_and_goes_on_once_ther
         (disk / "ballast").unlink()
         code, said, _ = typed(*PREPARE)
         assert (code, "images that were prepared before" in said) == (0, True)
+
+
+def test_a_set_that_is_deleted_between_two_runs_is_made_again_and_half_of_one_is_never_taken_for_whole(
+    typed: Any, tmp_path: Path
+) -> None:
+    photos = write_folder(tmp_path / "photos", Drawn(96, size=32))
+    file = write_sweep(tmp_path, data={"uri": "photos", "image_size": 32, "holdout": 16})
+    home = home_at(tmp_path / ".jit-sweep")
+
+    def run_prepares() -> Path:
+        before = planned(file, home)
+        assert not before.data.is_prepared
+        prepare_for(before.spec, home.locations(before.spec).storage, address=None, screen=Console(quiet=True))
+        return Path(planned(file, home).data.uri)
+
+    place = run_prepares()
+    ids = [entry.trial_id for entry in planned(file, home).entries]
+    shutil.rmtree(place)
+    assert run_prepares() == place
+    (place / "prepared-set.json").unlink()
+    assert run_prepares() == place
+    assert [entry.trial_id for entry in planned(file, home).entries] == ids
+    (shard,) = place.glob("images-*.npy")
+    shard.unlink()
+    for words in (
+        ("validate", file),
+        ("plan", file),
+        ("data", "prepare", "photos", str(place), "--size", "32", "--holdout", "16"),
+    ):
+        code, _, said = typed(*words)
+        assert (code, f"got no file at {shard}; delete that folder, and prepare or copy it again" in said) == (2, True), said
+    shutil.rmtree(place)
+    shutil.rmtree(photos)
+    code, _, said = typed("validate", file)
+    assert (code, f"got nothing at {photos}; check the spelling, and your access to it" in said) == (2, True)
+
+
+AT_ONCE = """
+import sys
+from jit_sweep.cli import main
+from trainables.data.prepared import preparing
+
+def both_ready(*given, commit=preparing.commit, **named):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return commit(*given, **named)
+
+preparing.commit, preparing.images_per_shard = both_ready, lambda shape, most_bytes: {per_shard}
+sys.argv = ["jit-sweep", *{words!r}]
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_of_two_commands_that_prepare_one_set_at_once_one_wins_and_both_end_well(tmp_path: Path) -> None:
+    """Each makes shards of its own, and stands before the manifest, which is not there yet, when it is let go."""
+    drawn = Drawn()
+    write_folder(tmp_path / "photos", drawn)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE.format(per_shard=per_shard, words=PREPARE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        for per_shard in (5, 7)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert any(line == "ready\n" for line in writer.stdout)
+    said, manifests = [], []
+    for writer in writers:
+        said.append(writer.communicate("\n", timeout=300)[0].splitlines()[-1])
+        manifests.append((tmp_path / "set" / "prepared-set.json").read_bytes())
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert said[0] == said[1]
+    assert said[0].startswith("prepared 24 images of 8 px, 3 classes: ")
+    assert manifests[0] == manifests[1]
+    whole = open_prepared(str(tmp_path / "set"))
+    assert [shard.count for shard in whole.manifest.shards] == [5, 5, 5, 5, 4]
+    assert sorted(image.tobytes() for image in whole.gather(np.arange(24))) == sorted(i.tobytes() for i in drawn.pixels)

@@ -11,7 +11,7 @@ from trainables.config.fields import content_hash, counted, identity
 from trainables.data.array_rules import check_content
 from trainables.data.holdout import NamedSplit, count_of
 from trainables.data.pixel_counts import PixelCounts
-from trainables.data.prepared.layout import SHARD_BYTES, SetContent, commit, images_per_shard, read_manifest
+from trainables.data.prepared.layout import SHARD_BYTES, SetContent, check_files, commit, images_per_shard, read_manifest
 from trainables.data.prepared.making import ShardRecord, ShardWork, make_shard
 from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, SourceRecord
 from trainables.data.prepared.settings import PrepareSettings, SkipBad
@@ -145,6 +145,7 @@ def prepare(
     folder = Folder(out)
     standing = read_manifest(folder)
     if standing is not None:
+        check_files(folder, standing)
         return _same(standing, plan, out)
     check_holdout(plan)
     size = plan.image_size()
