@@ -40,6 +40,11 @@ class CostOutcome(StrEnum):
     OVERHEAD = "overhead"
     """Workers held, but not at work: a trial's start and end."""
 
+    @property
+    def in_words(self) -> str:
+        """As it is shown: what a scheduler ended has one name everywhere."""
+        return "stopped early" if self is CostOutcome.PRUNED else str(self)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -96,7 +101,7 @@ def read_costs(reader: LedgerReader, sweep: str) -> Costs:
 def cost_line(reader: LedgerReader, sweep: str) -> str:
     """A sweep's cost in one line. UserError: the ledger has no such sweep."""
     spent = read_costs(reader, sweep)
-    parts = [f"{cost.device_hours:.3g} {outcome}" for outcome, cost in spent.by_outcome.items() if cost.seconds]
+    parts = [f"{cost.device_hours:.3g} {outcome.in_words}" for outcome, cost in spent.by_outcome.items() if cost.seconds]
     saved = f"; {spent.saved.device_hours:.3g} saved by scores that were there before" if spent.saved.seconds else ""
     apart = f": {', '.join(parts)}" if parts else ""
     waited = f"; {spent.data_wait:.0%} of training waited for images" if (spent.data_wait or 0.0) >= SHOWN_WAIT else ""

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jit_sweep.cli import INTERRUPTED, data_app, model_app, planning_app, results_app, running_app, stats_app, streams
+from jit_sweep.cli import (
+    INTERRUPTED,
+    data_app,
+    model_app,
+    planning_app,
+    results_app,
+    running_app,
+    stats_app,
+    streams,
+    unmasked,
+)
 from jit_sweep.cli.output import asks_for_json, print_error, print_json
 from jit_sweep.errors import UserError
 from trainables.report import ExitCode
@@ -23,7 +33,8 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with unmasked():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.stderr.write(f"{INTERRUPTED}\n")
             if asks_for_json(sys.argv[1:]):

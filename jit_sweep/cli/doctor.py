@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jit_sweep.cli.output import console, noise_to, print_json
-from jit_sweep.cli.tables import Column, table_of
+from jit_sweep.cli.tables import Column, say, table_of
 from jit_sweep.doctor.discrepancy import Discrepancy, Looked
 from jit_sweep.home import Home
 from jit_sweep.ledger.reader import LedgerReader
@@ -46,7 +46,7 @@ def _print(sweep: str, mended: Sequence[Discrepancy], looked: Looked, *, mends: 
             screen.print(table_of(_columns(findings), width=screen.width))
     counts = ", ".join(f"{count} {name}" for name, count in looked.counts.items())
     found = counted(len(looked.findings), "finding") if looked.findings else "ledger, storage, MLflow and registry agree"
-    screen.print(f"{sweep}: {found} ({counts} looked at)", soft_wrap=True)
+    say(screen, f"{sweep}: {found} ({counts} looked at)")
     if looked.in_training:
         screen.print(f"left alone, since they are being trained: {', '.join(looked.in_training)}", soft_wrap=True)
 

@@ -90,7 +90,7 @@ def rollback(
 def sample(
     model: ModelOrFolder,
     out: Annotated[Path, typer.Option(help="The PNG file to write.")],
-    n: Annotated[int, typer.Option(min=1, help="Images in the grid.")] = 32,
+    n: Annotated[int, typer.Option(min=1, max=10_000, help="Images in the grid.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Of the starting noise and labels.")] = 0,
     home_folder: HomeFolder = DEFAULT_HOME,
     tracking: TrackingUri = None,

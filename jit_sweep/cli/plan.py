@@ -131,7 +131,7 @@ def validate(file: str, home: Home, *, as_json: bool) -> int:
         later = f" and {proposed} proposed later" if proposed else ""
         console().print(f"{file}: valid; sweep {plan.spec.name!r} has {len(plan.entries)} trials{later}")
         for line in soundness_remarks(plan):
-            console().print(line, soft_wrap=True)
+            say(console(), line)
     return ExitCode.DONE
 
 
@@ -210,12 +210,12 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     """The table of the planned trials, and a line for each thing that it does not show."""
     _print_table(plan, screen)
     for stage, count in plan.left_out.items():
-        say(screen, f"stage {stage}: {counted(count, 'cell')} left out, above the grid's limits")
+        say(screen, f"{plan.spec.stage_title(stage)}: {counted(count, 'cell')} left out, above the grid's limits")
     for stage, search in searches(plan.spec).items():
-        count, start = proposals(plan)[stage], _start(search)
-        say(screen, f"stage {stage}: {counted(count, 'trial')} proposed later by {search.sampler} from the {start}")
+        title, proposed = plan.spec.stage_title(stage), counted(proposals(plan)[stage], "trial")
+        say(screen, f"{title}: {proposed} proposed later by {search.sampler} from the {_start(search)}")
     for each in race_ranges(plan):
-        say(screen, str(each))
+        say(screen, f"{plan.spec.stage_title(each.stage)}: {each}")
     for line in (*bought(plan, speeds), *remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
         say(screen, line)
 

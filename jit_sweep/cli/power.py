@@ -11,6 +11,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.power import Prospect, arms_of, images_of_a_seed, prospects
 from jit_sweep.results.noise import Noise, declared_noise, measured_noise
 from jit_sweep.results.scales import in_words, scale_of, shown_on
+from trainables.config.fields import counted
 
 MOST_QUESTIONS = 20
 SEED_COUNTS = (3, 4, 5, 6, 8, 10, 12, 16)
@@ -52,7 +53,8 @@ def print_power(plan: Plan, noise: Noise | None, screen: Console) -> None:
     if not asked:
         return
     screen.print()
-    say(screen, f"{len(asked)} planned questions, answered together at alpha {plan.spec.alpha:g}; {_about(noise, plan)}")
+    questions = counted(len(asked), "planned question")
+    say(screen, f"{questions}, answered together at alpha {plan.spec.alpha:g}; {_about(noise, plan)}")
     if sure:
         shown = sure[:MOST_QUESTIONS]
         more = [prospect.with_seeds(prospect.seeds + 1, arms=arms_of(plan, _stage(plan, prospect))) for prospect in shown]
@@ -64,9 +66,10 @@ def print_power(plan: Plan, noise: Noise | None, screen: Console) -> None:
         ]
         screen.print(table_of(columns, width=screen.width))
         for stage in dict.fromkeys(_stage(plan, prospect) for prospect in shown):
-            say(screen, f"one seed more of every arm of stage {stage} trains on {images_of_a_seed(plan, stage):,} images")
+            title, images = plan.spec.stage_title(stage), images_of_a_seed(plan, stage)
+            say(screen, f"one seed more of every arm of {title} trains on {images:,} images")
     if len(sure) > MOST_QUESTIONS:
-        screen.print(f"{len(sure) - MOST_QUESTIONS} more questions; --json has them")
+        screen.print(f"{len(sure) - MOST_QUESTIONS:,} more questions; --json has them")
     if dim := [prospect for prospect in asked if not prospect.is_decidable]:
         labels = ", ".join(prospect.question.label for prospect in dim[:3])
         more_of = f" and {len(dim) - 3} more" if len(dim) > 3 else ""
@@ -86,7 +89,8 @@ def print_power_by_seeds(plan: Plan, noise: Noise | None, screen: Console) -> No
         images = images_of_a_seed(plan, stage)
         columns.append(Column("images", [f"{images * seeds:,}" for seeds in SEED_COUNTS], right=True))
         screen.print()
-        say(screen, f"stage {stage}: what seeds buy, with {len(own)} questions answered together; {_about(noise, plan)}")
+        bought = f"{plan.spec.stage_title(stage)}: what seeds buy, with {len(own)} questions answered together"
+        say(screen, f"{bought}; {_about(noise, plan)}")
         screen.print(table_of(columns, width=screen.width))
 
 

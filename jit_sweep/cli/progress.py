@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from jit_sweep.cli.output import console
-from jit_sweep.cli.silence import FIRST_S, Heartbeat, Silence, clock
+from jit_sweep.cli.silence import FIRST_S, Heartbeat, Silence, Unchanging, clock
 from jit_sweep.cli.tables import Column, cell_column, table_of
 from jit_sweep.ledger.event_records import Begun, EventRow, Failed, Waits
 from jit_sweep.ledger.reader import LedgerReader
@@ -67,6 +67,7 @@ class LiveTable:
         self._live = Live(drawing, console=console(screen), refresh_per_second=1 / REDRAW_S, transient=True)
         self._live.start(refresh=True)
         self._drawn = 0.0
+        self._standing = Unchanging()
 
     def __call__(self, reader: LedgerReader, stopping: bool) -> None:
         if time.monotonic() - self._drawn >= REDRAW_S:
@@ -88,7 +89,8 @@ class LiveTable:
         latest = latest_scores(reader, name, objective=objective)
         drawn, common = drawing(shown(rows), latest, width=self._live.console.width)
         title = [Text(common)] if common else []
-        return Group(*title, drawn, Text(summary(rows, self._plan, stopping=stopping)))
+        standing = self._standing.held(summary(rows, self._plan, stopping=stopping), time.monotonic())
+        return Group(*title, drawn, Text(standing))
 
 
 class _Doing:
@@ -290,8 +292,11 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     """Counts, and the time to go: of the training alone until a trial has shown what its evaluation takes."""
     counts = {state: sum(row.state is state for row in rows) for state in EntryState}
     later = sum(max(0, count - sum(row.stage == stage for row in rows)) for stage, count in proposals(plan).items())
-    words = [f"{count} {state_in_words(state)}" for state, count in counts.items() if count and state is not EntryState.RUNNING]
-    words[:0] = _phases([row for row in rows if row.state is EntryState.RUNNING])
+    words = _phases([row for row in rows if row.state is EntryState.RUNNING])
+    in_words = {state: state_in_words(state) for state, count in counts.items() if count and state is not EntryState.RUNNING}
+    if EntryState.WAITING in in_words and not words and not stopping:
+        in_words[EntryState.WAITING] += " for a lane"
+    words += [f"{counts[state]} {said}" for state, said in in_words.items()]
     if later:
         words.append(f"{later} proposed later")
     left = time_left(rows, later=later, now=time.time())

@@ -206,7 +206,8 @@ def _told(
     screen = places.screen
     for line in gates_in_words(closed):
         say(screen, line, indent="  ")
-    screen.print(words, soft_wrap=True)
+    for line in words.splitlines():
+        say(screen, line)
     shared = places.home.shared_options(places.locations)
     if done is not None or nomination.is_champion:
         print_next(screen, *model_commands(nomination.model, shared.of_model), hint=shared.of_model.hint)

@@ -95,7 +95,7 @@ def ui(
 def noise(
     sweep: SweepName,
     seeds: Annotated[int | None, typer.Option(min=2, help="Seeds of each arm, the first so many; without it, all.")] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Draws of other images from each weights.")] = 4,
+    resamples: Annotated[int, typer.Option(min=1, max=1000, help="Draws of other images from each weights.")] = 4,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,
     as_json: AsJson = False,

@@ -13,6 +13,7 @@ from jit_sweep.cli.edits import print_difference
 from jit_sweep.cli.output import console, noise_to, print_json, print_next
 from jit_sweep.cli.plan import check_affordable, planned, resolved
 from jit_sweep.cli.report import report_path
+from jit_sweep.cli.tables import say
 from jit_sweep.commands import SharedOptions
 from jit_sweep.errors import UserError
 from jit_sweep.executor.before_ray import check_answers, prepare_environment
@@ -86,12 +87,12 @@ def train(plan: Plan, home: Home, *, address: str | None, as_json: bool, interru
     if not plan.data.is_prepared:
         screen = console(stderr=as_json)
         for warning in plan.data.warnings:
-            screen.print(f"the images at {plan.data.uri}: {warning}", soft_wrap=True)
+            say(screen, f"the images at {plan.data.uri}: {warning}")
         prepare_for(plan.spec, locations.storage, address=address, screen=screen)
         plan = resolved(plan.spec, home, source=name)
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     for line in soundness_remarks(plan):
-        console(stderr=True).print(line, soft_wrap=True, markup=False)
+        say(console(stderr=True), line)
     return plan, _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
 
 

@@ -38,6 +38,19 @@ class Silence:
         return f"{line} (for {clock(now - self._since)} now)"
 
 
+class Unchanging:
+    """How things stand, in a line that is drawn again and again: one that does not change says for how long it has held."""
+
+    def __init__(self) -> None:
+        self._line, self._since = "", 0.0
+
+    def held(self, line: str, now: float) -> str:
+        if line != self._line:
+            self._line, self._since = line, now
+        for_long = now - self._since >= FIRST_S
+        return f"{line} (for {clock(now - self._since)} now)" if for_long else line
+
+
 class Heartbeat:
     """Calls something every second, from a thread of its own, until it is stopped."""
 

@@ -130,7 +130,7 @@ def _cost_json(cost: Cost) -> dict[str, float]:
 def _cost_table(costs: Costs, *, width: int) -> Group:
     total, saved = costs.total, costs.saved
     rows = [
-        (str(outcome), str(cost.attempts), cost, f"{100 * cost.seconds / total.seconds:.0f} %" if total.seconds else "")
+        (outcome.in_words, str(cost.attempts), cost, f"{100 * cost.seconds / total.seconds:.0f} %" if total.seconds else "")
         for outcome, cost in costs.by_outcome.items()
     ]
     rows += [("in all", "", total, ""), ("saved", str(saved.attempts), saved, "")]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from jit_sweep.cli.tables import Column, say, table_of
-from jit_sweep.results.clamped import clamp_note
+from jit_sweep.results.clamped import clamp_note, without_clamp
 from jit_sweep.results.findings import Finding, Outcome
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import in_words, scale_of
@@ -38,7 +38,7 @@ def _print_table(found: Sequence[Finding], results: Results, screen: Console, *,
     screen.print()
     unit = " %" if scale_of(objective) == "log" else ""
     of = "the first less the second, in % of the second" if unit else "the first less the second"
-    say(screen, f"verdicts on {objective}: {of}, 95 % interval; p by Holm over {family} planned questions")
+    say(screen, f"verdicts on {objective}: {of}, 95 % interval; p by Holm over {counted(family, 'planned question')}")
     narrow = screen.width < NARROW
     columns = [
         Column("question", [each.question.label for each in found], wraps=True),
@@ -51,9 +51,10 @@ def _print_table(found: Sequence[Finding], results: Results, screen: Console, *,
     styles = {row: style for row, each in enumerate(found) if (style := _STYLES.get(each.outcome))}
     screen.print(table_of(columns, width=screen.width, styles=styles))
     say(screen, "gap: the smallest difference that these seeds show four times in five", style="dim")
+    unclamped = without_clamp(results.findings)
     for each in found:
         say(screen, f"{each.question.label}: {each.verdict}", indent="  ")
-        if note := clamp_note(each, results.findings.every):
+        if note := clamp_note(each, unclamped):
             say(screen, note, indent="    ")
         if each.rates:
             say(screen, str(each.rates), indent="    ")

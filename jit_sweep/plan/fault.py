@@ -25,9 +25,10 @@ class Fault:
     """The axis values that break it, in words; empty where they do not matter."""
 
     @classmethod
-    def of_cell(cls, error: ValueError, *, key: str, values: Mapping[str, AxisValue]) -> Self:
-        """What a combination of axis values was refused for."""
-        return cls(key, _reason(error), arm_label(values))
+    def of_cell(cls, errors: Iterable[ValueError], *, key: str, values: Mapping[str, AxisValue]) -> list[Self]:
+        """All that a combination of axis values was refused for."""
+        reasons = dict.fromkeys(reason for error in errors for reason in _reasons(error))
+        return [cls(key, reason, arm_label(values)) for reason in reasons]
 
     @property
     def where(self) -> str:
@@ -57,10 +58,8 @@ def by_reason(faults: Iterable[Fault]) -> list[str]:
     return [f"{group[0].where}{and_more(len(group) - 1, 'cell')}: {reason}" for reason, group in groups.items()]
 
 
-def _reason(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(_named(item) for item in error.errors())
-    return str(error)
+def _reasons(error: ValueError) -> list[str]:
+    return [_named(item) for item in error.errors()] if isinstance(error, ValidationError) else [str(error)]
 
 
 def _named(item: Any) -> str:

@@ -9,16 +9,15 @@ from typing import Any
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.refusals import refusals
 from jit_sweep.spec.axis_spaces import Range
-from jit_sweep.spec.seeds import first_seeds
+from jit_sweep.spec.seeds import RacingSeeds, first_seeds
 from jit_sweep.spec.stages import CellRule, Design, Grid
 from search_spaces.axis import AxisValue
 from search_spaces.cells import put
 from search_spaces.quantities import excess
 
 MOST_COMBINATIONS = 4096
-MOST_TRIALS = 50_000
-"""Of one grid, over its seeds."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,8 @@ class PlannedArms:
 def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms:
     """Every arm of a grid or an ablation that makes a trial, and a fault for each that makes none.
 
-    ValueError: there are more than MOST_COMBINATIONS arms, or more than MOST_TRIALS trials.
+    ValueError: there are more than MOST_COMBINATIONS arms.
     """
-    _refuse_too_many(design)
     key = f"stages[{stage}].{planner.places[stage].word}"
     limits = design.limits if isinstance(design, Grid) else {}
     runs: dict[tuple[str, int], Entry] = {}
@@ -46,6 +44,7 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
     cells: list[Mapping[str, AxisValue]] = []
     for values in _cells(design):
         protected = _is_contrasted(design, values)
+        cell, images = None, _images(design, values) or planner.spec.budget.images_per_trial
         try:
             cell = put(planner.baseline, values)
             cells.append(cell.values)
@@ -58,7 +57,8 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
                 if is_within:
                     within.setdefault((of_cell, seed), run)
         except ValueError as error:
-            faults.append(Fault.of_cell(error, key=key, values=values))
+            found = refusals(error, cell=cell, planner=planner, images=images)
+            faults += Fault.of_cell(found, key=key, values=values)
     if cells:
         faults += missing_axes(design.axes, cells, key=key)
     if runs and not within:
@@ -73,10 +73,11 @@ def _cells(design: Design) -> Iterator[dict[str, AxisValue]]:
     return combinations(design.axes) if isinstance(design, Grid) else iter(design.arms.values())
 
 
-def _refuse_too_many(design: Design) -> None:
-    trials = sum(len(_seeds(design, values)) for values in _cells(design))
-    if trials > MOST_TRIALS:
-        raise ValueError(f"a stage must have at most {MOST_TRIALS} trials, got {trials}; take fewer seeds, or split the stage")
+def trials_asked(design: Design) -> int:
+    """The most trials that all cells may come to. ValueError: there are more than MOST_COMBINATIONS arms."""
+    if isinstance(design.seeds, RacingSeeds):
+        return design.seeds.max * sum(1 for _ in _cells(design))
+    return sum(len(_seeds(design, values)) for values in _cells(design))
 
 
 def _refuse_same_run(known: Entry, entry: Entry) -> None:

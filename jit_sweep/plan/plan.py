@@ -10,14 +10,14 @@ from jit_sweep.plan.blindness import blindness_faults
 from jit_sweep.plan.budget_buys import Speeds, budget_faults
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
-from jit_sweep.plan.grid import planned_arms
+from jit_sweep.plan.grid import planned_arms, trials_asked
 from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.spec.mending import OF_DATA, PACKAGED
 from jit_sweep.spec.sifted import Sifted
-from jit_sweep.spec.stages import CellRule, GridStage, PlannedStage, Stage
+from jit_sweep.spec.stages import MOST_TRIALS, CellRule, GridStage, PlannedStage, Stage
 from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
@@ -82,9 +82,11 @@ class _PlannedStages:
 
 
 def _planned_stages(planner: Planner) -> _PlannedStages:
-    planned = _PlannedStages()
+    planned, trials = _PlannedStages(), 0
     for index, stage in enumerate(planner.spec.stages):
         try:
+            trials += _trials_asked(stage)
+            _refuse_too_many(trials)
             if isinstance(stage, PlannedStage):
                 grid = planned_arms(stage.design, planner=planner, stage=index)
                 planned.entries += grid.entries
@@ -95,6 +97,19 @@ def _planned_stages(planner: Planner) -> _PlannedStages:
         except ValueError as error:
             planned.faults.append(Fault(f"stages[{index}]", str(error)))
     return planned
+
+
+def _trials_asked(stage: Stage) -> int:
+    """Trials that a stage plans, or asks a sampler for. ValueError: it has too many arms to count them."""
+    if isinstance(stage, PlannedStage):
+        return trials_asked(stage.design)
+    return stage.search.trials * stage.search.seeds
+
+
+def _refuse_too_many(trials: int) -> None:
+    if trials > MOST_TRIALS:
+        rule = f"a sweep must have at most {MOST_TRIALS} trials"
+        raise ValueError(f"{rule}, got {trials} up to the end of this stage; take fewer seeds, or split the sweep")
 
 
 def count_faults(planner: Planner) -> list[Fault]:

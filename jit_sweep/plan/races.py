@@ -21,7 +21,7 @@ class RaceRange(NamedTuple):
     def __str__(self) -> str:
         trials = f"{self.least_trials:,} to {self.most_trials:,} trials"
         images = f"{self.least_images:,} to {self.most_images:,} images"
-        race = f"stage {self.stage}: {self.least_seeds} to {self.most_seeds} seeds an arm, {trials}, {images}"
+        race = f"{self.least_seeds} to {self.most_seeds} seeds an arm, {trials}, {images}"
         return f"{race}; an arm without an open question gets no more"
 
 

@@ -6,6 +6,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.grid import combinations, limits_in_words
 from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.refusals import refusals
 from jit_sweep.spec.stages import SearchSpec, SearchStage
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axis import AxisValue
@@ -29,6 +30,7 @@ def search_faults(search: SearchSpec, *, planner: Planner, stage: int) -> list[F
     over: list[bool] = []
     cells: list[Mapping[str, AxisValue]] = []
     for values in combinations(search.axes):
+        cell = None
         try:
             cell = put(planner.baseline, values)
             cells.append(cell.values)
@@ -36,7 +38,8 @@ def search_faults(search: SearchSpec, *, planner: Planner, stage: int) -> list[F
             planner.evaluation(cell, trial, images=images)
             over.append(bool(excess(search.limits, trial, images=images)))
         except ValueError as error:
-            faults.append(Fault.of_cell(error, key=key, values=values))
+            found = refusals(error, cell=cell, planner=planner, images=images)
+            faults += Fault.of_cell(found, key=key, values=values)
     if cells and search.start == "baseline":
         faults += missing_axes(search.axes, cells, key=key)
     if over and all(over) and search.start == "baseline":

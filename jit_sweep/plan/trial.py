@@ -1,6 +1,7 @@
 """From a recipe to the trial of a sweep, and to the evaluation that scores it."""
 
 import math
+from typing import Any
 
 from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
@@ -8,7 +9,7 @@ from search_spaces.cells import Cell
 from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_evaluation
-from trainables.config.optimiser import WarmupEpochs, WarmupShare
+from trainables.config.optimiser import Cosine, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import DataDescription
@@ -16,6 +17,14 @@ from trainables.data import DataDescription
 
 def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: int, images: int) -> TrialConfig:
     """A recipe on a sweep's data, trained to `images`. ValueError: they do not fit."""
+    check_batch(recipe.batch_size, spec=spec, images=images)
+    trial = TrialConfig.model_validate(trial_fields(recipe, spec=spec, data=data, seed=seed, images=images))
+    check_budget(trial, images=images)
+    return trial
+
+
+def trial_fields(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: int, images: int) -> dict[str, Any]:
+    """What a trial holds, each part of it sound by itself."""
     config = DataConfig(
         digest=data.digest,
         image_size=data.image_size,
@@ -23,15 +32,12 @@ def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: in
         num_classes=data.num_classes,
         flip=spec.data.flip,
     )
-    unit = update_unit(spec, recipe.batch_size)
-    _check_batch(recipe.batch_size, unit=unit, images=images, workers=spec.resources.workers)
-    tree = recipe.model_dump()
-    tree["optimiser"]["warmup_images"] = warmup_of(recipe, images=images, epoch=data.train_count)
-    if tree["optimiser"]["schedule"].get("total_images", 0) is None:
-        tree["optimiser"]["schedule"]["total_images"] = images
-    trial = TrialConfig.model_validate({**tree, "data": config, "seed": seed, "device": spec.resources.device})
-    check_budget(trial, images=images)
-    return trial
+    optimiser = recipe.optimiser.model_copy(update={"warmup_images": warmup_of(recipe, images=images, epoch=data.train_count)})
+    if isinstance(optimiser.schedule, Cosine) and optimiser.schedule.total_images is None:
+        schedule = optimiser.schedule.model_copy(update={"total_images": images})
+        optimiser = optimiser.model_copy(update={"schedule": schedule})
+    device = spec.resources.device
+    return {**dict(recipe), "optimiser": optimiser, "data": config, "seed": seed, "device": device}
 
 
 def warmup_of(recipe: Recipe, *, images: int, epoch: int) -> int:
@@ -68,10 +74,12 @@ def batch_sizes(spec: SweepSpec) -> set[int]:
     return {size for space in spaces if isinstance(space, tuple) for size in space}
 
 
-def _check_batch(batch_size: int, *, unit: int, images: int, workers: int) -> None:
-    """An axis may bring a batch size that the budget and the workers do not fit; all of them divide `unit`."""
+def check_batch(batch_size: int, *, spec: SweepSpec, images: int) -> None:
+    """An axis may bring a batch size that the budget and the workers do not fit. ValueError: this one is such."""
+    workers = spec.resources.workers
     if images % batch_size:
         rule = "`images_per_trial` must be a multiple of batch_size"
+        unit = update_unit(spec, batch_size)
         nearest_multiple = max(1, round(images / unit)) * unit
         raise ValueError(f"{rule}, got {images}, batch_size={batch_size}; try {nearest_multiple}")
     if batch_size % workers:

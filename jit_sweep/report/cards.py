@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jit_sweep.report.figures.forest import Bar
-from jit_sweep.results.clamped import clamp_note
+from jit_sweep.results.clamped import clamp_note, without_clamp
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.findings import Finding, Findings, Outcome
 from jit_sweep.results.scales import in_words, shown_on
@@ -39,7 +39,8 @@ class Card:
 
 def cards(found: Findings, *, hours: Mapping[str, float]) -> list[Card]:
     """A card for each planned finding. `hours`: device-hours by trial."""
-    return [_card(finding, hours, clamp_note(finding, found.every)) for finding in found.planned]
+    unclamped = without_clamp(found)
+    return [_card(finding, hours, clamp_note(finding, unclamped)) for finding in found.planned]
 
 
 def _card(finding: Finding, hours: Mapping[str, float], clamp: str) -> Card:

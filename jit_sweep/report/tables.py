@@ -189,7 +189,7 @@ def cost_table(costs: Costs) -> Table:
     rows = [
         TableRow(
             (
-                TableCell(str(outcome)),
+                TableCell(outcome.in_words),
                 TableCell(str(cost.attempts), cost.attempts),
                 TableCell(duration(cost.seconds), cost.seconds),
                 TableCell(f"{cost.device_hours:.3g}", cost.device_hours),

@@ -6,7 +6,7 @@ from typing import Any
 from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import Convergence, TrialResult
 from jit_sweep.results.averaged import AveragedArm
-from jit_sweep.results.clamped import clamp_note
+from jit_sweep.results.clamped import clamp_note, without_clamp
 from jit_sweep.results.compare import Comparison
 from jit_sweep.results.effects import Effect
 from jit_sweep.results.findings import Finding
@@ -85,9 +85,8 @@ def _convergence_row(known: Convergence | None) -> dict[str, Any] | None:
 def _facts(results: Results) -> dict[str, Any]:
     heldout = results.heldout._asdict() if results.heldout else None
     planned = results.findings.planned
-    verdicts = [
-        {**finding_row(each, planned=True), "clamp": clamp_note(each, results.findings.every) or None} for each in planned
-    ]
+    unclamped = without_clamp(results.findings)
+    verdicts = [{**finding_row(each, planned=True), "clamp": clamp_note(each, unclamped) or None} for each in planned]
     verdicts += [finding_row(each, planned=False) for each in results.findings.exploratory]
     direction = metric_of(results.objective).direction
     objective = {"objective": results.objective, "direction": direction}

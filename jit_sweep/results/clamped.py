@@ -3,24 +3,27 @@
 from collections.abc import Mapping
 
 from jit_sweep.plan.clamp_remarks import FAIR
-from jit_sweep.results.findings import Answers, Finding, Outcome, Unread
+from jit_sweep.results.findings import Answers, Finding, Findings, Outcome, Unread
 from search_spaces.axis import AxisValue
 from trainables.diffusion.clamp import clamp_bias
 
 CLAMP = "t_eps_sample"
 
 
-def clamp_note(finding: Finding, among: Answers) -> str:
-    """Whether a verdict rests on the clamp, by the same question's with the clamp off where that was scored too.
+def without_clamp(found: Findings) -> Answers:
+    """What was asked, planned or not, of arms that sample with the clamp off."""
+    return found.every.of(_is_off)
+
+
+def clamp_note(finding: Finding, unclamped: Answers) -> str:
+    """Whether a verdict rests on the clamp, by the same question's among the `unclamped` where that was scored too.
 
     Empty where the clamp is off, or changes the arms' samples alike.
-
-    `among`: all that was asked, planned or not.
     """
     if "prediction" not in finding.question.axes or not finding.arms or not _apart(finding):
         return ""
     clamp = finding.arms[0].trials[0].entry.evaluation.t_eps_sample
-    off = next((other for other in among.of(_is_off) if other.effect and _turned(other, finding)), None)
+    off = next((other for other in unclamped if other.effect and _turned(other, finding)), None)
     if off is None:
         by = f"the clamp of sampling alone sets exact networks' samples {100 * _apart(finding):.1f} % apart in their deviation"
         return f"{by}; `{CLAMP}: [{clamp:g}, 0]` among the axes says whether the verdict rests on it"

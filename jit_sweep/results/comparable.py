@@ -6,6 +6,7 @@ from jit_sweep.plan.questions import PATCH_SIZE, Question
 from jit_sweep.results.arms import Arm, Convergence
 from jit_sweep.results.scales import in_words, scale_of
 from jit_sweep.spec.sweep import Matched
+from trainables.evaluation.metrics.metric import Samples
 from trainables.evaluation.metrics.registry import metric_of
 
 LEAST_SHARED_SEEDS = 3
@@ -33,7 +34,7 @@ def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: M
         or _counted("unfinished", sum(arm.unfinished for arm in arms))
         or _counted("stopped early", sum(arm.pruned for arm in arms))
         or _too_few_shared(arms, objective)
-        or _trivial(question, arms, marks)
+        or _trivial(question, arms, marks if is_of_samples(objective) else {})
         or _unconverged(question, arms)
     )
 
@@ -45,6 +46,12 @@ def same_run(arms: Sequence[Arm]) -> bool:
     a, b = (arm.scores for arm in arms)
     shared = a.keys() & b.keys()
     return bool(shared) and all(a[seed] == b[seed] for seed in shared)
+
+
+def is_of_samples(metric: str) -> bool:
+    """Whether a metric scores generated images. An error of the network is told by itself: a young network's may be well below
+    that of guessing the mean while its samples still look like noise."""
+    return isinstance(metric_of(metric).needs, Samples)
 
 
 def learned_nothing(arm: Arm, marks: Marks) -> bool:

@@ -1,7 +1,7 @@
 """A question of a sweep and what the scores say of it: the records that verdicts are told by."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -9,7 +9,7 @@ from typing import NamedTuple, overload
 
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.arms import Arm, extractor_of
-from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, refusal, same_run
+from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, is_of_samples, learned_nothing, refusal, same_run
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
 from jit_sweep.spec.seeds import RacingSeeds
@@ -214,13 +214,8 @@ class Reply:
 def reply(question: Question, scores: StageScores, asking: Asking, *, look: Look | None = None) -> Reply:
     """What the scores of a question's arms say, in the objective and in the other metrics that can judge its axes."""
     arms = scores.asked(question)
-    judges = [
-        m
-        for m in verdict_metrics(asking.objective, extractor=extractor_of(arms))
-        if m != asking.objective and not METRICS[m].blind_to & {*question.axes}
-    ]
     effect = scores.effect(question, metric=asking.objective, level=look.level if look else LEVEL)
-    others = [scores.effect(question, metric=metric) for metric in judges]
+    others = [scores.effect(question, metric=metric) for metric in _witnesses(question, arms, asking)]
     return Reply(
         question,
         arms,
@@ -229,6 +224,15 @@ def reply(question: Question, scores: StageScores, asking: Asking, *, look: Look
         tuple(other for other in others if other),
         look,
     )
+
+
+def _witnesses(question: Question, arms: Sequence[Arm], asking: Asking) -> Iterator[str]:
+    """The metrics that may contradict the objective: those of samples only where some arm's are better than blank images."""
+    noise = all(learned_nothing(arm, asking.marks) for arm in arms)
+    for metric in verdict_metrics(asking.objective, extractor=extractor_of(arms)):
+        sees = not METRICS[metric].blind_to & {*question.axes} and not (noise and is_of_samples(metric))
+        if sees and metric != asking.objective:
+            yield metric
 
 
 def refused(question: Question, arms: Sequence[Arm], asking: Asking) -> str:

@@ -8,6 +8,7 @@ from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, CostRow, Entry
 from jit_sweep.results.naming import full_id
 from jit_sweep.results.words import activities_in_words
 from jit_sweep.spec.sweep import Resources
+from trainables.config.fields import counted
 
 AGAIN = "running its sweep's file again goes on with it"
 """The ledger does not know where the file is: no command line can be given."""
@@ -90,7 +91,7 @@ def _waits(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
         return f"it is tried again in {row.not_before - run.now:.0f} s ({row.why})"
     earlier = [other for other in rows if other.stage < row.stage and other.state in UNDER_WAY]
     if earlier:
-        return f"it waits{again} for stage {earlier[0].stage} to end, of which {len(earlier)} trials are under way"
+        return f"it waits{again} for stage {earlier[0].stage} to end, with {counted(len(earlier), 'trial')} under way"
     if row.alone:
         return f"it waits{again} until nothing else runs"
     beside = [other for other in rows if other.state is EntryState.RUNNING]

@@ -174,9 +174,8 @@ def _meant(slot: _Slot, item: Any) -> str | None:
 def _preset_keys(tree: dict[str, Any]) -> frozenset[str]:
     """The keys that a guessed preset gives: all of a recipe's that the file does not."""
     baseline = tree["baseline"]
-    recipe = preset(baseline["preset"]).model_dump()
-    sections = {name for name, value in recipe.items() if isinstance(value, dict)}
-    every = {"preset", *(recipe.keys() - sections), *(key for name in sections for key in recipe[name])}
+    recipe = preset(baseline["preset"]).model_dump(mode="json")
+    every = {"preset", *_keys_in(recipe)} - {name for name, value in recipe.items() if isinstance(value, dict)}
     axes = {key for stage in _mappings(tree.get("stages")) for design in _mappings([*stage.values()]) for key in _axes(design)}
     return frozenset(every - _keys_in({key: value for key, value in baseline.items() if key != "preset"}) - axes)
 

@@ -43,7 +43,7 @@ def read_spec(file: str) -> SweepSpec:
     try:
         tree = parsed(_text(name))
     except ValueError as error:
-        raise UserError(f"{file}: {error}") from None
+        raise UserError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
     if not isinstance(tree, dict):
         raise UserError(f"{file}: a sweep file must be a YAML mapping, got {shown(tree)}")
     tree = _in_form(tree, form, source=name)

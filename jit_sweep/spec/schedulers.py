@@ -42,7 +42,7 @@ class Early(Frozen):
     """Standard deviation of the metric over seeds; None: measured over the arms' own seeds at the rung."""
     s_eval: NonNegativeFloat = 0.0
     """Standard deviation of the metric over evaluations of one model; the held-out error has none."""
-    luck: PositiveFloat = 2.0
+    luck: Annotated[PositiveFloat, Field(le=1000)] = 2.0
     """Standard errors of two arms' difference that still count as luck, and stop nothing."""
     audit: Annotated[int, Field(ge=2, strict=True)] | None = 9
     """One in so many of the stopped, drawn by a hash, goes to its end: only so do slow starters show. null: none."""

@@ -49,7 +49,7 @@ def sifted(tree: dict[str, Any], *, source: str) -> Sifted:
             return found._replace(rest=spec)
         items = mistakes(error)
         lines = [line for item in items if found.knows(line := line_of(item, source=source, model=model, at=at), item)]
-        mended = [mend(rest, item, model=model, at=at) for item in items]
+        mended = [mend(rest, item, model=model, at=at) for item in {item["loc"]: item for item in items}.values()]
         unsure = found.unsure.union(*(keys for keys in mended if keys is not None))
         found = Sifted(None, source, tuple(dict.fromkeys([*found.faults, *lines])), unsure)
         if None in mended:

@@ -47,6 +47,8 @@ def key_of(*keys: str) -> Discriminator:
     )
 
 
+MOST_TRIALS = 50_000
+"""Of a sweep, over all its stages and seeds."""
 Limits = Annotated[dict[str, PositiveFloat], AfterValidator(_known_quantities)]
 """The most that a trial may cost, by `search_spaces.quantities`."""
 
@@ -150,7 +152,7 @@ class SearchSpec(Frozen):
     """A sampler of Optuna's by its short name."""
     options: dict[str, Any] = {}
     """Of the sampler, as Optuna names them."""
-    trials: Annotated[PositiveInt, Field(le=100_000)]
+    trials: Annotated[PositiveInt, Field(le=MOST_TRIALS)]
     """Proposals."""
     axes: Annotated[dict[str, AxisSpace], Field(min_length=1), AfterValidator(sound_axes)]
     """The values of each axis: a list of choices, or a range."""

@@ -94,6 +94,11 @@ class EvaluationSpec(Sampling):
         return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True))
 
 
+Hours = Annotated[PositiveFloat, Field(le=1e6)]
+"""A century and more."""
+Money = Annotated[PositiveFloat, Field(le=1e12)]
+Seconds = Annotated[PositiveFloat, Field(le=1e7)]
+"""A third of a year."""
 Matched = Literal["images", "flops", "device_seconds"]
 
 
@@ -110,13 +115,13 @@ class Budget(Frozen):
     `reduction` set their own."""
     total_images: PositiveInt | None = None
     """Images that all trials together may train on."""
-    gpu_hours: PositiveFloat | None = None
+    gpu_hours: Hours | None = None
     """GPU-hours of all attempts together; CPU-hours where a trial has no GPU."""
-    wall_hours: PositiveFloat | None = None
+    wall_hours: Hours | None = None
     """Hours from the sweep's first start, in which it ran."""
-    money: PositiveFloat | None = None
+    money: Money | None = None
     """What all device-hours together may cost at `price_per_gpu_hour`, in any currency."""
-    price_per_gpu_hour: PositiveFloat | None = None
+    price_per_gpu_hour: Money | None = None
     """Of a GPU-hour; of a CPU-hour where a trial has no GPU."""
     trials: PositiveInt | None = None
     """Trials that may begin."""
@@ -140,21 +145,21 @@ class Resources(Frozen):
 
     workers: Annotated[PositiveInt, Field(le=4096)] = 1
     """Processes of one trial; they share its batch, so they must divide it."""
-    cpus: PositiveFloat = 1.0
+    cpus: Annotated[PositiveFloat, Field(le=1e6)] = 1.0
     """CPUs of each worker, and its torch threads."""
-    gpus: NonNegativeFloat = 0.0
+    gpus: Annotated[NonNegativeFloat, Field(le=1e6)] = 0.0
     """GPUs of each worker."""
     concurrent: Annotated[PositiveInt, Field(le=10_000)] | None = None
     """Most trials at once; None: as many as the cluster holds when the sweep starts."""
-    memory_gib: PositiveFloat | None = None
+    memory_gib: Annotated[PositiveFloat, Field(le=1e6)] | None = None
     """Memory of each worker, which its micro-batch is chosen by; None: its GPU's own, and no limit on a CPU."""
     micro_batch: PositiveInt | None = None
     """Images a worker holds at once; None: as many of its share as memory holds."""
     activation_checkpointing: bool | None = None
     """Recompute activations in the backward pass; None: only where memory asks for it."""
-    checkpoint_interval_s: PositiveFloat = 60.0
+    checkpoint_interval_s: Seconds = 60.0
     """Most seconds of training that a lost worker costs."""
-    stall_s: PositiveFloat = 900.0
+    stall_s: Seconds = 900.0
     """A trial without an update, or a step of its evaluation, for this long counts as stalled."""
 
     @property
@@ -250,6 +255,11 @@ class SweepSpec(Frozen):
             for name in (stage.search.objectives or ()) if isinstance(stage, SearchStage) else ():
                 if name in score_names():
                     yield name, ("stages", index, "search", "search", "objectives")
+
+    def stage_title(self, stage: int) -> str:
+        """What a person calls a stage: the name that the file gives it, else its place, counted from 0."""
+        name = self.stages[stage].name
+        return f"stage {stage}" if name is None else f"stage `{name}`"
 
     @model_validator(mode="after")
     def stages_have_names_of_their_own(self) -> Self:

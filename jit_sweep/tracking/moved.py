@@ -23,6 +23,8 @@ _ADDRESSES = (
     ("model_versions", "storage_location"),
     ("logged_models", "artifact_location"),
 )
+_YOUNGEST = ("experiments", "creation_time")
+"""Of the columns that are read here the one that MLflow makes last: without it nothing was ever recorded."""
 _EXPERIMENTS = "SELECT experiment_id, artifact_location, creation_time FROM experiments"
 
 
@@ -51,7 +53,7 @@ def _is_of_home(database: Path) -> bool:
 
 def _moves(connection: sqlite3.Connection, home: Path) -> Iterator[tuple[str, Path]]:
     """What experiments are named for a place that these files have left, and where they lie in this home."""
-    if not _has(connection, "experiments", "artifact_location"):
+    if not _has(connection, *_YOUNGEST):
         return
     for number, root, made_at in connection.execute(_EXPERIMENTS).fetchall():
         old = _path(root)
@@ -89,7 +91,7 @@ def _has_left(old: Path, experiment: int, made_at: int) -> bool:
     if not (home / "mlflow.db").is_file():
         return False
     with closing(sqlite3.connect(f"{(home / 'mlflow.db').as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        known = _has(connection, "experiments", "artifact_location") and connection.execute(_EXPERIMENTS).fetchall()
+        known = _has(connection, *_YOUNGEST) and connection.execute(_EXPERIMENTS).fetchall()
     return any((number, made) == (experiment, made_at) for number, _, made in known or ())
 
 

@@ -3,13 +3,16 @@
 import argparse
 from collections.abc import Callable
 
-from tests.bench import data, engine, ledger, scores, trainer
+from tests.bench import data, engine, ledger, report, scores, trainer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "table", nargs="?", choices=("data", "engine", "ledger", "scores", "trainer"), help="all of them where none is named"
+        "table",
+        nargs="?",
+        choices=("data", "engine", "ledger", "report", "scores", "trainer"),
+        help="all of them where none is named",
     )
     parser.add_argument(
         "--no-compile",
@@ -23,6 +26,7 @@ def main() -> None:
         "data": data.table,
         "engine": engine.table,
         "ledger": ledger.table,
+        "report": report.table,
         "scores": scores.table,
         "trainer": lambda: trainer.table(asked.patches, compiled=asked.compiled),
     }

@@ -5,6 +5,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+from sqlalchemy import create_engine
 
 from jit_sweep.home import Home, home_at
 from jit_sweep.ledger.connect import open_engine
@@ -120,3 +122,14 @@ def test_a_home_that_an_older_version_left_elsewhere_is_found_in_its_place(tmp_p
     assert list(home.store.glob("mlflow/*/artifacts/champion/demo"))
     assert pictures(home, "ended")
     assert folders_of(OLD_HOME_MADE_AT) == before
+
+
+def test_a_database_that_mlflow_was_interrupted_in_making_is_gone_on_with(tmp_path: Path) -> None:
+    """An interrupt in a home's first seconds may leave the tables that MLflow's migrations begin with."""
+    home = home_at(tmp_path / "home")
+    home.store.mkdir(parents=True)
+    engine = create_engine(home.tracking)
+    InitialBase.metadata.create_all(engine)
+    engine.dispose()
+    client = open_client(home.tracking)
+    assert client.get_experiment(ensure_experiment(client, artifacts=None)).creation_time

@@ -57,21 +57,21 @@ def test_it_draws_without_a_message_a_request_or_sideways_scrolling(
 
 
 def test_a_table_sorts_by_the_heading_that_is_pressed_and_a_link_keeps_it(chromium: Browser, report: Path) -> None:
-    cells = "[...document.querySelectorAll('#arms tbody tr')].map(row => row.cells[0].textContent)"
+    cells = "[...document.querySelectorAll('#arms-table tbody tr')].map(row => row.cells[0].textContent)"
     chromium.open(report, width=1440)
     before = chromium.value(cells)
-    chromium.value("document.querySelectorAll('#arms thead button')[2].click()")
+    chromium.value("document.querySelectorAll('#arms-table thead button')[2].click()")
     assert chromium.value(cells) == before
-    chromium.value("document.querySelectorAll('#arms thead button')[2].click()")
+    chromium.value("document.querySelectorAll('#arms-table thead button')[2].click()")
     assert chromium.value(cells) == before[::-1]
-    assert chromium.value("document.querySelectorAll('#arms thead th')[2].getAttribute('aria-sort')") == "descending"
+    assert chromium.value("document.querySelectorAll('#arms-table thead th')[2].getAttribute('aria-sort')") == "descending"
     kept = chromium.value("location.hash")
     chromium.open(report, width=1440, fragment=kept)
     assert chromium.value(cells) == before[::-1]
 
 
 def test_arms_are_hidden_by_axis_value_and_a_link_keeps_it(chromium: Browser, report: Path) -> None:
-    shown = "[...document.querySelectorAll('#arms tbody tr:not([hidden])')].length"
+    shown = "[...document.querySelectorAll('#arms-table tbody tr:not([hidden])')].length"
     chromium.open(report, width=1440)
     assert chromium.value(shown) == 4
     chromium.value("document.querySelector('input[name=prediction][value=v]').click()")

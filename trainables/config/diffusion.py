@@ -1,17 +1,17 @@
 """What the network predicts, the space of its loss, and the noise that it sees."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from trainables.config.fields import JOINED_LATER, Fraction, Frozen, PositiveFloat, PositiveInt
+from trainables.config.fields import JOINED_LATER, Fraction, PositiveFloat, PositiveInt, Ruled, must_hold
 from trainables.config.objective import NoWeighting, SigmoidWeighting, WeightedTerm, Weighting
 from trainables.config.times import LogitNormal, TSampling
 
 Target = Literal["x", "eps", "v"]
 
 
-class DiffusionConfig(Frozen):
+class DiffusionConfig(Ruled):
     """What the network predicts, in which space the loss is taken, and how the noisy input is drawn."""
 
     prediction: Target = "x"
@@ -43,17 +43,15 @@ class DiffusionConfig(Frozen):
         """The space of the squared error."""
         return self.loss if self.weighting.kind == "none" else "x"
 
-    @model_validator(mode="after")
-    def importance_knows_the_density(self) -> Self:
+    @must_hold
+    def importance_knows_the_density(self) -> None:
         weighting, drawn = self.weighting, self.t_sampling.kind
         if isinstance(weighting, SigmoidWeighting) and weighting.importance and drawn not in ("logit_normal", "uniform"):
             rule = "`weighting.importance` divides by the density of t under logit_normal or uniform"
             raise ValueError(f"{rule}, got t_sampling={drawn}; try one of the two, or importance=false")
-        return self
 
-    @model_validator(mode="after")
-    def each_term_is_there_once(self) -> Self:
+    @must_hold
+    def each_term_is_there_once(self) -> None:
         kinds = [term.kind for term in self.terms]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"`terms` must have each kind once, got {', '.join(kinds)}; add up their weights")
-        return self

@@ -18,6 +18,7 @@ from trainables.config.fields import (
     identity,
 )
 
+Time = Annotated[NonNegativeFloat, Field(le=1)]
 Labels = Literal["proportional", "drawn"]
 RECORDED: dict[str, Any] = {"labels": "drawn"}
 """What is meant where a record of an evaluation leaves a setting out: it was written before the setting joined."""
@@ -34,7 +35,7 @@ class Sampling(Frozen):
     """Steps of the sampler."""
     guidance: Annotated[NonNegativeFloat, Field(le=1000)] = 1.0
     """Classifier-free guidance scale; 1 is off."""
-    interval: tuple[NonNegativeFloat, NonNegativeFloat] = (0.1, 1.0)
+    interval: tuple[Time, Time] = (0.1, 1.0)
     """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
     shift: Annotated[float, Field(ge=1e-3, le=1e3, strict=True)] = 1.0
     """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""

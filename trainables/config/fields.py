@@ -3,12 +3,13 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from trainables.process_caches import ProcessCache
 
@@ -30,6 +31,42 @@ class Frozen(BaseModel):
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """The content by which its id goes: fields that were renamed or divided appear as they did when ids began."""
         return content
+
+
+Rule = TypeVar("Rule", bound=Callable[[Any], None])
+_RULE = "is_rule"
+
+
+def must_hold(check: Rule) -> Rule:
+    """A method of a `Ruled` that raises ValueError where its fields do not go together."""
+    setattr(check, _RULE, True)
+    return check
+
+
+class Ruled(Frozen):
+    """Base of a configuration with rules over several fields: those that it breaks are told at once, and none hides another."""
+
+    rules: ClassVar[tuple[Callable[[Any], None], ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **given: Any) -> None:
+        super().__pydantic_init_subclass__(**given)
+        cls.rules = tuple(
+            check for base in reversed(cls.__mro__) for check in vars(base).values() if getattr(check, _RULE, False)
+        )
+
+    @model_validator(mode="after")
+    def every_rule_holds(self) -> Self:
+        if broken := [error for check in self.rules if (error := self._refusal(check)) is not None]:
+            raise ValidationError.from_exception_data(type(self).__name__, broken)
+        return self
+
+    def _refusal(self, check: Callable[[Any], None]) -> InitErrorDetails | None:
+        try:
+            check(self)
+        except ValueError as error:
+            return InitErrorDetails(type=PydanticCustomError("value_error", "{rule}", {"rule": str(error)}), input=self)
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,21 @@
 """The network of a trial: its sizes and components."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trainables.config.fields import JOINED_LATER, Fraction, Frozen, NonNegativeInt, PositiveFloat, PositiveInt, without
+from trainables.config.fields import (
+    JOINED_LATER,
+    Fraction,
+    Frozen,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Ruled,
+    must_hold,
+    without,
+)
 from trainables.config.heads import Head, LinearHead, PixelHead
 
 
@@ -19,7 +29,7 @@ class BottleneckEmbedding(Frozen):
     """Two linear maps, patch -> dim -> width, with no activation between (JiT, section 3)."""
 
     kind: Literal["bottleneck"] = "bottleneck"
-    dim: PositiveInt = 128
+    dim: Annotated[PositiveInt, Field(le=65_536)] = 128
     """Numbers between the two maps."""
 
 
@@ -78,7 +88,7 @@ def _with_dropout(schema: dict[str, Any]) -> None:
     schema["properties"]["dropout"] = {**one, "description": "`attn_dropout` and `proj_dropout` at once."}
 
 
-class ModelConfig(Frozen):
+class ModelConfig(Ruled):
     """A plain transformer over patches whose components are configuration; the defaults are JiT's."""
 
     patch_size: PositiveInt
@@ -166,59 +176,51 @@ class ModelConfig(Frozen):
         """Whether anything is dropped in training."""
         return bool(self.attn_dropout or self.proj_dropout)
 
-    @model_validator(mode="after")
-    def heads_divide_width(self) -> Self:
+    @must_hold
+    def heads_divide_width(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"`heads` must divide width, got heads={self.heads}, width={self.width}")
-        return self
 
-    @model_validator(mode="after")
-    def positions_need_quarters(self) -> Self:
+    @must_hold
+    def positions_need_quarters(self) -> None:
         if self.position == "sincos" and self.width % 4:
             raise ValueError(f"`width` must be a multiple of 4 for sine-cosine positions, got width={self.width}")
-        if self.rope and (self.width // self.heads) % 4:
+        if self.rope and not self.width % self.heads and (self.width // self.heads) % 4:
             rule = "`width / heads` must be a multiple of 4 for 2-D rotary positions"
             raise ValueError(f"{rule}, got width={self.width}, heads={self.heads}")
-        return self
 
-    @model_validator(mode="after")
-    def class_tokens_start_inside(self) -> Self:
+    @must_hold
+    def class_tokens_start_inside(self) -> None:
         if self.class_tokens and self.class_tokens_start >= self.depth:
             rule = "`class_tokens_start` must be below depth"
             raise ValueError(f"{rule}, got class_tokens_start={self.class_tokens_start}, depth={self.depth}")
-        return self
 
-    @model_validator(mode="after")
-    def routing_has_a_middle_with_the_class_tokens(self) -> Self:
-        if not isinstance(self.routing, SkipRouting):
-            return self
-        ends, start = self.routing.ends, self.class_tokens_start if self.class_tokens else 0
-        if self.depth <= 2 * ends or start > ends:
+    @must_hold
+    def routing_has_a_middle_with_the_class_tokens(self) -> None:
+        routing, start = self.routing, self.class_tokens_start if self.class_tokens else 0
+        if isinstance(routing, SkipRouting) and (self.depth <= 2 * routing.ends or start > routing.ends):
             rule = "`routing` needs blocks between its two ends, and class tokens from the first of them on"
-            raise ValueError(f"{rule}, got depth={self.depth}, ends={ends}, class_tokens_start={start}; try another `ends`")
-        return self
+            got = f"depth={self.depth}, ends={routing.ends}, class_tokens_start={start}"
+            raise ValueError(f"{rule}, got {got}; try another `ends`")
 
-    @model_validator(mode="after")
-    def dropout_needs_a_middle(self) -> Self:
+    @must_hold
+    def dropout_needs_a_middle(self) -> None:
         if self.drops and self.depth < 4:
             rule = "dropout acts in the middle half of at least 4 blocks"
             got = f"attn_dropout={self.attn_dropout}, proj_dropout={self.proj_dropout}, depth={self.depth}"
             raise ValueError(f"{rule}, got {got}; try 0.0")
-        return self
 
-    @model_validator(mode="after")
-    def an_mlp_is_plain(self) -> Self:
+    @must_hold
+    def an_mlp_is_plain(self) -> None:
         plain = {"head": "linear", "routing": "none", "class_tokens": 0, "output_skip": "none", "drops": False}
         values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "class_tokens": self.class_tokens}
         values |= {"output_skip": self.output_skip, "drops": self.drops}
         if self.trunk == "mlp" and (odd := [name for name, value in values.items() if value != plain[name]]):
             rule = "`trunk` mlp has a linear head, and no routing, class tokens, output skip or dropout"
             raise ValueError(f"{rule}, got {', '.join(f'{name}={values[name]}' for name in odd)}; leave them out")
-        return self
 
-    @model_validator(mode="after")
-    def conv_stem_halves(self) -> Self:
+    @must_hold
+    def conv_stem_halves(self) -> None:
         if self.embedding.kind == "conv_stem" and (self.patch_size & (self.patch_size - 1) or self.patch_size < 2):
             rule = "`patch_size` must be a power of two, at least 2, for the conv stem"
             raise ValueError(f"{rule}, got patch_size={self.patch_size}")
-        return self

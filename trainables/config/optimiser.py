@@ -39,7 +39,7 @@ class WarmupEpochs(Frozen):
     """A warm-up of so many passes over the training images (JiT: 5)."""
 
     kind: Literal["epochs"] = "epochs"
-    epochs: PositiveFloat
+    epochs: Annotated[PositiveFloat, Field(le=1e6)]
     """Passes over the training split; a part of one counts as its part."""
 
 
@@ -85,11 +85,11 @@ class OptimiserConfig(Frozen):
     """Share of the gradient's running mean that an update keeps."""
     beta2: Fraction = 0.95
     """Share of the squared gradient's running mean that an update keeps."""
-    weight_decay: NonNegativeFloat = 0.0
+    weight_decay: Annotated[NonNegativeFloat, Field(le=1000)] = 0.0
     """Decoupled: an update takes learning rate x this, as a share, off every weight."""
     warmup_images: Warmup = 0
     """Images over which the learning rate grows linearly from zero; in a sweep file also epochs, or a share of the budget."""
-    grad_clip: PositiveFloat | None = None
+    grad_clip: Annotated[PositiveFloat, Field(ge=1e-9, le=1e9)] | None = None
     """Largest norm of an update's whole gradient; a longer one is scaled down to it."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:

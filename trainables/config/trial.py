@@ -5,12 +5,22 @@
 """
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from pydantic import model_validator
 
 from trainables.config.average import RAW, RESERVED
-from trainables.config.fields import Frozen, NonNegativeInt, PositiveInt, choices, content_hash, identity, nearest
+from trainables.config.fields import (
+    Frozen,
+    NonNegativeInt,
+    PositiveInt,
+    Ruled,
+    choices,
+    content_hash,
+    identity,
+    must_hold,
+    nearest,
+)
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
 
 DCT_SIDE = 8
@@ -37,7 +47,7 @@ class DataConfig(Frozen):
     """Mirror each image left to right with probability one half, as the official JiT trainer does."""
 
 
-class TrialConfig(Recipe):
+class TrialConfig(Ruled, Recipe):
     """Everything that decides a trial's numbers."""
 
     data: DataConfig
@@ -54,123 +64,112 @@ class TrialConfig(Recipe):
             return {**given, "precision": default_precision(given.get("device", "cpu"))}
         return given
 
-    @model_validator(mode="after")
-    def the_warmup_is_in_images(self) -> Self:
+    @must_hold
+    def the_warmup_is_in_images(self) -> None:
         warmup = self.optimiser.warmup_images
         if not isinstance(warmup, int):
             rule = "`warmup_images` of a trial must be a number of images"
             raise ValueError(f"{rule}, got {warmup.kind}; multiply it out, since only a sweep file knows data and budget")
-        return self
 
-    @model_validator(mode="after")
-    def patch_divides_image(self) -> Self:
+    @must_hold
+    def patch_divides_image(self) -> None:
         patch, size = self.model.patch_size, self.data.image_size
         if size % patch:
             valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
             rule = "`patch_size` must divide image_size"
             raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
-        return self
 
-    @model_validator(mode="after")
-    def points_are_lifted(self) -> Self:
+    @must_hold
+    def points_are_lifted(self) -> None:
         dimensions, data, head = self.diffusion.dimensions, self.data, self.model.head.kind
         if dimensions is not None and (data.image_size > 1 or dimensions < data.channels or head != "linear"):
             rule = "`dimensions` lifts images of one pixel, to at least their channels, under a linear head"
             got = f"dimensions={dimensions}, image_size={data.image_size}, channels={data.channels}, head={head}"
             raise ValueError(f"{rule}, got {got}; try data: {{name: spiral}}, or dimensions: null")
-        return self
 
-    @model_validator(mode="after")
-    def an_mlp_sees_one_patch(self) -> Self:
+    @must_hold
+    def an_mlp_sees_one_patch(self) -> None:
         if self.model.trunk == "mlp" and (self.grid > 1 or self.optimiser.method != "adamw"):
             rule = "`trunk` mlp takes images of one patch, and adamw"
             got = f"patch_size={self.model.patch_size}, image_size={self.data.image_size}, optimiser={self.optimiser.method}"
             raise ValueError(f"{rule}, got {got}; try trunk=transformer, or patch_size={self.data.image_size}")
-        return self
 
-    @model_validator(mode="after")
-    def terms_fit_the_images(self) -> Self:
+    @must_hold
+    def terms_fit_the_images(self) -> None:
         kinds, data = {term.kind for term in self.diffusion.terms}, self.data
         if "frequency" in kinds and (data.channels != 3 or data.image_size < DCT_SIDE):
             rule = f"the term frequency needs colour images of at least {DCT_SIDE} pixels"
             raise ValueError(f"{rule}, got channels={data.channels}, image_size={data.image_size}; leave it out of `terms`")
-        return self
 
-    @model_validator(mode="after")
-    def output_skip_needs_x_prediction(self) -> Self:
+    @must_hold
+    def output_skip_needs_x_prediction(self) -> None:
         skip, prediction = self.model.output_skip, self.diffusion.prediction
         if skip != "none" and prediction != "x":
             rule = "`output_skip` pre-conditions an x-prediction"
             raise ValueError(f"{rule}, got output_skip={skip}, prediction={prediction}; try output_skip=none")
-        return self
 
-    @model_validator(mode="after")
-    def averages_have_names_of_their_own(self) -> Self:
+    @must_hold
+    def averages_have_names_of_their_own(self) -> None:
         names = [average.name for average in self.ema]
         if RESERVED & set(names) or len(set(names)) < len(names):
             rule = f"`ema` must name each average once, and none of them {', '.join(sorted(RESERVED))}"
             raise ValueError(f"{rule}, got {', '.join(names)}")
-        return self
 
-    @model_validator(mode="after")
-    def fused_attention_needs_bf16_on_a_gpu(self) -> Self:
+    @must_hold
+    def fused_attention_needs_bf16_on_a_gpu(self) -> None:
         if self.attention in ("cudnn", "flash", "triton") and (self.device, self.precision) != ("cuda", "bf16"):
             rule = f"`attention` {self.attention} needs a GPU and precision bf16"
             got = f"device={self.device}, precision={self.precision}"
             raise ValueError(f"{rule}, got {got}; try attention=sdpa or precision=bf16")
-        return self
 
-    @model_validator(mode="after")
-    def triton_attention_has_narrow_heads_and_no_dropout(self) -> Self:
+    @must_hold
+    def triton_attention_has_narrow_heads_and_no_dropout(self) -> None:
         head_dim, dropout = self.model.width // self.model.heads, self.model.attn_dropout
         if self.attention == "triton" and (head_dim > TRITON_HEAD_DIM or dropout):
             rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no attn_dropout"
             raise ValueError(f"{rule}, got width/heads={head_dim}, attn_dropout={dropout}; try attention=sdpa")
-        return self
 
-    @model_validator(mode="after")
-    def a_bf16_residual_needs_bf16(self) -> Self:
+    @must_hold
+    def a_bf16_residual_needs_bf16(self) -> None:
         if self.residual == "bf16" and self.precision != "bf16":
             rule = "`residual` bf16 needs precision bf16"
             raise ValueError(f"{rule}, got precision={self.precision}; try residual=fp32 or precision=bf16")
-        return self
 
-    @model_validator(mode="after")
-    def kernels_and_graphs_need_a_gpu(self) -> Self:
-        for name, wanted, plain in (("kernels", self.kernels == "triton", "torch"), ("graphs", self.graphs, "false")):
-            if wanted and self.device != "cuda":
-                raise ValueError(f"`{name}` other than {plain} needs a GPU, got device={self.device}; try {name}={plain}")
-        return self
+    @must_hold
+    def kernels_of_our_own_need_a_gpu(self) -> None:
+        if self.kernels == "triton" and self.device != "cuda":
+            raise ValueError(f"`kernels` other than torch needs a GPU, got device={self.device}; try kernels=torch")
 
-    @model_validator(mode="after")
-    def kernels_of_our_own_are_not_compiled(self) -> Self:
+    @must_hold
+    def graphs_need_a_gpu(self) -> None:
+        if self.graphs and self.device != "cuda":
+            raise ValueError(f"`graphs` other than false needs a GPU, got device={self.device}; try graphs=false")
+
+    @must_hold
+    def kernels_of_our_own_are_not_compiled(self) -> None:
         if self.kernels == "triton" and self.compile:
             rule = "`kernels` triton runs without torch.compile, which cannot see into it"
             raise ValueError(f"{rule}, got compile=true; try compile=false, or kernels=torch")
-        return self
 
-    @model_validator(mode="after")
-    def routed_tokens_turn_in_torch(self) -> Self:
+    @must_hold
+    def routed_tokens_turn_in_torch(self) -> None:
         if self.kernels == "triton" and self.model.routing.kind != "none":
             rule = "`kernels` triton turns the tokens of all images alike"
             raise ValueError(f"{rule}, got routing={self.model.routing.kind}; try kernels=torch, or routing=none")
-        return self
 
-    @model_validator(mode="after")
-    def graphs_replay_adamw(self) -> Self:
+    @must_hold
+    def graphs_replay_adamw(self) -> None:
         if self.graphs and self.optimiser.method != "adamw":
             rule = "`graphs` replays the steps of AdamW alone"
             raise ValueError(f"{rule}, got method={self.optimiser.method}; try graphs=false, or method=adamw")
-        return self
 
-    @model_validator(mode="after")
-    def cosine_ends_after_the_warmup(self) -> Self:
-        schedule, warmup = self.optimiser.schedule, self.optimiser.warmup
-        if schedule.kind == "cosine" and (schedule.total_images or 0) <= warmup:
+    @must_hold
+    def cosine_ends_after_the_warmup(self) -> None:
+        schedule, warmup = self.optimiser.schedule, self.optimiser.warmup_images
+        if schedule.kind == "cosine" and isinstance(warmup, int) and (schedule.total_images or 0) <= warmup:
             rule = "`schedule.total_images` must be above warmup_images"
             got = f"total_images={schedule.total_images}, warmup_images={warmup}"
             raise ValueError(f"{rule}, got {got}; lower warmup_images, or train on more images")
-        return self
 
     @property
     def rung_weights(self) -> str:

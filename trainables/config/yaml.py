@@ -7,14 +7,19 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.slips: list[tuple[int, str]] = []
+        """What is YAML and still refused: its line, and why."""
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise ValueError(f"line {line}: a key must be a word, got a list or a mapping; quote it")
+                self._refuse(key, "a key must be a word, got a list or a mapping; quote it")
+                return {}
             if key.value in seen:
-                raise ValueError(f"line {line}: a key must not repeat, got {key.value!r} twice; join the two")
+                self._refuse(key, f"a key must not repeat, got {key.value!r} twice; join the two")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -34,8 +39,10 @@ class _Loader(yaml.SafeLoader):
 
     def _check(self, node: yaml.ScalarNode, form: re.Pattern[str], what: str) -> None:
         if not form.fullmatch(node.value):
-            line = node.start_mark.line + 1
-            raise ValueError(f"line {line}: a plain value must be {what}, got {node.value}; write it out, or quote a text")
+            self._refuse(node, f"a plain value must be {what}, got {node.value}; write it out, or quote a text")
+
+    def _refuse(self, node: yaml.Node, why: str) -> None:
+        self.slips.append((node.start_mark.line + 1, why))
 
 
 _DECIMAL_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -49,10 +56,14 @@ _Loader.add_implicit_resolver(
 
 
 def parsed(text: str) -> Any:
-    """What a YAML text holds. ValueError: it is not YAML, with the line and the reason."""
+    """What a YAML text holds. ValueError: it is not YAML, or has slips, each in a line with its place and the reason."""
+    loader = _Loader(text)
     try:
-        return yaml.load(text, _Loader)
+        tree = loader.get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(f"{where}not YAML: {getattr(error, 'problem', None) or error}") from None
+    if loader.slips:
+        raise ValueError("\n".join(f"line {line}: {why}" for line, why in sorted(loader.slips)))
+    return tree

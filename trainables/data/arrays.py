@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trainables.data.array_rules import check_images, check_label_array
 from trainables.data.description import DataDescription, refuse_other_holdout
 from trainables.data.holdout import Holdout, NamedSplit, count_of
-from trainables.data.pixel_counts import PixelCounts
+from trainables.data.pixel_counts import PixelCounts, class_warnings
 from trainables.data.split import heldout_indices
 
 Members = Mapping[str, NDArray[np.generic]]
@@ -50,8 +50,15 @@ class Arrays:
             class_names=self.class_names,
             train_count=len(self.images) - len(self.heldout),
             heldout_count=len(self.heldout),
-            warnings=tuple(PixelCounts.of(self.images).warnings()),
+            warnings=tuple(self._warnings()),
         )
+
+    def _warnings(self) -> list[str]:
+        counts, held_out = (
+            np.bincount(part, minlength=len(self.class_names)).tolist() for part in (self.labels, self.labels[self.heldout])
+        )
+        left = [count - taken for count, taken in zip(counts, held_out, strict=True)]
+        return [*PixelCounts.of(self.images).warnings(), *class_warnings(self.class_names, counts=counts, train_counts=left)]
 
 
 def checked_arrays(members: Members, uri: str, *, holdout: Holdout | None = None) -> Arrays:

@@ -47,7 +47,7 @@ class Evaluator:
     """Scores the weights of one trial against one image set, on a GPU where there is one and the trial trained on one.
 
     `cache`: folder or URI where the real images' features are kept; `read` hears how many have been computed, and of how many.
-    DataError: the images are not of the size and channels that the network takes.
+    DataError: the images are not of the size, channels and classes that the network takes.
     """
 
     def __init__(
@@ -67,6 +67,13 @@ class Evaluator:
         if wanted != got:
             size = "x".join(map(str, wanted))
             raise DataError(f"the images must be {size}, as the network takes them, got {'x'.join(map(str, got))}; give others")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        known, highest = self._trial.data.num_classes, int(self._images.labels(self._images.train).max())
+        if highest >= known:
+            rule = f"the images must be of the {known} classes that the network knows, 0..{known - 1}"
+            raise DataError(f"{rule}, got label {highest}; give images of its own classes, numbered as it was trained on them")
 
     def evaluate(self, evaluation: EvaluationConfig, *, drawn: Callable[[int], None] = lambda _: None) -> Evaluation:
         """The scores of samples drawn now, and of the network without samples.

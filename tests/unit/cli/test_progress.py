@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from jit_sweep.cli.progress import PlainLines, drawing, event_line, phase_of, standing, subject, summary
-from jit_sweep.cli.silence import Silence, clock
+from jit_sweep.cli.silence import Silence, Unchanging, clock
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.plan.plan import plan
 from jit_sweep.results.time_left import time_left
@@ -183,6 +183,26 @@ def test_what_is_said_again_says_for_how_long_it_has_held_and_less_and_less_ofte
         if line := silence.breaks("starting Ray", second):
             said[second] = line
     assert said == {second: f"starting Ray (for {clock(second)} now)" for second in (5, 15, 35, 75, 135, 195)}
+
+
+def test_a_line_that_is_drawn_again_and_again_says_for_how_long_it_has_held() -> None:
+    standing = Unchanging()
+    drawn = [standing.held("2 waiting for a lane", second) for second in (0.0, 1.0, 40.0)]
+    assert drawn == ["2 waiting for a lane", "2 waiting for a lane", "2 waiting for a lane (for 0:40 now)"]
+    assert [standing.held("1 running", second) for second in (41.0, 46.0)] == ["1 running", "1 running (for 0:05 now)"]
+
+
+def test_trials_wait_for_a_lane_while_none_runs(ledger: LedgerFixture) -> None:
+    ledger.plan(planned(), planned(seed=1, position=1))
+    grid = plan(read_spec("quickstart"), source="quickstart")
+
+    def said(*, stopping: bool = False) -> str:
+        return summary(ledger.reader.entries(ledger.name), grid, stopping=stopping)
+
+    assert said().startswith("2 waiting for a lane · ")
+    assert said(stopping=True).startswith("2 waiting · ")
+    ledger.begin(planned())
+    assert said().startswith("1 starting · 1 waiting · ")
 
 
 def test_a_change_or_another_line_makes_the_next_silence_short_again() -> None:

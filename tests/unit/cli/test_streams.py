@@ -74,7 +74,10 @@ import importlib.abc, os, signal, sys
 class Interrupting(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == {module!r}:
-            os.kill(os.getpid(), signal.SIGINT)
+            {interrupted}
+class Interrupted:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGINT)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.meta_path.insert(0, Interrupting())
 sys.argv = ["jit-sweep", "axes"]
@@ -85,8 +88,15 @@ print("code", code)
 
 
 @pytest.mark.parametrize("module", ["jit_sweep.cli.app", "jit_sweep.cli.catalogue"])
-def test_an_interrupt_while_the_program_is_imported_is_one_line_and_code_130(module: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", INTERRUPTED_AT.format(module=module)]
+@pytest.mark.parametrize(
+    "interrupted",
+    ["os.kill(os.getpid(), signal.SIGINT)", "type('Made', (), {'part': Interrupted()})"],
+    ids=["between two lines", "while a class is made"],
+)
+def test_an_interrupt_while_the_program_is_imported_is_one_line_and_code_130(
+    module: str, interrupted: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_AT.format(module=module, interrupted=interrupted)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment(tmp_path), check=False)
     assert done.stderr == "interrupted\n"
     assert done.stdout in ("code 130\n", "")  # within a command it exits by itself

@@ -178,6 +178,15 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
         Evaluations(subject(tmp_path), images=ImagesAt("emoji32")).scores(EVALUATION)
 
 
+def test_images_of_classes_that_the_network_does_not_know_are_refused(tmp_path: Path) -> None:
+    at = image_file(tmp_path)
+    with np.load(at.address) as disks:
+        np.savez(tmp_path / "more.npz", **{**disks, "labels": np.arange(48) % 7})
+    rule = "must be of the 5 classes that the network knows, 0..4, got label 6; give images of its own classes"
+    with pytest.raises(UserError, match=rule):
+        Evaluations(subject(tmp_path), images=ImagesAt(str(tmp_path / "more.npz"))).scores(EVALUATION)
+
+
 @pytest.mark.parametrize(
     ("setting", "rule"),
     [

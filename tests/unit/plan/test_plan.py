@@ -327,6 +327,9 @@ def test_cells_above_a_limit_are_left_out_and_counted(tmp_path: Path, capsys: py
     assert plan.left_out == {0: 2}
     show(write_sweep(tmp_path, **changes), home_at(tmp_path), as_json=False)
     assert "stage 0: 2 cells left out, above the grid's limits" in capsys.readouterr().out
+    named = {"stages": [{"name": "patches", **stage} for stage in changes["stages"]]}
+    show(write_sweep(tmp_path, **named), home_at(tmp_path), as_json=False)
+    assert "stage `patches`: 2 cells left out" in capsys.readouterr().out
 
 
 def test_nothing_is_left_out_at_a_limit_itself(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from jit_sweep.ledger.records import HeldoutRow
 from jit_sweep.report.answer import summary
 from jit_sweep.results.as_json import contents
-from jit_sweep.results.clamped import clamp_note
+from jit_sweep.results.clamped import clamp_note, without_clamp
 from jit_sweep.results.leaderboard import Results, marks_of, read_results
 from jit_sweep.results.memorised import better_than_real
 from tests.support.ledger import LedgerFixture, planned, scored
@@ -65,9 +65,8 @@ def clamped(ledger: LedgerFixture, arm: dict[str, Any], values: Sequence[float],
 
 def notes(ledger: LedgerFixture) -> dict[str, str]:
     found = of_arms(ledger).findings
-    return {
-        each.question.label: clamp_note(each, found.every) for each in found.planned if each.question.axes == ("prediction",)
-    }
+    unclamped = without_clamp(found)
+    return {each.question.label: clamp_note(each, unclamped) for each in found.planned if each.question.axes == ("prediction",)}
 
 
 def test_a_verdict_along_prediction_says_that_the_clamp_moves_samples_where_it_was_never_off(

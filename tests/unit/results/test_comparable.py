@@ -17,6 +17,7 @@ from jit_sweep.results.leaderboard import read_results
 from tests.support.ledger import OBJECTIVE, LedgerFixture
 from tests.support.scored_arms import ERROR, train_arm
 
+INCEPTION = {"kind": "inception", "weights": "/weights.pth", "sha256": "0" * 64}
 SHARED: dict[str, Any] = {"objective": OBJECTIVE, "marks": {}}
 
 
@@ -56,6 +57,10 @@ def asked(arms: Sequence[Arm], *axes: str) -> Question:
         ("evaluation_json", "n", 50, "evaluation.n"),
         ("evaluation_json", "guidance", 2.0, "evaluation.guidance"),
         ("evaluation_json", "steps", 7, "evaluation.steps"),
+        ("evaluation_json", "labels", "drawn", "evaluation.labels"),
+        ("evaluation_json", "weights", "raw", "evaluation.weights"),
+        ("evaluation_json", "features", INCEPTION, "evaluation.features"),
+        ("evaluation_json", "reference", {"file": "a.statistics", "sha256": "0" * 64}, "evaluation.reference"),
     ],
 )
 def test_arms_that_differ_besides_what_is_asked_are_refused_by_the_field(

@@ -195,6 +195,16 @@ def test_arms_no_better_than_a_mark_learned_nothing_and_one_that_is_better_can_w
     assert only(ledger, marks={KID: 1.5}).outcome is Outcome.REAL
 
 
+def test_the_network_s_own_error_is_judged_while_its_samples_are_noise_which_cannot_contradict_it(
+    ledger: LedgerFixture,
+) -> None:
+    train_arm(ledger, X, with_metrics(BAD, BAD, GOOD))
+    train_arm(ledger, V, with_metrics(GOOD, GOOD, BAD))
+    assert only(ledger, objective=ERROR, marks={KID: 0.9}).outcome is Outcome.REAL
+    assert only(ledger, objective=ERROR, marks={KID: 1.5}).outcome is Outcome.CONFLICT
+    assert only(ledger, objective=FD, marks={KID: 0.9}).outcome is Outcome.NOT_COMPARABLE
+
+
 def test_arms_with_equal_scores_on_every_shared_seed_are_the_same_run(ledger: LedgerFixture) -> None:
     train_arm(ledger, X, [1.0, 2.0])
     train_arm(ledger, V, [1.0, 2.0, 3.0])

@@ -31,7 +31,7 @@ def test_a_trial_waits_for_a_lane_and_for_what_the_cluster_lacks() -> None:
 
 
 def test_a_trial_waits_for_the_stage_before() -> None:
-    assert asked(plain(stage=1), plain("u", "held")) == "it waits for stage 0 to end, of which 1 trials are under way"
+    assert asked(plain(stage=1), plain("u", "held")) == "it waits for stage 0 to end, with 1 trial under way"
     assert "stage" not in asked(plain(stage=1), plain("u", "pruned"))
 
 

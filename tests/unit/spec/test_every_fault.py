@@ -149,11 +149,14 @@ def test_nothing_is_said_of_what_hangs_on_a_value_that_is_not_known(tmp_path: Pa
     assert line == "baseline.model.width: must be a whole number, got 'big'"
 
 
-@pytest.mark.parametrize("stand_in", ["width", "patch_size"])
-def test_what_hangs_on_missing_data_waits_for_it_and_all_else_is_told(tmp_path: Path, stand_in: str) -> None:
-    stages = [{"grid": {"axes": {stand_in: [5]}}}]
-    lines = faults_of(tmp_path, data={"uri": str(tmp_path / "no.npz")}, stages=stages)
-    assert [line.partition(": ")[0] for line in lines] == ["data", *(["stages[0].grid"] if stand_in == "width" else [])]
+@pytest.mark.parametrize(("axes", "told"), [({"width": [54]}, ["heads", "width"]), ({"patch_size": [5]}, [])])
+def test_what_hangs_on_missing_data_waits_for_it_and_all_else_is_told(
+    tmp_path: Path, axes: dict[str, Any], told: list[str]
+) -> None:
+    data, *lines = faults_of(tmp_path, data={"uri": str(tmp_path / "no.npz")}, stages=[{"grid": {"axes": axes}}])
+    assert data.startswith("data: ")
+    assert [line.split("`")[1] for line in lines] == told
+    assert all(line.startswith("stages[0].grid: ") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -243,3 +246,27 @@ def test_a_guessed_preset_is_one_fault_in_one_line(tmp_path: Path, given: str, m
 def test_an_unknown_key_is_told_though_its_valid_ones_hang_on_what_is_unsure(tmp_path: Path) -> None:
     lines = faults_of(tmp_path, baseline={"preset": "jit-bb", "optimiser": {"zzz": 1}})
     assert [line.partition(": ")[0] for line in lines] == ["baseline.preset", "baseline.optimiser.zzz"]
+
+
+def test_what_a_whole_trial_is_refused_for_hides_nothing_else_of_its_cell(tmp_path: Path) -> None:
+    """Rules of a trial on its device, on the images, on its budget, and on how it is scored, each told in its own line."""
+    baseline = {
+        "preset": "jit-tiny/5",
+        "optimiser": {"warmup_images": 512},
+        "diffusion": {"label_drop": 0.0},
+        "kernels": "triton",
+        "graphs": True,
+    }
+    stages = [{"grid": {"axes": {"prediction": ["x"]}}}, {"search": {**SEARCH, "axes": {"noise_scale": [1.0, 2.0]}}}]
+    lines = faults_of(tmp_path, baseline=baseline, stages=stages, evaluation={"n": 8, "guidance": 4})
+    assert [line.split("`")[1] for line in lines] == ["patch_size", "kernels", "graphs", "warmup_images", "guidance"]
+    assert all(line.startswith("stages[0].grid: prediction=x (and 2 more cells): ") for line in lines)
+
+
+def test_rules_over_the_sizes_of_a_network_are_told_at_once(tmp_path: Path) -> None:
+    baseline = {
+        "preset": "jit-tiny",
+        "model": {"heads": 7, "depth": 3, "proj_dropout": 0.1, "class_tokens": 2, "class_tokens_start": 3},
+    }
+    told = "\n".join(faults_of(tmp_path, baseline=baseline))
+    assert all(rule in told for rule in ("`heads` must divide width", "`class_tokens_start` must be", "dropout acts in"))

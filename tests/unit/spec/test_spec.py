@@ -131,7 +131,7 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
             {"stages": [{"grid": {"axes": {"depth": [1]}, "seeds": list(range(1001))}}]},
             "at most 1000, got 1001",
         ),
-        ({"stages": [{"search": {"axes": {"depth": [1]}, "trials": 10**7}}]}, "less than or equal to 100000, got 10000000"),
+        ({"stages": [{"search": {"axes": {"depth": [1]}, "trials": 10**7}}]}, "less than or equal to 50000, got 10000000"),
         ({"budget": {"images_per_trial": 16, "rungs": 10**6}}, "budget.rungs: must be less than or equal to 1000"),
         ({"evaluation": {"steps": 10**6}}, "evaluation.steps: must be less than or equal to 10000"),
         ({"tracking": "mlruns"}, "tracking: `tracking` must be http(s)://HOST:PORT, sqlite:///FILE or postgresql"),
@@ -230,6 +230,16 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None
     assert "must not carry a password" in complaint(tmp_path, ledger="postgresql://db/ledger?password=hunter2")
 
 
+def test_every_number_that_is_not_decimal_is_named_with_its_line_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("budget:\n  wall_hours: 1:30\n  money: 0x10\n  trials: 190:20:30\n  trials: 2024-01-01 10:00:00\n")
+    with pytest.raises(UserError) as error:
+        read_spec(str(path))
+    assert [line.removeprefix(f"{path}: ").partition(": ")[0] for line in str(error.value).splitlines()] == [
+        f"line {number}" for number in (2, 3, 4, 5, 5)
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -249,6 +259,8 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(tmp_path: Path) -> None
         ("budget: {wall_hours: 0x10}", "must be decimal, got 0x10"),
         ("budget: {wall_hours: 010}", "must be decimal, got 010"),
         ("budget: {wall_hours: 0b11}", "must be decimal, got 0b11"),
+        ("a: 1\nfull:\n  stages:\n  - grid: {axes: {noise_scale: [1, 010]}}", "line 4: a plain value must be decimal, got 010"),
+        ("x-mine: &hours 1:30\nbudget: {wall_hours: *hours}", "line 1: a plain value must be decimal, got 1:30"),
     ],
 )
 def test_what_is_no_sweep_file_is_refused_with_the_reason(tmp_path: Path, text: str, rule: str) -> None:

@@ -17,6 +17,8 @@ centre out (Dhariwal and Nichol 2021, as JiT and EDM). `centre`: cut the centre 
 DataFormat = Literal["folder", "zip", "parquet", "tar", "npz", "idx"]
 """The formats of `trainables.data.sources.registry.FORMATS`."""
 Channels = Literal["rgb", "grey"]
+MOST_SIDE = 8192
+"""In pixels: an image of more takes hundreds of MB."""
 
 
 class SkipBad(Frozen):
@@ -33,7 +35,7 @@ OnBad = Annotated[Literal["error"] | SkipBad, Field(union_mode="left_to_right")]
 class PrepareSettings(Frozen):
     """Everything beside the source that decides a prepared set's images, labels and split."""
 
-    image_size: PositiveInt | None = None
+    image_size: Annotated[PositiveInt, Field(le=MOST_SIDE)] | None = None
     """Height and width in pixels; None: every image is a square of one size already."""
     crop: Crop = "adm"
     """How an image becomes a square."""

@@ -124,9 +124,11 @@ def test_file_without_labels_is_one_class(tmp_path: Path) -> None:
     assert images.labels(images.train).tolist() == [0] * 6
 
 
-def test_class_names_may_name_a_class_without_images(tmp_path: Path) -> None:
+def test_class_names_may_name_a_class_without_images_which_is_told(tmp_path: Path) -> None:
     uri = saved(tmp_path, images=drawn(10), labels=np.arange(10) % 2, class_names=np.array(["cat", "dog", "yak"]))
-    assert data.describe(uri, holdout=2).class_names == ("cat", "dog", "yak")
+    description = data.describe(uri, holdout=2)
+    assert description.class_names == ("cat", "dog", "yak")
+    assert description.warnings == ("no image of class yak",)
 
 
 def test_a_set_is_read_through_fsspec(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from tests.support.trials import small_trial
 from trainables.config.diffusion import DiffusionConfig, Target
-from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation import EvaluationConfig, Labels
 from trainables.config.network import ModelConfig
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import ImageSet, open_images
+from trainables.data.arrays import checked_arrays
+from trainables.data.in_memory import ArrayImages
 from trainables.data.pixels import to_pixels
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation import reference
@@ -524,6 +526,15 @@ def test_labels_come_in_the_training_proportions_to_the_image_and_in_an_order_of
     if n > 2:
         assert not labels.equal(labels.sort().values)
         assert not labels.equal(sample_labels(emoji, evaluation(n, seed=1)))
+
+
+@pytest.mark.parametrize("labels", ["proportional", "drawn"])
+def test_a_class_without_training_images_is_not_drawn(labels: Labels) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    members = {"images": pixels, "labels": np.arange(30) % 2 * 2, "class_names": np.array(["cat", "yak", "dog"])}
+    images = ArrayImages.of(checked_arrays(members, "pets", holdout=6))
+    found = sample_labels(images, evaluation(24).model_copy(update={"labels": labels}))
+    assert found.unique().tolist() == [0, 2]
 
 
 FIRST_DRAWN = [5, 8, 8, 2, 5, 8, 7, 6]
