@@ -1,6 +1,6 @@
 """Why a trial stands as it does, in one sentence. Pure, from the ledger's rows and what the cluster has free."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, CostRow, Entry
 from jit_sweep.results.naming import full_id
 from jit_sweep.results.words import activities_in_words
 from jit_sweep.spec.sweep import Resources
-from trainables.config.fields import counted
+from trainables.config.fields import counted, percent
 
 AGAIN = "running its sweep's file again goes on with it"
 """The ledger does not know where the file is: no command line can be given."""
@@ -62,19 +62,23 @@ def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
             return _lost(row)
 
 
-def history(attempts: Sequence[AttemptRow], seconds: Sequence[CostRow] = ()) -> list[str]:
-    """One line for each attempt at a trial; of those whose `seconds` are known, with the share of training that waited."""
-    spent = {(row.trial_id, row.attempt, row.kind): row.seconds for row in seconds}
+def history(attempts: Sequence[AttemptRow], seconds: Sequence[CostRow]) -> list[str]:
+    """One line for each attempt at a trial; `seconds`: what they spent on which kind of work."""
     return [
         f"attempt {a.number} on {a.host}: {a.outcome or 'runs'}{f', {a.cause}' if a.cause else ''} at {a.images:,} images,"
-        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "") + _waited(a, spent)
+        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "") + _shares(a, seconds)
         for a in attempts
     ]
 
 
-def _waited(attempt: AttemptRow, spent: Mapping[tuple[str, int, str], float]) -> str:
-    train, data = (spent.get((attempt.trial_id, attempt.number, kind)) for kind in ("train", "data"))
-    return f"; {data / train:.1%} of {train:,.0f} s of training waited for images" if train and data is not None else ""
+def _shares(attempt: AttemptRow, seconds: Sequence[CostRow]) -> str:
+    """The shares of an attempt's work that were rungs and scores, and of its training that waited for images, where told."""
+    own = {row.kind: row.seconds for row in seconds if (row.trial_id, row.attempt) == (attempt.trial_id, attempt.number)}
+    evaluation, work = own.get("evaluation", 0.0), sum(spent for kind, spent in own.items() if kind != "data")
+    train, waited = own.get("train", 0.0), own.get("data")
+    return (f"; {percent(evaluation / work)} of its work was evaluation" if evaluation else "") + (
+        f"; {percent(waited / train)} of training waited for images" if train and waited is not None else ""
+    )
 
 
 def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:

@@ -300,6 +300,7 @@ def test_a_finished_sweep_is_readable_from_its_own_run(ledger: LedgerFixture, st
     assert parent.data.metrics[f"{OBJECTIVE} mean/patch_size-16 prediction-x"] == 2.0
     assert parent.data.metrics[f"{OBJECTIVE} sd/patch_size-16 prediction-v"] == pytest.approx(8**0.5)
     assert parent.data.metrics[f"{OBJECTIVE} n/patch_size-16 prediction-v"] == 2.0
+    assert parent.data.metrics["evaluation_share"] == pytest.approx(2 / 13)
     assert store.files(parent) == {"sweep.json", "leaderboard.json", "report.html", "report.md"}
     rows = json.loads((Path(store.client.download_artifacts(parent.info.run_id, "leaderboard.json"))).read_text())["rows"]
     assert [row["cell"]["prediction"] for row in rows] == ["x", "v"]

@@ -197,6 +197,7 @@ def test_a_ledger_tells_a_sweep_s_cost_in_one_line(ledger: LedgerFixture) -> Non
     ledger.writer.finish("mine", SweepState.INTERRUPTED)
     spent = read_costs(ledger.reader, "mine")
     assert seconds_of(spent) == {"unfinished": 21.0, "evaluation": 2.0}
+    assert spent.evaluation_share == pytest.approx(2 / 23)
     line = cost_line(ledger.reader, "mine")
     assert line == "cost: 0.00639 CPU-hours: 0.00583 unfinished, 0.000556 evaluation; 10% of training waited for images"
 
@@ -238,7 +239,7 @@ def test_the_command_tells_of_a_trial_how_long_its_training_waited_for_images(
 ) -> None:
     lost_and_trained(ledger)
     assert command.show_why("mine", planned().trial_id, f"sqlite:///{tmp_path}/ledger.db", address=None, as_json=False) == 0
-    assert "10.0% of 10 s of training waited for images" in " ".join(capsys.readouterr().out.split())
+    assert "10 % of training waited for images" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow
