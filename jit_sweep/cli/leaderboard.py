@@ -18,6 +18,7 @@ from jit_sweep.results.as_json import averaged_rows, contents
 from jit_sweep.results.averaged import AveragedArm, averaged
 from jit_sweep.results.comparable import still_learning
 from jit_sweep.results.leaderboard import Results, read_results
+from jit_sweep.results.noise import noise_note
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axis import AxisValue
@@ -82,6 +83,8 @@ def print_results(
             if index:
                 screen.print()
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
+        if note := noise_note(reader.noise(sweep), results.objective):
+            say(screen, note, style="dim")
         print_tuned(results.arms, reader.tuned(sweep), screen)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
