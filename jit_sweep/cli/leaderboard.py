@@ -18,6 +18,7 @@ from jit_sweep.results.as_json import averaged_rows, contents
 from jit_sweep.results.averaged import AveragedArm, averaged
 from jit_sweep.results.comparable import still_learning
 from jit_sweep.results.leaderboard import Results, read_results
+from jit_sweep.results.noise import noise_note
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.tuning import TunedStage
 from jit_sweep.results.words import explained, state_in_words
@@ -84,6 +85,8 @@ def print_results(
             if index:
                 screen.print()
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
+        if note := noise_note(reader.noise(sweep), results.objective):
+            say(screen, note, style="dim")
         for stage in results.tuning:
             _print_tuning(stage, screen)
         print_tuned(results.arms, reader.tuned(sweep), screen)

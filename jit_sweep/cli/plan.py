@@ -71,7 +71,7 @@ def planned(file: str, home: Home, *, probe: ProbeOptions | None = None) -> Plan
 
 def resolved(spec: SweepSpec, home: Home, *, source: str, probe: ProbeOptions | None = None) -> Plan:
     """A sweep, resolved, on the prepared set of its images where the storage has it. UserError: it cannot be trained."""
-    spec = _on_prepared_images(spec, home)
+    spec = _on_prepared_images(spec, home, source=source)
     promised = _promised(spec, home)
     found = plan(spec, source=source, speeds=_speeds(spec, home, probe, source=source), promised=promised)
     return found if found.data.is_prepared else _with_change(found, home)
@@ -100,9 +100,12 @@ def _promised(spec: SweepSpec, home: Home) -> dict[str, int]:
     return promised_images(LedgerReader(open_engine(locations.ledger, create=False)), spec)
 
 
-def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
+def _on_prepared_images(spec: SweepSpec, home: Home, *, source: str) -> SweepSpec:
+    """UserError: a store does not answer, which to ask once more would double the wait."""
     try:
         return with_prepared(spec, home.locations(spec).storage)
+    except TimeoutError as error:
+        raise UserError(f"{source}: data: {error}") from None
     except (OSError, ValueError, ImportError):
         return spec  # the plan asks for the data again, and tells this beside what else is wrong
 

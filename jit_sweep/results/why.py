@@ -66,16 +66,19 @@ def history(attempts: Sequence[AttemptRow], seconds: Sequence[CostRow]) -> list[
     """One line for each attempt at a trial; `seconds`: what they spent on which kind of work."""
     return [
         f"attempt {a.number} on {a.host}: {a.outcome or 'runs'}{f', {a.cause}' if a.cause else ''} at {a.images:,} images,"
-        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "") + _evaluating(a, seconds)
+        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "") + _shares(a, seconds)
         for a in attempts
     ]
 
 
-def _evaluating(attempt: AttemptRow, seconds: Sequence[CostRow]) -> str:
-    """The share of an attempt's work that was rungs and scores; empty where it told of none."""
+def _shares(attempt: AttemptRow, seconds: Sequence[CostRow]) -> str:
+    """The shares of an attempt's work that were rungs and scores, and of its training that waited for images, where told."""
     own = {row.kind: row.seconds for row in seconds if (row.trial_id, row.attempt) == (attempt.trial_id, attempt.number)}
     evaluation, work = own.get("evaluation", 0.0), sum(spent for kind, spent in own.items() if kind != "data")
-    return f"; {percent(evaluation / work)} of its work was evaluation" if evaluation else ""
+    train, waited = own.get("train", 0.0), own.get("data")
+    return (f"; {percent(evaluation / work)} of its work was evaluation" if evaluation else "") + (
+        f"; {percent(waited / train)} of training waited for images" if train and waited is not None else ""
+    )
 
 
 def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:

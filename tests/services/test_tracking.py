@@ -29,7 +29,7 @@ def mirror(ledger: LedgerFixture, store: MlflowStore) -> Mirror:
 
 
 def progress(images: int, *, loss: float = 1.0) -> Progress:
-    return Progress(images=images, step=images // 48, loss=loss, images_per_second=100.0)
+    return Progress(images=images, step=images // 48, loss=loss, images_per_second=100.0, data_wait=0.25)
 
 
 def tell_in_time(ledger: LedgerFixture, attempt: AttemptRow, *images: int, first: int = 0, loss: float = 1.0) -> None:
@@ -93,6 +93,7 @@ def test_points_stand_at_their_image_count_and_at_the_event_s_own_time(ledger: L
     mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert store.series(run, "loss") == [(48, 0.5, 2000250), (96, 0.25, 2001500)]
+    assert store.series(run, "data_wait") == [(48, 0.25, 2000250), (96, 0.25, 2001500)]
     assert store.series(run, "rung/heldout_v_error") == [(96, 0.125, 2001500)]
     assert run.info.status == "RUNNING"
 
