@@ -74,6 +74,12 @@ class Costs:
         costs = self.by_outcome.values()
         return Cost(sum(c.seconds for c in costs), sum(c.device_hours for c in costs))
 
+    @property
+    def evaluation_share(self) -> float | None:
+        """Of the time that its trials held their workers; None where they held none."""
+        total = self.total.seconds
+        return self.by_outcome[CostOutcome.EVALUATION].seconds / total if total else None
+
 
 class Piece(NamedTuple):
     """Some seconds of an attempt."""

@@ -7,25 +7,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from rich.console import Console
 
 from jit_sweep.cli import streams
 from jit_sweep.cli.output import console, print_json
+from jit_sweep.cli.silence import clock
 from jit_sweep.errors import UserError
 from jit_sweep.plan.images import prepared_address
 from jit_sweep.redact import redact
 from jit_sweep.spec.data import FileData
 from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.spec.uri import located
-from trainables.config.fields import and_more
-from trainables.data.prepared.finding import is_there
+from trainables.config.fields import and_more, counted
+from trainables.data.prepared.finding import is_there, listed
 from trainables.data.prepared.inspecting import SHEET_OF_CLASS, Inspection, inspect_prepared, inspect_source
 from trainables.data.prepared.manifest import Manifest
 from trainables.data.prepared.prepared_set import open_prepared
 from trainables.data.prepared.preparing import Preparation, Run, in_this_process, preparation_of, prepare
 from trainables.report import ExitCode
-from trainables.storage.listing import listing_of
+from trainables.storage.address import check_protocol
 
 TELL_EVERY_S = 5.0
 LOCAL_RAY_BYTES = 2 * 2**30
@@ -43,23 +47,33 @@ def prepare_for(spec: SweepSpec, storage: str, *, address: str | None, screen: C
 def prepare_at(data: FileData, out: str, *, screen: Console, address: str | None = None) -> Manifest:
     """Prepare images, with a line now and then; `address`: of the cluster that does the work. UserError: they cannot be."""
     try:
-        plan = preparation_of(listing_of(data.uri), data.settings, format=data.format, uri=redact(data.address))
-        screen.print(
-            f"preparing {len(plan.images.images):,} images of {plan.record.uri} ({plan.record.format})", soft_wrap=True
-        )
+        plan = preparation_of(listed(data.uri), data.settings, format=data.format, uri=redact(data.address))
+        images = counted(len(plan.images.images), "image")
+        screen.print(f"preparing {images} of {plan.record.uri} ({plan.record.format})", soft_wrap=True)
         with _workers(plan, address=address) as run:
             manifest = prepare(plan, out, run=run, tell=PreparationProgress(screen))
-    except (OSError, ValueError, ImportError) as error:
-        if isinstance(error, OSError) and streams.is_full(error):
-            rule = "the place of a prepared set must have room for it"
-            raise UserError(f"data: {rule}, got {error}; make some, and the same command goes on") from None
+    except OSError as error:
+        raise UserError(f"data: {_in_words(error, out)}") from None
+    except (ValueError, ImportError) as error:
         raise UserError(f"data: {error}") from None
-    bad = f", {manifest.bad_count} bad files left out" if manifest.bad_count else ""
-    counts = f"{manifest.count:,} images of {manifest.image_size} px, {len(manifest.class_names)} classes{bad}"
+    bad = f", {counted(manifest.bad_count, 'bad file')} left out" if manifest.bad_count else ""
+    classes = "1 class" if len(manifest.class_names) == 1 else f"{len(manifest.class_names):,} classes"
+    counts = f"{counted(manifest.count, 'image')} of {manifest.image_size} px, {classes}{bad}"
     screen.print(f"prepared {counts}: {redact(out)}, digest {manifest.digest}", soft_wrap=True)
     for line in manifest.warnings():
         screen.print(f"warning: {line}", soft_wrap=True)
     return manifest
+
+
+def _in_words(error: OSError, out: str) -> str:
+    """Rule, value and remedy of what an operating system or a store has refused."""
+    if streams.is_full(error):
+        return f"the place of a prepared set must have room for it, got {error}; make some, and the same command goes on"
+    if error.filename is None:
+        return str(error)
+    if str(error.filename).startswith(out):
+        return f"the place of a prepared set must be a folder that can be written, got {error}; name another"
+    return f"images must be readable, got {error}; check your access to them"
 
 
 @contextmanager
@@ -82,17 +96,31 @@ def _workers(plan: Preparation, *, address: str | None) -> Iterator[Run]:
 def asked(uri: str, **keys: Any) -> FileData:
     """The data that a command line means, by the rules of a sweep file. UserError: what is wrong with it."""
     try:
-        data = FileData.model_validate({"uri": uri, **keys})
+        return FileData.model_validate({"uri": _address(uri, of="URI"), **keys})
     except ValidationError as error:
-        lines = [f"--{'.'.join(map(str, item['loc'][:1]))}: {item['msg'].lower()}" for item in error.errors()]
+        first = {str(item["loc"][0]): _message(item) for item in reversed(error.errors())}
+        lines = [f"{'URI' if key == 'uri' else f'--{key}'}: {words}" for key, words in reversed(first.items())]
         raise UserError("\n".join(lines)) from None
-    return data.located()
+
+
+def _message(item: ErrorDetails) -> str:
+    """What is wrong with a value, in lower case but for the value itself."""
+    return str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"].lower()
+
+
+def _address(text: str, *, of: str) -> str:
+    """What an argument names. UserError: it is no address."""
+    try:
+        check_protocol(text, key=of)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return located(text)
 
 
 def prepare_set(data: FileData, out: str, *, address: str | None, as_json: bool) -> int:
     """Make a prepared set. UserError: whatever is wrong with the source, the settings or the place."""
     try:
-        manifest = prepare_at(data, located(out), address=address, screen=console(stderr=as_json))
+        manifest = prepare_at(data, _address(out, of="OUT"), address=address, screen=console(stderr=as_json))
     except KeyboardInterrupt:
         console(stderr=True).print("interrupted; the same command goes on with the shards that are done", soft_wrap=True)
         return ExitCode.INTERRUPTED
@@ -106,12 +134,10 @@ def inspect_set(data: FileData, *, sheet: Path | None, by_class: bool, n: int | 
     """Print what a source or set holds. UserError: it cannot be read."""
     try:
         seen = _looked_at(data)
-        if sheet is not None and (images := seen.class_sheet if by_class else seen.sheet) is not None:
-            from trainables.evaluation.grid import write_sheet  # starts torch
-
-            write_sheet(images, str(sheet), columns=SHEET_OF_CLASS)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"data: {error}") from None
+    if sheet is not None and (images := seen.class_sheet if by_class else seen.sheet) is not None:
+        _draw(images, sheet)
     if as_json:
         row = {
             "uri": redact(seen.uri),
@@ -132,15 +158,24 @@ def inspect_set(data: FileData, *, sheet: Path | None, by_class: bool, n: int | 
     return ExitCode.DONE
 
 
+def _draw(images: NDArray[np.uint8], sheet: Path) -> None:
+    from trainables.evaluation.grid import write_sheet  # starts torch
+
+    try:
+        write_sheet(images, str(sheet), columns=SHEET_OF_CLASS)
+    except OSError as error:
+        raise UserError(f"`--sheet` must be a file that can be written, got {error}; name another") from None
+
+
 def _looked_at(data: FileData) -> Inspection:
     if isinstance(data.uri, str) and is_there(data.uri):
         return inspect_prepared(open_prepared(data.uri), uri=data.uri)
     settings = data.settings
-    return inspect_source(preparation_of(listing_of(data.uri), settings, format=data.format, uri=redact(data.address)))
+    return inspect_source(preparation_of(listed(data.uri), settings, format=data.format, uri=redact(data.address)))
 
 
 def _lines(seen: Inspection, *, n: int | None) -> Iterator[str]:
-    yield f"{seen.uri}: {seen.count:,} images" + (f", digest {seen.digest}" if seen.digest else ", not prepared")
+    yield f"{seen.uri}: {counted(seen.count, 'image')}" + (f", digest {seen.digest}" if seen.digest else ", not prepared")
     yield f"sizes: {_most(seen.sizes)}"
     yield f"modes: {_most(seen.modes)}"
     yield f"near-duplicates: {seen.near_duplicates:,}"
@@ -178,5 +213,5 @@ class PreparationProgress:
             return
         self._told = now
         rate = (done - self._first) / (now - self._began)
-        left = f", {(total - done) / rate:,.0f} s to go" if rate else ""
+        left = f", {clock((total - done) / rate)} to go" if rate and done < total else ""
         self._screen.print(f"{done:,} of {total:,} images, {rate:,.0f} images/s{left}")

@@ -33,7 +33,8 @@ def estimate_json(estimate: Estimate, *, price: float | None) -> dict[str, Any]:
 
 def _job_json(job: Job) -> dict[str, Any]:
     entry = job.entry
-    trial = entry.trial_id if entry.origin == "grid" else None
+    is_planned = entry.origin == "tuning" or (entry.origin == "grid" and not entry.base)
+    trial = entry.trial_id if is_planned else None
     own = {"seconds": job.seconds, "checkpoint_bytes": checkpoint_bytes(entry.trial), **job.measured.model_dump()}
     return {"stage": entry.stage, "trial": trial, "origin": entry.origin, "shape": job.shape, **own}
 

@@ -18,9 +18,12 @@ from jit_sweep.results.as_json import averaged_rows, contents
 from jit_sweep.results.averaged import AveragedArm, averaged
 from jit_sweep.results.comparable import still_learning
 from jit_sweep.results.leaderboard import Results, read_results
+from jit_sweep.results.noise import noise_note
 from jit_sweep.results.pareto import front_in
+from jit_sweep.results.tuning import TunedStage
 from jit_sweep.results.words import explained, state_in_words
 from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 from trainables.report import ExitCode
 
@@ -82,6 +85,10 @@ def print_results(
             if index:
                 screen.print()
             print_tables(part, screen, front, most=None if every else MOST_ROWS)
+        if note := noise_note(reader.noise(sweep), results.objective):
+            say(screen, note, style="dim")
+        for stage in results.tuning:
+            _print_tuning(stage, screen)
         print_tuned(results.arms, reader.tuned(sweep), screen)
         _print_fidelity(results, screen)
     trials = [*(trial for arm in results.arms for trial in arm.trials), *results.searched]
@@ -211,6 +218,19 @@ def _print_searched(results: Results, screen: Console, front: Collection[str]) -
     columns = [Column("trial", named), replace(values, heading="values"), *_of_metrics(trials, results)]
     screen.print()
     say(screen, f"search trials, {seeds}: they show where to look and prove nothing{marked}{common}")
+    screen.print(table_of(columns, width=screen.width))
+
+
+def _print_tuning(stage: TunedStage, screen: Console) -> None:
+    """Each arm at its best setting, and at the one that is best for all."""
+    views = stage.views
+    columns = [Column("arm", [view.arm for view in views], wraps=True)]
+    for heading, tried in (("at its best", [view.best for view in views]), ("at one for all", [view.shared for view in views])):
+        columns.append(Column(heading, [arm_label(each.setting) if each else "-" for each in tried], wraps=True))
+        scores = [f"{each.score:.5g}" if each and each.score is not None else "no score" for each in tried]
+        columns.append(Column(stage.tried[0].objective, scores, right=True))
+    screen.print()
+    say(screen, f"stage {stage.stage}: {stage.caption}")
     screen.print(table_of(columns, width=screen.width))
 
 

@@ -17,10 +17,12 @@ from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.images import change_since_prepared, with_prepared
+from jit_sweep.plan.near_duplicates import near_duplicate_remarks
 from jit_sweep.plan.plan import faults_beside, plan
 from jit_sweep.plan.races import race_ranges
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
+from jit_sweep.plan.tuned_arms import still_to_come, tuning_costs
 from jit_sweep.spec.read import UnsoundFile, read_spec
 from jit_sweep.spec.stages import SearchSpec
 from jit_sweep.spec.sweep import SweepSpec
@@ -69,7 +71,7 @@ def planned(file: str, home: Home, *, probe: ProbeOptions | None = None) -> Plan
 
 def resolved(spec: SweepSpec, home: Home, *, source: str, probe: ProbeOptions | None = None) -> Plan:
     """A sweep, resolved, on the prepared set of its images where the storage has it. UserError: it cannot be trained."""
-    spec = _on_prepared_images(spec, home)
+    spec = _on_prepared_images(spec, home, source=source)
     promised = _promised(spec, home)
     found = plan(spec, source=source, speeds=_speeds(spec, home, probe, source=source), promised=promised)
     return found if found.data.is_prepared else _with_change(found, home)
@@ -98,9 +100,12 @@ def _promised(spec: SweepSpec, home: Home) -> dict[str, int]:
     return promised_images(LedgerReader(open_engine(locations.ledger, create=False)), spec)
 
 
-def _on_prepared_images(spec: SweepSpec, home: Home) -> SweepSpec:
+def _on_prepared_images(spec: SweepSpec, home: Home, *, source: str) -> SweepSpec:
+    """UserError: a store does not answer, which to ask once more would double the wait."""
     try:
         return with_prepared(spec, home.locations(spec).storage)
+    except TimeoutError as error:
+        raise UserError(f"{source}: data: {error}") from None
     except (OSError, ValueError, ImportError):
         return spec  # the plan asks for the data again, and tells this beside what else is wrong
 
@@ -120,7 +125,7 @@ def check_affordable(plan: Plan, speeds: Speeds, *, source: str) -> None:
 def validate(file: str, home: Home, *, as_json: bool) -> int:
     """Print the name and size of a sound sweep file. UserError: whatever is wrong with it."""
     plan = planned(file, home)
-    proposed = sum(proposals(plan).values())
+    proposed = sum(proposals(plan).values()) + len(still_to_come(plan))
     if as_json:
         row = {"name": plan.spec.name, "fingerprint": plan.fingerprint, "trials": len(plan.entries), "proposed": proposed}
         print_json("validate", [{**row, "remarks": soundness_remarks(plan)}])
@@ -182,13 +187,17 @@ def _time_in_all(plan: Plan, home: Home) -> str:
 
 
 def _json_rows(plan: Plan) -> list[dict[str, Any]]:
-    """The planned trials, then a row for each that a search will propose."""
+    """The planned trials, then a row for each that a search will propose, and for each of an arm that is tuned before."""
     later = [
         {"stage": stage, "origin": "search", "state": "proposed later", "from": search.start, "sampler": search.sampler}
         for stage, search in searches(plan.spec).items()
         for _ in range(proposals(plan)[stage])
     ]
-    return [*trial_rows(plan.entries), *later]
+    tuned = [
+        {"stage": each.stage, "origin": "grid", "state": "tuned later", **each.arm, "seed": each.seed}
+        for each in still_to_come(plan)
+    ]
+    return [*trial_rows(plan.entries), *later, *tuned]
 
 
 def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
@@ -197,9 +206,10 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "fingerprint": plan.fingerprint,
         "left_out": plan.left_out,
         "races": [each._asdict() for each in race_ranges(plan)],
+        "tuning": [each._asdict() for each in tuning_costs(plan)],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
-        "remarks": soundness_remarks(plan),
+        "remarks": [*near_duplicate_remarks(plan), *soundness_remarks(plan)],
     }
 
 
@@ -211,9 +221,14 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     for stage, search in searches(plan.spec).items():
         title, proposed = plan.spec.stage_title(stage), counted(proposals(plan)[stage], "trial")
         say(screen, f"{title}: {proposed} proposed later by {search.sampler} from the {_start(search)}")
-    for each in race_ranges(plan):
-        say(screen, f"{plan.spec.stage_title(each.stage)}: {each}")
-    for line in (*bought(plan, speeds), *remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
+    later = [
+        *((each.stage, str(each)) for each in race_ranges(plan)),
+        *((each.stage, str(each)) for each in tuning_costs(plan)),
+    ]
+    for stage, line in later:
+        say(screen, f"{plan.spec.stage_title(stage)}: {line}")
+    sound = (*clamp_remarks(plan), *near_duplicate_remarks(plan), *soundness_remarks(plan))
+    for line in (*bought(plan, speeds), *remarks(plan), *sound):
         say(screen, line)
 
 

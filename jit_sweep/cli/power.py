@@ -11,6 +11,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.power import Prospect, arms_of, images_of_a_seed, prospects
 from jit_sweep.results.noise import Noise, declared_noise, measured_noise
 from jit_sweep.results.scales import in_words, scale_of, shown_on
+from search_spaces.cells import arm_label
 from trainables.config.fields import counted
 
 MOST_QUESTIONS = 20
@@ -95,7 +96,7 @@ def print_power_by_seeds(plan: Plan, noise: Noise | None, screen: Console) -> No
 
 
 def _stage(plan: Plan, prospect: Prospect) -> int:
-    return next(entry.stage for entry in plan.entries if entry.label == prospect.question.labels[0])
+    return next(entry.stage for entry in plan.entries if arm_label(entry.judged) == prospect.question.labels[0])
 
 
 def _about(noise: Noise | None, plan: Plan) -> str:

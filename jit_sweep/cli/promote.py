@@ -19,9 +19,9 @@ from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.home import Home, Locations
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
-from jit_sweep.models.gates import Gate, known_before
+from jit_sweep.models.gates import Gate, gates_in_words, known_before
 from jit_sweep.models.nomination import Nomination, evidence, nominate
-from jit_sweep.models.promote import Evidence, Promotion, gates_in_words, register
+from jit_sweep.models.promote import Evidence, Promotion, register
 from jit_sweep.models.retraining import check_same
 from jit_sweep.results.as_json import finding_row
 from jit_sweep.spec.stored import stored_spec
@@ -76,9 +76,10 @@ def promote(
     if not as_json:
         _print_nomination(nomination, places.screen)
     made = evidence(reader, nomination, compares=nomination.rival is None or nomination.rival.hours == 0)
-    before = [gate for gate in known_before(nomination.candidate) if not gate.holds]
+    doubted = [gate for gate in known_before(nomination.candidate) if gate.standing != "holds"]
+    before = [gate for gate in doubted if not gate.holds]
     if wish.dry_run:
-        return _told(nomination, made, None, places, words="nothing was started", before=before)
+        return _told(nomination, made, None, places, words="nothing was started", before=doubted)
     if before and not wish.forced:
         names = ", ".join(gate.name for gate in before)
         words = f"not promoted, and nothing was trained: {names} {_fails(before)}; --force says why it may all the same"
@@ -196,9 +197,9 @@ def _told(
     words: str,
     before: Sequence[Gate] = (),
 ) -> int:
-    """Print what came of it; the exit code. `before`: gates that its own sweep closes, whatever is trained."""
+    """Print what came of it; the exit code. `before`: gates that its own sweep closes or leaves open, whatever is trained."""
     closed = made.gates if made else before
-    refused = bool(made.failed if made else before) and done is None
+    refused = any(not gate.holds for gate in closed) and done is None
     code = ExitCode.REFUSED if refused else ExitCode.DONE
     if places.as_json:
         print_json("promote", [_row(nomination, made, done, gates=closed)], told=words)

@@ -82,17 +82,18 @@ def show_why(sweep: str, trial: str, ledger: str, *, address: str | None, as_jso
     )
     sentences = [why.why(row, rows, run) for row in entries]
     attempts = [attempt for attempt in reader.attempts_at_trials(sweep) if attempt.trial_id == entries[0].trial_id]
+    lines = why.history(attempts, reader.cost(sweep))
     if as_json:
         facts = [
             {"trial": row.trial_id, "state": str(row.state), "why": words}
             for row, words in zip(entries, sentences, strict=True)
         ]
-        print_json("why", facts, sweep=sweep, attempts=why.history(attempts))
+        print_json("why", facts, sweep=sweep, attempts=lines)
         return ExitCode.DONE
     screen = console()
     for row, words in zip(entries, sentences, strict=True):
         say(screen, f"{row.trial_id} {arm_label(row.arm)} seed={row.seed}: {words}")
-    for line in why.history(attempts):
+    for line in lines:
         say(screen, line, indent="  ")
     return ExitCode.DONE
 

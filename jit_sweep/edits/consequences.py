@@ -28,12 +28,18 @@ class _Pair(NamedTuple):
 
 
 def of_grid(plan: Plan, now: Place, before: Place | None, rows: Rows, renamed: Renamed) -> Iterator[str]:
-    """What becomes of a grid's arms and trials."""
+    """What becomes of a grid's arms and trials, and of those that tune its arms."""
     planned, name = [entry for entry in plan.entries if entry.stage == now.stage], _named(plan, now)
     if before is None:
         yield f"{name} is new: {counted(len(planned), 'trial')}"
         return
-    shown = [row for row in rows if not row.superseded and row.origin == "grid" and _id(row, renamed) in (now.id, before.id)]
+    shown = [row for row in rows if not row.superseded and _id(row, renamed) in (now.id, before.id)]
+    for origin, of in (("grid", name), ("tuning", f"the tuning of {name}")):
+        own, known = [entry for entry in planned if entry.origin == origin], [row for row in shown if row.origin == origin]
+        yield from _of_arms(of, own, known, rows)
+
+
+def _of_arms(name: str, planned: Sequence[Entry], shown: Rows, rows: Rows) -> Iterator[str]:
     cells, cells_before = {_cell(entry.arm) for entry in planned}, {_cell(row.arm) for row in shown}
     if added := cells - cells_before:
         yield f"{name}: {counted(len(added), 'arm')} added"

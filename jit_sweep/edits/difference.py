@@ -11,8 +11,8 @@ from jit_sweep.ledger.refusals import OtherSweep, refused_changes
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.places import Place, adopted, places
 from jit_sweep.results.comparable import Marks
+from jit_sweep.results.further import with_further
 from jit_sweep.results.leaderboard import marks_of
-from jit_sweep.results.more_seeds import with_raced
 from jit_sweep.spec.stored import readable
 from jit_sweep.spec.sweep import SweepSpec
 
@@ -52,7 +52,7 @@ def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Se
     lines = [str(change) for change in changes(before, now) if change.path != "stages"]
     lines += _of_keys(pairs, before, now)
     renamed = adopted({(row.stage_id, row.content, row.origin) for row in rows}, [pair.now for pair in pairs])
-    lines += _consequences(with_raced(plan, rows), pairs, rows, scores, marks, renamed)
+    lines += _consequences(with_further(plan, rows, scores), pairs, rows, scores, marks, renamed)
     kept = {pair.before for pair in pairs}
     return lines + [of_gone(place, rows) for place in stages_before if place not in kept]
 

@@ -16,6 +16,7 @@ from jit_sweep.plan.grid import combinations
 from jit_sweep.plan.order import turn
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import proposals, searches
+from jit_sweep.plan.tuned_arms import still_to_come
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from search_spaces.cells import put
@@ -130,10 +131,14 @@ def estimate(plan: Plan, shape_of: Callable[[Entry], str], measured: Callable[[E
     """The estimate of a plan on `lanes` lanes.
 
     `shape_of`: the name of an entry's shape; `measured`: the measurement of that shape. Entries that share a training count
-    once; a search counts with its costliest proposal (`largest_proposals`) as often as it proposes.
+    once; a tuned arm counts at its middle setting, a search with its costliest proposal (`largest_proposals`) as often as it
+    proposes.
     """
     spec = plan.spec
-    jobs = [_job(spec, entries, shape_of(entries[0]), measured(entries[0])) for entries in shared(plan.entries)]
+    jobs = [
+        _job(spec, entries, shape_of(entries[0]), measured(entries[0]))
+        for entries in shared([*plan.entries, *still_to_come(plan)])
+    ]
     later = [
         _job(spec, [entry], shape_of(entry), measured(entry))
         for stage, entry in largest_proposals(plan).items()

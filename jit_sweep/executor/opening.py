@@ -13,7 +13,7 @@ from jit_sweep.ledger.records import Cause
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.places import places
-from jit_sweep.results.more_seeds import with_raced
+from jit_sweep.results.further import with_further
 
 
 def take_up(plan: Plan, writer: LedgerWriter, reader: LedgerReader) -> None:
@@ -23,8 +23,8 @@ def take_up(plan: Plan, writer: LedgerWriter, reader: LedgerReader) -> None:
     writer.register(sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=spec)
     writer.ask(sweep, asked_by(plan))
     writer.reopen(sweep)
-    raced = with_raced(plan, reader.entries(sweep))
-    writer.plan_entries(sweep, raced.entries, places=places(plan.spec))
+    whole = with_further(plan, reader.entries(sweep), reader.scores(sweep))
+    writer.plan_entries(sweep, whole.entries, places=places(plan.spec))
 
 
 def end_at_once(

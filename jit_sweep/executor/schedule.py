@@ -49,7 +49,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class LookAgain:
-    """All trials of this stage, whose seeds race, have ended: it is looked at which arms get one seed more."""
+    """All trials of this stage have ended: what it plans next follows from their scores."""
 
     stage: int
 
@@ -96,8 +96,8 @@ class Now:
     """Stages whose former proposals this run has aligned."""
     searched: Collection[int] = ()
     """Stages of which the ledger knows that their searches have proposed all that they will."""
-    racing: Collection[int] = ()
-    """Stages whose arms may get more seeds."""
+    growing: Collection[int] = ()
+    """Stages that plan more as they run."""
     refusal: Callable[[EntryRow], str] = _affordable
     """Why the budget does not hold an entry's trial; empty where it does."""
 
@@ -147,7 +147,7 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
         return Wait()
     if _is_paused(rows):
         return Over()
-    return LookAgain(stage) if stage in now.racing and not waiting else None
+    return LookAgain(stage) if stage in now.growing and not waiting else None
 
 
 def _may_start(row: EntryRow, now: Now) -> bool:

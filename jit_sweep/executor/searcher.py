@@ -26,9 +26,8 @@ from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Cause, EntryRow
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.plan.races import races
 from jit_sweep.plan.search import proposals
-from jit_sweep.results.more_seeds import more_seeds
+from jit_sweep.results.further import further, growing
 from jit_sweep.search.proposer import Proposer
 
 _log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ class LedgerSearcher:
         self._proposals = proposals(plan)
         self._aligned: set[int] = set()
         self._searched: set[int] = set()
-        self._racing = set(races(plan))
+        self._growing = growing(plan)
         self._shape = ""
         self._entries = LiveEntries(reader, plan.spec.name)
         self._dead_lanes = DeadLanes()
@@ -151,7 +150,7 @@ class LedgerSearcher:
             shape=self._shape,
             aligned=self._aligned,
             searched=self._searched,
-            racing=self._racing,
+            growing=self._growing,
             refusal=self._guard.refusals(rows, handed_out=[start.row for start in self._in_flight.values()]),
         )
 
@@ -180,12 +179,13 @@ class LedgerSearcher:
             self._proposals[stage] = 0
 
     def _look_again(self, stage: int) -> None:
-        """Plan one seed more for the arms of the questions that are still open; a stage without any has ended."""
-        entries = more_seeds(self._plan, self._reader, stage=stage)
+        """Plan what follows from the scores of a stage, such as one seed more for open questions; without it the stage has
+        ended."""
+        entries = further(self._plan, self._reader, stage=stage)
         if entries:
             self._actor.add_entries(entries)
         else:
-            self._racing.discard(stage)
+            self._growing.discard(stage)
 
     def _count_dead_lane(self, trial_id: str, unbegun: Cause | None) -> None:
         """Stop a sweep whose lanes cannot live, such as one whose code does not start on the cluster.

@@ -6,6 +6,7 @@ from typing import Any
 from jit_sweep.ledger.event_records import Asked
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.questions import Question, questions_of
+from jit_sweep.spec.nuisance import Nuisance
 from jit_sweep.spec.stages import Design, Grid, PlannedStage
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import content_hash
@@ -43,7 +44,13 @@ def first_asked(
 
 def _in_words(question: Question) -> str:
     looked = f", looked at after {question.looks[0]} to {question.looks[-1]} seeds" if question.looks else ""
-    return f"{question.label}{looked}"
+    return f"{question.label}{looked}{_tuned_in_words(question.nuisance)}"
+
+
+def _tuned_in_words(nuisance: Nuisance | None) -> str:
+    if nuisance is None:
+        return ""
+    return f", each at the best of {nuisance.trials} settings of {' and '.join(nuisance.axes)}"
 
 
 def _has_questions_of_its_own(design: Design) -> bool:

@@ -53,8 +53,8 @@ def gates_differ(connection: Connection, sweep: str, entries: Sequence[Entry]) -
 
 
 def hide_grid(connection: Connection, sweep: str) -> None:
-    """Hide all that grids have planned; what they plan still is to be added again."""
-    connection.execute(of_sweep(sweep).where(_ENTRY.origin == "grid").values(superseded=True))
+    """Hide all that grids have planned, and what tunes their arms; what they plan still is to be added again."""
+    connection.execute(of_sweep(sweep).where(_ENTRY.origin != "search").values(superseded=True))
 
 
 def adopt(connection: Connection, sweep: str, places: Sequence[Place]) -> None:

@@ -15,4 +15,4 @@ def promised_images(reader: LedgerReader, spec: SweepSpec) -> dict[str, int]:
         spec.budget.images_per_trial,
     ):
         return {}
-    return {arm_label(row.arm): row.images for row in reader.entries(spec.name) if row.origin == "grid"}
+    return {arm_label(row.judged): row.images for row in reader.entries(spec.name) if row.origin != "search"}

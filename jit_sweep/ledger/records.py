@@ -177,7 +177,8 @@ class EntryRow:
     images: int
     evaluation_id: str
     rungs: tuple[int, ...]
-    origin: Literal["grid", "search"]
+    origin: Literal["grid", "search", "tuning"]
+    """Whether verdicts may be about it, it was proposed, or it tunes an arm."""
     state: EntryState
     cached: bool
     """Done by a score that was there before: another sweep's, or another stage's."""
@@ -199,7 +200,7 @@ class EntryRow:
     content: str = field(default="", kw_only=True)
     """The content of its stage."""
     base: Mapping[str, str | int | float | bool | None] = field(default_factory=dict, kw_only=True)
-    """The cell that a proposal changes; empty: the baseline."""
+    """The cell that a proposal changes, the arm that a trial tunes, or the best setting that an arm was given; else empty."""
     superseded: bool = field(default=False, kw_only=True)
     """Planned no more."""
     trial_json: str
@@ -212,6 +213,11 @@ class EntryRow:
     @cached_property
     def evaluation(self) -> EvaluationConfig:
         return _EVALUATIONS.get(self.evaluation_json, make=lambda: _evaluation(self.evaluation_json))
+
+    @property
+    def judged(self) -> Mapping[str, str | int | float | bool | None]:
+        """The arm that verdicts are about: of a tuning trial the one that it tunes."""
+        return self.base if self.origin == "tuning" else self.arm
 
     @cached_property
     def training_flops(self) -> int:

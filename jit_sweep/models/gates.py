@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jit_sweep.ledger.records import HeldoutRow
 from jit_sweep.models.candidate import Candidate
@@ -33,9 +33,24 @@ class Gate(NamedTuple):
     name: str
     holds: bool
     words: str
+    known: bool = True
+    """Whether anything speaks for it: what is not known stops nobody, and is told as that."""
+
+    @property
+    def standing(self) -> Literal["holds", "fails", "not known"]:
+        if not self.known:
+            return "not known"
+        return "holds" if self.holds else "fails"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.words}"
+
+
+def gates_in_words(gates: Sequence[Gate]) -> list[str]:
+    """One line each: the failed ones first, then what is not known."""
+    words = {"fails": "FAILS", "not known": "not known", "holds": "holds"}
+    in_order = sorted(gates, key=lambda gate: [*words].index(gate.standing))
+    return [f"{words[gate.standing]}  {gate}" for gate in in_order]
 
 
 @dataclass(frozen=True)
@@ -73,17 +88,17 @@ def known_before(candidate: Candidate) -> list[Gate]:
     rate = " to ".join(f"{100 * end:.0f}" for end in rate_interval(lost, len(arm.trials)))
     return [
         Gate("end of its sweep", not candidate.unfinished, f"{candidate.unfinished} of its trials have not ended"),
-        _convergence(arm),
+        _convergence("convergence", arm),
         Gate("lost seeds", not lost, f"{lost} of {len(arm.trials)} diverged, failed or collapsed there ({rate} %)"),
     ]
 
 
-def _convergence(arm: Arm) -> Gate:
+def _convergence(name: str, arm: Arm) -> Gate:
     """Whether it had learned what it could: of one that had not the score says how fast it learns."""
     if arm.convergence is None:
-        return Gate("convergence", True, "not known, which takes three rungs and several seeds")
+        return Gate(name, True, "nobody knows whether it still learned, which takes three rungs and several seeds", known=False)
     gained = f"it {still_learning(arm.convergence)}"
-    return Gate("convergence", arm.convergence.converged, gained)
+    return Gate(name, arm.convergence.converged, gained)
 
 
 def gates(candidate: Candidate, fresh: Arm, *, objective: str, heldout: HeldoutRow | None) -> list[Gate]:
@@ -97,6 +112,7 @@ def gates(candidate: Candidate, fresh: Arm, *, objective: str, heldout: HeldoutR
         Gate("score", enough, str(score) if score else f"{fresh.scored} of {n} fresh seeds have {objective}"),
         Gate("divergence", lost == 0, f"{lost} of {n} fresh seeds diverged or failed ({rate} % by an exact interval)"),
         Gate("collapse", fresh.collapsed == 0, f"{fresh.collapsed} of {n} fresh seeds collapsed"),
+        _convergence("convergence of fresh seeds", fresh),
         Gate("blank images", not nothing, "no better than blank ones" if nothing else "better than blank ones"),
         *_beside_real(fresh, heldout, objective),
         _budget(candidate, fresh),

@@ -50,10 +50,16 @@ def _chosen(scores: Facts) -> Iterator[str]:
 
 
 def _gates(scores: Facts) -> Iterator[str]:
-    rows = [f"| {gate['name']} | {'holds' if gate['holds'] else '**fails**'} | {gate['words']} |" for gate in scores["gates"]]
+    rows = [f"| {gate['name']} | {_standing(gate)} | {gate['words']} |" for gate in scores["gates"]]
     if rows:
         yield "## What it had to show"
         yield "\n".join(["| gate | | what was found |", "|---|---|---|", *rows])
+
+
+def _standing(gate: Facts) -> str:
+    if not gate.get("known", True):
+        return "not known"
+    return "holds" if gate["holds"] else "**fails**"
 
 
 def _how(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:

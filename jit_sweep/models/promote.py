@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -245,11 +244,6 @@ def version_tags(evidence: Evidence) -> dict[str, str]:
         "failed_gates": ", ".join(gate.name for gate in evidence.failed),
     }
     return {name: value for name, value in tags.items() if value}
-
-
-def gates_in_words(gates: Sequence[Gate]) -> list[str]:
-    """One line each, the failed ones first."""
-    return [f"{'holds' if gate.holds else 'FAILS'}  {gate}" for gate in sorted(gates, key=lambda gate: gate.holds)]
 
 
 def _tracked(reader: LedgerReader, sweep: SweepRow, trial: TrialResult, locations: Locations) -> TrackedTrial:

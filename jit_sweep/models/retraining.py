@@ -9,6 +9,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.models.candidate import Candidate
 from jit_sweep.plan.entry import Plan, recipe_id
+from jit_sweep.results.convergence import LAST_RUNGS
 from jit_sweep.spec.stages import Grid, GridStage
 from jit_sweep.spec.sweep import Budget, SweepSpec
 from trainables.config.fields import content_hash
@@ -56,7 +57,7 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
         stages=(GridStage(grid=grid),),
         objective=judged_by.objective,
         evaluation=evaluation,
-        budget=Budget(images_per_trial=candidate.arm.images, rungs=spec.budget.rungs),
+        budget=Budget(images_per_trial=candidate.arm.images, rungs=max(LAST_RUNGS, spec.budget.rungs)),
         resources=spec.resources,
         storage=judged_by.storage,
         tracking=judged_by.tracking,

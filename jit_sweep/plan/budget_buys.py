@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jit_sweep.plan.entry import Entry, Plan, one_a_cell
 from jit_sweep.plan.fault import Fault
 from jit_sweep.plan.search import proposals, searches
+from jit_sweep.plan.tuned_arms import still_to_come
 from jit_sweep.spec.sweep import Budget, SweepSpec
 from trainables.config.fields import counted
 from trainables.config.shape import SpeedShape, speed_shape
@@ -78,7 +79,8 @@ def bought(plan: Plan, speeds: Speeds | None = None) -> list[str]:
     spec, budget = plan.spec, plan.spec.budget
     if not budget.is_limited:
         return []
-    trials = list({(entry.trial_id, entry.images): entry for entry in plan.entries}.values())
+    planned = [*plan.entries, *still_to_come(plan)]
+    trials = list({(entry.trial_id, entry.images): entry for entry in planned}.values())
     later = sum(proposals(plan).values())
     to_end = [price_of(spec, entry, images=entry.images, speeds=speeds or {}) for entry in trials]
     timed = [key for key, limit, _ in _of_time(budget) if limit is not None]

@@ -23,7 +23,8 @@ class Entry(Frozen):
     content: str = ""
     """The content of its stage."""
     base: dict[str, AxisValue] = {}
-    """The cell that a proposal changes, by its axis values; of a grid's cells, and of the baseline, there is nothing."""
+    """What its arm stands on, by axis values: of a proposal the cell that it changes, of a tuning trial the arm that it tunes,
+    of a tuned arm its best setting; else nothing."""
     position: int
     """Order within the stage."""
     arm: dict[str, AxisValue]
@@ -33,7 +34,7 @@ class Entry(Frozen):
     images: int
     evaluation: EvaluationConfig
     rungs: tuple[int, ...]
-    origin: Literal["grid", "search"]
+    origin: Literal["grid", "search", "tuning"]
     gates: tuple[int, ...] = ()
     """The rungs at which the sweep's scheduler decides whether it goes on."""
     race: str = ""
@@ -63,6 +64,11 @@ class Entry(Frozen):
     @property
     def label(self) -> str:
         return arm_label(self.arm)
+
+    @property
+    def judged(self) -> dict[str, AxisValue]:
+        """The arm that verdicts are about: of a tuning trial the one that it tunes."""
+        return self.base if self.origin == "tuning" else self.arm
 
 
 class Plan(Frozen):

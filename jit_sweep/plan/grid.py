@@ -10,11 +10,12 @@ from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.fault import Fault, missing_axes
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.refusals import refusals
+from jit_sweep.plan.tuning import tuning_of
 from jit_sweep.spec.axis_spaces import Range
 from jit_sweep.spec.seeds import RacingSeeds, first_seeds
 from jit_sweep.spec.stages import CellRule, Design, Grid
 from search_spaces.axis import AxisValue
-from search_spaces.cells import put
+from search_spaces.cells import arm_label, put
 from search_spaces.quantities import excess
 
 MOST_COMBINATIONS = 4096
@@ -42,6 +43,7 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
     within: dict[tuple[str, int], Entry] = {}
     faults: list[Fault] = []
     cells: list[Mapping[str, AxisValue]] = []
+    tuned: list[Mapping[str, AxisValue]] = []
     for values in _cells(design):
         protected = _is_contrasted(design, values)
         cell, images = None, _images(design, values) or planner.spec.budget.images_per_trial
@@ -50,21 +52,27 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
             cells.append(cell.values)
             images = _images(design, values) or planner.images_of(cell)
             entry = planner.entry(cell, stage=stage, position=0, seed=0, images=images, protected=protected)
-            is_within, of_cell = not excess(limits, entry.trial, images=images), entry.key
-            for seed in _seeds(design, values):
-                run = runs.setdefault((of_cell, seed), entry.with_seed(seed, position=len(runs)))
-                _refuse_same_run(run, entry)
+            is_within = not excess(limits, entry.trial, images=images)
+            planned, seeds = [entry], seeds_of(design, values)
+            if design.nuisance is not None:
+                planned, seeds = tuning_of(design.nuisance, entry, planner), design.nuisance.tuning_seeds
+                tuned += [each.arm for each in planned]
+            for each, seed in itertools.product(planned, seeds):
+                run = runs.setdefault((each.key, seed), each.with_seed(seed, position=len(runs)))
+                _refuse_same_run(run, each)
                 if is_within:
-                    within.setdefault((of_cell, seed), run)
+                    within.setdefault((each.key, seed), run)
         except ValueError as error:
             found = refusals(error, cell=cell, planner=planner, images=images)
             faults += Fault.of_cell(found, key=key, values=values)
     if cells:
         faults += missing_axes(design.axes, cells, key=key)
+    if tuned and design.nuisance is not None:
+        faults += missing_axes(design.nuisance.axes, tuned, key=f"{key}.nuisance")
     if runs and not within:
         rule = f"`limits` must leave some trials, got none of {len(runs)} within {limits_in_words(limits)}"
         faults.append(Fault(f"stages[{stage}]", f"{rule}; raise a limit"))
-    left_out = {entry.label for entry in runs.values()} - {entry.label for entry in within.values()}
+    left_out = {arm_label(entry.judged) for entry in runs.values()} - {arm_label(entry.judged) for entry in within.values()}
     return PlannedArms(tuple(within.values()), len(left_out), tuple(faults))
 
 
@@ -77,7 +85,8 @@ def trials_asked(design: Design) -> int:
     """The most trials that all cells may come to. ValueError: there are more than MOST_COMBINATIONS arms."""
     if isinstance(design.seeds, RacingSeeds):
         return design.seeds.max * sum(1 for _ in _cells(design))
-    return sum(len(_seeds(design, values)) for values in _cells(design))
+    tuning = design.nuisance.trials * design.nuisance.seeds if design.nuisance else 0
+    return sum(len(seeds_of(design, values)) + tuning for values in _cells(design))
 
 
 def _refuse_same_run(known: Entry, entry: Entry) -> None:
@@ -114,7 +123,8 @@ def _is_contrasted(design: Design, values: Mapping[str, AxisValue]) -> bool:
     return any(_matches(contrast.where, values) for contrast in planned)
 
 
-def _seeds(design: Design, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
+def seeds_of(design: Design, values: Mapping[str, AxisValue]) -> tuple[int, ...]:
+    """The seeds that a cell is judged by, as the file has them first."""
     return next((rule.seeds for rule in _rules(design, values) if rule.seeds), first_seeds(design.seeds))
 
 

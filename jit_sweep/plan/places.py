@@ -39,7 +39,8 @@ def adopted(known: Collection[tuple[str, str, str]], now: Sequence[Place]) -> di
 
     `known`: id, content and origin of what was planned before.
     """
-    left, ids = sorted(item for item in known if item[0] not in {place.id for place in now}), {item[0] for item in known}
+    planned = {(name, content, "search" if origin == "search" else "grid") for name, content, origin in known}
+    left, ids = sorted(item for item in planned if item[0] not in {place.id for place in now}), {item[0] for item in known}
     renamed: dict[str, str] = {}
     for place in now:
         former = (name for name, *same in left if name not in renamed and same == [place.content, place.origin])

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.questions import Question, questions_of
 from jit_sweep.plan.races import races
+from jit_sweep.plan.tuned_arms import seeds_to_judge
 from jit_sweep.statistics.power import Precision, detectable_gap, planned_precision
 from jit_sweep.statistics.sequential import Looks
+from search_spaces.cells import arm_label
 
 LEAST_SEEDS = 3
 """Shared by the arms of a question: of fewer there is no verdict."""
@@ -51,16 +53,16 @@ def prospects(plan: Plan) -> tuple[Prospect, ...]:
 
 def arms_of(plan: Plan, stage: int) -> int:
     """Arms of a grid."""
-    return len({entry.label for entry in plan.entries if entry.stage == stage})
+    return len(seeds_to_judge(plan, stage))
 
 
 def images_of_a_seed(plan: Plan, stage: int) -> int:
     """What one more seed of every arm of a grid trains on."""
-    return sum({entry.label: entry.images for entry in plan.entries if entry.stage == stage}.values())
+    return sum({arm_label(entry.judged): entry.images for entry in plan.entries if entry.stage == stage}.values())
 
 
 def _of_stage(plan: Plan, stage: int, asked: Sequence[Question]) -> Iterator[Prospect]:
-    seeds, race = _seeds([entry for entry in plan.entries if entry.stage == stage]), races(plan).get(stage)
+    seeds, race = seeds_to_judge(plan, stage), races(plan).get(stage)
     if race is not None:
         seeds = {label: {*range(race.max)} for label in seeds}
     alpha = plan.spec.alpha if race is None else Looks(race.looks).level(-1, alpha=plan.spec.alpha)
@@ -68,10 +70,3 @@ def _of_stage(plan: Plan, stage: int, asked: Sequence[Question]) -> Iterator[Pro
     for question in asked:
         shared = set.intersection(*(seeds[label] for label in question.labels))
         yield Prospect(question, len(shared), trials - len(seeds) - distinct + 1, 1, alpha)
-
-
-def _seeds(entries: Sequence[Entry]) -> dict[str, set[int]]:
-    seeds: dict[str, set[int]] = {}
-    for entry in entries:
-        seeds.setdefault(entry.label, set()).add(entry.seed)
-    return seeds

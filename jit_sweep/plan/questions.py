@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from jit_sweep.plan.entry import Plan
 from jit_sweep.spec.ablations import Ablation
+from jit_sweep.spec.nuisance import Nuisance
 from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import BASELINE, Design, PlannedContrast, PlannedStage
 from search_spaces.axis import AxisValue
@@ -38,6 +39,8 @@ class Question(Frozen):
     """Of a question of an ablation."""
     looks: tuple[int, ...] = ()
     """Counts of seeds after which it is looked at, where its arms' seeds race: as much a part of it as its arms are."""
+    nuisance: Nuisance | None = None
+    """How its arms are tuned before they are compared, where they are: a part of it too."""
 
     @classmethod
     def pair(cls, axes: tuple[str, ...], cell: Cell, against: Cell, *, name: str = "") -> Self:
@@ -47,7 +50,8 @@ class Question(Frozen):
     @cached_property
     def key(self) -> str:
         """Names the question, whatever the stage that its arms are of."""
-        return content_hash(self.model_dump(mode="json", include={"cells", "weights", *(["looks"] if self.looks else [])}))
+        own = {"cells", "weights"} | ({"looks"} if self.looks else set()) | ({"nuisance"} if self.nuisance else set())
+        return content_hash(self.model_dump(mode="json", include=own))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -97,7 +101,8 @@ def planned_questions(cells: Sequence[Cell], *, baseline: Cell, design: Design |
         design: what its file plans; None: the default of a grid.
     """
     looks = design.seeds.looks if design is not None and isinstance(design.seeds, RacingSeeds) else ()
-    asked = (question.model_copy(update={"looks": looks}) for question in _asked(cells, baseline=baseline, design=design))
+    how = {"looks": looks, "nuisance": design.nuisance if design is not None else None}
+    asked = (question.model_copy(update=how) for question in _asked(cells, baseline=baseline, design=design))
     return tuple({question.key: question for question in asked}.values())
 
 
@@ -241,7 +246,7 @@ def questions_of(plan: Plan) -> dict[int, tuple[Question, ...]]:
     """What the grids and ablations of a plan ask, by stage."""
     cells: dict[int, dict[str, Cell]] = {}
     for entry in plan.entries:
-        cells.setdefault(entry.stage, {}).setdefault(entry.label, entry.arm)
+        cells.setdefault(entry.stage, {}).setdefault(arm_label(entry.judged), entry.judged)
     baseline = recipe_values(plan.baseline)
     designs = {stage: each.design for stage, each in enumerate(plan.spec.stages) if isinstance(each, PlannedStage)}
     return {

@@ -13,6 +13,7 @@ TITLES = {
     "arms": "Arms",
     "quality": "Time to quality",
     "searched": "Search",
+    "tuning": "Tuning",
     "sampling": "Guidance and interval",
     "losses": "Failures",
     "cost": "Cost",

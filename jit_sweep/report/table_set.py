@@ -18,6 +18,7 @@ class Tables:
     arms: Table
     quality: Table
     searched: Table
+    tuning: Table
     sampling: Table
     losses: Table
     cost: Table
@@ -25,7 +26,7 @@ class Tables:
     @property
     def every(self) -> tuple[Table, ...]:
         """Those that have rows."""
-        own = (self.effects, self.arms, self.quality, self.searched, self.sampling, self.losses, self.cost)
+        own = (self.effects, self.arms, self.quality, self.searched, self.tuning, self.sampling, self.losses, self.cost)
         return tuple(table for table in own if table.rows)
 
 
@@ -37,6 +38,7 @@ def tables_of(report: Report) -> Tables:
         tables.arms_table(results.arms, objective=results.objective, heldout=results.heldout),
         tables.quality_table(report.quality, metric=report.quality_metric),
         tables.searched_table(results.searched, report.front, objective=results.objective),
+        tables.tuning_table(results.tuning),
         tables.sampling_table(report.surfaces),
         tables.losses_table(report.losses),
         tables.cost_table(report.costs),

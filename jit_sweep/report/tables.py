@@ -13,8 +13,10 @@ from jit_sweep.report.numbers import compact, duration, rounded, with_error
 from jit_sweep.report.sampling_surfaces import Surface
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
 from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
+from jit_sweep.results.tuning import TriedArm, TunedStage
 from jit_sweep.results.words import short_label, state_in_words
 from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
 from trainables.evaluation.metrics.registry import table_metrics
 
 
@@ -140,6 +142,31 @@ def searched_table(trials: Sequence[TrialResult], front: frozenset[str], *, obje
     ]
     starred = " * stands on the Pareto front." if front else ""
     return Table("searched", f"Proposals, best first by {objective}.{starred}", ("trial", "values", *metrics), tuple(rows))
+
+
+def tuning_table(stages: Sequence[TunedStage]) -> Table:
+    """Each tuned arm at its best setting, and at the one that is best for all arms of its stage."""
+    rows = [
+        TableRow(
+            (
+                TableCell(view.arm, words=True),
+                *(cell for tried in (view.best, view.shared) for cell in _tried_cells(tried)),
+            )
+        )
+        for stage in stages
+        for view in stage.views
+    ]
+    caption = " ".join(f"Stage {stage.stage}: {stage.caption}." for stage in stages)
+    return Table(
+        "tuning", caption, ("arm", "its best setting", "score there", "one setting for all", "score there"), tuple(rows)
+    )
+
+
+def _tried_cells(tried: TriedArm | None) -> tuple[TableCell, TableCell]:
+    if tried is None:
+        return EMPTY, EMPTY
+    score = TableCell(rounded(tried.score), tried.score) if tried.score is not None else TableCell("no score")
+    return TableCell(arm_label(tried.setting), words=True), score
 
 
 def sampling_table(surfaces: Sequence[Surface]) -> Table:

@@ -12,12 +12,14 @@ from jit_sweep.results.effects import Effect
 from jit_sweep.results.findings import Finding
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.results.scales import scale_of, shown_on
+from jit_sweep.results.tuning import TunedStage
+from search_spaces.cells import arm_label
 from trainables.evaluation.metrics.registry import metric_of
 
 
 def contents(results: Results, front: Collection[str]) -> dict[str, Any]:
-    """The keys of the leaderboard's JSON object but `schema`: `rows` (arms, then searched, then retired trials) and the sweep's
-    own facts.
+    """The keys of the leaderboard's JSON object but `schema`: `rows` (arms, then searched, tuning and retired trials) and the
+    sweep's own facts.
 
     `front`: keys of the searched trials on a Pareto front (`pareto.front_in`).
     """
@@ -42,11 +44,12 @@ def averaged_rows(rows: Sequence[AveragedArm], *, over: Sequence[str]) -> list[d
 
 
 def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
-    """Arms, searched and retired trials as JSON rows."""
+    """Arms, searched, tuning and retired trials as JSON rows."""
     arms = [
         {
             "kind": "arm",
             "cell": dict(arm.arm),
+            "setting": dict(arm.trials[0].entry.base),
             "stage": arm.stage,
             "seeds": list(arm.seeds),
             "scored": arm.scored,
@@ -70,7 +73,26 @@ def _rows(results: Results, front: Collection[str]) -> list[dict[str, Any]]:
         {"kind": "retired", "cell": dict(trial.entry.arm), "base": dict(trial.entry.base), **_trial_row(trial)}
         for trial in results.retired
     ]
-    return arms + searched + retired
+    return arms + searched + [row for stage in results.tuning for row in _tuning_rows(stage)] + retired
+
+
+def _tuning_rows(stage: TunedStage) -> list[dict[str, Any]]:
+    """An arm at a setting, with what its tuning seeds say."""
+    best, shared = stage.best, stage.shared
+    return [
+        {
+            "kind": "tuning",
+            "cell": dict(each.arm),
+            "setting": dict(each.setting),
+            "stage": stage.stage,
+            "score": each.score,
+            "unscored": each.unscored,
+            "best_of_its_arm": best[arm_label(each.arm)] is each,
+            "best_for_all": shared.get(arm_label(each.arm)) is each,
+            "trials": [_trial_row(trial) for trial in each.trials],
+        }
+        for each in stage.tried
+    ]
 
 
 def _convergence_row(known: Convergence | None) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from jit_sweep.results.findings import NO_FINDINGS, Asking, Findings
 from jit_sweep.results.memorised import BetterThanReal, better_than_real
 from jit_sweep.results.retired import retired
 from jit_sweep.results.rung_fidelity import RungFidelity, fidelity
+from jit_sweep.results.tuning import TunedStage, tuned_stages
 from jit_sweep.results.verdicts import findings
 from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
@@ -41,6 +42,8 @@ class Results:
     searched: tuple[TrialResult, ...]
     """A search's trials, best first, a row for each seed; no verdict rests on them."""
     heldout: HeldoutRow | None
+    tuning: tuple[TunedStage, ...] = ()
+    """What the arms of a stage were tuned by; no verdict rests on it."""
     retired: tuple[TrialResult, ...] = ()
     """What was trained and is planned no more, best first: in no mean, no verdict and no choice."""
     fidelity: tuple[RungFidelity, ...] = ()
@@ -84,6 +87,7 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
             )
         ),
         searched=tuple(best_first(searched, objective=objective)),
+        tuning=tuple(tuned_stages(trials, objective=objective)),
         retired=tuple(best_first(with_scores(retired(rows), scores), objective=objective)),
         heldout=reader.heldout(sweep),
         findings=findings(arms, marked_asking(reader, row)),

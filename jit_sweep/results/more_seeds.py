@@ -33,10 +33,9 @@ def wanted_seeds(found: Sequence[Finding], asking: Asking, *, most: int) -> dict
     return {label: len(arm.trials) for label, arm in arms.items() if len(arm.trials) < most}
 
 
-def with_raced(plan: Plan, rows: Sequence[EntryRow]) -> Plan:
-    """The plan with the further seeds that its races have planned before."""
-    known = [entry for stage, race in races(plan).items() for entry in _known(plan, rows, stage=stage, race=race)]
-    return plan.model_copy(update={"entries": (*plan.entries, *known)}) if known else plan
+def raced_before(plan: Plan, rows: Sequence[EntryRow]) -> list[Entry]:
+    """The further seeds that a plan's races have planned before."""
+    return [entry for stage, race in races(plan).items() for entry in _known(plan, rows, stage=stage, race=race)]
 
 
 def _known(plan: Plan, rows: Sequence[EntryRow], *, stage: int, race: RacingSeeds) -> Iterator[Entry]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from jit_sweep.ledger.records import SweepRow
 from jit_sweep.plan.entry import Plan
 from jit_sweep.results.arms import Arm, grid_arms, with_scores
-from jit_sweep.results.scales import on_scale, scale_of
+from jit_sweep.results.scales import in_words, on_scale, scale_of
 from jit_sweep.statistics.luck import typical_sd
 
 if TYPE_CHECKING:
+    from jit_sweep.ledger.event_records import NoiseMeasured
     from jit_sweep.ledger.reader import LedgerReader  # starts SQL, which `plan` may do without
 
 
@@ -39,6 +40,20 @@ def measured_noise(reader: "LedgerReader", plan: Plan) -> Noise | None:
         return known
     other = _noise_of(reader, alike, plan.spec.objective)
     return other._replace(source=f"{other.source}, of another baseline or budget") if other else None
+
+
+def noise_note(known: "NoiseMeasured | None", objective: str) -> str:
+    """What `noise` has measured of the sweep itself, and so what narrows the gaps of its verdicts; empty where it has not."""
+    typical = known.typical.get(objective) if known else None
+    if known is None or typical is None:
+        return ""
+    again, drawn = (in_words(scale_of(objective), sd, sign=False) for sd in (typical.retraining, typical.resampling))
+    only_seeds = typical.ratio is None or typical.ratio >= 1
+    remedy = (
+        "more seeds narrow a gap, more images hardly" if only_seeds else "more images a score narrow a gap, and so do seeds"
+    )
+    measured = f"noise of {objective}, by `noise` over {known.seeds} seeds and {known.draws} draws of each"
+    return f"{measured}: {again} trained again, {drawn} drawn again; {remedy}"
 
 
 def _noise_of(reader: "LedgerReader", sweeps: Sequence[SweepRow], objective: str) -> Noise | None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, EntryRow, EntryState, when
+from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, CostRow, EntryRow, EntryState, when
 from jit_sweep.results.naming import full_id
 from jit_sweep.results.words import activities_in_words
 from jit_sweep.spec.sweep import Resources
-from trainables.config.fields import counted
+from trainables.config.fields import counted, percent
 
 AGAIN = "running its sweep's file again goes on with it"
 """The ledger does not know where the file is: no command line can be given."""
@@ -62,13 +62,23 @@ def why(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
             return _lost(row)
 
 
-def history(attempts: Sequence[AttemptRow]) -> list[str]:
-    """One line for each attempt at a trial."""
+def history(attempts: Sequence[AttemptRow], seconds: Sequence[CostRow]) -> list[str]:
+    """One line for each attempt at a trial; `seconds`: what they spent on which kind of work."""
     return [
         f"attempt {a.number} on {a.host}: {a.outcome or 'runs'}{f', {a.cause}' if a.cause else ''} at {a.images:,} images,"
-        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "")
+        f" {when(a.started_at)}" + (f" to {when(a.ended_at)}" if a.ended_at else "") + _shares(a, seconds)
         for a in attempts
     ]
+
+
+def _shares(attempt: AttemptRow, seconds: Sequence[CostRow]) -> str:
+    """The shares of an attempt's work that were rungs and scores, and of its training that waited for images, where told."""
+    own = {row.kind: row.seconds for row in seconds if (row.trial_id, row.attempt) == (attempt.trial_id, attempt.number)}
+    evaluation, work = own.get("evaluation", 0.0), sum(spent for kind, spent in own.items() if kind != "data")
+    train, waited = own.get("train", 0.0), own.get("data")
+    return (f"; {percent(evaluation / work)} of its work was evaluation" if evaluation else "") + (
+        f"; {percent(waited / train)} of training waited for images" if train and waited is not None else ""
+    )
 
 
 def entries_of(rows: Sequence[EntryRow], trial: str) -> list[EntryRow]:

@@ -54,8 +54,9 @@ def start_of(
         earlier = [row for row in rows if row.stage < stage and row.origin == "grid"]
         best = best_cell(earlier, scores, objective=spec.objective, marks=marks)
         if best is not None:
-            cell = put(planner.baseline, best.arm)
-            return Origin(dict(best.arm), cell.recipe, best.images, cell.evaluation)
+            base = {**best.arm, **best.trials[0].entry.base}
+            cell = put(planner.baseline, base)
+            return Origin(base, cell.recipe, best.images, cell.evaluation)
         _log.warning(
             "no cell has all its scores without a collapsed seed, better than blank images: the search starts from the baseline"
         )

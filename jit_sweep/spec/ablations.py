@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from jit_sweep.spec.axis_spaces import Choices, refuse_unknown, sound_axes
+from jit_sweep.spec.nuisance import Nuisance, check_tuned
 from jit_sweep.spec.seeds import PlannedSeeds
 from search_spaces.axis import AxisValue
 from trainables.config.fields import Frozen
@@ -79,6 +80,8 @@ class Ablation(Frozen):
     """Of each arm: a count N for the seeds 0 to N - 1, or a list of seeds. `{min: 3, max: 8}`: a race."""
     contrasts: dict[str, ArmContrast] | None = None
     """Pairs of arms that are compared too, each as `NAME: {arm: ARM, against: ARM}`, by a name of your own; null: none."""
+    nuisance: Nuisance | None = None
+    """Axes that each arm gets its own best value of before it is compared; null: none."""
 
     @property
     def arms(self) -> dict[str, dict[str, AxisValue]]:
@@ -134,6 +137,11 @@ class Ablation(Frozen):
             if known != name:
                 rule = f"`changes` must make arms that differ, got {name} the same as {known}"
                 raise ValueError(f"{rule}; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def arms_can_be_tuned(self) -> Self:
+        check_tuned(self.nuisance, axes=self.axes, seeds=self.seeds)
         return self
 
     @model_validator(mode="after")

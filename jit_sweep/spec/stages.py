@@ -15,6 +15,7 @@ from pydantic import (
 
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.axis_spaces import AxisSpace, Choices, Range, holds_value, refuse_unknown, remedy, sound_axes
+from jit_sweep.spec.nuisance import Nuisance, check_tuned
 from jit_sweep.spec.sampler_options import option_faults
 from jit_sweep.spec.seeds import PlannedSeeds, RacingSeeds, SeedCount, Seeds, first_seeds
 from search_spaces.axis import AxisValue
@@ -96,6 +97,8 @@ class Grid(Frozen):
     else none."""
     limits: Limits = {}
     """Cells above one of them are left out."""
+    nuisance: Nuisance | None = None
+    """Axes that each arm gets its own best value of before it is compared; null: none."""
 
     def planned_contrasts(self) -> tuple[PlannedContrast, ...]:
         """The contrasts whose arms are never stopped early."""
@@ -120,6 +123,13 @@ class Grid(Frozen):
     def cells_race_together(self) -> Self:
         if isinstance(self.seeds, RacingSeeds) and any(rule.seeds for rule in self.cells):
             raise ValueError("`cells` must leave `seeds` out where the grid's seeds race, got both; write a list of seeds")
+        return self
+
+    @model_validator(mode="after")
+    def arms_can_be_tuned(self) -> Self:
+        of_cells = [seed for rule in self.cells for seed in rule.seeds or ()]
+        seeds = self.seeds if isinstance(self.seeds, RacingSeeds) else (*self.seeds, *of_cells)
+        check_tuned(self.nuisance, axes=self.axes, seeds=seeds)
         return self
 
     @model_validator(mode="after")

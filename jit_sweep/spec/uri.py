@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import AfterValidator, Field
 
 from jit_sweep.redact import redact
-from trainables.storage.address import check_protocol, checked_path, local_path
+from trainables.storage.address import check_protocol, check_slashes, checked_path, local_path
 
 _SQLITE = re.compile(r"(?P<driver>sqlite(\+\w+)?):///(?P<database>[^?]+)(?P<query>\?.*)?", re.DOTALL)
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f%?#]")
@@ -87,6 +87,7 @@ def _storable(uri: str) -> str:
 
 def _of_data(uri: str) -> str:
     """A path, or a URI: whether a reader takes it is asked when it is read."""
+    check_slashes(uri, key="uri")
     local_path(uri)
     return uri
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from jit_sweep.budget.costs import read_costs
 from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, SweepState
@@ -144,7 +145,8 @@ class Delivery:
 
     def _write_results(self, *, at: float) -> None:
         results, run = read_results(self._reader, self._runs.sweep), self._runs.parent
-        self._log(run, summary.arm_points(results, at=at), {})
+        costs = read_costs(self._reader, self._runs.sweep)
+        self._log(run, [*summary.arm_points(results, at=at), *summary.cost_points(costs, at=at)], {})
         self._client.log_text(run.run_id, summary.as_json(results, front_in(self._reader, results)), "leaderboard.json")
         self._write_report(at=at)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from mlflow.entities import Metric
 
+from jit_sweep.budget.costs import Costs
 from jit_sweep.report.contents import Report
 from jit_sweep.report.markdown import summary_markdown
 from jit_sweep.results.arms import Arm, Spread
@@ -32,6 +33,12 @@ def arm_points(results: Results, *, at: float) -> list[Metric]:
         if (spread := arm.metrics.get(name)) is not None
         for point in translation.metrics(_named(name, arm, spread), step=arm.images, at=at)
     ]
+
+
+def cost_points(costs: Costs, *, at: float) -> list[Metric]:
+    """Which share of its trials' time a sweep's rungs and scores took."""
+    share = costs.evaluation_share
+    return translation.metrics({"evaluation_share": share}, step=0, at=at) if share is not None else []
 
 
 def as_json(results: Results, front: Collection[str]) -> str:

@@ -26,6 +26,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.search import searches
 from jit_sweep.results.as_json import contents as contents_of
 from jit_sweep.results.leaderboard import best_cell, read_results
+from jit_sweep.results.tuning import arms_at_their_best
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
@@ -48,6 +49,7 @@ GRID = {"grid": {"axes": {"prediction": ["x", "v"]}, "seeds": 2}}
 SEARCH: Tree = {
     "search": {"from": "best_cell", "sampler": "random", "trials": 3, "axes": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}
 }
+TUNED: Tree = {"axes": {"learning_rate": [1e-3, 2e-3, 4e-3]}, "trials": 2}
 ABLATION: Tree = {"ablation": {"kind": "one_at_a_time", "changes": {"v": {"prediction": "v"}}, "seeds": 2}}
 FILES: Mapping[Kind, Tree] = {
     "grid": {"stages": [GRID]},
@@ -243,11 +245,13 @@ EDITS: tuple[Edit, ...] = (
     grid("interactions", []),
     grid("interactions", [["patch_size", "prediction"]], axes={"prediction": ["x", "v"], "patch_size": [16, 8]}),
     grid("limits", {"parameters": 1e9}),
+    grid("nuisance", TUNED, said="the tuning of stage 0 (grid): 4 arms added"),
     ablation("kind", "ladder", said='stages[0].ablation.kind: "one_at_a_time" -> "ladder"'),
     ablation("kind", "factorial", changes=WIDE, said="stage 0 (ablation): 2 arms added"),
     ablation("changes", WIDE, said="stage 0 (ablation): 1 arm added"),
     ablation("changes", {"eps": {"prediction": "eps"}}, said="1 arm retired, of 2 trials"),
     ablation("seeds", 3, said="2 trials more of the arms that it has"),
+    ablation("nuisance", TUNED, said="the tuning of stage 0 (ablation): 4 arms added"),
     ablation("contrasts", {"again": {"arm": "v", "against": "baseline"}}),
     search("from", "baseline"),
     search("sampler", "tpe", said="looks for something else: its 3 trials stay as history, 3 are proposed anew"),
@@ -369,9 +373,12 @@ def check_followed(home: PlayedHome, planned: Plan, ended: SweepState) -> None:
     early = not isinstance(planned.spec.scheduler, NoScheduler)
     assert ended is SweepState.DONE or (early and all(row.state in (*SETTLED, EntryState.HELD) for row in rows))
     first = {(entry.key, entry.race, entry.gates) for entry in planned.entries}
-    more = [row for row in rows if row.origin == "grid" and (row.key, row.race, row.gates) not in first]
-    assert len(more) == sum(row.origin == "grid" for row in rows) - len(first)
-    assert {row.seed for row in more} <= seeds_of_looks(planned.spec)
+    more = [row for row in rows if row.origin != "search" and (row.key, row.race, row.gates) not in first]
+    assert len(more) == sum(row.origin != "search" for row in rows) - len(first)
+    assert {row.seed for row in more if not row.base} <= seeds_of_looks(planned.spec)
+    assert {row.key for row in more if row.base} == {
+        entry.key for entry in arms_at_their_best(planned, rows, home.reader.scores(home.name))
+    }
     for stage in searches(planned.spec):
         check_search(home, planned, stage, [row for row in rows if row.stage == stage])
     assert {row.stage for row in rows} == set(range(len(planned.spec.stages)))
@@ -401,7 +408,7 @@ def check_search(home: PlayedHome, planned: Plan, stage: int, rows: list[EntryRo
         grids = [row for row in home.rows() if row.stage < stage and row.origin == "grid"]
         best = best_cell(grids, home.reader.scores(home.name), objective=planned.spec.objective)
         assert best is not None
-        start, images = dict(best.arm), best.images
+        start, images = {**best.arm, **best.trials[0].entry.base}, best.images
     assert [dict(row.base) for row in rows] == [start] * len(rows)
     assert {row.images for row in rows} == {images}
     arms: dict[str, set[int]] = {}

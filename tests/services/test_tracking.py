@@ -29,7 +29,7 @@ def mirror(ledger: LedgerFixture, store: MlflowStore) -> Mirror:
 
 
 def progress(images: int, *, loss: float = 1.0) -> Progress:
-    return Progress(images=images, step=images // 48, loss=loss, images_per_second=100.0)
+    return Progress(images=images, step=images // 48, loss=loss, images_per_second=100.0, data_wait=0.25)
 
 
 def tell_in_time(ledger: LedgerFixture, attempt: AttemptRow, *images: int, first: int = 0, loss: float = 1.0) -> None:
@@ -93,6 +93,7 @@ def test_points_stand_at_their_image_count_and_at_the_event_s_own_time(ledger: L
     mirror(ledger, store).deliver()
     run = only(store.runs("trial"))
     assert store.series(run, "loss") == [(48, 0.5, 2000250), (96, 0.25, 2001500)]
+    assert store.series(run, "data_wait") == [(48, 0.25, 2000250), (96, 0.25, 2001500)]
     assert store.series(run, "rung/heldout_v_error") == [(96, 0.125, 2001500)]
     assert run.info.status == "RUNNING"
 
@@ -299,6 +300,7 @@ def test_a_finished_sweep_is_readable_from_its_own_run(ledger: LedgerFixture, st
     assert parent.data.metrics[f"{OBJECTIVE} mean/patch_size-16 prediction-x"] == 2.0
     assert parent.data.metrics[f"{OBJECTIVE} sd/patch_size-16 prediction-v"] == pytest.approx(8**0.5)
     assert parent.data.metrics[f"{OBJECTIVE} n/patch_size-16 prediction-v"] == 2.0
+    assert parent.data.metrics["evaluation_share"] == pytest.approx(2 / 13)
     assert store.files(parent) == {"sweep.json", "leaderboard.json", "report.html", "report.md"}
     rows = json.loads((Path(store.client.download_artifacts(parent.info.run_id, "leaderboard.json"))).read_text())["rows"]
     assert [row["cell"]["prediction"] for row in rows] == ["x", "v"]

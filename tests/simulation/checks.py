@@ -55,7 +55,6 @@ class Watcher:
         self._epochs = epochs
         self._saved_stays(attempts)
         if self._mlflow is not None:
-            assert not self._mlflow.trespassed, "MLflow was written by a run whose sweep another had taken over"
             cursor = self._mlflow.cursor
             assert cursor >= self._cursor, f"MLflow's cursor fell from {self._cursor} to {cursor}"
             self._cursor = cursor

@@ -20,9 +20,8 @@ from jit_sweep.ledger.records import EntryRow, EntryState, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
-from jit_sweep.plan.races import races
 from jit_sweep.plan.search import proposals
-from jit_sweep.results.more_seeds import more_seeds
+from jit_sweep.results.further import further, growing
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.search.proposer import Proposer
 from jit_sweep.spec.sweep import SweepSpec
@@ -96,7 +95,7 @@ class _Run:
         self.wanted = proposals(self.plan)
         self.aligned: set[int] = set()
         self.searched: set[int] = set()
-        self.racing = set(races(self.plan))
+        self.growing = growing(self.plan)
 
     def start(self) -> None:
         """What a run writes before its first trial."""
@@ -119,10 +118,10 @@ class _Run:
                     self.writer.searched(self.name, self.proposer.stage_id(stage))
                     self.searched.add(stage)
                 case LookAgain(stage):
-                    if entries := more_seeds(self.plan, self.reader, stage=stage):
+                    if entries := further(self.plan, self.reader, stage=stage):
                         self.writer.add_entries(self.name, entries)
                     else:
-                        self.racing.discard(stage)
+                        self.growing.discard(stage)
                 case Start(row=row):
                     if begun == most:
                         return SweepState.INTERRUPTED
@@ -134,7 +133,7 @@ class _Run:
                     return SweepState.INCOMPLETE
 
     def next(self) -> Any:
-        now = Now(at=0.0, aligned=self.aligned, searched=self.searched, racing=self.racing)
+        now = Now(at=0.0, aligned=self.aligned, searched=self.searched, growing=self.growing)
         rows = self.reader.entries(self.name)
         return next_step(rows, stages=len(self.plan.spec.stages), proposals=self.wanted, now=now)
 

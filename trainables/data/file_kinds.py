@@ -43,7 +43,7 @@ _KINDS: tuple[tuple[bytes, FileKind], ...] = (
 _EMPTY = FileKind("an empty file", "write or copy it again")
 _TAR = FileKind("a tar archive", _UNPACK)
 _PAGE = FileKind("a web page or XML", "open the address in a browser: it may ask for a log-in, or be another link's")
-_TEXT = FileKind("a text file", _CONVERT)
+_TEXT = FileKind("a text file", f"open it: it may tell of a failed download; of numbers, {_CONVERT}")
 _UNKNOWN = FileKind("a file of another kind", _CONVERT)
 
 

@@ -4,8 +4,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
-from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -18,14 +16,13 @@ from trainables.data.file_kinds import HEAD_BYTES, OtherKind, kind_of
 from trainables.data.mapped import mapped_npy, unpacked
 from trainables.storage.address import check_protocol, local_path
 from trainables.storage.folder import open_file
+from trainables.storage.listing import names_beside
 
 NAMES = ("images", "labels", "heldout", "class_names")
 _DAMAGED = (EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What reading an archive raises where it is cut off, changed, encrypted or packed in an unknown way."""
 _LENGTHS_AT, _ENCRYPTED = 26, 1
 """Where a member's own header in a zip file holds the lengths of its name and extra field; the flag of an encrypted one."""
-MOST_BESIDE = 1000
-"""Files whose names are looked at for one that was meant."""
 _NPZ = "`data` must be an .npz file (numpy.savez)"
 
 
@@ -51,8 +48,7 @@ def _meant(address: str) -> str:
     """The packaged set, or the file beside it, that an address was probably to name."""
     names, path = list(packaged.names()), local_path(address)
     if path is not None:
-        with suppress(OSError):
-            names += [beside.name for beside in islice(path.parent.iterdir(), MOST_BESIDE) if beside.is_file()]
+        names += [name for name in names_beside(path) if (path.parent / name).is_file()]
     return did_you_mean(address if path is None else path.name, names, otherwise="check the spelling")
 
 

@@ -29,10 +29,15 @@ def local_path(address: str) -> Path | None:
     return None if _URI.match(address) else checked_path(address)
 
 
-def check_protocol(address: str, *, key: str) -> None:
-    """ValueError: it is neither a path nor a URI of a protocol that fsspec knows; `key` is what it was given as."""
+def check_slashes(address: str, *, key: str) -> None:
+    """ValueError: it is a URI that lacks a slash; `key` is what it was given as."""
     if _ONE_SLASH.match(address):
         raise ValueError(f"`{key}` must be a path or a URI, which has two slashes, got {address}; a path may begin with ./")
+
+
+def check_protocol(address: str, *, key: str) -> None:
+    """ValueError: it is neither a path nor a URI of a protocol that fsspec knows."""
+    check_slashes(address, key=key)
     if local_path(address) is not None:
         return
     from fsspec import available_protocols  # here, since most addresses are paths

@@ -4,7 +4,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from trainables.storage.remote import Remote
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _WILD = re.compile(r"[*?\[]")
+MOST_BESIDE = 1000
+"""Files whose names are looked at for one that was meant."""
 _VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """What file systems call that which changes with a file's content; the first one known counts."""
 
@@ -74,6 +78,13 @@ def listing_of(address: Addresses) -> FileListing:
         files = {file.address: file for each in addresses for file in _matches(each)}
         return FileListing(in_words(address), _below_one_folder(list(files.values())), is_folder=True)
     return _at(addresses[0])
+
+
+def names_beside(path: Path) -> list[str]:
+    """Names in a path's folder, of which one may have been meant; none where it cannot be listed."""
+    with suppress(OSError):
+        return [each.name for each in islice(path.parent.iterdir(), MOST_BESIDE)]
+    return []
 
 
 def is_pattern(uri: str) -> bool:

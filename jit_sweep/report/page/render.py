@@ -32,6 +32,7 @@ SECTIONS = (
     ("arms", "Arms"),
     ("learning", "Learning"),
     ("samples", "Samples"),
+    ("tuning", "Tuning"),
     ("search", "Search"),
     ("guidance", "Guidance"),
     ("cost", "Failures and cost"),
@@ -142,6 +143,7 @@ def _has(anchor: str, report: Report, figures: Figures, grids: Sequence[ArmGrid]
         "arms": bool(report.results.arms),
         "learning": bool(figures.learning),
         "samples": bool(grids),
+        "tuning": bool(report.results.tuning),
         "search": bool(figures.searches),
         "guidance": bool(figures.sampling),
     }

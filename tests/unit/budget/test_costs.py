@@ -180,7 +180,7 @@ def test_device_hours_are_of_gpus_and_of_cpus_where_a_trial_has_none(resources: 
 
 
 def lost_and_trained(ledger: LedgerFixture) -> None:
-    """A trial lost at half of its images, trained in a second go: 10 s, 5 of them saved, and then 10, 2 and 1."""
+    """A trial lost at half of its images, trained in a second go: 10 s, 5 of them saved, and then 10 (1 waiting), 2 and 1."""
     entry = planned()
     ledger.plan(entry)
     lost = ledger.begin(entry)
@@ -189,7 +189,7 @@ def lost_and_trained(ledger: LedgerFixture) -> None:
     ledger.writer.fail(lost.trial_id, lost.number, cause=Cause.WORKER_LOST, detail="gone")
     again = ledger.begin(entry)
     ledger.clock.now += 13.0
-    ledger.tell(again, ended(entry, "paused"))
+    ledger.tell(again, ended(entry, "paused").model_copy(update={"data_s": 1.0}))
 
 
 def test_a_ledger_tells_a_sweep_s_cost_in_one_line(ledger: LedgerFixture) -> None:
@@ -197,8 +197,9 @@ def test_a_ledger_tells_a_sweep_s_cost_in_one_line(ledger: LedgerFixture) -> Non
     ledger.writer.finish("mine", SweepState.INTERRUPTED)
     spent = read_costs(ledger.reader, "mine")
     assert seconds_of(spent) == {"unfinished": 21.0, "evaluation": 2.0}
+    assert spent.evaluation_share == pytest.approx(2 / 23)
     line = cost_line(ledger.reader, "mine")
-    assert line == "cost: 0.00639 CPU-hours: 0.00583 unfinished, 0.000556 evaluation"
+    assert line == "cost: 0.00639 CPU-hours: 0.00583 unfinished, 0.000556 evaluation; 10% of training waited for images"
 
 
 def test_a_score_of_another_sweep_is_told_as_saved(ledger: LedgerFixture) -> None:
@@ -229,6 +230,16 @@ def test_the_command_prints_the_sums_of_the_ledger(
     assert "unfinished            2  0:21" in shown
     assert "stopped early" in shown
     assert "pruned" not in shown
+    assert "data wait: 10.0% of training" in shown
+    assert told["data_wait"] == 0.1
+
+
+def test_the_command_tells_of_a_trial_how_long_its_training_waited_for_images(
+    tmp_path: Path, ledger: LedgerFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost_and_trained(ledger)
+    assert command.show_why("mine", planned().trial_id, f"sqlite:///{tmp_path}/ledger.db", address=None, as_json=False) == 0
+    assert "10 % of training waited for images" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,32 +13,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jit_sweep.cli import main
 from jit_sweep.cli.data import prepare_for
 from jit_sweep.cli.plan import planned
 from jit_sweep.home import home_at
 from tests.support.disks import disk_of
-from tests.support.sources import Drawn, png, write_folder, write_tars
+from tests.support.sources import Drawn, png, write_folder, write_tars, write_zip
 from tests.support.sweep_files import write_sweep
 from trainables.data import open_images
 from trainables.data.prepared import preparing
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Runs a command line in the test's folder; its exit code and what it said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["jit-sweep", *words])
-        try:
-            code = main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+from trainables.data.prepared.prepared_set import open_prepared
 
 
 def test_a_folder_is_prepared_inspected_and_drawn(typed: Any, tmp_path: Path) -> None:
@@ -77,10 +61,42 @@ def test_a_mistake_is_a_line_with_its_rule(typed: Any, tmp_path: Path) -> None:
     code, _, said = typed("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4", "--crop", "middle")
     assert (code, said.startswith("error: --crop: input should be 'adm', 'centre', 'pad' or 'none'")) == (2, True)
     code, _, said = typed("data", "prepare", "photoss", "set", "--size", "8", "--holdout", "4")
-    assert (code, "nothing at" in said, "Traceback" in said) == (2, True, False)
+    assert (code, f"got nothing at {tmp_path}/photoss; did you mean 'photos'?" in said, "Traceback" in said) == (2, True, False)
     (tmp_path / "photos" / "ants" / "bad.png").write_bytes(b"")
     code, _, said = typed("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
     assert (code, "ants/bad.png: an empty file" in said) == (2, True)
+
+
+SET = ("--size", "8", "--holdout", "2")
+SLASHES = "must be a path or a URI, which has two slashes, got s3:/B/x; a path may begin with ./"
+MISTAKES: dict[tuple[str, ...], str] = {
+    ("inspect", "s3:/B/x"): f"`URI` {SLASHES}",
+    ("prepare", "photos", "s3:/B/x", *SET): f"`OUT` {SLASHES}",
+    ("inspect", "nowhere://b/x"): "`URI` must be a path or a URI of a known protocol, got nowhere://b/x; try s3:// or a path",
+    ("prepare", "photos", "nowhere://b", *SET): "`OUT` must be a path or a URI of a known protocol, got nowhere://b; try s3://",
+    ("inspect", "photos", "--sheet", "photos"): "`--sheet` must be a file that can be written, got ",
+    ("prepare", "photos", "text.zip/x", *SET): "data: the place of a prepared set must be a folder that can be written, got ",
+    ("inspect", "text.zip"): "got a text file at {top}/text.zip; open it: it may tell of a failed download",
+    (
+        "inspect",
+        "cut.zip",
+    ): "data: a zip archive must be whole, got {top}/cut.zip (File is not a zip file); write or copy it again",
+    ("prepare", "few", "set", *SET): "data: a source must hold 4 images or more, got 3 in {top}/few; add some",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
+def test_what_is_no_source_or_place_is_told_with_rule_value_and_remedy(
+    words: tuple[str, ...], typed: Any, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "photos", Drawn(12))
+    write_folder(tmp_path / "few", Drawn(3))
+    (tmp_path / "text.zip").write_text("not found")
+    (tmp_path / "cut.zip").write_bytes(Path(write_zip(tmp_path / "z", Drawn())).read_bytes()[:900])
+    code, _, said = typed("data", *words)
+    assert (code, MISTAKES[words].format(top=tmp_path) in said) == (2, True), said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "set" / "prepared-set.json").exists()
 
 
 def test_a_plan_lists_a_source_and_decodes_none_of_it(typed: Any, tmp_path: Path) -> None:
@@ -148,6 +164,8 @@ def test_a_sweep_file_may_list_addresses(typed: Any, tmp_path: Path) -> None:
     assert (code, f"nothing at {tmp_path}/t/9999.tar" in said) == (2, True)
     code, _, said = typed("validate", write_sweep(tmp_path, data={**data, "uri": []}))
     assert (code, "data.uri" in said) == (2, True)
+    code, _, said = typed("validate", write_sweep(tmp_path, data={**data, "uri": "s3:/b/x"}))
+    assert (code, "a URI, which has two slashes, got s3:/b/x" in said) == (2, True)
 
 
 PREPARE = ("data", "prepare", "photos", "set", "--size", "8", "--holdout", "4")
@@ -195,3 +213,85 @@ def test_a_preparation_that_runs_out_of_disk_is_told_where_and_goes_on_once_ther
         (disk / "ballast").unlink()
         code, said, _ = typed(*PREPARE)
         assert (code, "images that were prepared before" in said) == (0, True)
+
+
+def test_a_set_that_is_deleted_between_two_runs_is_made_again_and_half_of_one_is_never_taken_for_whole(
+    typed: Any, tmp_path: Path
+) -> None:
+    photos = write_folder(tmp_path / "photos", Drawn(96, size=32))
+    file = write_sweep(tmp_path, data={"uri": "photos", "image_size": 32, "holdout": 16})
+    home = home_at(tmp_path / ".jit-sweep")
+
+    def run_prepares() -> Path:
+        before = planned(file, home)
+        assert not before.data.is_prepared
+        prepare_for(before.spec, home.locations(before.spec).storage, address=None, screen=Console(quiet=True))
+        return Path(planned(file, home).data.uri)
+
+    place = run_prepares()
+    ids = [entry.trial_id for entry in planned(file, home).entries]
+    shutil.rmtree(place)
+    assert run_prepares() == place
+    (place / "prepared-set.json").unlink()
+    assert run_prepares() == place
+    assert [entry.trial_id for entry in planned(file, home).entries] == ids
+    (shard,) = place.glob("images-*.npy")
+    shard.unlink()
+    for words in (
+        ("validate", file),
+        ("plan", file),
+        ("data", "prepare", "photos", str(place), "--size", "32", "--holdout", "16"),
+    ):
+        code, _, said = typed(*words)
+        assert (code, f"got no file at {shard}; delete that folder, and prepare or copy it again" in said) == (2, True), said
+    shutil.rmtree(place)
+    shutil.rmtree(photos)
+    code, _, said = typed("validate", file)
+    assert (code, f"got nothing at {photos}; check the spelling, and your access to it" in said) == (2, True)
+
+
+AT_ONCE = """
+import sys
+from jit_sweep.cli import main
+from trainables.data.prepared import preparing
+
+def both_ready(*given, commit=preparing.commit, **named):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return commit(*given, **named)
+
+preparing.commit, preparing.images_per_shard = both_ready, lambda shape, most_bytes: {per_shard}
+sys.argv = ["jit-sweep", *{words!r}]
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_of_two_commands_that_prepare_one_set_at_once_one_wins_and_both_end_well(tmp_path: Path) -> None:
+    """Each makes shards of its own, and stands before the manifest, which is not there yet, when it is let go."""
+    drawn = Drawn()
+    write_folder(tmp_path / "photos", drawn)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE.format(per_shard=per_shard, words=PREPARE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        for per_shard in (5, 7)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert any(line == "ready\n" for line in writer.stdout)
+    said, manifests = [], []
+    for writer in writers:
+        said.append(writer.communicate("\n", timeout=300)[0].splitlines()[-1])
+        manifests.append((tmp_path / "set" / "prepared-set.json").read_bytes())
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert said[0] == said[1]
+    assert said[0].startswith("prepared 24 images of 8 px, 3 classes: ")
+    assert manifests[0] == manifests[1]
+    whole = open_prepared(str(tmp_path / "set"))
+    assert [shard.count for shard in whole.manifest.shards] == [5, 5, 5, 5, 4]
+    assert sorted(image.tobytes() for image in whole.gather(np.arange(24))) == sorted(i.tobytes() for i in drawn.pixels)

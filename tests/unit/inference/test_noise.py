@@ -6,11 +6,14 @@ from statistics import stdev
 
 import pytest
 
+from jit_sweep.cli.leaderboard import print_results
 from jit_sweep.cli.noise import print_noise, rows_of
 from jit_sweep.cli.output import console
 from jit_sweep.errors import UserError
 from jit_sweep.inference.noise import draws_of, measure
 from jit_sweep.inference.trained import Places
+from jit_sweep.ledger.event_records import MeasuredNoise, NoiseMeasured
+from jit_sweep.results.noise import noise_note
 from tests.support.trained import EVALUATION, home_of_seeds, log_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -36,6 +39,19 @@ def test_noise_is_of_each_trial_s_own_score_and_of_its_further_draws(
     assert "2 seeds, 2 draws of each" in said
     assert rows_of(found)[0]["retraining"] == typical.retraining
     assert log.reader.noise("mine") == found
+    print_results(log.reader, "mine", as_json=False)
+    assert noise_note(found, FD) in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("retraining", "remedy"),
+    [(0.03, "more seeds narrow a gap, more images hardly"), (0.001, "more images a score narrow a gap")],
+)
+def test_what_narrows_the_gaps_of_verdicts_follows_from_the_larger_noise(retraining: float, remedy: str) -> None:
+    noise = MeasuredNoise(retraining=retraining, resampling=0.01)
+    known = NoiseMeasured(images=960, seeds=3, draws=5, arms={}, typical={FD: noise}, correlation={})
+    assert remedy in noise_note(known, FD)
+    assert noise_note(known, "kid_efflite0_96") == noise_note(None, FD) == ""
 
 
 def test_what_was_drawn_before_is_not_drawn_again(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from jit_sweep.models.candidate import Candidate
-from jit_sweep.models.gates import against_champion, known_before
+from jit_sweep.models.gates import against_champion, gates, gates_in_words, known_before
 from jit_sweep.results.arms import Arm, Convergence, TrialResult
 from jit_sweep.results.findings import Asking, Outcome
 from jit_sweep.results.leaderboard import read_results
@@ -22,11 +22,26 @@ def arm(ledger: LedgerFixture, prediction: str, values: list[float]) -> Arm:
 def test_an_arm_that_still_learned_is_no_candidate(ledger: LedgerFixture, gain: float, holds: bool) -> None:
     one = arm(ledger, "x", [1.0, 1.1, 1.2])
     learned = Convergence("heldout_v_error", gain=gain, noise=0.02)
-    gates = {each.name: each for each in known_before(Candidate("mine", replace(one, convergence=learned), "the best"))}
-    assert gates["convergence"].holds is holds
-    assert "with a quarter more training" in gates["convergence"].words
+    found = {each.name: each for each in known_before(Candidate("mine", replace(one, convergence=learned), "the best"))}
+    assert found["convergence"].holds is holds
+    assert "with a quarter more training" in found["convergence"].words
     unknown = {each.name: each for each in known_before(Candidate("mine", one, "the best"))}
-    assert unknown["convergence"].holds
+    assert (unknown["convergence"].holds, unknown["convergence"].standing) == (True, "not known")
+
+
+@pytest.mark.parametrize(("gain", "standing"), [(0.01, "holds"), (0.05, "fails"), (None, "not known")])
+def test_fresh_seeds_that_still_learned_are_no_champion_and_what_nobody_knows_is_told(
+    ledger: LedgerFixture, gain: float | None, standing: str
+) -> None:
+    """A winner of one seed has no noise to be held against; its fresh seeds have."""
+    one = arm(ledger, "x", [1.0, 1.1, 1.2])
+    learned = Convergence("heldout_v_error", gain=gain, noise=0.02) if gain is not None else None
+    candidate, fresh = Candidate("mine", one, "the best"), replace(one, convergence=learned)
+    found = {each.name: each for each in gates(candidate, fresh, objective=OBJECTIVE, heldout=None)}
+    gate = found["convergence of fresh seeds"]
+    assert gate.standing == standing
+    [line] = [line for line in gates_in_words([*found.values()]) if gate.words in line]
+    assert line.startswith({"fails": "FAILS  ", "not known": "not known  ", "holds": "holds  "}[standing])
 
 
 def of_another(result: TrialResult, field: str) -> TrialResult:

@@ -53,6 +53,7 @@ def test_an_arm_is_a_row_with_its_counts_its_spreads_and_its_trials(ledger: Ledg
     assert arm == {
         "kind": "arm",
         "cell": X,
+        "setting": {},
         "stage": 0,
         "seeds": [0, 1],
         "scored": 2,

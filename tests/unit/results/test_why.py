@@ -1,11 +1,11 @@
 """Why a trial stands as it does: one sentence for each state, with the reason that the ledger has."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from jit_sweep.errors import UserError
-from jit_sweep.ledger.records import Cause, EntryRow
+from jit_sweep.ledger.records import Cause, CostRow, EntryRow
 from jit_sweep.results.why import Free, RunState, entries_of, history, why
 from jit_sweep.spec.sweep import Resources
 from tests.support.attempts import attempt, done, entry
@@ -86,9 +86,27 @@ def test_every_state_has_its_sentence(row: EntryRow, said: str) -> None:
 
 
 def test_the_history_has_a_line_for_each_attempt() -> None:
-    lines = history([attempt(**LOST), attempt(number=2)])
+    lines = history([attempt(**LOST), attempt(number=2)], [])
     assert lines[0].startswith("attempt 1 on node: failed, worker_lost at 480 images, 1970-01-01 00:00:00 UTC to ")
     assert lines[1].startswith("attempt 2 on node: runs at 0 images")
+    assert "waited for images" not in "".join(lines)
+
+
+def test_the_history_tells_how_long_training_waited_for_images() -> None:
+    ended = done(ended_at=1.0)
+    seconds = [CostRow(ended.trial_id, ended.number, "train", 40.0), CostRow(ended.trial_id, ended.number, "data", 5.0)]
+    (line,) = history([ended], seconds)
+    assert line.endswith("; 12 % of training waited for images")
+    assert "waited" not in history([ended], seconds[:1])[0]
+
+
+def test_the_history_tells_which_share_of_each_attempt_was_evaluation() -> None:
+    kinds: list[tuple[Literal["train", "evaluation", "checkpoint", "data"], float]]
+    kinds = [("train", 20.0), ("evaluation", 24.0), ("checkpoint", 4.0), ("data", 15.0)]
+    spent = [CostRow("t", 2, kind, seconds) for kind, seconds in kinds]
+    first, second = history([attempt(**LOST), done(number=2, ended_at=60.0)], spent)
+    assert "evaluation" not in first
+    assert second.endswith("to 1970-01-01 00:01:00 UTC; 50 % of its work was evaluation; 75 % of training waited for images")
 
 
 def test_a_trial_is_found_by_the_beginning_of_its_id() -> None:

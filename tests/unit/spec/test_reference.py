@@ -4,6 +4,7 @@ import pytest
 
 from jit_sweep.spec.axis_spaces import Range
 from jit_sweep.spec.json_schema import sweep_schema
+from jit_sweep.spec.nuisance import Nuisance
 from jit_sweep.spec.reference import Page, sweep_file_markdown
 from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import Grid, SearchSpec
@@ -31,6 +32,7 @@ BESIDE_FIELDS = {"": {"full"}, "baseline.model": {"dropout"}}
         ("baseline.model", ModelConfig),
         ("stages[].grid", Grid),
         ("stages[].grid.seeds", RacingSeeds),
+        ("stages[].grid.nuisance", Nuisance),
         ("stages[].search", SearchSpec),
         ("stages[].search.axes.AXIS", Range),
         ("budget", Budget),

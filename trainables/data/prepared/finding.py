@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from trainables.config.spelling import did_you_mean
 from trainables.data.description import DataDescription
 from trainables.data.prepared.layout import MANIFEST, read_manifest
 from trainables.data.prepared.manifest import SourceRecord
@@ -10,9 +11,9 @@ from trainables.data.prepared.settings import DataFormat, PrepareSettings
 from trainables.data.readers.npz import NpzReader
 from trainables.data.readers.registry import reader_of
 from trainables.data.sources.registry import format_name, source_of
-from trainables.storage.address import Addresses
+from trainables.storage.address import Addresses, check_protocol, local_path
 from trainables.storage.folder import Folder
-from trainables.storage.listing import FileListing, is_pattern, listing_of
+from trainables.storage.listing import FileListing, is_pattern, listing_of, names_beside
 
 _SETS = "data"
 """The folder of a storage that keeps prepared sets."""
@@ -24,7 +25,7 @@ def to_prepare(uri: Addresses, settings: PrepareSettings, *, format: DataFormat 
     ValueError: nothing is there, or settings are given that a set which is ready cannot follow. OSError: it cannot be reached.
     """
     if not isinstance(uri, str) or is_pattern(uri):
-        return _listed(uri)
+        return listed(uri)
     plain = settings.model_copy(update={"holdout": None}) == PrepareSettings() and format in (None, "npz")
     if not isinstance(reader_of(uri), NpzReader):
         _refuse_settings(uri, plain)
@@ -32,7 +33,7 @@ def to_prepare(uri: Addresses, settings: PrepareSettings, *, format: DataFormat 
     if plain and uri.endswith(".npz"):
         return None
     try:
-        listing = _listed(uri)
+        listing = listed(uri)
     except ValueError:
         if plain:
             return None  # the reader of .npz files says what was probably meant
@@ -42,12 +43,23 @@ def to_prepare(uri: Addresses, settings: PrepareSettings, *, format: DataFormat 
     return None if format_name(listing) in (None, "npz") else listing
 
 
-def _listed(uri: Addresses) -> FileListing:
+def listed(uri: Addresses) -> FileListing:
+    """The files of a source. ValueError: nothing is there, or it is no address. OSError: it cannot be reached."""
+    for address in (uri,) if isinstance(uri, str) else uri:
+        check_protocol(address, key="data")
     try:
         return listing_of(uri)
     except FileNotFoundError as error:
         rule = "`data` must be a packaged set, or the path or URI of images"
-        raise ValueError(f"{rule}, got {error}; check the spelling, and your access to it") from None
+        raise ValueError(f"{rule}, got {error}; {_meant(uri)}") from None
+
+
+def _meant(uri: Addresses) -> str:
+    """What beside an address was probably to be named."""
+    otherwise, path = "check the spelling, and your access to it", local_path(uri) if isinstance(uri, str) else None
+    if path is None or is_pattern(str(path)):
+        return otherwise
+    return did_you_mean(path.name, names_beside(path), otherwise=otherwise)
 
 
 def _refuse_settings(uri: str, plain: bool) -> None:

@@ -124,3 +124,17 @@ def read_manifest(folder: Folder) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return Manifest.parsed(text, folder.address(MANIFEST))
+
+
+def check_files(folder: Folder, manifest: Manifest) -> None:
+    """ValueError: a file that the manifest names is missing or has another size. None is read."""
+    sizes = folder.sizes("")
+    for file in manifest.files:
+        if (size := sizes.get(file.name)) != file.bytes:
+            raise not_whole(file, folder.address(file.name), "no file" if size is None else f"{size:,} bytes")
+
+
+def not_whole(file: StoredFile, address: str, found: str) -> ValueError:
+    """A set's file is `found` to be another than its manifest says, in words."""
+    rule = f"a prepared set's files must be as its manifest says, {file.bytes:,} bytes of SHA-256 {file.sha256[:8]}..."
+    return ValueError(f"{rule}, got {found} at {address}; delete that folder, and prepare or copy it again")

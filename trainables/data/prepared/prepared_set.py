@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.prepared.arriving import ArrivingShards
-from trainables.data.prepared.layout import read_manifest
+from trainables.data.prepared.layout import not_whole, read_manifest
 from trainables.data.prepared.manifest import Manifest, Shard, StoredFile
 from trainables.data.prepared.node_cache import node_cache
 from trainables.storage.address import local_path
@@ -109,17 +109,12 @@ def checked_content(folder: Folder, file: StoredFile) -> bytes:
     try:
         content = folder.read(file.name)
     except FileNotFoundError:
-        raise _not_whole(file, folder.address(file.name), "no file") from None
+        raise not_whole(file, folder.address(file.name), "no file") from None
     if len(content) != file.bytes:
-        raise _not_whole(file, folder.address(file.name), f"{len(content):,} bytes")
+        raise not_whole(file, folder.address(file.name), f"{len(content):,} bytes")
     if (found := hashlib.sha256(content).hexdigest()) != file.sha256:
-        raise _not_whole(file, folder.address(file.name), f"other content (SHA-256 {found[:8]}...)")
+        raise not_whole(file, folder.address(file.name), f"other content (SHA-256 {found[:8]}...)")
     return content
-
-
-def _not_whole(file: StoredFile, address: str, found: str) -> ValueError:
-    rule = f"a prepared set's files must be as its manifest says, {file.bytes:,} bytes of SHA-256 {file.sha256[:8]}..."
-    return ValueError(f"{rule}, got {found} at {address}; delete that folder, and prepare or copy it again")
 
 
 def _arriving(manifest: Manifest, folder: Folder) -> ShardPixels:
@@ -144,7 +139,7 @@ def map_shard(path: Path, shard: Shard) -> NDArray[np.uint8]:
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise _not_whole(shard, str(path), "no file") from None
+        raise not_whole(shard, str(path), "no file") from None
     if size != shard.bytes:
-        raise _not_whole(shard, str(path), f"{size:,} bytes")
+        raise not_whole(shard, str(path), f"{size:,} bytes")
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # rows of a np.memmap are slow to take

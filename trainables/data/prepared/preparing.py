@@ -11,7 +11,7 @@ from trainables.config.fields import content_hash, counted, identity
 from trainables.data.array_rules import check_content
 from trainables.data.holdout import NamedSplit, count_of
 from trainables.data.pixel_counts import PixelCounts
-from trainables.data.prepared.layout import SHARD_BYTES, SetContent, commit, images_per_shard, read_manifest
+from trainables.data.prepared.layout import SHARD_BYTES, SetContent, check_files, commit, images_per_shard, read_manifest
 from trainables.data.prepared.making import ShardRecord, ShardWork, make_shard
 from trainables.data.prepared.manifest import MOST_BAD_NAMED, BadFile, Manifest, SourceRecord
 from trainables.data.prepared.settings import PrepareSettings, SkipBad
@@ -29,6 +29,8 @@ RULES_VERSION = 1
 MOST_LOOKED = 32
 """Images of a source whose heads are read before it is prepared: spread over files of their own, else the first, since parts of
 a large file may cost as much to reach as the whole."""
+LEAST_IMAGES = 4
+"""Two to hold out, and two to train on."""
 Run = Callable[[Sequence[ShardWork]], Iterable[ShardRecord]]
 """Makes shards, in any order, in any number of processes."""
 Tell = Callable[[int, int], object]
@@ -143,6 +145,7 @@ def prepare(
     folder = Folder(out)
     standing = read_manifest(folder)
     if standing is not None:
+        check_files(folder, standing)
         return _same(standing, plan, out)
     check_holdout(plan)
     size = plan.image_size()
@@ -157,12 +160,14 @@ def prepare(
 def check_holdout(plan: Preparation) -> None:
     """ValueError: it is not said how many images to hold out, or too many."""
     count, holdout = len(plan.images.images), plan.settings.holdout
+    if count < LEAST_IMAGES:
+        raise ValueError(f"a source must hold {LEAST_IMAGES} images or more, got {count} in {plan.record.uri}; add some")
     if holdout is None:
         rule = "a source of images needs `holdout`, the number of images to split off"
         raise ValueError(f"{rule}, got none for {plan.record.uri} with {count} images; try {min(384, max(2, count // 5))}")
     if isinstance(holdout, NamedSplit):
         _check_named(plan, holdout.split)
-    elif not 2 <= count_of(holdout, count) <= count // 2:
+    elif not LEAST_IMAGES // 2 <= count_of(holdout, count) <= count // 2:
         rule = "`holdout` must be at least 2 and at most half of the images"
         raise ValueError(f"{rule}, got holdout={holdout} of {count}; try {min(384, max(2, count // 5))}")
 

@@ -13,7 +13,7 @@ class PreparedReader:
     """Folders that hold `prepared-set.json`."""
 
     def reads(self, uri: str) -> bool:
-        """Whether a manifest lies there; an address that ends as a file's is not asked about."""
+        """Whether a manifest lies there; an address that ends as a file's is not asked about. OSError: it cannot be reached."""
         # Here and not at the top, as below: they start fsspec, which a packaged set does without.
         from trainables.data.prepared.layout import MANIFEST
         from trainables.storage.folder import Folder
@@ -22,11 +22,17 @@ class PreparedReader:
             return False
         try:
             return Folder(uri).has(MANIFEST)
-        except (OSError, ValueError, ImportError):
+        except (ValueError, ImportError):
             return False
 
     def describe(self, uri: str, *, holdout: Holdout | None) -> DataDescription:
-        return _manifest(uri, holdout=holdout).description(uri)
+        # Here and not at the top, as above.
+        from trainables.data.prepared.layout import check_files
+        from trainables.storage.folder import Folder
+
+        manifest = _manifest(uri, holdout=holdout)
+        check_files(Folder(uri), manifest)
+        return manifest.description(uri)
 
     def open(self, uri: str, *, holdout: Holdout | None) -> ImageSet:
         # Here and not at the top: they start torch and numpy, and describing does without.

@@ -135,7 +135,7 @@ import numpy as np
 from tests.support.sources import looked_at
 from trainables.data.prepared.preparing import prepare
 
-np.ones((64, 64)) @ np.ones((64, 64))  # whatever is made on first use
+np.ones((256, 256)) @ np.ones((256, 256))  # whatever is made on first use: small ones are multiplied without a buffer
 held = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0])
 resource.setrlimit(resource.RLIMIT_DATA, (held * 1024 + {more}, resource.RLIM_INFINITY))
 for at, uri in enumerate({uris!r}):

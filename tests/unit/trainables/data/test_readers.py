@@ -80,7 +80,7 @@ def test_what_a_reader_refuses_is_a_fault_of_the_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "reader"), [("emoji32", PackagedReader), ("own.npz", NpzReader), ("s3://bucket/emoji32", NpzReader)]
+    ("uri", "reader"), [("emoji32", PackagedReader), ("own.npz", NpzReader), ("memory://bucket/emoji32", NpzReader)]
 )
 def test_an_address_is_read_by_what_it_looks_like(uri: str, reader: type) -> None:
     assert type(registry.reader_of(uri)) is reader
