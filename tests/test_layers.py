@@ -73,6 +73,7 @@ TORCH_FREE = (
     "trainables.report",
     "trainables.networks.cost",
     "trainables.diffusion.clamp",
+    "trainables.diffusion.emphasis",
     "trainables.diffusion.t_sampling",
     "trainables.data",
     "search_spaces.axes",

@@ -17,6 +17,7 @@ from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.images import change_since_prepared, with_prepared
+from jit_sweep.plan.near_duplicates import near_duplicate_remarks
 from jit_sweep.plan.plan import faults_beside, plan
 from jit_sweep.plan.races import race_ranges
 from jit_sweep.plan.scheduler_remarks import remarks
@@ -208,7 +209,7 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "tuning": [each._asdict() for each in tuning_costs(plan)],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
-        "remarks": soundness_remarks(plan),
+        "remarks": [*near_duplicate_remarks(plan), *soundness_remarks(plan)],
     }
 
 
@@ -226,7 +227,8 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     ]
     for stage, line in later:
         say(screen, f"{plan.spec.stage_title(stage)}: {line}")
-    for line in (*bought(plan, speeds), *remarks(plan), *clamp_remarks(plan), *soundness_remarks(plan)):
+    sound = (*clamp_remarks(plan), *near_duplicate_remarks(plan), *soundness_remarks(plan))
+    for line in (*bought(plan, speeds), *remarks(plan), *sound):
         say(screen, line)
 
 
