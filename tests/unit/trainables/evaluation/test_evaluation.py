@@ -2,10 +2,12 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -531,6 +533,7 @@ def test_labels_come_in_the_training_proportions_to_the_image_and_in_an_order_of
 @pytest.mark.parametrize("labels", ["proportional", "drawn"])
 def test_a_class_without_training_images_is_not_drawn(labels: Labels) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    members: dict[str, NDArray[Any]]
     members = {"images": pixels, "labels": np.arange(30) % 2 * 2, "class_names": np.array(["cat", "yak", "dog"])}
     images = ArrayImages.of(checked_arrays(members, "pets", holdout=6))
     found = sample_labels(images, evaluation(24).model_copy(update={"labels": labels}))
