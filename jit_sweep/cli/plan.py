@@ -20,6 +20,7 @@ from jit_sweep.plan.images import change_since_prepared, with_prepared
 from jit_sweep.plan.near_duplicates import near_duplicate_remarks
 from jit_sweep.plan.plan import faults_beside, plan
 from jit_sweep.plan.races import race_ranges
+from jit_sweep.plan.sampling_remarks import sampling_remarks
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.plan.tuned_arms import still_to_come, tuning_costs
@@ -209,6 +210,7 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "tuning": [each._asdict() for each in tuning_costs(plan)],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
+        "sampling": sampling_remarks(plan),
         "remarks": [*near_duplicate_remarks(plan), *soundness_remarks(plan)],
     }
 
@@ -228,7 +230,7 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
     for stage, line in later:
         say(screen, f"{plan.spec.stage_title(stage)}: {line}")
     sound = (*clamp_remarks(plan), *near_duplicate_remarks(plan), *soundness_remarks(plan))
-    for line in (*bought(plan, speeds), *remarks(plan), *sound):
+    for line in (*bought(plan, speeds), *remarks(plan), *sampling_remarks(plan), *sound):
         say(screen, line)
 
 

@@ -93,7 +93,7 @@ def train(plan: Plan, home: Home, *, address: str | None, as_json: bool, interru
     print_difference(plan, locations, upgrade=True, stderr=as_json)
     for line in soundness_remarks(plan):
         say(console(stderr=True), line)
-    return plan, _run(plan, locations, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
+    return plan, _run(plan, home, address=address, screen=2 if as_json else 1, interrupt=interrupt)
 
 
 def check_before(name: str, locations: Locations, home: Home, *, address: str | None) -> None:
@@ -156,9 +156,7 @@ def check_writable(storage: str) -> None:
         ) from None
 
 
-def _run(
-    plan: Plan, locations: Locations, home: Home, *, address: str | None, screen: int, interrupt: Interrupt
-) -> "RunResult":
+def _run(plan: Plan, home: Home, *, address: str | None, screen: int, interrupt: Interrupt) -> "RunResult":
     """The run itself, with the noise of Ray and MLflow in a log file."""
     with noise_to(home.logs / f"{plan.spec.name}.log", screen=screen) as real:
         from jit_sweep.cli.progress import view_of
@@ -172,7 +170,7 @@ def _run(
             check_affordable(plan, speeds, source=plan.spec.name)
             return run_sweep(
                 plan,
-                locations,
+                home,
                 address=address,
                 watch=view,
                 probed=speeds,
@@ -181,7 +179,7 @@ def _run(
                 remark=view.remark,
             )
         except LeaseHeld as error:
-            shared, name = home.shared_options(locations), plan.spec.name
+            shared, name = home.shared_options(home.locations(plan.spec)), plan.spec.name
             lines = (f"  {shared.command(command, name)}" for command in ("status", "stop"))
             raise UserError("\n".join([f"{error}{shared.hint}", *lines])) from None
         finally:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from jit_sweep.inference.tune import Search
 
 MOST_SHOWN = 10
-KEYS = ("guidance", "interval", "weights", "steps", "t_eps_sample")
 
 
 def print_found_json(name: str, found: "Search", pictures: Sequence[str]) -> None:
@@ -30,7 +29,7 @@ def print_found_json(name: str, found: "Search", pictures: Sequence[str]) -> Non
 def print_found(name: str, found: "Search", pictures: Sequence[str]) -> None:
     """The best settings that were tried, and the two views."""
     record, screen = found.record, console()
-    varied = varied_keys(record)
+    varied = record.varied
     scored = [choice for choice in found.choices if choice.value is not None]
     ranked = sorted(scored, key=lambda choice: metric_of(record.metric).loss(choice.value or 0.0))[:MOST_SHOWN]
     settings = [choice.evaluation.model_dump(mode="json") for choice in ranked]
@@ -48,12 +47,6 @@ def print_found(name: str, found: "Search", pictures: Sequence[str]) -> None:
     say(screen, f"drawing and scoring took {record.seconds:.0f} s in all", style="dim")
     for picture in pictures:
         screen.print(picture, soft_wrap=True)
-
-
-def varied_keys(record: Tuned) -> list[str]:
-    """The keys that were searched over."""
-    listed = {"t_eps_sample" if key == "clamp" else key for key, values in record.tuning.items() if values}
-    return [key for key in KEYS if key in listed]
 
 
 def setting_in_words(view: TunedView, keys: Sequence[str]) -> str:
@@ -127,4 +120,4 @@ def _is_tuned(trial: TrialResult, tuned: Mapping[str, Tuned]) -> bool:
 
 
 def _settings(of: Sequence[Tuned]) -> str:
-    return "; ".join(dict.fromkeys(setting_in_words(each.best, varied_keys(each)) for each in of))
+    return "; ".join(dict.fromkeys(setting_in_words(each.best, each.varied) for each in of))

@@ -8,20 +8,25 @@ from functools import partial
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
+from jit_sweep.executor.ending import RunEnd
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.opening import end_at_once, take_up
 from jit_sweep.executor.outages import Outages, Surrounding
-from jit_sweep.home import Locations
+from jit_sweep.executor.sampling_tuning import SamplingTuning, untuned
+from jit_sweep.home import Home, Locations
+from jit_sweep.inference.trained import Places
 from jit_sweep.ledger.connect import DatabaseAway, open_engine
+from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.holder import this_process
 from jit_sweep.ledger.lease import Lease, acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import SweepState
+from jit_sweep.ledger.records import EntryRow, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.entry import Plan
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
+from trainables.config.fields import counted
 from trainables.config.shape import SpeedShape
 
 MIRROR_CLOSE_S = 60.0
@@ -42,7 +47,7 @@ class RunResult:
 
 def run_sweep(
     plan: Plan,
-    locations: Locations,
+    home: Home,
     *,
     address: str | None,
     watch: Watch,
@@ -56,7 +61,7 @@ def run_sweep(
     `probed`: images a second by shape, where `plan --probe` has measured them; `interrupt`: what has been asked so far;
     `tell`: hears what is done before and after the trials; `remark`: what is away meanwhile, and what is back.
     """
-    sweep, outages = plan.spec.name, Outages(remark)
+    sweep, locations, outages = plan.spec.name, home.locations(plan.spec), Outages(remark)
     engine = open_engine(locations.ledger)
     reader = LedgerReader(engine)
     lease = acquire(engine, sweep, this_process())
@@ -64,8 +69,10 @@ def run_sweep(
         writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
         take_up(plan, writer, reader)
         guard = BudgetGuard(plan.spec, reader, probed=probed)
-        if (ended := end_at_once(plan, writer, reader, guard=guard)) is not None:
+        ended = end_at_once(plan, writer, reader, guard=guard)
+        if ended is not None:
             writer.finish(sweep, ended.state, reason=ended.reason)
+        if ended is not None and not _rows_to_tune(ended, plan, reader):
             if ended.reason:
                 tell("nothing is trained and no Ray started, since the budget holds nothing more")
             tell(CATCHING_UP)
@@ -74,8 +81,17 @@ def run_sweep(
         tell("starting Ray" if address is None else f"connecting to Ray at {address}")
         with local_cluster(tell) if address is None else running_cluster(address):
             mirror = _mirror(plan, locations, lease, outages)
-            driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt, outages=outages)
-            ended = driver.to_end(watch)
+            if ended is None:
+                driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt, outages=outages)
+                ended = driver.to_end(watch)
+            if rows := _rows_to_tune(ended, plan, reader):
+                tell(f"tuning how {counted(len(rows), 'trained network')} sample")
+                log = EvaluationLog(open_engine(locations.ledger))
+                tuning = SamplingTuning(
+                    plan, Places(home, reader, locations.tracking), log, lease, interrupt or Interrupt(), tell
+                )
+                ended = tuning.to_end(rows)
+                writer.finish(sweep, ended.state, reason=ended.reason)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         tell(CATCHING_UP)
         undelivered = _closed(mirror, patience_s)
@@ -85,6 +101,11 @@ def run_sweep(
     if ended.state is SweepState.DONE:
         apply_retention(reader, locations, sweep)
     return RunResult(ended.state, ended.reason, undelivered)
+
+
+def _rows_to_tune(ended: RunEnd, plan: Plan, reader: LedgerReader) -> list[EntryRow]:
+    """The trials of a sweep whose training is done that its file has tuned, and that are not yet."""
+    return untuned(plan.spec, reader) if ended.state is SweepState.DONE else []
 
 
 def _closed(mirror: MirrorThread, patience_s: float) -> int:

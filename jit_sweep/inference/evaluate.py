@@ -16,7 +16,7 @@ from trainables.config.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from trainables.data import ImageSet
-    from trainables.evaluation.evaluator import Evaluator
+    from trainables.evaluation.evaluator import Evaluation, Evaluator
 
 Told = Callable[[str, int, int], None]
 """Hears what is under way, how many images of it are done, and of how many."""
@@ -34,6 +34,7 @@ class Evaluations:
     """The scores of one subject.
 
     `images`: those to score against; None: those that it was trained on. `log`: of the ledger that its trial is in.
+    `elsewhere`: draws and scores in another process; None: this one does.
     UserError: the images are not known, cannot be read, or are of another size.
     """
 
@@ -44,15 +45,17 @@ class Evaluations:
         images: ImagesAt | None = None,
         log: EvaluationLog | None = None,
         told: Told = lambda *_: None,
+        elsewhere: "Callable[[EvaluationConfig], Evaluation] | None" = None,
     ) -> None:
-        self.subject, self._told = subject, told
+        self.subject, self._told, self._elsewhere = subject, told, elsewhere
         self._at = images or subject.data
         if self._at is None:
             rule = f"{subject.name} does not say which images it was trained on"
             raise UserError(f"{rule}; give those to score against with --data, such as --data emoji32")
         self.spent_s: dict[str, float] = {}
         """What drawing and scoring has ever taken, of the evaluations that were asked for, by id."""
-        self._log = log if images is None and subject.owned is not None else None
+        self._are_own = images is None and subject.owned is not None
+        self._log = log if self._are_own else None
 
     def scores(self, evaluation: EvaluationConfig) -> Scores:
         """The scores by one evaluation. UserError: the subject cannot be scored so."""
@@ -107,7 +110,7 @@ class Evaluations:
         begun = time.perf_counter()
         self._told("drawing samples", 0, evaluation.n)
         try:
-            found = self.evaluator.evaluate(evaluation, drawn=lambda done: self._told("drawing samples", done, evaluation.n))
+            found = (self._elsewhere or self.drawn_here)(evaluation)
         except (ValueError, OSError) as error:
             raise UserError(f"{self.subject.name} cannot be scored so: {error}") from error
         return Evaluated(
@@ -122,6 +125,10 @@ class Evaluations:
             seconds=time.perf_counter() - begun,
             code_version=code_version(),
         )
+
+    def drawn_here(self, evaluation: EvaluationConfig) -> "Evaluation":
+        """Draw and score, whatever is known. ValueError, OSError: it cannot be scored so."""
+        return self.evaluator.evaluate(evaluation, drawn=lambda done: self._told("drawing samples", done, evaluation.n))
 
     @cached_property
     def evaluator(self) -> "Evaluator":
@@ -146,7 +153,7 @@ class Evaluations:
         except DataError as error:
             raise UserError(str(error)) from error
         planned = self.subject.trial.data.digest
-        if self._log is not None and found.fingerprint != planned:
+        if self._are_own and found.fingerprint != planned:
             rule = f"the images of {self.subject.name} must be those it was trained on"
             raise UserError(f"{rule}, got digest {found.fingerprint}, trained on {planned}; name others with --data")
         return found

@@ -9,7 +9,7 @@ from jit_sweep.inference.evaluate import Evaluations
 from jit_sweep.ledger.event_records import Tuned, TunedView
 from jit_sweep.search.settings import Setting, Tried, next_setting
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.tuning import CHOOSING, CONFIRMING, Tuning
+from trainables.config.tuning import CHOOSING, CONFIRMING, Tuning, with_setting
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.metrics.registry import METRICS, Samples, check_scored, metric_of
 
@@ -41,12 +41,14 @@ def tune(
     """Search, confirm, and keep it in the ledger. What is known already is not drawn again, so that a search goes on where it
     was cut short. `begun` hears which evaluation is asked for. UserError: a setting or the metric cannot be."""
     _check_metric(metric, evaluation, tuning)
-    listed = listed_values(evaluation, tuning, weights=list(evaluations.subject.weights))
-    for key, values in listed.items():
-        for value in values:
-            evaluations.check(with_setting(evaluation, {key: value}))
+    weights = list(evaluations.subject.weights)
+    try:
+        for each in tuning.each_alone(evaluation, weights=weights):
+            evaluations.check(each)
+    except ValueError as error:
+        raise UserError(f"`tune`: {error}") from error
     search = _Trying(evaluations, evaluation, tuning, metric, begun)
-    choices = search.choices(listed)
+    choices = search.choices(tuning.listed(evaluation, weights=weights))
     best = search.best
     record = Tuned(
         images=evaluations.subject.images or 0,
@@ -112,26 +114,6 @@ class _Trying:
             return TunedView(evaluation=asked.model_dump(mode="json"), value=None, error=None)
         error = record.errors.get(self.metric)
         return TunedView(evaluation=record.evaluation, value=record.values[self.metric], error=error)
-
-
-def listed_values(evaluation: EvaluationConfig, tuning: Tuning, *, weights: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """The values of each key that varies, the evaluation's own first."""
-    wanted: dict[str, Sequence[Any]] = {
-        "guidance": tuning.guidance,
-        "interval": tuning.interval,
-        "weights": weights if tuning.weights == "all" else tuning.weights,
-        "steps": tuning.steps,
-        "t_eps_sample": tuning.clamp,
-    }
-    return {key: tuple(dict.fromkeys((getattr(evaluation, key), *values))) for key, values in wanted.items() if values}
-
-
-def with_setting(evaluation: EvaluationConfig, setting: Setting) -> EvaluationConfig:
-    """The evaluation at a setting; an interval says nothing where guidance is off, and stays the evaluation's."""
-    values: dict[str, Any] = {**evaluation.model_dump(), **setting}
-    if values["guidance"] == 1:
-        values["interval"] = evaluation.interval
-    return EvaluationConfig.model_validate(values)
 
 
 def default_metric(evaluation: EvaluationConfig, objective: str | None) -> str:

@@ -236,6 +236,10 @@ class Evaluated(LedgerRecord):
         return standard_errors(self.without_each)
 
 
+TUNABLE = ("guidance", "interval", "weights", "steps", "t_eps_sample")
+"""Keys of an evaluation that a trained network may choose, in the order in which people read them."""
+
+
 class TunedView(BaseModel):
     """A trial's score at one setting, on noise that nothing was chosen by."""
 
@@ -263,6 +267,12 @@ class Tuned(LedgerRecord):
     best: TunedView
     seconds: float
     """That all of it took, over every run of it."""
+
+    @property
+    def varied(self) -> list[str]:
+        """The evaluation's keys that were searched over."""
+        listed = {"t_eps_sample" if key == "clamp" else key for key, values in self.tuning.items() if values}
+        return [key for key in TUNABLE if key in listed]
 
 
 class MeasuredNoise(BaseModel):

@@ -42,12 +42,12 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     unchanged = {"prediction": candidate.trial.entry.trial.diffusion.prediction}  # a grid has an axis, the baseline's arm none
     values = candidate.values or unchanged
     grid = Grid(axes={axis: (value,) for axis, value in values.items()}, seeds=tuple(seeds))
-    evaluation = judged_by.evaluation.model_copy(update={"seed": noise})
+    evaluation = judged_by.evaluation.model_copy(update={"seed": noise, "tune": None})
     content = {
         "recipe": recipe_id(candidate.trial.entry.trial),
         "images": candidate.arm.images,
         "seeds": list(seeds),
-        "evaluation": evaluation.model_dump(mode="json"),
+        "evaluation": evaluation.model_dump(mode="json", exclude={"tune"}),
         "objective": judged_by.objective,
     }
     return SweepSpec(

@@ -3,15 +3,19 @@
 import math
 from typing import Any
 
+from pydantic import ValidationError
+
 from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.cells import Cell
+from trainables.config.average import RAW
 from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_evaluation
 from trainables.config.optimiser import Cosine, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig, TrialConfig
+from trainables.config.tuning import Tuning
 from trainables.data import DataDescription
 
 
@@ -59,7 +63,20 @@ def evaluation_of(trial: TrialConfig, *, cell: Cell, spec: SweepSpec, images: in
     sweeps = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train, weights=trial.rung_weights)
     evaluation = EvaluationConfig.model_validate({**sweeps.model_dump(), **cell.evaluation})
     check_evaluation(trial, evaluation, images=images)
+    if spec.evaluation.tune is not None:
+        _check_tuning(spec.evaluation.tune, trial, evaluation, images=images)
     return evaluation
+
+
+def _check_tuning(tuning: Tuning, trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
+    """ValueError: a setting that may be chosen could not be scored."""
+    try:
+        for each in tuning.each_alone(evaluation, weights=[RAW, *(average.name for average in trial.ema)]):
+            check_evaluation(trial, each, images=images)
+    except ValidationError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"`evaluation.tune`: {error}") from error
 
 
 def update_unit(spec: SweepSpec, batch_size: int) -> int:

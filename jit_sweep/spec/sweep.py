@@ -16,6 +16,7 @@ from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.network import both_dropouts
 from trainables.config.recipe import AttentionMode, Kernels, Parent, Precision, Recipe
+from trainables.config.tuning import Tuning
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, check_scored, score_names
 
 NAME_RULE = "lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"
@@ -89,9 +90,16 @@ class EvaluationSpec(Sampling):
     weights: str | None = None
     """What is scored: an average by its name, or `raw`. None: the trial's first average, or `raw` where it keeps none."""
 
+    tune: Tuning | None = None
+    """Settings of sampling from which each trained trial takes its own best one; null: all are sampled alike, and no more."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """What is tuned once trials have their scores makes no other sweep."""
+        return {key: value for key, value in super().as_hashed(content).items() if key != "tune"}
+
     def resolved(self, **missing: float | str) -> EvaluationConfig:
         """The evaluation with `t_eps_sample` and `weights` where none were given."""
-        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True))
+        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True, exclude={"tune"}))
 
 
 Hours = Annotated[PositiveFloat, Field(le=1e6)]
@@ -245,6 +253,20 @@ class SweepSpec(Frozen):
                 check_scored(name, self.evaluation.features, n=self.evaluation.n)
             except ValueError as error:
                 raise broken_at(*keys, rule=str(error)) from None
+        return self
+
+    @model_validator(mode="after")
+    def what_tunes_is_scored(self) -> Self:
+        tuning, n = self.evaluation.tune, self.evaluation.n
+        if tuning is None:
+            return self
+        if tuning.images(n) > n:
+            rule = f"`n` must be at most the evaluation's own, {n}, by which the choice is confirmed, got {tuning.n}"
+            raise broken_at("evaluation", "tune", "n", rule=f"{rule}; try {n}", possible=n)
+        try:
+            check_scored(self.objective, self.evaluation.features, n=tuning.images(n))
+        except ValueError as error:
+            raise broken_at("evaluation", "tune", "n", rule=str(error)) from None
         return self
 
     def _deciding(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from jit_sweep.budget.costs import read_costs
-from jit_sweep.ledger.event_records import EventKind, EventRow, Finished
+from jit_sweep.ledger.event_records import EventKind, EventRow, Finished, Tuned
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, SweepState
 from jit_sweep.report.contents import read_report
@@ -199,7 +199,11 @@ class Delivery:
 
 def is_about(event: EventRow, entry: EntryRow) -> bool:
     """Whether an event of an entry's trial belongs into the entry's run: a score does not where another evaluation made it."""
-    return not isinstance(event.content, Scored) or event.content.evaluation == entry.evaluation_id
+    match event.content:
+        case Scored(evaluation=evaluation) | Tuned(evaluation_id=evaluation):
+            return evaluation == entry.evaluation_id
+        case _:
+            return True
 
 
 def fresh(run: TrialRun, events: Sequence[EventRow]) -> list[EventRow]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
-from jit_sweep.ledger.event_records import EventRow
+from jit_sweep.ledger.event_records import EventRow, Tuned
 from jit_sweep.ledger.records import LOST, SETTLED, EntryRow, EntryState, ScoreRow, SweepState
 from jit_sweep.redact import redact
 from jit_sweep.results.words import short_label
@@ -114,8 +114,17 @@ def event_tags(event: EventRow) -> dict[str, str]:
             return {"checkpoint": redact(report.uri), "checkpoint_images": str(report.images)}
         case Scored():
             return score_tags(collapsed=report.collapsed)
+        case Tuned():
+            return tuned_tags(report)
         case _:
             return {}
+
+
+def tuned_tags(found: Tuned) -> dict[str, str]:
+    """A network's confirmed score at its own best setting of sampling, at the shared one, and that setting."""
+    views = {"best": found.best, "shared": found.shared}
+    scores = {f"tuned.{name}.{found.metric}": f"{view.value:.6g}" for name, view in views.items() if view.value is not None}
+    return scores | {f"tuned.{key}": str(found.best.evaluation[key]) for key in found.varied}
 
 
 def score_tags(*, collapsed: bool) -> dict[str, str]:

@@ -43,7 +43,7 @@ from jit_sweep.executor import run
 run.Driver = partial(run.Driver, silent_s=float(sys.argv[3]))
 home = home_at(Path(".jit-sweep"))
 found = planned(sys.argv[1], home)
-run.run_sweep(found, home.locations(found.spec), address=sys.argv[2], watch=lambda *_: None)
+run.run_sweep(found, home, address=sys.argv[2], watch=lambda *_: None)
 """
 """A run, which may miss its workers sooner than the command does."""
 HOLD = """

@@ -185,6 +185,7 @@ EDITS: tuple[Edit, ...] = (
     kept("evaluation.seed", 1),
     kept("evaluation.t_eps_sample", 0.1),
     kept("evaluation.weights", "raw"),
+    put("evaluation.tune", {"steps": [2, 3], "n": 8}),
     put("budget.images_per_trial", 32, said="4 trials go on to 32 images"),
     put("budget.images_per_trial", 8, said="4 trials count at 8 images"),
     put("budget.matched", "flops"),

@@ -1,6 +1,5 @@
 """A second run of an unchanged file whose budget has ended starts no Ray, trains nothing and says so."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from jit_sweep.executor.opening import take_up
@@ -40,11 +39,10 @@ def trained_once(planned: Plan, ledger: str) -> None:
 
 def test_nothing_is_started_where_the_budget_holds_nothing_more(tmp_path: Path, store: MlflowStore) -> None:
     home, said = Home(tmp_path), list[str]()
-    tree = tiny_sweep(data=few_images(tmp_path), budget={"images_per_trial": 16, "total_images": 16})
+    tree = tiny_sweep(data=few_images(tmp_path), budget={"images_per_trial": 16, "total_images": 16}, tracking=store.uri)
     planned = plan(SweepSpec.model_validate(tree), source="sweep.yaml")
     trained_once(planned, home.ledger)
-    locations = replace(home.locations(planned.spec), tracking=store.uri)
-    result = run_sweep(planned, locations, address=NOBODY, watch=lambda reader, stopping: None, tell=said.append)
+    result = run_sweep(planned, home, address=NOBODY, watch=lambda reader, stopping: None, tell=said.append)
     assert result.state is SweepState.INCOMPLETE
     assert result.reason == "`budget.total_images` is 16: 16 are spent and the next needs 16"
     assert result.undelivered == 0

@@ -1,9 +1,11 @@
 """Which settings of sampling an arm may choose from once it is trained, and on how many samples it chooses."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveInt
 
 Interval = tuple[NonNegativeFloat, NonNegativeFloat]
@@ -39,3 +41,35 @@ class Tuning(Frozen):
     def images(self, n: int) -> int:
         """Images of a choice beside an evaluation of n."""
         return self.n if self.n is not None else min(n, max(32, n // 4))
+
+    def listed(self, evaluation: EvaluationConfig, *, weights: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """The values of each key that varies, the evaluation's own first. `weights`: all that there are, by name."""
+        wanted: dict[str, Sequence[Any]] = {
+            "guidance": self.guidance,
+            "interval": self.interval,
+            "weights": weights if self.weights == "all" else self.weights,
+            "steps": self.steps,
+            "t_eps_sample": self.clamp,
+        }
+        return {key: tuple(dict.fromkeys((getattr(evaluation, key), *values))) for key, values in wanted.items() if values}
+
+    def each_alone(self, evaluation: EvaluationConfig, *, weights: Sequence[str]) -> Iterator[EvaluationConfig]:
+        """The evaluation with each listed value in turn: what none of them breaks, no setting of several does.
+
+        ValueError: an interval is listed where guidance is always off.
+        """
+        listed = self.listed(evaluation, weights=weights)
+        scales = listed.get("guidance", (evaluation.guidance,))
+        if self.interval and set(scales) == {1}:
+            rule = "`interval` must stand beside guidance other than 1, which alone it bounds"
+            raise ValueError(f"{rule}, got guidance=1; list guidance too, such as [1, 1.5, 2]")
+        for key, values in listed.items():
+            yield from (with_setting(evaluation, {key: value}) for value in values)
+
+
+def with_setting(evaluation: EvaluationConfig, setting: Mapping[str, Any]) -> EvaluationConfig:
+    """The evaluation at a setting; an interval says nothing where guidance is off, and stays the evaluation's."""
+    values: dict[str, Any] = {**evaluation.model_dump(), **setting}
+    if values["guidance"] == 1:
+        values["interval"] = evaluation.interval
+    return EvaluationConfig.model_validate(values)
