@@ -205,6 +205,7 @@ _REGISTERED = (
         TypeAdapter(Literal["none", "edm", "linear"]),
         at("model", "output_skip"),
     ),
+    _switch_of_model("normalise_input", "whether the network sees each noisy image over its own standard deviation (Chen)"),
     Axis("attention", "sdpa, cudnn, flash, triton or fp32", TypeAdapter(AttentionMode), at("attention")),
     Axis("residual", "precision of the residual stream: fp32 or bf16", TypeAdapter(Precision), at("residual")),
     Axis("grad_clip", "largest gradient norm; null is off", TypeAdapter(PositiveFloat | None), at("optimiser", "grad_clip")),

@@ -44,6 +44,7 @@ _OFFICIAL_PARTS = {
     "time_period": 10_000.0,
     "adaln_shift": True,
     "final_norm": None,
+    "normalise_input": False,
 }
 
 

@@ -32,6 +32,7 @@ OTHERS: dict[str, Any] = {
     "model.time_period": 10.0,
     "model.adaln_start": "torch",
     "model.adaln_shift": False,
+    "model.normalise_input": True,
     "model.block_start": "torch",
     "model.trunk": "mlp",
     "model.final_norm": "layer",

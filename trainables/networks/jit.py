@@ -88,7 +88,8 @@ class JiT(Network):
         model = self.trial.model
         label, time = self.label(y), self.time(t)
         chunks = self._chunks(time + label)
-        stream = Stream(self._tokens(z))
+        seen = normalised(z) if model.normalise_input else z
+        stream = Stream(self._tokens(seen))
         routed = None if route is None else Routed(route, kept=routed_tokens(self.trial), model=model)
         for i, block in enumerate(self.blocks):
             if model.class_tokens and i == model.class_tokens_start:
@@ -98,7 +99,7 @@ class JiT(Network):
             in_middle = routed is not None and i in routed.middle
             rotation = routed.rotation(self.rotation) if routed and in_middle else self._rotation(_length(stream))
             stream = self._through(block, stream, modulation_of_block(chunks, i, model), rotation)
-        images = self._from_pixels(z, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
+        images = self._from_pixels(seen, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
         return self._skip(images.float(), z, t)
 
     def _from_tokens(self, stream: Stream, shift: Tensor, scale: Tensor) -> Tensor:
@@ -158,6 +159,11 @@ class JiT(Network):
         if kind == "linear":
             return t * z + (1 - t) * output
         return edm_skip(output, z, t, noise_scale=self.noise_scale)
+
+
+def normalised(z: Tensor) -> Tensor:
+    """Each image over its own standard deviation, as Chen's code has it (arXiv 2301.10972, section 2.3)."""
+    return z / z.std(dim=(1, 2, 3), keepdim=True)
 
 
 def _length(stream: Stream) -> int:

@@ -260,6 +260,7 @@ VALUES: dict[str, Any] = {
     "time_period": 10.0,
     "adaln_start": "torch",
     "adaln_shift": False,
+    "normalise_input": True,
     "block_start": "torch",
     "head": "pixel_mlp",
     "final_norm": "layer",

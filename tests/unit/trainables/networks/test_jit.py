@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,12 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from tests.support.paths import GOLDEN
 from tests.support.trials import CLASSES, batch, lively, small_model, small_trial
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.network import ConvStemEmbedding, LinearEmbedding
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import images_of, patches_of
-from trainables.networks.jit import SIGMA_DATA, Block, edm_skip, in_middle_half
+from trainables.networks.jit import SIGMA_DATA, Block, edm_skip, in_middle_half, normalised
 from trainables.networks.norm import Stream, joined, rms_normalise
 from trainables.networks.positions import rotate, rotate_by_parts, rotation_table, sincos_table
 
@@ -29,6 +31,7 @@ COMPONENTS: list[dict[str, object]] = [
     {"qk_norm": False},
     {"position": "none"},
     {"class_tokens": 0},
+    {"normalise_input": True},
     {"class_tokens": 2},
     {"class_tokens_start": 0},
     {"class_tokens_start": 3},
@@ -293,6 +296,31 @@ def test_the_linear_skip_starts_at_the_network_and_ends_at_the_input() -> None:
     with torch.no_grad():
         expected = 0.25 * Z + 0.75 * none(Z, torch.full((4,), 0.25), LABELS)
         torch.testing.assert_close(linear(Z, torch.full((4,), 0.25), LABELS), expected)
+
+
+def chens_arrays() -> dict[str, Tensor]:
+    file = np.load(GOLDEN / "neighbours" / "schedules_and_weights.npz", allow_pickle=False)
+    return {name: torch.from_numpy(file[f"chen_{name}"]) for name in ("x", "noise", "gamma", "xt", "input")}
+
+
+def test_a_normalised_input_is_chens_and_his_scale_of_the_data_is_a_noise_scale() -> None:
+    chen = chens_arrays()
+    torch.testing.assert_close(normalised(chen["xt"]), chen["input"], rtol=1e-5, atol=1e-6)
+    data, rest = (share.sqrt().view(-1, 1, 1, 1) for share in (chen["gamma"], 1 - chen["gamma"]))
+    scale = ((chen["xt"] - rest * chen["noise"]) / (data * chen["x"])).median()
+    t = data / (data + rest)
+    ours = t * chen["x"] + (1 - t) * chen["noise"] / scale
+    torch.testing.assert_close(normalised(ours), chen["input"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["linear", "pixel_mlp"])
+def test_a_network_whose_input_is_normalised_does_not_see_its_scale(head: str) -> None:
+    trial = small_trial(small_model(normalise_input=True, head={"kind": head}))
+    network, t = lively(trial), torch.full((4,), 0.25)
+    with torch.no_grad():
+        torch.testing.assert_close(network(3 * Z, t, LABELS), network(Z, t, LABELS), rtol=1e-4, atol=1e-5)
+        plain = lively(small_trial(small_model(head={"kind": head})))
+        assert not torch.allclose(plain(3 * Z, t, LABELS), plain(Z, t, LABELS), rtol=1e-2)
 
 
 def test_a_skip_around_anything_but_an_x_prediction_is_refused() -> None:
