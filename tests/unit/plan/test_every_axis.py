@@ -1,0 +1,94 @@
+"""Every axis trains, samples and is scored on a CPU, and changes what comes out of it."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from search_spaces.axes import AXES
+from search_spaces.cells import put
+from search_spaces.presets import preset
+from tests.support.trained import EVALUATION, image_file
+from tests.support.trials import CLASSES, SIZE, trial_of_recipe
+from tests.unit.plan.test_plan import UNDER, VALUES
+from trainables.config.average import RAW
+from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import DataConfig
+from trainables.data import describe, open_images
+from trainables.evaluation.evaluator import Evaluator
+from trainables.training.ema import MODEL, OPTIMISER
+from trainables.training.learner import Learner
+from trainables.training.workers import Workers
+
+UPDATES = 6
+"""From where adaLN is zero at first, the third is the first that moves every parameter."""
+SMALL: dict[str, Any] = {
+    "width": 32,
+    "patch_size": 4,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+    "bottleneck": 8,
+    "class_tokens": 0,
+}
+OTHERWISE: dict[str, Any] = {"width": 48, "learning_rate": 0.02, "t_eps_train": 0.6, "t_eps_sample": 0.3}
+"""In place of values that are too large for a small network, or that few draws and few steps do not come to."""
+ELSEWHERE = {
+    "dimensions": "lifts images of one pixel, and is scored by the toy's own metric (test_spiral)",
+    "attention": "the same product by another kernel, equal to rounding (test_attention)",
+    "residual": "of autocast alone, which fp32 has none of (test_residual)",
+}
+
+
+class Outcome(NamedTuple):
+    """What a trial comes to."""
+
+    weights: tuple[Tensor, ...]
+    samples: Tensor
+    values: dict[str, float]
+
+
+@cache
+def outcome(folder: Path, cell_values: tuple[tuple[str, Any], ...]) -> Outcome:
+    """Train a small network at a cell's values, draw from it and score it."""
+    cell, at = put(preset("jit-tiny"), dict(cell_values)), image_file(folder)
+    data = DataConfig(digest=describe(at.address).digest, image_size=SIZE, num_classes=CLASSES)
+    trial, images = trial_of_recipe(cell.recipe, data=data, precision="fp32"), open_images(at.address)
+    learner = Learner(trial, images, workers=Workers())
+    for _ in range(UPDATES):
+        learner.update()
+    parts = {RAW if name == MODEL else name: tensors for name, tensors in learner.parts().items() if name != OPTIMISER}
+    clamp = {"t_eps_sample": trial.diffusion.t_eps_train, "weights": trial.rung_weights}
+    evaluation = EvaluationConfig.model_validate({**EVALUATION.model_dump(), "steps": 6, **clamp, **cell.evaluation})
+    evaluator = Evaluator(trial, parts, images, cache=str(folder / "store"))
+    samples = torch.cat(list(evaluator.samples(evaluation)))
+    return Outcome(tuple(parts[RAW].values()), samples, evaluator.evaluate(evaluation).scores.values)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("axes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*AXES} - {*ELSEWHERE}))
+def test_an_axis_trains_samples_is_scored_and_changes_something(name: str, folder: Path) -> None:
+    under = {**SMALL, **UNDER.get(name, {})}
+    base = outcome(folder, tuple(under.items()))
+    other = outcome(folder, tuple({**under, name: OTHERWISE.get(name, VALUES[name])}.items()))
+    assert all(torch.isfinite(tensor).all() for tensor in other.weights)
+    assert other.values.keys() == base.values.keys()
+    assert other.samples.shape == base.samples.shape
+    if put(preset("jit-tiny"), {**under, name: VALUES[name]}).evaluation:
+        assert all(map(torch.equal, other.weights, base.weights))
+        assert not torch.equal(other.samples, base.samples)
+    else:
+        assert [t.shape for t in other.weights] != [t.shape for t in base.weights] or not all(
+            map(torch.equal, other.weights, base.weights)
+        )
+
+
+def test_what_is_shown_elsewhere_is_an_axis() -> None:
+    assert ELSEWHERE.keys() <= AXES.keys()
