@@ -50,14 +50,16 @@ FLOORS = (
 A room is a folder, or a file that stands on a package's top level; there is no other file there than these.
 """
 
-LIBRARIES = {
+DIFFUSERS = ("jit_sweep/models/diffusers_network.py", "jit_sweep/models/diffusers_pipeline.py")
+LIBRARIES: dict[str, tuple[str, ...]] = {
     "ray": ("trainables/lane/worker.py", "jit_sweep/executor/", "jit_sweep/submit/"),
     "mlflow": ("jit_sweep/tracking/",),
     "optuna": ("jit_sweep/search/",),
     "sqlalchemy": ("jit_sweep/ledger/",),
     "sqlite3": ("jit_sweep/ledger/", "jit_sweep/tracking/moved.py"),
     "psycopg": ("jit_sweep/ledger/",),
-    "torch": ("trainables/", "jit_sweep/models/sample.py"),
+    "torch": ("trainables/", "jit_sweep/models/sample.py", *DIFFUSERS),
+    "diffusers": DIFFUSERS,
     "scipy": ("jit_sweep/statistics/",),
     "svglib": ("jit_sweep/report/paper.py",),
     "reportlab": ("jit_sweep/report/paper.py",),

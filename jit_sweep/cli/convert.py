@@ -72,6 +72,18 @@ def import_neighbour(
     return ExitCode.DONE
 
 
+def export_diffusers(folder: Path, out: Path, *, as_json: bool) -> int:
+    """Lay a model's folder out for diffusers."""
+    from jit_sweep.models import diffusers_folder
+
+    written = diffusers_folder.export_diffusers(folder, out)
+    if as_json:
+        print_json("export-diffusers", [{"file": str(out / file)} for file in written])
+        return ExitCode.DONE
+    console().print(f"{out}: {', '.join(written)}", soft_wrap=True)
+    return ExitCode.DONE
+
+
 def export_neighbour(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
     """Write an imported neighbour's folder back."""
     from jit_sweep.models import neighbours

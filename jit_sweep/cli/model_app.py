@@ -202,6 +202,18 @@ def export_jit(
 
 
 @command()
+def export_diffusers(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `export` or an import wrote.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")],
+    as_json: AsJson = False,
+) -> int:
+    """Lay a model's folder out as a pipeline that diffusers loads where jit-sweep is installed."""
+    from jit_sweep.cli import convert
+
+    return convert.export_diffusers(folder, out, as_json=as_json)
+
+
+@command()
 def import_neighbour(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file that torch.save wrote.")],
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty.")],
