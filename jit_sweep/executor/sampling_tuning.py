@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.inference.evaluate import Evaluations
 from jit_sweep.inference.trained import Places, Trained, of_trial
 from jit_sweep.inference.tune import default_metric, tune
+from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.event_records import Tuned
 from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, EntryState, SweepState
 from jit_sweep.plan.entry import Plan
+from jit_sweep.redact import redact
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from trainables.config.evaluation import EvaluationConfig
 
@@ -74,14 +76,13 @@ class SamplingTuning:
 
     def to_end(self, rows: Sequence[EntryRow]) -> RunEnd:
         """Tune these trials, or as many as there is time for. UserError: the cluster does not hold one of them."""
-        resources, left = self.plan.spec.resources, {}
-        with self.interrupt.listening(), ThreadPoolExecutor(concurrent_lanes(resources)) as pool:
-            left = {pool.submit(self._tuned, row): row for row in rows}
-            done = 0
+        with self.interrupt.listening(), ThreadPoolExecutor(concurrent_lanes(self.plan.spec.resources)) as pool:
+            searches = {pool.submit(self._tuned, row): row for row in rows}
             try:
-                for future in self._ended(left):
-                    done += 1
-                    self.tell(f"tuned {done} of {len(rows)}: {_said(left[future], future)}")
+                for done, future in enumerate(self._ended(searches), start=1):
+                    self.tell(f"tuned {done} of {len(rows)}: {_said(searches[future], future)}")
+            except DatabaseAway as error:
+                return RunEnd(SweepState.INCOMPLETE, f"the ledger was away while sampling was tuned: {redact(str(error))}")
             finally:
                 self._stopping.set()
         if self.interrupt.asked.is_set():
@@ -90,7 +91,7 @@ class SamplingTuning:
             return RunEnd(SweepState.INCOMPLETE, "stopped while sampling was tuned; running the sweep again goes on with it")
         return RunEnd(SweepState.DONE)
 
-    def _ended(self, futures: dict[Future[Tuned], EntryRow]) -> Any:
+    def _ended(self, futures: Iterable[Future[Tuned]]) -> Iterator[Future[Tuned]]:
         """Those that have ended, as they do, until all have or something asks to stop."""
         left, renewed = {*futures}, time.monotonic()
         while left and not self._stopping.is_set():
@@ -153,7 +154,7 @@ def _actor_of(subject: Trained, resources: Resources) -> Any:
 def _said(row: EntryRow, future: Future[Tuned]) -> str:
     try:
         found = future.result()
-    except (UserError, ray.exceptions.RayError) as error:
+    except (UserError, DatabaseAway, ray.exceptions.RayError) as error:
         return f"{row.trial_id} was passed over: {str(error).strip().splitlines()[-1]}"
     shared, best = (f"{view.value:.5g}" if view.value is not None else "no numbers" for view in (found.shared, found.best))
     return f"{row.trial_id} {found.metric} {shared} at the shared setting, {best} at its best"

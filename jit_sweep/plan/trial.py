@@ -8,10 +8,9 @@ from pydantic import ValidationError
 from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.cells import Cell
-from trainables.config.average import RAW
 from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_evaluation
+from trainables.config.evaluation_rules import check_evaluation, weight_names
 from trainables.config.optimiser import Cosine, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig, TrialConfig
@@ -71,7 +70,7 @@ def evaluation_of(trial: TrialConfig, *, cell: Cell, spec: SweepSpec, images: in
 def _check_tuning(tuning: Tuning, trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     """ValueError: a setting that may be chosen could not be scored."""
     try:
-        for each in tuning.each_alone(evaluation, weights=[RAW, *(average.name for average in trial.ema)]):
+        for each in tuning.each_alone(evaluation, weights=weight_names(trial)):
             check_evaluation(trial, each, images=images)
     except ValidationError:
         raise

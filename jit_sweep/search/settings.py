@@ -9,12 +9,12 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from trainables.config.tuning import BETWEEN
+
 Setting = Mapping[str, Any]
 """Values of an evaluation's keys."""
 COARSE_SHARE = 2 / 3
 """Of the trials, where a finer search follows."""
-BETWEEN = ("guidance", "t_eps_sample")
-"""Keys whose values may lie between the listed ones."""
 _STARTUP, _ASKED_AGAIN, _DIGITS = 8, 16, 3
 
 

@@ -61,9 +61,14 @@ def evaluation_remarks(trial: TrialConfig, evaluation: EvaluationConfig, *, imag
         yield f"the average {evaluation.weights} is still {held}; {_quicker(trial, evaluation, images)}"
 
 
+def weight_names(trial: TrialConfig) -> list[str]:
+    """What of a trained trial can be scored: its weights as they are, and each average."""
+    return [RAW, *(average.name for average in trial.ema)]
+
+
 def check_weights(trial: TrialConfig, name: str) -> None:
     """ValueError where `name` is neither an average of this trial nor the weights themselves."""
-    known = [RAW, *(average.name for average in trial.ema)]
+    known = weight_names(trial)
     if name not in known:
         rule = f"`weights` must be one of {', '.join(known)}, got {name!r}"
         raise ValueError(f"{rule}; {did_you_mean(name, known, otherwise='try one of them')}")

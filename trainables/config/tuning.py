@@ -1,14 +1,17 @@
 """Which settings of sampling an arm may choose from once it is trained, and on how many samples it chooses."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation import EvaluationConfig, Time
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveInt
 
-Interval = tuple[NonNegativeFloat, NonNegativeFloat]
+Interval = tuple[Time, Time]
+BETWEEN = ("guidance", "t_eps_sample")
+"""Keys of an evaluation whose values may lie between the listed ones."""
 CHOOSING, CONFIRMING = 1, 2
 """Added to the evaluation's seed: noise that the sweep's own scores have not met, and noise that nothing is chosen by."""
 
@@ -38,6 +41,12 @@ class Tuning(Frozen):
             raise ValueError(f"{rule}, got none; try guidance=[1, 1.5, 2, 3]")
         return self
 
+    @model_validator(mode="after")
+    def intervals_are_ordered(self) -> Self:
+        if odd := next(((low, high) for low, high in self.interval if low >= high), None):
+            raise ValueError(f"`interval` must list (low, high) with low < high, got {odd[0]:g}, {odd[1]:g}")
+        return self
+
     def images(self, n: int) -> int:
         """Images of a choice beside an evaluation of n."""
         return self.n if self.n is not None else min(n, max(32, n // 4))
@@ -56,15 +65,24 @@ class Tuning(Frozen):
     def each_alone(self, evaluation: EvaluationConfig, *, weights: Sequence[str]) -> Iterator[EvaluationConfig]:
         """The evaluation with each listed value in turn: what none of them breaks, no setting of several does.
 
-        ValueError: an interval is listed where guidance is always off.
+        ValueError: an interval is listed where guidance is always off, or nothing is left to choose.
         """
         listed = self.listed(evaluation, weights=weights)
         scales = listed.get("guidance", (evaluation.guidance,))
         if self.interval and set(scales) == {1}:
             rule = "`interval` must stand beside guidance other than 1, which alone it bounds"
             raise ValueError(f"{rule}, got guidance=1; list guidance too, such as [1, 1.5, 2]")
+        if self.most(listed) == 1:
+            rule = "`tune` must leave a choice between two settings or more"
+            raise ValueError(f"{rule}, got what the evaluation has already, or trials=1; list other values")
         for key, values in listed.items():
             yield from (with_setting(evaluation, {key: value}) for value in values)
+
+    def most(self, listed: Mapping[str, Sequence[Any]]) -> int:
+        """Settings that are tried at most: `trials`, or all that there are where nothing lies between them."""
+        if any(len(listed.get(key, ())) > 1 for key in BETWEEN):
+            return self.trials
+        return min(self.trials, math.prod(map(len, listed.values())))
 
 
 def with_setting(evaluation: EvaluationConfig, setting: Mapping[str, Any]) -> EvaluationConfig:
