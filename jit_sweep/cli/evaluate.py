@@ -11,9 +11,10 @@ from rich.console import Console
 
 from jit_sweep.cli.output import console, noise_to, print_error, print_json
 from jit_sweep.cli.tables import Column, say, table_of
-from jit_sweep.cli.tuned import in_short, print_found, print_found_json
+from jit_sweep.cli.tuned import print_found, print_found_json
 from jit_sweep.home import Home
 from jit_sweep.ledger.event_records import Evaluated
+from jit_sweep.results.tuned_sampling import in_short
 from trainables.config.evaluation import EvaluationConfig
 from trainables.data.holdout import holdout_of
 from trainables.evaluation.metrics.registry import METRICS

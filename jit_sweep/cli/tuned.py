@@ -1,6 +1,5 @@
 """How a network does at the shared setting and at its own best one, and what was tried."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +8,8 @@ from rich.console import Console
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.event_records import Tuned, TunedView
-from jit_sweep.results.arms import Arm, TrialResult
-from jit_sweep.statistics.student_t import mean
+from jit_sweep.results.arms import Arm
+from jit_sweep.results.tuned_sampling import in_short, is_tuned, setting_in_words, tuned_arms
 from trainables.evaluation.metrics.registry import metric_of
 
 if TYPE_CHECKING:
@@ -49,11 +48,6 @@ def print_found(name: str, found: "Search", pictures: Sequence[str]) -> None:
         screen.print(picture, soft_wrap=True)
 
 
-def setting_in_words(view: TunedView, keys: Sequence[str]) -> str:
-    """Such as `guidance 1.5, steps 50`."""
-    return ", ".join(f"{key} {in_short(view.evaluation[key])}" for key in keys)
-
-
 def with_error(view: TunedView) -> str:
     """Such as `983 ± 12`."""
     return in_figures(view.value) + (f" ± {view.error:.2g}" if view.error is not None else "")
@@ -62,13 +56,6 @@ def with_error(view: TunedView) -> str:
 def in_figures(value: float | None) -> str:
     """A score as tables show it."""
     return "no numbers" if value is None else f"{value:.5g}"
-
-
-def in_short(value: Any) -> str:
-    """A setting's value."""
-    if isinstance(value, list | tuple):
-        return " to ".join(f"{each:g}" for each in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def rows_of_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned]) -> list[dict[str, Any]]:
@@ -82,42 +69,23 @@ def rows_of_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned]) -> list[dict[
         }
         for arm in arms
         for trial in arm.trials
-        if _is_tuned(trial, tuned)
+        if is_tuned(trial, tuned)
     ]
 
 
 def print_tuned(arms: Sequence[Arm], tuned: Mapping[str, Tuned], screen: Console) -> None:
     """The arms at the shared setting and each at its best, as confirmed, the best first; nothing where none was tuned."""
-    found = [(arm, [tuned[trial.entry.trial_id] for trial in arm.trials if _is_tuned(trial, tuned)]) for arm in arms]
-    views = [(arm, _mean([each.shared for each in of]), _mean([each.best for each in of]), of) for arm, of in found if of]
-    if not views:
+    found = tuned_arms(arms, tuned)
+    if not found:
         return
-    metric = views[0][3][0].metric
-    views.sort(key=lambda view: math.inf if view[2] is None else metric_of(metric).loss(view[2]))
-    cells, common = cell_column([view[0].arm for view in views])
+    cells, common = cell_column([each.arm for each in found])
     columns = [
         cells,
-        Column("seeds", [str(len(view[3])) for view in views], 1, right=True),
-        Column("at the shared setting", [in_figures(view[1]) for view in views], right=True),
-        Column("each at its best", [in_figures(view[2]) for view in views], right=True),
-        Column("settings", [_settings(view[3]) for view in views], 2, wraps=True),
+        Column("seeds", [str(each.seeds) for each in found], 1, right=True),
+        Column("at the shared setting", [in_figures(each.shared) for each in found], right=True),
+        Column("each at its best", [in_figures(each.best) for each in found], right=True),
+        Column("settings", [each.settings for each in found], 2, wraps=True),
     ]
     screen.print()
-    say(screen, f"{metric} on noise that nothing was chosen by, mean over tuned seeds{common}")
+    say(screen, f"{found[0].metric} on noise that nothing was chosen by, mean over tuned seeds{common}")
     screen.print(table_of(columns, width=screen.width))
-
-
-def _mean(views: Sequence[TunedView]) -> float | None:
-    """None where one has no score."""
-    values = [view.value for view in views if view.value is not None]
-    return mean(values) if len(values) == len(views) else None
-
-
-def _is_tuned(trial: TrialResult, tuned: Mapping[str, Tuned]) -> bool:
-    """Whether its search was of the weights and the setting that the sweep scores."""
-    found = tuned.get(trial.entry.trial_id)
-    return found is not None and (found.images, found.evaluation_id) == (trial.entry.images, trial.entry.evaluation_id)
-
-
-def _settings(of: Sequence[Tuned]) -> str:
-    return "; ".join(dict.fromkeys(setting_in_words(each.best, each.varied) for each in of))

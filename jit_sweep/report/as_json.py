@@ -27,6 +27,7 @@ def contents(report: Report) -> dict[str, Any]:
             {"stage": each.stage, "objectives": each.objectives, "importances": [one._asdict() for one in each.importances]}
             for each in report.searches
         ],
+        "tuned_sampling": [_finite({**asdict(each), "arm": dict(each.arm)}) for each in report.tuned],
         "sampling_surfaces": [
             {"label": each.label, "metric": each.metric, "points": [point._asdict() for point in each.points]}
             for each in report.surfaces

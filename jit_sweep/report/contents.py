@@ -20,6 +20,7 @@ from jit_sweep.results.arms import Arm
 from jit_sweep.results.leaderboard import Results, read_results
 from jit_sweep.results.pareto import front_in
 from jit_sweep.results.time_left import time_left
+from jit_sweep.results.tuned_sampling import TunedArm, tuned_arms
 from jit_sweep.spec.stored import readable
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 
@@ -50,6 +51,8 @@ class Report:
     """To the end of a sweep that is run; None where nothing is run, or no trial has shown its speed."""
     surfaces: tuple[Surface, ...] = ()
     """Of the arms whose guidance was tuned."""
+    tuned: tuple[TunedArm, ...] = ()
+    """The arms whose sampling was tuned, the best first."""
 
     @property
     def standing(self) -> str:
@@ -89,6 +92,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         written_at=reader.now(),
         seconds_left=time_left(entries, later=0, now=reader.now()) if sweep.is_run else None,
         surfaces=tuple(sampling_surfaces(reader, name, arms)),
+        tuned=tuple(tuned_arms(arms, reader.tuned(name))),
     )
 
 

@@ -14,6 +14,7 @@ TITLES = {
     "quality": "Time to quality",
     "searched": "Search",
     "tuning": "Tuning",
+    "own_best": "Each network at its own best",
     "sampling": "Guidance and interval",
     "losses": "Failures",
     "cost": "Cost",

@@ -19,6 +19,7 @@ class Tables:
     quality: Table
     searched: Table
     tuning: Table
+    own_best: Table
     sampling: Table
     losses: Table
     cost: Table
@@ -26,7 +27,8 @@ class Tables:
     @property
     def every(self) -> tuple[Table, ...]:
         """Those that have rows."""
-        own = (self.effects, self.arms, self.quality, self.searched, self.tuning, self.sampling, self.losses, self.cost)
+        chosen = (self.searched, self.tuning, self.own_best, self.sampling)
+        own = (self.effects, self.arms, self.quality, *chosen, self.losses, self.cost)
         return tuple(table for table in own if table.rows)
 
 
@@ -39,6 +41,7 @@ def tables_of(report: Report) -> Tables:
         tables.quality_table(report.quality, metric=report.quality_metric),
         tables.searched_table(results.searched, report.front, objective=results.objective),
         tables.tuning_table(results.tuning),
+        tables.own_best_table(report.tuned),
         tables.sampling_table(report.surfaces),
         tables.losses_table(report.losses),
         tables.cost_table(report.costs),

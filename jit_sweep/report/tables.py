@@ -13,6 +13,7 @@ from jit_sweep.report.numbers import compact, duration, rounded, with_error
 from jit_sweep.report.sampling_surfaces import Surface
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
 from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
+from jit_sweep.results.tuned_sampling import TunedArm
 from jit_sweep.results.tuning import TriedArm, TunedStage
 from jit_sweep.results.words import short_label, state_in_words
 from search_spaces.axis import AxisValue
@@ -167,6 +168,29 @@ def _tried_cells(tried: TriedArm | None) -> tuple[TableCell, TableCell]:
         return EMPTY, EMPTY
     score = TableCell(rounded(tried.score), tried.score) if tried.score is not None else TableCell("no score")
     return TableCell(arm_label(tried.setting), words=True), score
+
+
+def own_best_table(tuned: Sequence[TunedArm]) -> Table:
+    """A row an arm: at the setting of sampling that all share, and each network at its own best."""
+    rows = [
+        TableRow(
+            (
+                TableCell(each.label),
+                *(
+                    TableCell("no numbers") if value is None else TableCell(rounded(value), value)
+                    for value in (each.shared, each.best)
+                ),
+                TableCell(str(each.seeds), each.seeds),
+                TableCell(each.settings, words=True),
+            )
+        )
+        for each in tuned
+    ]
+    metric = tuned[0].metric if tuned else ""
+    caption = (
+        f"{metric} on noise that nothing was chosen by, mean over tuned seeds; no verdict rests on a setting of one's own."
+    )
+    return Table("own_best", caption, ("arm", "at the shared setting", "each at its best", "seeds", "settings"), tuple(rows))
 
 
 def sampling_table(surfaces: Sequence[Surface]) -> Table:

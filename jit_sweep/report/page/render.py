@@ -34,6 +34,7 @@ SECTIONS = (
     ("samples", "Samples"),
     ("tuning", "Tuning"),
     ("search", "Search"),
+    ("own-best", "At its best"),
     ("guidance", "Guidance"),
     ("cost", "Failures and cost"),
     ("trials-all", "All trials"),
@@ -145,6 +146,7 @@ def _has(anchor: str, report: Report, figures: Figures, grids: Sequence[ArmGrid]
         "samples": bool(grids),
         "tuning": bool(report.results.tuning),
         "search": bool(figures.searches),
+        "own-best": bool(report.tuned),
         "guidance": bool(figures.sampling),
     }
     return shown.get(anchor, True)

@@ -310,3 +310,7 @@ def test_scores_over_guidance_and_interval_are_those_that_the_search_chose_by(le
     assert "guidance acts from t = 0.3 to 1" in page(report, [])
     assert {"sampling.csv", "sampling.tex", "sampling-0.svg"} <= {path.name for path in write_paper(report, tmp_path)}
     assert json.loads(as_text(report, ".json", storage=None))["sampling_surfaces"][0]["points"][1]["value"] == 700.0
+    (own,) = json.loads(as_text(report, ".json", storage=None))["tuned_sampling"]
+    assert (own["shared"], own["best"], own["seeds"]) == (1.0, 1.0, 1)
+    assert "## Each network at its own best" in markdown(report)
+    assert 'id="own-best"' in page(report, [])
