@@ -78,6 +78,7 @@ def test_a_sweep_that_has_ended_prints_what_it_printed_and_what_is_told_since_th
     for trial in (*arm["trials"], searched):
         trial |= {"collapsed": True, "activity": None, "standard_errors": {}}
     arm["convergence"] = None  # of two rungs there is no slope
+    arm["setting"] = {}  # nothing of it was tuned
     board["heldout"]["rows"] = {}
     board["better_than_real"] = []
     assert printed(upgraded, "leaderboard", "ended") == board

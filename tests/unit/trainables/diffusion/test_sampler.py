@@ -134,7 +134,7 @@ def network() -> JiT:
 
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
 @pytest.mark.parametrize(
-    ("guidance", "interval"), [(1.0, (0.1, 1.0)), (2.5, (0.0, 1.0)), (2.5, (0.1, 0.8)), (0.0, (0.0, 1.0)), (3.0, (0.3, 9.0))]
+    ("guidance", "interval"), [(1.0, (0.1, 1.0)), (2.5, (0.0, 1.0)), (2.5, (0.1, 0.8)), (0.0, (0.0, 1.0)), (3.0, (0.3, 1.0))]
 )
 def test_the_batched_sampler_equals_the_plain_two_pass_one(
     network: JiT, sampler: str, guidance: float, interval: tuple[float, float]
