@@ -133,7 +133,7 @@ def test_a_head_s_loss_and_gradients_are_the_official_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("variant", LIGHTNING)
-def test_a_lightning_dit_computes_the_official_output_loss_and_gradients(variant: str) -> None:
+def test_a_lightning_dit_computes_the_official_output_and_loss(variant: str) -> None:
     case = golden("lightningdit", "lightningdit", under=f"{variant}/", depth=2, **LIGHTNING[variant])
     arrays, network = case.arrays, loaded(case)
     assert parameter_count(case.trial) == case.meta[f"parameters_{variant}"]
