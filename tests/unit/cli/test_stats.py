@@ -1,7 +1,6 @@
 """`stats` as a user types it: features built once, statistics exported for JiT and imported for a sweep."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from jit_sweep.cli import main
 from tests.support.sweep_files import write_sweep_of_few_images
 from trainables.config.evaluation import EvaluationConfig
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Runs a command line in the test's folder; its exit code and what it said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["jit-sweep", *words])
-        try:
-            code = main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def test_features_are_built_exported_and_imported_into_the_lines_of_a_sweep_file(typed: Any, tmp_path: Path) -> None:
