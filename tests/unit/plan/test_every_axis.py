@@ -36,9 +36,9 @@ SMALL: dict[str, Any] = {
 OTHERWISE: dict[str, Any] = {"width": 48, "learning_rate": 0.02, "t_eps_train": 0.6, "t_eps_sample": 0.3}
 """In place of values that are too large for a small network, or that few draws and few steps do not come to."""
 ELSEWHERE = {
-    "dimensions": "lifts images of one pixel, and is scored by the toy's own metric (test_spiral)",
-    "attention": "the same product by another kernel, equal to rounding (test_attention)",
-    "residual": "of autocast alone, which fp32 has none of (test_residual)",
+    "dimensions": "lifts images of one pixel, and is scored by the toy's own metric (test_toy.py)",
+    "attention": "the same product by another kernel, equal to rounding (networks/test_jit.py)",
+    "residual": "of autocast alone, which fp32 has none of (networks/test_jit.py)",
 }
 
 
@@ -90,5 +90,8 @@ def test_an_axis_trains_samples_is_scored_and_changes_something(name: str, folde
         )
 
 
-def test_what_is_shown_elsewhere_is_an_axis() -> None:
+def test_what_is_shown_elsewhere_is_an_axis_and_the_place_is_there() -> None:
     assert ELSEWHERE.keys() <= AXES.keys()
+    for axis, why in ELSEWHERE.items():
+        file = Path(__file__).parents[1] / "trainables" / why.rpartition("(")[2].rstrip(")")
+        assert axis in file.read_text()
