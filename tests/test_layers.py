@@ -58,7 +58,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("jit_sweep/ledger/",),
     "sqlite3": ("jit_sweep/ledger/", "jit_sweep/tracking/moved.py"),
     "psycopg": ("jit_sweep/ledger/",),
-    "torch": ("trainables/", "jit_sweep/models/sample.py", *DIFFUSERS),
+    "torch": ("trainables/", "jit_sweep/models/images.py", *DIFFUSERS),
     "diffusers": DIFFUSERS,
     "scipy": ("jit_sweep/statistics/",),
     "svglib": ("jit_sweep/report/paper.py",),

@@ -6,7 +6,7 @@ import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
 from diffusers.image_processor import VaeImageProcessor
 
-from jit_sweep.models.sample import images_of
+from jit_sweep.models.images import images_of
 
 
 class JitSweepPipeline(DiffusionPipeline):

@@ -3,12 +3,10 @@
 import tempfile
 from pathlib import Path
 
-import torch
-
 from jit_sweep.errors import UserError
-from jit_sweep.models.model_folder import ModelFolderConfig, load_network, read_config
+from jit_sweep.models.images import images_of
+from jit_sweep.models.model_folder import load_network, read_config
 from jit_sweep.tracking import registry
-from trainables.evaluation.generate import generate
 from trainables.evaluation.grid import write_grid
 
 COLUMNS = 8
@@ -36,15 +34,3 @@ def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None
         raise UserError(f"the model's samples must follow its training: {error}") from None
     except OSError as error:
         raise UserError(f"`--out` must be a PNG file that can be written, got {out} ({error.strerror})") from None
-
-
-def images_of(
-    network: torch.nn.Module, config: ModelFolderConfig, *, n: int, seed: int, labels: torch.Tensor | None = None
-) -> torch.Tensor:
-    """uint8 [n, C, H, W] drawn as the model's scores were. `labels` int64 [n]; None: n images with the classes in turn.
-
-    ValueError: a sample is not finite.
-    """
-    wanted = torch.arange(n) % config.trial.data.num_classes if labels is None else labels
-    evaluation = config.evaluation.model_copy(update={"n": len(wanted), "seed": seed})
-    return generate(network, config.trial, evaluation, wanted)

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from jit_sweep.errors import UserError
 from jit_sweep.models.diffusers_folder import export_diffusers
+from jit_sweep.models.images import images_of
 from jit_sweep.models.model_folder import CONFIG, WEIGHTS, ModelFolderConfig, load_network, read_config
-from jit_sweep.models.sample import images_of
 from tests.support.trials import lively, small_trial
 from trainables.config.evaluation import EvaluationConfig
 
