@@ -112,7 +112,12 @@ _DRAWN = ("diffusion", "t_sampling")
 _WEIGHED = ("diffusion", "weighting")
 _REGISTERED = (
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
-    Axis("prediction", "what the network outputs: x, eps or v", _TARGET, at("diffusion", "prediction")),
+    Axis(
+        "prediction",
+        "what the network outputs: x, the clean image; eps, the noise; or v, the velocity between them",
+        _TARGET,
+        at("diffusion", "prediction"),
+    ),
     Axis("loss", "the space of the squared error: x, eps or v", _TARGET, at("diffusion", "loss")),
     Axis(
         "t_sampling",

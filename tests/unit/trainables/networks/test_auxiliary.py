@@ -245,7 +245,7 @@ def test_the_class_is_learned_from_the_tokens() -> None:
     """Of images whose brightness tells it."""
     images = NoiseImages(24, size=SIZE, classes=CLASSES)
     images.pixels = (images.pixels // 8 + 50 * images.classes.view(-1, 1, 1, 1)).to(torch.uint8)
-    trial = with_term({**CLASSIFIER, "weight": 1.0}, optimiser={"learning_rate": 3e-3}, batch_size=24)
+    trial = with_term({**CLASSIFIER, "weight": 1.0}, optimiser={"learning_rate": 1e-3}, batch_size=8)
     made = Learner(trial, images, workers=Workers())
 
     @torch.no_grad()
@@ -255,6 +255,6 @@ def test_the_class_is_learned_from_the_tokens() -> None:
         return float(F.cross_entropy(made.network.auxiliary["classifier"](tokens), given.truths["classifier"]))
 
     before = entropy()
-    for _ in range(40):
+    for _ in range(20):
         made.update()
-    assert entropy() < 0.5 * before
+    assert entropy() < 0.6 * before
