@@ -11,7 +11,7 @@ from jit_sweep.models.candidate import Candidate
 from jit_sweep.plan.entry import Plan, recipe_id
 from jit_sweep.results.convergence import LAST_RUNGS
 from jit_sweep.spec.stages import Grid, GridStage
-from jit_sweep.spec.sweep import Budget, SweepSpec
+from jit_sweep.spec.sweep import BESIDE_SCORES, Budget, SweepSpec
 from trainables.config.fields import content_hash
 
 FIRST_FRESH = 1000
@@ -42,12 +42,12 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     unchanged = {"prediction": candidate.trial.entry.trial.diffusion.prediction}  # a grid has an axis, the baseline's arm none
     values = candidate.values or unchanged
     grid = Grid(axes={axis: (value,) for axis, value in values.items()}, seeds=tuple(seeds))
-    evaluation = judged_by.evaluation.model_copy(update={"seed": noise, "tune": None})
+    evaluation = judged_by.evaluation.model_copy(update={"seed": noise, "tune": None, "at": spec.evaluation.at})
     content = {
         "recipe": recipe_id(candidate.trial.entry.trial),
         "images": candidate.arm.images,
         "seeds": list(seeds),
-        "evaluation": evaluation.model_dump(mode="json", exclude={"tune"}),
+        "evaluation": evaluation.model_dump(mode="json", exclude=BESIDE_SCORES),
         "objective": judged_by.objective,
     }
     return SweepSpec(

@@ -87,27 +87,30 @@ class Question(Frozen):
 
     @property
     def in_words(self) -> str:
-        """Such as `Is prediction=x better or worse than prediction=v at patch_size=16?`, or `Is the effect of prediction=x
-        against v another at patch_size=16 than at 8?`."""
+        """Such as `Is prediction=x better or worse than prediction=v at patch_size=16?`, or `Does the effect of prediction=x
+        against v differ between patch_size=16 and 8?`."""
         if self.kind == "interaction":
-            of, where = self.effect_and_places
-            return f"Is the effect of {of} another {where}?"
+            return f"Does the effect of {self.effect} differ {self.places('between', 'and')}?"
         where = f" at {self.context}" if self.context else ""
         over = ", on average over the rest" if self.kind == "main_effect" else ""
         return f"Is {self.side(0)} better or worse than {self.side(-1)}{where}{over}?"
 
     @property
-    def effect_and_places(self) -> tuple[str, str]:
-        """Of an interaction whose effect differs, and where: `prediction=x against v`, and `at patch_size=16 than at 8`."""
+    def effect(self) -> str:
+        """Of an interaction, what has another effect elsewhere; such as `prediction=x against v`."""
         if self.name:
-            one, other = self.name.split(" x ")
-            return one, f"with {other} than without"
-        first, *others = self.cells
-        last = others[-1]
-        place, axis = self.axes
-        where = f"at {arm_label({place: first[place]})} than at {_value(last[place])}"
+            return self.name.split(" x ")[0]
+        axis = self.axes[1]
+        return f"{arm_label({axis: self.cells[0][axis]})} against {_value(self.cells[-1][axis])}"
+
+    def places(self, one: str, other: str) -> str:
+        """Of an interaction, where its effect differs, between these words; such as `at patch_size=16 than at 8`."""
+        if self.name:
+            joint = "and" if other == "and" else "than"
+            return f"with {self.name.split(' x ')[1]} {joint} without"
+        place = self.axes[0]
         shared = f" ({self.context})" if self.context else ""
-        return f"{arm_label({axis: first[axis]})} against {_value(last[axis])}", f"{where}{shared}"
+        return f"{one} {arm_label({place: self.cells[0][place]})} {other} {_value(self.cells[-1][place])}{shared}"
 
     @property
     def _of_ablation(self) -> str:

@@ -71,7 +71,7 @@ def _best(results: Results) -> str:
 
 def _unknown(cards: Sequence[Card], arms: Sequence[Arm], open_trials: int) -> str:
     unsure = [card for card in cards if not card.decided]
-    parts = [f"{card.question} ({card.reason})" for card in unsure[:MOST_NAMED]]
+    parts = [f"{_clause(card.asked)} ({card.reason})" for card in unsure[:MOST_NAMED]]
     if len(unsure) > MOST_NAMED:
         parts.append(f"{len(unsure) - MOST_NAMED} more questions")
     if open_trials:
@@ -80,3 +80,8 @@ def _unknown(cards: Sequence[Card], arms: Sequence[Arm], open_trials: int) -> st
     told = f" ({learning} of {counted(len(arms), 'arm')} still learned at the end)" if learning else ""
     parts.append(f"what other images or longer training would show{told}")
     return f"Not known: {'; '.join(parts)}."
+
+
+def _clause(question: str) -> str:
+    """A question as a part of a sentence."""
+    return question[:1].lower() + question[1:].removesuffix("?")

@@ -86,7 +86,7 @@ def _apart(finding: Finding, effect: Effect) -> str:
 
 def _another_effect(finding: Finding, effect: Effect) -> str:
     """An interaction: a ratio of ratios where scores compare as ratios, else a difference of differences."""
-    of, where = finding.question.effect_and_places
+    of, where = finding.question.effect, finding.question.places("at", "than at")
     which, interval = _figures(effect)
     what = "ratio" if effect.scale == "log" else "difference"
     return f"The {what} in {effect.metric} of {of} is {which} {where} ({interval})"

@@ -58,7 +58,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _answer(report: Report) -> Iterator[str]:
     answer = report.answer
-    for paragraph in (answer.question, answer.found, answer.best, answer.unknown, answer.judged):
+    for paragraph in (answer.question, answer.judged, answer.found, answer.best, answer.unknown):
         yield from (escaped(paragraph), "")
 
 

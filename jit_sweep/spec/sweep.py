@@ -82,6 +82,10 @@ class Baseline(Frozen):
         return Recipe.model_validate(merged(preset(self.preset).model_dump(), over))
 
 
+BESIDE_SCORES = {"at", "tune"}
+"""Keys of an evaluation that no score depends on."""
+
+
 class EvaluationSpec(Sampling):
     """How every trial's samples are drawn and counted, before its clamp and its weights are known."""
 
@@ -97,11 +101,11 @@ class EvaluationSpec(Sampling):
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """Who scores, and what is tuned once trials have their scores, makes no other sweep."""
-        return {key: value for key, value in super().as_hashed(content).items() if key not in ("at", "tune")}
+        return {key: value for key, value in super().as_hashed(content).items() if key not in BESIDE_SCORES}
 
     def resolved(self, **missing: float | str) -> EvaluationConfig:
         """The evaluation with `t_eps_sample` and `weights` where none were given."""
-        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True, exclude={"at", "tune"}))
+        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True, exclude=BESIDE_SCORES))
 
 
 Hours = Annotated[PositiveFloat, Field(le=1e6)]

@@ -152,6 +152,18 @@ def test_a_tuned_winner_is_promoted_at_its_best_setting(home: PlayedHome) -> Non
     check_same(again, candidate)
 
 
+def test_a_retraining_is_scored_where_its_sweep_s_trials_are_and_is_the_same_question_either_way(home: PlayedHome) -> None:
+    home.run(tuned())
+    candidate = candidate_of(results(home))
+    spec = SweepSpec.model_validate(home.reader.sweep(home.name).spec)
+    apart = {"evaluation": {**spec.evaluation.model_dump(exclude_none=True), "at": "separate"}}
+    evaluators = {"resources": {**spec.resources.model_dump(exclude_none=True), "evaluators": {"cpus": 0.5}}}
+    separate = SweepSpec.model_validate({**spec.model_dump(exclude_none=True, by_alias=True), **apart, **evaluators})
+    here, there = (retraining(each, candidate, seeds=(1000, 1001), judged_by=spec, noise=1) for each in (spec, separate))
+    assert (here.evaluation.at, there.evaluation.at) == ("trial", "separate")
+    assert here.name == there.name
+
+
 def test_an_ablation_s_baseline_is_tuned_too(home: PlayedHome) -> None:
     nuisance = {"axes": {"learning_rate": RATES}, "trials": 3, "seeds": 2}
     ablation = {"kind": "one_at_a_time", "changes": {"v": {"prediction": "v"}}, "seeds": 3, "nuisance": nuisance}

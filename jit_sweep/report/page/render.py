@@ -136,7 +136,8 @@ def _word(value: object) -> str:
 
 def _counts(report: Report) -> str:
     states = Counter(row.state for row in report.entries)
-    return ", ".join(f"{states[state]:,} {state_in_words(state)}" for state in EntryState if states[state]) or "no trials"
+    told = ", ".join(f"{states[state]:,} {state_in_words(state)}" for state in EntryState if states[state]) or "no trials"
+    return f"The sweep is {report.standing}; trials: {told}"
 
 
 def _has(anchor: str, report: Report, figures: Figures, grids: Sequence[ArmGrid]) -> bool:

@@ -95,7 +95,7 @@ def test_a_conflict_over_an_interaction_says_what_each_metric_has(ledger: Ledger
                 entry = planned(arm={"patch_size": patch, "prediction": prediction}, seed=seed, position=-patch)
                 ledger.train(entry, {FD: ratio * (1000 + 3 * seed), KID: ratio, ERROR: rise * (0.2 + seed / 1000)})
     card = next(card for card in read_report(ledger.reader, "mine").cards if card.verdict == "CONFLICT")
-    assert card.asked == "Is the effect of prediction=v against x another at patch_size=8 than at 16?"
+    assert card.asked == "Does the effect of prediction=v against x differ between patch_size=8 and 16?"
     assert card.statement.startswith(f"The ratio in {FD} of prediction=v against x is 50.0 % higher at patch_size=8 than at 16")
     assert f"but {ERROR} says otherwise: -50.0 %" in card.statement
 
