@@ -205,6 +205,8 @@ class SweepSpec(Frozen):
 
     name: Annotated[str, AfterValidator(_sweep_name)]
     """Names the sweep in its ledger: lower-case letters, digits and hyphens, at most 63."""
+    question: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """What the sweep is there to find out, in your words: its report begins with them. null: what it plans to ask."""
     data: DataSpec
     """The images: `name` for a packaged set, `uri` for a file."""
     baseline: Baseline

@@ -168,6 +168,7 @@ EDITS: tuple[Edit, ...] = (
     kept("baseline.gradient_sum", "bf16"),
     kept("baseline.parent", {"trial": "0" * 12, "images": 8}),
     kept("objective", "kid_efflite0_96"),
+    put("question", "Is x better than v?"),
     put("alpha", 0.01),
     put("margin", 0.05),
     put("noise", 0.02),
