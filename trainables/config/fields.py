@@ -25,12 +25,9 @@ FiniteFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class Frozen(BaseModel):
-    """Base of every configuration: immutable, unknown keys forbidden, only finite numbers.
+    """Base of every configuration: immutable, unknown keys forbidden, only finite numbers."""
 
-    A class is built when it is first used: a command needs few of all that there are, and starts the sooner.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """The content by which its id goes: fields that were renamed or divided appear as they did when ids began."""
