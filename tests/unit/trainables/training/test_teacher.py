@@ -68,6 +68,8 @@ def test_another_grid_is_reached_by_averages_downwards_and_lines_upwards() -> No
     assert coarse.mean() == pytest.approx(7.5)
     assert (coarse[1] - coarse[0]).tolist() == pytest.approx([4 * (coarse[0, 1] - coarse[0, 0]).item()] * 2)
     assert regridded(tokens, grid=1).item() == pytest.approx(7.5)
+    corner = F.one_hot(torch.tensor([[0]]), 64).float().mT
+    assert regridded(corner, grid=2)[0, 0] > 0
     fine = regridded(tokens, grid=8).view(8, 8)
     assert (fine[0, 0].item(), fine[7, 7].item()) == (0, 15)
     assert fine[1].diff()[1:-1].tolist() == pytest.approx([0.5] * 5)
