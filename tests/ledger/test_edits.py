@@ -186,6 +186,7 @@ EDITS: tuple[Edit, ...] = (
     kept("evaluation.seed", 1),
     kept("evaluation.t_eps_sample", 0.1),
     kept("evaluation.weights", "raw"),
+    put("evaluation.at", "separate"),
     put("evaluation.tune", {"steps": [2, 3], "n": 8}),
     put("budget.images_per_trial", 32, said="4 trials go on to 32 images"),
     put("budget.images_per_trial", 8, said="4 trials count at 8 images"),
@@ -220,6 +221,10 @@ EDITS: tuple[Edit, ...] = (
     put("resources.activation_checkpointing", True),
     put("resources.checkpoint_interval_s", 30.0),
     put("resources.stall_s", 60.0),
+    Edit(
+        "resources.evaluators",
+        lambda tree: (tree["evaluation"].update(at="separate"), tree["resources"].update(evaluators={"cpus": 0.5})),
+    ),
     put("retention.best", 1),
     put("storage", "s3://bucket/elsewhere"),
     put("tracking", "http://localhost:5001"),
