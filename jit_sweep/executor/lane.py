@@ -38,6 +38,8 @@ class LaneTrial(tune.Trainable):
         actor = self.task.lane.actor
         self.lane = f"{actor}-{socket.gethostname()}-{os.getpid()}"
         self.actor = ray.get_actor(actor, namespace=NAMESPACE)
+        self.known: AttemptKey | None = None
+        """The last attempt that an offer has opened."""
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._run, args=(self.task.lane,), daemon=True)
         self.thread.start()
@@ -63,7 +65,9 @@ class LaneTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """The whole trial: waits until its end was reported, or until the lane died."""
         # Not offered before Tune says so: it may hand the trial to another lane while this one comes up.
-        opened: AttemptKey | TaskOutcome = self._awaited("offer", offer=Offer(self.task.trial, self.task.images))
+        offer = Offer(self.task.trial, self.task.images, after=self.known)
+        opened: AttemptKey | TaskOutcome = self._awaited("offer", offer=offer)
+        self.known = opened if isinstance(opened, AttemptKey) else self.known
         outcome: TaskOutcome = opened if isinstance(opened, TaskOutcome) else self._awaited("outcome", key=opened)
         if outcome.lane_over:
             self._end(outcome)
