@@ -160,8 +160,8 @@ class LedgerFixture:
     def plan(self, *entries: Entry) -> None:
         self.writer.add_entries(self.name, entries)
 
-    def begin(self, entry: Entry) -> AttemptRow:
-        opened = self.writer.begin(self.name, entry.trial_id, entry.images, lane="lane-0", host="node", pid=11)
+    def begin(self, entry: Entry, *, lane: str = "lane-0") -> AttemptRow:
+        opened = self.writer.begin(self.name, entry.trial_id, entry.images, lane=lane, host="node", pid=11)
         assert opened is not None
         return opened
 
