@@ -128,7 +128,7 @@ def test_failing_an_attempt_that_has_ended_changes_nothing(ledger: LedgerFixture
 def test_an_attempt_begun_over_an_open_one_replaces_it(ledger: LedgerFixture) -> None:
     entry = planned()
     ledger.plan(entry)
-    first, second = ledger.begin(entry), ledger.begin(entry, lane="lane-1")
+    first, second = ledger.begin(entry), ledger.begin(entry)
     assert (first.number, second.number) == (1, 2)
     assert [(row.outcome, row.cause) for row in ledger.reader.attempts("mine")] == [("failed", Cause.WORKER_LOST), (None, None)]
     with pytest.raises(StaleAttempt):
@@ -138,11 +138,11 @@ def test_an_attempt_begun_over_an_open_one_replaces_it(ledger: LedgerFixture) ->
 def test_a_lane_that_asks_again_gets_the_attempt_that_it_has_open(ledger: LedgerFixture) -> None:
     entry = planned()
     ledger.plan(entry)
-    first = ledger.begin(entry)
-    assert ledger.begin(entry) == first
+    first = ledger.begin(entry, lane="lane")
+    assert ledger.begin(entry, lane="lane") == first
     assert [event.kind for event in ledger.events()].count(EventKind.BEGUN) == 1
     ledger.tell(first, ended(entry, "paused", images=480))
-    assert ledger.begin(entry).number == 2
+    assert ledger.begin(entry, lane="lane").number == 2
 
 
 def test_a_report_of_an_attempt_that_never_began_is_our_own_mistake(ledger: LedgerFixture) -> None:
