@@ -73,12 +73,36 @@ def _term(kind: str, about: str) -> "Axis":
 
     def put(tree: Tree, weight: float) -> None:
         others = [term for term in tree["diffusion"]["terms"] if term["kind"] != kind]
-        tree["diffusion"]["terms"] = [*others, *([{"kind": kind, "weight": weight}] if weight else [])]
+        own = {**(_term_in(tree, kind) or {"kind": kind}), "weight": weight}
+        tree["diffusion"]["terms"] = [*others, *([own] if weight else [])]
 
     def get(tree: Tree) -> float:
-        return next((float(term["weight"]) for term in tree["diffusion"]["terms"] if term["kind"] == kind), 0.0)
+        own = _term_in(tree, kind)
+        return float(own["weight"]) if own else 0.0
 
     return Axis(f"term.{kind}", about, TypeAdapter(NonNegativeFloat), Slot(put, get))
+
+
+def _of_term(kind: str, name: str, about: str) -> "Axis":
+    """A setting of a loss term, where the term is there."""
+
+    def put(tree: Tree, value: int | None) -> None:
+        terms = tree["diffusion"]["terms"]
+        tree["diffusion"]["terms"] = [{**term, name: value} if term["kind"] == kind else term for term in terms]
+
+    def get(tree: Tree) -> int | None:
+        value: int | None = (_term_in(tree, kind) or {})[name]
+        return value
+
+    values: TypeAdapter[Any] = TypeAdapter(PositiveInt | None)
+    return Axis(
+        f"{kind}_{name}", about, values, Slot(put, get), lambda tree: bool(_term_in(tree, kind)), f"term.{kind} above 0"
+    )
+
+
+def _term_in(tree: Tree, kind: str) -> Tree | None:
+    """The loss term of this kind."""
+    return next((term for term in tree["diffusion"]["terms"] if term["kind"] == kind), None)
 
 
 _TARGET: TypeAdapter[Any] = TypeAdapter(Target)
@@ -88,7 +112,12 @@ _DRAWN = ("diffusion", "t_sampling")
 _WEIGHED = ("diffusion", "weighting")
 _REGISTERED = (
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
-    Axis("prediction", "what the network outputs: x, eps or v", _TARGET, at("diffusion", "prediction")),
+    Axis(
+        "prediction",
+        "what the network outputs: x, the clean image; eps, the noise; or v, the velocity between them",
+        _TARGET,
+        at("diffusion", "prediction"),
+    ),
     Axis("loss", "the space of the squared error: x, eps or v", _TARGET, at("diffusion", "loss")),
     Axis(
         "t_sampling",
@@ -116,6 +145,8 @@ _REGISTERED = (
     _term("cosine", "weight of one minus the cosine over channels (LightningDiT); 0 is none"),
     _term("frequency", "weight of JPEG's frequencies (DeCo); 0 is none"),
     _term("multiscale", "weight of the error of averaged images (simple diffusion); 0 is none"),
+    _term("classifier", "weight of the cross entropy of a classifier of tokens (JiT, table 11); 0 is none"),
+    _of_term("classifier", "block", "blocks before that classifier reads; null is a third of the depth"),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", FRACTION, at("diffusion", "t_eps_train")),
     Axis(
         "dimensions",

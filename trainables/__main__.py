@@ -14,6 +14,7 @@ from trainables.report import Ended, ExitCode, Report, TrialOutcome
 
 EXIT_CODES: dict[TrialOutcome, int] = {
     "done": ExitCode.DONE,
+    "trained": ExitCode.DONE,
     "diverged": ExitCode.WITHOUT_SCORES,
     "stopped": ExitCode.INTERRUPTED,
     "paused": ExitCode.INTERRUPTED,

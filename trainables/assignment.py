@@ -25,6 +25,8 @@ class Assignment(Frozen):
     images: PositiveInt
     """Images to have trained on at the end."""
     evaluations: tuple[EvaluationConfig, ...] = (EvaluationConfig(),)
+    scores: bool = True
+    """Whether to score it at its end; else it ends as trained, and is scored by who is given it again."""
     rungs: tuple[PositiveInt, ...] = ()
     """Image counts at which the held-out error is measured and the consumer asked whether to go on."""
     resume_from: NonNegativeInt = 0

@@ -11,7 +11,8 @@ from trainables.evaluation.metrics.registry import joined, split
 
 ASKED_TO_STOP = "asked to stop"
 """Why a trial paused that could have gone on."""
-TrialOutcome = Literal["done", "paused", "stopped", "diverged"]
+TrialOutcome = Literal["done", "trained", "paused", "stopped", "diverged"]
+"""`trained`: saved at its end, and scored by somebody else."""
 WeightsFrom = Literal["seed", "parent", "checkpoint"]
 RungPicture = Literal["progress", "denoised"]
 """Samples of equal noise; and held-out images above what the network takes them for at fixed times, the noisiest first."""

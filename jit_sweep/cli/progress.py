@@ -290,12 +290,14 @@ def _step(row: EntryRow) -> str:
 
 def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     """Counts, and the time to go: of the training alone until a trial has shown what its evaluation takes."""
-    counts = {state: sum(row.state is state for row in rows) for state in EntryState}
+    trained = [row for row in rows if row.state is EntryState.WAITING and row.is_trained]
+    counts = Counter(row.state for row in rows) - Counter(row.state for row in trained)
     later = sum(max(0, count - sum(row.stage == stage for row in rows)) for stage, count in proposals(plan).items())
     words = _phases([row for row in rows if row.state is EntryState.RUNNING])
-    in_words = {state: state_in_words(state) for state, count in counts.items() if count and state is not EntryState.RUNNING}
+    in_words = {state: state_in_words(state) for state in EntryState if counts[state] and state is not EntryState.RUNNING}
     if EntryState.WAITING in in_words and not words and not stopping:
         in_words[EntryState.WAITING] += " for a lane"
+    words += [f"{len(trained)} trained"] if trained else []
     words += [f"{counts[state]} {said}" for state, said in in_words.items()]
     if later:
         words.append(f"{later} proposed later")

@@ -144,7 +144,7 @@ def probed(plan: Plan, prober: Prober, *, compiled: bool) -> Estimate:
     for entry, request in requests:
         wanted.setdefault(keys[entry.key], (entry.label, request))
     measured = prober.measured(wanted)
-    lanes = lanes_of(plan.spec.resources, prober.machine)
+    lanes = lanes_of(plan.spec.resources, prober.machine, evaluator=plan.spec.evaluator)
     return estimate(plan, lambda entry: keys[entry.key], lambda entry: measured[keys[entry.key]], lanes=lanes)
 
 
@@ -211,11 +211,11 @@ def machine_of(spec: SweepSpec) -> Machine:
     return Machine(names[0] if spec.resources.gpus else _cpu_name(), cpus=os.cpu_count() or 1, gpus=len(names))
 
 
-def lanes_of(resources: Resources, machine: Machine) -> int:
+def lanes_of(resources: Resources, machine: Machine, *, evaluator: Resources | None = None) -> int:
     """Trials that run at once: `resources.concurrent`, else as many as this machine holds, at least one."""
     if resources.concurrent is not None:
         return resources.concurrent
-    return max(1, lanes_held(resources, [NodeSize(cpus=machine.cpus, gpus=machine.gpus)]))
+    return max(1, lanes_held(resources, [NodeSize(cpus=machine.cpus, gpus=machine.gpus)], evaluator=evaluator))
 
 
 def _speed(row: CachedMeasurement) -> tuple[SpeedShape, float]:

@@ -93,6 +93,7 @@ class SweepActor:
         """`probed`: images a second by shape, for the budget; `lost_nodes`: ids of the cluster's nodes that are no more, asked
         where a lane died with its owner."""
         engine, sweep = opened(ledger), spec.name
+        self._scored_elsewhere = spec.evaluator is not None
         self._sweep, self._settings, self._silent_s, self._awaited_s = sweep, settings, silent_s, awaited_s
         self._lease = Lease(engine=engine, sweep=sweep, epoch=epoch, owner=owner, clock=database_clock)
         self._writer = LedgerWriter(engine, self._lease, decider=Decider(spec.scheduler), clock=clock)
@@ -321,7 +322,9 @@ class SweepActor:
         rows = [row for row in entries if row.serves(attempt)]
         most = self._reader.most_micro_batch(attempt.trial_id)
         finished = self._reader.finished_images(attempt.trial_id, most=attempt.target_images)
-        assignment = assignment_of(rows, self._settings, most_micro_batch=most, finished_images=finished)
+        is_trained = attempt.checkpoint_images == attempt.target_images
+        scores = is_trained or not self._scored_elsewhere
+        assignment = assignment_of(rows, self._settings, most_micro_batch=most, finished_images=finished, scores=scores)
         return WorkItem(AttemptKey(attempt.trial_id, attempt.number), assignment)
 
     async def _lose(self, lane: str, detail: str, cause: Cause) -> None:

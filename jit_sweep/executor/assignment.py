@@ -40,13 +40,19 @@ def settings_of(spec: SweepSpec, locations: Locations) -> TrialSettings:
 
 
 def assignment_of(
-    rows: Sequence[EntryRow], settings: TrialSettings, *, most_micro_batch: int | None, finished_images: int
+    rows: Sequence[EntryRow],
+    settings: TrialSettings,
+    *,
+    most_micro_batch: int | None,
+    finished_images: int,
+    scores: bool = True,
 ) -> Assignment:
     """The work that some entries of one trial want done.
 
     Args:
         most_micro_batch: more than this has run out of memory; None: nothing has.
         finished_images: the image count up to which it has been trained and scored before; 0 where it has not.
+        scores: whether it is scored at its end, too.
     """
     first = rows[0]
     caps = [cap for cap in (settings.micro_batch, most_micro_batch) if cap is not None]
@@ -54,6 +60,7 @@ def assignment_of(
         trial=first.trial,
         images=first.images,
         evaluations=tuple({row.evaluation_id: row.evaluation for row in rows}.values()),
+        scores=scores,
         rungs=tuple(sorted({rung for row in rows for rung in row.rungs})),
         resume_from=finished_images,
         rung_metric=settings.rung_metric,

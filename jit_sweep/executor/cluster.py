@@ -103,23 +103,28 @@ def running_cluster(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def concurrent_lanes(resources: Resources) -> int:
-    """How many lanes to have at once: what the cluster holds, at most what the file asks for. UserError: not even one.
+def concurrent_lanes(resources: Resources, evaluator: Resources | None = None) -> int:
+    """How many lanes to have at once: what the cluster holds beside the evaluators, at most what the file asks for. UserError:
+    not even one.
 
     Tune does not count Train's workers; without this limit half-placed groups would wait for each other. An autoscaled
     cluster may hold nothing when the sweep starts: there the number in the file is taken as it is.
     """
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     nodes = [NodeSize(cpus=node.get("CPU", 0), gpus=node.get("GPU", 0)) for node in alive]
-    lanes = lanes_held(resources, nodes)
+    lanes = lanes_held(resources, nodes, evaluator=evaluator)
     if lanes >= 1:
         return min(lanes, resources.concurrent or lanes)
     if resources.concurrent is not None:
         return resources.concurrent
     asked = f"{resources.workers} x ({resources.cpus:g} CPU, {resources.gpus:g} GPU)"
     there = "; ".join(f"{node.cpus:g} CPU, {node.gpus:g} GPU" for node in nodes)
-    rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial where there are {there}"
-    raise UserError(f"{rule}; ask for less, or give `concurrent` where the cluster grows by itself")
+    beside = ""
+    if evaluator is not None:
+        beside = f" and {evaluator.concurrent} x ({evaluator.cpus:g} CPU, {evaluator.gpus:g} GPU) for evaluators"
+    rule = f"`resources` must fit the cluster's nodes, got {asked} for one trial{beside} where there are {there}"
+    less = "ask for less, or `evaluation.at: trial`" if beside else "ask for less"
+    raise UserError(f"{rule}; {less}, or give `concurrent` where the cluster grows by itself")
 
 
 def lost_nodes() -> set[str]:

@@ -19,6 +19,7 @@ from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
 from jit_sweep.executor.assignment import settings_of
 from jit_sweep.executor.cluster import OWNER_CPU, concurrent_lanes, lost_nodes
 from jit_sweep.executor.ending import STOPPING_S, RunEnd, run_end
+from jit_sweep.executor.evaluators import Evaluators
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
 from jit_sweep.executor.lane_config import LaneConfig
@@ -29,6 +30,7 @@ from jit_sweep.executor.tune_search import ActorCalls, TuneSearcher, WarmLanesFi
 from jit_sweep.home import Locations
 from jit_sweep.ledger.connect import DatabaseAway, is_away, unusable
 from jit_sweep.ledger.lease import Lease
+from jit_sweep.ledger.live_entries import LiveEntries
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
 from jit_sweep.plan.entry import Plan
@@ -71,11 +73,19 @@ class Driver:
         self.crash: BaseException | None = None
         self.probed = dict(probed or {})
         self.guard = BudgetGuard(plan.spec, reader, probed=probed)
-        self.lanes = self.most_lanes = concurrent_lanes(plan.spec.resources)
+        self.lanes = self.most_lanes = concurrent_lanes(plan.spec.resources, plan.spec.evaluator)
         placement_groups.remove_orphans()
         self.lane_config = LaneConfig(actor=f"{self.sweep}-{lease.epoch}-{os.getpid()}", resources=plan.spec.resources)
         self.actor = self._started_actor()
         self.searcher = self._searcher()
+        self.evaluators = Evaluators(
+            plan.spec.evaluator,
+            actor=self.lane_config.actor,
+            entries=LiveEntries(reader, self.sweep),
+            office=ActorCalls(self.actor),
+            guard=self.guard,
+            stopping=self.stopping.is_set,
+        )
 
     def to_end(self, watch: Watch) -> RunEnd:
         """Run until nothing is left to do, or until something asks to stop."""
@@ -83,6 +93,7 @@ class Driver:
         with ExitStack() as ending:
             ending.callback(placement_groups.remove_own)
             ending.callback(lambda: self._finish(ended))
+            ending.callback(self.evaluators.close)
             with self.interrupt.listening():
                 self._tune_and_watch(watch)
             ended = self._ended()
@@ -133,7 +144,7 @@ class Driver:
         thread = threading.Thread(target=self._tune, daemon=True)
         thread.start()
         round_at, asked = time.monotonic(), self.actor.stop_state.remote()
-        while thread.is_alive() and not self._waits_in_vain():
+        while (thread.is_alive() or self.evaluators.busy) and not self._waits_in_vain():
             if self.interrupt.asked.is_set():
                 self._stop()
             if ray.wait([asked], timeout=0)[0]:
@@ -146,7 +157,8 @@ class Driver:
                 self._reading(self._go_round)
                 round_at = time.monotonic()
             self._reading(lambda: watch(self.reader, self.stopping.is_set()))
-            thread.join(LOOK_S)
+            self._reading(self.evaluators.look)
+            time.sleep(LOOK_S)
         self._reading(lambda: watch(self.reader, self.stopping.is_set()))
         with suppress(ray.exceptions.RayError):  # what stopped the sweep, or kept it from saving, may have come last
             self._heard(ray.get(self.actor.stop_state.remote(), timeout=FINISH_S))
@@ -181,7 +193,7 @@ class Driver:
         placement_groups.remove_orphans()
         # A lost node takes its lanes with it: a trial that were given to one more would wait there for its place.
         with suppress(UserError):  # not even one is left: what comes back may hold them all
-            self.lanes = min(self.most_lanes, concurrent_lanes(self.plan.spec.resources))
+            self.lanes = min(self.most_lanes, concurrent_lanes(self.plan.spec.resources, self.plan.spec.evaluator))
         held = f"{self.lanes} of {self.most_lanes} trials have a place" if self.lanes < self.most_lanes else ""
         self.outages.note(Surrounding.NODES, held)
         if not self.stopping.is_set() and (over := self.guard.is_over()):

@@ -1,7 +1,7 @@
-"""A lane: one long-lived Ray Train worker group that takes trial after trial.
+"""A lane: one long-lived Ray Train worker group that takes trial after trial, and the owner that keeps it.
 
 Tune's trial is a class whose actor is reused, and with it the group: from one trial to the next it takes a fraction of a
-second instead of the ten that a group of its own would.
+second instead of the ten that a group of its own would. An evaluator's actor is the owner of such a group too.
 """
 
 import logging
@@ -29,61 +29,63 @@ CLEANUP_S = 7.0
 """Tune kills an owner 10 s after it asked it to clean up."""
 
 
-class LaneTrial(tune.Trainable):
-    """A Tune trial; its actor owns the lane."""
+class Lane:
+    """The side of a lane's owner: it starts the worker group, and knows the work in its hands to be over when that is."""
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: LaneConfig) -> None:
+        self.config = config
         # With the actor's name, which no other run shares: pids come again where containers do.
-        self.task = LaneTask.from_tune(config)
-        actor = self.task.lane.actor
-        self.lane = f"{actor}-{socket.gethostname()}-{os.getpid()}"
-        self.actor = ray.get_actor(actor, namespace=NAMESPACE)
+        self.name = f"{config.actor}-{socket.gethostname()}-{os.getpid()}"
+        self.actor = ray.get_actor(config.actor, namespace=NAMESPACE)
         self.known: AttemptKey | None = None
         """The last attempt that an offer has opened."""
         self.failure: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, args=(self.task.lane,), daemon=True)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
-    def work(self, config: LaneConfig) -> None:
+    def work(self) -> None:
         """Run the lane's workers until they are sent home."""
         from jit_sweep.executor.lane_group import trainer_of  # starts Ray Train
 
-        trainer_of(config, lane=self.lane).fit()
+        trainer_of(self.config, lane=self.name).fit()
 
-    def _run(self, config: LaneConfig) -> None:
+    def _run(self) -> None:
         try:
-            self.work(config)
-        except BaseException as error:  # noqa: BLE001 - handed to step(), which is in Tune's thread
+            self.work()
+        except BaseException as error:  # noqa: BLE001 - handed to the owner's own thread
             self.failure = error
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def check_lives(self) -> None:
+        """RuntimeError: the group has ended."""
         if not self.thread.is_alive():
             raise RuntimeError(f"the lane has ended: {self.failure!r}")
-        self.task = LaneTask.from_tune(new_config)
-        return True
 
-    def step(self) -> dict[str, Any]:
-        """The whole trial: waits until its end was reported, or until the lane died."""
-        # Not offered before Tune says so: it may hand the trial to another lane while this one comes up.
-        offer = Offer(self.task.trial, self.task.images, after=self.known)
+    def bring(self, trial: str, images: int) -> TaskOutcome:
+        """Have a trial brought to an image count; returns what became of it. RuntimeError: the lane died, or ends with it."""
+        offer = Offer(trial, images, after=self.known)
         opened: AttemptKey | TaskOutcome = self._awaited("offer", offer=offer)
         self.known = opened if isinstance(opened, AttemptKey) else self.known
         outcome: TaskOutcome = opened if isinstance(opened, TaskOutcome) else self._awaited("outcome", key=opened)
         if outcome.lane_over:
             self._end(outcome)
             raise RuntimeError(f"the lane ends with its trial: {outcome.cause}")
-        return {"outcome": outcome.outcome, "images": outcome.images, "done": True}
+        return outcome
+
+    def dismiss(self) -> None:
+        """Send the workers home."""
+        self._ask("dismiss")
+        self.thread.join(CLEANUP_S)
 
     def _awaited(self, method: str, **arguments: Any) -> Any:
         """What the sweep's actor answers in the end, for as long as the group lives. RuntimeError: it has died."""
-        answer = getattr(self.actor, method).remote(self.lane, **arguments)
+        answer = getattr(self.actor, method).remote(self.name, **arguments)
         while True:
             ready, _ = ray.wait([answer], timeout=LOOK_S)
             if ready:
                 said = _answer(answer)
                 if not isinstance(said, NotOver):
                     return said
-                answer = getattr(self.actor, method).remote(self.lane, **arguments)
+                answer = getattr(self.actor, method).remote(self.name, **arguments)
             elif not self.thread.is_alive():
                 self._ask("lost", detail=f"the lane died: {self.failure!r}", cause=cause_of_loss(self.failure))
                 raise RuntimeError(f"the lane died: {self.failure!r}")
@@ -101,8 +103,29 @@ class LaneTrial(tune.Trainable):
         """Call the sweep's actor, which may be restarted meanwhile."""
         while True:
             with suppress(ray.exceptions.ActorUnavailableError):
-                return ray.get(getattr(self.actor, method).remote(self.lane, **arguments))
+                return ray.get(getattr(self.actor, method).remote(self.name, **arguments))
             time.sleep(LOOK_S)
+
+
+class LaneTrial(tune.Trainable):
+    """A Tune trial; its actor owns the lane."""
+
+    lane_class: type[Lane] = Lane
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.task = LaneTask.from_tune(config)
+        self.lane = self.lane_class(self.task.lane)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.lane.check_lives()
+        self.task = LaneTask.from_tune(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The whole trial: waits until its end was reported, or until the lane died."""
+        # Not offered before Tune says so: it may hand the trial to another lane while this one comes up.
+        outcome = self.lane.bring(self.task.trial, self.task.images)
+        return {"outcome": outcome.outcome, "images": outcome.images, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Tune saves at a trial's end and errors without this; a trial's own checkpoints are in the store."""
@@ -112,8 +135,7 @@ class LaneTrial(tune.Trainable):
         """See save_checkpoint."""
 
     def cleanup(self) -> None:
-        self._ask("dismiss")
-        self.thread.join(CLEANUP_S)
+        self.lane.dismiss()
 
 
 def cause_of_loss(failure: BaseException | None) -> Cause:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jit_sweep.ledger.records import SETTLED, EntryRow, EntryState
 from jit_sweep.plan.order import turn
 
-_TO_BE_TRAINED = frozenset({EntryState.WAITING, EntryState.OUT_OF_BUDGET})
+TO_BE_BEGUN = frozenset({EntryState.WAITING, EntryState.OUT_OF_BUDGET})
 """States from which a trial may be begun: what the budget did not hold it may hold once another has ended early."""
 
 
@@ -98,6 +98,8 @@ class Now:
     """Stages of which the ledger knows that their searches have proposed all that they will."""
     growing: Collection[int] = ()
     """Stages that plan more as they run."""
+    evaluators: bool = False
+    """Whether what has been trained is scored by evaluators, and given to no lane."""
     refusal: Callable[[EntryRow], str] = _affordable
     """Why the budget does not hold an entry's trial; empty where it does."""
 
@@ -126,7 +128,7 @@ def next_step(rows: Sequence[EntryRow], *, stages: int, proposals: Mapping[int, 
 
 def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -> Step | None:
     """What a stage does next; None where it has ended."""
-    waiting = [row for row in rows if row.state in _TO_BE_TRAINED and target_of(row) not in now.in_flight]
+    waiting = [row for row in rows if row.state in TO_BE_BEGUN and target_of(row) not in now.in_flight]
     kept, under_way = now.shape, {row.shape for row in rows if target_of(row) in now.in_flight}
     in_order = sorted((row for row in waiting if _may_start(row, now)), key=lambda row: _order(row, kept, under_way))
     first = next((row for row in in_order if not now.refusal(row)), None)
@@ -151,7 +153,9 @@ def _within(stage: int, rows: Sequence[EntryRow], *, proposals: int, now: Now) -
 
 
 def _may_start(row: EntryRow, now: Now) -> bool:
-    """Whether a waiting trial's time has come, and the cluster is as empty as it must be."""
+    """Whether a waiting trial's time has come, it is a lane's, and the cluster is as empty as it must be."""
+    if now.evaluators and row.is_trained:
+        return False
     return row.not_before <= now.at and not (row.alone and now.in_flight) and not now.is_taken
 
 

@@ -151,6 +151,7 @@ class LedgerSearcher:
             aligned=self._aligned,
             searched=self._searched,
             growing=self._growing,
+            evaluators=self._plan.spec.evaluator is not None,
             refusal=self._guard.refusals(rows, handed_out=[start.row for start in self._in_flight.values()]),
         )
 

@@ -130,9 +130,9 @@ def _weights(trial: TrialConfig, folder: Path, files: Mapping[str, str]) -> "Wei
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from trainables.networks.registry import blank
+    from trainables.networks.registry import blank_model
 
-    shapes = {name: tensor.shape for name, tensor in blank(trial).state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in blank_model(trial).state_dict().items()}
     found = {}
     for name, file in files.items():
         try:

@@ -17,7 +17,7 @@ from trainables.networks.cost import training_flops
 from trainables.process_caches import ProcessCache
 from trainables.report import Activity, RungPicture
 
-AttemptOutcome = Literal["done", "paused", "stopped", "diverged", "failed", "driver_lost"]
+AttemptOutcome = Literal["done", "trained", "paused", "stopped", "diverged", "failed", "driver_lost"]
 
 
 class Cause(StrEnum):
@@ -60,6 +60,10 @@ UNFINISHED = UNDER_WAY | {EntryState.OUT_OF_BUDGET}
 """States of an entry that may get a score yet, in this run or with a larger budget."""
 LOST = frozenset({EntryState.DIVERGED, EntryState.FAILED})
 """Ended without a score."""
+
+
+TRAINED = "trained, and waits for an evaluator"
+"""Why an entry waits that has been trained to its end."""
 
 
 class SweepState(StrEnum):
@@ -233,6 +237,11 @@ class EntryRow:
         """Whether this attempt is made for it now."""
         is_last = self.attempt is not None and self.attempt.number == attempt.number
         return is_last and self.trial_id == attempt.trial_id and self.state is EntryState.RUNNING
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the checkpoint of its end is committed, so that it only needs its scores."""
+        return self.attempt is not None and self.attempt.checkpoint_images == self.images
 
     @property
     def cause(self) -> Cause | None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from jit_sweep.ledger import attempts, entries, events, schema, verdicts
 from jit_sweep.ledger.attempts import AttemptEnd
 from jit_sweep.ledger.connect import insert_new
-from jit_sweep.ledger.records import AttemptRow, Cause, EntryState
+from jit_sweep.ledger.records import TRAINED, AttemptRow, Cause, EntryState
 from jit_sweep.ledger.verdicts import Judge
 from trainables.evaluation.metrics.registry import ScoredWeights
 from trainables.report import ASKED_TO_STOP, Activity, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored
@@ -142,6 +142,8 @@ def _ending(connection: Connection, attempt: AttemptRow, report: Ended) -> Attem
             missing = entries.is_unscored(connection, attempt)
             cause, detail = (Cause.BUG, "the trainer ended as done without this score") if missing else (None, "")
             return AttemptEnd("done", EntryState.FAILED, cause, detail, seconds=seconds)
+        case "trained":
+            return AttemptEnd("trained", EntryState.WAITING, None, "", seconds=seconds, why=TRAINED)
         case "paused" | "stopped":
             cause = Cause.CANCELLED if report.cause == ASKED_TO_STOP else None
             return AttemptEnd(report.outcome, EntryState.PAUSED, cause, report.cause, seconds=seconds)

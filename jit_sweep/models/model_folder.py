@@ -56,9 +56,9 @@ def load_network(folder: Path) -> "Network":
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from trainables.networks.registry import blank
+    from trainables.networks.registry import blank_model
 
-    network = blank(read_config(folder).trial)
+    network = blank_model(read_config(folder).trial)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:

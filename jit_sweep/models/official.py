@@ -133,7 +133,8 @@ def export_checkpoint(folder: Path, checkpoint: Path) -> Exported:
 
 
 def require_official(trial: TrialConfig) -> None:
-    """UserError where a component is not the official network's, or its output is not x, which the official sampler reads."""
+    """UserError where a component is not the official network's, or its output is not x, which the official sampler reads, or
+    its first blocks were trained without the class, which the official ones hear."""
     parts = trial.model.model_dump()
     differing = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
     for part, wanted in (("embedding", "bottleneck"), ("head", "linear")):
@@ -141,6 +142,8 @@ def require_official(trial: TrialConfig) -> None:
             differing[part] = (kind, wanted)
     if trial.diffusion.prediction != "x":
         differing["prediction"] = (trial.diffusion.prediction, "x")
+    if any(term.kind == "classifier" for term in trial.diffusion.tapped):
+        differing["terms"] = ("classifier", "none")
     if differing:
         got = ", ".join(f"{name}={value} (official: {wanted})" for name, (value, wanted) in differing.items())
         raise UserError(f"the official code runs its own network only, got {got}; use the exported folder with this program")

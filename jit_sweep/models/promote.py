@@ -148,6 +148,7 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
     # Here and not at the top: torch takes seconds to start, and `export` does without.
     from safetensors.torch import save_file
 
+    from trainables.networks.network import of_model
     from trainables.storage.checkpoint import Store
     from trainables.training.ema import part_of
 
@@ -161,7 +162,7 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
         weights = checkpoints.read(commit).tensors[part_of(entry.evaluation.weights)]
     except (OSError, ValueError) as error:
         raise UserError(f"the checkpoint of trial {entry.trial_id} must be readable: {error}") from error
-    save_file(weights, folder / WEIGHTS)
+    save_file(of_model(weights), folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     config = ModelFolderConfig(trial=entry.trial, evaluation=entry.evaluation)
     address = redact(checkpoints.address(commit))

@@ -86,6 +86,30 @@ class Question(Frozen):
         return arm_label(given) if given else "without"
 
     @property
+    def in_words(self) -> str:
+        """Such as `Is prediction=x better or worse than prediction=v at patch_size=16?`, or `Is the effect of prediction=x
+        against v another at patch_size=16 than at 8?`."""
+        if self.kind == "interaction":
+            of, where = self.effect_and_places
+            return f"Is the effect of {of} another {where}?"
+        where = f" at {self.context}" if self.context else ""
+        over = ", on average over the rest" if self.kind == "main_effect" else ""
+        return f"Is {self.side(0)} better or worse than {self.side(-1)}{where}{over}?"
+
+    @property
+    def effect_and_places(self) -> tuple[str, str]:
+        """Of an interaction whose effect differs, and where: `prediction=x against v`, and `at patch_size=16 than at 8`."""
+        if self.name:
+            one, other = self.name.split(" x ")
+            return one, f"with {other} than without"
+        first, *others = self.cells
+        last = others[-1]
+        place, axis = self.axes
+        where = f"at {arm_label({place: first[place]})} than at {_value(last[place])}"
+        shared = f" ({self.context})" if self.context else ""
+        return f"{arm_label({axis: first[axis]})} against {_value(last[axis])}", f"{where}{shared}"
+
+    @property
     def _of_ablation(self) -> str:
         if self.kind == "interaction":
             return "interaction"

@@ -1,4 +1,4 @@
-"""A sweep's answer in three sentences: what was found, how good the best arm is, and what is not known. Pure."""
+"""A sweep's question, and its answer in three sentences: what was found, how good the best arm is, what is not known. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,31 @@ MOST_NAMED = 2
 
 @dataclass(frozen=True)
 class Summary:
-    """Three sentences."""
+    """The question, what it is judged by, and three sentences."""
 
+    question: str
+    judged: str
     found: str
     best: str
     unknown: str
 
 
-def summary(cards: Sequence[Card], results: Results, *, open_trials: int) -> Summary:
-    """`open_trials`: how many may get a score yet."""
-    return Summary(_found(cards), _best(results), _unknown(cards, results.arms, open_trials))
+def summary(cards: Sequence[Card], results: Results, *, open_trials: int, question: str | None = None) -> Summary:
+    """`open_trials`: how many may get a score yet. `question`: in the user's words; None: what the cards ask."""
+    asked = question or _asked(cards)
+    return Summary(asked, _judged(results), _found(cards), _best(results), _unknown(cards, results.arms, open_trials))
+
+
+def _asked(cards: Sequence[Card]) -> str:
+    more = len(cards) - MOST_NAMED
+    return " ".join([*(card.asked for card in cards[:MOST_NAMED]), *([f"And {more} more questions."] if more > 0 else [])])
+
+
+def _judged(results: Results) -> str:
+    metric = metric_of(results.objective)
+    better = "lower" if metric.direction == "minimize" else "higher"
+    seeds = "± is the standard deviation over seeds: trainings that differ in first weights and noise alone"
+    return f"Judged by {results.objective}: {metric.plain or metric.about}; {better} is better. {seeds}."
 
 
 def _found(cards: Sequence[Card]) -> str:
@@ -42,7 +57,6 @@ def _found(cards: Sequence[Card]) -> str:
 
 def _best(results: Results) -> str:
     objective = results.objective
-    lower = metric_of(objective).direction == "minimize"
     try:
         arm = best_arm(results.arms, objective=objective)
     except NoBestArm:
@@ -50,9 +64,9 @@ def _best(results: Results) -> str:
     spread = arm.metrics[objective]
     scored = f"The best arm, {arm.label}, has {objective} {with_error(spread.mean, spread.sd)} over {spread.n} seeds"
     real = results.heldout.values.get(objective) if results.heldout else None
-    which = "lower is better" if lower else "higher is better"
+    told = f" (real held-out images score {rounded(real)})" if real is not None else ""
     warned = "".join(f" Warning: {warning}." for warning in results.better_than_real)
-    return f"{scored} ({which}{f'; real held-out images score {rounded(real)}' if real is not None else ''}).{warned}"
+    return f"{scored}{told}.{warned}"
 
 
 def _unknown(cards: Sequence[Card], arms: Sequence[Arm], open_trials: int) -> str:

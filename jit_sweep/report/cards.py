@@ -17,10 +17,13 @@ class Card:
     """One question and its answer."""
 
     question: str
+    """As tables name it."""
+    asked: str
+    """The question in words."""
     verdict: str
     """An `Outcome`."""
     statement: str
-    """The answer in a sentence without its full stop."""
+    """The answer, or why there is none, in a sentence without its full stop."""
     reason: str
     """Why there is none; empty where there is one."""
     bar: Bar | None
@@ -47,6 +50,7 @@ def _card(finding: Finding, hours: Mapping[str, float], clamp: str) -> Card:
     decided = finding.outcome in DECIDED
     return Card(
         question=finding.question.label,
+        asked=finding.question.in_words,
         verdict=str(finding.outcome),
         statement=_statement(finding),
         reason="" if decided else finding.reason,
@@ -65,18 +69,37 @@ def _statement(finding: Finding) -> str:
     if finding.outcome is Outcome.REAL and finding.winner and effect:
         return f"{where}{finding.winner} is better: {_apart(finding, effect)}, over {effect.test.n} seeds"
     if finding.outcome is Outcome.REAL and effect:
-        return f"{where}the two axes interact ({finding.question.label}): {effect.metric} differs by {effect}"
-    return f"{finding.question.label}: {finding.verdict}"
+        return f"{_another_effect(finding, effect)}, over {effect.test.n} seeds"
+    if finding.outcome is Outcome.CONFLICT and effect:
+        interacts = finding.question.kind == "interaction"
+        told = _another_effect(finding, effect) if interacts else f"{where}{_apart(finding, effect)}"
+        return f"{told}, but {finding.reason}"
+    return f"{finding.question.label}: {finding.verdict}" if finding.outcome is Outcome.EQUIVALENT else finding.reason
 
 
 def _apart(finding: Finding, effect: Effect) -> str:
     """The first's score less the second's, as the leaderboard has it: a share is of the second's."""
-    estimate, *ends = (shown_on(effect.scale, value) for value in (effect.estimate, *effect.interval))
     first, second = finding.question.side(0), finding.question.side(1)
+    which, interval = _figures(effect)
+    return f"{effect.metric} of {first} is {which} than of {second} ({interval})"
+
+
+def _another_effect(finding: Finding, effect: Effect) -> str:
+    """An interaction: a ratio of ratios where scores compare as ratios, else a difference of differences."""
+    of, where = finding.question.effect_and_places
+    which, interval = _figures(effect)
+    what = "ratio" if effect.scale == "log" else "difference"
+    return f"The {what} in {effect.metric} of {of} is {which} {where} ({interval})"
+
+
+def _figures(effect: Effect) -> tuple[str, str]:
+    """Such as `33.8 % higher`, and `between 29.3 and 38.4 %, 95 % interval`."""
+    estimate, *ends = (shown_on(effect.scale, value) for value in (effect.estimate, *effect.interval))
     digits, unit = (".1f", " %") if effect.scale == "log" else (".3g", "")
-    low, high = (f"{end:{digits}}" for end in sorted(map(abs, ends)))
+    crosses = min(ends) < 0 < max(ends)
+    low, high = (f"{end:{digits}}" for end in (ends if crosses else sorted(map(abs, ends))))
     which = f"{abs(estimate):{digits}}{unit} {'higher' if estimate > 0 else 'lower'}"
-    return f"{effect.metric} of {first} is {which} than of {second} (between {low} and {high}{unit}, 95 % interval)"
+    return which, f"between {low} and {high}{unit}, 95 % interval"
 
 
 def _bar(finding: Finding) -> Bar | None:
@@ -99,5 +122,6 @@ def _facts(finding: Finding) -> list[tuple[str, str]]:
     if finding.adjusted_p is not None:
         facts += [("p, by Holm", f"{finding.adjusted_p:.2g}")]
     if learning := [arm.label for arm in finding.arms if arm.still_learning]:
-        facts += [("still learning at the end", ", ".join(learning))]
+        every = len(learning) == len(finding.arms)
+        facts += [("still learning at the end", f"all {len(learning)} arms" if every else ", ".join(learning))]
     return facts

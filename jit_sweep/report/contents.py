@@ -71,13 +71,13 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
     arms = sorted(results.arms, key=lambda arm: arm.position)
     asked = cards(results.findings, hours=_hours(attempts))
     lost, costs = losses(entries, attempts), read_costs(reader, name)
-    front = _front(reader, results)
+    front, unfinished = _front(reader, results), sum(row.state in UNFINISHED for row in entries)
     return Report(
         sweep=sweep,
         results=results,
         front=front,
         entries=tuple(entries),
-        answer=summary(asked, results, open_trials=sum(row.state in UNFINISHED for row in entries)),
+        answer=summary(asked, results, open_trials=unfinished, question=sweep.spec.get("question")),
         cards=tuple(asked),
         curves=tuple(
             curve for metric in metrics_on_the_way(rungs) for curve in curves(arms, values_of(rungs, metric), metric=metric)

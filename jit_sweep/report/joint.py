@@ -123,6 +123,7 @@ def _card(card: Card, part: Report) -> Card:
     return replace(
         card,
         question=question,
+        asked=f"{name}: {card.asked}",
         statement=f"{name}: {card.statement}",
         bar=replace(card.bar, question=question) if card.bar else None,
         arms=tuple(labels.get(label, label) for label in card.arms),

@@ -18,6 +18,7 @@ TITLES = {
     "sampling": "Guidance and interval",
     "losses": "Failures",
     "cost": "Cost",
+    "words": "Words",
 }
 
 
@@ -56,8 +57,9 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _answer(report: Report) -> Iterator[str]:
-    for sentence in (report.answer.found, report.answer.best, report.answer.unknown):
-        yield from (escaped(sentence), "")
+    answer = report.answer
+    for paragraph in (answer.question, answer.found, answer.best, answer.unknown, answer.judged):
+        yield from (escaped(paragraph), "")
 
 
 def _row(cells: list[str] | tuple[str, ...]) -> str:

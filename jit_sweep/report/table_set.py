@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jit_sweep.report import tables
 from jit_sweep.report.contents import Report
 from jit_sweep.report.tables import Table
+from jit_sweep.report.words import words_table
 
 MOST_ROWS = 300
 """Rows of a table that are shown; all trials are in one that scrolls, and in JSON."""
@@ -23,12 +24,13 @@ class Tables:
     sampling: Table
     losses: Table
     cost: Table
+    words: Table
 
     @property
     def every(self) -> tuple[Table, ...]:
         """Those that have rows."""
         chosen = (self.searched, self.tuning, self.own_best, self.sampling)
-        own = (self.effects, self.arms, self.quality, *chosen, self.losses, self.cost)
+        own = (self.effects, self.arms, self.quality, *chosen, self.losses, self.cost, self.words)
         return tuple(table for table in own if table.rows)
 
 
@@ -45,5 +47,6 @@ def tables_of(report: Report) -> Tables:
         tables.sampling_table(report.surfaces),
         tables.losses_table(report.losses),
         tables.cost_table(report.costs),
+        words_table(results),
     )
     return Tables(*(tables.first_rows(table, MOST_ROWS) for table in own))

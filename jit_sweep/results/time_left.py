@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from jit_sweep.ledger.records import EntryRow, EntryState
+from jit_sweep.ledger.records import AttemptRow, EntryRow, EntryState
 from jit_sweep.statistics.student_t import mean
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import forward_flops
@@ -25,7 +25,9 @@ def time_left(rows: Sequence[EntryRow], *, later: int, now: float) -> float | No
     seen = _seen(rows)
     if not seen:
         return None
-    left = sum(_expected(row, seen) for row in rows if row.state in (EntryState.WAITING, EntryState.PAUSED))
+    waiting = [row for row in rows if row.state in (EntryState.WAITING, EntryState.PAUSED)]
+    left = sum(_expected(row, seen) for row in waiting if not row.is_trained)
+    left += sum(row.is_trained for row in waiting) * _scoring_s(rows)
     ended = any(map(_whole, rows))
     left += sum(_left(row, seen, now=now, ended=ended) for row in running)
     left += later * min(seconds for _, seconds in seen.values())
@@ -65,11 +67,23 @@ def _takes(rows: Sequence[EntryRow], beside: float) -> float:
 
 
 def _whole(row: EntryRow) -> float:
-    """Seconds from a trial's start to its score; 0 of one that has none of its own."""
+    """Seconds from a trial's start to its score; 0 of one that has none of its own, and of one that was scored elsewhere."""
     attempt = row.attempt
     if row.state is not EntryState.DONE or row.cached or attempt is None or attempt.ended_at is None:
         return 0.0
-    return attempt.ended_at - attempt.started_at
+    return 0.0 if _trained_nothing(attempt) else attempt.ended_at - attempt.started_at
+
+
+def _trained_nothing(attempt: AttemptRow) -> bool:
+    """Whether an attempt only scored what another one had trained."""
+    return attempt.number > 1 and attempt.images_per_second is None
+
+
+def _scoring_s(rows: Sequence[EntryRow]) -> float:
+    """Mean seconds of the last attempts that only scored a trial; 0 before one has."""
+    ended = [row.attempt for row in rows if row.state is EntryState.DONE and row.attempt and _trained_nothing(row.attempt)]
+    took = [attempt.ended_at - attempt.started_at for attempt in ended if attempt.ended_at is not None]
+    return mean(took[-MOST_ENDED:]) if took else 0.0
 
 
 def _at_last_speed(row: EntryRow) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jit_sweep.ledger.records import LOST, UNDER_WAY, AttemptRow, CostRow, EntryRow, EntryState, when
+from jit_sweep.ledger.records import LOST, TRAINED, UNDER_WAY, AttemptRow, CostRow, EntryRow, EntryState, when
 from jit_sweep.results.naming import full_id
 from jit_sweep.results.words import activities_in_words
 from jit_sweep.spec.sweep import Resources
@@ -96,6 +96,8 @@ def _waits(row: EntryRow, rows: Sequence[EntryRow], run: RunState) -> str:
     earlier = [other for other in rows if other.stage < row.stage and other.state in UNDER_WAY]
     if earlier:
         return f"it waits{again} for stage {earlier[0].stage} to end, with {counted(len(earlier), 'trial')} under way"
+    if row.is_trained and row.why == TRAINED:
+        return f"it is {row.why}"
     if row.alone:
         return f"it waits{again} until nothing else runs"
     beside = [other for other in rows if other.state is EntryState.RUNNING]

@@ -10,6 +10,7 @@ from trainables.report import Activity
 MEANINGS = {
     "waiting": "has not begun",
     "starting": "a worker takes it up: data, network, compilation",
+    "trained": "saved at its end; what is missing is its score",
     "evaluating": "its samples are drawn and scored: at its end, or at a rung that compares samples",
     "paused": "saved by an interrupt; the same command goes on with it",
     "held": "stands at a rung until the scheduler decides",

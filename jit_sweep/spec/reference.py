@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from jit_sweep.spec.json_schema import Schema, referred, sweep_schema
+from trainables.config.fields import choices
 
 BOUNDS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
 WORDS = {"string": "text", "boolean": "true or false", "integer": "whole number", "object": "mapping", "null": "null"}
@@ -25,7 +26,7 @@ class Section:
     def variant(self) -> str:
         """What tells it from the mappings that may stand in its place: its `kind`, or the key that it must have."""
         kind = self.schema["properties"].get("kind")
-        return f"kind: {kind['const']}" if kind else str(self.schema.get("required", [""])[0])
+        return f"kind: {choices(kind.get('enum') or [kind['const']])}" if kind else str(self.schema.get("required", [""])[0])
 
 
 @dataclass(frozen=True)

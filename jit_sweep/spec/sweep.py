@@ -90,16 +90,18 @@ class EvaluationSpec(Sampling):
     weights: str | None = None
     """What is scored: an average by its name, or `raw`. None: the trial's first average, or `raw` where it keeps none."""
 
+    at: Literal["trial", "separate"] = "trial"
+    """Who scores a trial: its own workers, or `separate` evaluators, while the workers train the next one."""
     tune: Tuning | None = None
     """Settings of sampling from which each trained trial takes its own best one; null: all are sampled alike, and no more."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """What is tuned once trials have their scores makes no other sweep."""
-        return {key: value for key, value in super().as_hashed(content).items() if key != "tune"}
+        """Who scores, and what is tuned once trials have their scores, makes no other sweep."""
+        return {key: value for key, value in super().as_hashed(content).items() if key not in ("at", "tune")}
 
     def resolved(self, **missing: float | str) -> EvaluationConfig:
         """The evaluation with `t_eps_sample` and `weights` where none were given."""
-        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True, exclude={"tune"}))
+        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True, exclude={"at", "tune"}))
 
 
 Hours = Annotated[PositiveFloat, Field(le=1e6)]
@@ -148,6 +150,19 @@ class Budget(Frozen):
         return self
 
 
+class Evaluators(Frozen):
+    """What `separate` evaluators get, and how many there are."""
+
+    count: Annotated[PositiveInt, Field(le=10_000)] = 1
+    """Evaluators, each of one trained trial at a time."""
+    cpus: Annotated[PositiveFloat, Field(le=1e6)] | None = None
+    """CPUs of each, and its torch threads; None: a worker's."""
+    gpus: Annotated[PositiveFloat, Field(le=1e6)] | None = None
+    """GPUs of each; None: a worker's."""
+    memory_gib: Annotated[PositiveFloat, Field(le=1e6)] | None = None
+    """Memory of each; None: a worker's."""
+
+
 class Resources(Frozen):
     """What one trial gets, and how many run at once."""
 
@@ -169,6 +184,8 @@ class Resources(Frozen):
     """Most seconds of training that a lost worker costs."""
     stall_s: Seconds = 900.0
     """A trial without an update, or a step of its evaluation, for this long counts as stalled."""
+    evaluators: Evaluators | None = None
+    """What `evaluation.at: separate` has beside the trials; None: one evaluator that gets what a worker does."""
 
     @property
     def device(self) -> Literal["cpu", "cuda"]:
@@ -185,11 +202,27 @@ class Resources(Frozen):
         """`memory_gib` in bytes."""
         return None if self.memory_gib is None else round(self.memory_gib * 2**30)
 
+    @property
+    def of_evaluator(self) -> "Resources":
+        """One evaluator's share, as that of a trial of one worker; `concurrent` is how many there are."""
+        own = self.evaluators or Evaluators()
+        given = own.model_dump(exclude_none=True, exclude={"count"})
+        return self.model_copy(update={"workers": 1, "concurrent": own.count, "evaluators": None, **given})
+
+    @model_validator(mode="after")
+    def evaluators_compute_where_trials_do(self) -> Self:
+        if self.evaluators is not None and self.evaluators.gpus is not None and not self.gpus:
+            got = f"evaluators.gpus={self.evaluators.gpus:g} and gpus=0"
+            raise ValueError(f"`evaluators` must have GPUs only where trials have, got {got}; leave `evaluators.gpus` out")
+        return self
+
     @model_validator(mode="after")
     def a_part_of_a_gpu_has_its_memory_named(self) -> Self:
-        if 0 < self.gpus < 1 and self.memory_gib is None:
-            rule = "`memory_gib` must be given where workers share a GPU"
-            raise ValueError(f"{rule}, got gpus={self.gpus}; try its memory times {self.gpus}")
+        of_evaluator = self.of_evaluator if self.evaluators is not None else self
+        for key, part in (("memory_gib", self), ("evaluators.memory_gib", of_evaluator)):
+            if 0 < part.gpus < 1 and part.memory_gib is None:
+                rule = f"`{key}` must be given where workers share a GPU"
+                raise ValueError(f"{rule}, got gpus={part.gpus}; try its memory times {part.gpus}")
         return self
 
 
@@ -205,6 +238,8 @@ class SweepSpec(Frozen):
 
     name: Annotated[str, AfterValidator(_sweep_name)]
     """Names the sweep in its ledger: lower-case letters, digits and hyphens, at most 63."""
+    question: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """What the sweep is there to find out, in your words: its report begins with them. null: what it plans to ask."""
     data: DataSpec
     """The images: `name` for a packaged set, `uri` for a file."""
     baseline: Baseline
@@ -253,6 +288,18 @@ class SweepSpec(Frozen):
                 check_scored(name, self.evaluation.features, n=self.evaluation.n)
             except ValueError as error:
                 raise broken_at(*keys, rule=str(error)) from None
+        return self
+
+    @property
+    def evaluator(self) -> Resources | None:
+        """What each evaluator gets beside the trials; None where trials score themselves."""
+        return self.resources.of_evaluator if self.evaluation.at == "separate" else None
+
+    @model_validator(mode="after")
+    def evaluators_have_something_to_do(self) -> Self:
+        if self.resources.evaluators is not None and self.evaluation.at == "trial":
+            rule = "`evaluators` must be left out where trials score themselves, got `evaluation.at: trial`"
+            raise broken_at("resources", "evaluators", rule=f"{rule}; try `at: separate`, or leave it out")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from jit_sweep.executor.assignment import TrialSettings
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.lease import TTL_S
-from jit_sweep.ledger.records import AttemptRow, Cause, EntryState, Owner
+from jit_sweep.ledger.records import TRAINED, AttemptRow, Cause, EntryState, Owner
 from jit_sweep.ledger.stop_requests import ask_to_stop
 from jit_sweep.plan.entry import Entry
 from jit_sweep.spec.sweep import SweepSpec
@@ -40,7 +40,7 @@ from trainables.lane.messages import (
 )
 from trainables.lane.worker import BEAT_WAIT_S, LONGEST_SILENCE_S, MISTAKES, cause_of
 from trainables.networks.memory import Infeasible
-from trainables.report import Decision, Phase, Progress, Report, Rung
+from trainables.report import Committed, Decision, Phase, Progress, Report, Rung
 
 LANE = "lane-0"
 WORKER = WorkerAddress(rank=0, host="node", pid=11, node="n0")
@@ -70,9 +70,15 @@ class Office:
     """A ledger and an actor that works for it, which can be killed and made again."""
 
     def __init__(
-        self, uri: str, *, silent_s: float = SILENT_S, awaited_s: float = AWAITED_S, lost_nodes: Collection[str] = ()
+        self,
+        uri: str,
+        *,
+        silent_s: float = SILENT_S,
+        awaited_s: float = AWAITED_S,
+        at: str = "trial",
+        lost_nodes: Collection[str] = (),
     ) -> None:
-        self.uri, self.silent_s, self.awaited_s, self.lost_nodes = uri, silent_s, awaited_s, lost_nodes
+        self.uri, self.silent_s, self.awaited_s, self.at, self.lost_nodes = uri, silent_s, awaited_s, at, lost_nodes
         # The actor reads the real clock, and so must the lease.
         self.ledger = LedgerFixture(open_engine(uri), clock=_Real())
         self.ledger.plan(entry(0), entry(1))
@@ -84,7 +90,7 @@ class Office:
         lease = self.ledger.lease
         return SweepActor(
             self.uri,
-            spec=SweepSpec.model_validate(tiny_sweep(name=self.ledger.name)),
+            spec=SweepSpec.model_validate(tiny_sweep(name=self.ledger.name, evaluation={"n": 8, "at": self.at})),
             epoch=lease.epoch,
             owner=Owner(*lease.owner),
             settings=SOURCE,
@@ -158,6 +164,24 @@ def test_a_trial_goes_through_the_letter_box_from_offer_to_outcome(office: Calla
         assert office.ledger.row(entry()).state is EntryState.DONE
 
     run(story, office)
+
+
+def test_a_trial_that_evaluators_score_is_trained_by_one_attempt_and_scored_by_the_next(office: Callable[..., Office]) -> None:
+    async def story(office: Office) -> None:
+        await office.open()
+        training = await office.take()
+        assert isinstance(training, WorkItem)
+        assert not training.assignment.scores
+        await office.tell(1, Committed(images=IMAGES, uri="memory://end"))
+        await office.tell(2, ended(entry(), "trained"))
+        waiting = office.ledger.row(entry())
+        assert (waiting.state, waiting.why, waiting.is_trained) == (EntryState.WAITING, TRAINED, True)
+        key, scoring = await asyncio.gather(office.offer(lane="evaluator"), office.take("evaluator"))
+        assert isinstance(scoring, WorkItem)
+        assert (scoring.key, scoring.key.attempt) == (key, 2)
+        assert scoring.assignment.scores
+
+    run(story, office, at="separate")
 
 
 def test_an_offer_made_twice_opens_one_attempt(office: Callable[..., Office]) -> None:

@@ -59,7 +59,8 @@ def batches(images: ImageSet, *, workers: int) -> list[Batch]:
         for rank, reader in enumerate(readers):
             low = first + rank * share
             parts.append(reader.made(*reader.fetch(low, share, then=[BatchPiece(low + trial.batch_size, share)])))
-        seen.append(Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in ("x", "e", "t", "y"))))
+        x, e, t, y = (torch.cat([getattr(part, name) for part in parts]) for name in ("x", "e", "t", "y"))
+        seen.append(Batch(x, e, t, y))
     return seen
 
 

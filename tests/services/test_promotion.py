@@ -23,6 +23,7 @@ from jit_sweep.tracking.registry import PREVIOUS, load
 from tests.support.champions import champion_of
 from tests.support.ledger import IMAGES, OBJECTIVE, LedgerFixture, planned
 from tests.support.mlflow import MlflowStore
+from trainables.config.trial import TrialConfig
 from trainables.networks.registry import build
 from trainables.storage.checkpoint import Store
 from trainables.training.ema import Averages
@@ -101,6 +102,21 @@ def test_the_files_hold_the_averaged_weights_and_build_the_network(
     assert not network.training
     config = model_folder.read_config(folder)
     assert (config.trial, config.evaluation) == (entry.trial, entry.evaluation)
+
+
+def test_what_a_term_of_the_loss_trains_beside_the_network_is_no_part_of_the_files(
+    ledger: LedgerFixture, store: MlflowStore, checkpoints: str, tmp_path: Path
+) -> None:
+    plain = planned(arm=X)
+    terms = {"diffusion": {"terms": [{"kind": "classifier"}]}}
+    entry = plain.model_copy(update={"trial": TrialConfig.model_validate({**plain.trial.model_dump(), **terms})})
+    ledger.train(entry, {OBJECTIVE: 1.0})
+    commit(entry, checkpoints)
+    promote(ledger, store, checkpoints)
+    folder = load("demo", tracking_uri=store.uri, folder=tmp_path / "copy")
+    written, saved = load_file(folder / "model.safetensors"), averaged(entry)
+    assert saved.keys() - written.keys() == {f"auxiliary.classifier.map.{kind}" for kind in ("weight", "bias")}
+    assert model_folder.load_network(folder).state_dict().keys() == written.keys()
 
 
 def test_scores_come_with_n_settings_and_the_arm_s_spread(

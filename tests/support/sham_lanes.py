@@ -38,8 +38,7 @@ import ray  # noqa: E402
 
 from jit_sweep.executor.cluster import local_cluster  # noqa: E402
 from jit_sweep.executor.driver import Driver  # noqa: E402
-from jit_sweep.executor.lane import LaneTrial  # noqa: E402
-from jit_sweep.executor.lane_config import LaneConfig  # noqa: E402
+from jit_sweep.executor.lane import Lane, LaneTrial  # noqa: E402
 
 SEED = 20_260_726
 NAME = "many"
@@ -62,16 +61,16 @@ def fate_of(trial_id: str) -> Fate:
     return "scored"
 
 
-class PlayedLane(LaneTrial):
+class PlayedGroup(Lane):
     """A lane without a Train group: a thread of its owner speaks the worker's part."""
 
-    def work(self, config: LaneConfig) -> None:
+    def work(self) -> None:
         """Take trial after trial; returns when sent home."""
         self.hushed, over = threading.Event(), threading.Event()
         threading.Thread(target=self._beat, args=(over,), daemon=True).start()
         done: AttemptKey | None = None
         try:
-            while not isinstance(work := ray.get(self.actor.take.remote(self.lane, address=_address(), after=done)), GoHome):
+            while not isinstance(work := ray.get(self.actor.take.remote(self.name, address=_address(), after=done)), GoHome):
                 if isinstance(work, WorkItem):
                     done = work.key
                     self._act(work)
@@ -81,13 +80,13 @@ class PlayedLane(LaneTrial):
     def _beat(self, over: threading.Event) -> None:
         while not over.wait(BEAT_S):
             if not self.hushed.is_set():
-                ray.get(self.actor.beat.remote(self.lane, address=_address()))
+                ray.get(self.actor.beat.remote(self.name, address=_address()))
 
     def _act(self, work: WorkItem) -> None:
         """One trial by its fate, reported to the ledger as a trainer would."""
         fate = fate_of(work.key.trial) if work.key.attempt == 1 else "scored"
         for sequence, report in enumerate(reports_of(work.assignment, fate), start=1):
-            ray.get(self.actor.report.remote(self.lane, letter=Letter(key=work.key, sequence=sequence, report=report)))
+            ray.get(self.actor.report.remote(self.name, letter=Letter(key=work.key, sequence=sequence, report=report)))
         if fate == "raises":
             raise RuntimeError("this lane's worker dies")
         if fate == "exits":
@@ -95,6 +94,12 @@ class PlayedLane(LaneTrial):
         if fate == "stalls":
             self.hushed.set()
             threading.Event().wait()  # until its owner kills this process
+
+
+class PlayedLane(LaneTrial):
+    """Owns such a lane."""
+
+    lane_class = PlayedGroup
 
 
 def _address() -> WorkerAddress:

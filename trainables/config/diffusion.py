@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trainables.config.fields import JOINED_LATER, Fraction, PositiveFloat, PositiveInt, Ruled, must_hold
-from trainables.config.objective import NoWeighting, SigmoidWeighting, WeightedTerm, Weighting
+from trainables.config.objective import LossTermConfig, NoWeighting, SigmoidWeighting, TappedTerm, WeightedTerm, Weighting
 from trainables.config.times import LogitNormal, TSampling
 
 Target = Literal["x", "eps", "v"]
@@ -26,8 +26,8 @@ class DiffusionConfig(Ruled):
     """Standard deviation of the noise e."""
     label_drop: Fraction = 0.1
     """Share of labels replaced by the null label; unused by unconditional models."""
-    terms: Annotated[tuple[WeightedTerm, ...], Field(max_length=8), JOINED_LATER] = ()
-    """What is added to the squared error, in the space of the loss."""
+    terms: Annotated[tuple[LossTermConfig, ...], Field(max_length=8), JOINED_LATER] = ()
+    """What is added to the squared error."""
     weighting: Annotated[Weighting, JOINED_LATER] = NoWeighting()
     """How much the squared error counts by its time; other than none, it is of x and not in the space of the loss."""
     dimensions: Annotated[PositiveInt | None, Field(le=65_536), JOINED_LATER] = None
@@ -35,8 +35,14 @@ class DiffusionConfig(Ruled):
     samples back from there; null: as it is."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Nothing reads `loss` where a weighting puts the squared error into x and no term stands beside it."""
-        return content if self.weighting.kind == "none" or self.terms else {**content, "loss": "v"}
+        """Nothing reads `loss` where a weighting puts the squared error into x and no term compares outputs beside it."""
+        read = self.weighting.kind == "none" or any(isinstance(term, WeightedTerm) for term in self.terms)
+        return content if read else {**content, "loss": "v"}
+
+    @property
+    def tapped(self) -> tuple[TappedTerm, ...]:
+        """The terms that read tokens of the network, by a module of their own."""
+        return tuple(term for term in self.terms if isinstance(term, TappedTerm))
 
     @property
     def error_space(self) -> Target:

@@ -4,7 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainables.config.fields import FiniteFloat, Frozen, PositiveFloat
+from trainables.config.fields import FiniteFloat, Frozen, PositiveFloat, PositiveInt
+from trainables.config.network import ModelConfig
+
+TermWeight = Annotated[PositiveFloat, Field(le=1e6)]
 
 
 class WeightedTerm(Frozen):
@@ -13,8 +16,34 @@ class WeightedTerm(Frozen):
     kind: Literal["cosine", "frequency", "multiscale"]
     """`cosine`: one minus the cosine over channels at each pixel (LightningDiT). `frequency`: JPEG's weights on DCT blocks in
     YCbCr (DeCo). `multiscale`: squared errors of the image averaged down to 4 pixels and more (simple diffusion)."""
-    weight: Annotated[PositiveFloat, Field(le=1e6)] = 1.0
+    weight: TermWeight = 1.0
     """By which it is multiplied."""
+
+
+class ClassifierTerm(Frozen):
+    """Cross entropy of an image's class by a linear map of its mean token after some blocks (JiT, table 11).
+
+    Those blocks do not hear the class, in sampling neither: they are modulated by the time alone. A label that is dropped for
+    guidance is still the class that is to be found.
+    """
+
+    kind: Literal["classifier"]
+    weight: TermWeight = 5e-4
+    """By which it is multiplied. JiT's 100 stands beside a squared error that is summed over the 3 x 256^2 numbers of an image;
+    here that is a mean, and 100 / (3 x 256^2) = 5e-4 the same share."""
+    block: PositiveInt | None = None
+    """The blocks that the tokens have gone through; none: a third of the depth (JiT: 4 of B's 12, 8 of L's 24), and not beyond
+    the block before which class tokens join."""
+
+    def tap(self, model: ModelConfig) -> int:
+        """Blocks before the tokens are read."""
+        first = model.class_tokens_start if model.class_tokens else model.depth
+        return self.block or max(1, min(model.depth // 3, first))
+
+
+TappedTerm = ClassifierTerm
+"""A term of what a module that trains beside the network makes of its tokens after some blocks."""
+LossTermConfig = Annotated[WeightedTerm | ClassifierTerm, Field(discriminator="kind")]
 
 
 class NoWeighting(Frozen):

@@ -7,6 +7,7 @@ from typing import NewType
 
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import content_hash
+from trainables.config.objective import TappedTerm
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.trial import TrialConfig
 
@@ -36,12 +37,14 @@ def lane_shape(trial: TrialConfig) -> StepShape:
 def speed_shape(trial: TrialConfig) -> SpeedShape:
     """Hash of what decides a warm trial's speed: its shape, its batch, and whether its step is compiled or replayed.
 
-    Not the spaces of prediction and loss, which are another step of the same speed.
+    Not the spaces of prediction and loss, which are another step of the same speed; of the terms those that read tokens, with
+    a module of their own.
     """
     content = _without_cell(trial, exclude=NO_PART - {"batch_size", "compile", "graphs"})
-    method, dimensions = trial.optimiser.method, trial.diffusion.dimensions
+    method, dimensions, tapped = trial.optimiser.method, trial.diffusion.dimensions, _tapped(trial)
     content |= {} if method == "adamw" else {"method": method}
     content |= {} if dimensions is None else {"dimensions": dimensions}
+    content |= {"tapped": [term.model_dump() for term in tapped]} if tapped else {}
     return SpeedShape(content_hash(content))
 
 
@@ -51,7 +54,8 @@ def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialCon
 
     Averages and the gradient's clipping stay, since each update pays for them; several workers need memory by how they sum.
     """
-    diffusion = trial.diffusion.model_dump(exclude=INPUTS) if compiled else {"dimensions": trial.diffusion.dimensions}
+    costs = {"dimensions": trial.diffusion.dimensions, "terms": _tapped(trial)}
+    diffusion = trial.diffusion.model_dump(exclude=INPUTS) if compiled else costs
     changes = {
         "seed": 0,
         "parent": None,
@@ -62,6 +66,11 @@ def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialCon
         "gradient_sum": trial.gradient_sum if workers > 1 else "fp32",
     }
     return trial.model_copy(update=changes)
+
+
+def _tapped(trial: TrialConfig) -> tuple[TappedTerm, ...]:
+    """The terms that read tokens, by a module that costs the same whatever their weight."""
+    return tuple(term.model_copy(update={"weight": 1.0}) for term in trial.diffusion.tapped)
 
 
 def _without_cell(trial: TrialConfig, *, exclude: set[str]) -> dict[str, object]:

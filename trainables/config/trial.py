@@ -102,6 +102,28 @@ class TrialConfig(Ruled, Recipe):
             raise ValueError(f"{rule}, got channels={data.channels}, image_size={data.image_size}; leave it out of `terms`")
 
     @must_hold
+    def terms_tap_a_block_that_sees_every_token(self) -> None:
+        model, routing = self.model, self.model.routing
+        for term in self.diffusion.tapped:
+            tap, trunk = term.tap(model), model.trunk
+            ends = model.depth if routing.kind == "none" else routing.ends
+            if trunk == "mlp" or tap >= model.depth or ends < tap <= model.depth - ends:
+                rule = f"the term {term.kind} reads tokens before the last block of a transformer, where none skip blocks"
+                got = f"block={tap}, depth={model.depth}, trunk={trunk}, routing={routing.kind}"
+                raise ValueError(f"{rule}, got {got}; try another `block`, or leave it out of `terms`")
+
+    @must_hold
+    def a_classifier_has_classes_to_find(self) -> None:
+        model = self.model
+        for term in self.diffusion.tapped:
+            known = model.class_tokens and term.tap(model) > model.class_tokens_start
+            if term.kind == "classifier" and (known or self.data.num_classes == 1):
+                rule = "the term classifier finds one of several classes, before class tokens join"
+                got = f"num_classes={self.data.num_classes}, block={term.tap(model)}"
+                start = f"class_tokens_start={model.class_tokens_start}"
+                raise ValueError(f"{rule}, got {got}, {start}; try a smaller `block`, or leave it out of `terms`")
+
+    @must_hold
     def output_skip_needs_x_prediction(self) -> None:
         skip, prediction = self.model.output_skip, self.diffusion.prediction
         if skip != "none" and prediction != "x":

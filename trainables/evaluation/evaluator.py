@@ -22,8 +22,8 @@ from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.neighbours import nearest
 from trainables.evaluation.reference import references
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
-from trainables.networks.network import Network
-from trainables.networks.registry import blank
+from trainables.networks.network import Network, of_model
+from trainables.networks.registry import blank_model
 
 COLUMNS, ROWS = 8, 8
 """Of a picture."""
@@ -140,7 +140,7 @@ class Evaluator:
 
     @cached_property
     def _blank(self) -> Network:
-        return blank(self._trial).to(self._device).eval()
+        return blank_model(self._trial).to(self._device).eval()
 
     def _network(self, weights: str) -> Network:
         """The network with the weights of this name. ValueError: they are not its own. NotFinite: they are no numbers."""
@@ -148,7 +148,7 @@ class Evaluator:
         for name, values in parameters.items():
             require_finite(values, what=f"the weights {name}")
         try:
-            self._blank.load_state_dict(dict(parameters))
+            self._blank.load_state_dict(of_model(parameters))
         except RuntimeError as error:
             raise ValueError(f"weights must fit the network that they are of: {error}") from error
         return self._blank

@@ -9,13 +9,13 @@ from trainables.networks.sizes import block_chunks, mlp_hidden, modulation_chunk
 
 
 def parameter_count(trial: TrialConfig) -> int:
-    """Trainable numbers of the network."""
-    return sum(part.parameters() for part in parts_of(trial))
+    """Trainable numbers of the network, with what terms of the loss train beside it."""
+    return sum(part.parameters() for part in parts_of(trial).trained)
 
 
 def forward_macs(trial: TrialConfig) -> int:
     """Multiply-adds of matrix products and convolutions in one image's forward pass."""
-    return sum(part.macs().forward for part in parts_of(trial))
+    return sum(part.macs().forward for part in parts_of(trial).drawing)
 
 
 def forward_flops(trial: TrialConfig) -> int:
@@ -32,8 +32,9 @@ def training_flops(trial: TrialConfig, *, images: int) -> int:
 
 def _passes_flops(trial: TrialConfig) -> int:
     """Of one image's forward and backward pass."""
-    unneeded = sum(part.macs().input_gradient for part in parts_of(trial))
-    return 3 * (forward_flops(trial) - 2 * skipped_macs(trial)) - 2 * unneeded
+    macs = [part.macs() for part in parts_of(trial).trained]
+    forward = sum(each.forward for each in macs) - skipped_macs(trial)
+    return 6 * forward - 2 * sum(each.input_gradient for each in macs)
 
 
 NEWTON_SCHULZ_STEPS = 5

@@ -10,7 +10,7 @@ from trainables.config.trial import TrialConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import TimeEmbedding, images_of
 from trainables.networks.mlp import GeluMlp, SwiGlu
-from trainables.networks.network import Network
+from trainables.networks.network import Network, Tapped
 from trainables.networks.norm import Branch, ModulatedNorm, Stream, joined
 from trainables.networks.positions import ROTATIONS, sincos_table
 from trainables.networks.routing import Routed
@@ -78,6 +78,7 @@ class JiT(Network):
             self.final_norm = ModulatedNorm(model.final_norm or model.norm, model.width, kernels=trial.kernels)
         self.head = head
         self.activation_checkpointing = False
+        self._taps: dict[str, int] = {term.kind: term.tap(model) for term in trial.diffusion.tapped}
         self._register_tables()
 
     def forward(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tensor:
@@ -85,9 +86,14 @@ class JiT(Network):
 
         route [B, N], in training where tokens skip blocks: those with the smallest numbers go through them.
         """
+        return self.tapped(z, t, y, route).output
+
+    def tapped(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tapped:
+        """`forward` with the tokens that the terms of the loss read, each after its block."""
         model = self.trial.model
         label, time = self.label(y), self.time(t)
-        chunks = self._chunks(time + label)
+        chunks = self._chunks(time, label)
+        tokens: dict[str, Tensor] = {}
         seen = normalised(z) if model.normalise_input else z
         stream = Stream(self._tokens(seen))
         routed = None if route is None else Routed(route, kept=routed_tokens(self.trial), model=model)
@@ -99,8 +105,14 @@ class JiT(Network):
             in_middle = routed is not None and i in routed.middle
             rotation = routed.rotation(self.rotation) if routed and in_middle else self._rotation(_length(stream))
             stream = self._through(block, stream, modulation_of_block(chunks, i, model), rotation)
+            tokens |= {kind: self._tokens_of_images(stream) for kind in self.auxiliary if self._taps[kind] == i + 1}
         images = self._from_pixels(seen, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
-        return self._skip(images.float(), z, t)
+        return Tapped(self._skip(images.float(), z, t), tokens)
+
+    def _tokens_of_images(self, stream: Stream) -> Tensor:
+        """All joined, without the class tokens where they have joined, [B, N, D]."""
+        tokens: Tensor = joined(stream)[:, -(self.trial.grid**2) :]
+        return tokens
 
     def _from_tokens(self, stream: Stream, shift: Tensor, scale: Tensor) -> Tensor:
         """The image of the normalised tokens alone."""
@@ -110,7 +122,7 @@ class JiT(Network):
 
     def _from_pixels(self, z: Tensor, stream: Stream, time: Tensor) -> Tensor:
         """The image of the noisy pixels, each patch under silu(time + token)."""
-        tokens = joined(stream)[:, self.trial.model.class_tokens :]
+        tokens = self._tokens_of_images(stream)
         condition = F.silu(time[:, None] + tokens.float())
         images: Tensor = self.head(z, condition, self._rotation(tokens.shape[1]))
         return images
@@ -133,10 +145,20 @@ class JiT(Network):
         self.register_buffer("rotation", rotation, persistent=False)
         self.register_buffer("noise_scale", torch.tensor(self.trial.diffusion.noise_scale), persistent=False)
 
-    def _chunks(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Every shift, scale and gate from one matrix product: 6 depth + 2 times float32 [B, 1, D]."""
-        stacked: Tensor = self.modulation(F.silu(condition)).float()
-        return stacked.view(len(stacked), -1, 1, self.trial.model.width).unbind(1)
+    def _chunks(self, time: Tensor, label: Tensor) -> tuple[Tensor, ...]:
+        """Every shift, scale and gate from one matrix product: 6 depth + 2 times float32 [B, 1, D].
+
+        Blocks before a classifier of their tokens are modulated by the time alone.
+        """
+        width, condition = self.trial.model.width, F.silu(time + label)
+        deaf = self._taps.get("classifier", 0) * block_chunks(self.trial.model) * width
+        if deaf:
+            weight, bias = self.modulation.weight, self.modulation.bias
+            parts = F.linear(F.silu(time), weight[:deaf], bias[:deaf]), F.linear(condition, weight[deaf:], bias[deaf:])
+            stacked = torch.cat(parts, dim=1)
+        else:
+            stacked = self.modulation(condition)
+        return stacked.float().view(len(stacked), -1, 1, width).unbind(1)
 
     def _tokens(self, z: Tensor) -> Tensor:
         tokens: Tensor = self.embedding(z)

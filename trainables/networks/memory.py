@@ -69,7 +69,7 @@ def peak_bytes(trial: TrialConfig, fit: Fit, *, workers: int = 1) -> int:
     """Most bytes at once in an update: what stays over updates, and what the backward pass needs and works with, or what it
     leaves: a compiled one hands over a micro-batch's gradients all at once, to be added to those that are there."""
     around = AROUND_IMAGES * image_bytes(trial)
-    kept = sum(part.activation_bytes(recomputed=fit.activation_checkpointing) for part in parts_of(trial))
+    kept = sum(part.activation_bytes(recomputed=fit.activation_checkpointing) for part in parts_of(trial).trained)
     handed_over = FP32 * parameter_count(trial) if trial.compile else 0
     return state_bytes(trial, workers=workers) + max(fit.micro_batch * (around + kept), handed_over)
 

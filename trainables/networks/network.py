@@ -1,8 +1,23 @@
 """What the trainer, the sampler and the adapters know of a network, whatever its parts."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from trainables.config.trial import TrialConfig
+
+AUXILIARY = "auxiliary"
+"""The attribute of a network that holds what terms of its loss train beside it."""
+
+
+class Tapped(NamedTuple):
+    """A network's output, and the tokens that terms of its loss read on the way."""
+
+    output: Tensor
+    """[B, C, H, W]."""
+    tokens: dict[str, Tensor]
+    """[B, N, D] by the term's kind, without class tokens."""
 
 
 class Network(nn.Module):
@@ -13,3 +28,15 @@ class Network(nn.Module):
     """Recompute each block in the backward pass instead of keeping what it needs."""
     noise_scale: Tensor
     """Standard deviation of the noise, a scalar."""
+    auxiliary: nn.ModuleDict
+    """What terms of the loss train beside it, by the term's kind: from tokens [B, N, D] to what the term compares. It trains,
+    averages and is saved with the network, and is no part of a model."""
+
+    def tapped(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tapped:
+        """The output with the tokens that each of `auxiliary` reads."""
+        raise NotImplementedError(f"{type(self).__name__} has no blocks to read tokens after")
+
+
+def of_model(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's weights without what only its training has."""
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(f"{AUXILIARY}.")}

@@ -1,13 +1,15 @@
 """The registry of network parts, and the network that a trial's parts make. Free of torch until a network is built.
 
 A new embedding or head is one file in `parts/` whose class has the methods of `parts.part.Part`, its variant in
-`trainables.config.network`, and one line here. A new trunk is such a class too, built around an embedding and a head.
+`trainables.config.network`, and one line here. A new trunk is such a class too, built around an embedding and a head. So is
+what a term of the loss trains beside the network.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainables.config.trial import TrialConfig
+from trainables.networks.parts.class_finder import ClassFinderPart
 from trainables.networks.parts.decoupled import DecoupledPart
 from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
 from trainables.networks.parts.heads import LinearHeadPart
@@ -43,6 +45,11 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
 }
 """By `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
 
+AUXILIARIES: dict[str, Callable[[TrialConfig], Part]] = {
+    "classifier": ClassFinderPart,
+}
+"""By the kind of a term of the loss that reads tokens."""
+
 
 class Parts(NamedTuple):
     """What a network is put together from."""
@@ -50,30 +57,59 @@ class Parts(NamedTuple):
     embedding: Part
     trunk: Part
     head: Part
+    auxiliary: dict[str, Part]
+    """What terms of the loss train beside it, by the term's kind."""
+
+    @property
+    def drawing(self) -> tuple[Part, ...]:
+        """What a sample needs."""
+        return (self.embedding, self.trunk, self.head)
+
+    @property
+    def trained(self) -> tuple[Part, ...]:
+        """What an update needs."""
+        return (*self.drawing, *self.auxiliary.values())
 
     def initial(self, name: str) -> Initial:
-        """How a parameter of the network starts: names that begin with `embedding.` and `head.` are those parts' own."""
+        """How a parameter of the network starts: names that begin with `embedding.` and `head.` are those parts' own, and so
+        are those that begin with `auxiliary.` and a term's kind."""
         first, _, rest = name.partition(".")
         match first:
             case "embedding":
                 return self.embedding.initial(rest)
             case "head":
                 return self.head.initial(rest)
+            case "auxiliary":
+                kind, _, within = rest.partition(".")
+                return self.auxiliary[kind].initial(within)
         return self.trunk.initial(name)
 
 
 def parts_of(trial: TrialConfig) -> Parts:
     """The parts of a trial's network."""
     embedding, head = EMBEDDINGS[trial.model.embedding.kind](trial), HEADS[trial.model.head.kind](trial)
-    return Parts(embedding, TRUNKS[trial.model.trunk](trial, embedding, head), head)
+    auxiliary: dict[str, Part] = {term.kind: AUXILIARIES[term.kind](trial) for term in trial.diffusion.tapped}
+    return Parts(embedding, TRUNKS[trial.model.trunk](trial, embedding, head), head, auxiliary)
 
 
 def blank(trial: TrialConfig) -> "Network":
     """The trial's network on torch's default device, its parameters as torch's modules leave them."""
+    from torch import nn
+
+    network = blank_model(trial)
+    network.auxiliary = nn.ModuleDict({kind: part.module() for kind, part in parts_of(trial).auxiliary.items()})
+    return network
+
+
+def blank_model(trial: TrialConfig) -> "Network":
+    """The same without what only its training has: what is sampled from, kept and exported."""
+    from torch import nn
+
     from trainables.networks.network import Network
 
     network = parts_of(trial).trunk.module()
     assert isinstance(network, Network)
+    network.auxiliary = nn.ModuleDict()
     return network
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainables.config.heads import DecoupledHead
 from trainables.config.trial import TrialConfig
-from trainables.networks.registry import blank
+from trainables.networks.registry import blank_model
 
 Names = dict[str, tuple[str, ...]]
 WRAPPERS = ("_orig_mod.", "module.")
@@ -222,7 +222,7 @@ def _bare(name: str) -> str:
 def _shapes(trial: TrialConfig) -> dict[str, torch.Size]:
     """Of each of our parameters."""
     with torch.device("meta"):
-        return {name: parameter.shape for name, parameter in blank(trial).named_parameters()}
+        return {name: parameter.shape for name, parameter in blank_model(trial).named_parameters()}
 
 
 def _check_names(given: Mapping[str, Tensor], expected: list[str]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
-from trainables.networks.registry import blank
+from trainables.networks.registry import blank_model
 from trainables.official.names import check_table, depth_of, to_official
 from trainables.official.words import AGAIN, PREFIX, StateDict
 
@@ -89,4 +89,4 @@ def check_same_shapes(given: Mapping[str, Tensor], expected: Mapping[str, Tensor
 def blank_of(trial: TrialConfig) -> StateDict:
     """The trial's parameters without memory."""
     with torch.device("meta"):
-        return dict(blank(trial).state_dict())
+        return dict(blank_model(trial).state_dict())

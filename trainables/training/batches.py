@@ -5,7 +5,7 @@ what an update sees. On a GPU the draws are made there, and a small image set li
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
+from trainables.training.truths import truths_of
 
 RESIDENT_SHARE = 0.25
 """An image set lives on a GPU where it takes at most this share of its memory."""
@@ -31,7 +32,8 @@ _UPLOADED_AT_ONCE = 4096
 class Batch:
     """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped.
 
-    `route` [B, N] says which tokens skip blocks, where some do.
+    `route` [B, N] says which tokens skip blocks, where some do. `truths`: what terms of the loss that read tokens should find,
+    by their kind.
     """
 
     x: Tensor
@@ -39,6 +41,7 @@ class Batch:
     t: Tensor
     y: Tensor
     route: Tensor | None = None
+    truths: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Batches:
@@ -55,6 +58,7 @@ class Batches:
         self._ahead = Ahead(self._fetched)
         self._count = len(images.train)
         self._epochs: dict[int, NDArray[np.int64]] = {}
+        self._truths = truths_of(trial)
         _check_labels(images, num_classes=trial.data.num_classes)
 
     def take(self, first: int, count: int) -> Batch:
@@ -82,13 +86,15 @@ class Batches:
         if data.flip:
             mirrored = draws.uniform(Purpose.FLIP, first=first, count=count) < 0.5
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        truths = {kind: truth(pixels, y) for kind, truth in self._truths.items()}
         if data.num_classes > 1:
             dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < diffusion.label_drop
             y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.shape)
         route = self._route(first, count)
-        return Batch(x=lifted(to_unit(pixels), diffusion.dimensions), e=diffusion.noise_scale * noise, t=t, y=y, route=route)
+        x = lifted(to_unit(pixels), diffusion.dimensions)
+        return Batch(x=x, e=diffusion.noise_scale * noise, t=t, y=y, route=route, truths=truths)
 
     def _route(self, first: Tensor, count: int) -> Tensor | None:
         if self._trial.model.routing.kind == "none":

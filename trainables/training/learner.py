@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.networks.memory import Fit
+from trainables.networks.network import of_model
 from trainables.training.ahead import BatchPiece
 from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
@@ -182,11 +183,15 @@ class Learner:
 
     @torch.no_grad()
     def begin_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Start with a parent's weights, and averages that have seen nothing else.
+        """Start with a parent's weights, and averages that have seen nothing else. What terms of the loss train beside the
+        network begins anew where the parent has it not.
 
         ValueError: the parent's network is of another shape.
         """
         parameters = trained(self.network)
+        own = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        beside = {name: weights.get(name, tensor) for name, tensor in own.items() if name not in of_model(own)}
+        weights = {**of_model(weights), **beside}
         if odd := _unlike(parameters, weights):
             raise ValueError(f"a parent's network must have the trial's shape, got a difference in {', '.join(odd[:4])}")
         assign(parameters, weights)

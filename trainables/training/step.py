@@ -1,7 +1,7 @@
 """The differentiated part of an update: forward pass and loss of a micro-batch, eager or compiled."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
+from trainables.diffusion.tapped import Told
 from trainables.networks.network import Network
 from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
@@ -37,7 +38,7 @@ class EagerStep:
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of each image, float32 [B]."""
-        return image_losses(self.network, batch.x, batch.e, batch.t, batch.y, self._trial.diffusion.t_eps_train, batch.route)
+        return image_losses(self.network, *_inputs(batch), self._trial.diffusion.t_eps_train, batch.route, batch.truths)
 
 
 class CompiledStep:
@@ -69,7 +70,7 @@ class CompiledStep:
         """The loss of each image, float32 [B]. RuntimeError where torch cannot use what it has compiled."""
         size = (len(batch.x), self.network.activation_checkpointing)
         with torch.compiler.set_stance("fail_on_recompile" if size in self._sizes else "default"):
-            losses = self._compiled(self.network, batch.x, batch.e, batch.t, batch.y, self._t_eps, batch.route)
+            losses = self._compiled(self.network, *_inputs(batch), self._t_eps, batch.route, batch.truths)
         self._sizes.add(size)
         return losses
 
@@ -97,6 +98,10 @@ def _check_compiler(device: str) -> None:
         raise ValueError("`compile` needs a C++ compiler on a CPU, got none on PATH; install g++, or set compile: false")
 
 
+def _inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return batch.x, batch.e, batch.t, batch.y
+
+
 def image_losses(
     network: Network,
     x: Tensor,
@@ -105,13 +110,19 @@ def image_losses(
     y: Tensor,
     t_eps: float | Tensor,
     route: Tensor | None = None,
+    truths: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B].
 
-    route [B, N]: which tokens skip blocks, where some do.
+    route [B, N]: which tokens skip blocks, where some do. `truths`: see `Batch`.
     """
     trial = network.trial
     z = noisy(x, e, t)
+    told: dict[str, Told] = {}
     with torch.autocast(z.device.type, torch.bfloat16, enabled=trial.precision == "bf16"):
-        output = network(z, t, y) if route is None else network(z, t, y, route)
-    return loss(output.float(), x, e, z, t, trial.diffusion, t_eps=t_eps)
+        if truths:
+            output, tokens = network.tapped(z, t, y, route)
+            told = {kind: Told(module(tokens[kind]), truths[kind]) for kind, module in network.auxiliary.items()}
+        else:
+            output = network(z, t, y) if route is None else network(z, t, y, route)
+    return loss(output.float(), x, e, z, t, trial.diffusion, t_eps=t_eps, told=told)

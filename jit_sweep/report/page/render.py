@@ -38,6 +38,7 @@ SECTIONS = (
     ("guidance", "Guidance"),
     ("cost", "Failures and cost"),
     ("trials-all", "All trials"),
+    ("words", "Words"),
     ("provenance", "Where it comes from"),
 )
 VERDICT_CLASSES = {"REAL": "real", "EQUIVALENT": "equivalent", "CONFLICT": "conflict"}
@@ -83,6 +84,7 @@ def page(report: Report, grids: Sequence[ArmGrid], ways: Sequence[Way] = ()) -> 
 def _template() -> Template:
     sources = DictLoader({"report.html": _asset("report.html")})
     environment = Environment(loader=sources, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
     return environment.get_template("report.html")
 
 

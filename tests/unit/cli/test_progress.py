@@ -16,7 +16,7 @@ from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, score
 from tests.support.recorded_times import proposed_later, recorded, rows_at
 from tests.support.sweep_files import tiny_sweep
 from trainables.evaluation.metrics.registry import RUNG_METRIC
-from trainables.report import Activity, Progress, Rung
+from trainables.report import Activity, Committed, Progress, Rung
 
 
 def test_a_trial_scored_several_ways_is_called_by_what_these_share_and_each_score_by_its_own(ledger: LedgerFixture) -> None:
@@ -125,6 +125,22 @@ def test_the_time_to_go_counts_start_and_evaluation_as_ended_trials_had_them(led
     assert time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now) == pytest.approx(60.0 + 100.0)
     assert time_left(ledger.reader.entries("mine"), later=2, now=ledger.clock.now) == pytest.approx(360.0)
     assert time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now + 1000) == pytest.approx(100.0)
+
+
+def test_what_evaluators_score_takes_no_training_any_more(ledger: LedgerFixture) -> None:
+    first, second, third = (planned(seed=seed, position=seed) for seed in range(3))
+    ledger.plan(first, second, third)
+    for entry in (first, second):
+        saved = Committed(images=960, uri="memory://end")
+        ledger.tell(ledger.begin(entry), progress(960), saved, ended(entry, "trained"))
+    assert time_left(ledger.reader.entries("mine"), later=0, now=ledger.clock.now) == pytest.approx(20.0)
+    scoring = ledger.begin(first)
+    ledger.clock.now += 7.0
+    ledger.tell(scoring, scored(first, {OBJECTIVE: 1.0}), ended(first))
+    rows = ledger.reader.entries("mine")
+    assert time_left(rows, later=0, now=ledger.clock.now) == pytest.approx(27.0)
+    said = summary(rows, plan(read_spec("quickstart"), source="quickstart"), stopping=False)
+    assert said.startswith("1 trained · 1 waiting for a lane · 1 done")
 
 
 def test_the_time_to_go_is_right_within_a_quarter_around_half_way(ledger: LedgerFixture) -> None:

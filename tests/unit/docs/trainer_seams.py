@@ -11,12 +11,13 @@ from tests.unit.docs.plan_seams import Add, Proof
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import Frozen
-from trainables.config.objective import NoWeighting, WeightedTerm
+from trainables.config.objective import ClassifierTerm, NoWeighting, WeightedTerm
 from trainables.data import ImageSet, open_images
 from trainables.diffusion.integrators import Velocity, Z
 from trainables.diffusion.loss import loss
 from trainables.diffusion.sampler import sample
 from trainables.diffusion.t_sampling import times
+from trainables.diffusion.tapped import Told
 from trainables.evaluation.metrics.registry import Metric, Samples
 from trainables.evaluation.real import Reference
 from trainables.evaluation.reference import references
@@ -84,6 +85,14 @@ def loss_term(add: Add, _: Path) -> None:
     assert loss_of(terms=(term,)).tolist() == [10.0, 10.0]
 
 
+def loss_term_of_tokens(add: Add, _: Path) -> None:
+    """A term of tokens that the loss is then summed from."""
+    add("classifier", lambda told: (told.said - told.true).square())
+    told = Told(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))
+    diffusion = DiffusionConfig(loss="x", terms=(ClassifierTerm(kind="classifier", weight=2.0),))
+    assert loss(3 * ONES, ONES, ONES, ONES, HALF, diffusion, told={"classifier": told}).tolist() == [4.0, 12.0]
+
+
 def weighting(add: Add, _: Path) -> None:
     """A weighting that the loss is then multiplied by."""
     add("by_time", lambda losses, t, _: t * losses)
@@ -144,6 +153,7 @@ PROOFS: dict[str, Proof] = {
     "metric": metric,
     "feature extractor": feature_extractor,
     "loss term": loss_term,
+    "loss term of tokens": loss_term_of_tokens,
     "weighting": weighting,
     "t-sampling": t_sampling,
     "integrator": integrator,

@@ -21,6 +21,7 @@ from jit_sweep.executor.schedule import (
 )
 from jit_sweep.ledger.records import EntryRow, EntryState
 from search_spaces.presets import preset
+from tests.support.attempts import attempt
 from tests.support.trials import trial_of_recipe
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import DataConfig
@@ -69,6 +70,15 @@ def what(rows: Sequence[EntryRow], at: Now, **proposals: int) -> object:
 def test_the_longest_trial_goes_first() -> None:
     short, long = row(0), row(1, patch_size=4)
     assert step([short, long]) == target_of(long)
+
+
+def test_what_has_been_trained_is_given_to_no_lane_where_evaluators_score_it() -> None:
+    saved = attempt(trial_id=row(0).trial_id, images=320, checkpoint_images=320, outcome="trained", ended_at=1.0)
+    trained, fresh = replace(row(0), attempt=saved), row(1)
+    assert what([trained, fresh], now(evaluators=True)) == target_of(fresh)
+    assert what([trained], now(evaluators=True)) == Wait()
+    assert what([trained, row(1, stage=1)], now(evaluators=True), _1=2) == Wait(), "a stage ends with its scores"
+    assert what([trained], now()) == target_of(trained)
 
 
 def test_what_is_in_flight_is_not_started_again() -> None:

@@ -65,6 +65,18 @@ def test_weights_sum_to_zero_and_an_interaction_s_pairs_lie_along_its_last_axis(
     )
 
 
+def test_a_question_in_words_names_what_differs_and_where() -> None:
+    one, _, interaction = planned_questions(cells("patch_size", "prediction"), baseline={})
+    assert one.in_words == "Is prediction=v better or worse than prediction=x at patch_size=16?"
+    assert interaction.in_words == "Is the effect of prediction=v against x another at patch_size=4 than at 16?"
+
+
+def test_an_ablation_s_question_in_words_names_its_changes() -> None:
+    *_, main, _, _, pair = asked_by_an_ablation("factorial")
+    assert main.in_words == "Is rope=False better or worse than without, on average over the rest?"
+    assert pair.in_words == "Is the effect of wide another with no-rope than without?"
+
+
 @pytest.mark.parametrize(
     ("grid", "asked"),
     [

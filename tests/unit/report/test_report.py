@@ -55,7 +55,7 @@ def report(ledger: LedgerFixture) -> Report:
 
 def test_the_answer_says_what_was_found_how_good_the_best_is_and_what_is_not_known(report: Report) -> None:
     assert "prediction=x" in report.answer.found
-    assert report.answer.best.startswith(f"The best arm, prediction=x, has {FD} 1,003.0 ± 3.0 over 3 seeds (lower is better")
+    assert report.answer.best.startswith(f"The best arm, prediction=x, has {FD} 1,003.0 ± 3.0 over 3 seeds.")
     assert report.answer.unknown.startswith("Not known: ")
     assert "longer training" in report.answer.unknown
 
@@ -69,6 +69,42 @@ def test_the_answer_has_the_leaderboard_s_figure_and_says_of_what_it_is(report: 
     assert finding.question.label == "prediction=v against x"
     stated = f"{FD} of prediction=v is {figure} % higher than of prediction=x (between {low} and {high} %, 95 % interval)"
     assert stated in report.answer.found
+
+
+def test_the_answer_begins_with_the_question_and_says_what_it_is_judged_by(report: Report) -> None:
+    assert report.answer.question.startswith("Is prediction=v better or worse than prediction=x?")
+    assert report.answer.judged.startswith(f"Judged by {FD}: how far generated images are from the training images")
+    assert "lower is better. ± is the standard deviation over seeds" in report.answer.judged
+
+
+def test_a_file_s_own_question_stands_in_the_place_of_those_that_were_planned(ledger: LedgerFixture) -> None:
+    asked = "Does the clean image <b> beat the velocity?"
+    ledger.spec = {"question": asked}
+    ledger.judged_by(ledger.decider)
+    report = read_report(ledger.reader, "mine")
+    assert report.answer.question == asked
+    assert "Does the clean image &lt;b&gt; beat the velocity?" in page(report, [])
+    assert "Does the clean image &lt;b&gt; beat the velocity?" in markdown(report)
+
+
+def test_a_conflict_over_an_interaction_says_what_each_metric_has(ledger: LedgerFixture) -> None:
+    """v costs 50 % more distance at 8 than at 16, by far less error."""
+    for patch, (distance, error) in {16: (1.2, 3.0), 8: (1.8, 1.5)}.items():
+        for prediction, (ratio, rise) in {"x": (1.0, 1.0), "v": (distance, error)}.items():
+            for seed in range(3):
+                entry = planned(arm={"patch_size": patch, "prediction": prediction}, seed=seed, position=-patch)
+                ledger.train(entry, {FD: ratio * (1000 + 3 * seed), KID: ratio, ERROR: rise * (0.2 + seed / 1000)})
+    card = next(card for card in read_report(ledger.reader, "mine").cards if card.verdict == "CONFLICT")
+    assert card.asked == "Is the effect of prediction=v against x another at patch_size=8 than at 16?"
+    assert card.statement.startswith(f"The ratio in {FD} of prediction=v against x is 50.0 % higher at patch_size=8 than at 16")
+    assert f"but {ERROR} says otherwise: -50.0 %" in card.statement
+
+
+def test_the_page_explains_the_axes_that_vary_and_the_metrics_that_it_shows(report: Report) -> None:
+    words = {row.cells[0].text: row.cells[1].text for row in tables_of(report).words.rows}
+    assert "the clean image" in words["prediction"]
+    assert {FD, KID, ERROR, "±", "seed"} <= words.keys()
+    assert "patch_size" not in words
 
 
 def test_nothing_is_claimed_of_a_sweep_without_scores(ledger: LedgerFixture) -> None:

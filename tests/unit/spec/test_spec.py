@@ -103,6 +103,18 @@ def test_an_unsound_axis_is_refused_with_its_rule(tmp_path: Path, axes: dict[str
         ({"stages": []}, "stages: must have at least 1 item"),
         ({"resources": {"gpus": 0.5}}, "`memory_gib` must be given where workers share a GPU, got gpus=0.5"),
         (
+            {"resources": {"gpus": 1, "evaluators": {"gpus": 0.25}}, "evaluation": {"at": "separate"}},
+            "`evaluators.memory_gib` must be given where workers share a GPU, got gpus=0.25",
+        ),
+        (
+            {"resources": {"evaluators": {"gpus": 1}}, "evaluation": {"at": "separate"}},
+            "`evaluators` must have GPUs only where trials have, got evaluators.gpus=1 and gpus=0",
+        ),
+        (
+            {"resources": {"evaluators": {}}},
+            "resources.evaluators: `evaluators` must be left out where trials score themselves",
+        ),
+        (
             {"stages": [{"grid": {"axes": {"patchsize": [1]}}}]},
             "an axis must be a registered one, got 'patchsize'; did you mean 'patch_size'?",
         ),

@@ -95,6 +95,19 @@ def test_the_same_trial_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> No
     assert_same(weights(first), weights(second))
 
 
+def test_a_trial_that_is_scored_elsewhere_ends_as_trained_and_has_the_same_scores(tmp_path: Path) -> None:
+    whole = run(assignment(tmp_path / "a", steps=4, scored=True))
+    trained = run(assignment(tmp_path / "b", steps=4, scored=True, scores=False))
+    assert isinstance(trained[-1], Ended)
+    assert trained[-1].outcome == "trained"
+    assert not [report for report in trained if isinstance(report, Scored)]
+    later = run(assignment(tmp_path / "b", steps=4, scored=True))
+    assert not [report for report in later if isinstance(report, Phase | Progress)], "nothing is trained again"
+    first, second = (next(report for report in reports if isinstance(report, Scored)) for reports in (whole, later))
+    assert first.values == second.values
+    assert_same(weights(assignment(tmp_path / "a", steps=4)), weights(assignment(tmp_path / "b", steps=4)))
+
+
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     first = assignment(tmp_path, steps=2)
     second = assignment(tmp_path, steps=2, of=trial().model_copy(update={"seed": 1}))

@@ -67,6 +67,7 @@ def of_network(whole: str) -> Iterator[Metric]:
         compute=f"{_HERE}.heldout:v_error",
         blind_to=blind,
         scale="log",
+        plain="how wrong the network is on images that training never saw, over all noise levels",
         judges=True,
     )
     for space, unit in (("v", "mean squared velocity"), ("x", "mean squared pixel, of a range of 2")):
@@ -101,6 +102,7 @@ def _distances(family: _Family) -> Iterator[Metric]:
         replicates=without_each,
         bias="falls",
         scale="log",
+        plain="how far generated images are from the training images, as a network sees both (Frechet distance)",
         judges=True,
     )
     yield Metric(
@@ -123,6 +125,7 @@ def _distances(family: _Family) -> Iterator[Metric]:
         compute=f"{_HERE}.kernel:kernel_distance",
         replicates=f"{_HERE}.kernel:without_each",
         cost="pairs",
+        plain="how far generated images are from the training images, as a network sees both (kernel distance)",
         judges=True,
     )
 

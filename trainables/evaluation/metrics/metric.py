@@ -61,6 +61,8 @@ class Metric:
     replicates: str | None = None
     """`module:function` of (features, real, groups) that leaves each group of images out, quicker than computing it anew."""
     scale: Scale = "raw"
+    plain: str = ""
+    """What it says to who has never heard of it, where sweeps are judged by it."""
     judges: bool = False
     """Whether it speaks in verdicts on other metrics: where its interval says the contrary, there is none."""
 

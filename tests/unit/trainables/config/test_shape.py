@@ -68,6 +68,17 @@ def test_what_reaches_a_step_as_numbers_is_not_measured_anew(name: str) -> None:
     assert step_shape(first) == step_shape(base_trial())
 
 
+def test_a_term_with_a_module_of_its_own_is_measured_by_itself_whatever_its_weight() -> None:
+    def with_terms(*terms: dict[str, object]) -> TrialConfig:
+        return TrialConfig.model_validate({**base_trial().model_dump(), "diffusion": {"terms": terms}})
+
+    plain, heavy = with_terms(), with_terms({"kind": "classifier", "weight": 2.0})
+    light = with_terms({"kind": "classifier", "weight": 1e-3}, {"kind": "cosine"})
+    assert speed_shape(plain) != speed_shape(heavy) == speed_shape(light)
+    measured = [measured_as(trial, workers=1, compiled=False) for trial in (plain, heavy, light)]
+    assert measured[0] != measured[1] == measured[2]
+
+
 ON_A_GPU = {"device", "kernels"}
 """Settings that no CPU can show."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Frozen
-from trainables.config.objective import NoWeighting, WeightedTerm
+from trainables.config.objective import LossTermConfig, NoWeighting, WeightedTerm
 from trainables.config.objective import Weighting as WeightingConfig
 from trainables.config.times import TSampling
 from trainables.diffusion.clamp import clamped_share
@@ -19,8 +19,11 @@ from trainables.diffusion.loss import loss
 from trainables.diffusion.maths import noisy
 from trainables.diffusion.sampler import passes, sample
 from trainables.diffusion.t_sampling import T_SAMPLINGS, times
+from trainables.diffusion.tapped import TAPPED
 from trainables.diffusion.terms import TERMS
 from trainables.diffusion.weighting import WEIGHTINGS
+from trainables.networks.registry import AUXILIARIES
+from trainables.training.truths import TRUTHS
 
 
 class Linear(Frozen):
@@ -118,3 +121,6 @@ def test_what_a_configuration_may_name_is_what_is_registered() -> None:
     assert {config().kind for config in get_args(kinds)} == T_SAMPLINGS.keys()
     assert {config().kind for config in get_args(get_args(WeightingConfig)[0])} == WEIGHTINGS.keys()
     assert {*get_args(WeightedTerm.model_fields["kind"].annotation), "squared_error"} == TERMS.keys()
+    tapped = {term for term in get_args(get_args(LossTermConfig)[0]) if term is not WeightedTerm}
+    kinds = {kind for term in tapped for kind in get_args(term.model_fields["kind"].annotation)}
+    assert kinds == TAPPED.keys() == AUXILIARIES.keys() == TRUTHS.keys()

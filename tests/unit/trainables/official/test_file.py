@@ -589,6 +589,9 @@ def test_a_network_of_other_components_is_refused_with_the_reason(tmp_path: Path
     with pytest.raises(UserError, match=r"got norm=layer \(official: rms\), embedding=linear \(official: bottleneck\)"):
         export_checkpoint(champion(tmp_path / "a", lively(small_trial(linear))), tmp_path / "a.pth")
     velocity = lively(small_trial(diffusion={"prediction": "v"}))
+    deaf = lively(small_trial(diffusion={"terms": [{"kind": "classifier"}]}))
+    with pytest.raises(UserError, match=r"got terms=classifier \(official: none\)"):
+        export_checkpoint(champion(tmp_path / "c", deaf), tmp_path / "c.pth")
     with pytest.raises(UserError, match=r"got prediction=v \(official: x\)"):
         export_checkpoint(champion(tmp_path / "b", velocity), tmp_path / "b.pth")
 
