@@ -113,4 +113,5 @@ def on_this_machine(spec: SweepSpec) -> SweepSpec:
     """The sweep with its relative paths made absolute, since its processes start in other folders."""
     locations = {key: located(uri) for key in LOCATIONS if (uri := getattr(spec, key)) is not None}
     evaluation = spec.evaluation.placed(located)
-    return spec.model_copy(update={**locations, "data": spec.data.located(), "evaluation": evaluation})
+    changes = {"data": spec.data.located(), "evaluation": evaluation, "baseline": spec.baseline.placed(located)}
+    return spec.model_copy(update={**locations, **changes})

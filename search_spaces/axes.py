@@ -147,6 +147,9 @@ _REGISTERED = (
     _term("multiscale", "weight of the error of averaged images (simple diffusion); 0 is none"),
     _term("classifier", "weight of the cross entropy of a classifier of tokens (JiT, table 11); 0 is none"),
     _of_term("classifier", "block", "blocks before that classifier reads; null is a third of the depth"),
+    _term("representation", "weight of the distance to a frozen teacher's tokens (REPA); 0 is none"),
+    _of_term("representation", "block", "blocks before its projector reads; null is a third of the depth"),
+    _of_term("representation", "hidden", "width between the projector's maps; null is the network's"),
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", FRACTION, at("diffusion", "t_eps_train")),
     Axis(
         "dimensions",

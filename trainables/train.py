@@ -45,6 +45,7 @@ from trainables.training.learner import Learner, share_of
 from trainables.training.pictures import RungPictures
 from trainables.training.scoring import Scoring
 from trainables.training.telling import Telling
+from trainables.training.truths import check_truths
 from trainables.training.usage import Usage, cpus, cuda_version, host
 from trainables.training.workers import Ask, Workers
 
@@ -109,10 +110,12 @@ def _planned_images(assignment: Assignment) -> ImageSet:
     return images
 
 
-def _check_files(evaluation: EvaluationConfig, images: ImageSet) -> None:
-    """DataError: a file that an evaluation names is not what it says."""
+def _check_files(assignment: Assignment, images: ImageSet) -> None:
+    """DataError: a file that the trial or an evaluation names is not what it says."""
     try:
-        check_files(evaluation, images)
+        check_truths(assignment.trial)
+        for evaluation in assignment.evaluations:
+            check_files(evaluation, images)
     except ValueError as error:
         raise DataError(str(error)) from None
 
@@ -134,7 +137,7 @@ class _Run:
         self.images = _planned_images(assignment)
         for evaluation in assignment.evaluations:
             check_heldout(evaluation, heldout=len(self.images.heldout))
-            _check_files(evaluation, self.images)
+        _check_files(assignment, self.images)
         self.store = Store(assignment.storage)
         share = share_of(self.trial, workers)
         fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)

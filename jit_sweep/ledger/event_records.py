@@ -64,7 +64,7 @@ class LedgerRecord(BaseModel):
     """Base of what the ledger itself records. Of an older version's records, fields that are read no more are left out, and
     fields that they lack have a default."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
     kind: ClassVar[EventKind]
 
 
@@ -243,7 +243,7 @@ TUNABLE = ("guidance", "interval", "weights", "steps", "t_eps_sample")
 class TunedView(BaseModel):
     """A trial's score at one setting, on noise that nothing was chosen by."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
     evaluation: dict[str, Any]
     value: float | None
     """None where its images were no numbers."""
@@ -278,7 +278,7 @@ class Tuned(LedgerRecord):
 class MeasuredNoise(BaseModel):
     """Standard deviations of one metric's scores, on the scale on which it compares."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
     retraining: float
     """Over seeds of training, of the weights' own mean."""
     resampling: float

@@ -255,37 +255,15 @@ def _trials_of(sweep: str) -> Select[tuple[str]]:
 
 
 def _entry_row(row: Row[Any]) -> EntryRow:
-    values = row[len(_ATTEMPT_COLUMNS) + 1 :]
-    entry = dict(zip(_ENTRY_COLUMNS, values, strict=True))
+    own = len(_ATTEMPT_COLUMNS)
+    entry = dict(zip(_ENTRY_COLUMNS, row[own + 1 :], strict=True))
+    number, evaluation = entry.pop("attempt"), entry.pop("evaluation")
+    entry["state"], entry["rungs"], entry["gates"] = EntryState(entry["state"]), tuple(entry["rungs"]), tuple(entry["gates"])
     return EntryRow(
-        sweep=entry["sweep"],
-        key=entry["key"],
-        stage=entry["stage"],
-        position=entry["position"],
-        arm=entry["arm"],
-        seed=entry["seed"],
-        trial_id=entry["trial_id"],
-        images=entry["images"],
-        evaluation_id=entry["evaluation_id"],
-        rungs=tuple(entry["rungs"]),
-        origin=entry["origin"],
-        state=EntryState(entry["state"]),
-        cached=entry["cached"],
-        updated_at=entry["updated_at"],
-        not_before=entry["not_before"],
-        alone=entry["alone"],
-        why=entry["why"],
-        race=entry["race"],
-        racer=entry["racer"],
-        gates=tuple(entry["gates"]),
-        protected=entry["protected"],
-        stage_id=entry["stage_id"],
-        content=entry["content"],
-        base=entry["base"],
-        superseded=entry["superseded"],
-        attempt=attempt_row(row[: len(_ATTEMPT_COLUMNS)]) if entry["attempt"] is not None else None,
-        trial_json=row[len(_ATTEMPT_COLUMNS)],
-        evaluation_json=entry["evaluation"],
+        **entry,
+        attempt=attempt_row(row[:own]) if number is not None else None,
+        trial_json=row[own],
+        evaluation_json=evaluation,
     )
 
 

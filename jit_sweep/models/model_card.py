@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jit_sweep.commands import shell_line
-from jit_sweep.models.model_folder import ModelFolderConfig
+from jit_sweep.models.model_folder import CONFIG, ModelFolderConfig
+from trainables.config.features import extractor_name
 from trainables.config.fields import counted
 
 Facts = Mapping[str, Any]
@@ -12,20 +13,28 @@ Facts = Mapping[str, Any]
 
 def model_card(name: str, config: ModelFolderConfig, scores: Facts, lineage: Facts) -> str:
     """The page of a version, as Markdown."""
-    parts = (_score(scores), _chosen(scores), _gates(scores), _how(config, scores), _lineage(lineage), [_use(name)])
+    parts = (
+        _score(scores),
+        _chosen(scores),
+        _gates(scores),
+        _training(config, scores),
+        _evaluation(config, scores),
+        _lineage(lineage),
+        [_use(name)],
+    )
     return "\n\n".join(line for part in parts for line in part) + "\n"
 
 
 def _score(scores: Facts) -> Iterator[str]:
+    """Without a heading or marks: tables of versions show the first line of their pages as it is."""
     objective, fresh, real = scores["objective"], scores["fresh"], (scores["heldout"] or {}).get(scores["objective"])
-    yield "## How good it is"
     if fresh is None:
         yield f"{objective} {scores['values'][objective]:.5g}, of one training: nobody knows how sure that is."
     else:
         low, high = fresh["interval"]
         least, most = fresh["rerun"]
         yield (
-            f"**{objective} {fresh['mean']:.5g}**, 95 % interval {low:.5g} to {high:.5g}: the mean of "
+            f"{objective} {fresh['mean']:.5g}, 95 % interval {low:.5g} to {high:.5g}: the mean of "
             f"{len(fresh['by_seed'])} trainings with fresh seeds, by whose scores nothing was chosen. One more training lands "
             f"between {least:.5g} and {most:.5g} in 95 of 100 cases. These weights are the seed in the middle, with "
             f"{scores['values'][objective]:.5g}."
@@ -44,7 +53,8 @@ def _chosen(scores: Facts) -> Iterator[str]:
         told += f", which the choice alone makes about {bias:.2g} too good." if bias is not None else "."
     yield told
     if scores["against_champion"]:
-        yield f"Against the champion before it: {scores['against_champion']['line']}."
+        against = scores["against_champion"]
+        yield f"Against the champion before it: {against['line'].removeprefix(against['question'] + ': ')}."
     if scores["forced"]:
         yield f"**It was made the champion by hand**, though gates fail: {scores['forced']}."
 
@@ -62,14 +72,35 @@ def _standing(gate: Facts) -> str:
     return "holds" if gate["holds"] else "**fails**"
 
 
-def _how(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:
-    trial, evaluation = config.trial, config.evaluation
-    yield "## How it was trained and scored"
-    yield (
-        f"Patch {trial.model.patch_size}, width {trial.model.width}, depth {trial.model.depth}, "
-        f"{trial.diffusion.prediction}-prediction with a loss on {trial.diffusion.loss}, {scores['images']:,} images at batch "
-        f"{trial.batch_size}. Scored on {scores['n']} generated images: {evaluation.sampler}, {evaluation.steps} steps, "
-        f"guidance {evaluation.guidance:g}, weights `{evaluation.weights}`."
+def _training(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:
+    trial = config.trial
+    data, model, method, optimiser = trial.data, trial.model, trial.diffusion, trial.optimiser
+    yield "## How it was trained"
+    yield "\n".join(
+        [
+            f"- network: patch {model.patch_size}, width {model.width}, depth {model.depth}, {counted(model.heads, 'head')}",
+            f"- images of {data.image_size} px, {data.num_classes} labels{', flipped' if data.flip else ''}",
+            f"- method: {method.prediction}-prediction with a loss on {method.loss}, t {method.t_sampling.kind}, noise scale "
+            f"{method.noise_scale:g}",
+            f"- optimiser: {optimiser.method}, learning rate {optimiser.learning_rate:g}, {scores['images']:,} images at batch "
+            f"{trial.batch_size}, {trial.precision} on {trial.device}",
+            f"- all of it: `{CONFIG}` beside the weights",
+        ]
+    )
+
+
+def _evaluation(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:
+    evaluation = config.evaluation
+    low, high = evaluation.interval
+    guided = f"guidance {evaluation.guidance:g} for t of {low:g} to {high:g}" if evaluation.guidance != 1 else "no guidance"
+    yield "## How it was scored"
+    yield "\n".join(
+        [
+            f"- {scores['n']:,} generated images of weights `{evaluation.weights}`, from noise of seed {evaluation.seed}, "
+            f"labels `{evaluation.labels}`",
+            f"- sampler {evaluation.sampler}, {counted(evaluation.steps, 'step')}, {guided}, clamp {evaluation.t_eps_sample:g}",
+            f"- features of `{extractor_name(evaluation.features)}`",
+        ]
     )
 
 
@@ -90,5 +121,8 @@ def _lineage(lineage: Facts) -> Iterator[str]:
 
 
 def _use(name: str) -> str:
-    exported = shell_line("jit-sweep", "export", name, f"{name}/")
-    return f"## How to use it\n\n`{exported}`, then `jit_sweep.load_network(Path({name!r}))`."
+    folder = f"{name}/"
+    export = shell_line("jit-sweep", "export", name, folder)
+    pipeline = shell_line("jit-sweep", "export-diffusers", folder, f"{name}-diffusers/")
+    loads = f"`{export}`, then `jit_sweep.load_network(Path({name!r}))`"
+    return f"## How to use it\n\n{loads}; `{pipeline}` makes a pipeline of it that diffusers loads."

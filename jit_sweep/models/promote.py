@@ -236,7 +236,7 @@ def version_tags(evidence: Evidence) -> dict[str, str]:
         "seed": str(entry.seed),
         "images": str(entry.images),
         "objective": evidence.objective,
-        evidence.objective: str(score.mean if score else trial.value(evidence.objective)),
+        evidence.objective: f"{score.mean if score else trial.value(evidence.objective):.6g}",
         "interval": interval,
         "fresh_seeds": str(evidence.fresh.scored),
         "chosen_in": evidence.candidate.sweep,

@@ -124,9 +124,11 @@ def planned_questions(cells: Sequence[Cell], *, baseline: Cell, design: Design |
         baseline: the baseline's value of each axis.
         design: what its file plans; None: the default of a grid.
     """
+    asked = _asked(cells, baseline=baseline, design=design)
     looks = design.seeds.looks if design is not None and isinstance(design.seeds, RacingSeeds) else ()
-    how = {"looks": looks, "nuisance": design.nuisance if design is not None else None}
-    asked = (question.model_copy(update=how) for question in _asked(cells, baseline=baseline, design=design))
+    if design is not None and (looks or design.nuisance):
+        how = {"looks": looks, "nuisance": design.nuisance}
+        asked = (question.model_copy(update=how) for question in asked)
     return tuple({question.key: question for question in asked}.values())
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from pydantic_core import from_json
+
 from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axis import AxisValue
@@ -18,6 +20,7 @@ from trainables.process_caches import ProcessCache
 
 LEAST_SEEDS = 2
 """Fewer seeds than this are never chosen from without being asked: their difference may be luck."""
+_IN_ORDER = json.JSONEncoder(sort_keys=True).encode
 _SETTINGS: ProcessCache[str, dict[str, str]] = ProcessCache("evaluations in words", most=100)
 
 
@@ -166,7 +169,7 @@ class Arm:
     def settings(self) -> dict[str, str]:
         """What must be equal in two arms for their scores to compare, unless it is what they are compared for."""
         entry = self.trials[0].entry
-        trial = json.loads(entry.trial_json)
+        trial = from_json(entry.trial_json)
         return {
             "data": trial["data"]["digest"],
             **{name: str(trial[name]) for name in ("batch_size", "precision", "device")},
@@ -219,7 +222,7 @@ def by_arm(trials: Iterable[TrialResult]) -> list[list[TrialResult]]:
     """Trials of one stage and cell together, whatever their seed and budget; cells and trials in the order of the plan."""
     cells: dict[tuple[int, str], list[TrialResult]] = {}
     for trial in sorted(trials, key=lambda trial: (trial.entry.stage, trial.entry.position)):
-        cells.setdefault((trial.entry.stage, json.dumps(dict(trial.entry.arm), sort_keys=True)), []).append(trial)
+        cells.setdefault((trial.entry.stage, _IN_ORDER(dict(trial.entry.arm))), []).append(trial)
     return list(cells.values())
 
 

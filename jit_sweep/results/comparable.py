@@ -34,7 +34,7 @@ def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: M
         or _counted("unfinished", sum(arm.unfinished for arm in arms))
         or _counted("stopped early", sum(arm.pruned for arm in arms))
         or _too_few_shared(arms, objective)
-        or _trivial(question, arms, marks if is_of_samples(objective) else {})
+        or _trivial(arms, marks if is_of_samples(objective) else {})
         or _unconverged(question, arms)
     )
 
@@ -119,11 +119,10 @@ def _too_few_shared(arms: Sequence[Arm], objective: str) -> str:
     return f"seeds: {len(shared)} shared, and a verdict needs {LEAST_SHARED_SEEDS}" if few else ""
 
 
-def _trivial(question: Question, arms: Sequence[Arm], marks: Marks) -> str:
-    by_label = {arm.label: arm for arm in arms}
-    for pair in question.pair_labels:
-        if all(learned_nothing(by_label[label], marks) for label in pair):
+def _trivial(arms: Sequence[Arm], marks: Marks) -> str:
+    for pair in zip(arms[::2], arms[1::2], strict=True):
+        if all(learned_nothing(arm, marks) for arm in pair):
             least = ", ".join(f"{metric} {mark:.4g}" for metric, mark in marks.items())
             blank = f"blank images{f' ({least})' if least else ''}"
-            return f"trivial: neither {' nor '.join(pair)} is better than {blank}"
+            return f"trivial: neither {' nor '.join(arm.label for arm in pair)} is better than {blank}"
     return ""

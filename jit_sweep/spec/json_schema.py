@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from jit_sweep.spec.ablations import CHANGE_NAME
+from jit_sweep.spec.docstrings import field_docstrings
 from jit_sweep.spec.stages import SAMPLERS
 from jit_sweep.spec.sweep import NAME_PATTERN, OWN_KEYS, SweepSpec
 from search_spaces.axes import AXES
@@ -30,7 +33,7 @@ _OVERRIDES = ("model", "diffusion", "optimiser")
 def sweep_schema() -> Schema:
     """The schema of a sweep file. What it cannot say (a budget of whole batches, a patch that divides the image) is left to
     `jit-sweep validate`."""
-    schema, recipe = SweepSpec.model_json_schema(by_alias=True), Recipe.model_json_schema(by_alias=True)
+    schema, recipe = (model.model_json_schema(schema_generator=_Described) for model in (SweepSpec, Recipe))
     definitions: dict[str, Schema] = recipe["$defs"] | schema["$defs"]
     _open_overrides(definitions, recipe)
     _require_kind(schema["properties"]["scheduler"], definitions)
@@ -57,6 +60,18 @@ def referred(schema: Schema) -> str | None:
     """The definition that a schema refers to by itself."""
     reference = schema.get("$ref")
     return str(reference).removeprefix(_REFERENCE) if reference else None
+
+
+class _Described(GenerateJsonSchema):
+    """With the docstring under each field as its description, where what the field refers to does not say the same."""
+
+    def model_schema(self, schema: Any) -> Schema:
+        found = super().model_schema(schema)
+        for name, text in field_docstrings(schema["cls"]).items():
+            field = found["properties"][schema["cls"].model_fields[name].alias or name]
+            if self.resolve_ref_schema(field).get("description") != text:
+                field.setdefault("description", text)
+        return found
 
 
 def _open_overrides(definitions: dict[str, Schema], recipe: Schema) -> None:

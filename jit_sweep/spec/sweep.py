@@ -1,7 +1,7 @@
 """The sweep file: what a user asks for. Frozen, unknown keys forbidden, free of torch and Ray."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -29,6 +29,12 @@ def _sweep_name(name: str) -> str:
     if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError(f"`name` must be {NAME_RULE}, got {name!r}")
     return name
+
+
+def _placed(term: dict[str, Any], located: Callable[[str], str]) -> dict[str, Any]:
+    """A term of the loss with its teacher's file where `located` says."""
+    teacher = term.get("teacher")
+    return term if teacher is None else {**term, "teacher": {**teacher, "weights": located(teacher["weights"])}}
 
 
 class Baseline(Frozen):
@@ -75,6 +81,11 @@ class Baseline(Frozen):
     @classmethod
     def dropout_is_both(cls, model: dict[str, Any]) -> dict[str, Any]:
         return both_dropouts(model)
+
+    def placed(self, located: Callable[[str], str]) -> Self:
+        """The same with the files of its teachers where `located` says that their addresses are."""
+        terms = [_placed(term, located) for term in self.diffusion.get("terms", ())]
+        return self.model_copy(update={"diffusion": {**self.diffusion, **({"terms": terms} if terms else {})}})
 
     def recipe(self) -> Recipe:
         """The preset with its overrides. pydantic.ValidationError: an override does not fit."""

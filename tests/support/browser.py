@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -34,13 +35,26 @@ class Browser:
     def open(self, path: Path, *, width: int, height: int = 900, dark: bool = False, fragment: str = "") -> None:
         """Load a file in a window of this size, and wait until it is loaded."""
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.send("Emulation.setEmulatedMedia", features=scheme)
+        self.visit(path.as_uri() + fragment, width=width, height=height)
+
+    def visit(self, address: str, *, width: int, height: int = 900) -> None:
+        """Load an address in a window of this size, and wait until it is loaded."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.send("Page.navigate", url="about:blank")
-        self.send("Page.navigate", url=path.as_uri() + fragment)
+        self.send("Page.navigate", url=address)
         self.value(
             "new Promise(done => document.readyState === 'complete' ? done(1) : addEventListener('load', () => done(1)))"
         )
+
+    def text_with(self, words: str) -> str:
+        """What the page says, once these words are in it: a page may draw itself long after it is loaded."""
+        said = self.value(
+            "new Promise(done => { const look = () => document.body.innerText.includes(" + json.dumps(words) + ") && "
+            "done(document.body.innerText); look(); new MutationObserver(look).observe(document, "
+            "{subtree: true, childList: true, characterData: true}); })"
+        )
+        return str(said)
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression gives, promises awaited."""

@@ -38,6 +38,16 @@ def few_images(folder: Path) -> dict[str, Any]:
     return {"uri": str(file), "holdout": 16, "flip": False}
 
 
+def shaded_colours(folder: Path) -> dict[str, Any]:
+    """As few images, of one colour each that brightens from the top to the bottom: a tiny network learns them in seconds."""
+    colours = np.random.default_rng(0).integers(0, 256, (96, 1, 1, 3))
+    shades = np.linspace(-60, 60, 32).reshape(1, 32, 1, 1)
+    pixels = np.broadcast_to(np.clip(colours + shades, 0, 255), (96, 32, 32, 3)).astype(np.uint8)
+    file = folder / "colours.npz"
+    np.savez(file, images=pixels, labels=np.arange(96) % 4)
+    return {"uri": str(file), "holdout": 16, "flip": False}
+
+
 def write_sweep_of_few_images(folder: Path, **changes: Any) -> str:
     """A tiny sweep's file for a sweep that is run: the features of the packaged images take half a minute of a CPU."""
     return write_sweep(folder, data=few_images(folder), **changes)

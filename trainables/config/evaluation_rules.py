@@ -8,6 +8,7 @@ from trainables.config.budget_rules import UNMOVED, of_start
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import percent
+from trainables.config.objective import RepresentationTerm
 from trainables.config.spelling import did_you_mean
 from trainables.config.trial import TrialConfig
 
@@ -39,6 +40,7 @@ def check_heldout(evaluation: Sampling, *, heldout: int) -> None:
 def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     """ValueError: a trial of so many images cannot be scored so."""
     check_weights(trial, evaluation.weights)
+    check_judge(trial, evaluation)
     check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
     if evaluation.guidance != 1 and _nulls(trial, images) < 1:
         rule = "`guidance` other than 1 needs a null label that training has met"
@@ -48,6 +50,16 @@ def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images
         got = f"got {evaluation.weights}, an average that is still {percent(share)} initial weights"
         after = f"after {images // trial.batch_size:,} updates"
         raise ValueError(f"`weights` must be trained ones, {got} {after}; {_quicker(trial, evaluation, images)}")
+
+
+def check_judge(trial: TrialConfig, evaluation: EvaluationConfig) -> None:
+    """ValueError: the network that scores has taught the trial, so that its features are what was trained for."""
+    features = evaluation.features
+    for term in trial.diffusion.tapped:
+        if isinstance(term, RepresentationTerm) and not isinstance(features, str) and features.sha256 == term.teacher.sha256:
+            rule = "`evaluation.features` must not be the teacher of the term representation"
+            got = f"weights with SHA-256 {features.sha256[:12]} as both"
+            raise ValueError(f"{rule}, got {got}; score by another network, such as efflite0, or let another teach")
 
 
 def evaluation_remarks(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> Iterator[str]:

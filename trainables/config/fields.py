@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,7 +27,7 @@ FiniteFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 class Frozen(BaseModel):
     """Base of every configuration: immutable, unknown keys forbidden, only finite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """The content by which its id goes: fields that were renamed or divided appear as they did when ids began."""
@@ -51,9 +52,8 @@ class Ruled(Frozen):
     @classmethod
     def __pydantic_init_subclass__(cls, **given: Any) -> None:
         super().__pydantic_init_subclass__(**given)
-        cls.rules = tuple(
-            check for base in reversed(cls.__mro__) for check in vars(base).values() if getattr(check, _RULE, False)
-        )
+        own = [each for base in reversed(cls.__mro__) for each in vars(base).values() if isfunction(each)]
+        cls.rules = tuple(check for check in own if getattr(check, _RULE, False))
 
     @model_validator(mode="after")
     def every_rule_holds(self) -> Self:
@@ -126,10 +126,13 @@ def without(content: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name not in names}
 
 
+_HASHED = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+"""Made once: `json.dumps` makes one for each value."""
+
+
 def content_hash(value: dict[str, Any]) -> str:
     """First 12 hex digits of SHA-256 over the sorted JSON of a value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_HASHED(value).encode()).hexdigest()[:12]
 
 
 def nearest(choices: list[int], value: int, *, most: int = 4) -> list[int]:

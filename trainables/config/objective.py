@@ -1,9 +1,10 @@
 """What stands beside the squared error, and what weighs it by time."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from trainables.config.features import Sha256
 from trainables.config.fields import FiniteFloat, Frozen, PositiveFloat, PositiveInt
 from trainables.config.network import ModelConfig
 
@@ -41,9 +42,60 @@ class ClassifierTerm(Frozen):
         return self.block or max(1, min(model.depth // 3, first))
 
 
-TappedTerm = ClassifierTerm
+class TeacherConfig(Frozen):
+    """A frozen vision transformer, DINOv2's or one with timm's names, whose patch tokens of the clean image are to be found."""
+
+    weights: Annotated[str, Field(min_length=1)]
+    """Path or URI of a state dict, .safetensors or what torch.save wrote. It runs no code, and a copy elsewhere is the same."""
+    sha256: Sha256
+    """Of the file."""
+    width: PositiveInt = 768
+    """Of its tokens; this and the next two are what its file says, since a plan counts what it costs."""
+    depth: PositiveInt = 12
+    """Its blocks."""
+    patch: PositiveInt = 14
+    """Side of its patches in pixels."""
+    grid: Annotated[PositiveInt, Field(le=256)] = 16
+    """Patches along a side of the images as it sees them: they are resized to grid x patch pixels."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The weights' content, and not where they lie."""
+        return {name: value for name, value in content.items() if name != "weights"}
+
+
+class RepresentationTerm(Frozen):
+    """One minus the cosine between a frozen teacher's patch tokens of the clean image and what a projector, three linear maps
+    with SiLU between, makes of the network's tokens after some blocks, mean over the tokens (REPA, arXiv 2410.06940).
+
+    Where the teacher's grid is another than the network's, its tokens are interpolated to that, bilinearly and with antialias.
+    """
+
+    kind: Literal["representation"]
+    weight: TermWeight = 0.5
+    """By which it is multiplied (REPA: 0.5)."""
+    block: PositiveInt | None = None
+    """The blocks that the tokens have gone through; none: a third of the depth (REPA: 4 of B's 12, 8 of L's 24)."""
+    hidden: Annotated[PositiveInt, Field(le=65_536)] | None = None
+    """Width between the projector's maps; none: the network's (DeCo). REPA's is 2048."""
+    teacher: TeacherConfig
+    """It must not be the network that scores."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_teacher_is_named(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "teacher" not in given:
+            form = "{kind: representation, teacher: {weights: FILE, sha256: ...}} in `baseline.diffusion.terms`"
+            raise ValueError(f"the term representation needs its teacher, got none; try {form}")
+        return given
+
+    def tap(self, model: ModelConfig) -> int:
+        """Blocks before the tokens are read."""
+        return self.block or max(1, model.depth // 3)
+
+
+TappedTerm = ClassifierTerm | RepresentationTerm
 """A term of what a module that trains beside the network makes of its tokens after some blocks."""
-LossTermConfig = Annotated[WeightedTerm | ClassifierTerm, Field(discriminator="kind")]
+LossTermConfig = Annotated[WeightedTerm | ClassifierTerm | RepresentationTerm, Field(discriminator="kind")]
 
 
 class NoWeighting(Frozen):

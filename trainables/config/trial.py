@@ -124,6 +124,15 @@ class TrialConfig(Ruled, Recipe):
                 raise ValueError(f"{rule}, got {got}, {start}; try a smaller `block`, or leave it out of `terms`")
 
     @must_hold
+    def a_teacher_sees_images(self) -> None:
+        channels, dimensions, graphs = self.data.channels, self.diffusion.dimensions, self.graphs
+        for term in self.diffusion.tapped:
+            if term.kind == "representation" and (channels not in (1, 3) or dimensions is not None or graphs):
+                rule = "the term representation shows a teacher images of 1 or 3 channels, and no graph replays that"
+                got = f"channels={channels}, dimensions={dimensions}, graphs={str(graphs).lower()}"
+                raise ValueError(f"{rule}, got {got}; try graphs=false, or leave it out of `terms`")
+
+    @must_hold
     def output_skip_needs_x_prediction(self) -> None:
         skip, prediction = self.model.output_skip, self.diffusion.prediction
         if skip != "none" and prediction != "x":

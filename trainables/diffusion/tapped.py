@@ -23,7 +23,13 @@ def cross_entropy(told: Told) -> Tensor:
     return F.cross_entropy(told.said.float(), told.true, reduction="none")
 
 
+def misalignment(told: Told) -> Tensor:
+    """1 - cos between what was made of each token and the teacher's, both [B, N, W], mean over the tokens, [B] (REPA)."""
+    return (1 - F.cosine_similarity(told.said.float(), told.true, dim=-1)).mean(1)
+
+
 TAPPED: dict[str, TappedLoss] = {
     "classifier": cross_entropy,
+    "representation": misalignment,
 }
 """By the term's kind."""

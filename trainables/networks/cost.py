@@ -25,7 +25,7 @@ def forward_flops(trial: TrialConfig) -> int:
 
 def training_flops(trial: TrialConfig, *, images: int) -> int:
     """Floating-point operations of training on `images`: a forward pass, and a backward pass of twice its cost but for the
-    gradients of the images and of the sinusoids of t, which nobody needs."""
+    gradients of the images and of the sinusoids of t, which nobody needs; of a frozen teacher a forward pass."""
     updates = -(-images // trial.batch_size)
     return _passes_flops(trial) * images + orthogonalising_flops(trial) * updates
 
@@ -34,7 +34,7 @@ def _passes_flops(trial: TrialConfig) -> int:
     """Of one image's forward and backward pass."""
     macs = [part.macs() for part in parts_of(trial).trained]
     forward = sum(each.forward for each in macs) - skipped_macs(trial)
-    return 6 * forward - 2 * sum(each.input_gradient for each in macs)
+    return 6 * forward + 2 * sum(each.frozen - each.input_gradient for each in macs)
 
 
 NEWTON_SCHULZ_STEPS = 5

@@ -20,6 +20,7 @@ from trainables.networks.parts.part import Initial, Part
 from trainables.networks.parts.patch_unet import PatchUnetPart
 from trainables.networks.parts.pixel_mlp import PixelMlpPart
 from trainables.networks.parts.pixel_transformer import PixelTransformerPart
+from trainables.networks.parts.projector import ProjectorPart
 
 if TYPE_CHECKING:
     from trainables.networks.network import Network
@@ -47,6 +48,7 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
 
 AUXILIARIES: dict[str, Callable[[TrialConfig], Part]] = {
     "classifier": ClassFinderPart,
+    "representation": ProjectorPart,
 }
 """By the kind of a term of the loss that reads tokens."""
 

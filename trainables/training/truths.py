@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from trainables.config.objective import RepresentationTerm
 from trainables.config.trial import TrialConfig
+from trainables.training.teacher import teacher_of, teacher_tokens
 
 Truth = Callable[[Tensor, Tensor], Tensor]
 """Of uint8 images [B, C, H, W] as they are trained on, mirrored or not, and their classes int64 [B], none of them dropped."""
@@ -15,11 +17,24 @@ def truths_of(trial: TrialConfig) -> dict[str, Truth]:
     return {term.kind: TRUTHS[term.kind](trial) for term in trial.diffusion.tapped}
 
 
+def check_truths(trial: TrialConfig) -> None:
+    """Load the networks that truths need, before anything is trained. ValueError: a file is not what the trial says of it."""
+    for term in trial.diffusion.tapped:
+        if isinstance(term, RepresentationTerm):
+            teacher_of(term.teacher, device=trial.device)
+
+
 def _classes(_: TrialConfig) -> Truth:
     return lambda images, classes: classes
 
 
+def _teacher_s_tokens(trial: TrialConfig) -> Truth:
+    term = next(term for term in trial.diffusion.tapped if isinstance(term, RepresentationTerm))
+    return lambda images, classes: teacher_tokens(trial, term, images)
+
+
 TRUTHS: dict[str, Callable[[TrialConfig], Truth]] = {
     "classifier": _classes,
+    "representation": _teacher_s_tokens,
 }
 """By the kind of a term that reads tokens."""

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from search_spaces.axes import AXES
 from search_spaces.cells import put
-from search_spaces.presets import preset
 from tests.support.trained import EVALUATION, image_file
 from tests.support.trials import CLASSES, SIZE, trial_of_recipe
-from tests.unit.plan.test_plan import UNDER, VALUES
+from tests.unit.plan.test_plan import UNDER, VALUES, recipe_for
 from trainables.config.average import RAW
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig
 from trainables.data import describe, open_images
 from trainables.evaluation.evaluator import Evaluator
@@ -51,9 +51,9 @@ class Outcome(NamedTuple):
 
 
 @cache
-def outcome(folder: Path, cell_values: tuple[tuple[str, Any], ...]) -> Outcome:
+def outcome(folder: Path, recipe: Recipe, cell_values: tuple[tuple[str, Any], ...]) -> Outcome:
     """Train a small network at a cell's values, draw from it and score it."""
-    cell, at = put(preset("jit-tiny"), dict(cell_values)), image_file(folder)
+    cell, at = put(recipe, dict(cell_values)), image_file(folder)
     data = DataConfig(digest=describe(at.address).digest, image_size=SIZE, num_classes=CLASSES)
     trial, images = trial_of_recipe(cell.recipe, data=data, precision="fp32"), open_images(at.address)
     learner = Learner(trial, images, workers=Workers())
@@ -75,13 +75,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*AXES} - {*ELSEWHERE}))
 def test_an_axis_trains_samples_is_scored_and_changes_something(name: str, folder: Path) -> None:
-    under = {**SMALL, **UNDER.get(name, {})}
-    base = outcome(folder, tuple(under.items()))
-    other = outcome(folder, tuple({**under, name: OTHERWISE.get(name, VALUES[name])}.items()))
+    under, recipe = {**SMALL, **UNDER.get(name, {})}, recipe_for(name, folder)
+    base = outcome(folder, recipe, tuple(under.items()))
+    other = outcome(folder, recipe, tuple({**under, name: OTHERWISE.get(name, VALUES[name])}.items()))
     assert all(torch.isfinite(tensor).all() for tensor in other.weights)
     assert other.values.keys() == base.values.keys()
     assert other.samples.shape == base.samples.shape
-    if put(preset("jit-tiny"), {**under, name: VALUES[name]}).evaluation:
+    if put(recipe, {**under, name: VALUES[name]}).evaluation:
         assert all(map(torch.equal, other.weights, base.weights))
         assert not torch.equal(other.samples, base.samples)
     else:

@@ -22,9 +22,13 @@ from search_spaces.cells import Cell, axis_values, put
 from search_spaces.presets import PRESETS, preset
 from search_spaces.quantities import QUANTITIES, excess
 from tests.support.sweep_files import write_sweep
+from tests.support.teachers import representation
 from tests.support.trials import trial_of_recipe
+from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ConvStemEmbedding
+from trainables.config.objective import RepresentationTerm
+from trainables.config.recipe import Recipe
 from trainables.config.shape import speed_shape
 from trainables.config.times import Uniform
 from trainables.networks.cost import training_flops
@@ -253,6 +257,9 @@ VALUES: dict[str, Any] = {
     "term.multiscale": 0.5,
     "term.classifier": 0.5,
     "classifier_block": 2,
+    "term.representation": 2.0,
+    "representation_block": 2,
+    "representation_hidden": 5,
     "optimiser": "muon",
     "momentum": 0.9,
     "rope_kind": "alternating",
@@ -283,6 +290,8 @@ UNDER: dict[str, dict[str, Any]] = {
     "weighting_gamma": {"weighting": "min_snr"},
     "dimensions": {"patch_size": 1},
     "classifier_block": {"term.classifier": 0.5},
+    "representation_block": {"term.representation": 0.5},
+    "representation_hidden": {"term.representation": 0.5},
     "momentum": {"optimiser": "muon"},
     "head_width": {"head": "pixel_mlp"},
     "head_blocks": {"head": "pixel_mlp"},
@@ -292,18 +301,27 @@ UNDER: dict[str, dict[str, Any]] = {
 """What an axis hangs on, where the baseline has it not."""
 
 
+def recipe_for(name: str, folder: Path) -> Recipe:
+    """A recipe in which an axis may be varied: a teacher is no value of one."""
+    recipe = preset("jit-tiny")
+    if "representation" not in name:
+        return recipe
+    return recipe.model_copy(update={"diffusion": DiffusionConfig(terms=(RepresentationTerm(**representation(folder)),))})
+
+
 @pytest.mark.parametrize("name", AXES)
-def test_every_axis_changes_something(name: str) -> None:
-    recipe = put(preset("jit-tiny"), UNDER.get(name, {})).recipe
+def test_every_axis_changes_something(name: str, tmp_path: Path) -> None:
+    recipe = put(recipe_for(name, tmp_path), UNDER.get(name, {})).recipe
     cell = put(recipe, {name: VALUES[name]})
     assert (cell.recipe != recipe) != (list(cell.evaluation.values()) == [VALUES[name]])
 
 
 def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
-    recipe, images = preset("jit-tiny").model_copy(update={"precision": "bf16"}), entry.trial.data
+    images = entry.trial.data
     points = images.model_copy(update={"image_size": 1})
     for name, value in VALUES.items():
+        recipe = recipe_for(name, tmp_path).model_copy(update={"precision": "bf16"})
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
         trial = trial_of_recipe(cell.recipe, data=points if name == "dimensions" else images)
         evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})

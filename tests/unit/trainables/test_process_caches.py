@@ -112,9 +112,10 @@ ELSEWHERE = {"training splits", "packaged records", "recording streams", "kernel
     "lifts",
     "recorded evaluations",
     "evaluations in words",
+    "teachers",
 }
-"""What only a trial on a GPU keeps, one on a packaged set, one of lifted points, one that is scored by a file's features, a
-preparation, or a table of results."""
+"""What only a trial on a GPU keeps, one on a packaged set, one of lifted points, one that is scored by a file's features or
+has a teacher, a preparation, or a table of results."""
 
 
 def test_the_value_used_longest_ago_makes_room_before_the_next_is_made() -> None:

@@ -48,7 +48,7 @@ class VitSizes:
 
 
 class Vit(nn.Module):
-    """Images float [n, 3, s, s], normalised -> the last class token [n, width]."""
+    """Images float [n, 3, s, s], normalised -> the last class token [n, width], or all patches' tokens."""
 
     def __init__(self, sizes: VitSizes) -> None:
         super().__init__()
@@ -60,14 +60,21 @@ class Vit(nn.Module):
         self.norm = nn.LayerNorm(sizes.width, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._tokens(x)[:, 0]
+
+    def patches(self, x: Tensor) -> Tensor:
+        """[n, 3, s, s] -> the patches' last tokens by row, [n, (s / patch)^2, width]: DINOv2's x_norm_patchtokens."""
+        return self._tokens(x)[:, 1:]
+
+    def _tokens(self, x: Tensor) -> Tensor:
         tokens = self.patch_embed["proj"](x)
         grid = tokens.shape[-1]
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens.flatten(2).transpose(1, 2)], 1)
         tokens = tokens + scaled_positions(self.pos_embed, grid)
         for block in self.blocks:
             tokens = block(tokens)
-        cls: Tensor = self.norm(tokens)[:, 0]
-        return cls
+        last: Tensor = self.norm(tokens)
+        return last
 
 
 class _Block(nn.Module):

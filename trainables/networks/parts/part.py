@@ -16,6 +16,8 @@ class Macs(NamedTuple):
     forward: int
     input_gradient: int = 0
     """Of the products whose inputs are data, so that the backward pass leaves out their gradients."""
+    frozen: int = 0
+    """Of a network that does not train and only says what should be found, in training alone."""
 
 
 class Part(Protocol):

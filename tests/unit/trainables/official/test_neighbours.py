@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from tests.support.paths import GOLDEN
+from trainables.config.objective import WeightedTerm
 from trainables.config.trial import TrialConfig
+from trainables.diffusion.loss import loss
+from trainables.diffusion.tapped import TAPPED, Told
 from trainables.networks.cost import parameter_count
 from trainables.networks.network import Network
 from trainables.networks.registry import blank
 from trainables.official.neighbours import sources, to_ours
+from trainables.training.step import image_losses
 
 TOLERANCE = 1e-5
 PIXNERD_TRUNK: dict[str, Any] = {
@@ -132,6 +136,51 @@ def test_a_head_s_loss_and_gradients_are_the_official_ones(name: str) -> None:
     assert has_official_gradients(case, network)
 
 
+def taught(case: Golden, **term: Any) -> Golden:
+    """The case with the terms of DeCo's trainer: `term` are those beside the squared error and the representation."""
+    projector = {name.removeprefix("proj/0."): tensor for name, tensor in case.arrays.items() if name.startswith("proj/")}
+    out, hidden = projector["4.weight"].shape
+    teacher = {"weights": "none", "sha256": "0" * 64, "width": out}
+    align = {"kind": "representation", "weight": 0.5, "block": case.meta["align_layer"], "hidden": hidden, "teacher": teacher}
+    terms = [{"kind": kind, "weight": weight} for kind, weight in term.items()]
+    diffusion = {**case.trial.diffusion.model_dump(), "prediction": case.meta["prediction"], "terms": [*terms, align]}
+    return case._replace(trial=TrialConfig.model_validate({**case.trial.model_dump(), "diffusion": diffusion}))
+
+
+def projected(case: Golden) -> Network:
+    """The network with the file's projector."""
+    network, maps = blank(case.trial).eval(), {"first": 0, "second": 2, "third": 4}
+    weights = to_ours(case.state_dict, case.trial, family=case.family)
+    own = {
+        f"auxiliary.representation.{ours}.{kind}": case.arrays[f"proj/0.{theirs}.{kind}"]
+        for ours, theirs in maps.items()
+        for kind in ("weight", "bias")
+    }
+    network.load_state_dict({**weights, **own})
+    return network
+
+
+DECO: list[Golden] = [
+    taught(golden("deco", "deco", **PIXNERD_TRUNK, **HEADS["deco"]), frequency=1.0),
+    taught(golden("deco_baseline_jit", "deco-baseline", depth=2, final_norm="layer", **PIXNERD_TRUNK)),
+]
+
+
+@pytest.mark.parametrize("case", DECO, ids=lambda case: case.family)
+def test_deco_s_terms_and_gradients_are_the_official_trainer_s(case: Golden) -> None:
+    arrays, network = case.arrays, projected(case)
+    tapped = network.tapped(arrays["z"], arrays["t"], arrays["y"]).tokens["representation"]
+    assert relative_error(tapped, arrays["aligned"]) < TOLERANCE
+    told = Told(network.auxiliary["representation"](tapped), arrays["features"])
+    assert float(TAPPED["representation"](told).mean().detach()) == pytest.approx(float(arrays["term_cos_loss"]), rel=TOLERANCE)
+    truths, clamp = {"representation": arrays["features"]}, case.trial.diffusion.t_eps_train
+    x, noise, t, y = (arrays[name] for name in ("x", "noise", "t", "y"))
+    total = image_losses(network, x, noise, t, y, clamp, None, truths).mean()
+    total.backward()
+    assert float(total.detach()) == pytest.approx(float(arrays["term_loss"]), rel=TOLERANCE)
+    assert has_official_gradients(case, network)
+
+
 @pytest.mark.parametrize("variant", LIGHTNING)
 def test_a_lightning_dit_computes_the_official_output_and_loss(variant: str) -> None:
     case = golden("lightningdit", "lightningdit", under=f"{variant}/", depth=2, **LIGHTNING[variant])
@@ -142,6 +191,11 @@ def test_a_lightning_dit_computes_the_official_output_and_loss(variant: str) -> 
     v = arrays["x"] - arrays["noise"]
     squared = (output - v).square().flatten(1).mean(1)
     assert squared.tolist() == pytest.approx(arrays["mse"].tolist(), rel=TOLERANCE)
+    diffusion = case.trial.diffusion.model_copy(update={"terms": (WeightedTerm(kind="cosine"),)})
+    total = loss(output, arrays["x"], arrays["noise"], arrays["z"], arrays["t"], diffusion).mean()
+    total.backward()
+    assert float(total.detach()) == pytest.approx(float(arrays["loss"]), rel=TOLERANCE)
+    assert has_official_gradients(case, network)
 
 
 def test_deco_s_baseline_is_its_trunk_with_a_linear_head_behind_a_layer_norm() -> None:
