@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import urllib.request
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,33 +252,6 @@ def test_an_interrupted_and_a_stopped_sweep_save_as_a_terminated_one_does(tmp_pa
             assert command.wait() == 130
             assert "nobody runs it" in jit_sweep("stop", "tiny", cwd=tmp_path).stdout
         assert_paused(tmp_path, command)
-
-
-def test_two_sweeps_on_one_cluster_train_what_both_want_once_and_nothing_else_of_each_other_s(
-    tmp_path: Path, head: Head
-) -> None:
-    home = str(tmp_path / "home")
-    rates = {"one": [1e-3, 2e-3], "two": [1e-3, 3e-3]}
-    files = {}
-    for name, learning_rates in rates.items():
-        stages = [{"grid": {"axes": {"prediction": ["x"], "learning_rate": learning_rates}, "seeds": 1}}]
-        budget = {"images_per_trial": 64, "rungs": 2}
-        files[name] = write_sweep_of_few_images(tmp_path, name=name, stages=stages, budget=budget)
-        files[name] = str(Path(files[name]).rename(tmp_path / f"{name}.yaml"))
-    with ExitStack() as stack:
-        options = ("--address", head.address, "--home", home)
-        both = [
-            stack.enter_context(Running("run", file, *options, cwd=tmp_path, env=head.client_env)) for file in files.values()
-        ]
-        assert [command.wait() for command in both] == [0, 0], [command.said for command in both]
-    reader = LedgerReader(open_engine(f"sqlite:///{home}/ledger.db"))
-    rows = {name: {row.trial.optimiser.learning_rate: row for row in reader.entries(name)} for name in rates}
-    assert {name: sorted(found) for name, found in rows.items()} == rates
-    assert rows["one"][1e-3].trial_id == rows["two"][1e-3].trial_id
-    attempts = [attempt for name in rates for attempt in reader.attempts(name)]
-    trained = [row.trial_id for found in rows.values() for row in found.values()]
-    assert sorted(attempt.trial_id for attempt in attempts) == sorted(set(trained))
-    assert {attempt.outcome for attempt in attempts} == {"done"}
 
 
 def assert_paused(folder: Path, command: Running) -> None:
