@@ -26,7 +26,12 @@ def _least_memory(trial: TrialConfig, images: int) -> float:
 
 
 _REGISTERED = (
-    Quantity("parameters", "numbers", "trainable numbers of the network", lambda trial, _: parameter_count(trial)),
+    Quantity(
+        "parameters",
+        "numbers",
+        "trainable numbers of the network and of what its loss terms train beside it",
+        lambda trial, _: parameter_count(trial),
+    ),
     Quantity("tokens", "patches", "image tokens of the transformer", lambda trial, _: trial.grid**2),
     Quantity("forward_gflops", "GFLOPs", "one image's forward pass", lambda trial, _: forward_flops(trial) / 1e9),
     Quantity(

@@ -105,14 +105,14 @@ class SweepActor:
         self._unbegun: defaultdict[str, list[Cause]] = defaultdict(list)
         """By trial: why the lanes died that had been given it, and had begun nothing; emptied as it begins."""
         self._changed, self._calls = asyncio.Condition(), PatientCalls()
-        self._mailboxes = self._still_open()
+        self._mailboxes = self._known_lanes()
         self._ticking = asyncio.ensure_future(self._tick())
 
-    def _still_open(self) -> dict[str, Mailbox]:
-        """The lanes that were at work when this actor died."""
-        mailboxes: dict[str, Mailbox] = {}
+    def _known_lanes(self) -> dict[str, Mailbox]:
+        """The lanes that had work before this actor died, with the last that each was given."""
+        last = {attempt.lane: attempt for attempt in self._reader.attempts(self._sweep)}
+        mailboxes = {lane: Mailbox(key=AttemptKey(each.trial_id, each.number)) for lane, each in last.items()}
         for attempt in self._reader.open_attempts(self._sweep):
-            mailboxes[attempt.lane] = Mailbox()
             mailboxes[attempt.lane].put(self._work(attempt))
             mailboxes[attempt.lane].hear(0, now=_now())  # or miss it, if it has died meanwhile
         return mailboxes
@@ -209,7 +209,7 @@ class SweepActor:
         Returns the attempt that this one opened, or the outcome where there is nothing to do; `NotOver` after one long poll.
         """
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        if not (mailbox.open and mailbox.has(offer)):
+        if not mailbox.has_opened(offer):
             mailbox.wait(offer, now=_now())
             await self._tell()
             await self._until(lambda: mailbox.waiting is None or self._stop)

@@ -37,6 +37,8 @@ class Lane:
         # With the actor's name, which no other run shares: pids come again where containers do.
         self.name = f"{config.actor}-{socket.gethostname()}-{os.getpid()}"
         self.actor = ray.get_actor(config.actor, namespace=NAMESPACE)
+        self.known: AttemptKey | None = None
+        """The last attempt that an offer has opened."""
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -60,7 +62,9 @@ class Lane:
 
     def bring(self, trial: str, images: int) -> TaskOutcome:
         """Have a trial brought to an image count; returns what became of it. RuntimeError: the lane died, or ends with it."""
-        opened: AttemptKey | TaskOutcome = self._awaited("offer", offer=Offer(trial, images))
+        offer = Offer(trial, images, after=self.known)
+        opened: AttemptKey | TaskOutcome = self._awaited("offer", offer=offer)
+        self.known = opened if isinstance(opened, AttemptKey) else self.known
         outcome: TaskOutcome = opened if isinstance(opened, TaskOutcome) else self._awaited("outcome", key=opened)
         if outcome.lane_over:
             self._end(outcome)

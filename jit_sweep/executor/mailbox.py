@@ -18,6 +18,8 @@ class Mailbox:
     refused: TaskOutcome | None = None
     """Why the last offer came to no attempt; None where it came to one."""
     work: WorkItem | None = None
+    key: AttemptKey | None = None
+    """Of the last work, open or over; None before the first."""
     open: bool = False
     outcome: TaskOutcome | None = None
     """Of the last work, once it is over."""
@@ -30,11 +32,6 @@ class Mailbox:
     """Held while an offer is taken: asked for by several workers, it opens one attempt."""
 
     @property
-    def key(self) -> AttemptKey | None:
-        """Of the work, open or over; None before the first."""
-        return self.work.key if self.work is not None else None
-
-    @property
     def open_key(self) -> AttemptKey | None:
         """Of the work that is not over; None where there is none."""
         return self.key if self.open else None
@@ -44,10 +41,9 @@ class Mailbox:
         """Whether somebody waits for what its workers do."""
         return self.open or self.waiting is not None
 
-    def has(self, offer: Offer) -> bool:
-        """Whether its work is what was offered."""
-        work = self.work
-        return work is not None and Offer(work.key.trial, work.assignment.images) == offer
+    def has_opened(self, offer: Offer) -> bool:
+        """Whether this offer was made before, and has come to the last attempt."""
+        return self.key != offer.after
 
     def wait(self, offer: Offer, *, now: float) -> None:
         """Keep a trial until a worker comes for it; one that is kept already waits on."""
@@ -59,7 +55,7 @@ class Mailbox:
         self.waiting, self.refused = None, outcome
 
     def put(self, work: WorkItem) -> None:
-        self.waiting, self.work, self.open, self.outcome = None, work, True, None
+        self.waiting, self.work, self.key, self.open, self.outcome = None, work, work.key, True, None
 
     def close(self, outcome: TaskOutcome) -> None:
         self.open, self.outcome = False, outcome

@@ -171,7 +171,8 @@ class LedgerWriter:
                 events.append(connection, Waits(why=redact(why)), sweep=sweep, at=now, trial_id=trial_id)
 
     def begin(self, sweep: str, trial_id: str, images: int, *, lane: str, host: str, pid: int) -> AttemptRow | None:
-        """Open the trial's next attempt for this sweep's entries that want it at `images`; one still open is given up.
+        """Open the trial's next attempt for this sweep's entries that want it at `images`; one still open is given up. A lane
+        that has it open gets that one: it asks again, since the answer was lost.
 
         None where nothing is left to do: its score or divergence is known by now. TrialBusy: another sweep trains it.
         """
@@ -180,6 +181,8 @@ class LedgerWriter:
         with self._transaction(sweep) as connection:
             last = self._last_attempt(connection, trial_id)
             if last is not None and last.outcome is None:
+                if (last.sweep, last.lane, last.target_images) == (sweep, lane, images):
+                    return last
                 if last.sweep != sweep and is_run(connection, last.sweep, clock=self._lease.clock):
                     raise TrialBusy(f"trial {trial_id} is being trained by the sweep {last.sweep!r}")
                 self._replace(connection, last, now=now)

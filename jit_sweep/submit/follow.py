@@ -1,6 +1,7 @@
 """Watching a cluster's job from outside: its log as it grows, over broken connections, and its end as an exit code."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -74,9 +75,27 @@ def _is_command_line(line: str) -> bool:
 
 def _end(job: JobDetails, *, echo: Callable[[str], None]) -> int:
     echo(f"{job.submission_id} {job.status.value.lower()}")
-    if job.driver_exit_code is None and job.status == JobStatus.FAILED:
-        echo(job.message or "no reason given")
+    if why := silent_end(job):
+        echo(why)
     return exit_code(job)
+
+
+def silent_end(job: JobDetails) -> str:
+    """Why a job failed that could not say so itself, by name and with the remedy; empty for any other."""
+    code: int | None = job.driver_exit_code
+    if job.status != JobStatus.FAILED or (code is not None and code >= 0):
+        return ""
+    if code is None:
+        why = f"Ray lost {job.submission_id}, and says: {(job.message or 'no reason').strip()}"
+    else:
+        by = f"{_name(-code)} without a last word: by somebody, or by its host for want of memory"
+        why = f"{job.submission_id} was ended by {by}"
+    return f"{why}\nsubmit the sweep again: the next attempt goes on from what its trials have committed"
+
+
+def _name(number: int) -> str:
+    """A signal's, such as SIGKILL."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def exit_code(job: JobDetails) -> int:

@@ -51,11 +51,13 @@ class SecondNode:
             )
 
     def wait(self) -> None:
-        """Until the cluster counts two nodes."""
+        """Until the cluster counts two nodes. RuntimeError: its process has ended, or they are not two in time."""
         deadline = time.monotonic() + JOIN_S
         while self._alive() < 2:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the second node did not join:\n{(self.head.home / 'second_node.log').read_text()}")
+            ended = self.process.poll() if self.process is not None else "no process"
+            if ended is not None or time.monotonic() > deadline:
+                why = f"its process ended with {ended}" if ended is not None else f"not within {JOIN_S:g} s"
+                raise RuntimeError(f"the second node did not join: {why}\n{(self.head.home / 'second_node.log').read_text()}")
             time.sleep(0.1)
 
     def raylets(self) -> list[psutil.Process]:

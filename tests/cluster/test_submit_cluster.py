@@ -125,6 +125,21 @@ def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_r
     assert "attempt 2 begins" in resumed.stdout
 
 
+def test_a_killed_run_is_told_by_name_with_the_remedy(submitter: Submitter) -> None:
+    follower = submitter.start(write_sweep_of_few_images(submitter.folder, name="killed", stages=ONE_TRIAL))
+    assert follower.stdout is not None
+    lines = iter(follower.stdout)
+    next(line for line in lines if "connecting to Ray" in line)
+    (run,) = (each for each in submitter.head.processes() if "jit_sweep.cli.job" in each.cmdline()[:5])
+    run.kill()
+    rest = "".join(lines)
+    assert follower.wait(DEADLINE_S) == 137
+    assert "killed-" in rest
+    assert " was ended by SIGKILL without a last word" in rest
+    assert "submit the sweep again" in rest
+    assert states(submitter.head, "killed") == {"1": "FAILED"}
+
+
 def test_what_a_cluster_has_free_can_be_asked(submitter: Submitter) -> None:
     ask = f"from jit_sweep.executor.cluster import free_resources; print(free_resources({submitter.head.address!r}))"
     assert submitter.python(ask).strip().splitlines()[-1] == "Free(cpus=2.0, gpus=0.0)"

@@ -135,6 +135,16 @@ def test_an_attempt_begun_over_an_open_one_replaces_it(ledger: LedgerFixture) ->
         ledger.tell(first, ended(entry))
 
 
+def test_a_lane_that_asks_again_gets_the_attempt_that_it_has_open(ledger: LedgerFixture) -> None:
+    entry = planned()
+    ledger.plan(entry)
+    first = ledger.begin(entry, lane="lane")
+    assert ledger.begin(entry, lane="lane") == first
+    assert [event.kind for event in ledger.events()].count(EventKind.BEGUN) == 1
+    ledger.tell(first, ended(entry, "paused", images=480))
+    assert ledger.begin(entry, lane="lane").number == 2
+
+
 def test_a_report_of_an_attempt_that_never_began_is_our_own_mistake(ledger: LedgerFixture) -> None:
     ledger.plan(planned())
     with pytest.raises(ValueError, match="must have been begun"):

@@ -1,7 +1,7 @@
 """The sweep's actor without Ray: what it answers to lanes, also after it was killed, and while its database is away."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,22 @@ def key_of(seed: int) -> AttemptKey:
 class Office:
     """A ledger and an actor that works for it, which can be killed and made again."""
 
-    def __init__(self, uri: str, *, silent_s: float = SILENT_S, awaited_s: float = AWAITED_S, at: str = "trial") -> None:
-        self.uri, self.silent_s, self.awaited_s, self.at = uri, silent_s, awaited_s, at
+    def __init__(
+        self,
+        uri: str,
+        *,
+        silent_s: float = SILENT_S,
+        awaited_s: float = AWAITED_S,
+        at: str = "trial",
+        lost_nodes: Collection[str] = (),
+    ) -> None:
+        self.uri, self.silent_s, self.awaited_s, self.at, self.lost_nodes = uri, silent_s, awaited_s, at, lost_nodes
         # The actor reads the real clock, and so must the lease.
         self.ledger = LedgerFixture(open_engine(uri), clock=_Real())
         self.ledger.plan(entry(0), entry(1))
         self.actor = self.hired()
+        self.opened: dict[str, AttemptKey] = {}
+        """By lane: the last attempt, as its owner knows."""
 
     def hired(self) -> SweepActor:
         lease = self.ledger.lease
@@ -84,22 +94,26 @@ class Office:
             epoch=lease.epoch,
             owner=Owner(*lease.owner),
             settings=SOURCE,
-            lost_nodes=frozenset,
+            lost_nodes=lambda: self.lost_nodes,
             silent_s=self.silent_s,
             awaited_s=self.awaited_s,
         )
 
-    async def offer(self, seed: int = 0, lane: str = LANE) -> AttemptKey | TaskOutcome | NotOver:
-        return await self.actor.offer(lane, offer=Offer(entry(seed).trial_id, IMAGES))
+    async def offer(
+        self, seed: int = 0, lane: str = LANE, *, after: AttemptKey | None = None
+    ) -> AttemptKey | TaskOutcome | NotOver:
+        return await self.actor.offer(lane, offer=Offer(entry(seed).trial_id, IMAGES, after=after))
 
     async def take(self, lane: str = LANE, *, after: AttemptKey | None = None) -> WorkItem | NoWorkYet | GoHome:
         return await self.actor.take(lane, address=WORKER, after=after)
 
     async def open(self, seed: int = 0, lane: str = LANE) -> AttemptKey:
         """Offer a trial that nothing keeps from being begun, and take it."""
-        key, work = await asyncio.gather(self.offer(seed, lane), self.take(lane))
+        after = self.opened.get(lane)
+        key, work = await asyncio.gather(self.offer(seed, lane, after=after), self.take(lane, after=after))
         assert isinstance(work, WorkItem)
         assert key == work.key
+        self.opened[lane] = work.key
         return work.key
 
     async def tell(self, sequence: int, report: Report) -> Answer:
@@ -129,7 +143,7 @@ def office(tmp_path: Path) -> Callable[..., Office]:
     return lambda **options: Office(f"sqlite:///{tmp_path}/ledger.db", **options)
 
 
-def run(story: Callable[[Office], Coroutine[Any, Any, None]], office: Callable[..., Office], **options: float | str) -> None:
+def run(story: Callable[[Office], Coroutine[Any, Any, None]], office: Callable[..., Office], **options: Any) -> None:
     async def told() -> None:
         await story(office(**options))
 
@@ -174,6 +188,23 @@ def test_an_offer_made_twice_opens_one_attempt(office: Callable[..., Office]) ->
     async def story(office: Office) -> None:
         assert await office.open() == await office.offer()
         assert len(office.attempts()) == 1
+
+    run(story, office)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_offer_whose_answer_was_lost_opens_nothing_once_its_attempt_has_ended(
+    killed: bool, office: Callable[..., Office]
+) -> None:
+    async def story(office: Office) -> None:
+        key = await office.open()
+        await office.tell(1, ended(entry(), "paused", images=480))
+        if killed:
+            office.actor = office.hired()
+        assert await office.offer() == key
+        assert (await office.outcome(key)).outcome == ("replaced" if killed else "paused")
+        assert len(office.attempts()) == 1
+        assert (await office.open()).attempt == 2
 
     run(story, office)
 
@@ -282,6 +313,21 @@ def test_an_owner_that_dies_takes_what_its_lane_has_not_begun_back(office: Calla
         assert office.attempts() == []
 
     run(story, office)
+
+
+@pytest.mark.parametrize(
+    ("lost", "cause", "tries"), [({WORKER.node}, Cause.NODE_LOST, "try 1 of 5"), ({"n1"}, Cause.WORKER_LOST, "try 1 of 3")]
+)
+def test_an_owner_that_dies_with_its_node_leaves_its_trial_more_tries(
+    lost: set[str], cause: Cause, tries: str, office: Callable[..., Office]
+) -> None:
+    async def story(office: Office) -> None:
+        await office.open()
+        assert await office.actor.give_up(entry().trial_id) is None
+        assert [row.cause for row in office.attempts()] == [cause]
+        assert tries in office.ledger.row(entry()).why
+
+    run(story, office, lost_nodes=lost)
 
 
 def test_a_stop_ends_an_offer_that_nobody_has_taken(office: Callable[..., Office]) -> None:

@@ -300,15 +300,18 @@ def test_a_broken_log_goes_on_after_the_last_whole_line() -> None:
 class OneJob(JobSubmissionClient):  # type: ignore[misc]  # ray has no types here
     """A cluster's list of jobs, of which one may be there: it ends by itself without an answer, or when it is stopped."""
 
-    def __init__(self, status: str) -> None:
-        self.status, self.listed = status, False
+    def __init__(self, status: str, code: int | None = None, message: str | None = None) -> None:
+        self.status, self.code, self.message, self.listed = status, code, message, False
 
     def submit_job(self, **_: Any) -> str:
         self.listed = True
         return "asked"
 
     def get_job_info(self, job_id: str) -> JobDetails:
-        return job(self.status, name=job_id)
+        return job(self.status, self.code, name=job_id).model_copy(update={"message": self.message})
+
+    def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        return chunks("trial a: 960 images\n")
 
     def get_job_logs(self, job_id: str) -> str:
         return f"{job_id}: no such program"
@@ -337,3 +340,31 @@ def test_a_job_that_does_not_say_its_versions_leaves_ray_s_list_too(
     with pytest.raises(UserError, match=said), ray_jobs._cluster_versions(cluster):
         pass
     assert not cluster.listed
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "said"),
+    [
+        (-9, "exit code -9, last logs: ...", "a-1 was ended by SIGKILL without a last word: by somebody, or by its host"),
+        (-64, None, "a-1 was ended by SIGRTMAX without a last word: by somebody, or by its host"),
+        (-99, None, "a-1 was ended by signal 99 without a last word: by somebody, or by its host"),
+        (None, "The actor died.\n", "Ray lost a-1, and says: The actor died."),
+        (None, None, "Ray lost a-1, and says: no reason"),
+    ],
+)
+def test_a_job_that_ends_without_a_last_word_is_told_by_name_with_the_remedy(
+    code: int | None, message: str | None, said: str
+) -> None:
+    told: list[str] = []
+    assert follow.follow(OneJob("FAILED", code, message), "a-1", url="http://head", echo=told.append) != 0
+    assert told[:2] == ["trial a: 960 images", "a-1 failed"]
+    why, remedy = told[2].split("\n")
+    assert why.startswith(said)
+    assert remedy == "submit the sweep again: the next attempt goes on from what its trials have committed"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("FAILED", 1), ("FAILED", 130), ("SUCCEEDED", 0), ("STOPPED", None), ("STOPPED", -9)]
+)
+def test_a_job_that_said_how_it_ended_or_was_stopped_is_not_explained(status: str, code: int | None) -> None:
+    assert follow.silent_end(job(status, code)) == ""

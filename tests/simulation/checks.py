@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, func, select
 
 from jit_sweep.ledger import schema
 from jit_sweep.ledger.connect import open_engine
@@ -58,6 +58,7 @@ class Watcher:
             cursor = self._mlflow.cursor
             assert cursor >= self._cursor, f"MLflow's cursor fell from {self._cursor} to {cursor}"
             self._cursor = cursor
+            assert not self._mlflow.strangers, f"MLflow was written by who had lost the sweep: {self._mlflow.strangers}"
 
     def _kept(self, what: str, before: dict[Any, Any], now: dict[Any, Any]) -> None:
         for key, row in before.items():
@@ -77,15 +78,24 @@ class Watcher:
         self._saved = last
 
 
+def taken_over(lease: Lease) -> bool:
+    """Whether the sweep is another run's by now."""
+    return bool(_found(lease, select(schema.lease.c.epoch).where(schema.lease.c.sweep == lease.sweep)) != lease.epoch)
+
+
 def check_over(lease: Lease, key: AttemptKey) -> None:
     """What a lane's owner is told to be over is so in the ledger, or the sweep is another run's."""
-    engine = open_engine(str(lease.engine.url))  # of its own: it meets no outage
     own = select(schema.attempt.c.outcome).where(schema.attempt.c.trial_id == key.trial, schema.attempt.c.number == key.attempt)
-    epoch = select(schema.lease.c.epoch).where(schema.lease.c.sweep == lease.sweep)
+    assert _found(lease, own) is not None or taken_over(lease), f"an owner was told that {key} is over, and it is open"
+
+
+def _found(lease: Lease, query: Select[Any]) -> Any:
+    """What the ledger has, whoever may reach it now."""
+    engine = open_engine(str(lease.engine.url))  # of its own: it meets no outage
     with engine.connect() as connection:
-        outcome, now = connection.scalar(own), connection.scalar(epoch)
+        found = connection.scalar(query)
     engine.dispose()
-    assert outcome is not None or now != lease.epoch, f"an owner was told that {key} is over, and it is open"
+    return found
 
 
 def check_events(events: Sequence[EventRow]) -> None:
@@ -112,6 +122,13 @@ def check_events(events: Sequence[EventRow]) -> None:
             sequences[key] = event.sequence
         if event.kind in (EventKind.ENDED, EventKind.FAILED):
             closed.add(key)
+
+
+def check_offers(events: Sequence[EventRow], offers: Mapping[str, int]) -> None:
+    """No lane has opened more attempts than it was offered trials."""
+    opened = Counter(event.data["lane"] for event in events if event.kind is EventKind.BEGUN)
+    more = {lane: count for lane, count in opened.items() if count > offers.get(lane, 0)}
+    assert not more, f"more attempts than offers: {more}"
 
 
 def check_answered(events: Sequence[EventRow], answered: Sequence[tuple[str, int, int]]) -> None:

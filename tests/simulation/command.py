@@ -73,7 +73,7 @@ class Command:
         """LeaseHeld: somebody else runs the sweep."""
         self.outages = Outages(self.world.said.append, clock=lambda: self.world.now)
         world, sweep = self.world, self.plan.spec.name
-        engine = world.open()
+        engine = world.open(self.host)
         owner = world.owner(self.host)
         self.lease = await asyncio.to_thread(acquire, engine, sweep, owner, clock=world.database_clock)
         self.reader = LedgerReader(engine, clock=world.database_clock)
@@ -104,7 +104,7 @@ class Command:
         from tests.simulation.tracking import PlayedMirror  # loads MLflow
 
         away = partial(self.outages.note, Surrounding.MLFLOW)
-        mirror = PlayedMirror(store, self.reader, self.plan.spec.name, ours=self.lease.is_ours, away=away)
+        mirror = PlayedMirror(store, self.reader, self.lease, away=away)
         return mirror, self.process.spawn(mirror.run())
 
     async def _shown(self, mirrored: "tuple[PlayedMirror, asyncio.Task[None]] | None") -> None:
@@ -215,7 +215,7 @@ class Command:
         try:
             return (await lane.step(target)).outcome
         except LaneDied:
-            lane.owner.kill()
+            lane.end_owner()
             return None
         finally:
             lane.taken = False

@@ -10,13 +10,20 @@ from tests.simulation.lane import Lane
 from tests.simulation.office import RESTART_S
 from tests.simulation.world import World
 
+CUT_OFF_S = (3.0, 20.0, 47.0, 120.0)
+"""For a moment; within a letter's patience; within a worker's own; for longer than anybody waits."""
+GIVEN_UP_AFTER_S = (15.0, 60.0)
+"""Until Ray counts a node as dead that does not answer: sooner and later than a silent worker is missed."""
+
 
 class Disturber:
     """Disturbs whatever command runs, so many times."""
 
-    def __init__(self, world: World, rng: random.Random, times: int, told: list[str], *, only: str = "") -> None:
-        """`only`: the one thing that goes wrong; anything where none is named."""
-        self.world, self.rng, self.told, self.only = world, rng, told, only
+    def __init__(
+        self, world: World, rng: random.Random, times: int, told: list[str], *, only: str = "", cuts: bool = False
+    ) -> None:
+        """`only`: the one thing that goes wrong; anything where none is named. `cuts`: hosts are cut off too."""
+        self.world, self.rng, self.told, self.only, self.cuts = world, rng, told, only, cuts
         self.left = times
         self.command: Command | None = None
 
@@ -40,6 +47,7 @@ class Disturber:
             self.somebody_asks_to_stop,
             self.a_second_command,
             *([self.mlflow_goes_away] if self.world.mlflow is not None else []),
+            *([self.nodes_are_cut_off, self.driver_is_cut_off] * 3 if self.cuts else []),
         ]
         while self.left > 0:
             await asyncio.sleep(self.rng.expovariate(1 / 6.0))
@@ -84,6 +92,25 @@ class Disturber:
         until = self.world.loop.time() + self.rng.choice((10.0, 150.0))
         command.process.frozen_until = command.office.process.frozen_until = until
         if until - self.world.loop.time() > 100.0:
+            await asyncio.sleep(70.0)
+            await self.a_second_command(command)
+
+    async def nodes_are_cut_off(self, command: Command) -> None:
+        """One lane, or all, cannot reach the actor for a while, nor perhaps the storage; Ray may count their nodes as dead."""
+        alive = [lane for lane in command.open_lanes if lane.alive]
+        seconds, given_up_after = self.rng.choice(CUT_OFF_S), self.rng.choice(GIVEN_UP_AFTER_S)
+        chosen = alive if self.rng.random() < 0.5 else self.rng.sample(alive, min(1, len(alive)))
+        without_storage = self.rng.random() < 0.5
+        for lane in chosen:
+            if without_storage:
+                self.world.without_storage_until[lane.worker.host] = self.world.loop.time() + seconds
+        await asyncio.gather(*(lane.cut_off(seconds, given_up_after=given_up_after) for lane in chosen))
+
+    async def driver_is_cut_off(self, command: Command) -> None:
+        """The command and its actor cannot reach the ledger, perhaps for longer than a lease lasts; others can."""
+        seconds = self.rng.choice((5.0, 90.0, 150.0))
+        self.world.without_ledger_until[command.host] = self.world.loop.time() + seconds
+        if seconds > 100.0:
             await asyncio.sleep(70.0)
             await self.a_second_command(command)
 

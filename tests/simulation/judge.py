@@ -71,6 +71,7 @@ class Log:
                 gates = tuple(facts["gates"])
                 arm = self.arms[facts["race"]].setdefault(facts["racer"], Arm(facts["racer"], facts["position"], gates))
                 arm.trials[facts["seed"]] = facts["key"].split(":")[1]
+                arm.gates = gates  # a longer budget adds some
                 arm.position = min(arm.position, facts["position"])
                 arm.protected |= facts["protected"]
 

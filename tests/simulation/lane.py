@@ -55,29 +55,60 @@ class Lane:
         self.hung = False
         """A hung worker neither beats nor trains."""
         self.stop = self.taken = False
+        self.known: AttemptKey | None = None
+        """The last attempt that an offer of its owner has opened."""
+        self.given_up = asyncio.Event()
+        """Set once Ray counts its node as dead, whether it is or not."""
         self.worker.spawn(self._work())
         self.worker.spawn(self._beat())
 
     @property
     def alive(self) -> bool:
-        return self.owner.alive and self.worker.alive
+        return self.owner.alive and self.worker.alive and not self.given_up.is_set()
 
     def end(self) -> None:
         self.owner.kill()
         self.worker.kill()
+
+    def end_owner(self) -> None:
+        """Where Ray still reaches it."""
+        if not self.given_up.is_set():
+            self.owner.kill()
+
+    async def cut_off(self, seconds: float, *, given_up_after: float) -> None:
+        """Nothing passes between its node and the actor's. Ray counts it as dead after a while; then it ends once it hears."""
+        self.world.cut_off_until[self.owner.host] = self.world.loop.time() + seconds
+        if seconds > given_up_after:
+            await asyncio.sleep(given_up_after)
+            self.world.dead_nodes.add(self.owner.host)
+            self.given_up.set()
+            await self.world.joined(self.owner.host)
+            self.end()
 
     # --- the owner
 
     async def step(self, target: Target) -> TaskOutcome:
         """One trial in this lane. LaneDied."""
         stepping = self.owner.spawn(self._step(target))
-        await asyncio.wait({stepping})
+        heard, given_up = asyncio.ensure_future(self._heard(stepping)), asyncio.ensure_future(self.given_up.wait())
+        await asyncio.wait({heard, given_up}, return_when=asyncio.FIRST_COMPLETED)
+        heard.cancel()
+        given_up.cancel()
+        if self.given_up.is_set():
+            raise LaneDied("its node is counted as dead")
         if stepping.cancelled() or isinstance(stepping.exception(), ActorGone):
             raise LaneDied("the owner was killed")
         return stepping.result()
 
+    async def _heard(self, stepping: "asyncio.Task[TaskOutcome]") -> None:
+        await asyncio.wait({stepping})
+        await self.world.joined(self.owner.host)
+
     async def _step(self, target: Target) -> TaskOutcome:
-        opened: AttemptKey | TaskOutcome = await self._awaited("offer", offer=Offer(target.trial_id, target.images))
+        self.world.offers[self.name] += 1
+        offer = Offer(target.trial_id, target.images, after=self.known)
+        opened: AttemptKey | TaskOutcome = await self._awaited("offer", offer=offer)
+        self.known = opened if isinstance(opened, AttemptKey) else self.known
         outcome: TaskOutcome = opened if isinstance(opened, TaskOutcome) else await self._awaited("outcome", key=opened)
         if isinstance(opened, AttemptKey):
             check_over(self.office.lease, opened)

@@ -90,7 +90,8 @@ class RealLedger:
             case "settle":
                 writer.settle(sweep)
             case "begin":
-                opened = writer.begin(sweep, ENTRY.trial_id, MOST, lane="lane", host="host", pid=1)
+                lane = f"lane-{len(before.attempts) - action.again}"
+                opened = writer.begin(sweep, ENTRY.trial_id, MOST, lane=lane, host="host", pid=1)
                 return "known" if opened is None else "begun"
             case "fail":
                 number = len(before.attempts) - action.attempt

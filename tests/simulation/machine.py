@@ -14,7 +14,7 @@ from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.lease import LeaseHeld
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SETTLED, SweepState
-from tests.simulation.checks import Watcher, check_answered, check_events
+from tests.simulation.checks import Watcher, check_answered, check_events, check_offers
 from tests.simulation.command import Command
 from tests.simulation.disturb import Disturber
 from tests.simulation.judge import check_verdicts
@@ -26,7 +26,7 @@ from tests.support.sweep_files import tiny_sweep
 LONGEST_RUN_S = 5_000.0
 """Virtual seconds in which an undisturbed run ends."""
 DEATHS = ("worker_dies", "owner_dies", "node_dies", "worker_hangs", "actor_dies", "driver_dies", "driver_freezes")
-OUTAGES = ("ledger_goes_away", "storage_goes_away")
+OUTAGES = ("ledger_goes_away", "storage_goes_away", "nodes_are_cut_off", "driver_is_cut_off")
 WISHES = ("somebody_interrupts", "somebody_asks_to_stop", "a_second_command")
 
 
@@ -36,7 +36,9 @@ class SweepMachine(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 1000), which=st.integers(0, len(SCHEDULERS) - 1), arms=st.integers(2, 4))
     def begin(self, seed: int, which: int, arms: int) -> None:
         self.held = ExitStack()
-        self.world = World(seed, self.held.enter_context(memory()), Faults(repeated_messages=0.05, lost_answers=0.01))
+        self.world = World(
+            seed, self.held.enter_context(memory()), Faults(repeated_messages=0.05, lost_answers=0.01, lost_messages=0.02)
+        )
         self.arms, self.seeds, self.images, self.which, self.proposals = arms, 1, 4, which, 0
         self.disturber = Disturber(self.world, random.Random(seed), 0, [])
         self.command: Command | None = None
@@ -137,6 +139,7 @@ class SweepMachine(RuleBasedStateMachine):
         self.watcher.look()
         events = self.reader.events_since("tiny", 0, limit=1_000_000)
         check_events(events)
+        check_offers(events, self.world.offers)
         check_answered(events, list(dict.fromkeys(self.world.answered)))
         if not any(event.kind is EventKind.RESCHEDULED for event in events):
             check_verdicts(events, planned(self.file).spec.scheduler)

@@ -21,7 +21,8 @@ MOST = 960
 
 
 class Action(NamedTuple):
-    """What an owner does. `attempt` counts back from the last one; `again`: the report of that attempt that was sent last."""
+    """What an owner does. `attempt` counts back from the last one; `again`: the report of that attempt that was sent last, or
+    what began the last attempt, which is open."""
 
     verb: Verb
     owner: Owner = "a1"
@@ -101,6 +102,8 @@ def actions(state: State) -> Iterator[Action]:
             continue
         for verb in ("renew", "release", "reopen", "settle", "begin"):
             yield Action(verb, owner)
+        if state.attempts and state.attempts[-1].outcome is None and state.attempts[-1].sweep == sweep_of(owner):
+            yield Action("begin", owner, again=True)
         for back in range(min(2, len(state.attempts))):
             yield Action("fail", owner, back)
             for report in REPORTS:
@@ -128,7 +131,7 @@ def step(state: State, action: Action) -> Outcome:
         case "settle":
             return Outcome(_settled(state, sweep) if state.entry(sweep) != "running" else state, "")
         case "begin":
-            return _begin(state, sweep)
+            return _begin(state, sweep, again=action.again)
         case _:
             return _of_attempt(state, action, sweep)
 
@@ -142,8 +145,10 @@ def _acquire(state: State, owner: Owner) -> Outcome:
     return Outcome(replace(taken, epochs=_put(state.epochs, OWNERS.index(owner), lease.epoch + 1)), "")
 
 
-def _begin(state: State, sweep: Sweep) -> Outcome:
+def _begin(state: State, sweep: Sweep, *, again: bool) -> Outcome:
     last = state.attempts[-1] if state.attempts else None
+    if again:
+        return Outcome(state, "begun")
     if last is not None and last.outcome is None:
         if last.sweep != sweep and state.lease(last.sweep).held:
             return Outcome(state, "busy")

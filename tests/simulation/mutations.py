@@ -119,10 +119,14 @@ MUTATIONS: Sequence[Mutation] = (
         "self._in_flight.get(trial_id)",
     ),
     Mutation(
-        "a new actor forgets its lanes", "executor/actor.py", "self._mailboxes = self._still_open()", "self._mailboxes = {}"
+        "a new actor forgets its lanes", "executor/actor.py", "self._mailboxes = self._known_lanes()", "self._mailboxes = {}"
     ),
+    Mutation("an offer made twice opens twice", "executor/actor.py", "if not mailbox.has_opened(offer):", "if True:"),
     Mutation(
-        "an offer made twice opens twice", "executor/actor.py", "if not (mailbox.open and mailbox.has(offer)):", "if True:"
+        "a lane that asks again gets a second attempt",
+        "ledger/writer.py",
+        "(last.sweep, last.lane, last.target_images) == (sweep, lane, images)",
+        "False",
     ),
     Mutation("a run that was taken over is shown on", "tracking/mirror.py", "if not self._ours():", "if False:"),
     Mutation(

@@ -8,10 +8,12 @@ from jit_sweep.executor.actor import SweepActor
 from jit_sweep.executor.assignment import TrialSettings
 from jit_sweep.ledger.lease import Lease
 from jit_sweep.spec.sweep import SweepSpec
-from tests.simulation.loop import Process
+from tests.simulation.loop import Process, this_process
 from tests.simulation.world import World
 
 RESTART_S = 3.0
+ASKS_AGAIN_S = (0.0, 1.0, 30.0)
+"""How long until somebody asks again whose answer was lost."""
 
 
 class ActorGone(Exception):
@@ -49,11 +51,11 @@ class Office:
             epoch=self.lease.epoch,
             owner=self.lease.owner,
             settings=self.settings,
-            lost_nodes=frozenset,
+            lost_nodes=lambda: frozenset(self.world.dead_nodes),
             clock=lambda: self.world.clock(self.host),
             database_clock=self.world.database_clock,
         )
-        self.world.watch(self.actor._writer._engine)
+        self.world.watch(self.actor._writer._engine, self.host)
 
     def end(self) -> None:
         """The driver is gone."""
@@ -62,8 +64,9 @@ class Office:
 
     async def call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """ActorGone."""
+        host = this_process().host
         while True:
-            await self.world.wire()
+            await self.world.wire(host)
             if self.over:
                 raise ActorGone(method)
             if not self.process.alive:
@@ -73,9 +76,13 @@ class Office:
                 self._begin(method, arguments, named)
             answering = self._begin(method, arguments, named)
             await asyncio.wait({answering})
-            await self.world.wire()
-            if not answering.cancelled():
-                return answering.result()
+            await self.world.wire(host)
+            if answering.cancelled():
+                continue
+            if self.world.drawn_away.random() < self.world.faults.lost_messages:
+                await asyncio.sleep(self.world.drawn_away.choice(ASKS_AGAIN_S))
+                continue
+            return answering.result()
 
     def _begin(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> "asyncio.Task[Any]":
         work: Coroutine[Any, Any, Any] = getattr(self.actor, method)(*arguments, **named)

@@ -80,11 +80,12 @@ def play(
     diverging: float = 0.0,
     lanes: int | None = None,
     shown: bool = False,
+    cuts: bool = False,
 ) -> Story:
     """Play a sweep: so many disturbances, and then none until it ends. NeverEnds. AssertionError: an invariant is broken.
 
     `only`: the one kind of disturbance; any where none is named. `longest_s`: virtual seconds that it must end in.
-    `shown`: in a played MLflow, that loses answers and goes away too.
+    `shown`: in a played MLflow, that loses answers and goes away too. `cuts`: hosts are cut off from each other too.
     """
     world = World(seed, ledger, faults or Faults())
     if shown:
@@ -93,23 +94,21 @@ def play(
         world.mlflow = PlayedMlflow(seed, world.loop.time, lost_answers=MLFLOW_LOST)
     story = Story(world, planned(dict(given)))
     width = lanes or world.rng.randint(1, 4)
+    disturber = Disturber(world, random.Random(f"disturb {seed}"), disturbances, story.told, only=only, cuts=cuts)
     with closed(world):
         try:
-            world.loop.run_until_complete(
-                _story(story, lanes=width, disturbances=disturbances, only=only, diverging=diverging, longest_s=longest_s)
-            )
+            world.loop.run_until_complete(_story(story, disturber, lanes=width, diverging=diverging, longest_s=longest_s))
         except TimeoutError:
             raise NeverEnds(f"seed {seed}: {story.told}") from None
     return story
 
 
-async def _story(story: Story, *, lanes: int, disturbances: int, only: str, diverging: float, longest_s: float) -> None:
+async def _story(story: Story, disturber: Disturber, *, lanes: int, diverging: float, longest_s: float) -> None:
     world = story.world
     engine = open_engine(world.ledger)
     reader = LedgerReader(engine, clock=world.database_clock)
     watcher = Watcher(engine, world.mlflow)
     watching = asyncio.create_task(watcher.watch())
-    disturber = Disturber(world, random.Random(f"disturb {world.seed}"), disturbances, story.told, only=only)
     disturbing = asyncio.create_task(disturber.run())
     try:
         async with asyncio.timeout(longest_s):

@@ -7,7 +7,7 @@ from functools import cache
 from jit_sweep.ledger.connect import open_engine
 from jit_sweep.ledger.event_records import EventKind
 from jit_sweep.ledger.records import SETTLED, SweepState
-from tests.simulation.checks import check_answered, check_budget, check_events
+from tests.simulation.checks import check_answered, check_budget, check_events, check_offers
 from tests.simulation.interleaved import interleave
 from tests.simulation.judge import check_verdicts
 from tests.simulation.lockstep import walk
@@ -17,12 +17,14 @@ from tests.simulation.world import Faults
 from tests.support.postgres import fresh_database, postgres
 
 DISTURBANCES = 8
+SLEEPS = 3
 STEPS = 60
 HUNG_S = 600.0
 """Virtual seconds in which a silent worker is missed and its trial trained by another: several times what it takes."""
 CALM = Faults(repeated_messages=0.05)
 """What is no fault: messages may come twice."""
 ROUGH = Faults(lost_answers=0.01, repeated_messages=0.05, skew_s=300.0)
+CUT = Faults(lost_answers=0.01, repeated_messages=0.05, lost_messages=0.05, skew_s=300.0)
 
 
 def walked(seed: int) -> None:
@@ -63,6 +65,12 @@ def disturbed(seed: int, *, ledger: str = "") -> Story:
         return _checked(play(seed, drawn(seed), ledger=ledger or in_memory, disturbances=DISTURBANCES, faults=ROUGH))
 
 
+def cut_off(seed: int) -> Story:
+    """The same, where answers of the actor are lost, and hosts cannot reach each other for a while."""
+    with memory() as ledger:
+        return _checked(play(seed, drawn(seed), ledger=ledger, disturbances=DISTURBANCES, faults=CUT, cuts=True))
+
+
 def hung(seed: int) -> Story:
     """A sweep one of whose workers falls silent, and that nothing else disturbs: nobody comes to its rescue."""
     with memory() as ledger:
@@ -76,8 +84,17 @@ def shown(seed: int) -> Story:
     return story
 
 
+def overtaken(seed: int) -> Story:
+    """A shown sweep whose command sleeps, now and then for so long that another takes it over, and then wakes up."""
+    with memory() as ledger:
+        return _checked(
+            play(seed, drawn(seed), ledger=ledger, disturbances=SLEEPS, only="driver_freezes", faults=CALM, shown=True)
+        )
+
+
 def _checked(story: Story) -> Story:
     check_events(story.events)
+    check_offers(story.events, story.world.offers)
     check_answered(story.events, list(dict.fromkeys(story.world.answered)))
     check_budget(story.events, story.plan)
     check_verdicts(story.events, story.plan.spec.scheduler)

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from jit_sweep.ledger.connect import DatabaseAway
+from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.tracking.mirror import INTERVAL_S, LONGEST_WAIT_S, WAIT_WHILE_CLOSING_S, Mirror
 from jit_sweep.tracking.runs import CURSOR, KIND
 from jit_sweep.tracking.translation import points
+from tests.simulation.checks import taken_over
 from tests.simulation.loop import stepped, this_process
 from trainables.report import Rung, Scored
 
@@ -55,6 +57,8 @@ class PlayedMlflow:
     def __init__(self, seed: int, now: Callable[[], float], *, lost_answers: float = 0.0) -> None:
         """lost_answers: share of the requests that are done, and whose answer is lost."""
         self.runs: dict[str, PlayedRun] = {}
+        self.strangers: list[str] = []
+        """What was written on a page that was begun after its writer had lost the sweep."""
         self.away_until, self.lost_answers = 0.0, lost_answers
         self._rng, self._now = random.Random(f"mlflow {seed}"), now
 
@@ -84,7 +88,7 @@ class PlayedClient:
     waits: Waits
 
     def __init__(self, store: PlayedMlflow) -> None:
-        self._store = store
+        self._store, self.writes = store, 0
 
     def get_experiment_by_name(self, name: str) -> Any:
         return self._asked(lambda: SimpleNamespace(experiment_id="1", lifecycle_stage="active", name=name))
@@ -100,24 +104,24 @@ class PlayedClient:
             self._store.runs[run.id] = run
             return run.shown
 
-        return self._asked(create)
+        return self._written(create)
 
     def set_tag(self, run: str, name: str, value: str) -> None:
-        self._asked(lambda: self._store.runs[run].tags.update({name: value}))
+        self._written(lambda: self._store.runs[run].tags.update({name: value}))
 
     def delete_run(self, run: str) -> None:
-        self._asked(lambda: setattr(self._store.runs[run], "deleted", True))
+        self._written(lambda: setattr(self._store.runs[run], "deleted", True))
 
     def restore_run(self, run: str) -> None:
-        self._asked(lambda: setattr(self._store.runs[run], "deleted", False))
+        self._written(lambda: setattr(self._store.runs[run], "deleted", False))
 
     def set_terminated(self, run: str, status: str, **_: Any) -> None:
-        self._asked(lambda: setattr(self._store.runs[run], "status", status))
+        self._written(lambda: setattr(self._store.runs[run], "status", status))
 
     update_run = set_terminated
 
     def log_dict(self, run: str, *_: Any) -> None:
-        self._asked(lambda: None)
+        self._written(lambda: None)
 
     log_text = log_artifact = log_dict
 
@@ -130,7 +134,11 @@ class PlayedClient:
                     known.append((point.timestamp, point.value))
             kept.tags |= {tag.key: tag.value for tag in tags}
 
-        self._asked(write)
+        self._written(write)
+
+    def _written(self, work: Callable[[], Any]) -> Any:
+        self.writes += 1
+        return self._asked(work)
 
     def _asked(self, work: Callable[[], Any]) -> Any:
         self.waits(self._store.way())
@@ -145,11 +153,9 @@ class PlayedMirror:
     One that is stopped amid a page is played as stopped before it: MLflow has no conditional write to fence it off with.
     """
 
-    def __init__(
-        self, store: PlayedMlflow, reader: LedgerReader, sweep: str, *, ours: Callable[[], bool], away: Callable[[str], None]
-    ) -> None:
-        self._mirror = Mirror("", reader, sweep, ours=ours)
-        self._client = PlayedClient(store)
+    def __init__(self, store: PlayedMlflow, reader: LedgerReader, lease: Lease, *, away: Callable[[str], None]) -> None:
+        self._mirror = Mirror("", reader, lease.sweep, ours=lease.is_ours)
+        self._client, self._store, self._lease = PlayedClient(store), store, lease
         self._mirror._client = self._client  # type: ignore[assignment]
         self._away, self._closing, self._process = away, False, this_process()
 
@@ -188,7 +194,12 @@ class PlayedMirror:
 
     def _page(self, waits: Waits) -> int:
         self._client.waits = waits
-        return self._mirror.deliver_page()
+        lost, before = taken_over(self._lease), self._client.writes
+        try:
+            return self._mirror.deliver_page()
+        finally:
+            if lost and self._client.writes > before:
+                self._store.strangers.append(f"{self._client.writes - before} times by {self._lease.owner.host}")
 
 
 def check_shown(store: PlayedMlflow, reader: LedgerReader, sweep: str) -> None:

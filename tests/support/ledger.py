@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,6 +149,7 @@ class LedgerFixture:
     def __post_init__(self) -> None:
         self.lease: Lease = acquire(self.engine, self.name, self.owner, clock=self.clock)
         self.reader = LedgerReader(self.engine, clock=self.clock)
+        self.lanes = count()
         self.judged_by(self.decider)
 
     def judged_by(self, decider: Decider) -> None:
@@ -160,8 +162,10 @@ class LedgerFixture:
     def plan(self, *entries: Entry) -> None:
         self.writer.add_entries(self.name, entries)
 
-    def begin(self, entry: Entry) -> AttemptRow:
-        opened = self.writer.begin(self.name, entry.trial_id, entry.images, lane="lane-0", host="node", pid=11)
+    def begin(self, entry: Entry, *, lane: str = "") -> AttemptRow:
+        """In a lane; in one that has begun nothing yet where none is named."""
+        lane = lane or f"lane-{next(self.lanes)}"
+        opened = self.writer.begin(self.name, entry.trial_id, entry.images, lane=lane, host="node", pid=11)
         assert opened is not None
         return opened
 

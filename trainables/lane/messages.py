@@ -35,6 +35,9 @@ class Offer:
 
     trial: str
     images: int
+    after: AttemptKey | None = None
+    """The last attempt that an offer of this owner is known to it to have opened: tells one made again, since its answer was
+    lost, from a new one for the same trial."""
 
 
 @dataclass(frozen=True)
