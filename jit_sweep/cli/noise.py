@@ -1,20 +1,36 @@
 """`noise`: what training again and drawing again change in a sweep's scores."""
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from jit_sweep.cli.evaluate import Saying
 from jit_sweep.cli.output import console, noise_to, print_error, print_json
+from jit_sweep.cli.plan import planned, resolved
+from jit_sweep.cli.run import is_known, train
 from jit_sweep.cli.tables import Column, say, table_of
+from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.home import Home
 from jit_sweep.ledger.event_records import MeasuredNoise, NoiseMeasured
+from jit_sweep.ledger.records import SweepState
+from jit_sweep.plan.noise_sweep import noise_sweep
 from jit_sweep.results.scales import in_words, scale_of
+from jit_sweep.spec.read import shipped_sweeps
+from jit_sweep.spec.sweep import SweepSpec
 from trainables.report import ExitCode
+
+SEEDS = 5
+"""That a baseline is trained on, where nobody says how many."""
 
 
 def noise(sweep: str, home: Home, *, ledger: str | None, seeds: int | None, resamples: int, as_json: bool) -> int:
-    """Measure, keep and print it."""
+    """Measure, keep and print it; of a sweep file that the ledger does not know, on its baseline, which is trained for it."""
+    if _is_file(sweep) and not is_known(sweep, ledger or home.ledger):
+        spec = noise_sweep(planned(sweep, home).spec, seeds=seeds or SEEDS)
+        if (code := _trained(spec, home, source=sweep, as_json=as_json)) is not None:
+            return code
+        sweep, ledger = spec.name, home.locations(spec).ledger
     with noise_to(home.log("noise.log"), screen=2) as screen:
         from jit_sweep.inference.noise import measure
         from jit_sweep.inference.trained import Places
@@ -41,6 +57,25 @@ def noise(sweep: str, home: Home, *, ledger: str | None, seeds: int | None, resa
     else:
         print_noise(sweep, found, console())
     return ExitCode.DONE
+
+
+def _is_file(sweep: str) -> bool:
+    return Path(sweep).is_file() or sweep.partition(":")[0] in shipped_sweeps()
+
+
+def _trained(spec: SweepSpec, home: Home, *, source: str, as_json: bool) -> int | None:
+    """Train the seeds of a baseline, or what they lack; the exit code where that did not come to its end."""
+    screen, interrupt = console(stderr=as_json), Interrupt()
+    say(screen, f"{source} has not run here: its baseline is trained first, as the sweep {spec.name}")
+    with interrupt.raising():
+        _, result = train(resolved(spec, home, source=spec.name), home, address=None, as_json=as_json, interrupt=interrupt)
+    if result.state is SweepState.INTERRUPTED:
+        say(screen, "interrupted; the same command goes on")
+        return ExitCode.INTERRUPTED
+    if result.reason:
+        print_error(f"the noise of {source} needs its trials, and training ended: {result.reason}", as_json=as_json)
+        return ExitCode.WITHOUT_SCORES
+    return None
 
 
 def rows_of(found: NoiseMeasured) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jit_sweep.cli.options import AsJson, HomeFolder, LedgerUri, SweepName, TrackingUri
+from jit_sweep.cli.options import AsJson, HomeFolder, LedgerUri, SweepName, TrackingUri, sweep_names
 from jit_sweep.errors import UserError
 from jit_sweep.home import DEFAULT_HOME, home_at
 
@@ -93,8 +93,14 @@ def ui(
 
 @command()
 def noise(
-    sweep: SweepName,
-    seeds: Annotated[int | None, typer.Option(min=2, help="Seeds of each arm, the first so many; without it, all.")] = None,
+    sweep: Annotated[
+        str,
+        typer.Argument(metavar="SWEEP|FILE", help="A sweep's name, or a file that has not run.", autocompletion=sweep_names),
+    ],
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Seeds of each arm, the first so many; without it, all. Of a file: of its baseline (5)."),
+    ] = None,
     resamples: Annotated[int, typer.Option(min=1, max=1000, help="Draws of other images from each weights.")] = 4,
     home_folder: HomeFolder = DEFAULT_HOME,
     ledger: LedgerUri = None,

@@ -103,7 +103,7 @@ def check_before(name: str, locations: Locations, home: Home, *, address: str | 
     """
     if address is not None:
         check_answers(address)
-    if locations.tracking != home.tracking and not _is_known(name, locations):
+    if locations.tracking != home.tracking and not is_known(name, locations.ledger):
         from jit_sweep.tracking import check
 
         check.check(locations.tracking)
@@ -134,9 +134,10 @@ def check_searches(plan: Plan, locations: Locations) -> None:
             check_warm_start(reader, search, identity=plan.identity)
 
 
-def _is_known(name: str, locations: Locations) -> bool:
+def is_known(name: str, ledger: str) -> bool:
+    """Whether a ledger, if there is one, has a sweep of this name."""
     try:
-        return name in [sweep.name for sweep in LedgerReader.open(locations.ledger).sweeps()]
+        return name in [sweep.name for sweep in LedgerReader.open(ledger).sweeps()]
     except UserError:
         return False
 

@@ -165,7 +165,7 @@ class Budget(Frozen):
         return self
 
 
-class Evaluators(Frozen):
+class EvaluatorShare(Frozen):
     """What `separate` evaluators get, and how many there are."""
 
     count: Annotated[PositiveInt, Field(le=10_000)] = 1
@@ -199,7 +199,7 @@ class Resources(Frozen):
     """Most seconds of training that a lost worker costs."""
     stall_s: Seconds = 900.0
     """A trial without an update, or a step of its evaluation, for this long counts as stalled."""
-    evaluators: Evaluators | None = None
+    evaluators: EvaluatorShare | None = None
     """What `evaluation.at: separate` has beside the trials; None: one evaluator that gets what a worker does."""
 
     @property
@@ -220,7 +220,7 @@ class Resources(Frozen):
     @property
     def of_evaluator(self) -> "Resources":
         """One evaluator's share, as that of a trial of one worker; `concurrent` is how many there are."""
-        own = self.evaluators or Evaluators()
+        own = self.evaluators or EvaluatorShare()
         given = own.model_dump(exclude_none=True, exclude={"count"})
         return self.model_copy(update={"workers": 1, "concurrent": own.count, "evaluators": None, **given})
 

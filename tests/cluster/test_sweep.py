@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,17 @@ def test_promote_retrains_on_fresh_seeds_and_what_it_registers_can_be_sampled_an
     assert (lineage["chosen_in"], lineage["forced"]) == ("tiny", COLLAPSED[1])
 
 
+def test_promote_to_a_cluster_s_jobs_retrains_there_and_registers_here(finished: Path, head: Head) -> None:
+    trial = next(row["trials"][0]["trial"] for row in rows(finished) if row["kind"] == "arm" and not row["diverged"])
+    asked = ("promote", "tiny", "--name", "sent", "--trial", trial, "--yes", "--address", head.url, *COLLAPSED)
+    [sent] = rows_of(*asked, cwd=finished, **head.client_env)
+    assert (sent["promoted"], sent["version"], len(sent["score"]["by_seed"])) == (True, 1, 3)
+    [job] = head.jobs(f"{sent['retraining']}-").values()
+    assert job["status"] == "SUCCEEDED"
+    listed = json.loads(jit_sweep("models", "--json", cwd=finished).stdout)["rows"]
+    assert ("sent", ["champion"]) in [(row["model"], row["aliases"]) for row in listed]
+
+
 def test_ui_serves_mlflow_with_a_link_that_opens_on_the_sweep_and_ends_when_interrupted(finished: Path) -> None:
     with Running("ui", "tiny", "--port", "0", cwd=finished) as command:
         command.until(lambda said: "Ctrl-C ends it" in said)
@@ -285,6 +296,33 @@ def test_arms_wait_for_each_other_and_the_promoted_one_ends_as_if_it_had_never_w
     )
     events = every_event(reader, "tiny")
     assert replayed(events, TypeAdapter(SchedulerSpec).validate_python(scheduler)) == judged(events)
+
+
+def test_two_sweeps_on_one_cluster_train_what_both_want_once_and_nothing_else_of_each_other_s(
+    tmp_path: Path, head: Head
+) -> None:
+    home = str(tmp_path / "home")
+    rates = {"one": [1e-3, 2e-3], "two": [1e-3, 3e-3]}
+    files = {}
+    for name, learning_rates in rates.items():
+        stages = [{"grid": {"axes": {"prediction": ["x"], "learning_rate": learning_rates}, "seeds": 1}}]
+        budget = {"images_per_trial": 64, "rungs": 2}
+        files[name] = write_sweep_of_few_images(tmp_path, name=name, stages=stages, budget=budget)
+        files[name] = str(Path(files[name]).rename(tmp_path / f"{name}.yaml"))
+    with ExitStack() as stack:
+        options = ("--address", head.address, "--home", home)
+        both = [
+            stack.enter_context(Running("run", file, *options, cwd=tmp_path, env=head.client_env)) for file in files.values()
+        ]
+        assert [command.wait() for command in both] == [0, 0], [command.said for command in both]
+    reader = LedgerReader(open_engine(f"sqlite:///{home}/ledger.db"))
+    rows = {name: {row.trial.optimiser.learning_rate: row for row in reader.entries(name)} for name in rates}
+    assert {name: sorted(found) for name, found in rows.items()} == rates
+    assert rows["one"][1e-3].trial_id == rows["two"][1e-3].trial_id
+    attempts = [attempt for name in rates for attempt in reader.attempts(name)]
+    trained = [row.trial_id for found in rows.values() for row in found.values()]
+    assert sorted(attempt.trial_id for attempt in attempts) == sorted(set(trained))
+    assert {attempt.outcome for attempt in attempts} == {"done"}
 
 
 MISSING_PARENT = {"baseline": {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}}
