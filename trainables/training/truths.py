@@ -6,7 +6,6 @@ from torch import Tensor
 
 from trainables.config.objective import RepresentationTerm
 from trainables.config.trial import TrialConfig
-from trainables.training.teacher import teacher_of, teacher_tokens
 
 Truth = Callable[[Tensor, Tensor], Tensor]
 """Of uint8 images [B, C, H, W] as they are trained on, mirrored or not, and their classes int64 [B], none of them dropped."""
@@ -19,6 +18,8 @@ def truths_of(trial: TrialConfig) -> dict[str, Truth]:
 
 def check_truths(trial: TrialConfig) -> None:
     """Load the networks that truths need, before anything is trained. ValueError: a file is not what the trial says of it."""
+    from trainables.training.teacher import teacher_of  # reads files of weights, which a trial without a teacher does without
+
     for term in trial.diffusion.tapped:
         if isinstance(term, RepresentationTerm):
             teacher_of(term.teacher, device=trial.device)
@@ -29,6 +30,8 @@ def _classes(_: TrialConfig) -> Truth:
 
 
 def _teacher_s_tokens(trial: TrialConfig) -> Truth:
+    from trainables.training.teacher import teacher_tokens  # as above
+
     term = next(term for term in trial.diffusion.tapped if isinstance(term, RepresentationTerm))
     return lambda images, classes: teacher_tokens(trial, term, images)
 
