@@ -1,19 +1,13 @@
 """The command line `jit-sweep`."""
 
-import atexit
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from gc import freeze, set_threshold
 
 __all__ = ["main"]
 
 INTERRUPTED = "interrupted"
 """What an interrupt is answered with; `run` and `submit` say themselves how their sweep goes on."""
-
-MADE_BETWEEN_COLLECTIONS = 200_000
-"""Records of thousands of trials, none of them in a cycle, are looked through again and again at Python's own 700: a quarter of
-a command's time."""
 
 
 @contextmanager
@@ -29,8 +23,6 @@ def unmasked() -> Iterator[None]:
 
 def main() -> int:
     """Run the command line; returns an exit code. An interrupt is answered while the commands are still being imported, too."""
-    set_threshold(MADE_BETWEEN_COLLECTIONS)
-    atexit.register(freeze)  # what is left goes with the process: its last look for cycles takes longer than `--help`
     try:
         with unmasked():
             from jit_sweep.cli.app import main as commands

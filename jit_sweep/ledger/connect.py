@@ -5,7 +5,6 @@ import os
 import sqlite3
 import time
 import uuid
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -136,7 +135,6 @@ def _engine(url: URL, *, create: bool, uri: str) -> Engine:
     engine = create_engine(url, **texts, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    weakref.finalize(engine, engine.pool.dispose)  # at the process's end too: the last connection leaves one whole file
     return engine
 
 
