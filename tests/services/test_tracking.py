@@ -304,7 +304,9 @@ def test_a_finished_sweep_is_readable_from_its_own_run(ledger: LedgerFixture, st
     assert store.files(parent) == {"sweep.json", "leaderboard.json", "report.html", "report.md"}
     rows = json.loads((Path(store.client.download_artifacts(parent.info.run_id, "leaderboard.json"))).read_text())["rows"]
     assert [row["cell"]["prediction"] for row in rows] == ["x", "v"]
-    assert parent.data.tags["mlflow.note.content"].startswith("Nothing is decided")
+    described = parent.data.tags["mlflow.note.content"]
+    assert described.startswith("Is prediction=v better or worse than prediction=x at patch_size=16?")
+    assert "Nothing is decided" in described
 
 
 def test_the_report_is_written_again_as_scores_come_in_but_not_with_each(ledger: LedgerFixture, store: MlflowStore) -> None:
