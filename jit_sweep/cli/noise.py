@@ -25,12 +25,15 @@ SEEDS = 5
 
 
 def noise(sweep: str, home: Home, *, ledger: str | None, seeds: int | None, resamples: int, as_json: bool) -> int:
-    """Measure, keep and print it; of a sweep file that the ledger does not know, on its baseline, which is trained for it."""
+    """Measure, keep and print it; of a sweep file that has not run, on its baseline, which is trained for it."""
     if _is_file(sweep) and not is_known(sweep, ledger or home.ledger):
-        spec = noise_sweep(planned(sweep, home).spec, seeds=seeds or SEEDS)
-        if (code := _trained(spec, home, source=sweep, as_json=as_json)) is not None:
-            return code
-        sweep, ledger = spec.name, home.locations(spec).ledger
+        spec = planned(sweep, home).spec
+        ledger = home.locations(spec).ledger
+        if not is_known(spec.name, ledger):
+            spec = noise_sweep(spec, seeds=seeds or SEEDS)
+            if (code := _trained(spec, home, source=sweep, as_json=as_json)) is not None:
+                return code
+        sweep = spec.name
     with noise_to(home.log("noise.log"), screen=2) as screen:
         from jit_sweep.inference.noise import measure
         from jit_sweep.inference.trained import Places
@@ -66,7 +69,7 @@ def _is_file(sweep: str) -> bool:
 def _trained(spec: SweepSpec, home: Home, *, source: str, as_json: bool) -> int | None:
     """Train the seeds of a baseline, or what they lack; the exit code where that did not come to its end."""
     screen, interrupt = console(stderr=as_json), Interrupt()
-    say(screen, f"{source} has not run here: its baseline is trained first, as the sweep {spec.name}")
+    say(screen, f"{source} has not run here: its noise is measured on its baseline alone, the sweep {spec.name}")
     with interrupt.raising():
         _, result = train(resolved(spec, home, source=spec.name), home, address=None, as_json=as_json, interrupt=interrupt)
     if result.state is SweepState.INTERRUPTED:

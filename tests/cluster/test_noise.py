@@ -28,3 +28,5 @@ def test_a_file_s_noise_is_measured_on_its_baseline_which_is_trained_once(tmp_pa
     shared = {row.trial_id for row in reader.entries("tiny-noise")} & {row.trial_id for row in reader.entries("tiny")}
     assert len(shared) == 1, "the sweep has no further seed of its baseline, and does not train this one again"
     assert next(row.cached for row in reader.entries("tiny") if row.trial_id in shared)
+    measured = jit_sweep(*asked, cwd=tmp_path)
+    assert "prediction=v: 1, prediction=x: 1" in measured.stderr, "a file that has run is its sweep"
