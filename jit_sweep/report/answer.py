@@ -37,10 +37,8 @@ def _asked(cards: Sequence[Card]) -> str:
 
 
 def _judged(results: Results) -> str:
-    metric = metric_of(results.objective)
-    better = "lower" if metric.direction == "minimize" else "higher"
     seeds = "± is the standard deviation over seeds: trainings that differ in first weights and noise alone"
-    return f"Judged by {results.objective}: {metric.plain or metric.about}; {better} is better. {seeds}."
+    return f"Judged by {results.objective}: {metric_of(results.objective).in_plain_words}. {seeds}."
 
 
 def _found(cards: Sequence[Card]) -> str:

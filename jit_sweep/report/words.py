@@ -32,7 +32,5 @@ def _meanings(results: Results) -> Iterator[tuple[str, str]]:
     varied = {axis for cell in cells for axis in cell}
     yield from ((name, axis.about.replace("`", "")) for name, axis in AXES.items() if name in varied)
     for name in metrics_of_table(results.objective, extractor=results.extractor):
-        metric = metric_of(name)
-        better = "lower" if metric.direction == "minimize" else "higher"
-        yield name, f"{metric.plain or metric.about}; {better} is better"
+        yield name, metric_of(name).in_plain_words
     yield from TOLD.items()

@@ -72,6 +72,11 @@ class Metric:
             rule = f"a metric's name must not end in {RAW_SUFFIX}, which stands for the weights without averaging"
             raise ValueError(f"{rule}, got {self.name!r}; rename it")
 
+    @property
+    def in_plain_words(self) -> str:
+        """What it says, and which end is the better one."""
+        return f"{self.plain or self.about}; {'lower' if self.direction == 'minimize' else 'higher'} is better"
+
     def loss(self, value: float) -> float:
         """The value, or its negative where higher is better: lower is always better."""
         return loss(value, direction=self.direction)
