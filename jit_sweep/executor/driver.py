@@ -158,7 +158,9 @@ class Driver:
                 round_at = time.monotonic()
             self._reading(lambda: watch(self.reader, self.stopping.is_set()))
             self._reading(self.evaluators.look)
-            time.sleep(LOOK_S)
+            thread.join(LOOK_S)
+            if not thread.is_alive():
+                self.evaluators.wait(LOOK_S)
         self._reading(lambda: watch(self.reader, self.stopping.is_set()))
         with suppress(ray.exceptions.RayError):  # what stopped the sweep, or kept it from saving, may have come last
             self._heard(ray.get(self.actor.stop_state.remote(), timeout=FINISH_S))

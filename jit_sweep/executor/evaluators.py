@@ -37,7 +37,7 @@ class _Evaluator:
 
 
 class Evaluators:
-    """Those of one run. Nothing here waits: `look` is called again and again."""
+    """Those of one run. `look` does not wait, and is called again and again."""
 
     def __init__(
         self,
@@ -73,6 +73,11 @@ class Evaluators:
         if free and not self._stopping():
             for each, row in zip(free, self._to_score(), strict=False):
                 self._give(each, target_of(row))
+
+    def wait(self, timeout_s: float) -> None:
+        """Until one of them has ended its trial, at most so long."""
+        if tasks := [each.task for each in self._all if each.task is not None]:
+            ray.wait(tasks, timeout=timeout_s)
 
     def close(self) -> None:
         """Send their workers home."""
