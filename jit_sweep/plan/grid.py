@@ -50,7 +50,7 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
         try:
             cell = put(planner.baseline, values)
             cells.append(cell.values)
-            images = _images(design, values) or planner.images_of(cell)
+            images = _images(design, values) or planner.images_of(cell, stage=stage)
             entry = planner.entry(cell, stage=stage, position=0, seed=0, images=images, protected=protected)
             is_within = not excess(limits, entry.trial, images=images)
             planned, seeds = [entry], seeds_of(design, values)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from jit_sweep.spec.stages import AblationStage, GridStage, Stage, StageWord, word_of
+from jit_sweep.spec.stages import GridStage, SearchStage, Stage, StageWord, word_of
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import content_hash
 
@@ -19,7 +19,7 @@ class Place(NamedTuple):
     id: str
     """Its name, else its origin and content."""
     content: str
-    """A hash: of a grid its axes, of an ablation its kind, of a search what `SOUGHT` names."""
+    """A hash: of a grid its axes, of an ablation its kind, of a search what `SOUGHT` names; equal FLOPs make another one."""
     word: StageWord
     """The key that it is written by."""
 
@@ -59,10 +59,9 @@ def _places(stages: tuple[Stage, ...]) -> Iterator[Place]:
 
 
 def _content(stage: Stage) -> str:
-    if isinstance(stage, GridStage):
-        return content_hash({"axes": sorted(stage.grid.axes)})[:8]
-    if isinstance(stage, AblationStage):
-        return content_hash({"ablation": stage.ablation.kind})[:8]
+    if not isinstance(stage, SearchStage):
+        asked = {"axes": sorted(stage.grid.axes)} if isinstance(stage, GridStage) else {"ablation": stage.ablation.kind}
+        return content_hash(asked | ({"matched": "flops"} if stage.matched == "flops" else {}))[:8]
     return content_hash(stage.search.model_dump(mode="json", include=SOUGHT))[:8]
 
 

@@ -11,7 +11,7 @@ from jit_sweep.plan.places import Place, places
 from jit_sweep.plan.rungs import rungs_of
 from jit_sweep.plan.trial import evaluation_of, trial_of, update_unit
 from jit_sweep.spec.schedulers import Ladder, NoScheduler
-from jit_sweep.spec.sweep import SweepSpec
+from jit_sweep.spec.sweep import Matched, SweepSpec
 from search_spaces.axis import AxisValue
 from search_spaces.cells import Cell, arm_label
 from trainables.config.evaluation import EvaluationConfig
@@ -44,22 +44,23 @@ class Planner:
         """The stages of the sweep file."""
         return places(self.spec)
 
-    def images_of(self, cell: Cell) -> int:
-        """What a cell of a grid or an ablation trains on, as `budget.matched` has it. ValueError: there is no such trial."""
+    def images_of(self, cell: Cell, *, stage: int) -> int:
+        """What a cell of a grid or an ablation trains on, by what its stage's arms have the same of. ValueError: there is no
+        such trial."""
         given = self.spec.budget.images_per_trial
-        matched = self.spec.budget.matched
-        if (promised := self.promised.get(arm_label(cell.values))) is not None:
+        matched = self.spec.matched_in(stage)
+        if matched == "device_seconds" and (promised := self.promised.get(arm_label(cell.values))) is not None:
             return promised
         if matched == "images" or (matched == "device_seconds" and self.speeds is None):
             return given
         batch = cell.recipe.batch_size
-        whole, of_cell = (self._cost(recipe, images=given) for recipe in (self.baseline, cell.recipe))
+        whole, of_cell = (self._cost(recipe, matched, images=given) for recipe in (self.baseline, cell.recipe))
         return max(1, round(given * whole / of_cell / batch)) * batch
 
-    def _cost(self, recipe: Recipe, *, images: int) -> float:
+    def _cost(self, recipe: Recipe, matched: Matched, *, images: int) -> float:
         """FLOPs or seconds of a recipe's trial. ValueError: its speed is not measured."""
         trial = trial_of(recipe, spec=self.spec, data=self.data, seed=0, images=images)
-        if self.spec.budget.matched == "flops":
+        if matched == "flops":
             return training_flops(trial, images=images)
         speed = (self.speeds or {}).get(speed_shape(trial))
         if speed is None:

@@ -14,7 +14,7 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.spec.ablations import Ablation
 from jit_sweep.spec.nuisance import Nuisance
 from jit_sweep.spec.seeds import RacingSeeds
-from jit_sweep.spec.stages import BASELINE, Design, PlannedContrast, PlannedStage
+from jit_sweep.spec.stages import BASELINE, Design, PlannedContrast, PlannedStage, StageMatched
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label, recipe_values
 from trainables.config.fields import Frozen, content_hash
@@ -41,6 +41,8 @@ class Question(Frozen):
     """Counts of seeds after which it is looked at, where its arms' seeds race: as much a part of it as its arms are."""
     nuisance: Nuisance | None = None
     """How its arms are tuned before they are compared, where they are: a part of it too."""
+    matched: StageMatched | None = None
+    """What its arms were given the same of, where their stage says so: a part of it too."""
 
     @classmethod
     def pair(cls, axes: tuple[str, ...], cell: Cell, against: Cell, *, name: str = "") -> Self:
@@ -50,7 +52,7 @@ class Question(Frozen):
     @cached_property
     def key(self) -> str:
         """Names the question, whatever the stage that its arms are of."""
-        own = {"cells", "weights"} | ({"looks"} if self.looks else set()) | ({"nuisance"} if self.nuisance else set())
+        own = {"cells", "weights", *(name for name in ("looks", "nuisance", "matched") if getattr(self, name))}
         return content_hash(self.model_dump(mode="json", include=own))
 
     @cached_property
@@ -73,12 +75,12 @@ class Question(Frozen):
     @property
     def label(self) -> str:
         """Such as `patch_size=16: prediction=x against v`, or `prediction=x against v, patch_size=16 against 8`; of an
-        ablation `wide: width=256 against without`."""
+        ablation `wide: width=256 against without`. Where its stage says what its arms have the same of, so does this."""
         if self.name:
-            return f"{self.name}: {self._of_ablation}"
+            return f"{self.name}: {self._of_ablation}{self._at_equal}"
         one, other = self.cells[0], self.cells[-1]
         asked = ", ".join(f"{arm_label({axis: one.get(axis)})} against {_value(other.get(axis))}" for axis in self.axes[::-1])
-        return f"{self.context}: {asked}" if self.context else asked
+        return f"{self.context}: {asked}{self._at_equal}" if self.context else f"{asked}{self._at_equal}"
 
     def side(self, cell: int) -> str:
         """What one of its arms is in the axes of the question, such as `prediction=x`."""
@@ -90,10 +92,10 @@ class Question(Frozen):
         """Such as `Is prediction=x better or worse than prediction=v at patch_size=16?`, or `Does the effect of prediction=x
         against v differ between patch_size=16 and 8?`."""
         if self.kind == "interaction":
-            return f"Does the effect of {self.effect} differ {self.places('between', 'and')}?"
+            return f"Does the effect of {self.effect} differ {self.places('between', 'and')}{self._at_equal}?"
         where = f" at {self.context}" if self.context else ""
         over = ", on average over the rest" if self.kind == "main_effect" else ""
-        return f"Is {self.side(0)} better or worse than {self.side(-1)}{where}{over}?"
+        return f"Is {self.side(0)} better or worse than {self.side(-1)}{where}{over}{self._at_equal}?"
 
     @property
     def effect(self) -> str:
@@ -113,24 +115,31 @@ class Question(Frozen):
         return f"{one} {arm_label({place: self.cells[0][place]})} {other} {_value(self.cells[-1][place])}{shared}"
 
     @property
+    def _at_equal(self) -> str:
+        return "" if self.matched is None else f", at equal {'FLOPs' if self.matched == 'flops' else self.matched}"
+
+    @property
     def _of_ablation(self) -> str:
         if self.kind == "interaction":
             return "interaction"
         return f"{self.side(0)} against {self.side(-1)}{' over the rest' if self.kind == 'main_effect' else ''}"
 
 
-def planned_questions(cells: Sequence[Cell], *, baseline: Cell, design: Design | None = None) -> tuple[Question, ...]:
+def planned_questions(
+    cells: Sequence[Cell], *, baseline: Cell, design: Design | None = None, matched: StageMatched | None = None
+) -> tuple[Question, ...]:
     """What a stage asks of its arms, in the order of the plan, each once.
 
     Args:
         cells: the stage's arms, in the plan's order.
         baseline: the baseline's value of each axis.
         design: what its file plans; None: the default of a grid.
+        matched: what its arms are given the same of, where the stage itself says so.
     """
     asked = _asked(cells, baseline=baseline, design=design)
     looks = design.seeds.looks if design is not None and isinstance(design.seeds, RacingSeeds) else ()
-    if design is not None and (looks or design.nuisance):
-        how = {"looks": looks, "nuisance": design.nuisance}
+    how = {"looks": looks, "nuisance": design.nuisance if design is not None else None, "matched": matched}
+    if any(how.values()):
         asked = (question.model_copy(update=how) for question in asked)
     return tuple({question.key: question for question in asked}.values())
 
@@ -277,9 +286,12 @@ def questions_of(plan: Plan) -> dict[int, tuple[Question, ...]]:
     for entry in plan.entries:
         cells.setdefault(entry.stage, {}).setdefault(arm_label(entry.judged), entry.judged)
     baseline = recipe_values(plan.baseline)
-    designs = {stage: each.design for stage, each in enumerate(plan.spec.stages) if isinstance(each, PlannedStage)}
+    planned = {stage: each for stage, each in enumerate(plan.spec.stages) if isinstance(each, PlannedStage)}
     return {
-        stage: planned_questions(list(of.values()), baseline=baseline, design=designs[stage]) for stage, of in cells.items()
+        stage: planned_questions(
+            list(of.values()), baseline=baseline, design=planned[stage].design, matched=planned[stage].matched
+        )
+        for stage, of in cells.items()
     }
 
 

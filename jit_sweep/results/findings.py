@@ -13,7 +13,7 @@ from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, is_of_sample
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
 from jit_sweep.spec.seeds import RacingSeeds
-from jit_sweep.spec.stages import Design
+from jit_sweep.spec.stages import Design, StageMatched
 from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.student_t import LEVEL
 from search_spaces.axis import AxisValue
@@ -48,6 +48,8 @@ class Asking:
     marks: Marks = field(default_factory=dict)
     matched: Matched = "images"
     """What the arms were given the same of."""
+    matched_in: Mapping[int, StageMatched] = field(default_factory=dict)
+    """The same of the stages that say so themselves."""
 
     @property
     def races(self) -> dict[int, RacingSeeds]:
@@ -237,7 +239,7 @@ def _witnesses(question: Question, arms: Sequence[Arm], asking: Asking) -> Itera
 
 def refused(question: Question, arms: Sequence[Arm], asking: Asking) -> str:
     """Why there is no verdict on a question, whatever the scores; empty where there may be one."""
-    return refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=asking.matched)
+    return refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=question.matched or asking.matched)
 
 
 def is_decidable(arms: Sequence[Arm]) -> bool:

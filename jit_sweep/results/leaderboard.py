@@ -133,13 +133,15 @@ def read_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
     spec = readable(sweep.spec)
     if spec is None:
         return Asking(sweep.objective)
+    planned = {stage: each for stage, each in enumerate(spec.stages) if isinstance(each, PlannedStage)}
     how = Asking(
         spec.objective,
         spec.alpha,
         spec.margin,
-        designs={stage: each.design for stage, each in enumerate(spec.stages) if isinstance(each, PlannedStage)},
+        designs={stage: each.design for stage, each in planned.items()},
         baseline=recipe_values(spec.baseline.recipe()),
-        matched=spec.budget.matched,
+        matched="images" if spec.budget.matched == "both" else spec.budget.matched,
+        matched_in={stage: each.matched for stage, each in planned.items() if each.matched},
     )
     records = reader.asked(sweep.name)
     first = first_asked(records, objective=how.objective, alpha=how.alpha, margin=how.margin, created_at=sweep.created_at)

@@ -20,6 +20,7 @@ from jit_sweep.results.findings import Answers, Asking, Finding, Findings, Outco
 from jit_sweep.results.looks import replies_at_looks
 from jit_sweep.results.pairs import pairs_that_differ_in_one_axis
 from jit_sweep.results.scales import in_words, margin_on
+from jit_sweep.spec.stages import StageMatched
 from jit_sweep.statistics.contrasts import Figures
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
@@ -34,14 +35,15 @@ def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
     for stage, of_stage in stages.items():
         scores = StageScores(of_stage)
         cells = [arm.arm for arm in scores.arms.values()]
-        questions = planned_questions(cells, baseline=asking.baseline, design=asking.designs.get(stage))
+        how = asking.designs.get(stage), asking.matched_in.get(stage)
+        questions = planned_questions(cells, baseline=asking.baseline, design=how[0], matched=how[1])
         asked = [_Asked(question, scores.asked(question), scores) for question in questions]
         planned[stage] = [each for each in asked if not each.is_post_hoc(asking)]
         exploratory += [Unread(each.arms, partial(_explored, each.reply, asking)) for each in asked if each.is_post_hoc(asking)]
         known = {frozenset(question.labels) for question in questions}
         for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
             if frozenset((one.label, other.label)) not in known:
-                answer = partial(_of_pair, axis, one, other, scores)
+                answer = partial(_of_pair, axis, one, other, scores, how[1])
                 exploratory.append(Unread((one, other), partial(_explored, answer, asking)))
     family = sum(is_decidable(each.arms) for of in planned.values() for each in of)
     for stage, race in asking.races.items():
@@ -68,8 +70,9 @@ class _Asked(NamedTuple):
         return self.looked or reply(self.question, self.scores, asking)
 
 
-def _of_pair(axis: str, one: Arm, other: Arm, scores: StageScores, asking: Asking) -> Reply:
-    return reply(Question.pair((axis,), one.arm, other.arm), scores, asking)
+def _of_pair(axis: str, one: Arm, other: Arm, scores: StageScores, matched: StageMatched | None, asking: Asking) -> Reply:
+    question = Question.pair((axis,), one.arm, other.arm).model_copy(update={"matched": matched})
+    return reply(question, scores, asking)
 
 
 def _judged(asked: Sequence[_Asked], asking: Asking) -> Iterator[Unread]:

@@ -227,6 +227,12 @@ class SearchSpec(Frozen):
 
 STAGE_NAME = "[a-z0-9][a-z0-9-]{0,62}"
 StageName = Annotated[str, Field(pattern=f"^{STAGE_NAME}$")]
+StageMatched = Literal["images", "flops"]
+
+
+def flops_name(name: str | None) -> str | None:
+    """Of a stage's form at equal FLOPs: a name where the stage has one, and still a sound one."""
+    return name if name is None else f"{name[:57]}-flops"
 
 
 class GridStage(Frozen):
@@ -236,11 +242,19 @@ class GridStage(Frozen):
     """What it is known by when the file changes: lower-case letters, digits and hyphens. null: it is known by its axes."""
     grid: Grid
     """Every combination of values."""
+    matched: StageMatched | None = None
+    """What its arms are given the same of: images, or the training FLOPs of the baseline's. null: by `budget.matched`."""
 
     @property
     def design(self) -> Grid:
         """What its arms follow from."""
         return self.grid
+
+    def at_equal_flops(self) -> Self:
+        """The same arms, each with as many images as cost the baseline's FLOPs, whatever its cells were given."""
+        cells = tuple(rule.model_copy(update={"images_per_trial": None}) for rule in self.grid.cells)
+        grid = self.grid.model_copy(update={"cells": tuple(rule for rule in cells if rule.seeds)})
+        return self.model_copy(update={"grid": grid, "matched": "flops", "name": flops_name(self.name)})
 
 
 class AblationStage(Frozen):
@@ -250,11 +264,17 @@ class AblationStage(Frozen):
     """What it is known by when the file changes: lower-case letters, digits and hyphens. null: by its kind."""
     ablation: Ablation
     """Changes of the baseline, and what each is worth."""
+    matched: StageMatched | None = None
+    """What its arms are given the same of: images, or the training FLOPs of the baseline's. null: by `budget.matched`."""
 
     @property
     def design(self) -> Ablation:
         """What its arms follow from."""
         return self.ablation
+
+    def at_equal_flops(self) -> Self:
+        """The same arms, each with as many images as cost the baseline's FLOPs."""
+        return self.model_copy(update={"matched": "flops", "name": flops_name(self.name)})
 
 
 class SearchStage(Frozen):

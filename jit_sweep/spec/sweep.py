@@ -125,6 +125,7 @@ Money = Annotated[PositiveFloat, Field(le=1e12)]
 Seconds = Annotated[PositiveFloat, Field(le=1e7)]
 """A third of a year."""
 Matched = Literal["images", "flops", "device_seconds"]
+MatchedBoth = Literal["images", "flops", "device_seconds", "both"]
 
 
 class Budget(Frozen):
@@ -132,9 +133,10 @@ class Budget(Frozen):
 
     images_per_trial: PositiveInt
     """Images that a trial trains on, a multiple of its batch size."""
-    matched: Matched = "images"
+    matched: MatchedBoth = "images"
     """What the arms of grids and ablations are given the same of: each `images_per_trial` images, or as many images as cost the
-    training FLOPs of the baseline's, or its device-seconds at the speeds that `plan --probe` measured on this machine."""
+    training FLOPs of the baseline's, or its device-seconds at the speeds that `plan --probe` measured on this machine. `both`:
+    each grid and ablation at equal images, and once more at equal FLOPs, as stages of their own after the file's."""
     rungs: Annotated[PositiveInt, Field(le=1000)] = 4
     """Equally spaced points, the last at the end, where the rung metric is measured and the ledger asked. Schedulers with a
     `reduction` set their own."""
@@ -291,6 +293,15 @@ class SweepSpec(Frozen):
     ledger: LedgerUri | None = None
     """Database URI of the ledger; None: `ledger.db` below the home."""
 
+    @model_validator(mode="after")
+    def both_is_a_stage_each(self) -> Self:
+        """Once: a sweep that is read back has its stages already."""
+        if self.budget.matched != "both":
+            return self
+        whole = [stage for stage in self.stages if isinstance(stage, PlannedStage) and stage.matched is None]
+        own = (stage.model_copy(update={"matched": "images"}) if stage in whole else stage for stage in self.stages)
+        return self.model_copy(update={"stages": (*own, *(stage.at_equal_flops() for stage in whole))})
+
     @property
     def rung_metric(self) -> str:
         """What rungs measure and compare."""
@@ -339,6 +350,12 @@ class SweepSpec(Frozen):
             for name in (stage.search.objectives or ()) if isinstance(stage, SearchStage) else ():
                 if name in score_names():
                     yield name, ("stages", index, "search", "search", "objectives")
+
+    def matched_in(self, stage: int) -> Matched:
+        """What the arms of a stage are given the same of."""
+        own = self.stages[stage]
+        matched = (own.matched if isinstance(own, PlannedStage) else None) or self.budget.matched
+        return "images" if matched == "both" else matched
 
     def stage_title(self, stage: int) -> str:
         """What a person calls a stage: the name that the file gives it, else its place, counted from 0."""

@@ -80,9 +80,12 @@ class Disturbed:
         return self.reader.events_since(NAME, 0, limit=10**6)
 
     def suffer(self, kills: Sequence[Kill]) -> None:
-        """Kill by the plan, and see the sweep to its end; then run the command once more, which must change nothing."""
+        """Kill by the plan, and see the sweep to its end; then run the command once more, which must change nothing. A sweep
+        that has ended before the last kills is left in peace."""
         for kill in kills:
             self._await_point(kill)
+            if self._done():
+                break
             self.world.mend()
             self._strike(kill)
         self._until(self._done, "the sweep does not end")
@@ -94,10 +97,12 @@ class Disturbed:
         self.exits.append(self.process.returncode)
 
     def _await_point(self, kill: Kill) -> None:
-        """Until the ledger has grown by enough, and there is somebody to kill."""
+        """Until the ledger has grown by enough and there is somebody to kill, or the sweep has ended."""
         wanted = (self.struck[-1].event if self.struck else 0) + kill.events
 
         def reached() -> bool:
+            if self._has_ended():
+                return True
             if self._last_event() < wanted or not of_kind(kill.kind, self.world, self.process):
                 return False
             return kill.kind not in LANE_KINDS or bool(self.reader.open_attempts(NAME))
@@ -108,7 +113,7 @@ class Disturbed:
         victims = of_kind(kill.kind, self.world, self.process)
         if not victims:  # it has ended by itself meanwhile
             self._await_point(kill)
-            return self._strike(kill)
+            return None if self._has_ended() else self._strike(kill)
         victim, reader = victims[kill.choice(len(victims))], self.reader
         now = Struck(
             kill, victim.pid, time.time(), self._last_event(), tuple(reader.verdicts(NAME)), tuple(reader.scores(NAME))
@@ -141,7 +146,10 @@ class Disturbed:
 
     def _done(self) -> bool:
         self.world.mend()
-        return self.process.poll() is not None and self.reader.sweep(NAME).state is SweepState.DONE
+        return self._has_ended()
+
+    def _has_ended(self) -> bool:
+        return self._last_event() > 0 and self.process.poll() is not None and self.reader.sweep(NAME).state is SweepState.DONE
 
     def _last_event(self) -> int:
         try:

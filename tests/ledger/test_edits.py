@@ -191,6 +191,7 @@ EDITS: tuple[Edit, ...] = (
     put("budget.images_per_trial", 32, said="4 trials go on to 32 images"),
     put("budget.images_per_trial", 8, said="4 trials count at 8 images"),
     put("budget.matched", "flops"),
+    put("budget.matched", "both"),
     put("budget.rungs", 1),
     put("budget.total_images", 10_000),
     put("budget.gpu_hours", 5.0),
@@ -235,6 +236,8 @@ EDITS: tuple[Edit, ...] = (
     stages(lambda file: file.append(search_of(trials=1)), kinds=("grid",), said="stage 1 (search) is new: 1 trial"),
     stages(lambda file: file.insert(1, search_of(seed=7, trials=1)), kinds=("search",), said="stage 1 (search) is new"),
     stages(lambda file: file[0].update(name="first"), key="stages.name"),
+    stages(lambda file: file[0].update(matched="images"), key="stages.matched"),
+    stages(lambda file: file[0].update(matched="flops"), key="stages.matched", said='stages[0].matched: null -> "flops"'),
     stages(lambda file: file[-1].update(name="last"), key="stages.name"),
     grid("axes", {"prediction": ["x", "v", "eps"]}, said="1 arm added"),
     grid("axes", {"prediction": ["x"]}, said="1 arm retired, of 2 trials, which stay as history"),
@@ -292,7 +295,7 @@ def test_the_table_has_every_key_of_the_sweep_file() -> None:
         "stages.grid": keys_of(Grid),
         "stages.search": keys_of(SearchSpec),
         "stages.ablation": keys_of(Ablation),
-        "stages": {"name"},
+        "stages": {"name", "matched"},
     }
     whole = keys_of(SweepSpec) - {"data", "baseline", "evaluation", "budget", "scheduler", "resources", "retention"}
     expected = whole | {f"{part}.{key}" for part, keys in parts.items() for key in keys}

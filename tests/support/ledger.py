@@ -53,7 +53,7 @@ def trial(*, seed: int = 0, digest: str = "d" * 12, **axes: Any) -> TrialConfig:
     rate = {"learning_rate": axes["learning_rate"]} if "learning_rate" in axes else {}
     return TrialConfig(
         data=DataConfig(digest=digest, image_size=32, num_classes=4),
-        model=ModelConfig(patch_size=axes.get("patch_size", 16), width=32, depth=2, heads=2, class_tokens=0),
+        model=ModelConfig(patch_size=axes.get("patch_size", 16), width=32, depth=axes.get("depth", 2), heads=2, class_tokens=0),
         diffusion=DiffusionConfig(**prediction),
         optimiser=OptimiserConfig(**rate),
         batch_size=48,

@@ -12,10 +12,13 @@ from jit_sweep.cli.plan import planned as checked
 from jit_sweep.errors import UserError
 from jit_sweep.home import home_at
 from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.places import places
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.questions import questions_of
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.spec.read import read_spec
+from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axes import AXES
 from search_spaces.axis import Axis, Slot
 from search_spaces.cells import Cell, axis_values, put
@@ -556,6 +559,40 @@ def test_arms_that_are_matched_in_flops_cost_the_same_to_a_batch(tmp_path: Path)
     assert len({entry.images for entry in entries}) == 4
     for entry, cost in zip(entries, costs, strict=True):
         assert abs(cost - costs[0]) <= training_flops(entry.trial, images=entry.trial.batch_size)
+
+
+def test_arms_that_are_matched_both_ways_are_planned_at_equal_images_and_again_at_equal_flops(tmp_path: Path) -> None:
+    longer = {"where": {"patch_size": 8}, "images_per_trial": 6400}
+    first = {"grid": {"axes": {"patch_size": [16, 8]}, "cells": [longer], "contrasts": [{"axis": "patch_size"}]}}
+    ladder = {"name": "parts", "ablation": {"kind": "ladder", "changes": {"deep": {"depth": 4}}}}
+    found = planned(tmp_path, stages=[first, ladder], budget={"images_per_trial": 3200, "matched": "both"})
+    images = [[entry.images for entry in found.entries if entry.stage == stage] for stage in range(4)]
+    assert images[0] == [3200, 6400], "what a cell is given by name stays in the file's own stage"
+    assert images[1] == [3200, 3200]
+    for stage in (2, 3):
+        of_stage = [entry for entry in found.entries if entry.stage == stage]
+        costs = [training_flops(entry.trial, images=entry.images) for entry in of_stage]
+        assert abs(costs[1] - costs[0]) <= training_flops(of_stage[1].trial, images=of_stage[1].trial.batch_size)
+        assert of_stage[0].images != of_stage[1].images
+    places_found = [place.id for place in places(found.spec)]
+    assert len({*places_found}) == 4
+    assert places_found[3] == "parts-flops"
+    asked = [question.label for of in questions_of(found).values() for question in of]
+    assert asked == [
+        "patch_size=8 against 16, at equal images",
+        "deep: depth=4 against without, at equal images",
+        "patch_size=8 against 16, at equal FLOPs",
+        "deep: depth=4 against without, at equal FLOPs",
+    ]
+
+
+def test_a_sweep_that_is_matched_both_ways_is_read_back_with_the_stages_that_it_has(tmp_path: Path) -> None:
+    budget = {"images_per_trial": 3200, "matched": "both"}
+    spec = read_spec(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), budget=budget))
+    assert len(spec.stages) == 2
+    assert SweepSpec.model_validate(spec.model_dump(mode="json", by_alias=True)) == spec
+    alone = read_spec(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), budget={"images_per_trial": 3200}))
+    assert places(spec)[0] == places(alone)[0], "the stage of equal images is the one that it was without the other"
 
 
 def test_arms_that_are_matched_in_device_seconds_train_as_long_as_their_speeds_say(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from jit_sweep.results.verdicts import findings
 from jit_sweep.spec.stages import Grid
 from jit_sweep.statistics.families import holm
 from search_spaces.axes import AXES
-from tests.support.ledger import OBJECTIVE, LedgerFixture, planned
+from tests.support.ledger import OBJECTIVE, LedgerFixture, planned, trial
 from tests.support.scored_arms import ERROR, FD, KID, collapse_arm, train_arm
 from trainables.evaluation.metrics.registry import METRICS
+from trainables.networks.cost import training_flops
 
 X, V, EPS = {"prediction": "x"}, {"prediction": "v"}, {"prediction": "eps"}
 GOOD, BAD = [1.0, 1.01, 1.02, 1.01], [2.0, 2.05, 2.02, 2.01]
@@ -287,3 +288,20 @@ def test_questions_that_are_tested_together_get_the_p_of_each_alone(ledger: Ledg
     own = [each.effect.p if each.effect and each.outcome is not Outcome.NOT_COMPARABLE else math.nan for each in planned]
     assert len({each.question.kind for each in planned}) == 2
     assert [each.adjusted_p for each in planned] == pytest.approx(holm(own).tolist(), rel=1e-9)
+
+
+def test_a_stage_at_equal_flops_is_judged_by_them_and_asks_questions_of_its_own(ledger: LedgerFixture) -> None:
+    """The deeper arm has fewer images there, which is what the stage is for; other rates, so that no trial is had twice."""
+    shallow, deep = (training_flops(trial(depth=depth), images=9600) for depth in (2, 4))
+    for stage, rate, images in ((0, 0.1, 9600), (1, 0.2, round(9600 * shallow / deep / 48) * 48)):
+        train_arm(ledger, {"depth": 2, "learning_rate": rate}, GOOD, stage=stage, images=9600)
+        train_arm(ledger, {"depth": 4, "learning_rate": rate}, BAD, stage=stage, images=images)
+    unsaid = found(ledger).planned
+    assert [each.outcome for each in unsaid] == [Outcome.REAL, Outcome.NOT_COMPARABLE]
+    assert unsaid[1].reason.startswith("images: ")
+    said = found(ledger, matched_in={0: "images", 1: "flops"}).planned
+    assert [(each.question.label, each.outcome) for each in said] == [
+        ("learning_rate=0.1: depth=4 against 2, at equal images", Outcome.REAL),
+        ("learning_rate=0.2: depth=4 against 2, at equal FLOPs", Outcome.REAL),
+    ]
+    assert len({each.question.key for each in (*said, unsaid[0])}) == 3
