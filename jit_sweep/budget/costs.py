@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from jit_sweep.budget.spending import HOUR_S, Key, Spending, devices_of, key_of
+from jit_sweep.budget.spending import HOUR_S, Key, Spending, devices_of, key_of, tuner_devices_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, AttemptRow, Cause, CostRow, EntryRow, EntryState, ScoreRow
 from jit_sweep.spec.sweep import Resources
@@ -37,13 +37,15 @@ class CostOutcome(StrEnum):
     """Work that was lost, and had to be done again."""
     EVALUATION = "evaluation"
     """Rungs and scores, of all trials."""
+    TUNING = "tuning"
+    """Evaluations by which trained trials take their best settings, as `evaluation.tune` asks."""
     OVERHEAD = "overhead"
     """Workers held, but not at work: a trial's start and end."""
 
     @property
     def in_words(self) -> str:
         """As it is shown: what a scheduler ended has one name everywhere."""
-        return "stopped early" if self is CostOutcome.PRUNED else str(self)
+        return {CostOutcome.PRUNED: "stopped early", CostOutcome.TUNING: "tuning of sampling"}.get(self, str(self))
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,14 @@ def read_costs(reader: LedgerReader, sweep: str) -> Costs:
     makers = {sweep, *(attempt.sweep for attempt in attempts)}
     devices = {other.name: devices_of(resources_of(other.spec)) for other in reader.sweeps() if other.name in makers}
     return costs(
-        Spending(sweep, attempts, devices, now=reader.now() if row.is_run else None),
+        Spending(
+            sweep,
+            attempts,
+            devices,
+            now=reader.now() if row.is_run else None,
+            tuning=reader.tuning_spans(sweep),
+            tuner_devices=tuner_devices_of(resources_of(row.spec)),
+        ),
         unit="GPU" if resources_of(row.spec).gpus else "CPU",
         seconds=reader.cost(sweep),
         entries=reader.entries(sweep),
@@ -132,9 +141,12 @@ def costs(
         pieces += _pieces(spending, attempt, kinds[key_of(attempt)], fate=fates.of(attempt))
     hits = _behind_hits(spending, entries, scores)
     saved = [(attempt, _kept(spending, attempt, kinds[key_of(attempt)])) for attempt in hits]
+    by_outcome = {on: _summed([piece for piece in pieces if piece.on is on], devices=devices) for on in CostOutcome}
+    tuning_s = spending.tuning_s
+    by_outcome[CostOutcome.TUNING] = Cost(tuning_s, tuning_s * spending.tuner_devices / HOUR_S, len(spending.tuning))
     return Costs(
         unit=unit,
-        by_outcome={on: _summed([piece for piece in pieces if piece.on is on], devices=devices) for on in CostOutcome},
+        by_outcome=by_outcome,
         saved=Cost(
             seconds=sum(kept for _, kept in saved),
             device_hours=sum(kept * spending.devices[attempt.sweep] for attempt, kept in saved) / HOUR_S,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from jit_sweep.budget.allowance import Allowance
-from jit_sweep.budget.spending import Spending, devices_of, is_over
+from jit_sweep.budget.spending import Spending, devices_of, is_over, tuner_devices_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.spec.sweep import SweepSpec
@@ -30,7 +30,7 @@ class BudgetGuard:
         self._clock = clock
         self._probed = dict(probed or {})
         self._sweep, self._budget, self._reader = spec.name, spec.budget, reader
-        self._devices = {spec.name: devices_of(spec.resources)}
+        self._devices, self._tuner_devices = {spec.name: devices_of(spec.resources)}, tuner_devices_of(spec.resources)
 
     def refusals(self, rows: Sequence[EntryRow], *, handed_out: Sequence[EntryRow] = ()) -> Refusal:
         """By what is spent now. `rows`: all entries of the sweep; `handed_out`: those that lanes have, or come up for."""
@@ -56,7 +56,16 @@ class BudgetGuard:
     def _spending(self, trials: Mapping[str, TrialConfig]) -> Spending:
         """As the ledger has it now; of no other trials are speeds and needs known."""
         attempts = self._reader.attempts_at_trials(self._sweep)
-        return Spending(self._sweep, attempts, self._devices, now=self._clock(), trials=trials, probed=self._probed)
+        return Spending(
+            self._sweep,
+            attempts,
+            self._devices,
+            now=self._clock(),
+            trials=trials,
+            probed=self._probed,
+            tuning=self._reader.tuning_spans(self._sweep),
+            tuner_devices=self._tuner_devices,
+        )
 
 
 def _nothing_is_refused(row: EntryRow) -> str:

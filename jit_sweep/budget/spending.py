@@ -1,8 +1,8 @@
 """What a sweep has spent of its budget, and whether another trial may begin. Pure functions of the ledger's rows.
 
-Images count as often as they were trained on. A trial spends its devices' time from its start to its end, at work or not. Wall
-hours are those in which at least one trial was under way: neither the time between two runs of a sweep nor a wait for a cluster
-counts.
+Images count as often as they were trained on. A trial spends its devices' time from its start to its end, at work or not; what
+tunes how trained ones sample spends a worker's. Wall hours are those in which at least one of them was under way: neither the
+time between two runs of a sweep nor a wait for a cluster counts.
 """
 
 from collections import defaultdict
@@ -60,6 +60,10 @@ class Spending:
     """By id; of others neither speed nor need is known."""
     probed: Mapping[SpeedShape, float] = field(default_factory=dict)
     """Images a second by shape, for shapes of which no attempt says it."""
+    tuning: Sequence[tuple[float, float]] = ()
+    """When evaluations ran, from when to when, by which the sweep's file tunes how its trials sample."""
+    tuner_devices: float = 0.0
+    """Of each of them."""
 
     @cached_property
     def own(self) -> list[AttemptRow]:
@@ -94,10 +98,19 @@ class Spending:
         spans = [(attempt.started_at, attempt.started_at + self.held_s(attempt)) for attempt in self.own]
         return Spent(
             images=sum(max(0, attempt.images - self.before[key_of(attempt)]) for attempt in self.own),
-            device_hours=sum(self.held_s(attempt) for attempt in self.own) * self.devices[self.sweep] / HOUR_S,
-            wall_hours=_covered_s(spans) / HOUR_S,
+            device_hours=(self._trials_s * self.devices[self.sweep] + self.tuning_s * self.tuner_devices) / HOUR_S,
+            wall_hours=_covered_s([*spans, *self.tuning]) / HOUR_S,
             trials=len(self.begun),
         )
+
+    @property
+    def tuning_s(self) -> float:
+        """Seconds of all evaluations that tune."""
+        return sum(end - begin for begin, end in self.tuning)
+
+    @property
+    def _trials_s(self) -> float:
+        return sum(self.held_s(attempt) for attempt in self.own)
 
     @cached_property
     def speeds(self) -> Mapping[SpeedShape, float]:
@@ -130,6 +143,11 @@ class Spending:
 def devices_of(resources: Resources) -> float:
     """GPUs of a trial's workers together; their CPUs where they have no GPU."""
     return resources.workers * (resources.gpus or resources.cpus)
+
+
+def tuner_devices_of(resources: Resources) -> float:
+    """GPUs, or CPUs, of one evaluation that tunes: one worker's."""
+    return resources.gpus or resources.cpus
 
 
 def key_of(attempt: AttemptRow) -> Key:

@@ -15,8 +15,11 @@ from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, Sweep
 from jit_sweep.results import why
 from jit_sweep.results.as_json import standing_row
 from jit_sweep.results.retired import retired
+from jit_sweep.results.tuned_sampling import untuned
 from jit_sweep.results.words import explained, state_in_words
+from jit_sweep.spec.stored import readable
 from search_spaces.cells import arm_label
+from trainables.config.fields import counted
 from trainables.report import ExitCode
 
 MOST_ROWS = 50
@@ -35,6 +38,9 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         print_json("status", [standing_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
+    if (spec := readable(named.spec)) is not None and spec.evaluation.tune is not None:
+        done, left = len(reader.tuned(sweep)), len(untuned(spec, reader))
+        say(console(), f"sampling is tuned of {counted(done, 'trial')}{f', and still to be of {left:,}' if left else ''}")
     if gone := retired(reader.entries(sweep, every=True)):
         say(console(), f"retired: {len(gone):,} trials that the file plans no more; the leaderboard has them")
     return ExitCode.DONE

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from jit_sweep.budget.spending import HOUR_S, devices_of
+from jit_sweep.budget.spending import HOUR_S, devices_of, tuner_devices_of
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.grid import combinations
 from jit_sweep.plan.order import turn
 from jit_sweep.plan.planner import Planner
+from jit_sweep.plan.sampling_remarks import samples_to_tune
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.plan.tuned_arms import still_to_come
 from jit_sweep.spec.schedulers import NoScheduler
@@ -80,6 +81,8 @@ class Estimate:
     """A scheduler may stop trials."""
     most_kept: int | None
     """Trials whose checkpoints stay; None: all."""
+    tuning_s: float = 0.0
+    """What tuning how they sample takes at most, over all trials."""
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -88,7 +91,7 @@ class Estimate:
     @property
     def is_at_most(self) -> bool:
         """Whether the sweep may take less, as its file says itself."""
-        return self.may_end_early or bool(self.proposed)
+        return self.may_end_early or bool(self.proposed) or self.tuning_s > 0
 
     @property
     def unit(self) -> Literal["GPU", "CPU"]:
@@ -106,11 +109,12 @@ class Estimate:
 
     @property
     def device_hours(self) -> float:
-        return self.simulated.busy_s * devices_of(self.resources) / HOUR_S
+        of_trials = self.simulated.busy_s * devices_of(self.resources)
+        return (of_trials + self.tuning_s * tuner_devices_of(self.resources)) / HOUR_S
 
     @property
     def wall_s(self) -> float:
-        return LANE_START_S + self.simulated.wall_s
+        return LANE_START_S + self.simulated.wall_s + self.tuning_s / self.lanes
 
     @property
     def disk_bytes(self) -> int:
@@ -151,6 +155,7 @@ def estimate(plan: Plan, shape_of: Callable[[Entry], str], measured: Callable[[E
         lanes=lanes,
         may_end_early=not isinstance(spec.scheduler, NoScheduler),
         most_kept=spec.retention.best,
+        tuning_s=sum(_tuning_s(spec, entry, measured(entry)) for entry in {e.trial_id: e for e in plan.entries}.values()),
     )
 
 
@@ -225,6 +230,16 @@ def _job(spec: SweepSpec, entries: Sequence[Entry], shape: str, measured: Measur
     rungs_s = len(first.rungs) * _rung_s(spec, measured)
     scores_s = sum(measured.sampled_s * (1 if entry.evaluation.weights == RAW else 2) for entry in entries)
     return Job(first, shape, measured, TRIAL_START_S + training_s + rungs_s + scores_s)
+
+
+def _tuning_s(spec: SweepSpec, entry: Entry, measured: Measured) -> float:
+    """Of a trial, as if each of its settings took the most steps, and guidance where any has it."""
+    tuning, evaluation = spec.evaluation.tune, entry.evaluation
+    if tuning is None:
+        return 0.0
+    passes = 2 if evaluation.guidance == 1 and {*tuning.guidance} - {1} else 1
+    steps = max(evaluation.steps, *tuning.steps) / evaluation.steps if tuning.steps else 1.0
+    return measured.sampled_s * samples_to_tune(tuning, entry) / evaluation.n * steps * passes
 
 
 def _rung_s(spec: SweepSpec, measured: Measured) -> float:

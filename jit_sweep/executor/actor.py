@@ -195,9 +195,11 @@ class SweepActor:
         """Take over what other sweeps have scored meanwhile."""
         await self._patiently(lambda: self._writer.settle(self._sweep))
 
-    async def finish(self, state: SweepState, reason: str = "") -> None:
-        """Record how the run ended, and let the next one begin."""
+    async def finish(self, state: SweepState, reason: str = "", *, goes_on: bool = False) -> None:
+        """Record how the run ended, and let the next one begin. `goes_on`: its process has more to do, and does both later."""
         self._ticking.cancel()
+        if goes_on:
+            return
         await self._patiently(lambda: self._writer.finish(self._sweep, state, reason=reason))
         self._lease.release()
 

@@ -62,10 +62,12 @@ class Driver:
         silent_s: float = SILENT_S,
         interrupt: Interrupt | None = None,
         outages: Outages | None = None,
+        goes_on: Callable[[RunEnd], bool] = lambda _: False,
     ) -> None:
+        """`goes_on`: whether the run has more to do once its trials have ended so."""
         self.outages = outages or Outages(_log.warning)
         self.plan, self.locations, self.reader, self.lease = plan, locations, reader, lease
-        self.lane, self.silent_s = lane, silent_s
+        self.lane, self.silent_s, self.goes_on = lane, silent_s, goes_on
         self.sweep = plan.spec.name
         self.interrupt = interrupt or Interrupt()
         self.stopping = threading.Event()
@@ -116,7 +118,8 @@ class Driver:
     def _finish(self, ended: RunEnd) -> None:
         """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
         try:
-            ray.get(self.actor.finish.remote(ended.state, ended.reason), timeout=FINISH_S)
+            asked = self.actor.finish.remote(ended.state, ended.reason, goes_on=self.goes_on(ended))
+            ray.get(asked, timeout=FINISH_S)
         except ray.exceptions.RayError as error:
             _log.warning("the end of the run was not recorded: %s", error)
 

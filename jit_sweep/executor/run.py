@@ -12,7 +12,7 @@ from jit_sweep.executor.ending import RunEnd
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.opening import end_at_once, take_up
 from jit_sweep.executor.outages import Outages, Surrounding
-from jit_sweep.executor.sampling_tuning import SamplingTuning, untuned
+from jit_sweep.executor.sampling_tuning import SamplingTuning, budget_ended
 from jit_sweep.home import Home, Locations
 from jit_sweep.inference.trained import Places
 from jit_sweep.ledger.connect import DatabaseAway, open_engine
@@ -24,6 +24,7 @@ from jit_sweep.ledger.records import EntryRow, SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.entry import Plan
+from jit_sweep.results.tuned_sampling import untuned
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
 from trainables.config.fields import counted
@@ -70,9 +71,10 @@ def run_sweep(
         take_up(plan, writer, reader)
         guard = BudgetGuard(plan.spec, reader, probed=probed)
         ended = end_at_once(plan, writer, reader, guard=guard)
-        if ended is not None:
-            writer.finish(sweep, ended.state, reason=ended.reason)
+        if ended is not None and _rows_to_tune(ended, plan, reader) and (over := guard.is_over()):
+            ended = budget_ended(over)
         if ended is not None and not _rows_to_tune(ended, plan, reader):
+            writer.finish(sweep, ended.state, reason=ended.reason)
             if ended.reason:
                 tell("nothing is trained and no Ray started, since the budget holds nothing more")
             tell(CATCHING_UP)
@@ -82,16 +84,25 @@ def run_sweep(
         with local_cluster(tell) if address is None else running_cluster(address):
             mirror = _mirror(plan, locations, lease, outages)
             if ended is None:
-                driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt, outages=outages)
+                driver = Driver(
+                    plan,
+                    locations,
+                    reader,
+                    lease,
+                    probed=probed,
+                    interrupt=interrupt,
+                    outages=outages,
+                    goes_on=lambda ended: bool(_rows_to_tune(ended, plan, reader)),
+                )
                 ended = driver.to_end(watch)
             if rows := _rows_to_tune(ended, plan, reader):
                 tell(f"tuning how {counted(len(rows), 'trained network')} sample")
-                log = EvaluationLog(open_engine(locations.ledger))
-                tuning = SamplingTuning(
-                    plan, Places(home, reader, locations.tracking), log, lease, interrupt or Interrupt(), tell
-                )
-                ended = tuning.to_end(rows)
-                writer.finish(sweep, ended.state, reason=ended.reason)
+                log, places = EvaluationLog(open_engine(locations.ledger)), Places(home, reader, locations.tracking)
+                ended = RunEnd(SweepState.FAILED, "its trials have ended, and how they sample could not be tuned")
+                try:
+                    ended = SamplingTuning(plan, places, log, lease, guard, interrupt or Interrupt(), tell).to_end(rows)
+                finally:
+                    writer.finish(sweep, ended.state, reason=ended.reason)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         tell(CATCHING_UP)
         undelivered = _closed(mirror, patience_s)

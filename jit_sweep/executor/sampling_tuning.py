@@ -1,6 +1,5 @@
 """After a sweep's trials: the best setting of sampling of each, searched for on the cluster and kept in the ledger."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.errors import UserError
 from jit_sweep.executor.cluster import concurrent_lanes
 from jit_sweep.executor.ending import RunEnd
@@ -21,11 +21,10 @@ from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.event_records import Tuned
 from jit_sweep.ledger.lease import Lease
-from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow, EntryState, SweepState
+from jit_sweep.ledger.records import EntryRow, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.redact import redact
-from jit_sweep.spec.sweep import Resources, SweepSpec
+from jit_sweep.spec.sweep import Resources
 from trainables.config.evaluation import EvaluationConfig
 
 if TYPE_CHECKING:
@@ -40,23 +39,9 @@ class TuningStopped(Exception):
     """A search was asked to stop; what it has drawn is kept."""
 
 
-def untuned(spec: SweepSpec, reader: LedgerReader) -> list[EntryRow]:
-    """The trials whose scores stand and whose settings were not tuned as the file has it; of several scores the last."""
-    if spec.evaluation.tune is None:
-        return []
-    wanted = json.loads(spec.evaluation.tune.model_dump_json())
-    collapsed = {(each.trial_id, each.evaluation_id) for each in reader.scores(spec.name) if each.collapsed}
-    rows = [row for row in reader.entries(spec.name) if row.state is EntryState.DONE]
-    tuned = reader.tuned(spec.name)
-    return [
-        row
-        for row in {row.trial_id: row for row in sorted(rows, key=lambda row: row.images)}.values()
-        if (row.trial_id, row.evaluation_id) not in collapsed and not _is_tuned(row, tuned.get(row.trial_id), wanted)
-    ]
-
-
-def _is_tuned(row: EntryRow, found: Tuned | None, wanted: dict[str, Any]) -> bool:
-    return found is not None and (found.images, found.evaluation_id, found.tuning) == (row.images, row.evaluation_id, wanted)
+def budget_ended(over: str) -> RunEnd:
+    """How a run ends whose trials have ended, and whose budget holds no more of the searches."""
+    return RunEnd(SweepState.INCOMPLETE, f"{over}; sampling is tuned no further")
 
 
 @dataclass
@@ -70,9 +55,12 @@ class SamplingTuning:
     places: Places
     log: EvaluationLog
     lease: Lease
+    guard: BudgetGuard
     interrupt: Interrupt
     tell: Callable[[str], None]
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _over: str = ""
+    """Why the budget holds no more of it."""
 
     def to_end(self, rows: Sequence[EntryRow]) -> RunEnd:
         """Tune these trials, or as many as there is time for. UserError: the cluster does not hold one of them."""
@@ -80,6 +68,8 @@ class SamplingTuning:
             searches = {pool.submit(self._tuned, row): row for row in rows}
             try:
                 for done, future in enumerate(self._ended(searches), start=1):
+                    if isinstance(future.exception(), TuningStopped):
+                        break
                     self.tell(f"tuned {done} of {len(rows)}: {_said(searches[future], future)}")
             except DatabaseAway as error:
                 return RunEnd(SweepState.INCOMPLETE, f"the ledger was away while sampling was tuned: {redact(str(error))}")
@@ -89,6 +79,8 @@ class SamplingTuning:
             return RunEnd(SweepState.INTERRUPTED)
         if self._is_asked_to_stop():
             return RunEnd(SweepState.INCOMPLETE, "stopped while sampling was tuned; running the sweep again goes on with it")
+        if self._over:
+            return budget_ended(self._over)
         return RunEnd(SweepState.DONE)
 
     def _ended(self, futures: Iterable[Future[Tuned]]) -> Iterator[Future[Tuned]]:
@@ -100,7 +92,8 @@ class SamplingTuning:
             if time.monotonic() - renewed > RENEW_S:
                 self.lease.renew()
                 renewed = time.monotonic()
-                if self._is_asked_to_stop():
+                self._over = self.guard.is_over()
+                if self._over or self._is_asked_to_stop():
                     return
             if self.interrupt.asked.is_set():
                 return
@@ -116,9 +109,11 @@ class SamplingTuning:
         subject = of_trial([row], self.places, images=row.images)
         actor = _actor_of(subject, self.plan.spec.resources)
         try:
-            evaluations = Evaluations(subject, log=self.log, elsewhere=lambda asked: self._asked(actor, asked))
+            evaluations = Evaluations(
+                subject, log=self.log, elsewhere=lambda asked: self._asked(actor, asked), at_sweep_s_cost=True
+            )
             metric = default_metric(row.evaluation, self.plan.spec.objective)
-            return tune(evaluations, row.evaluation, tuning, metric=metric, begun=lambda _: self._go_on()).record
+            return tune(evaluations, row.evaluation, tuning, metric=metric, begun=self._begins).record
         finally:
             ray.kill(actor)
 
@@ -133,6 +128,13 @@ class SamplingTuning:
     def _go_on(self) -> None:
         if self._stopping.is_set():
             raise TuningStopped
+
+    def _begins(self, _: EvaluationConfig) -> None:
+        """Before each evaluation: what is spent by then is in the ledger."""
+        self._over = self._over or self.guard.is_over()
+        if self._over:
+            self._stopping.set()
+        self._go_on()
 
 
 class _Scorer:

@@ -229,6 +229,8 @@ class Evaluated(LedgerRecord):
     seconds: float
     """That drawing and scoring took."""
     code_version: str
+    at_sweep_s_cost: bool = False
+    """Whether the sweep's own file asks for it, which tunes its trials' sampling; else somebody did."""
 
     @property
     def errors(self) -> dict[str, float]:

@@ -138,6 +138,12 @@ class LedgerReader:
         query = select(event.data).where(event.trial_id == trial_id, event.kind == EventKind.EVALUATED).order_by(event.id)
         return [Evaluated.model_validate(row.data) for row in self._rows(query)]
 
+    def tuning_spans(self, sweep: str) -> list[tuple[float, float]]:
+        """When each evaluation began and ended that the sweep's file asked for to tune its trials' sampling."""
+        event = schema.event.c
+        query = select(event.at, event.data).where(event.sweep == sweep, event.kind == EventKind.EVALUATED)
+        return [(row.at - row.data["seconds"], row.at) for row in self._rows(query) if row.data.get("at_sweep_s_cost")]
+
     def tuned(self, sweep: str) -> dict[str, Tuned]:
         """Each trial of the sweep at its own best setting, as it was found last, by the trial's id."""
         event = schema.event.c

@@ -1,12 +1,16 @@
 """Arms whose trained networks chose their own setting of sampling, beside the setting that all share."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jit_sweep.ledger.event_records import Tuned, TunedView
+from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.ledger.records import EntryRow, EntryState
 from jit_sweep.results.arms import Arm, TrialResult
+from jit_sweep.spec.sweep import SweepSpec
 from jit_sweep.statistics.student_t import mean
 from trainables.evaluation.metrics.registry import metric_of
 
@@ -38,6 +42,25 @@ def is_tuned(trial: TrialResult, tuned: Mapping[str, Tuned]) -> bool:
     """Whether its search was of the weights and the setting that the sweep scores."""
     found = tuned.get(trial.entry.trial_id)
     return found is not None and (found.images, found.evaluation_id) == (trial.entry.images, trial.entry.evaluation_id)
+
+
+def untuned(spec: SweepSpec, reader: LedgerReader) -> list[EntryRow]:
+    """The trials whose scores stand and whose settings were not tuned as the file has it; of several scores the last."""
+    if spec.evaluation.tune is None:
+        return []
+    wanted = json.loads(spec.evaluation.tune.model_dump_json())
+    collapsed = {(each.trial_id, each.evaluation_id) for each in reader.scores(spec.name) if each.collapsed}
+    rows = [row for row in reader.entries(spec.name) if row.state is EntryState.DONE]
+    tuned = reader.tuned(spec.name)
+    return [
+        row
+        for row in {row.trial_id: row for row in sorted(rows, key=lambda row: row.images)}.values()
+        if (row.trial_id, row.evaluation_id) not in collapsed and not _is_tuned(row, tuned.get(row.trial_id), wanted)
+    ]
+
+
+def _is_tuned(row: EntryRow, found: Tuned | None, wanted: dict[str, Any]) -> bool:
+    return found is not None and (found.images, found.evaluation_id, found.tuning) == (row.images, row.evaluation_id, wanted)
 
 
 def setting_in_words(view: TunedView, keys: Sequence[str]) -> str:

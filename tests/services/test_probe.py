@@ -83,6 +83,17 @@ def adds_up(found: Plan, *, lanes: int = 1, measured: Measured = SPEED) -> Estim
     return estimate(found, lambda entry: key(entry, found), lambda _: measured, lanes=lanes)
 
 
+def test_the_tuning_of_sampling_adds_its_time_to_the_estimate() -> None:
+    evaluation = {"n": 8, "sampler": "euler", "steps": 2}
+    plain = adds_up(of(evaluation=evaluation, stages=X), lanes=2)
+    tuned = adds_up(of(evaluation={**evaluation, "tune": {"steps": [4], "n": 4}}, stages=X), lanes=2)
+    assert tuned.tuning_s == pytest.approx((2 * 4 + 2 * 8) / 8 * SPEED.sampled_s * 2), "two settings, and steps of 4 for 2"
+    assert tuned.wall_s == pytest.approx(plain.wall_s + tuned.tuning_s / 2)
+    assert tuned.device_hours == pytest.approx(plain.device_hours + tuned.tuning_s / 3600)
+    assert tuned.is_at_most
+    assert not plain.is_at_most
+
+
 @pytest.fixture(scope="module")
 def measured_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that remembers the tiny sweep's one shape, measured on this machine."""

@@ -227,7 +227,7 @@ def test_the_command_prints_the_sums_of_the_ledger(
     assert told["total_seconds"] == sum(row["seconds"] for row in told["rows"])
     assert command.show_cost("mine", uri, as_json=False) == 0
     shown = capsys.readouterr().out
-    assert "unfinished            2  0:21" in shown
+    assert "unfinished                 2  0:21" in shown
     assert "stopped early" in shown
     assert "pruned" not in shown
     assert "data wait: 10.0% of training" in shown

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from jit_sweep.budget.costs import Cost, CostOutcome, cost_line, read_costs
 from jit_sweep.budget.guard import BudgetGuard
+from jit_sweep.ledger.evaluations import EvaluationLog
+from jit_sweep.ledger.event_records import Evaluated
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import IMAGES, LedgerFixture, planned
 from tests.support.sweep_files import tiny_sweep
@@ -81,6 +84,23 @@ def test_a_trial_at_a_gate_goes_on_where_the_budget_holds_what_lies_behind_it(le
     row = next(row for row in rows if row.key == entry.key)
     assert guard(ledger, total_images=960).refusal_at_gate(row, 240, rows=rows) == ""
     assert "and the next needs 480" in guard(ledger, total_images=479).refusal_at_gate(row, 240, rows=rows)
+
+
+def test_what_tunes_how_trained_ones_sample_is_spent_and_what_somebody_evaluates_is_not(ledger: LedgerFixture) -> None:
+    entry, log = ENTRIES[0], EvaluationLog(ledger.engine, clock=ledger.clock)
+    found = {"images": IMAGES, "evaluation_id": "e", "evaluation": {}, "values": {}, "without_each": {}, "heldout": {}}
+    more: dict[str, Any] = {**found, "rows": {}, "collapsed": False, "code_version": "1"}
+    for by_file, seconds in ((True, 1800.0), (False, 3600.0), (True, 900.0)):
+        log.add(Evaluated(seconds=seconds, at_sweep_s_cost=by_file, **more), sweep=ledger.name, trial_id=entry.trial_id)
+        ledger.clock.now += seconds
+    assert guard(ledger, gpu_hours=0.75).is_over() == "`budget.gpu_hours` is 0.75: 0.75 are spent"
+    assert guard(ledger, gpu_hours=0.76).is_over() == ""
+    assert "`budget.wall_hours`" in guard(ledger, wall_hours=0.75).is_over()
+    assert guard(ledger, wall_hours=0.76).is_over() == ""
+    spent = read_costs(ledger.reader, ledger.name)
+    assert spent.by_outcome[CostOutcome.TUNING] == Cost(2700.0, 0.75, 2)
+    assert spent.total.device_hours == 0.75
+    assert cost_line(ledger.reader, ledger.name) == "cost: 0.75 CPU-hours: 0.75 tuning of sampling"
 
 
 def test_money_is_device_hours_at_their_price(ledger: LedgerFixture) -> None:
