@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from tests.support.trials import batch, lively
+from tests.support.trials import batch, moved
 from trainables.config.trial import TrialConfig
 
 
 def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
     """Bytes of the distinct storages that a forward pass on this machine keeps for its backward pass."""
-    network = lively(trial).train()
+    network = moved(trial).train()
     own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
     alive = []

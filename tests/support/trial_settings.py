@@ -34,7 +34,7 @@ OTHERS: dict[str, Any] = {
     "model.adaln_shift": False,
     "model.normalise_input": True,
     "model.block_start": "torch",
-    "model.trunk": "mlp",
+    "model.trunk": {"kind": "unet", "width": 32},
     "model.final_norm": "layer",
     "diffusion.prediction": "v",
     "diffusion.loss": "x",
@@ -75,7 +75,6 @@ NEEDS: dict[str, dict[str, Any]] = {
 }
 """What a trial must have for a setting's other value to be allowed."""
 MODEL_NEEDS: dict[str, dict[str, Any]] = {
-    "model.trunk": {"patch_size": 16, "class_tokens": 0},
     "diffusion.dimensions": {"patch_size": 1},
 }
 """The same of its network."""

@@ -22,6 +22,7 @@ from trainables.config.fields import (
     nearest,
 )
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
+from trainables.config.trunks import UnetTrunk
 
 DCT_SIDE = 8
 """Side of the blocks whose frequencies the term `frequency` weighs."""
@@ -74,7 +75,7 @@ class TrialConfig(Ruled, Recipe):
     @must_hold
     def patch_divides_image(self) -> None:
         patch, size = self.model.patch_size, self.data.image_size
-        if size % patch:
+        if self.model.sees_patches and size % patch:
             valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
             rule = "`patch_size` must divide image_size"
             raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
@@ -89,10 +90,23 @@ class TrialConfig(Ruled, Recipe):
 
     @must_hold
     def an_mlp_sees_one_patch(self) -> None:
-        if self.model.trunk == "mlp" and (self.grid > 1 or self.optimiser.method != "adamw"):
+        if self.model.trunk.kind == "mlp" and (self.grid > 1 or self.optimiser.method != "adamw"):
             rule = "`trunk` mlp takes images of one patch, and adamw"
             got = f"patch_size={self.model.patch_size}, image_size={self.data.image_size}, optimiser={self.optimiser.method}"
             raise ValueError(f"{rule}, got {got}; try trunk=transformer, or patch_size={self.data.image_size}")
+
+    @must_hold
+    def a_unet_halves_the_image(self) -> None:
+        trunk, size, method = self.model.trunk, self.data.image_size, self.optimiser.method
+        if not isinstance(trunk, UnetTrunk):
+            return
+        if size % 2**trunk.halvings or self.diffusion.dimensions is not None:
+            rule = f"`trunk` unet halves the side of images {trunk.halvings} times, and takes no lifted points"
+            got = f"image_size={size}, dimensions={self.diffusion.dimensions}"
+            raise ValueError(f"{rule}, got {got}; try fewer `multipliers`, or trunk=transformer")
+        if method != "adamw" or self.kernels != "torch":
+            rule = "`trunk` unet takes adamw, and torch's kernels"
+            raise ValueError(f"{rule}, got optimiser={method}, kernels={self.kernels}; try optimiser=adamw, kernels=torch")
 
     @must_hold
     def terms_fit_the_images(self) -> None:
@@ -105,9 +119,9 @@ class TrialConfig(Ruled, Recipe):
     def terms_tap_a_block_that_sees_every_token(self) -> None:
         model, routing = self.model, self.model.routing
         for term in self.diffusion.tapped:
-            tap, trunk = term.tap(model), model.trunk
+            tap, trunk = term.tap(model), model.trunk.kind
             ends = model.depth if routing.kind == "none" else routing.ends
-            if trunk == "mlp" or tap >= model.depth or ends < tap <= model.depth - ends:
+            if trunk != "transformer" or tap >= model.depth or ends < tap <= model.depth - ends:
                 rule = f"the term {term.kind} reads tokens before the last block of a transformer, where none skip blocks"
                 got = f"block={tap}, depth={model.depth}, trunk={trunk}, routing={routing.kind}"
                 raise ValueError(f"{rule}, got {got}; try another `block`, or leave it out of `terms`")
@@ -155,7 +169,7 @@ class TrialConfig(Ruled, Recipe):
 
     @must_hold
     def triton_attention_has_narrow_heads_and_no_dropout(self) -> None:
-        head_dim, dropout = self.model.width // self.model.heads, self.model.attn_dropout
+        head_dim, dropout = self.model.attention_head, self.model.attn_dropout if self.model.sees_patches else 0.0
         if self.attention == "triton" and (head_dim > TRITON_HEAD_DIM or dropout):
             rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no attn_dropout"
             raise ValueError(f"{rule}, got width/heads={head_dim}, attn_dropout={dropout}; try attention=sdpa")
@@ -209,8 +223,8 @@ class TrialConfig(Ruled, Recipe):
 
     @property
     def grid(self) -> int:
-        """Patches along one side."""
-        return self.data.image_size // self.model.patch_size
+        """Patches along one side; pixels, where the trunk sees no patches."""
+        return self.data.image_size // self.model.patch
 
     @property
     def channels(self) -> int:
@@ -225,7 +239,7 @@ class TrialConfig(Ruled, Recipe):
     @property
     def token_dim(self) -> int:
         """Numbers in one patch: channels x patch_size^2."""
-        return self.channels * self.model.patch_size**2
+        return self.channels * self.model.patch**2
 
     @property
     def id(self) -> str:

@@ -279,7 +279,15 @@ VALUES: dict[str, Any] = {
     "routing_share": 0.25,
     "routing_ends": 2,
     "dimensions": 512,
+    "trunk": "unet",
+    "trunk_width": 32,
+    "trunk_blocks": 1,
+    "trunk_dropout": 0.1,
+    "head_channels": 16,
+    "resample": "convolutions",
+    "scale_shift": False,
 }
+UNET = {"trunk": "unet"}
 UNDER: dict[str, dict[str, Any]] = {
     "t_scale": {"t_sampling": "mode"},
     "t_shift": {"t_sampling": "shifted"},
@@ -297,6 +305,12 @@ UNDER: dict[str, dict[str, Any]] = {
     "head_blocks": {"head": "pixel_mlp"},
     "routing_share": {"routing": "skip"},
     "routing_ends": {"routing": "skip", "depth": 6},
+    "trunk_width": UNET,
+    "trunk_blocks": UNET,
+    "trunk_dropout": UNET,
+    "head_channels": UNET,
+    "resample": UNET,
+    "scale_shift": UNET,
 }
 """What an axis hangs on, where the baseline has it not."""
 
