@@ -280,14 +280,14 @@ VALUES: dict[str, Any] = {
     "routing_ends": 2,
     "dimensions": 512,
     "trunk": "unet",
-    "trunk_width": 32,
-    "trunk_blocks": 1,
+    "trunk_width": 64,
+    "trunk_blocks": 2,
     "trunk_dropout": 0.1,
     "head_channels": 16,
     "resample": "convolutions",
     "scale_shift": False,
 }
-UNET = {"trunk": "unet"}
+UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "t_scale": {"t_sampling": "mode"},
     "t_shift": {"t_sampling": "shifted"},

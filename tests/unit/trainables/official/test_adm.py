@@ -96,7 +96,11 @@ def betas_of(schedule: str) -> Tensor:
 def terms(output: Tensor, case: Golden) -> tuple[Tensor, Tensor]:
     """The squared error of the noise and the bound in bits of a pixel, times steps over 1000, each of every image."""
     x, noise, z, step = (case.arrays[name] for name in ("x", "noise", "z", "step"))
-    betas, at = betas_of(case.meta["schedule"]), lambda table: table.float()[step].view(-1, 1, 1, 1)
+    betas = betas_of(case.meta["schedule"])
+
+    def at(table: Tensor) -> Tensor:
+        return table.float()[step].view(-1, 1, 1, 1)
+
     kept = (1 - betas).cumprod(0)
     before = torch.cat((kept.new_ones(1), kept[:-1]))
     posterior = betas * (1 - before) / (1 - kept)
@@ -163,7 +167,8 @@ def test_the_other_order_of_attention_is_another_function_of_the_same_weights() 
 
 def by_heads(rows: Tensor, *, heads: int) -> Tensor:
     """Rows that stand part by part, head by head."""
-    return rows.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
+    by_part: Tensor = rows.unflatten(0, (3, heads, -1))
+    return by_part.transpose(0, 1).flatten(0, 2)
 
 
 def test_a_state_dict_of_another_unet_is_refused_by_name() -> None:
