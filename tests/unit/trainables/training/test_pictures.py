@@ -69,8 +69,8 @@ def test_the_first_row_is_the_held_out_images_and_a_v_prediction_of_nothing_show
 
 
 def test_pictures_of_lifted_patches_are_of_pixels(tmp_path: Path) -> None:
-    """A fresh network's v-prediction in as many dimensions as a patch has numbers shows its input, which is what a trial without
-    a lift shows but for the noise; the images above are the same."""
+    """A fresh network's v-prediction in as many dimensions as a patch has numbers shows its input, as a trial without
+    a lift does but for the noise; the images above are the same."""
     base = long_assignment(tmp_path)
     found = []
     for dimensions in (None, 768, 800):

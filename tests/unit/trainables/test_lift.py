@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from jit_sweep.errors import UserError
+from jit_sweep.models.official import require_official
 from tests.support.kept import bytes_kept
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import CLASSES, SIZE, lively, small_model, small_trial
@@ -235,6 +237,12 @@ def test_a_compiled_network_of_lifted_patches_computes_what_an_eager_one_does() 
 def test_what_reads_pixels_is_refused_beside_a_lift(model: dict[str, object], diffusion: dict[str, object], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         small_trial(small_model(**model), diffusion={"dimensions": 100, **diffusion})
+
+
+def test_a_network_of_lifted_patches_is_no_official_one() -> None:
+    require_official(small_trial())
+    with pytest.raises(UserError, match=r"the official code runs its own network only, got dimensions=100 \(official: None\)"):
+        require_official(lifted_trial())
 
 
 def test_a_term_that_reads_tokens_is_not_refused_and_neither_are_terms_of_points() -> None:
