@@ -233,7 +233,7 @@ def test_a_unet_is_trained_scored_and_learns(tmp_path: Path) -> None:
     data = DataConfig(digest=described.digest, image_size=32, num_classes=described.num_classes)
     trial = unet(data=data, batch_size=8, optimiser={"learning_rate": 2e-3}, diffusion={"prediction": "v", "loss": "v"})
     how = EvaluationConfig(n=8, sampler="euler", steps=2, guidance=2.0, t_eps_sample=0.05, weights="ema")
-    told = {"data": FEW_IMAGES, "holdout": FEW_HELD_OUT, "storage": str(tmp_path)}
+    told: dict[str, Any] = {"data": FEW_IMAGES, "holdout": FEW_HELD_OUT, "storage": str(tmp_path)}
     reports = [*train(Assignment(trial=trial, images=160, rungs=(8, 160), evaluations=(how,), **told))]
     first, last = (report.values[RUNG_METRIC] for report in reports if isinstance(report, Rung))
     assert last < 0.8 * first
