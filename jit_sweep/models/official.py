@@ -134,7 +134,7 @@ def export_checkpoint(folder: Path, checkpoint: Path) -> Exported:
 
 def require_official(trial: TrialConfig) -> None:
     """UserError where a component is not the official network's, or its output is not x, which the official sampler reads, or
-    its first blocks were trained without the class, which the official ones hear."""
+    it sees lifted patches, or its first blocks were trained without the class, which the official ones hear."""
     parts = trial.model.model_dump()
     differing = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
     for part, wanted in (("embedding", "bottleneck"), ("head", "linear")):
@@ -142,6 +142,8 @@ def require_official(trial: TrialConfig) -> None:
             differing[part] = (kind, wanted)
     if trial.diffusion.prediction != "x":
         differing["prediction"] = (trial.diffusion.prediction, "x")
+    if trial.diffusion.dimensions is not None:
+        differing["dimensions"] = (trial.diffusion.dimensions, None)
     if any(term.kind == "classifier" for term in trial.diffusion.tapped):
         differing["terms"] = ("classifier", "none")
     if differing:

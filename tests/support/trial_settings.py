@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tests.support.trials import small_model, small_trial
-from trainables.config.trial import DataConfig, TrialConfig
+from trainables.config.trial import TrialConfig
 
 OTHERS: dict[str, Any] = {
     "model.patch_size": 8,
@@ -34,7 +34,7 @@ OTHERS: dict[str, Any] = {
     "model.adaln_shift": False,
     "model.normalise_input": True,
     "model.block_start": "torch",
-    "model.trunk": "mlp",
+    "model.trunk": {"kind": "unet", "width": 32},
     "model.final_norm": "layer",
     "diffusion.prediction": "v",
     "diffusion.loss": "x",
@@ -43,7 +43,7 @@ OTHERS: dict[str, Any] = {
     "diffusion.noise_scale": 2.0,
     "diffusion.label_drop": 0.5,
     "diffusion.terms": [{"kind": "cosine"}],
-    "diffusion.dimensions": 8,
+    "diffusion.dimensions": 64,
     "diffusion.weighting": {"kind": "sigmoid"},
     "optimiser": {"learning_rate": 1e-3, "grad_clip": 1.0, "schedule": {"kind": "cosine", "total_images": 64}},
     "ema": [],
@@ -71,21 +71,14 @@ NEEDS: dict[str, dict[str, Any]] = {
     "residual": {"precision": "bf16"},
     "kernels": {"device": "cuda", "compile": False},
     "graphs": {"device": "cuda"},
-    "diffusion.dimensions": {"data": DataConfig(digest="none", image_size=1, num_classes=5)},
 }
 """What a trial must have for a setting's other value to be allowed."""
-MODEL_NEEDS: dict[str, dict[str, Any]] = {
-    "model.trunk": {"patch_size": 16, "class_tokens": 0},
-    "diffusion.dimensions": {"patch_size": 1},
-}
-"""The same of its network."""
 
 
 def base_trial(name: str = "") -> TrialConfig:
     """A tiny compiled trial that each of `OTHERS` changes, with what the setting of this name needs."""
     sizes = {"width": 16, "depth": 4, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}
-    model = small_model(**{**sizes, **MODEL_NEEDS.get(name, {})})
-    return small_trial(model, **{"compile": True, **NEEDS.get(name, {})})
+    return small_trial(small_model(**sizes), **{"compile": True, **NEEDS.get(name, {})})
 
 
 def changed(name: str) -> TrialConfig:

@@ -31,8 +31,8 @@ class DiffusionConfig(Ruled):
     weighting: Annotated[Weighting, JOINED_LATER] = NoWeighting()
     """How much the squared error counts by its time; other than none, it is of x and not in the space of the loss."""
     dimensions: Annotated[PositiveInt | None, Field(le=65_536), JOINED_LATER] = None
-    """Lift an image of one pixel by a fixed orthonormal matrix into so many dimensions, where it is noised and predicted, and
-    samples back from there; null: as it is."""
+    """Lift each patch, channels x patch_size^2 numbers, by a fixed orthonormal matrix into so many dimensions, where it is
+    noised and predicted, and samples back from there; null: as it is."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """Nothing reads `loss` where a weighting puts the squared error into x and no term compares outputs beside it."""

@@ -13,7 +13,7 @@ from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
 from trainables.data.split import shares
-from trainables.diffusion.lift import lowered
+from trainables.diffusion.lift import lift_of
 from trainables.diffusion.sampler import sample
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
@@ -101,5 +101,5 @@ def _batch(
         num_classes=data.num_classes,
         stepped=stepped,
     )
-    images = lowered(samples.float(), diffusion.dimensions, channels=data.channels)
+    images = lift_of(trial).down(samples.float())
     return to_pixels(require_finite(images, what="generated pixels"))

@@ -38,7 +38,7 @@ class LinearPatches(nn.Module):
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
-        self.patch = trial.model.patch_size
+        self.patch = trial.seen_patch
         self.expand = nn.Linear(trial.token_dim, trial.model.width)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class BottleneckPatches(nn.Module):
 
     def __init__(self, trial: TrialConfig, dim: int) -> None:
         super().__init__()
-        self.patch = trial.model.patch_size
+        self.patch = trial.seen_patch
         self.reduce = nn.Linear(trial.token_dim, dim, bias=False)
         self.expand = nn.Linear(dim, trial.model.width)
 
@@ -84,12 +84,12 @@ class TimeEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, width: int, *, period: float) -> None:
+    def __init__(self, width: int, *, period: float, features: int = TIME_FEATURES) -> None:
         super().__init__()
-        count = TIME_FEATURES // 2
+        count = features // 2
         exponent = -math.log(period) * torch.arange(count, dtype=torch.float32) / count
         self.register_buffer("frequencies", exponent.exp(), persistent=False)
-        self.first = nn.Linear(TIME_FEATURES, width)
+        self.first = nn.Linear(features, width)
         self.second = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:

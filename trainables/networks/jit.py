@@ -118,7 +118,7 @@ class JiT(Network):
         """The image of the normalised tokens alone."""
         model = self.trial.model
         patches = self.head(self.final_norm(stream, shift, scale, dropped=model.class_tokens).h)
-        return images_of(patches, model.patch_size, self.trial.channels)
+        return images_of(patches, self.trial.seen_patch, self.trial.channels)
 
     def _from_pixels(self, z: Tensor, stream: Stream, time: Tensor) -> Tensor:
         """The image of the noisy pixels, each patch under silu(time + token)."""

@@ -9,6 +9,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels, to_unit
 from trainables.diffusion.evaluating import evaluating
+from trainables.diffusion.lift import lift_of
 from trainables.diffusion.maths import convert, noisy
 from trainables.diffusion.sampler import passes, sample
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -35,6 +36,7 @@ class RungPictures:
 
     def __init__(self, assignment: Assignment, learner: Learner, images: ImageSet) -> None:
         self._trial, self._learner, self._images = assignment.trial, learner, images
+        self._lift = lift_of(assignment.trial)
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
         shown = self._trial.data.channels in (1, 3)
         self._wanted = shown and self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
@@ -69,13 +71,14 @@ class RungPictures:
             evaluation=evaluation,
             num_classes=self._trial.data.num_classes,
         )
-        return to_pixels(require_finite(drawn.float(), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._lift.down(drawn.float()), what="the pixels of a picture"))
 
     def _denoised(self, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, uint8 [k, C, H, W]."""
         held = self._images.heldout
         chosen = held[np.arange(min(IMAGES, len(held))) * len(held) // IMAGES]
         x, y = (part.to(self._learner.device) for part in (to_unit(self._images.read(chosen)), self._images.labels(chosen)))
+        x = self._lift.up(x)
         e = self._noise(Purpose.HELDOUT_NOISE, len(x), seed=evaluation.seed)
         rows, diffusion = [x], self._trial.diffusion
         with evaluating(self._learner.network):
@@ -84,15 +87,13 @@ class RungPictures:
                 z = noisy(x, e, t)
                 output = self._learner.network(z, t, y)
                 rows.append(convert(output, z, t, source=diffusion.prediction, target="x", t_eps=evaluation.t_eps_sample))
-        return to_pixels(require_finite(torch.cat(rows).float(), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._lift.down(torch.cat(rows).float()), what="the pixels of a picture"))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._learner.device.type, torch.bfloat16, enabled=self._trial.precision == "bf16")
 
     def _noise(self, purpose: Purpose, count: int, *, seed: int) -> Tensor:
-        data = self._trial.data
-        shape = (data.channels, data.image_size, data.image_size)
-        normal = PhiloxDraws(seed).normal(purpose, first=0, count=count, shape=shape)
+        normal = PhiloxDraws(seed).normal(purpose, first=0, count=count, shape=self._trial.shape)
         return self._trial.diffusion.noise_scale * normal.to(self._learner.device)
 
 

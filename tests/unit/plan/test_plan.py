@@ -281,8 +281,16 @@ VALUES: dict[str, Any] = {
     "routing": "skip",
     "routing_share": 0.25,
     "routing_ends": 2,
-    "dimensions": 512,
+    "dimensions": 1024,
+    "trunk": "unet",
+    "trunk_width": 64,
+    "trunk_blocks": 2,
+    "trunk_dropout": 0.1,
+    "head_channels": 16,
+    "resample": "convolutions",
+    "scale_shift": False,
 }
+UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "t_scale": {"t_sampling": "mode"},
     "t_shift": {"t_sampling": "shifted"},
@@ -291,7 +299,6 @@ UNDER: dict[str, dict[str, Any]] = {
     "weighting_bias": {"weighting": "sigmoid"},
     "weighting_importance": {"weighting": "sigmoid"},
     "weighting_gamma": {"weighting": "min_snr"},
-    "dimensions": {"patch_size": 1},
     "classifier_block": {"term.classifier": 0.5},
     "representation_block": {"term.representation": 0.5},
     "representation_hidden": {"term.representation": 0.5},
@@ -300,6 +307,12 @@ UNDER: dict[str, dict[str, Any]] = {
     "head_blocks": {"head": "pixel_mlp"},
     "routing_share": {"routing": "skip"},
     "routing_ends": {"routing": "skip", "depth": 6},
+    "trunk_width": UNET,
+    "trunk_blocks": UNET,
+    "trunk_dropout": UNET,
+    "head_channels": UNET,
+    "resample": UNET,
+    "scale_shift": UNET,
 }
 """What an axis hangs on, where the baseline has it not."""
 
@@ -322,11 +335,10 @@ def test_every_axis_changes_something(name: str, tmp_path: Path) -> None:
 def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
     images = entry.trial.data
-    points = images.model_copy(update={"image_size": 1})
     for name, value in VALUES.items():
         recipe = recipe_for(name, tmp_path).model_copy(update={"precision": "bf16"})
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
-        trial = trial_of_recipe(cell.recipe, data=points if name == "dimensions" else images)
+        trial = trial_of_recipe(cell.recipe, data=images)
         evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
         assert axis_values(trial, evaluation)[name] == value
 

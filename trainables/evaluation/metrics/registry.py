@@ -21,6 +21,9 @@ ScoredWeights = Literal["evaluated", "raw"]
 RUNG_METRIC = "heldout_v_error"
 """Measured at every rung: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
 
+PIXEL_METRIC = "heldout_pixel_v_error"
+"""`RUNG_METRIC` in pixels, whatever they were lifted to."""
+
 
 def by_name(*metrics: Metric) -> dict[str, Metric]:
     """Metrics by name, in the order given. ValueError: a name stands twice."""
@@ -32,7 +35,7 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
     return registered
 
 
-METRICS: dict[str, Metric] = by_name(*of_features(), *of_network(RUNG_METRIC))
+METRICS: dict[str, Metric] = by_name(*of_features(), *of_network(RUNG_METRIC, pixels=PIXEL_METRIC))
 """By name, in the order in which they are shown."""
 
 

@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "clipped": {"optimiser": {"grad_clip": 1e-2}},
     "rounded": {"gradient_sum": "bf16"},
+    "lifted": {"diffusion": {"dimensions": 100}},
     "classifier": {"diffusion": {"terms": [{"kind": "classifier", "weight": 0.5}]}},
 }
 
