@@ -1,5 +1,6 @@
 """What must hold after a disturbed sweep. Each check returns what is wrong, in words; nothing where all is well."""
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
@@ -19,6 +20,8 @@ from trainables.storage.checkpoint import Store
 MOST_RUNS = 1000
 DONE_EXITS = frozenset({0, 1})
 """Of a command that was not killed: done, or ended before its trials did."""
+KILLED = 128 + signal.SIGKILL
+"""Of a command that followed a job whose driver was killed."""
 
 
 def all_trials_stand(sweep: Disturbed, reference: Reference) -> list[str]:
@@ -36,7 +39,8 @@ def all_trials_stand(sweep: Disturbed, reference: Reference) -> list[str]:
 
 def commands_end_without_a_traceback(sweep: Disturbed, _: Reference) -> list[str]:
     """Commands that were not killed say in their own words how they ended."""
-    wrong = [f"a command ended with {code}" for code in sweep.exits if code not in DONE_EXITS]
+    known = DONE_EXITS | ({KILLED} if any(each.kill.kind == "driver" for each in sweep.struck) else set())
+    wrong = [f"a command ended with {code}" for code in sweep.exits if code not in known]
     if sweep.exits[-1:] != [0]:
         wrong.append(f"the last command ended with {sweep.exits[-1:]}")
     said = sweep.said.read_text()
