@@ -148,7 +148,8 @@ class ModelConfig(Ruled):
     toy)."""
     final_norm: Annotated[Literal["rms", "layer"] | None, JOINED_LATER] = None
     """The norm before the linear head; none: as `norm`. A head that reads pixels has none."""
-
+    size_embedding: Annotated[bool, JOINED_LATER] = False
+    """Whether the network is told how many tokens lie along a side of the image that it sees (PixelFlow)."""
     normalise_input: Annotated[bool, JOINED_LATER] = False
     """Whether the network sees each noisy image divided by its own standard deviation. Chen (arXiv 2301.10972) scales images by
     b, too: that is a `noise_scale` of 1 / b here."""
@@ -217,11 +218,12 @@ class ModelConfig(Ruled):
     @must_hold
     def an_mlp_is_plain(self) -> None:
         plain: dict[str, Any] = {"head": "linear", "routing": "none", "class_tokens": 0, "output_skip": "none"}
-        plain |= {"drops": False, "normalise_input": False}
+        plain |= {"drops": False, "normalise_input": False, "size_embedding": False}
         values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "class_tokens": self.class_tokens}
         values |= {"output_skip": self.output_skip, "drops": self.drops, "normalise_input": self.normalise_input}
+        values |= {"size_embedding": self.size_embedding}
         if self.trunk == "mlp" and (odd := [name for name, value in values.items() if value != plain[name]]):
-            rule = "`trunk` mlp has a linear head, and no routing, class tokens, output skip, dropout or normalised input"
+            rule = "`trunk` mlp has a linear head, no routing, class tokens, skip, dropout, normalised input or size embedding"
             raise ValueError(f"{rule}, got {', '.join(f'{name}={values[name]}' for name in odd)}; leave them out")
 
     @must_hold

@@ -136,7 +136,8 @@ class Evaluator:
 
     @cached_property
     def _grid(self) -> HeldoutGrid:
-        return HeldoutGrid(self._images, device=self._device, dimensions=self._trial.diffusion.dimensions)
+        diffusion = self._trial.diffusion
+        return HeldoutGrid(self._images, device=self._device, dimensions=diffusion.dimensions, path=diffusion.path)
 
     @cached_property
     def _blank(self) -> Network:

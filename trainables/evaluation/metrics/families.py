@@ -51,11 +51,11 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str) -> Iterator[Metric]:
-    """The metrics of a network without images; `whole`: the name of the error over all t."""
-    blind = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "dimensions"})
+def of_network(whole: str, staged: str) -> Iterator[Metric]:
+    """The metrics of a network without images; `whole`: the name of the flow's error over all t, `staged` of the stages'."""
+    blind = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "dimensions", "path"})
     nothing = (
-        "says nothing along noise_scale and dimensions, which scale the velocity itself, nor along t_eps_sample, "
+        "says nothing along noise_scale, dimensions and path, which scale the velocity itself, nor along t_eps_sample, "
         "sampling_steps, sampling_shift and guidance: nothing is sampled"
     )
     yield Metric(
@@ -85,6 +85,21 @@ def of_network(whole: str) -> Iterator[Metric]:
                 least_heldout=STEPS_APART,
                 in_tables=False,
             )
+
+    yield Metric(
+        staged,
+        "minimize",
+        "mean squared velocity",
+        f"`{whole}` of a path of stages: the mean over its stages of the error on the same grid; {nothing}, nor along stages, "
+        "stage_transform, stage_noise and stage_gamma, by which each stage's velocity is another",
+        needs=NetworkAlone(path="staged"),
+        compute=f"{_HERE}.heldout:v_error",
+        blind_to=blind | {"stages", "stage_transform", "stage_noise", "stage_gamma"},
+        scale="log",
+        plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
+        in_tables=False,
+        judges=True,
+    )
 
 
 def _distances(family: _Family) -> Iterator[Metric]:

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.config.path import FLOW, FlowPath, StagedPath
 from trainables.config.times import LogitNormal
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.lift import lifted
-from trainables.diffusion.maths import convert, noisy
+from trainables.diffusion.stages import PathStage, path_stages
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
@@ -41,13 +42,20 @@ how a model does close to t = 1, where 1 / (1 - t)^2 multiplies the error of an 
 class HeldoutGrid:
     """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
 
-    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `dimensions`: as the trials lift.
+    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `dimensions`: as the trials lift;
+    `path`: theirs, in each of whose stages the grid is met once.
     """
 
     def __init__(
-        self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu", dimensions: int | None = None
+        self,
+        images: ImageSet,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dimensions: int | None = None,
+        path: FlowPath | StagedPath = FLOW,
     ) -> None:
-        self._images = images
+        self._images, self._stages = images, path_stages(path)
         self.images = count = min(len(images.heldout), MOST_IMAGES)
         chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
         self._dimensions = dimensions
@@ -72,7 +80,7 @@ class HeldoutGrid:
 
     def error_at(self, place: int, network: nn.Module, trial: TrialConfig, *, space: Literal["v", "x"]) -> float:
         """The error in quarter `place` of the grid by t, from 0, the noisiest: of v, or of x = z + (1 - t) v."""
-        errors = self._errors(network, trial)
+        (errors,) = self._errors(network, trial)
         if space == "x":
             errors = errors * (1 - self._t.double()).square()
         return float(errors[self._step * BINS // _TIMES == place].mean())
@@ -87,7 +95,7 @@ class HeldoutGrid:
             self._answered = None
 
     def _errors(self, network: nn.Module, trial: TrialConfig) -> Tensor:
-        """Mean squared error of v of each place, float64 [places]."""
+        """Mean squared error of v of each stage and place, float64 [stages, places]."""
         if self._answered is None:
             return self._computed(network, trial)
         if network not in self._answered:
@@ -98,28 +106,38 @@ class HeldoutGrid:
         size = images_at_once(trial, device=self._x.device.type)
         starts = range(0, len(self._t), size)
         with evaluating(network), torch.inference_mode(), torch.autocast(self._x.device.type, enabled=False):
-            squares = [self._squares(network, trial, slice(start, start + size)) for start in starts]
-        return require_finite(torch.cat(squares), what="the held-out velocity errors")
+            stages = [
+                torch.cat([self._squares(network, trial, stage, slice(start, start + size)) for start in starts])
+                for stage in self._stages
+            ]
+        return require_finite(torch.stack(stages), what="the held-out velocity errors")
 
     @cached_property
     def mean_image_error(self) -> float:
         """The v-error of an x-prediction that always answers the training images' mean: what no sound model exceeds.
 
-        v_hat - v = (m - x) / (1 - t): the noise drops out, and its scale with it.
+        v_hat - v = (m - x) / (1 - t) of the flow: the noise drops out, and its scale with it.
         """
         mean = lifted(mean_image(self._images)[None].to(self._x.device), self._dimensions)
-        spread = (mean - self._x).double().square().mean((1, 2, 3))
-        return float((spread[self._image] / (1 - self._t.double()).square()).mean())
+        starts = range(0, len(self._t), _READ_AT_ONCE)
+        places = [slice(start, start + _READ_AT_ONCE) for start in starts]
+        return float(torch.cat([self._squares_of(mean, stage, place) for stage in self._stages for place in places]).mean())
 
-    def _squares(self, network: nn.Module, trial: TrialConfig, places: slice) -> Tensor:
+    def _squares_of(self, answer: Tensor, stage: PathStage, places: slice) -> Tensor:
+        """Mean squared error of v of each place where an image [1, C, H, W] is always the answer, float64 [B]."""
+        away = (answer - self._x[self._image[places]]).double()
+        away, _, nothing = stage.example(away, torch.zeros_like(away), torch.zeros_like(self._t[places]).double())
+        v = stage.convert(away, 0 * nothing, self._t[places].double(), source="x", target="v", t_eps=0.0)
+        return v.square().mean((1, 2, 3))
+
+    def _squares(self, network: nn.Module, trial: TrialConfig, stage: PathStage, places: slice) -> Tensor:
         """Mean squared error of each place, float64 [B]."""
         image, t = self._image[places], self._t[places]
-        x, e = self._x[image], trial.diffusion.noise_scale * self._n[places]
-        z = noisy(x, e, t)
-        output = network(z, t, self._y[image])
+        x, e, z = stage.example(self._x[image], trial.diffusion.noise_scale * self._n[places], t)
+        output = network(z, stage.told(t), self._y[image])
         # No clamp: the grid lies within 0.09 < t < 0.67, and a clamp would favour one prediction over another.
-        v = convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
-        return (v - (x - e)).double().square().mean((1, 2, 3))
+        v = stage.convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
+        return (v - stage.truth(x, e, "v")).double().square().mean((1, 2, 3))
 
 
 def v_error(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> float:

@@ -3,7 +3,7 @@
 To add one: a file beside this one with a function of the kind its `needs` asks for, and an entry in `METRICS`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo
@@ -13,13 +13,15 @@ from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.families import EXTRACTOR_CHOICES, of_features, of_network
 from trainables.evaluation.metrics.metric import RAW_SUFFIX, Direction, Metric, NetworkAlone, Samples, loss
 
-__all__ = ["METRICS", "RUNG_METRIC", "Direction", "Metric", "MetricName", "NetworkAlone", "Samples", "loss"]
+__all__ = ["METRICS", "RUNG_METRIC", "RUNG_METRICS", "Direction", "Metric", "MetricName", "NetworkAlone", "Samples", "loss"]
 
 ScoredWeights = Literal["evaluated", "raw"]
 """Those that the evaluation names (an average, mostly), or the trained ones as they are."""
 
 RUNG_METRIC = "heldout_v_error"
-"""Measured at every rung: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
+"""Measured at every rung of a flow: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
+RUNG_METRICS = {"flow": RUNG_METRIC, "staged": "heldout_stage_error"}
+"""By the kind of `diffusion.path`: what rungs measure of its trials. Of two paths they do not compare."""
 
 
 def by_name(*metrics: Metric) -> dict[str, Metric]:
@@ -32,7 +34,7 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
     return registered
 
 
-METRICS: dict[str, Metric] = by_name(*of_features(), *of_network(RUNG_METRIC))
+METRICS: dict[str, Metric] = by_name(*of_features(), *of_network(*RUNG_METRICS.values()))
 """By name, in the order in which they are shown."""
 
 
@@ -60,6 +62,12 @@ def check_scored(name: str, features: FeaturesConfig, *, n: int) -> None:
         remedies.append(f"or the features {features_form(metric.needs.extractor)}")
     got = extractor_name(features)
     raise ValueError(f"`{name}` must be a score of `evaluation.features`, got {got}; {', '.join(remedies)}")
+
+
+def measured_on_the_way(names: Iterable[str]) -> str:
+    """What rungs with scores of these names measured: the flow's held-out error, or another path's where no flow was there."""
+    found = {*names}
+    return next((own for own in RUNG_METRICS.values() if own in found), RUNG_METRIC)
 
 
 class ScoreName(NamedTuple):
