@@ -176,11 +176,9 @@ _REGISTERED = (
     Axis("t_eps_train", "clamp on 1 - t in training; 0 is off", FRACTION, at("diffusion", "t_eps_train")),
     Axis(
         "dimensions",
-        "that points, images of one pixel, are lifted to; null: none",
+        "that each patch is lifted to, noised and predicted in; null: none",
         TypeAdapter(PositiveInt | None),
         at("diffusion", "dimensions"),
-        lambda tree: bool(tree["model"]["patch_size"] == 1),
-        "patch_size=1",
     ),
     Axis("noise_scale", "standard deviation of the noise", POSITIVE, at("diffusion", "noise_scale")),
     Axis(

@@ -135,7 +135,7 @@ def export_checkpoint(folder: Path, checkpoint: Path) -> Exported:
 
 def require_official(trial: TrialConfig) -> None:
     """UserError where a component is not the official network's, or its output is not x, which the official sampler reads, or
-    its first blocks were trained without the class, which the official ones hear."""
+    it sees lifted patches, or its first blocks were trained without the class, which the official ones hear."""
     parts = trial.model.model_dump()
     differing = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
     for part, wanted in (("embedding", "bottleneck"), ("head", "linear")):
@@ -145,6 +145,8 @@ def require_official(trial: TrialConfig) -> None:
         differing["prediction"] = (trial.diffusion.prediction, "x")
     if trial.diffusion.path.kind != "flow":
         differing["path"] = (trial.diffusion.path.kind, "flow")
+    if trial.diffusion.dimensions is not None:
+        differing["dimensions"] = (trial.diffusion.dimensions, None)
     if any(term.kind == "classifier" for term in trial.diffusion.tapped):
         differing["terms"] = ("classifier", "none")
     if differing:

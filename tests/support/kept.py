@@ -1,7 +1,7 @@
 """What autograd keeps of a forward pass, to hold the memory model against."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.support.trials import batch, lively
 from trainables.config.trial import TrialConfig
@@ -9,7 +9,12 @@ from trainables.config.trial import TrialConfig
 
 def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
     """Bytes of the distinct storages that a forward pass on this machine keeps for its backward pass."""
-    network = lively(trial).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16"):
+        return bytes_kept(lively(trial).train(), *batch(images))
+
+
+def bytes_kept(network: nn.Module, z: Tensor, t: Tensor, y: Tensor) -> int:
+    """The same of a network and what it is given."""
     own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
     alive = []
@@ -22,7 +27,6 @@ def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        with torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16"):
-            output = network(*batch(images))
+        output = network(z, t, y)
         output.square().mean().backward()
     return sum(kept.values())

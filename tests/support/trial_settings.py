@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tests.support.trials import small_model, small_trial
-from trainables.config.trial import DataConfig, TrialConfig
+from trainables.config.trial import TrialConfig
 
 OTHERS: dict[str, Any] = {
     "model.patch_size": 8,
@@ -44,7 +44,7 @@ OTHERS: dict[str, Any] = {
     "diffusion.noise_scale": 2.0,
     "diffusion.label_drop": 0.5,
     "diffusion.terms": [{"kind": "cosine"}],
-    "diffusion.dimensions": 8,
+    "diffusion.dimensions": 64,
     "diffusion.weighting": {"kind": "sigmoid"},
     "diffusion.path": {"kind": "staged", "stages": 2},
     "optimiser": {"learning_rate": 1e-3, "grad_clip": 1.0, "schedule": {"kind": "cosine", "total_images": 64}},
@@ -73,12 +73,10 @@ NEEDS: dict[str, dict[str, Any]] = {
     "residual": {"precision": "bf16"},
     "kernels": {"device": "cuda", "compile": False},
     "graphs": {"device": "cuda"},
-    "diffusion.dimensions": {"data": DataConfig(digest="none", image_size=1, num_classes=5)},
 }
 """What a trial must have for a setting's other value to be allowed."""
 MODEL_NEEDS: dict[str, dict[str, Any]] = {
     "model.trunk": {"patch_size": 16, "class_tokens": 0},
-    "diffusion.dimensions": {"patch_size": 1},
 }
 """The same of its network."""
 

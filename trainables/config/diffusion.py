@@ -32,8 +32,8 @@ class DiffusionConfig(Ruled):
     weighting: Annotated[Weighting, JOINED_LATER] = NoWeighting()
     """How much the squared error counts by its time; other than none, it is of x and not in the space of the loss."""
     dimensions: Annotated[PositiveInt | None, Field(le=65_536), JOINED_LATER] = None
-    """Lift an image of one pixel by a fixed orthonormal matrix into so many dimensions, where it is noised and predicted, and
-    samples back from there; null: as it is."""
+    """Lift each patch, channels x patch_size^2 numbers, by a fixed orthonormal matrix into so many dimensions, where it is
+    noised and predicted, and samples back from there; null: as it is."""
 
     path: Annotated[Path, JOINED_LATER] = FLOW
     """How an image becomes noise: the flow, or stages."""

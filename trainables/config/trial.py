@@ -21,7 +21,7 @@ from trainables.config.fields import (
     must_hold,
     nearest,
 )
-from trainables.config.objective import RepresentationTerm
+from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
 
@@ -82,12 +82,22 @@ class TrialConfig(Ruled, Recipe):
             raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
 
     @must_hold
-    def points_are_lifted(self) -> None:
-        dimensions, data, head = self.diffusion.dimensions, self.data, self.model.head.kind
-        if dimensions is not None and (data.image_size > 1 or dimensions < data.channels or head != "linear"):
-            rule = "`dimensions` lifts images of one pixel, to at least their channels, under a linear head"
-            got = f"dimensions={dimensions}, image_size={data.image_size}, channels={data.channels}, head={head}"
-            raise ValueError(f"{rule}, got {got}; try data: {{name: spiral}}, or dimensions: null")
+    def a_lift_loses_nothing(self) -> None:
+        dimensions, patch, channels = self.diffusion.dimensions, self.model.patch_size, self.data.channels
+        if dimensions is not None and dimensions < (numbers := channels * patch**2):
+            rule = "`dimensions` must be at least the numbers of a patch, channels x patch_size^2"
+            got = f"dimensions={dimensions}, channels={channels}, patch_size={patch}"
+            raise ValueError(f"{rule}, got {got}; try {numbers} or more, or dimensions: null")
+
+    @must_hold
+    def what_is_lifted_has_no_pixels(self) -> None:
+        model, several = self.model, self.data.image_size > 1
+        odd = [f"head={model.head.kind}"] if model.head.kind != "linear" else []
+        odd += [f"embedding={model.embedding.kind}"] if model.embedding.kind == "conv_stem" else []
+        odd += [f"terms={term.kind}" for term in self.diffusion.terms if several and isinstance(term, WeightedTerm)]
+        if self.diffusion.dimensions is not None and odd:
+            rule = "`dimensions` needs a linear head, a linear or bottleneck embedding, and no loss term that reads pixels"
+            raise ValueError(f"{rule}, got {', '.join(odd)}; change them, or try dimensions: null")
 
     @must_hold
     def an_mlp_sees_one_patch(self) -> None:
@@ -254,6 +264,8 @@ class TrialConfig(Ruled, Recipe):
     def stage_views(self) -> tuple["TrialConfig", ...]:
         """The trial as each stage of its path has it: with images of the stage's size."""
         sides = self.diffusion.path.sides(self.data.image_size)
+        if len(sides) == 1:
+            return (self,)
         return tuple(self.model_copy(update={"data": self.data.model_copy(update={"image_size": side})}) for side in sides)
 
     @property
@@ -263,13 +275,19 @@ class TrialConfig(Ruled, Recipe):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of what the network sees."""
-        return (self.channels, self.data.image_size, self.data.image_size)
+        """Channels, height and width of what the network sees: the image, or its lifted patches, a pixel each."""
+        side = self.grid * self.seen_patch
+        return (self.channels, side, side)
+
+    @property
+    def seen_patch(self) -> int:
+        """Side of a patch in what the network sees."""
+        return self.model.patch_size if self.diffusion.dimensions is None else 1
 
     @property
     def token_dim(self) -> int:
-        """Numbers in one patch: channels x patch_size^2."""
-        return self.channels * self.model.patch_size**2
+        """Numbers of a token: channels x patch_size^2 of its patch, or the dimensions that it is lifted to."""
+        return self.channels * self.seen_patch**2
 
     @property
     def id(self) -> str:

@@ -13,6 +13,7 @@ from trainables.config.features import FeaturesConfig, ReferenceStatistics, extr
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.errors import DataError
+from trainables.diffusion.lift import lift_of
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.finite import require_finite
@@ -136,8 +137,8 @@ class Evaluator:
 
     @cached_property
     def _grid(self) -> HeldoutGrid:
-        diffusion = self._trial.diffusion
-        return HeldoutGrid(self._images, device=self._device, dimensions=diffusion.dimensions, path=diffusion.path)
+        lift, path = lift_of(self._trial), self._trial.diffusion.path
+        return HeldoutGrid(self._images, device=self._device, lift=lift, path=path)
 
     @cached_property
     def _blank(self) -> Network:

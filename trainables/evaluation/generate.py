@@ -14,7 +14,7 @@ from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
 from trainables.data.split import shares
-from trainables.diffusion.lift import lowered
+from trainables.diffusion.lift import lift_of
 from trainables.diffusion.sampler import sample
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
@@ -120,5 +120,5 @@ def _batch(
         stepped=stepped,
         borders=[noise.to(own.device) for noise in borders],
     )
-    images = lowered(samples.float(), diffusion.dimensions, channels=data.channels)
+    images = lift_of(trial).down(samples.float())
     return to_pixels(require_finite(images, what="generated pixels"))

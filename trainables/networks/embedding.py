@@ -38,7 +38,7 @@ class LinearPatches(nn.Module):
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
-        self.patch = trial.model.patch_size
+        self.patch = trial.seen_patch
         self.expand = nn.Linear(trial.token_dim, trial.model.width)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class BottleneckPatches(nn.Module):
 
     def __init__(self, trial: TrialConfig, dim: int) -> None:
         super().__init__()
-        self.patch = trial.model.patch_size
+        self.patch = trial.seen_patch
         self.reduce = nn.Linear(trial.token_dim, dim, bias=False)
         self.expand = nn.Linear(dim, trial.model.width)
 

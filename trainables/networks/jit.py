@@ -94,7 +94,7 @@ class JiT(Network):
     def tapped(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tapped:
         """`forward` with the tokens that the terms of the loss read, each after its block."""
         model = self.trial.model
-        grid = z.shape[-1] // model.patch_size
+        grid = z.shape[-1] // self.trial.seen_patch
         label, time = self.label(y), self._time(t, grid)
         chunks = self._chunks(time, label)
         tokens: dict[str, Tensor] = {}
@@ -123,11 +123,11 @@ class JiT(Network):
         """The image of the normalised tokens alone."""
         model = self.trial.model
         patches = self.head(self.final_norm(stream, shift, scale, dropped=model.class_tokens).h)
-        return images_of(patches, model.patch_size, self.trial.channels)
+        return images_of(patches, self.trial.seen_patch, self.trial.channels)
 
     def _from_pixels(self, z: Tensor, stream: Stream, time: Tensor) -> Tensor:
         """The image of the noisy pixels, each patch under silu(time + token)."""
-        grid = z.shape[-1] // self.trial.model.patch_size
+        grid = z.shape[-1] // self.trial.seen_patch
         tokens = _of_images(stream, grid)
         condition = F.silu(time[:, None] + tokens.float())
         images: Tensor = self.head(z, condition, _last(self._table("rotation", grid), tokens.shape[1]))

@@ -26,4 +26,4 @@ class PlainMlp(Network):
         h = self.embedding(z) + (self.time(t) + self.label(y))[:, None]
         for layer in self.maps:
             h = layer(h).relu()
-        return images_of(self.head(h), self.trial.model.patch_size, self.trial.channels).float()
+        return images_of(self.head(h), self.trial.seen_patch, self.trial.channels).float()

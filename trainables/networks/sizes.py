@@ -1,5 +1,6 @@
 """Sizes that follow from a configuration. Free of torch."""
 
+import math
 from typing import NamedTuple
 
 from trainables.config.network import ModelConfig
@@ -18,8 +19,8 @@ PIXEL_MLP_RATIO = 4
 
 
 def image_bytes(trial: TrialConfig) -> int:
-    """Bytes of one image in fp32."""
-    return trial.channels * trial.data.image_size**2 * FP32
+    """Bytes of one image in fp32, as the network sees it."""
+    return math.prod(trial.shape) * FP32
 
 
 def activation_bytes(trial: TrialConfig) -> int:

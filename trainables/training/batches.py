@@ -15,7 +15,7 @@ from torch import Tensor
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
-from trainables.diffusion.lift import lifted
+from trainables.diffusion.lift import lift_of
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
@@ -93,7 +93,7 @@ class Batches:
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.shape)
         route = self._route(first, count)
-        x = lifted(to_unit(pixels), diffusion.dimensions)
+        x = lift_of(self._trial).up(to_unit(pixels))
         return Batch(x=x, e=diffusion.noise_scale * noise, t=t, y=y, route=route, truths=truths)
 
     def _route(self, first: Tensor, count: int) -> Tensor | None:

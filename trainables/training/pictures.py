@@ -10,6 +10,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels, to_unit
 from trainables.diffusion.evaluating import evaluating
+from trainables.diffusion.lift import lift_of
 from trainables.diffusion.maths import convert, noisy
 from trainables.diffusion.sampler import passes, sample
 from trainables.diffusion.stages import PathStage, path_stages
@@ -37,6 +38,7 @@ class RungPictures:
 
     def __init__(self, assignment: Assignment, learner: Learner, images: ImageSet) -> None:
         self._trial, self._learner, self._images = assignment.trial, learner, images
+        self._lift = lift_of(assignment.trial)
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
         shown = self._trial.data.channels in (1, 3)
         self._wanted = shown and self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
@@ -72,7 +74,7 @@ class RungPictures:
             num_classes=self._trial.data.num_classes,
             borders=noise[1:],
         )
-        return to_pixels(require_finite(drawn.float(), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._lift.down(drawn.float()), what="the pixels of a picture"))
 
     def _denoised(self, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, or in the middle of each
@@ -80,15 +82,15 @@ class RungPictures:
         held = self._images.heldout
         chosen = held[np.arange(min(IMAGES, len(held))) * len(held) // IMAGES]
         x, y = (part.to(self._learner.device) for part in (to_unit(self._images.read(chosen)), self._images.labels(chosen)))
-        normal = PhiloxDraws(evaluation.seed).normal(Purpose.HELDOUT_NOISE, first=0, count=len(x), shape=tuple(x.shape[1:]))
-        e = self._trial.diffusion.noise_scale * normal.to(x.device)
+        x = self._lift.up(x)
+        e = self._noise(Purpose.HELDOUT_NOISE, len(x), seed=evaluation.seed)
         stages = path_stages(self._trial.diffusion.path)
         with evaluating(self._learner.network):
             if len(stages) == 1:
                 rows = [self._clean(x, e, y, time, evaluation) for time in TIMES]
             else:
                 rows = [self._end(stage, x, e, y, evaluation) for stage in stages]
-        return to_pixels(require_finite(torch.cat([x, *rows]).float(), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._lift.down(torch.cat([x, *rows]).float()), what="the pixels of a picture"))
 
     def _clean(self, x: Tensor, e: Tensor, y: Tensor, time: float, evaluation: EvaluationConfig) -> Tensor:
         """The images as the network sees them through the flow's noise, [B, C, H, W]."""
@@ -106,6 +108,10 @@ class RungPictures:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._learner.device.type, torch.bfloat16, enabled=self._trial.precision == "bf16")
+
+    def _noise(self, purpose: Purpose, count: int, *, seed: int) -> Tensor:
+        normal = PhiloxDraws(seed).normal(purpose, first=0, count=count, shape=self._trial.shape)
+        return self._trial.diffusion.noise_scale * normal.to(self._learner.device)
 
 
 def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:

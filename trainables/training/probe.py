@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet, open_images
+from trainables.diffusion.lift import lift_of
 from trainables.diffusion.sampler import passes
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.generate import generate, sample_labels
@@ -147,8 +148,8 @@ def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
     """What rungs measure of a network, and all its metrics without images, scaled up from one batch of the grid."""
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
-    dimensions, path = learner.trial.diffusion.dimensions, learner.trial.diffusion.path
-    grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device, dimensions=dimensions, path=path)
+    path = learner.trial.diffusion.path
+    grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device, lift=lift_of(learner.trial), path=path)
     of_rung = partial(METRICS[RUNG_METRICS[path.kind]].of_network, grid, learner.network, learner.trial)
     of_rung()  # warms up
     every = partial(score_network, grid, learner.network, learner.trial)

@@ -9,6 +9,7 @@ from trainables.config.average import RAW
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.data import ImageSet
+from trainables.diffusion.lift import lift_of
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.generate import sample_labels
 from trainables.evaluation.grid import scatter, write_grid
@@ -54,8 +55,8 @@ class Scoring:
         self._assignment, self._trial = assignment, assignment.trial
         self._learner, self._images = learner, images
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
-        diffusion = self._trial.diffusion
-        self._grid = HeldoutGrid(images, device=learner.device, dimensions=diffusion.dimensions, path=diffusion.path)
+        lift, path = lift_of(self._trial), self._trial.diffusion.path
+        self._grid = HeldoutGrid(images, device=learner.device, lift=lift, path=path)
         self._sampled: dict[tuple[int, str, str], Sampled] = {}
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
 

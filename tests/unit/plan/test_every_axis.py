@@ -36,7 +36,6 @@ SMALL: dict[str, Any] = {
 OTHERWISE: dict[str, Any] = {"width": 48, "learning_rate": 0.02, "t_eps_train": 0.6, "t_eps_sample": 0.3}
 """In place of values that are too large for a small network, or that few draws and few steps do not come to."""
 ELSEWHERE = {
-    "dimensions": "lifts images of one pixel, and is scored by the toy's own metric (test_toy.py)",
     "attention": "the same product by another kernel, equal to rounding (networks/test_jit.py)",
     "residual": "of autocast alone, which fp32 has none of (networks/test_jit.py)",
 }

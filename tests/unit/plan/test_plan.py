@@ -284,7 +284,7 @@ VALUES: dict[str, Any] = {
     "routing": "skip",
     "routing_share": 0.25,
     "routing_ends": 2,
-    "dimensions": 512,
+    "dimensions": 1024,
 }
 UNDER: dict[str, dict[str, Any]] = {
     "stages": {"path": "staged"},
@@ -298,7 +298,6 @@ UNDER: dict[str, dict[str, Any]] = {
     "weighting_bias": {"weighting": "sigmoid"},
     "weighting_importance": {"weighting": "sigmoid"},
     "weighting_gamma": {"weighting": "min_snr"},
-    "dimensions": {"patch_size": 1},
     "classifier_block": {"term.classifier": 0.5},
     "representation_block": {"term.representation": 0.5},
     "representation_hidden": {"term.representation": 0.5},
@@ -329,11 +328,11 @@ def test_every_axis_changes_something(name: str, tmp_path: Path) -> None:
 def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
     images = entry.trial.data
-    sized = {"dimensions": 1, **dict.fromkeys(["path", *(name for name in UNDER if "path" in UNDER[name])], 128)}
+    staged = {"path", *(name for name in UNDER if "path" in UNDER[name])}
     for name, value in VALUES.items():
         recipe = recipe_for(name, tmp_path).model_copy(update={"precision": "bf16"})
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
-        data = images.model_copy(update={"image_size": sized.get(name, images.image_size)})
+        data = images.model_copy(update={"image_size": 64}) if name in staged else images
         trial = trial_of_recipe(cell.recipe, data=data)
         evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
         assert axis_values(trial, evaluation)[name] == value

@@ -18,7 +18,7 @@ from trainables.config.network import ConvStemEmbedding
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import describe, open_images
 from trainables.data.readers.spiral import NAME, RADIUS, point
-from trainables.diffusion.lift import lifted, lowered
+from trainables.diffusion.lift import Lift
 from trainables.evaluation.features.points import POINTS
 from trainables.evaluation.grid import scatter
 from trainables.evaluation.metrics.sliced import first_wasserstein
@@ -54,11 +54,11 @@ def test_the_points_lie_on_the_spiral_and_are_the_same_everywhere() -> None:
 def test_a_lift_keeps_lengths_and_comes_back() -> None:
     x = torch.randn(5, 2, 1, 1)
     for dimensions in (2, 512):
-        y = lifted(x, dimensions)
+        lift = Lift(2, 1, dimensions)
+        y = lift.up(x)
         assert y.shape == (5, dimensions, 1, 1)
         assert torch.allclose(y.flatten(1).norm(dim=1), x.flatten(1).norm(dim=1), atol=1e-6)
-        assert torch.allclose(lowered(y, dimensions, channels=2), x, atol=1e-6)
-    assert lifted(x, None) is lowered(x, None, channels=2) is x
+        assert torch.allclose(lift.down(y), x, atol=1e-6)
 
 
 def test_the_distance_of_two_sets_apart_is_the_mean_of_their_shift_along_directions() -> None:
@@ -95,16 +95,10 @@ def test_points_are_drawn_where_they_lie() -> None:
     assert drawn[5:].min() == drawn[:, 5:].min() == 255
 
 
-def test_a_lift_of_images_and_an_mlp_of_several_patches_are_refused() -> None:
+def test_an_mlp_of_several_patches_is_refused() -> None:
     images = DataConfig(digest="none", image_size=16, num_classes=1)
-    for model, dimensions, rule in (
-        ("jit-tiny", 512, "`dimensions` lifts images of one pixel"),
-        ("toy", None, "`trunk` mlp takes"),
-    ):
-        recipe = preset(model)
-        diffusion = recipe.diffusion.model_copy(update={"dimensions": dimensions})
-        with pytest.raises(ValueError, match=rule):
-            trial_of_recipe(recipe.model_copy(update={"diffusion": diffusion}), data=images)
+    with pytest.raises(ValueError, match="`trunk` mlp takes"):
+        trial_of_recipe(preset("toy"), data=images)
     with pytest.raises(ValueError, match="`trunk` mlp has a linear head.*got head=pixel_mlp"):
         type(preset("toy").model).model_validate({**preset("toy").model.model_dump(), "head": {"kind": "pixel_mlp"}})
 

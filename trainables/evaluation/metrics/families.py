@@ -51,13 +51,13 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, staged: str) -> Iterator[Metric]:
-    """The metrics of a network without images; `whole`: the name of the flow's error over all t, `staged` of the stages'."""
-    blind = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "dimensions", "path"})
-    nothing = (
-        "says nothing along noise_scale, dimensions and path, which scale the velocity itself, nor along t_eps_sample, "
-        "sampling_steps, sampling_shift and guidance: nothing is sampled"
-    )
+def of_network(whole: str, *, pixels: str, staged: str) -> Iterator[Metric]:
+    """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
+    `staged`: of that of a path of stages."""
+    unsampled = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "path"})
+    blind = unsampled | {"dimensions"}
+    nor = "nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
+    nothing = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {nor}"
     yield Metric(
         whole,
         "minimize",
@@ -69,6 +69,19 @@ def of_network(whole: str, staged: str) -> Iterator[Metric]:
         scale="log",
         plain="how wrong the network is on images that training never saw, over all noise levels",
         judges=True,
+    )
+    yield Metric(
+        pixels,
+        "minimize",
+        "mean squared velocity",
+        f"the same grid's error of predicted v projected onto the pixels: of lifted patches without what only noise fills; "
+        f"says nothing along noise_scale and path, which scale the velocity itself, {nor}",
+        needs=NetworkAlone(),
+        compute=f"{_HERE}.heldout:pixel_v_error",
+        blind_to=unsampled,
+        scale="log",
+        plain="how wrong the network is on pixels that training never saw, over all noise levels",
+        in_tables=False,
     )
     for space, unit in (("v", "mean squared velocity"), ("x", "mean squared pixel, of a range of 2")):
         for place in range(1, BINS + 1):

@@ -7,7 +7,7 @@ step on; a Frechet distance at that stage prefers a collapsed model's noise to b
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.diffusion.evaluating import evaluating
-from trainables.diffusion.lift import lifted
+from trainables.diffusion.lift import AS_IT_IS, Lift
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -39,10 +39,19 @@ _T_SAMPLING = LogitNormal(mu=-0.8, sigma=0.8)
 how a model does close to t = 1, where 1 / (1 - t)^2 multiplies the error of an x-prediction a thousandfold."""
 
 
+class _Errors(NamedTuple):
+    """Mean squared errors of v of each place, float64 [places]."""
+
+    seen: Tensor
+    """Over what the network sees, lifted or not."""
+    pixels: Tensor
+    """Over the pixels."""
+
+
 class HeldoutGrid:
     """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
 
-    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `dimensions`: as the trials lift;
+    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `lift`: that of the trials;
     `path`: theirs, in each of whose stages the grid is met once.
     """
 
@@ -52,14 +61,14 @@ class HeldoutGrid:
         *,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        dimensions: int | None = None,
+        lift: Lift = AS_IT_IS,
         path: FlowPath | StagedPath = FLOW,
     ) -> None:
         self._images, self._stages = images, path_stages(path)
         self.images = count = min(len(images.heldout), MOST_IMAGES)
         chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
-        self._dimensions = dimensions
-        self._x = lifted(to_unit(images.read(chosen).to(device)), dimensions)
+        self._lift = lift
+        self._x = lift.up(to_unit(images.read(chosen).to(device)))
         self._y = images.labels(chosen).to(device)
         places = torch.arange(count * _TIMES_PER_IMAGE, device=device)
         self._image = places // _TIMES_PER_IMAGE
@@ -67,20 +76,32 @@ class HeldoutGrid:
         self._step = self._image % stride + stride * (places % _TIMES_PER_IMAGE)
         quantile = (self._step + 0.5) / _TIMES
         self._t = times(quantile, _T_SAMPLING)
-        shape = tuple(self._x.shape[1:])
-        self._n = PhiloxDraws(seed).normal(Purpose.HELDOUT_NOISE, first=0, count=len(places), shape=shape).to(device)
-        self._answered: dict[nn.Module, Tensor] | None = None
+        self._n = self._noise(PhiloxDraws(seed), tuple(images.read(chosen[:1]).shape[1:])).to(device)
+        self._answered: dict[nn.Module, _Errors] | None = None
+
+    def _noise(self, draws: PhiloxDraws, pixels: tuple[int, ...]) -> Tensor:
+        """Standard normal, of each place. Projected onto the pixels of lifted images it is what a trial without a lift meets,
+        so that errors in pixels compare place by place; points keep noise of their own."""
+        own = partial(draws.normal, Purpose.HELDOUT_NOISE, first=0, count=len(self._t))
+        noise = own(shape=tuple(self._x.shape[1:]))
+        if self._lift.dimensions is None or pixels[-1] == 1:
+            return noise
+        return noise + self._lift.up(own(shape=pixels) - self._lift.down(noise))
 
     def v_error(self, network: nn.Module, trial: TrialConfig) -> float:
-        """Mean over the grid and the pixels of (v_hat - v)^2, v = x - e, in fp32 and without dropout.
+        """Mean over the grid and what the network sees of (v_hat - v)^2, v = x - e, in fp32 and without dropout.
 
         NotFinite: the network's output is not finite.
         """
-        return float(self._errors(network, trial).mean())
+        return float(self._errors(network, trial).seen.mean())
+
+    def pixel_v_error(self, network: nn.Module, trial: TrialConfig) -> float:
+        """The same over the pixels, of v_hat - v projected onto what was lifted; v_error where nothing is lifted."""
+        return float(self._errors(network, trial).pixels.mean())
 
     def error_at(self, place: int, network: nn.Module, trial: TrialConfig, *, space: Literal["v", "x"]) -> float:
         """The error in quarter `place` of the grid by t, from 0, the noisiest: of v, or of x = z + (1 - t) v."""
-        (errors,) = self._errors(network, trial)
+        errors = self._errors(network, trial).seen
         if space == "x":
             errors = errors * (1 - self._t.double()).square()
         return float(errors[self._step * BINS // _TIMES == place].mean())
@@ -94,55 +115,61 @@ class HeldoutGrid:
         finally:
             self._answered = None
 
-    def _errors(self, network: nn.Module, trial: TrialConfig) -> Tensor:
-        """Mean squared error of v of each stage and place, float64 [stages, places]."""
+    def _errors(self, network: nn.Module, trial: TrialConfig) -> _Errors:
+        """Of each place."""
         if self._answered is None:
             return self._computed(network, trial)
         if network not in self._answered:
             self._answered[network] = self._computed(network, trial)
         return self._answered[network]
 
-    def _computed(self, network: nn.Module, trial: TrialConfig) -> Tensor:
+    def _computed(self, network: nn.Module, trial: TrialConfig) -> _Errors:
         size = images_at_once(trial, device=self._x.device.type)
         starts = range(0, len(self._t), size)
         with evaluating(network), torch.inference_mode(), torch.autocast(self._x.device.type, enabled=False):
-            stages = [
-                torch.cat([self._squares(network, trial, stage, slice(start, start + size)) for start in starts])
-                for stage in self._stages
+            squares = [
+                self._squares(network, trial, stage, slice(start, start + size)) for stage in self._stages for start in starts
             ]
-        return require_finite(torch.stack(stages), what="the held-out velocity errors")
+        what = "the held-out velocity errors"
+        return _Errors(*(require_finite(torch.cat(parts), what=what) for parts in zip(*squares, strict=True)))
 
     @cached_property
     def mean_image_error(self) -> float:
-        """The v-error of an x-prediction that always answers the training images' mean: what no sound model exceeds.
+        """The v-error in pixels of an x-prediction that always answers the training images' mean: what no sound model exceeds.
 
         v_hat - v = (m - x) / (1 - t) of the flow: the noise drops out, and its scale with it.
         """
-        mean = lifted(mean_image(self._images)[None].to(self._x.device), self._dimensions)
+        mean = mean_image(self._images)[None].to(self._x.device)
         starts = range(0, len(self._t), _READ_AT_ONCE)
         places = [slice(start, start + _READ_AT_ONCE) for start in starts]
         return float(torch.cat([self._squares_of(mean, stage, place) for stage in self._stages for place in places]).mean())
 
     def _squares_of(self, answer: Tensor, stage: PathStage, places: slice) -> Tensor:
-        """Mean squared error of v of each place where an image [1, C, H, W] is always the answer, float64 [B]."""
-        away = (answer - self._x[self._image[places]]).double()
-        away, _, nothing = stage.example(away, torch.zeros_like(away), torch.zeros_like(self._t[places]).double())
-        v = stage.convert(away, 0 * nothing, self._t[places].double(), source="x", target="v", t_eps=0.0)
+        """Mean squared error of v in pixels of each place where an image [1, C, H, W] is always the answer, float64 [B]."""
+        away = (answer - self._lift.down(self._x[self._image[places]])).double()
+        t, nothing = self._t[places].double(), torch.zeros_like(away)
+        away = stage.example(away, nothing, t).x
+        v = stage.convert(away, torch.zeros_like(away), t, source="x", target="v", t_eps=0.0)
         return v.square().mean((1, 2, 3))
 
-    def _squares(self, network: nn.Module, trial: TrialConfig, stage: PathStage, places: slice) -> Tensor:
-        """Mean squared error of each place, float64 [B]."""
+    def _squares(self, network: nn.Module, trial: TrialConfig, stage: PathStage, places: slice) -> _Errors:
         image, t = self._image[places], self._t[places]
         x, e, z = stage.example(self._x[image], trial.diffusion.noise_scale * self._n[places], t)
         output = network(z, stage.told(t), self._y[image])
         # No clamp: the grid lies within 0.09 < t < 0.67, and a clamp would favour one prediction over another.
         v = stage.convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
-        return (v - stage.truth(x, e, "v")).double().square().mean((1, 2, 3))
+        missed = v - stage.truth(x, e, "v")
+        return _Errors(*(part.double().square().mean((1, 2, 3)) for part in (missed, self._lift.down(missed))))
 
 
 def v_error(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> float:
     """The network's error on the grid; see `HeldoutGrid.v_error`."""
     return grid.v_error(network, trial)
+
+
+def pixel_v_error(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> float:
+    """The network's error on the grid in pixels; see `HeldoutGrid.pixel_v_error`."""
+    return grid.pixel_v_error(network, trial)
 
 
 @dataclass(frozen=True)

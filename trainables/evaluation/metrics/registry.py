@@ -23,6 +23,9 @@ RUNG_METRIC = "heldout_v_error"
 RUNG_METRICS = {"flow": RUNG_METRIC, "staged": "heldout_stage_error"}
 """By the kind of `diffusion.path`: what rungs measure of its trials. Of two paths they do not compare."""
 
+PIXEL_METRIC = "heldout_pixel_v_error"
+"""`RUNG_METRIC` in pixels, whatever they were lifted to."""
+
 
 def by_name(*metrics: Metric) -> dict[str, Metric]:
     """Metrics by name, in the order given. ValueError: a name stands twice."""
@@ -34,7 +37,9 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
     return registered
 
 
-METRICS: dict[str, Metric] = by_name(*of_features(), *of_network(*RUNG_METRICS.values()))
+METRICS: dict[str, Metric] = by_name(
+    *of_features(), *of_network(RUNG_METRIC, pixels=PIXEL_METRIC, staged=RUNG_METRICS["staged"])
+)
 """By name, in the order in which they are shown."""
 
 

@@ -238,9 +238,9 @@ def test_images_that_hardly_differ_are_told_from_blurred_and_real_ones(
     real = emoji.read(emoji.heldout[::12])
     made = {"noise": noise(real), "one image": real[:1].expand(32, -1, -1, -1), "blurred": blurred(real), "real": real}
     made["the mean image"] = to_pixels(mean_image(emoji)[None]).expand(32, -1, -1, -1)
-    values = scorer.score(made[kind].contiguous()) | {"heldout_v_error": 0.5 * heldout_grid.mean_image_error}
+    values = scorer.score(made[kind].contiguous()) | {"heldout_pixel_v_error": 0.5 * heldout_grid.mean_image_error}
     assert has_collapsed(values, mean_image_error=heldout_grid.mean_image_error) is collapsed
-    assert has_collapsed({**values, "heldout_v_error": 1.0}, mean_image_error=1.0)
+    assert has_collapsed({**values, "heldout_pixel_v_error": 1.0}, mean_image_error=1.0)
 
 
 @pytest.mark.slow

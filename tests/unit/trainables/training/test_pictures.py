@@ -11,6 +11,7 @@ from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.unit.trainables.test_train import BATCH, assignment, run
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import TrialConfig
 from trainables.data import open_images
 from trainables.report import Rung
 from trainables.training import pictures
@@ -65,6 +66,24 @@ def test_the_first_row_is_the_held_out_images_and_a_v_prediction_of_nothing_show
     assert picture.shape[1] == IMAGES * (96 + 2)
     errors = [np.square(cell - cells[0]).mean() for cell in cells[1:]]
     assert errors == sorted(errors, reverse=True)
+
+
+def test_pictures_of_lifted_patches_are_of_pixels(tmp_path: Path) -> None:
+    """A fresh network's v-prediction in as many dimensions as a patch has numbers shows its input, as a trial without
+    a lift does but for the noise; the images above are the same."""
+    base = long_assignment(tmp_path)
+    found = []
+    for dimensions in (None, 768, 800):
+        diffusion = base.trial.diffusion.model_copy(update={"prediction": "v", "dimensions": dimensions})
+        trial = TrialConfig.model_validate({**base.trial.model_dump(), "diffusion": diffusion})
+        found.append(drawn(tmp_path / str(dimensions), base.model_copy(update={"trial": trial})))
+    height = found[0]["denoised"].shape[0] // (1 + len(TIMES))
+    plain, *lifted = (pictures["denoised"].astype(int) for pictures in found)
+    for picture in lifted:
+        assert picture.shape == plain.shape
+        assert abs(picture[:height] - plain[:height]).max() <= 1
+        assert abs(picture[-height:] - plain[-height:]).mean() < 30
+        assert (picture[-height:] != plain[-height:]).any()
 
 
 def test_pictures_leave_weights_and_mode_as_they_were(tmp_path: Path) -> None:
