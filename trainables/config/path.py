@@ -34,8 +34,8 @@ class StagedPath(Ruled):
     `stages`."""
 
     kind: Literal["staged"] = "staged"
-    stages: Annotated[PositiveInt, Field(ge=2, le=8)] = 3
-    """How many (PixelFlow: 4)."""
+    stages: Annotated[PositiveInt, Field(ge=2, le=8)] = 4
+    """How many (PixelFlow: 4, Pyramidal Flow: 3)."""
     transform: Literal["downsample", "blur"] = "downsample"
     """What an earlier stage has of the image: half as many pixels along a side as the next, or as many, of a Gaussian blur
     twice as wide (the idea of f-DM, arXiv 2210.04955, and no replica of it)."""

@@ -332,7 +332,7 @@ def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> Non
     for name, value in VALUES.items():
         recipe = recipe_for(name, tmp_path).model_copy(update={"precision": "bf16"})
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
-        data = images.model_copy(update={"image_size": 64}) if name in staged else images
+        data = images.model_copy(update={"image_size": 128}) if name in staged else images
         trial = trial_of_recipe(cell.recipe, data=data)
         evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
         assert axis_values(trial, evaluation)[name] == value

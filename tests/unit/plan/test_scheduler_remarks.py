@@ -92,6 +92,26 @@ def test_a_race_across_what_its_metric_does_not_compare_is_refused() -> None:
     assert planned(scheduler=EARLY, axes={"sampling_steps": [2, 4]}).entries, "a rung does not sample"
 
 
+STAGED = {"path": {"kind": "staged", "stages": 2}}
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [("objective", {"objective": "heldout_v_error"}), ("scheduler.metric", {"scheduler": EARLY})],
+)
+def test_what_decides_is_the_error_of_no_other_path(key: str, changes: dict[str, Any]) -> None:
+    own = f"{key}: must be a score of every trial, got heldout_v_error, which is of the path flow and says nothing of staged"
+    staged = {**tiny_sweep()["baseline"], "diffusion": STAGED, "batch_size": 8, "model": {"patch_size": 8}}
+    with pytest.raises(UserError, match=f"{own}; try heldout_stage_error, or a score of samples"):
+        planned(axes={"prediction": ["x", "v"]}, baseline=staged, **changes)
+    with pytest.raises(UserError, match=f"{own}; try a score of samples"):
+        planned(axes={"path": ["flow", "staged"]}, baseline=staged, **changes)
+    if key == "scheduler.metric":
+        early = {"scheduler": {**EARLY, "metric": "heldout_stage_error"}}
+        assert planned(axes={"prediction": ["x", "v"]}, baseline=staged, **early).entries
+    assert planned(axes={"path": ["flow", "staged"]}, baseline=staged).entries
+
+
 @pytest.mark.parametrize("changes", [{"objective": "heldout_v_error"}, {"scheduler": EARLY}])
 def test_a_search_across_what_its_metric_does_not_compare_is_refused(changes: dict[str, Any]) -> None:
     search = {"trials": 2, "sampler": "random", "axes": NOISE}

@@ -111,7 +111,6 @@ def of_network(whole: str, *, pixels: str, staged: str) -> Iterator[Metric]:
         scale="log",
         plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
         in_tables=False,
-        judges=True,
     )
 
 

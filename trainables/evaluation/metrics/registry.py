@@ -127,12 +127,15 @@ def verdict_metrics(objective: str = RUNG_METRIC, *, extractor: str = "efflite0"
 
 
 def _beside(objective: str, extractor: str) -> list[Metric]:
-    """On the objective's features; on the evaluation's, where it needs none."""
+    """On the objective's features; on the evaluation's, and of its own path, where it needs none."""
     needs = metric_of(objective).needs
+    path = needs.path if isinstance(needs, NetworkAlone) else NetworkAlone().path
     own = needs.extractor if isinstance(needs, Samples) else extractor
     others = EXTRACTOR_CHOICES - {own}
     return [
-        metric for metric in METRICS.values() if not isinstance(metric.needs, Samples) or metric.needs.extractor not in others
+        metric
+        for metric in METRICS.values()
+        if (metric.needs.extractor not in others if isinstance(metric.needs, Samples) else metric.needs.path == path)
     ]
 
 
