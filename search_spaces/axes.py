@@ -3,9 +3,11 @@
 To add one: register it in `AXES`. Nothing else names it.
 """
 
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant
 from trainables.config.diffusion import Target
@@ -14,6 +16,7 @@ from trainables.config.heads import HEADS
 from trainables.config.network import ModelConfig
 from trainables.config.recipe import AttentionMode, Precision
 from trainables.config.times import TSampling
+from trainables.config.trunks import TRUNKS, is_read
 
 
 def _put_bottleneck(tree: Tree, value: int | None) -> None:
@@ -41,6 +44,21 @@ def _size_of_head(size: str, about: str) -> "Axis":
         lambda tree: tree["model"]["head"]["kind"] in kinds,
         condition,
     )
+
+
+def _of_trunk(name: str, setting: str, about: str) -> "Axis":
+    """An axis that exists under the trunks with a setting of this name."""
+    kinds = {kind: trunk.model_fields[setting] for kind, trunk in TRUNKS.items() if setting in trunk.model_fields}
+    info, slot = next(iter(kinds.values())), at("model", "trunk", setting)
+    values = SWITCH if info.annotation is bool else _within(info)
+    condition = f"trunk={choices([*kinds])}"
+    return Axis(name, about, values, slot, lambda tree: tree["model"]["trunk"]["kind"] in kinds, condition)
+
+
+def _within(info: FieldInfo) -> TypeAdapter[Any]:
+    """What a field takes, with its bounds."""
+    annotation: Any = Annotated[info.annotation, info]
+    return TypeAdapter(annotation)
 
 
 def _switch_of_model(name: str, about: str, *, under: str = "") -> "Axis":
@@ -112,6 +130,18 @@ _DRAWN = ("diffusion", "t_sampling")
 _WEIGHED = ("diffusion", "weighting")
 _PATH = ("diffusion", "path")
 _REGISTERED = (
+    Axis(
+        "trunk",
+        f"what computes between the noisy image and the output: {choices([*TRUNKS])}",
+        TypeAdapter(Literal[tuple(TRUNKS)]),  # type: ignore[arg-type]
+        kind_of("model", "trunk"),
+    ),
+    _of_trunk("trunk_width", "width", "channels of the trunk's first level"),
+    _of_trunk("trunk_blocks", "blocks", "blocks of each level of the trunk"),
+    _of_trunk("trunk_dropout", "dropout", "dropout in the trunk's blocks"),
+    _of_trunk("head_channels", "head_channels", "channels of an attention head of the trunk"),
+    _of_trunk("resample", "resample", "what halves and doubles a side: blocks (ADM) or convolutions"),
+    _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift, or are added"),
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
     Axis(
         "prediction",
@@ -272,4 +302,25 @@ _REGISTERED = (
     Axis("sampling_shift", "time shift of the sampler's steps; 1 is none", POSITIVE, at("evaluation", "shift")),
     Axis("guidance", "classifier-free guidance scale; 1 is off", TypeAdapter(NonNegativeFloat), at("evaluation", "guidance")),
 )
-AXES: dict[str, Axis] = {axis.name: axis for axis in _REGISTERED}
+_SETTINGS = {
+    "bottleneck": "embedding",
+    "dropout": "proj_dropout",
+    "head_width": "head",
+    "head_blocks": "head",
+    "routing_share": "routing",
+    "routing_ends": "routing",
+}
+"""The settings of a model that axes of another name write."""
+
+
+def _where_read(axis: Axis) -> Axis:
+    """An axis of a model's setting exists under the trunks that have a use for it."""
+    setting = _SETTINGS.get(axis.name, axis.name)
+    kinds = [kind for kind in TRUNKS if is_read(setting, trunk=kind)]
+    if setting not in ModelConfig.model_fields or len(kinds) == len(TRUNKS):
+        return axis
+    condition = f"{axis.condition} and trunk={choices(kinds)}" if axis.condition else f"trunk={choices(kinds)}"
+    return replace(axis, exists=lambda tree: tree["model"]["trunk"]["kind"] in kinds and axis.exists(tree), condition=condition)
+
+
+AXES: dict[str, Axis] = {axis.name: _where_read(axis) for axis in _REGISTERED}

@@ -1,4 +1,4 @@
-"""Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP and LightningDiT.
+"""Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT and ADM.
 
 A flow in our t (t = 1 is data) with v-prediction, as their papers train it. What else their recipes have is in no
 preset.
@@ -19,7 +19,8 @@ from trainables.config.heads import (
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.recipe import Recipe
-from trainables.config.times import LogitNormal
+from trainables.config.times import LogitNormal, Uniform
+from trainables.config.trunks import UnetTrunk
 
 _FLATTENED: dict[str, Any] = {
     "embedding": LinearEmbedding(),
@@ -52,6 +53,17 @@ def _recipe(head: Frozen, *, patch_size: int = 16, **model: Any) -> Recipe:
     return Recipe(model=network, diffusion=_FLOW, optimiser=OptimiserConfig(learning_rate=1e-4, beta2=0.999), batch_size=256)
 
 
+def _of_pixels(trunk: Frozen) -> Recipe:
+    """A network that sees no patches. The transformer that stands beside it is JiT-S, for who changes the trunk alone."""
+    model = ModelConfig.model_validate(
+        {"patch_size": 16, "width": 384, "depth": 12, "heads": 6, "class_tokens": 0, "trunk": trunk.model_dump()}
+    )
+    diffusion = DiffusionConfig(prediction="v", t_sampling=Uniform(), t_eps_train=0.0)
+    return Recipe(model=model, diffusion=diffusion, optimiser=OptimiserConfig(learning_rate=1e-4, beta2=0.999), batch_size=256)
+
+
+_ADM_64 = UnetTrunk(width=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(2, 4, 8), head_channels=64, dropout=0.1)
+_ADM_256 = UnetTrunk(width=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(8, 16, 32), head_channels=64)
 NEIGHBOURS: dict[str, Recipe] = {
     "pixnerd-l": _recipe(NeuralFieldHead(width=64, blocks=2), depth=22, **_L),
     "pixnerd-xl": _recipe(NeuralFieldHead(width=64, blocks=4), depth=26, **_XL),
@@ -61,5 +73,7 @@ NEIGHBOURS: dict[str, Recipe] = {
     "pixeldit-xl": _recipe(PixelTransformerHead(width=16, blocks=4), depth=26, adaln_start="zero", **_XL),
     "dip-xl": _recipe(PatchUnetHead(width=64), depth=26, **_XL),
     "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **_LIGHTNING, **_XL),
+    "adm-64": _of_pixels(_ADM_64),
+    "adm-256": _of_pixels(_ADM_256),
 }
 """By name."""

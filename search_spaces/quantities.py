@@ -32,7 +32,7 @@ _REGISTERED = (
         "trainable numbers of the network and of what its loss terms train beside it",
         lambda trial, _: parameter_count(trial),
     ),
-    Quantity("tokens", "patches", "image tokens of the transformer", lambda trial, _: trial.grid**2),
+    Quantity("tokens", "patches", "image tokens of the transformer; a U-Net's pixels", lambda trial, _: trial.grid**2),
     Quantity("forward_gflops", "GFLOPs", "one image's forward pass", lambda trial, _: forward_flops(trial) / 1e9),
     Quantity(
         "train_tflops",

@@ -257,7 +257,7 @@ def _cost_of(entry: Entry) -> dict[str, Any]:
     return {
         "parameters": parameter_count(trial),
         "tokens": trial.grid**2,
-        "class_tokens": trial.model.class_tokens,
+        "class_tokens": trial.model.class_tokens if trial.model.sees_patches else 0,
         "token_dim": trial.token_dim,
         "forward_gflops": forward_flops(trial) / 1e9,
         "images": entry.images,

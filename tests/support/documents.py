@@ -17,6 +17,7 @@ from trainables.config.average import DecayEma
 from trainables.config.network import ModelConfig
 from trainables.config.optimiser import WarmupEpochs
 from trainables.config.recipe import Recipe
+from trainables.config.trunks import is_read
 from trainables.evaluation.metrics.registry import METRICS, Samples
 
 DOCS = TOP / "docs"
@@ -67,7 +68,8 @@ def _official_cells(recipe: Recipe) -> list[str]:
 
 
 def _sizes(model: ModelConfig) -> list[str]:
-    return [str(size) for size in (model.patch_size, model.width, model.depth, model.heads, model.class_tokens)]
+    names = ("patch_size", "width", "depth", "heads", "class_tokens")
+    return [str(getattr(model, name)) if is_read(name, trunk=model.trunk.kind) else "" for name in names]
 
 
 def _method(recipe: Recipe) -> list[str]:

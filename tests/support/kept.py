@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from tests.support.trials import batch, lively
+from tests.support.trials import batch, moved
 from trainables.config.trial import TrialConfig
 
 
 def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
     """Bytes of the distinct storages that a forward pass on this machine keeps for its backward pass."""
     with torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bf16"):
-        return bytes_kept(lively(trial).train(), *batch(images))
+        return bytes_kept(moved(trial).train(), *batch(images))
 
 
 def bytes_kept(network: nn.Module, z: Tensor, t: Tensor, y: Tensor) -> int:

@@ -35,7 +35,7 @@ OTHERS: dict[str, Any] = {
     "model.normalise_input": True,
     "model.size_embedding": True,
     "model.block_start": "torch",
-    "model.trunk": "mlp",
+    "model.trunk": {"kind": "unet", "width": 32},
     "model.final_norm": "layer",
     "diffusion.prediction": "v",
     "diffusion.loss": "x",
@@ -75,17 +75,12 @@ NEEDS: dict[str, dict[str, Any]] = {
     "graphs": {"device": "cuda"},
 }
 """What a trial must have for a setting's other value to be allowed."""
-MODEL_NEEDS: dict[str, dict[str, Any]] = {
-    "model.trunk": {"patch_size": 16, "class_tokens": 0},
-}
-"""The same of its network."""
 
 
 def base_trial(name: str = "") -> TrialConfig:
     """A tiny compiled trial that each of `OTHERS` changes, with what the setting of this name needs."""
     sizes = {"width": 16, "depth": 4, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}
-    model = small_model(**{**sizes, **MODEL_NEEDS.get(name, {})})
-    return small_trial(model, **{"compile": True, **NEEDS.get(name, {})})
+    return small_trial(small_model(**sizes), **{"compile": True, **NEEDS.get(name, {})})
 
 
 def changed(name: str) -> TrialConfig:

@@ -6,6 +6,7 @@ from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.networks.jit import JiT
+from trainables.networks.network import Network
 from trainables.networks.registry import build
 
 CLASSES = 5
@@ -39,12 +40,19 @@ def jit(trial: TrialConfig) -> JiT:
 
 
 @torch.no_grad()
-def lively(trial: TrialConfig) -> JiT:
+def moved(trial: TrialConfig) -> Network:
     """The trial's network in evaluation form, moved off its zeros by fixed noise."""
-    network = jit(trial).eval()
+    network = build(trial).eval()
     generator = torch.Generator().manual_seed(7)
     for parameter in network.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def lively(trial: TrialConfig) -> JiT:
+    """The same of a trial whose trunk is JiT's."""
+    network = moved(trial)
+    assert isinstance(network, JiT)
     return network
 
 

@@ -17,6 +17,7 @@ from trainables.config.fields import (
     without,
 )
 from trainables.config.heads import Head, LinearHead, PixelHead
+from trainables.config.trunks import OF_PIXELS, TransformerTrunk, Trunk, UnetTrunk, is_read
 
 
 class LinearEmbedding(Frozen):
@@ -62,10 +63,6 @@ class SkipRouting(Frozen):
 
 
 Routing = Annotated[NoRouting | SkipRouting, Field(discriminator="kind")]
-
-
-MLP_READS = {"patch_size", "width", "depth", "embedding", "trunk", "time_period"}
-"""Settings that the trunk `mlp` has a use for."""
 
 
 def both_dropouts(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,9 +140,8 @@ class ModelConfig(Ruled):
     """Whether the modulation of a block shifts; LightningDiT's `wo_shift` is false."""
     block_start: Annotated[Literal["xavier", "torch"], JOINED_LATER] = "xavier"
     """The blocks at first: Xavier's uniform matrices and no biases (JiT, DiT), or torch's default of a linear map."""
-    trunk: Annotated[Literal["transformer", "mlp"], JOINED_LATER] = "transformer"
-    """mlp: `depth` linear maps with ReLU on an image that is one patch, which read width, depth and `time_period` alone (the
-    toy)."""
+    trunk: Annotated[Trunk, JOINED_LATER] = TransformerTrunk()
+    """What computes between the noisy image and the output."""
     final_norm: Annotated[Literal["rms", "layer"] | None, JOINED_LATER] = None
     """The norm before the linear head; none: as `norm`. A head that reads pixels has none."""
     size_embedding: Annotated[bool, JOINED_LATER] = False
@@ -163,8 +159,9 @@ class ModelConfig(Ruled):
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """Two equal dropouts as the one setting that they were; without kinds of what is not there."""
-        if self.trunk == "mlp":
-            return {name: value for name, value in content.items() if name in MLP_READS}
+        if self.trunk.kind != "transformer":
+            content = {name: value for name, value in content.items() if is_read(name, trunk=self.trunk.kind)}
+            return {**content, "trunk": "mlp"} if self.trunk.kind == "mlp" else content
         read = {"rope_kind": self.rope, "qk_norm_kind": self.qk_norm, "final_norm": not self.reads_pixels}
         content = without(content, {name for name, is_read in read.items() if not is_read})
         if self.attn_dropout != self.proj_dropout:
@@ -179,7 +176,24 @@ class ModelConfig(Ruled):
     @property
     def drops(self) -> bool:
         """Whether anything is dropped in training."""
+        if isinstance(self.trunk, UnetTrunk):
+            return self.trunk.dropout > 0
         return bool(self.attn_dropout or self.proj_dropout)
+
+    @property
+    def sees_patches(self) -> bool:
+        """Whether the trunk computes with patches, rather than with pixels."""
+        return not isinstance(self.trunk, OF_PIXELS)
+
+    @property
+    def attention_head(self) -> int:
+        """Width of one head of attention."""
+        return self.trunk.head_channels if isinstance(self.trunk, UnetTrunk) else self.width // self.heads
+
+    @property
+    def patch(self) -> int:
+        """Side of what the trunk sees as one, in pixels."""
+        return self.patch_size if self.sees_patches else 1
 
     @must_hold
     def heads_divide_width(self) -> None:
@@ -210,20 +224,22 @@ class ModelConfig(Ruled):
 
     @must_hold
     def dropout_needs_a_middle(self) -> None:
-        if self.drops and self.depth < 4:
+        if (self.attn_dropout or self.proj_dropout) and self.depth < 4:
             rule = "dropout acts in the middle half of at least 4 blocks"
             got = f"attn_dropout={self.attn_dropout}, proj_dropout={self.proj_dropout}, depth={self.depth}"
             raise ValueError(f"{rule}, got {got}; try 0.0")
 
     @must_hold
-    def an_mlp_is_plain(self) -> None:
-        plain: dict[str, Any] = {"head": "linear", "routing": "none", "class_tokens": 0, "output_skip": "none"}
-        plain |= {"drops": False, "normalise_input": False, "size_embedding": False}
-        values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "class_tokens": self.class_tokens}
-        values |= {"output_skip": self.output_skip, "drops": self.drops, "normalise_input": self.normalise_input}
-        values |= {"size_embedding": self.size_embedding}
-        if self.trunk == "mlp" and (odd := [name for name, value in values.items() if value != plain[name]]):
-            rule = "`trunk` mlp has a linear head, no routing, class tokens, skip, dropout, normalised input or size embedding"
+    def other_trunks_are_plain(self) -> None:
+        plain: dict[str, Any] = {"head": "linear", "routing": "none", "output_skip": "none"}
+        values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "output_skip": self.output_skip}
+        values |= {"normalise_input": self.normalise_input, "size_embedding": self.size_embedding}
+        dropped, words = self.attn_dropout or self.proj_dropout, "a linear head, and no routing, output skip"
+        values |= {"class_tokens": self.class_tokens, "drops": bool(dropped)} if self.trunk.kind == "mlp" else {}
+        odd = [name for name, value in values.items() if value != plain.get(name, 0)]
+        if self.trunk.kind != "transformer" and odd:
+            more = ", class tokens, dropout" if self.trunk.kind == "mlp" else ""
+            rule = f"`trunk` {self.trunk.kind} has {words}{more}, normalised input or size embedding"
             raise ValueError(f"{rule}, got {', '.join(f'{name}={values[name]}' for name in odd)}; leave them out")
 
     @must_hold

@@ -24,6 +24,7 @@ from trainables.config.fields import (
 from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
+from trainables.config.trunks import UnetTrunk
 
 DCT_SIDE = 8
 """Side of the blocks whose frequencies the term `frequency` weighs."""
@@ -76,7 +77,7 @@ class TrialConfig(Ruled, Recipe):
     @must_hold
     def patch_divides_image(self) -> None:
         patch, size = self.model.patch_size, self.data.image_size
-        if size % patch:
+        if self.model.sees_patches and size % patch:
             valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
             rule = "`patch_size` must divide image_size"
             raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
@@ -101,10 +102,23 @@ class TrialConfig(Ruled, Recipe):
 
     @must_hold
     def an_mlp_sees_one_patch(self) -> None:
-        if self.model.trunk == "mlp" and (self.grid > 1 or self.optimiser.method != "adamw"):
+        if self.model.trunk.kind == "mlp" and (self.grid > 1 or self.optimiser.method != "adamw"):
             rule = "`trunk` mlp takes images of one patch, and adamw"
             got = f"patch_size={self.model.patch_size}, image_size={self.data.image_size}, optimiser={self.optimiser.method}"
             raise ValueError(f"{rule}, got {got}; try trunk=transformer, or patch_size={self.data.image_size}")
+
+    @must_hold
+    def a_unet_halves_the_image(self) -> None:
+        trunk, size, method = self.model.trunk, self.data.image_size, self.optimiser.method
+        if not isinstance(trunk, UnetTrunk):
+            return
+        if size % 2**trunk.halvings or self.diffusion.dimensions is not None:
+            rule = f"`trunk` unet halves the side of images {trunk.halvings} times, and takes no lifted patches"
+            got = f"image_size={size}, dimensions={self.diffusion.dimensions}"
+            raise ValueError(f"{rule}, got {got}; try fewer `multipliers`, or trunk=transformer")
+        if method != "adamw" or self.kernels != "torch":
+            rule = "`trunk` unet takes adamw, and torch's kernels"
+            raise ValueError(f"{rule}, got optimiser={method}, kernels={self.kernels}; try optimiser=adamw, kernels=torch")
 
     @must_hold
     def terms_fit_the_images(self) -> None:
@@ -118,9 +132,9 @@ class TrialConfig(Ruled, Recipe):
     def terms_tap_a_block_that_sees_every_token(self) -> None:
         model, routing = self.model, self.model.routing
         for term in self.diffusion.tapped:
-            tap, trunk = term.tap(model), model.trunk
+            tap, trunk = term.tap(model), model.trunk.kind
             ends = model.depth if routing.kind == "none" else routing.ends
-            if trunk == "mlp" or tap >= model.depth or ends < tap <= model.depth - ends:
+            if trunk != "transformer" or tap >= model.depth or ends < tap <= model.depth - ends:
                 rule = f"the term {term.kind} reads tokens before the last block of a transformer, where none skip blocks"
                 got = f"block={tap}, depth={model.depth}, trunk={trunk}, routing={routing.kind}"
                 raise ValueError(f"{rule}, got {got}; try another `block`, or leave it out of `terms`")
@@ -167,7 +181,12 @@ class TrialConfig(Ruled, Recipe):
         if not isinstance(self.diffusion.path, StagedPath):
             return
         model, plain = self.model, {"trunk": "transformer", "routing": "none", "output_skip": "none", "graphs": False}
-        values = {"trunk": model.trunk, "routing": model.routing.kind, "output_skip": model.output_skip, "graphs": self.graphs}
+        values = {
+            "trunk": model.trunk.kind,
+            "routing": model.routing.kind,
+            "output_skip": model.output_skip,
+            "graphs": self.graphs,
+        }
         odd = [f"{name}={value}" for name, value in values.items() if value != plain[name]]
         odd += [f"head={model.head.kind}"] if model.head.kind == "pixel_transformer" else []
         odd += [f"term={term.kind}" for term in self.diffusion.tapped if isinstance(term, RepresentationTerm)]
@@ -198,7 +217,7 @@ class TrialConfig(Ruled, Recipe):
 
     @must_hold
     def triton_attention_has_narrow_heads_and_no_dropout(self) -> None:
-        head_dim, dropout = self.model.width // self.model.heads, self.model.attn_dropout
+        head_dim, dropout = self.model.attention_head, self.model.attn_dropout if self.model.sees_patches else 0.0
         if self.attention == "triton" and (head_dim > TRITON_HEAD_DIM or dropout):
             rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no attn_dropout"
             raise ValueError(f"{rule}, got width/heads={head_dim}, attn_dropout={dropout}; try attention=sdpa")
@@ -252,8 +271,8 @@ class TrialConfig(Ruled, Recipe):
 
     @property
     def grid(self) -> int:
-        """Patches along one side."""
-        return self.data.image_size // self.model.patch_size
+        """Patches along one side; pixels, where the trunk sees no patches."""
+        return self.data.image_size // self.model.patch
 
     @property
     def grids(self) -> tuple[int, ...]:
@@ -282,7 +301,7 @@ class TrialConfig(Ruled, Recipe):
     @property
     def seen_patch(self) -> int:
         """Side of a patch in what the network sees."""
-        return self.model.patch_size if self.diffusion.dimensions is None else 1
+        return self.model.patch if self.diffusion.dimensions is None else 1
 
     @property
     def token_dim(self) -> int:

@@ -78,18 +78,22 @@ class Attention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v over [B, heads, T, d]."""
-        dropout = self.attn_dropout if self.training else 0.0
-        if self.mode == "fp32":
-            weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
-            return F.dropout(weights, dropout, self.training) @ v
-        if self.mode == "triton" and q.dtype is not torch.float32:
-            from trainables.networks.kernels.attention import attention
+        return attend(q, k, v, mode=self.mode, dropout=self.attn_dropout if self.training else 0.0)
 
-            return attention(q, k, v)
-        if self.mode in DEMANDED and q.dtype is not torch.float32:
-            with sdpa_kernel(DEMANDED[self.mode]):
-                return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+
+def attend(q: Tensor, k: Tensor, v: Tensor, *, mode: AttentionMode, dropout: float = 0.0) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v over [B, heads, T, d], as a mode of `Attention` has it."""
+    if mode == "fp32":
+        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        return F.dropout(weights, dropout, training=dropout > 0) @ v
+    if mode == "triton" and q.dtype is not torch.float32:
+        from trainables.networks.kernels.attention import attention
+
+        return attention(q, k, v)
+    if mode in DEMANDED and q.dtype is not torch.float32:
+        with sdpa_kernel(DEMANDED[mode]):
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
 
 
 def _head_norm(model: ModelConfig, head_dim: int) -> nn.Module:

@@ -84,12 +84,12 @@ class TimeEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, width: int, *, period: float) -> None:
+    def __init__(self, width: int, *, period: float, features: int = TIME_FEATURES) -> None:
         super().__init__()
-        count = TIME_FEATURES // 2
+        count = features // 2
         exponent = -math.log(period) * torch.arange(count, dtype=torch.float32) / count
         self.register_buffer("frequencies", exponent.exp(), persistent=False)
-        self.first = nn.Linear(TIME_FEATURES, width)
+        self.first = nn.Linear(features, width)
         self.second = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:

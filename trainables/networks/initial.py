@@ -31,11 +31,17 @@ def initial_value(name: str, shape: torch.Size, seed: int, *, kind: Initial, fan
         case "ones":
             return torch.ones(shape)
         case "normal":
-            return STD * as_normals(_words(name, shape, seed, per_word=2))[: shape.numel()].view(shape)
+            return STD * _normal(name, shape, seed)
+        case "standard":
+            return _normal(name, shape, seed)
         case "xavier":
             return _uniform(name, shape, seed, bound=math.sqrt(6 / (shape[0] + shape[1:].numel())))
         case "torch":
             return _uniform(name, shape, seed, bound=1 / math.sqrt(fan_in))
+
+
+def _normal(name: str, shape: torch.Size, seed: int) -> Tensor:
+    return as_normals(_words(name, shape, seed, per_word=2))[: shape.numel()].view(shape)
 
 
 def _uniform(name: str, shape: torch.Size, seed: int, *, bound: float) -> Tensor:

@@ -106,7 +106,7 @@ def rotated(weight: Tensor, frequencies: Tensor) -> Tensor:
 
 def _last(trial: TrialConfig) -> tuple[str, str]:
     """The names of the last linear map or convolution, whose output is the network's."""
-    last = "head.last" if trial.model.reads_pixels else "head"
+    last = "last" if not trial.model.sees_patches else "head.last" if trial.model.reads_pixels else "head"
     return f"{last}.weight", f"{last}.bias"
 
 

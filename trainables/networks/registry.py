@@ -1,8 +1,8 @@
 """The registry of network parts, and the network that a trial's parts make. Free of torch until a network is built.
 
 A new embedding or head is one file in `parts/` whose class has the methods of `parts.part.Part`, its variant in
-`trainables.config.network`, and one line here. A new trunk is such a class too, built around an embedding and a head. So is
-what a term of the loss trains beside the network.
+`trainables.config.network`, and one line here. A new trunk is such a class too, built around an embedding and a head, or
+alone where it makes the image of pixels. So is what a term of the loss trains beside the network.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from trainables.networks.parts.patch_unet import PatchUnetPart
 from trainables.networks.parts.pixel_mlp import PixelMlpPart
 from trainables.networks.parts.pixel_transformer import PixelTransformerPart
 from trainables.networks.parts.projector import ProjectorPart
+from trainables.networks.parts.unet import UnetPart
 
 if TYPE_CHECKING:
     from trainables.networks.network import Network
@@ -44,7 +45,11 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
     "transformer": JitBlocks,
     "mlp": MlpTrunk,
 }
-"""By `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
+"""By the kind of `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
+PIXEL_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
+    "unet": UnetPart,
+}
+"""By the same: a whole network of pixels, which has neither embedding nor head."""
 
 AUXILIARIES: dict[str, Callable[[TrialConfig], Part]] = {
     "classifier": ClassFinderPart,
@@ -56,16 +61,16 @@ AUXILIARIES: dict[str, Callable[[TrialConfig], Part]] = {
 class Parts(NamedTuple):
     """What a network is put together from."""
 
-    embedding: Part
     trunk: Part
-    head: Part
+    around: dict[str, Part]
+    """The `embedding` and the `head`, where the trunk has them."""
     auxiliary: dict[str, Part]
     """What terms of the loss train beside it, by the term's kind."""
 
     @property
     def drawing(self) -> tuple[Part, ...]:
         """What a sample needs."""
-        return (self.embedding, self.trunk, self.head)
+        return (self.trunk, *self.around.values())
 
     @property
     def trained(self) -> tuple[Part, ...]:
@@ -76,22 +81,22 @@ class Parts(NamedTuple):
         """How a parameter of the network starts: names that begin with `embedding.` and `head.` are those parts' own, and so
         are those that begin with `auxiliary.` and a term's kind."""
         first, _, rest = name.partition(".")
-        match first:
-            case "embedding":
-                return self.embedding.initial(rest)
-            case "head":
-                return self.head.initial(rest)
-            case "auxiliary":
-                kind, _, within = rest.partition(".")
-                return self.auxiliary[kind].initial(within)
+        if first in self.around:
+            return self.around[first].initial(rest)
+        if first == "auxiliary":
+            kind, _, within = rest.partition(".")
+            return self.auxiliary[kind].initial(within)
         return self.trunk.initial(name)
 
 
 def parts_of(trial: TrialConfig) -> Parts:
     """The parts of a trial's network."""
+    kind = trial.model.trunk.kind
+    if kind in PIXEL_TRUNKS:
+        return Parts(PIXEL_TRUNKS[kind](trial), around={}, auxiliary={})
     embedding, head = EMBEDDINGS[trial.model.embedding.kind](trial), HEADS[trial.model.head.kind](trial)
     auxiliary: dict[str, Part] = {term.kind: AUXILIARIES[term.kind](trial) for term in trial.diffusion.tapped}
-    return Parts(embedding, TRUNKS[trial.model.trunk](trial, embedding, head), head, auxiliary)
+    return Parts(TRUNKS[kind](trial, embedding, head), {"embedding": embedding, "head": head}, auxiliary)
 
 
 def blank(trial: TrialConfig) -> "Network":

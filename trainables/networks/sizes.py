@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
+from trainables.config.trunks import UnetTrunk
 
 FP32 = 4
 """Bytes; weights, gradients and averages are always fp32."""
@@ -14,6 +15,8 @@ TIME_FEATURES = 256
 """Sinusoids of t that the time embedding starts from."""
 PIXEL_WAVES = 64
 """Cosines of its place in the patch that a pixel's features begin with."""
+UNET_CONDITION = 4
+"""Width of a U-Net's time and class over that of its first level."""
 PIXEL_MLP_RATIO = 4
 """Hidden width over width of the pixel transformer's MLP."""
 
@@ -48,6 +51,16 @@ def routed_tokens(trial: TrialConfig) -> int:
     """Tokens of an image that go through the middle blocks in training."""
     routing, tokens = trial.model.routing, trial.grid**2
     return tokens if routing.kind == "none" else max(1, tokens - round(tokens * routing.share))
+
+
+def attention_weights(trial: TrialConfig) -> int:
+    """Numbers in the attention weights of the block that has most of them, of one image."""
+    trunk, size = trial.model.trunk, trial.data.image_size
+    if not isinstance(trunk, UnetTrunk):
+        return trial.model.heads * (trial.grid**2 + trial.model.class_tokens) ** 2
+    levels = {trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)}
+    heads = {level: trunk.width * trunk.multipliers[level] // trunk.head_channels for level in levels}
+    return max(heads[level] * (size >> level) ** 4 for level in levels)
 
 
 def conv_stem_channels(model: ModelConfig) -> tuple[int, ...]:

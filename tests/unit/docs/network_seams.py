@@ -130,7 +130,7 @@ def trunk(add: Add, _: Path) -> None:
     """A trunk that a network is then built around, in the place of JiT's."""
     trial = small_trial(small_model())
     plain = parameter_count(trial)
-    add(trial.model.trunk, BareTrunk)
+    add(trial.model.trunk.kind, BareTrunk)
     network = build(trial)
     assert isinstance(network, _BareNetwork)
     assert (network.map.weight == 1).all()
@@ -139,7 +139,53 @@ def trunk(add: Add, _: Path) -> None:
     assert network(z, t, y).shape == z.shape
 
 
+@dataclass(frozen=True)
+class PointwisePart:
+    """One map of each pixel, in the place of a U-Net."""
+
+    trial: TrialConfig
+
+    def parameters(self) -> int:
+        return self.trial.channels**2
+
+    def macs(self) -> Macs:
+        return Macs(self.trial.grid**2 * self.parameters())
+
+    def activation_bytes(self, *, recomputed: bool) -> int:
+        return 0
+
+    def initial(self, name: str) -> Initial:
+        return "ones"
+
+    def module(self) -> nn.Module:
+        return _PointwiseNetwork(self.trial)
+
+
+class _PointwiseNetwork(Network):
+    def __init__(self, trial: TrialConfig) -> None:
+        super().__init__()
+        self.trial, self.activation_checkpointing = trial, False
+        self.map = nn.Conv2d(trial.channels, trial.channels, 1, bias=False)
+        self.register_buffer("noise_scale", torch.tensor(trial.diffusion.noise_scale), persistent=False)
+
+    def forward(self, z: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]."""
+        out: Tensor = self.map(z)
+        return out
+
+
+def network_of_pixels(add: Add, _: Path) -> None:
+    """A network without embedding and head that is then built in the place of a U-Net."""
+    trial = small_trial(small_model(trunk={"kind": "unet", "width": 32}))
+    add(trial.model.trunk.kind, PointwisePart)
+    network = build(trial)
+    assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters()) == 9
+    z, t, y = batch(2)
+    assert network(z, t, y).shape == z.shape
+
+
 PROOFS: dict[str, Proof] = {
+    "network of pixels": network_of_pixels,
     "network embedding": embedding,
     "network head": head,
     "network trunk": trunk,

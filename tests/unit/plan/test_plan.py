@@ -285,7 +285,15 @@ VALUES: dict[str, Any] = {
     "routing_share": 0.25,
     "routing_ends": 2,
     "dimensions": 1024,
+    "trunk": "unet",
+    "trunk_width": 64,
+    "trunk_blocks": 2,
+    "trunk_dropout": 0.1,
+    "head_channels": 16,
+    "resample": "convolutions",
+    "scale_shift": False,
 }
+UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "stages": {"path": "staged"},
     "stage_transform": {"path": "staged"},
@@ -306,6 +314,12 @@ UNDER: dict[str, dict[str, Any]] = {
     "head_blocks": {"head": "pixel_mlp"},
     "routing_share": {"routing": "skip"},
     "routing_ends": {"routing": "skip", "depth": 6},
+    "trunk_width": UNET,
+    "trunk_blocks": UNET,
+    "trunk_dropout": UNET,
+    "head_channels": UNET,
+    "resample": UNET,
+    "scale_shift": UNET,
 }
 """What an axis hangs on, where the baseline has it not."""
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from torch import nn
 
-Initial = Literal["zeros", "ones", "normal", "xavier", "torch"]
-"""How a tensor starts: N(0, 0.02) is "normal", "xavier" is uniform on the flattened matrix, and "torch" what torch gives a
-linear map or convolution, uniform within 1 / sqrt(inputs of the module's weight)."""
+Initial = Literal["zeros", "ones", "normal", "standard", "xavier", "torch"]
+"""How a tensor starts: N(0, 0.02) is "normal", N(0, 1) "standard", "xavier" is uniform on the flattened matrix, and "torch"
+what torch gives a linear map or convolution, uniform within 1 / sqrt(inputs of the module's weight)."""
 
 
 class Macs(NamedTuple):

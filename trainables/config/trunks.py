@@ -1,0 +1,95 @@
+"""The trunks of a network: what lies between the noisy image and the output."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+
+from trainables.config.fields import Fraction, Frozen, PositiveInt, Ruled, choices, must_hold
+
+GROUPS = 32
+"""Of channels that a U-Net's norms take together."""
+Width = Annotated[PositiveInt, Field(le=65_536)]
+Multipliers = Annotated[tuple[Annotated[PositiveInt, Field(le=64)], ...], Field(min_length=1, max_length=12)]
+Blocks = Annotated[PositiveInt, Field(le=1_000)]
+
+
+class TransformerTrunk(Frozen):
+    """Blocks over patches, by the settings beside this one (JiT, DiT)."""
+
+    kind: Literal["transformer"] = "transformer"
+
+
+class PointTrunk(Frozen):
+    """`depth` linear maps with ReLU on an image that is one patch (the toy); beside this they read width, depth, the
+    embedding and `time_period` alone."""
+
+    kind: Literal["mlp"] = "mlp"
+
+
+class UnetTrunk(Ruled):
+    """Convolutions over pixels at sides that halve, with attention at some, and back up beside what came down (ADM, arXiv
+    2105.05233). Of the settings beside this one it reads `time_period` alone."""
+
+    kind: Literal["unet"] = "unet"
+    width: Annotated[Width, Field(multiple_of=GROUPS)] = 64
+    """Channels of the first level (ADM at 256 px: 256)."""
+    multipliers: Multipliers = (1, 2, 2)
+    """Channels of each level over `width`; each level has half the side of the one before."""
+    blocks: Blocks = 2
+    """Residual blocks of a level on the way down; on the way up there is one more."""
+    attention: tuple[PositiveInt, ...] = (2, 4)
+    """Factors by which a side is smaller where attention follows each block (ADM at 256 px: 8, 16 and 32)."""
+    head_channels: Width = 32
+    """Channels of an attention head (ADM: 64)."""
+    resample: Literal["blocks", "convolutions"] = "blocks"
+    """What halves and doubles a side: residual blocks that average or repeat pixels within (ADM), or single convolutions."""
+    scale_shift: bool = True
+    """Whether time and class scale and shift after a block's second norm, or are added before it."""
+    attention_order: Literal["parts", "heads"] = "parts"
+    """Of q, k and v in the rows of their one matrix: all of q, then k, then v; or head by head, as ADM's legacy files have it.
+    It is a permutation of weights that have equal shapes."""
+    dropout: Fraction = 0.0
+    """Dropout before a block's second convolution (ADM at 64 px: 0.1)."""
+
+    @must_hold
+    def attention_is_at_levels(self) -> None:
+        sides = [2**level for level in range(len(self.multipliers))]
+        if odd := [factor for factor in self.attention if factor not in sides]:
+            rule = f"`attention` must name sides of the levels, 1 over {choices(sides)}"
+            raise ValueError(f"{rule}, got {', '.join(map(str, odd))}; leave them out")
+
+    @must_hold
+    def head_channels_divide(self) -> None:
+        widths = {self.width * self.multipliers[-1]}  # the middle attends, whatever its side
+        widths |= {self.width * each for level, each in enumerate(self.multipliers) if 2**level in self.attention}
+        if odd := sorted(width for width in widths if width % self.head_channels):
+            rule = "`head_channels` must divide the channels of each level with attention"
+            raise ValueError(f"{rule}, got head_channels={self.head_channels}, channels={choices(odd)}")
+
+    @property
+    def halvings(self) -> int:
+        """How often a side is halved on the way down."""
+        return len(self.multipliers) - 1
+
+
+def _by_its_name(given: Any) -> Any:
+    """A trunk's name alone, which is all there was to say of the first ones, stands for it with its defaults."""
+    return {"kind": given} if isinstance(given, str) else given
+
+
+_Trunks = TransformerTrunk | PointTrunk | UnetTrunk
+Trunk = Annotated[_Trunks, Field(discriminator="kind"), BeforeValidator(_by_its_name)]
+TRUNKS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Trunk)[0])}
+"""By their kind."""
+READS: dict[str, frozenset[str]] = {
+    "mlp": frozenset({"patch_size", "width", "depth", "embedding", "trunk", "time_period"}),
+    "unet": frozenset({"trunk", "time_period"}),
+}
+"""Settings of a model that a trunk has a use for, by its kind; the transformer has one for all."""
+OF_PIXELS = (UnetTrunk,)
+"""Trunks that see no patches."""
+
+
+def is_read(setting: str, *, trunk: str) -> bool:
+    """Whether a trunk of this kind has a use for a setting of its model."""
+    return trunk not in READS or setting in READS[trunk]
