@@ -101,15 +101,21 @@ STAGED = {"path": {"kind": "staged", "stages": 2}}
 )
 def test_what_decides_is_the_error_of_no_other_path(key: str, changes: dict[str, Any]) -> None:
     own = f"{key}: must be a score of every trial, got heldout_v_error, which is of the path flow and says nothing of staged"
-    staged = {**tiny_sweep()["baseline"], "diffusion": STAGED, "batch_size": 8, "model": {"patch_size": 8}}
+    model = {**tiny_sweep()["baseline"].get("model", {}), "patch_size": 8}
+    staged = {**tiny_sweep()["baseline"], "diffusion": STAGED, "model": model}
+
+    def staged_plan(axes: dict[str, Any], **keys: Any) -> Plan:
+        tree = tiny_sweep(stages=[{"grid": {"axes": axes}}], budget={"images_per_trial": 64}, baseline=staged, **keys)
+        return plan(SweepSpec.model_validate(tree), source="sweep.yaml")
+
     with pytest.raises(UserError, match=f"{own}; try heldout_stage_error, or a score of samples"):
-        planned(axes={"prediction": ["x", "v"]}, baseline=staged, **changes)
+        staged_plan({"prediction": ["x", "v"]}, **changes)
     with pytest.raises(UserError, match=f"{own}; try a score of samples"):
-        planned(axes={"path": ["flow", "staged"]}, baseline=staged, **changes)
+        staged_plan({"path": ["flow", "staged"]}, **changes)
     if key == "scheduler.metric":
         early = {"scheduler": {**EARLY, "metric": "heldout_stage_error"}}
-        assert planned(axes={"prediction": ["x", "v"]}, baseline=staged, **early).entries
-    assert planned(axes={"path": ["flow", "staged"]}, baseline=staged).entries
+        assert staged_plan({"prediction": ["x", "v"]}, **early).entries
+    assert staged_plan({"path": ["flow", "staged"]}).entries
 
 
 @pytest.mark.parametrize("changes", [{"objective": "heldout_v_error"}, {"scheduler": EARLY}])
