@@ -128,6 +128,7 @@ _HEAD: TypeAdapter[Any] = TypeAdapter(Literal[tuple(HEADS)])  # type: ignore[arg
 _T_SAMPLINGS: list[str] = [variant().kind for variant in get_args(get_args(TSampling)[0])]
 _DRAWN = ("diffusion", "t_sampling")
 _WEIGHED = ("diffusion", "weighting")
+_PATH = ("diffusion", "path")
 _REGISTERED = (
     Axis(
         "trunk",
@@ -151,6 +152,28 @@ _REGISTERED = (
         at("diffusion", "prediction"),
     ),
     Axis("loss", "the space of the squared error: x, eps or v", _TARGET, at("diffusion", "loss")),
+    Axis(
+        "path",
+        "flow: from noise to the image at once; staged: from a small or blurred image on (PixelFlow)",
+        TypeAdapter(Literal["flow", "staged"]),
+        kind_of(*_PATH),
+    ),
+    of_variant("stages", "stages of the path", POSITIVE_INT, (*_PATH, "stages"), "staged"),
+    of_variant(
+        "stage_transform",
+        "what an earlier stage has of an image: downsample or blur",
+        TypeAdapter(Literal["downsample", "blur"]),
+        (*_PATH, "transform"),
+        "staged",
+    ),
+    of_variant(
+        "stage_noise",
+        "noise of a smaller stage: shared (PixelFlow) or halved (Pyramidal Flow)",
+        TypeAdapter(Literal["shared", "halved"]),
+        (*_PATH, "noise"),
+        "staged",
+    ),
+    of_variant("stage_gamma", "correlation of the noise at a border", TypeAdapter(FiniteFloat), (*_PATH, "gamma"), "staged"),
     Axis(
         "t_sampling",
         f"distribution of t in training: {choices(_T_SAMPLINGS)}",
@@ -269,6 +292,7 @@ _REGISTERED = (
         TypeAdapter(Literal["none", "edm", "linear"]),
         at("model", "output_skip"),
     ),
+    _switch_of_model("size_embedding", "whether the network is told the tokens along a side (PixelFlow)"),
     _switch_of_model("normalise_input", "whether the network sees each noisy image over its own standard deviation (Chen)"),
     Axis("attention", "sdpa, cudnn, flash, triton or fp32", TypeAdapter(AttentionMode), at("attention")),
     Axis("residual", "precision of the residual stream: fp32 or bf16", TypeAdapter(Precision), at("residual")),

@@ -23,7 +23,7 @@ from search_spaces.cells import put
 from trainables.config.average import RAW
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.config.trial import TrialConfig
-from trainables.evaluation.metrics.registry import RUNG_METRIC, NetworkAlone, metric_of
+from trainables.evaluation.metrics.registry import RUNG_METRICS, NetworkAlone, metric_of
 from trainables.networks.cost import parameter_count, training_flops
 from trainables.training.measurement import Measured
 
@@ -229,7 +229,7 @@ def _job(spec: SweepSpec, entries: Sequence[Entry], shape: str, measured: Measur
 
 def _rung_s(spec: SweepSpec, measured: Measured) -> float:
     """A rung measures the held-out error, and what the scheduler compares where that is something else."""
-    if isinstance(spec.scheduler, NoScheduler) or spec.scheduler.metric == RUNG_METRIC:
+    if isinstance(spec.scheduler, NoScheduler) or spec.scheduler.metric in RUNG_METRICS.values():
         return measured.rung_s
     needs_no_samples = isinstance(metric_of(spec.scheduler.metric).needs, NetworkAlone)
     return measured.rung_s + (measured.rung_s if needs_no_samples else measured.sampled_s)

@@ -45,6 +45,7 @@ _OFFICIAL_PARTS = {
     "adaln_shift": True,
     "final_norm": None,
     "normalise_input": False,
+    "size_embedding": False,
 }
 
 
@@ -142,6 +143,8 @@ def require_official(trial: TrialConfig) -> None:
             differing[part] = (kind, wanted)
     if trial.diffusion.prediction != "x":
         differing["prediction"] = (trial.diffusion.prediction, "x")
+    if trial.diffusion.path.kind != "flow":
+        differing["path"] = (trial.diffusion.path.kind, "flow")
     if trial.diffusion.dimensions is not None:
         differing["dimensions"] = (trial.diffusion.dimensions, None)
     if any(term.kind == "classifier" for term in trial.diffusion.tapped):

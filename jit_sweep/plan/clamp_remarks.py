@@ -25,7 +25,7 @@ def _sampling_clamp_remarks(plan: Plan) -> list[str]:
     biases: dict[str, dict[str, float]] = {}
     for entry in one_a_cell(plan.entries):
         diffusion, how = entry.trial.diffusion, entry.evaluation
-        if "prediction" in entry.arm:
+        if "prediction" in entry.arm and diffusion.path.kind == "flow":
             steps = f"t_eps_sample={how.t_eps_sample:g} in {how.steps} {how.sampler} steps"
             biases.setdefault(steps, {})[diffusion.prediction] = clamp_bias(diffusion, how)
     return [_bias_remark(steps, found) for steps, found in biases.items()]

@@ -20,7 +20,7 @@ def refusals(first: ValueError, *, cell: Cell | None, planner: Planner, images: 
     fields = trial_fields(cell.recipe, spec=planner.spec, data=planner.data, seed=0, images=images)
     trial = TrialConfig.model_construct(**fields)
     for check in (
-        lambda: check_batch(trial.batch_size, spec=planner.spec, images=images),
+        lambda: check_batch(cell.recipe, spec=planner.spec, images=images),
         lambda: TrialConfig.model_validate(fields),
         lambda: check_budget(trial, images=images),
         lambda: planner.evaluation(cell, trial, images=images),

@@ -20,7 +20,7 @@ from trainables.data import DataDescription
 
 def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: int, images: int) -> TrialConfig:
     """A recipe on a sweep's data, trained to `images`. ValueError: they do not fit."""
-    check_batch(recipe.batch_size, spec=spec, images=images)
+    check_batch(recipe, spec=spec, images=images)
     trial = TrialConfig.model_validate(trial_fields(recipe, spec=spec, data=data, seed=seed, images=images))
     check_budget(trial, images=images)
     return trial
@@ -90,9 +90,9 @@ def batch_sizes(spec: SweepSpec) -> set[int]:
     return {size for space in spaces if isinstance(space, tuple) for size in space}
 
 
-def check_batch(batch_size: int, *, spec: SweepSpec, images: int) -> None:
+def check_batch(recipe: Recipe, *, spec: SweepSpec, images: int) -> None:
     """An axis may bring a batch size that the budget and the workers do not fit. ValueError: this one is such."""
-    workers = spec.resources.workers
+    workers, batch_size, stages = spec.resources.workers, recipe.batch_size, recipe.diffusion.path.count
     if images % batch_size:
         rule = "`images_per_trial` must be a multiple of batch_size"
         unit = update_unit(spec, batch_size)
@@ -100,3 +100,7 @@ def check_batch(batch_size: int, *, spec: SweepSpec, images: int) -> None:
         raise ValueError(f"{rule}, got {images}, batch_size={batch_size}; try {nearest_multiple}")
     if batch_size % workers:
         raise ValueError(f"`workers` must divide batch_size, got workers={workers}, batch_size={batch_size}")
+    share, micro = batch_size // workers, spec.resources.micro_batch
+    if batch_size % stages == 0 and (share % stages or (micro is not None and min(micro, share) % stages)):
+        rule = "a worker's share of a batch, and `micro_batch`, must be multiples of the path's stages"
+        raise ValueError(f"{rule}, got {share} images a worker, micro_batch={micro}, stages={stages}")

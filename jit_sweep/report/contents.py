@@ -22,7 +22,7 @@ from jit_sweep.results.pareto import front_in
 from jit_sweep.results.time_left import time_left
 from jit_sweep.results.tuned_sampling import TunedArm, tuned_arms
 from jit_sweep.spec.stored import readable
-from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.evaluation.metrics.registry import measured_on_the_way
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
             curve for metric in metrics_on_the_way(rungs) for curve in curves(arms, values_of(rungs, metric), metric=metric)
         ),
         quality=time_to_quality(reader, [name], arms, goal=goal),
-        quality_metric=RUNG_METRIC,
+        quality_metric=measured_on_the_way(row.name for row in rungs),
         searches=tuple(searched_stages(sweep, results, front)),
         pictures=tuple(reader.rung_pictures(name)),
         losses=tuple(lost),
@@ -105,12 +105,14 @@ def time_to_quality(
     reader: LedgerReader, names: Sequence[str], arms: Sequence[Arm], *, goal: float | None
 ) -> tuple[TimeToQuality, ...]:
     """What each arm of some sweeps took to reach a goal; None: what half of the sound arms reach."""
-    values = values_of([row for name in names for row in reader.rung_values(name)], RUNG_METRIC)
-    aim = goal if goal is not None else goal_of(arms, values, metric=RUNG_METRIC)
+    rungs = [row for name in names for row in reader.rung_values(name)]
+    metric = measured_on_the_way(row.name for row in rungs)
+    values = values_of(rungs, metric)
+    aim = goal if goal is not None else goal_of(arms, values, metric=metric)
     if aim is None:
         return ()
     image_s = {trial: seconds for name in names for trial, seconds in _seconds_per_image(reader, name).items()}
-    return tuple(times_to_quality(arms, values, metric=RUNG_METRIC, goal=aim, image_s=image_s))
+    return tuple(times_to_quality(arms, values, metric=metric, goal=aim, image_s=image_s))
 
 
 def _seconds_per_image(reader: LedgerReader, name: str) -> Mapping[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.asked import first_asked
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow, HeldoutRow, ScoreRow, SweepRow
+from jit_sweep.ledger.records import EntryRow, HeldoutRow, RungRow, ScoreRow, SweepRow
 from jit_sweep.plan.questions import PATCH_SIZE
 from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, extractor_of_trials, grid_arms, with_scores
 from jit_sweep.results.comparable import Marks, learned_nothing
@@ -24,7 +24,7 @@ from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
 from jit_sweep.statistics.student_t import mean
 from search_spaces.cells import recipe_values
-from trainables.evaluation.metrics.registry import RUNG_METRIC, metric_of
+from trainables.evaluation.metrics.registry import measured_on_the_way, metric_of
 
 
 class NoBestArm(UserError):
@@ -70,7 +70,7 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
     trials = with_scores([row for row in rows if not row.superseded], scores)
     searched = [trial for trial in trials if trial.entry.origin == "search"]
     rungs = reader.rung_values(sweep)
-    scheduler = _scheduler(row)
+    scheduler = _scheduler(row, rungs)
     arms = with_convergence(grid_arms(trials), rungs, metric=scheduler["metric"])
     return Results(
         sweep=sweep,
@@ -98,14 +98,15 @@ def read_findings(reader: LedgerReader, sweep: str) -> tuple[Findings, Asking]:
     """What is known of a sweep's questions by now, and how they are asked."""
     row = reader.sweep(sweep)
     trials = with_scores(reader.entries(sweep), reader.scores(sweep))
-    arms = with_convergence(grid_arms(trials), reader.rung_values(sweep), metric=_scheduler(row)["metric"])
+    rungs = reader.rung_values(sweep)
+    arms = with_convergence(grid_arms(trials), rungs, metric=_scheduler(row, rungs)["metric"])
     asking = marked_asking(reader, row)
     return findings(arms, asking), asking
 
 
 def rung_metric_of(reader: LedgerReader, sweep: str) -> str:
     """What a sweep's trials are measured by on the way."""
-    return str(_scheduler(reader.sweep(sweep))["metric"])
+    return str(_scheduler(reader.sweep(sweep), reader.rung_values(sweep))["metric"])
 
 
 def marked_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
@@ -113,9 +114,10 @@ def marked_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
     return replace(read_asking(reader, sweep), marks=marks_of(reader.heldout(sweep.name)))
 
 
-def _scheduler(sweep: SweepRow) -> dict[str, Any]:
+def _scheduler(sweep: SweepRow, rungs: Sequence[RungRow]) -> dict[str, Any]:
     """The keys of its scheduler, and what those stand for that it leaves out."""
-    return {"metric": RUNG_METRIC, "compare_within": [PATCH_SIZE], **(sweep.spec.get("scheduler") or {})}
+    measured = measured_on_the_way(row.name for row in rungs)
+    return {"metric": measured, "compare_within": [PATCH_SIZE], **(sweep.spec.get("scheduler") or {})}
 
 
 def marks_of(real: HeldoutRow | None) -> Marks:

@@ -26,7 +26,7 @@ from jit_sweep.spec.stages import SearchStage, Stage
 from jit_sweep.spec.stored import stored_spec
 from search_spaces.axis import AxisValue
 from search_spaces.cells import in_order
-from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.evaluation.metrics.registry import measured_on_the_way
 
 _STATES = {"running": TrialState.RUNNING, "scored": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 """Of outcomes; all others are failures here, since they have no value."""
@@ -56,8 +56,10 @@ def export_journal(reader: LedgerReader, sweep: str, file: Path) -> list[str]:
     spec = stored_spec(row.spec, sweep=sweep)
     trials = with_scores(reader.entries(sweep), reader.scores(sweep))
     levels: dict[str, dict[int, float]] = {}
-    for rung in reader.rung_values(sweep):
-        if rung.name == RUNG_METRIC:
+    rungs = reader.rung_values(sweep)
+    metric = measured_on_the_way(rung.name for rung in rungs)
+    for rung in rungs:
+        if rung.name == metric:
             levels.setdefault(rung.trial_id, {})[rung.images] = rung.value
     pages = _Pages()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from trainables.config.fields import JOINED_LATER, Fraction, PositiveFloat, PositiveInt, Ruled, must_hold
 from trainables.config.objective import LossTermConfig, NoWeighting, SigmoidWeighting, TappedTerm, WeightedTerm, Weighting
+from trainables.config.path import FLOW, Path, StagedPath
 from trainables.config.times import LogitNormal, TSampling
 
 Target = Literal["x", "eps", "v"]
@@ -34,6 +35,9 @@ class DiffusionConfig(Ruled):
     """Lift each patch, channels x patch_size^2 numbers, by a fixed orthonormal matrix into so many dimensions, where it is
     noised and predicted, and samples back from there; null: as it is."""
 
+    path: Annotated[Path, JOINED_LATER] = FLOW
+    """How an image becomes noise: the flow, or stages."""
+
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """Nothing reads `loss` where a weighting puts the squared error into x and no term compares outputs beside it."""
         read = self.weighting.kind == "none" or any(isinstance(term, WeightedTerm) for term in self.terms)
@@ -61,3 +65,19 @@ class DiffusionConfig(Ruled):
         kinds = [term.kind for term in self.terms]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"`terms` must have each kind once, got {', '.join(kinds)}; add up their weights")
+
+    @must_hold
+    def a_stage_has_a_velocity_and_an_image(self) -> None:
+        if not isinstance(self.path, StagedPath):
+            return
+        spaces = (self.prediction, self.error_space, self.loss)
+        if "eps" in spaces or (self.prediction == "v" and "x" in spaces) or self.weighting.kind != "none":
+            rule = "a `path` of stages predicts v under v-loss, or x under x- or v-loss, and has no weighting by log-SNR"
+            got = f"prediction={self.prediction}, loss={self.loss}, weighting={self.weighting.kind}"
+            raise ValueError(f"{rule}, got {got}; try prediction=v, loss=v")
+
+    @must_hold
+    def stages_are_of_images(self) -> None:
+        if isinstance(self.path, StagedPath) and self.dimensions is not None:
+            rule = "a `path` of stages is of images as they are"
+            raise ValueError(f"{rule}, got dimensions={self.dimensions}; try dimensions: null, or path: {{kind: flow}}")

@@ -26,6 +26,9 @@ def check_sampling(diffusion: DiffusionConfig, evaluation: EvaluationConfig, *, 
     if guidance != 1 and not diffusion.label_drop:
         rule = "`guidance` other than 1 needs the null label, which only `label_drop` trains"
         raise ValueError(f"{rule}, got guidance={guidance:g}, label_drop=0; try label_drop=0.1 or guidance=1.0")
+    if evaluation.steps < diffusion.path.count:
+        rule = "`steps` are shared out over the path's stages, each of which needs one"
+        raise ValueError(f"{rule}, got steps={evaluation.steps}, stages={diffusion.path.count}; raise steps")
     if diffusion.prediction == "eps" and not evaluation.t_eps_sample:
         raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t, got 0; try 0.05")
 

@@ -144,7 +144,8 @@ class ModelConfig(Ruled):
     """What computes between the noisy image and the output."""
     final_norm: Annotated[Literal["rms", "layer"] | None, JOINED_LATER] = None
     """The norm before the linear head; none: as `norm`. A head that reads pixels has none."""
-
+    size_embedding: Annotated[bool, JOINED_LATER] = False
+    """Whether the network is told how many tokens lie along a side of the image that it sees (PixelFlow)."""
     normalise_input: Annotated[bool, JOINED_LATER] = False
     """Whether the network sees each noisy image divided by its own standard deviation. Chen (arXiv 2301.10972) scales images by
     b, too: that is a `noise_scale` of 1 / b here."""
@@ -239,15 +240,15 @@ class ModelConfig(Ruled):
 
     @must_hold
     def other_trunks_are_plain(self) -> None:
-        plain: dict[str, Any] = {"head": "linear", "routing": "none", "output_skip": "none", "normalise_input": False}
+        plain: dict[str, Any] = {"head": "linear", "routing": "none", "output_skip": "none"}
         values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "output_skip": self.output_skip}
-        values |= {"normalise_input": self.normalise_input}
+        values |= {"normalise_input": self.normalise_input, "size_embedding": self.size_embedding}
         dropped, words = self.attn_dropout or self.proj_dropout, "a linear head, and no routing, output skip"
         values |= {"class_tokens": self.class_tokens, "drops": bool(dropped)} if self.trunk.kind == "mlp" else {}
         odd = [name for name, value in values.items() if value != plain.get(name, 0)]
         if self.trunk.kind != "transformer" and odd:
             more = ", class tokens, dropout" if self.trunk.kind == "mlp" else ""
-            rule = f"`trunk` {self.trunk.kind} has {words}{more} or normalised input"
+            rule = f"`trunk` {self.trunk.kind} has {words}{more}, normalised input or size embedding"
             raise ValueError(f"{rule}, got {', '.join(f'{name}={values[name]}' for name in odd)}; leave them out")
 
     @must_hold

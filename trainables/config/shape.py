@@ -9,6 +9,7 @@ from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import content_hash
 from trainables.config.objective import TappedTerm
 from trainables.config.optimiser import OptimiserConfig
+from trainables.config.path import FLOW
 from trainables.config.trial import TrialConfig
 
 StepShape = NewType("StepShape", str)
@@ -44,6 +45,7 @@ def speed_shape(trial: TrialConfig) -> SpeedShape:
     method, dimensions, tapped = trial.optimiser.method, trial.diffusion.dimensions, _tapped(trial)
     content |= {} if method == "adamw" else {"method": method}
     content |= {} if dimensions is None else {"dimensions": dimensions}
+    content |= {} if trial.diffusion.path == FLOW else {"path": trial.diffusion.path.model_dump()}
     content |= {"tapped": [term.model_dump() for term in tapped]} if tapped else {}
     return SpeedShape(content_hash(content))
 
@@ -54,7 +56,7 @@ def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialCon
 
     Averages and the gradient's clipping stay, since each update pays for them; several workers need memory by how they sum.
     """
-    costs = {"dimensions": trial.diffusion.dimensions, "terms": _tapped(trial)}
+    costs = {"dimensions": trial.diffusion.dimensions, "path": trial.diffusion.path, "terms": _tapped(trial)}
     diffusion = trial.diffusion.model_dump(exclude=INPUTS) if compiled else costs
     changes = {
         "seed": 0,

@@ -21,7 +21,8 @@ from trainables.config.fields import (
     must_hold,
     nearest,
 )
-from trainables.config.objective import WeightedTerm
+from trainables.config.objective import RepresentationTerm, WeightedTerm
+from trainables.config.path import StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
 from trainables.config.trunks import OF_PIXELS
 
@@ -122,9 +123,10 @@ class TrialConfig(Ruled, Recipe):
     @must_hold
     def terms_fit_the_images(self) -> None:
         kinds, data = {term.kind for term in self.diffusion.terms}, self.data
-        if "frequency" in kinds and (data.channels != 3 or data.image_size < DCT_SIDE):
+        smallest = min(self.diffusion.path.sides(data.image_size))
+        if "frequency" in kinds and (data.channels != 3 or smallest < DCT_SIDE):
             rule = f"the term frequency needs colour images of at least {DCT_SIDE} pixels"
-            raise ValueError(f"{rule}, got channels={data.channels}, image_size={data.image_size}; leave it out of `terms`")
+            raise ValueError(f"{rule}, got channels={data.channels}, image_size={smallest}; leave it out of `terms`")
 
     @must_hold
     def terms_tap_a_block_that_sees_every_token(self) -> None:
@@ -156,6 +158,41 @@ class TrialConfig(Ruled, Recipe):
                 rule = "the term representation shows a teacher images of 1 or 3 channels, and no graph replays that"
                 got = f"channels={channels}, dimensions={dimensions}, graphs={str(graphs).lower()}"
                 raise ValueError(f"{rule}, got {got}; try graphs=false, or leave it out of `terms`")
+
+    @must_hold
+    def stages_hold_whole_patches(self) -> None:
+        path, size, patch = self.diffusion.path, self.data.image_size, self.model.patch_size
+        if isinstance(path, StagedPath) and path.transform == "downsample":
+            unit = patch << (path.stages - 1)
+            if size % unit:
+                rule = f"the first of {path.stages} `stages` must hold whole patches: image_size is a multiple of {unit}"
+                raise ValueError(f"{rule}, got image_size={size}, patch_size={patch}; try fewer stages or a smaller patch_size")
+
+    @must_hold
+    def a_batch_has_equal_shares_of_the_stages(self) -> None:
+        path = self.diffusion.path
+        if isinstance(path, StagedPath) and self.batch_size % path.stages:
+            near = max(1, round(self.batch_size / path.stages)) * path.stages
+            rule = "`batch_size` must be a multiple of the path's stages"
+            raise ValueError(f"{rule}, got batch_size={self.batch_size}, stages={path.stages}; try batch_size={near}")
+
+    @must_hold
+    def stages_go_through_a_transformer(self) -> None:
+        if not isinstance(self.diffusion.path, StagedPath):
+            return
+        model, plain = self.model, {"trunk": "transformer", "routing": "none", "output_skip": "none", "graphs": False}
+        values = {
+            "trunk": model.trunk.kind,
+            "routing": model.routing.kind,
+            "output_skip": model.output_skip,
+            "graphs": self.graphs,
+        }
+        odd = [f"{name}={value}" for name, value in values.items() if value != plain[name]]
+        odd += [f"head={model.head.kind}"] if model.head.kind == "pixel_transformer" else []
+        odd += [f"term={term.kind}" for term in self.diffusion.tapped if isinstance(term, RepresentationTerm)]
+        if odd:
+            rule = "a `path` of stages goes through a transformer of several grids, which has no routing, output skip, graphs"
+            raise ValueError(f"{rule}, head pixel_transformer or term representation, got {', '.join(odd)}; leave that out")
 
     @must_hold
     def output_skip_needs_x_prediction(self) -> None:
@@ -236,6 +273,19 @@ class TrialConfig(Ruled, Recipe):
     def grid(self) -> int:
         """Patches along one side; pixels, where the trunk sees no patches."""
         return self.data.image_size // self.model.patch
+
+    @property
+    def grids(self) -> tuple[int, ...]:
+        """Patches along one side in each stage of its path."""
+        return tuple(side // self.model.patch_size for side in self.diffusion.path.sides(self.data.image_size))
+
+    @property
+    def stage_views(self) -> tuple["TrialConfig", ...]:
+        """The trial as each stage of its path has it: with images of the stage's size."""
+        sides = self.diffusion.path.sides(self.data.image_size)
+        if len(sides) == 1:
+            return (self,)
+        return tuple(self.model_copy(update={"data": self.data.model_copy(update={"image_size": side})}) for side in sides)
 
     @property
     def channels(self) -> int:

@@ -5,10 +5,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from trainables.config.evaluation import Sampling
+from trainables.config.path import FlowPath, StagedPath
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LAST = 0.999
+"""Where the last step within a stage begins."""
 Z = TypeVar("Z", "Tensor", float)
 Velocity = Callable[[Z, float], Z]
 """v(z, t), [B, C, H, W] -> [B, C, H, W]."""
@@ -64,7 +67,30 @@ def time_grid(evaluation: Sampling) -> list[float]:
     return [i / (i + (steps - i) * evaluation.shift) for i in range(steps + 1)]
 
 
-def steps_of(evaluation: Sampling) -> Iterator[tuple[Integrator, float, float]]:
-    """Each step's rule, and the times that it leads from and to; the last is Euler's."""
-    for t, after in pairwise(time_grid(evaluation)):
+Step = tuple[Integrator, float, float]
+"""Its rule, and the times that it leads from and to."""
+
+
+def steps_of(evaluation: Sampling) -> Iterator[Step]:
+    """The steps of the flow; the last is Euler's."""
+    return _ruled(time_grid(evaluation), evaluation)
+
+
+def stage_steps(evaluation: Sampling, path: FlowPath | StagedPath) -> list[list[Step]]:
+    """The steps in each stage of a path, which has an equal share of them; the last stages have those that are over."""
+    if isinstance(path, FlowPath):
+        return [list(steps_of(evaluation))]
+    even, over = divmod(evaluation.steps, path.stages)
+    counts = [even + (number >= path.stages - over) for number in range(path.stages)]
+    return [list(_ruled(stage_grid(count, shift=evaluation.shift), evaluation)) for count in counts]
+
+
+def stage_grid(steps: int, *, shift: float) -> list[float]:
+    """Times from 0 to 0.999 at equal distances under the shift, and then 1 (PixelFlow)."""
+    evenly = [LAST * step / max(1, steps - 1) for step in range(steps)]
+    return [*(s / (s + (1 - s) * shift) for s in evenly), 1.0]
+
+
+def _ruled(times: list[float], evaluation: Sampling) -> Iterator[Step]:
+    for t, after in pairwise(times):
         yield (EULER if after == 1.0 else INTEGRATORS[evaluation.sampler]), t, after

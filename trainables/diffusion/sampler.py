@@ -1,6 +1,6 @@
 """From noise to images: steps along dz/dt = v with classifier-free guidance, as JiT samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_sampling
+from trainables.config.path import FLOW, FlowPath, StagedPath
 from trainables.diffusion.evaluating import evaluating
-from trainables.diffusion.integrators import Velocity, steps_of
-from trainables.diffusion.maths import convert
+from trainables.diffusion.integrators import Velocity, stage_steps
+from trainables.diffusion.stages import PathStage, path_stages
 
 
 @torch.no_grad()
@@ -23,14 +24,16 @@ def sample(
     evaluation: EvaluationConfig,
     num_classes: int,
     stepped: Callable[[int], None] = lambda _: None,
+    borders: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Integrate from t = 0 to 1 over `time_grid`; the last step is always Euler's, so that t = 1 is never evaluated.
+    """Integrate from t = 0 to 1 in each stage of the path; the last step is always Euler's, so that t = 1 is never evaluated.
 
     Args:
         network: o(z, t, y); evaluated without dropout, and under whatever autocast the caller has set.
         z0: the start, noise_scale times a standard normal, float32 [B, C, H, W].
         labels: int64 [B] in 0..num_classes-1; `num_classes` itself is the null label.
         stepped: hears after each step how many there have been; on a GPU a step is queued then, and not over yet.
+        borders: noise for the start of each stage after the first, noise_scale times a standard normal of that stage's size.
 
     Returns:
         float32 [B, C, H, W], not clipped.
@@ -38,19 +41,27 @@ def sample(
     ValueError: a label out of range, or what `check_sampling` refuses.
     """
     _check(labels, diffusion, evaluation, num_classes)
-    velocity = _velocity(network, labels, diffusion=diffusion, evaluation=evaluation, null=num_classes)
-    z = z0
+    stages, per_stage = path_stages(diffusion.path), stage_steps(evaluation, diffusion.path)
+    z, count = z0, 0
     with evaluating(network):
-        for count, (integrator, t, after) in enumerate(steps_of(evaluation), start=1):
-            z = integrator.step(velocity, z, t, after)
-            stepped(count)
+        for stage, noise, steps in zip(stages, (z0, *borders), per_stage, strict=True):
+            z = stage.entered(z, noise)
+            velocity = _velocity(network, labels, stage=stage, diffusion=diffusion, evaluation=evaluation, null=num_classes)
+            for integrator, t, after in steps:
+                z, count = integrator.step(velocity, z, t, after), count + 1
+                stepped(count)
     return z
 
 
-def passes(evaluation: EvaluationConfig) -> int:
+def passes(evaluation: EvaluationConfig, path: FlowPath | StagedPath = FLOW) -> int:
     """How often the network sees each image while it is drawn: twice at a time t where guidance acts."""
-    visited = [t for integrator, t, after in steps_of(evaluation) for t in integrator.visited(t, after)]
-    return sum(1 if guidance_at(t, evaluation) == 1.0 else 2 for t in visited)
+    visited = [
+        _scale_at(t, stage, evaluation)
+        for stage, steps in zip(path_stages(path), stage_steps(evaluation, path), strict=True)
+        for integrator, at, after in steps
+        for t in integrator.visited(at, after)
+    ]
+    return sum(1 if scale == 1.0 else 2 for scale in visited)
 
 
 def guidance_at(t: float, evaluation: EvaluationConfig) -> float:
@@ -59,19 +70,31 @@ def guidance_at(t: float, evaluation: EvaluationConfig) -> float:
     return evaluation.guidance if t < high and (low == 0 or t > low) else 1.0
 
 
+def _scale_at(t: float, stage: PathStage, evaluation: EvaluationConfig) -> float:
+    """The guidance scale in a stage: its share of what acts at the time that the network is told."""
+    scale = guidance_at(stage.told(t), evaluation)
+    return scale if stage.guidance == 1.0 else 1.0 + stage.guidance * (scale - 1.0)
+
+
 def _velocity(
-    network: nn.Module, labels: Tensor, *, diffusion: DiffusionConfig, evaluation: EvaluationConfig, null: int
+    network: nn.Module,
+    labels: Tensor,
+    *,
+    stage: PathStage,
+    diffusion: DiffusionConfig,
+    evaluation: EvaluationConfig,
+    null: int,
 ) -> Velocity[Tensor]:
     """v_u + w(t) (v_c - v_u), from one pass over both halves; from the conditional half alone where w is 1."""
     nulls = torch.full_like(labels, null)
 
     def one(z: Tensor, t: float, y: Tensor) -> Tensor:
         times = torch.full((len(z),), t, dtype=torch.float32, device=z.device)
-        output = network(z, times, y)
-        return convert(output, z, times, source=diffusion.prediction, target="v", t_eps=evaluation.t_eps_sample)
+        output = network(z, stage.told(times), y)
+        return stage.convert(output, z, times, source=diffusion.prediction, target="v", t_eps=evaluation.t_eps_sample)
 
     def guided(z: Tensor, t: float) -> Tensor:
-        scale = guidance_at(t, evaluation)
+        scale = _scale_at(t, stage, evaluation)
         if scale == 1.0:
             return one(z, t, labels)
         conditional, unconditional = one(torch.cat((z, z)), t, torch.cat((labels, nulls))).chunk(2)

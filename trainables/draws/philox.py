@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     HELDOUT_NOISE = 8
     ROUTING = 9
     LIFT = 10
+    BORDER_NOISE = 11
     FEATURE_DIRECTION = 32
 
 

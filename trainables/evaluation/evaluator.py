@@ -137,7 +137,8 @@ class Evaluator:
 
     @cached_property
     def _grid(self) -> HeldoutGrid:
-        return HeldoutGrid(self._images, device=self._device, lift=lift_of(self._trial))
+        lift, path = lift_of(self._trial), self._trial.diffusion.path
+        return HeldoutGrid(self._images, device=self._device, lift=lift, path=path)
 
     @cached_property
     def _blank(self) -> Network:

@@ -1,5 +1,6 @@
 """Images from a trial's network: the same starting noise and labels for every trial that shares the evaluation."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -44,6 +45,23 @@ def batches(trial: TrialConfig, labels: Tensor, *, device: torch.device) -> list
     count = len(labels)
     size = min(images_at_once(trial, device=device.type), max(_FEWEST_IMAGES, -(-count // _BATCHES)))
     return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def sampling_noise(trial: TrialConfig, evaluation: EvaluationConfig, *, first: int, count: int) -> list[Tensor]:
+    """The noise that samples first..first+count-1 start from, [count, C, H, W], and what they get at the start of each further
+    stage of the path, of that stage's size; in the trial's noise_scale."""
+    draws, shapes = PhiloxDraws(evaluation.seed), [view.shape for view in trial.stage_views[1:]]
+    start = draws.normal(Purpose.SAMPLE_NOISE, first=first, count=count, shape=trial.shape)
+    return [trial.diffusion.noise_scale * noise for noise in (start, *_at_borders(draws, shapes, first=first, count=count))]
+
+
+def _at_borders(draws: PhiloxDraws, shapes: list[tuple[int, int, int]], *, first: int, count: int) -> list[Tensor]:
+    """Independent standard normals of each shape."""
+    if not shapes:
+        return []
+    sizes = [math.prod(shape) for shape in shapes]
+    drawn = draws.normal(Purpose.BORDER_NOISE, first=first, count=count, shape=(sum(sizes),)).split(sizes, dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(drawn, shapes, strict=True)]
 
 
 Draw = Callable[..., Tensor]
@@ -91,15 +109,16 @@ def _batch(
     stepped: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     data, diffusion, own = trial.data, trial.diffusion, labels[place]
-    noise = PhiloxDraws(evaluation.seed).normal(Purpose.SAMPLE_NOISE, first=place.start, count=len(own), shape=trial.shape)
+    start, *borders = sampling_noise(trial, evaluation, first=place.start, count=len(own))
     samples = sample(
         network,
-        diffusion.noise_scale * noise.to(own.device),
+        start.to(own.device),
         own,
         diffusion=diffusion,
         evaluation=evaluation,
         num_classes=data.num_classes,
         stepped=stepped,
+        borders=[noise.to(own.device) for noise in borders],
     )
     images = lift_of(trial).down(samples.float())
     return to_pixels(require_finite(images, what="generated pixels"))

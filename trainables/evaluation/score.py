@@ -151,8 +151,9 @@ def check_files(evaluation: EvaluationConfig, images: ImageSet) -> None:
 
 
 def score_network(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> dict[str, float]:
-    """Scores of a network without images, by metric name. NotFinite: its output, or a score, is not finite."""
-    metrics = [m for m in METRICS.values() if isinstance(m.needs, NetworkAlone) and m.least_heldout <= grid.images]
+    """Scores of a network without images, by metric name: those of its path. NotFinite: it, or a score, is not finite."""
+    own = NetworkAlone(trial.diffusion.path.kind)
+    metrics = [metric for metric in METRICS.values() if metric.needs == own and metric.least_heldout <= grid.images]
     with grid.one_pass():
         return _finite({metric.name: metric.of_network(grid, network, trial) for metric in metrics})
 

@@ -14,8 +14,9 @@ def parameter_count(trial: TrialConfig) -> int:
 
 
 def forward_macs(trial: TrialConfig) -> int:
-    """Multiply-adds of matrix products and convolutions in one image's forward pass."""
-    return sum(part.macs().forward for part in parts_of(trial).drawing)
+    """Multiply-adds of matrix products and convolutions in one image's forward pass: the mean over its path's stages."""
+    views = trial.stage_views
+    return sum(part.macs().forward for view in views for part in parts_of(view).drawing) // len(views)
 
 
 def forward_flops(trial: TrialConfig) -> int:
@@ -31,10 +32,11 @@ def training_flops(trial: TrialConfig, *, images: int) -> int:
 
 
 def _passes_flops(trial: TrialConfig) -> int:
-    """Of one image's forward and backward pass."""
-    macs = [part.macs() for part in parts_of(trial).trained]
-    forward = sum(each.forward for each in macs) - skipped_macs(trial)
-    return 6 * forward + 2 * sum(each.frozen - each.input_gradient for each in macs)
+    """Of one image's forward and backward pass: the mean over its path's stages."""
+    views = trial.stage_views
+    macs = [part.macs() for view in views for part in parts_of(view).trained]
+    forward = sum(each.forward for each in macs) - sum(map(skipped_macs, views))
+    return (6 * forward + 2 * sum(each.frozen - each.input_gradient for each in macs)) // len(views)
 
 
 NEWTON_SCHULZ_STEPS = 5

@@ -12,7 +12,7 @@ from trainables.networks.embedding import TimeEmbedding, images_of
 from trainables.networks.mlp import GeluMlp, SwiGlu
 from trainables.networks.network import Network, Tapped
 from trainables.networks.norm import Branch, ModulatedNorm, Stream, joined
-from trainables.networks.positions import ROTATIONS, sincos_table
+from trainables.networks.positions import BASE, ROTATIONS, sincos_table
 from trainables.networks.routing import Routed
 from trainables.networks.sizes import block_chunks, modulation_chunks, routed_tokens
 
@@ -58,7 +58,8 @@ class Block(nn.Module):
 class JiT(Network):
     """JiT's trunk around an embedding and a head. Parameters as torch's modules leave them.
 
-    `position` is the fixed table added to the tokens, or none. No table is part of the state dict.
+    `position` is the fixed table added to the tokens, or none; smaller grids of its path's stages have tables of their own. No
+    table is part of the state dict.
     """
 
     position: Tensor | None
@@ -69,6 +70,8 @@ class JiT(Network):
         model, self.trial = trial.model, trial
         self.embedding = embedding
         self.time = TimeEmbedding(model.width, period=model.time_period)
+        if model.size_embedding:
+            self.size = TimeEmbedding(model.width, period=BASE)
         self.label = nn.Embedding(trial.data.num_classes + 1, model.width)
         if model.class_tokens:
             self.class_positions = nn.Parameter(torch.zeros(model.class_tokens, model.width))
@@ -91,11 +94,12 @@ class JiT(Network):
     def tapped(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tapped:
         """`forward` with the tokens that the terms of the loss read, each after its block."""
         model = self.trial.model
-        label, time = self.label(y), self.time(t)
+        grid = z.shape[-1] // self.trial.seen_patch
+        label, time = self.label(y), self._time(t, grid)
         chunks = self._chunks(time, label)
         tokens: dict[str, Tensor] = {}
         seen = normalised(z) if model.normalise_input else z
-        stream = Stream(self._tokens(seen))
+        stream = Stream(self._tokens(seen, grid))
         routed = None if route is None else Routed(route, kept=routed_tokens(self.trial), model=model)
         for i, block in enumerate(self.blocks):
             if model.class_tokens and i == model.class_tokens_start:
@@ -103,16 +107,17 @@ class JiT(Network):
             if routed is not None:
                 stream = routed.before(i, stream)
             in_middle = routed is not None and i in routed.middle
-            rotation = routed.rotation(self.rotation) if routed and in_middle else self._rotation(_length(stream))
+            table = self._table("rotation", grid)
+            rotation = routed.rotation(table) if routed and in_middle else _last(table, _length(stream))
             stream = self._through(block, stream, modulation_of_block(chunks, i, model), rotation)
-            tokens |= {kind: self._tokens_of_images(stream) for kind in self.auxiliary if self._taps[kind] == i + 1}
+            tokens |= {kind: _of_images(stream, grid) for kind in self.auxiliary if self._taps[kind] == i + 1}
         images = self._from_pixels(seen, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
         return Tapped(self._skip(images.float(), z, t), tokens)
 
-    def _tokens_of_images(self, stream: Stream) -> Tensor:
-        """All joined, without the class tokens where they have joined, [B, N, D]."""
-        tokens: Tensor = joined(stream)[:, -(self.trial.grid**2) :]
-        return tokens
+    def _time(self, t: Tensor, grid: int) -> Tensor:
+        """Of the time, and of the tokens along a side where the network is told them, [B, D]."""
+        time: Tensor = self.time(t)
+        return time + self.size(torch.full_like(t, grid)) if self.trial.model.size_embedding else time
 
     def _from_tokens(self, stream: Stream, shift: Tensor, scale: Tensor) -> Tensor:
         """The image of the normalised tokens alone."""
@@ -122,9 +127,10 @@ class JiT(Network):
 
     def _from_pixels(self, z: Tensor, stream: Stream, time: Tensor) -> Tensor:
         """The image of the noisy pixels, each patch under silu(time + token)."""
-        tokens = self._tokens_of_images(stream)
+        grid = z.shape[-1] // self.trial.seen_patch
+        tokens = _of_images(stream, grid)
         condition = F.silu(time[:, None] + tokens.float())
-        images: Tensor = self.head(z, condition, self._rotation(tokens.shape[1]))
+        images: Tensor = self.head(z, condition, _last(self._table("rotation", grid), tokens.shape[1]))
         return images
 
     def _through(self, block: nn.Module, stream: Stream, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Stream:
@@ -137,12 +143,13 @@ class JiT(Network):
         return out
 
     def _register_tables(self) -> None:
-        model, grid = self.trial.model, self.trial.grid
-        position = sincos_table(grid, model.width) if model.position == "sincos" else None
-        head_dim = model.width // model.heads
-        rotation = ROTATIONS[model.rope_kind](grid, head_dim, class_tokens=model.class_tokens) if model.rope else None
-        self.register_buffer("position", position, persistent=False)
-        self.register_buffer("rotation", rotation, persistent=False)
+        model = self.trial.model
+        head_dim, rotations = model.width // model.heads, ROTATIONS[model.rope_kind]
+        for grid in {*self.trial.grids}:
+            position = sincos_table(grid, model.width) if model.position == "sincos" else None
+            rotation = rotations(grid, head_dim, class_tokens=model.class_tokens) if model.rope else None
+            self.register_buffer(self._name("position", grid), position, persistent=False)
+            self.register_buffer(self._name("rotation", grid), rotation, persistent=False)
         self.register_buffer("noise_scale", torch.tensor(self.trial.diffusion.noise_scale), persistent=False)
 
     def _chunks(self, time: Tensor, label: Tensor) -> tuple[Tensor, ...]:
@@ -160,17 +167,23 @@ class JiT(Network):
             stacked = self.modulation(condition)
         return stacked.float().view(len(stacked), -1, 1, width).unbind(1)
 
-    def _tokens(self, z: Tensor) -> Tensor:
+    def _table(self, name: str, grid: int) -> Tensor | None:
+        """A fixed table of this grid; none where the model has none."""
+        table: Tensor | None = getattr(self, self._name(name, grid))
+        return table
+
+    def _name(self, name: str, grid: int) -> str:
+        return name if grid == self.trial.grid else f"{name}_{grid}"
+
+    def _tokens(self, z: Tensor, grid: int) -> Tensor:
         tokens: Tensor = self.embedding(z)
-        return self._in_precision(tokens.float() if self.position is None else tokens + self.position)
+        position = self._table("position", grid)
+        return self._in_precision(tokens.float() if position is None else tokens + position)
 
     def _in_precision(self, tokens: Tensor) -> Tensor:
         """In the residual stream's; float32 where the products are, as in the held-out error."""
         narrow = self.trial.residual == "bf16" and torch.is_autocast_enabled(tokens.device.type)
         return tokens.to(torch.bfloat16 if narrow else torch.float32)
-
-    def _rotation(self, tokens: int) -> Tensor | None:
-        return None if self.rotation is None else self.rotation[-tokens:]
 
     def _skip(self, output: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """c_skip z + c_out o (JiT, table 10)."""
@@ -191,6 +204,17 @@ def normalised(z: Tensor) -> Tensor:
 def _length(stream: Stream) -> int:
     """Tokens, those that are still to be prepended among them."""
     return stream.x.shape[1] + (0 if stream.prepended is None else stream.prepended.shape[1])
+
+
+def _of_images(stream: Stream, grid: int) -> Tensor:
+    """All joined, without the class tokens where they have joined, [B, N, D]."""
+    tokens: Tensor = joined(stream)[:, -(grid**2) :]
+    return tokens
+
+
+def _last(table: Tensor | None, tokens: int) -> Tensor | None:
+    """The rows of the last tokens."""
+    return None if table is None else table[-tokens:]
 
 
 def modulation_of_block(chunks: tuple[Tensor, ...], block: int, model: ModelConfig) -> tuple[Tensor, ...]:

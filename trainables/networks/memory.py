@@ -41,11 +41,16 @@ def fit(
     leave a micro-batch too small to keep a GPU busy. `micro_batch` and `activation_checkpointing`, where set, are not changed;
     `memory_bytes` None is no limit.
 
-    Infeasible: not even the smallest choice fits; the message has its bytes.
+    Infeasible: not even the smallest choice fits; the message has its bytes. ValueError: the `micro_batch` that is set does not
+    hold equal shares of the path's stages.
     """
+    unit = trial.diffusion.path.count
+    if micro_batch and min(micro_batch, share) % unit:
+        rule = "`micro_batch` must hold equal shares of the path's stages"
+        raise ValueError(f"{rule}, got {micro_batch}, stages={unit}; try {max(1, micro_batch // unit) * unit}")
     if memory_bytes is None:
         return Fit(min(micro_batch or share, share), activation_checkpointing=bool(activation_checkpointing))
-    sizes = [min(micro_batch, share)] if micro_batch else [count for count in range(share, 0, -1) if share % count == 0]
+    sizes = [min(micro_batch, share)] if micro_batch else _sizes(share, unit)
     # Masks of dropout that are drawn again cannot be replayed.
     free = (False,) if trial.graphs and trial.model.drops else (False, True)
     ways = free if activation_checkpointing is None else (activation_checkpointing,)
@@ -60,6 +65,11 @@ def fit(
     return kept if busy or kept.micro_batch == largest.micro_batch else largest
 
 
+def _sizes(share: int, unit: int) -> list[int]:
+    """Micro-batches that divide a share and hold equal shares of the path's stages, the largest first."""
+    return [count for count in range(share, 0, -1) if share % count == 0 and count % unit == 0]
+
+
 def _too_large(images: int, recomputed: bool, *, least: int, memory_bytes: int) -> str:
     subject = f"{images} images at once" if images > 1 else "one image"
     rule = f"{subject} must fit a worker's memory{', with its activations recomputed' if recomputed else ''}"
@@ -70,8 +80,9 @@ def _too_large(images: int, recomputed: bool, *, least: int, memory_bytes: int) 
 def peak_bytes(trial: TrialConfig, fit: Fit, *, workers: int = 1) -> int:
     """Most bytes at once in an update: what stays over updates, and what the backward pass needs and works with, or what it
     leaves: a compiled one hands over a micro-batch's gradients all at once, to be added to those that are there."""
-    around = AROUND_IMAGES * image_bytes(trial)
-    kept = sum(part.activation_bytes(recomputed=fit.activation_checkpointing) for part in parts_of(trial).trained)
+    around, views = AROUND_IMAGES * image_bytes(trial), trial.stage_views
+    parts = [part for view in views for part in parts_of(view).trained]
+    kept = sum(part.activation_bytes(recomputed=fit.activation_checkpointing) for part in parts) // len(views)
     handed_over = FP32 * parameter_count(trial) if trial.compile else 0
     taught = max((teacher_working_bytes(teacher) for teacher in _teachers(trial)), default=0)
     return state_bytes(trial, workers=workers) + max(fit.micro_batch * max(around + kept, taught), handed_over)

@@ -48,9 +48,10 @@ class NoiseTime(nn.Module):
     def __init__(self, network: Network, *, t_eps: float) -> None:
         """t_eps clamps the conversion to a flow, as `EvaluationConfig.t_eps_sample` does; 0 is off.
 
-        ValueError: an unclamped eps-prediction.
+        ValueError: an unclamped eps-prediction, or a path of stages.
         """
         super().__init__()
+        _check_flow(network.trial)
         self.network, self.t_eps = network, t_eps
         self.prediction = network.trial.diffusion.prediction
         if self.prediction == "eps" and t_eps == 0:
@@ -109,7 +110,14 @@ def _last(trial: TrialConfig) -> tuple[str, str]:
     return f"{last}.weight", f"{last}.bias"
 
 
+def _check_flow(trial: TrialConfig) -> None:
+    if trial.diffusion.path.kind != "flow":
+        rule = "`diffusion.path` must be flow for code that counts one time from the data on"
+        raise ValueError(f"{rule}, got {trial.diffusion.path.kind}; sample it by the program itself")
+
+
 def _check(state_dict: Mapping[str, Tensor], trial: TrialConfig) -> None:
+    _check_flow(trial)
     skip = trial.model.output_skip
     if skip != "none":
         rule = "`output_skip` must be none for weights of reversed time, since the skip itself uses t"

@@ -205,6 +205,9 @@ def share_of(trial: TrialConfig, workers: Workers) -> int:
     if rest:
         rule = "the number of workers must divide batch_size"
         raise ValueError(f"{rule}, got workers={workers.size}, batch_size={trial.batch_size}")
+    if share % (stages := trial.diffusion.path.count):
+        rule = "each worker's share of a batch must hold equal shares of the path's stages"
+        raise ValueError(f"{rule}, got {share} images a worker, stages={stages}")
     return share
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.assignment import Assignment
@@ -12,9 +13,10 @@ from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.lift import lift_of
 from trainables.diffusion.maths import convert, noisy
 from trainables.diffusion.sampler import passes, sample
+from trainables.diffusion.stages import PathStage, path_stages
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.finite import NotFinite, require_finite
-from trainables.evaluation.generate import sample_labels
+from trainables.evaluation.generate import sample_labels, sampling_noise
 from trainables.evaluation.grid import write_grid
 from trainables.networks.cost import forward_flops, training_flops
 from trainables.report import RungPicture
@@ -62,32 +64,47 @@ class RungPictures:
     def _samples(self, evaluation: EvaluationConfig) -> Tensor:
         """The first images of the evaluation's noise and labels, uint8 [IMAGES, C, H, W]."""
         labels = sample_labels(self._images, evaluation)[:IMAGES].to(self._learner.device)
-        noise = self._noise(Purpose.SAMPLE_NOISE, len(labels), seed=evaluation.seed)
+        noise = [part.to(labels.device) for part in sampling_noise(self._trial, evaluation, first=0, count=len(labels))]
         drawn = sample(
             self._learner.network,
-            noise,
+            noise[0],
             labels,
             diffusion=self._trial.diffusion,
             evaluation=evaluation,
             num_classes=self._trial.data.num_classes,
+            borders=noise[1:],
         )
         return to_pixels(require_finite(self._lift.down(drawn.float()), what="the pixels of a picture"))
 
     def _denoised(self, evaluation: EvaluationConfig) -> Tensor:
-        """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, uint8 [k, C, H, W]."""
+        """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, or in the middle of each
+        of its path's stages for at the stage's end, uint8 [k, C, H, W]."""
         held = self._images.heldout
         chosen = held[np.arange(min(IMAGES, len(held))) * len(held) // IMAGES]
         x, y = (part.to(self._learner.device) for part in (to_unit(self._images.read(chosen)), self._images.labels(chosen)))
         x = self._lift.up(x)
         e = self._noise(Purpose.HELDOUT_NOISE, len(x), seed=evaluation.seed)
-        rows, diffusion = [x], self._trial.diffusion
+        stages = path_stages(self._trial.diffusion.path)
         with evaluating(self._learner.network):
-            for time in TIMES:
-                t = torch.full((len(x),), time, device=x.device)
-                z = noisy(x, e, t)
-                output = self._learner.network(z, t, y)
-                rows.append(convert(output, z, t, source=diffusion.prediction, target="x", t_eps=evaluation.t_eps_sample))
-        return to_pixels(require_finite(self._lift.down(torch.cat(rows).float()), what="the pixels of a picture"))
+            if len(stages) == 1:
+                rows = [self._clean(x, e, y, time, evaluation) for time in TIMES]
+            else:
+                rows = [self._end(stage, x, e, y, evaluation) for stage in stages]
+        return to_pixels(require_finite(self._lift.down(torch.cat([x, *rows]).float()), what="the pixels of a picture"))
+
+    def _clean(self, x: Tensor, e: Tensor, y: Tensor, time: float, evaluation: EvaluationConfig) -> Tensor:
+        """The images as the network sees them through the flow's noise, [B, C, H, W]."""
+        t = torch.full((len(x),), time, device=x.device)
+        z, source = noisy(x, e, t), self._trial.diffusion.prediction
+        return convert(self._learner.network(z, t, y), z, t, source=source, target="x", t_eps=evaluation.t_eps_sample)
+
+    def _end(self, stage: PathStage, x: Tensor, e: Tensor, y: Tensor, evaluation: EvaluationConfig) -> Tensor:
+        """Where a stage leads by the network's answer in its middle, each pixel as many as it stands for, [B, C, H, W]."""
+        t = torch.full((len(x),), 0.5, device=x.device)
+        z, source = stage.example(x, e, t).z, self._trial.diffusion.prediction
+        output = self._learner.network(z, stage.told(t), y)
+        v = stage.convert(output, z, t, source=source, target="v", t_eps=evaluation.t_eps_sample)
+        return F.interpolate(z + (1 - t).view(-1, 1, 1, 1) * v, size=x.shape[-1], mode="nearest")
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._learner.device.type, torch.bfloat16, enabled=self._trial.precision == "bf16")
@@ -104,5 +121,5 @@ def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:
 
 def share_of_training(assignment: Assignment, evaluation: EvaluationConfig) -> float:
     """What the pictures of all rungs take of the floating-point operations of the whole trial."""
-    looked_at = IMAGES * (passes(evaluation) + len(TIMES)) * len(assignment.rungs)
+    looked_at = IMAGES * (passes(evaluation, assignment.trial.diffusion.path) + len(TIMES)) * len(assignment.rungs)
     return looked_at * forward_flops(assignment.trial) / training_flops(assignment.trial, images=assignment.images)

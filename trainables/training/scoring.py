@@ -14,7 +14,7 @@ from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.generate import sample_labels
 from trainables.evaluation.grid import scatter, write_grid
 from trainables.evaluation.metrics.heldout import HeldoutGrid
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, NetworkAlone, parse
+from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, RUNG_METRICS, NetworkAlone, parse
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
 from trainables.report import Rung, Scored
 from trainables.storage.folder import Folder
@@ -55,16 +55,18 @@ class Scoring:
         self._assignment, self._trial = assignment, assignment.trial
         self._learner, self._images = learner, images
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
-        self._grid = HeldoutGrid(images, device=learner.device, lift=lift_of(self._trial))
+        lift, path = lift_of(self._trial), self._trial.diffusion.path
+        self._grid = HeldoutGrid(images, device=learner.device, lift=lift, path=path)
         self._sampled: dict[tuple[int, str, str], Sampled] = {}
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
 
     def rung(self) -> Rung:
-        """The held-out error, and what rungs compare where that is something else."""
-        values = {RUNG_METRIC: self._of_network(RUNG_METRIC, self._trial.rung_weights)}
+        """The held-out error of its path, and what rungs compare where that is something else."""
+        own = RUNG_METRICS[self._trial.diffusion.path.kind]
+        values = {own: self._of_network(own, self._trial.rung_weights)}
         raw_values: dict[str, float] = {}
         metric, weights = parse(self._assignment.rung_metric)
-        if (metric, weights) != (RUNG_METRIC, "evaluated"):
+        if (metric, weights) not in ((RUNG_METRIC, "evaluated"), (own, "evaluated")):
             (raw_values if weights == "raw" else values)[metric] = self._compared(metric, raw=weights == "raw")
         return Rung(images=self._learner.images, values=values, raw_values=raw_values)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.loss import loss
-from trainables.diffusion.maths import noisy
+from trainables.diffusion.stages import PathStage, path_stages
 from trainables.diffusion.tapped import Told
 from trainables.networks.network import Network
 from trainables.networks.registry import blank, build, initialise
@@ -114,15 +114,39 @@ def image_losses(
 ) -> Tensor:
     """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B].
 
-    route [B, N]: which tokens skip blocks, where some do. `truths`: see `Batch`.
+    Image i of the batch trains stage i modulo the path's stages, each at its own size. route [B, N]: which tokens skip blocks,
+    where some do. `truths`: see `Batch`.
     """
-    trial = network.trial
-    z = noisy(x, e, t)
+    stages = path_stages(network.trial.diffusion.path)
+    if len(stages) == 1:
+        return _of_stage(network, stages[0], x, e, t, y, t_eps, route, truths or {})
+    places = [slice(number, None, len(stages)) for number in range(len(stages))]
+    own = [{kind: truth[place] for kind, truth in (truths or {}).items()} for place in places]
+    losses = [
+        _of_stage(network, stage, x[place], e[place], t[place], y[place], t_eps, None, given)
+        for stage, place, given in zip(stages, places, own, strict=True)
+    ]
+    return torch.stack(losses, dim=1).flatten()
+
+
+def _of_stage(
+    network: Network,
+    stage: PathStage,
+    x: Tensor,
+    e: Tensor,
+    t: Tensor,
+    y: Tensor,
+    t_eps: float | Tensor,
+    route: Tensor | None,
+    truths: Mapping[str, Tensor],
+) -> Tensor:
+    """The loss of each image that trains this stage, [B]."""
+    trial, example, time = network.trial, stage.example(x, e, t), stage.told(t)
     told: dict[str, Told] = {}
-    with torch.autocast(z.device.type, torch.bfloat16, enabled=trial.precision == "bf16"):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=trial.precision == "bf16"):
         if truths:
-            output, tokens = network.tapped(z, t, y, route)
+            output, tokens = network.tapped(example.z, time, y, route)
             told = {kind: Told(module(tokens[kind]), truths[kind]) for kind, module in network.auxiliary.items()}
         else:
-            output = network(z, t, y) if route is None else network(z, t, y, route)
-    return loss(output.float(), x, e, z, t, trial.diffusion, t_eps=t_eps, told=told)
+            output = network(example.z, time, y) if route is None else network(example.z, time, y, route)
+    return loss(output.float(), *example, t, trial.diffusion, t_eps=t_eps, told=told, stage=stage)

@@ -214,6 +214,12 @@ def test_a_trials_id_ignores_budget_and_evaluation_and_feels_everything_else(tmp
 
 
 VALUES: dict[str, Any] = {
+    "path": "staged",
+    "stages": 2,
+    "stage_transform": "blur",
+    "stage_noise": "halved",
+    "stage_gamma": -0.25,
+    "size_embedding": True,
     "attention": "fp32",
     "residual": "bf16",
     "patch_size": 8,
@@ -292,6 +298,10 @@ VALUES: dict[str, Any] = {
 UVIT = {"trunk": "uvit", "trunk_width": 16}
 UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
+    "stages": {"path": "staged"},
+    "stage_transform": {"path": "staged"},
+    "stage_noise": {"path": "staged"},
+    "stage_gamma": {"path": "staged"},
     "t_scale": {"t_sampling": "mode"},
     "t_shift": {"t_sampling": "shifted"},
     "t_at_noise": {"t_sampling": "interpolated"},
@@ -337,10 +347,12 @@ def test_every_axis_changes_something(name: str, tmp_path: Path) -> None:
 def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
     images = entry.trial.data
+    staged = {"path", *(name for name in UNDER if "path" in UNDER[name])}
     for name, value in VALUES.items():
         recipe = recipe_for(name, tmp_path).model_copy(update={"precision": "bf16"})
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
-        trial = trial_of_recipe(cell.recipe, data=images)
+        data = images.model_copy(update={"image_size": 128}) if name in staged else images
+        trial = trial_of_recipe(cell.recipe, data=data)
         evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
         assert axis_values(trial, evaluation)[name] == value
 

@@ -92,6 +92,32 @@ def test_a_race_across_what_its_metric_does_not_compare_is_refused() -> None:
     assert planned(scheduler=EARLY, axes={"sampling_steps": [2, 4]}).entries, "a rung does not sample"
 
 
+STAGED = {"path": {"kind": "staged", "stages": 2}}
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [("objective", {"objective": "heldout_v_error"}), ("scheduler.metric", {"scheduler": EARLY})],
+)
+def test_what_decides_is_the_error_of_no_other_path(key: str, changes: dict[str, Any]) -> None:
+    own = f"{key}: must be a score of every trial, got heldout_v_error, which is of the path flow and says nothing of staged"
+    model = {**tiny_sweep()["baseline"].get("model", {}), "patch_size": 8}
+    staged = {**tiny_sweep()["baseline"], "diffusion": STAGED, "model": model}
+
+    def staged_plan(axes: dict[str, Any], **keys: Any) -> Plan:
+        tree = tiny_sweep(stages=[{"grid": {"axes": axes}}], budget={"images_per_trial": 64}, baseline=staged, **keys)
+        return plan(SweepSpec.model_validate(tree), source="sweep.yaml")
+
+    with pytest.raises(UserError, match=f"{own}; try heldout_stage_error, or a score of samples"):
+        staged_plan({"prediction": ["x", "v"]}, **changes)
+    with pytest.raises(UserError, match=f"{own}; try a score of samples"):
+        staged_plan({"path": ["flow", "staged"]}, **changes)
+    if key == "scheduler.metric":
+        early = {"scheduler": {**EARLY, "metric": "heldout_stage_error"}}
+        assert staged_plan({"prediction": ["x", "v"]}, **early).entries
+    assert staged_plan({"path": ["flow", "staged"]}).entries
+
+
 @pytest.mark.parametrize("changes", [{"objective": "heldout_v_error"}, {"scheduler": EARLY}])
 def test_a_search_across_what_its_metric_does_not_compare_is_refused(changes: dict[str, Any]) -> None:
     search = {"trials": 2, "sampler": "random", "axes": NOISE}

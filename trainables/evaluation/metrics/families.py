@@ -51,12 +51,13 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, *, pixels: str) -> Iterator[Metric]:
-    """The metrics of a network without images; `whole`: the name of the error over all t, `pixels`: of that in pixels."""
-    unsampled = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
+def of_network(whole: str, *, pixels: str, staged: str) -> Iterator[Metric]:
+    """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
+    `staged`: of that of a path of stages."""
+    unsampled = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "path"})
     blind = unsampled | {"dimensions"}
     nor = "nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
-    nothing = f"says nothing along noise_scale and dimensions, which scale the velocity itself, {nor}"
+    nothing = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {nor}"
     yield Metric(
         whole,
         "minimize",
@@ -74,7 +75,7 @@ def of_network(whole: str, *, pixels: str) -> Iterator[Metric]:
         "minimize",
         "mean squared velocity",
         f"the same grid's error of predicted v projected onto the pixels: of lifted patches without what only noise fills; "
-        f"says nothing along noise_scale, which scales the velocity itself, {nor}",
+        f"says nothing along noise_scale and path, which scale the velocity itself, {nor}",
         needs=NetworkAlone(),
         compute=f"{_HERE}.heldout:pixel_v_error",
         blind_to=unsampled,
@@ -97,6 +98,20 @@ def of_network(whole: str, *, pixels: str) -> Iterator[Metric]:
                 least_heldout=STEPS_APART,
                 in_tables=False,
             )
+
+    yield Metric(
+        staged,
+        "minimize",
+        "mean squared velocity",
+        f"`{whole}` of a path of stages: the mean over its stages of the error on the same grid; {nothing}, nor along stages, "
+        "stage_transform, stage_noise and stage_gamma, by which each stage's velocity is another",
+        needs=NetworkAlone(path="staged"),
+        compute=f"{_HERE}.heldout:v_error",
+        blind_to=blind | {"stages", "stage_transform", "stage_noise", "stage_gamma"},
+        scale="log",
+        plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
+        in_tables=False,
+    )
 
 
 def _distances(family: _Family) -> Iterator[Metric]:

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.config.path import FLOW, FlowPath, StagedPath
 from trainables.config.times import LogitNormal
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.lift import AS_IT_IS, Lift
-from trainables.diffusion.maths import convert, noisy
+from trainables.diffusion.stages import PathStage, path_stages
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
@@ -50,11 +51,20 @@ class _Errors(NamedTuple):
 class HeldoutGrid:
     """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
 
-    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `lift`: that of the trials.
+    Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `lift`: that of the trials;
+    `path`: theirs, in each of whose stages the grid is met once.
     """
 
-    def __init__(self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu", lift: Lift = AS_IT_IS) -> None:
-        self._images = images
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        lift: Lift = AS_IT_IS,
+        path: FlowPath | StagedPath = FLOW,
+    ) -> None:
+        self._images, self._stages = images, path_stages(path)
         self.images = count = min(len(images.heldout), MOST_IMAGES)
         chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
         self._lift = lift
@@ -117,7 +127,9 @@ class HeldoutGrid:
         size = images_at_once(trial, device=self._x.device.type)
         starts = range(0, len(self._t), size)
         with evaluating(network), torch.inference_mode(), torch.autocast(self._x.device.type, enabled=False):
-            squares = [self._squares(network, trial, slice(start, start + size)) for start in starts]
+            squares = [
+                self._squares(network, trial, stage, slice(start, start + size)) for stage in self._stages for start in starts
+            ]
         what = "the held-out velocity errors"
         return _Errors(*(require_finite(torch.cat(parts), what=what) for parts in zip(*squares, strict=True)))
 
@@ -125,20 +137,28 @@ class HeldoutGrid:
     def mean_image_error(self) -> float:
         """The v-error in pixels of an x-prediction that always answers the training images' mean: what no sound model exceeds.
 
-        v_hat - v = (m - x) / (1 - t): the noise drops out, and its scale with it.
+        v_hat - v = (m - x) / (1 - t) of the flow: the noise drops out, and its scale with it.
         """
         mean = mean_image(self._images)[None].to(self._x.device)
-        spread = (mean - self._lift.down(self._x)).double().square().mean((1, 2, 3))
-        return float((spread[self._image] / (1 - self._t.double()).square()).mean())
+        starts = range(0, len(self._t), _READ_AT_ONCE)
+        places = [slice(start, start + _READ_AT_ONCE) for start in starts]
+        return float(torch.cat([self._squares_of(mean, stage, place) for stage in self._stages for place in places]).mean())
 
-    def _squares(self, network: nn.Module, trial: TrialConfig, places: slice) -> _Errors:
+    def _squares_of(self, answer: Tensor, stage: PathStage, places: slice) -> Tensor:
+        """Mean squared error of v in pixels of each place where an image [1, C, H, W] is always the answer, float64 [B]."""
+        away = (answer - self._lift.down(self._x[self._image[places]])).double()
+        t, nothing = self._t[places].double(), torch.zeros_like(away)
+        away = stage.example(away, nothing, t).x
+        v = stage.convert(away, torch.zeros_like(away), t, source="x", target="v", t_eps=0.0)
+        return v.square().mean((1, 2, 3))
+
+    def _squares(self, network: nn.Module, trial: TrialConfig, stage: PathStage, places: slice) -> _Errors:
         image, t = self._image[places], self._t[places]
-        x, e = self._x[image], trial.diffusion.noise_scale * self._n[places]
-        z = noisy(x, e, t)
-        output = network(z, t, self._y[image])
+        x, e, z = stage.example(self._x[image], trial.diffusion.noise_scale * self._n[places], t)
+        output = network(z, stage.told(t), self._y[image])
         # No clamp: the grid lies within 0.09 < t < 0.67, and a clamp would favour one prediction over another.
-        v = convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
-        missed = v - (x - e)
+        v = stage.convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
+        missed = v - stage.truth(x, e, "v")
         return _Errors(*(part.double().square().mean((1, 2, 3)) for part in (missed, self._lift.down(missed))))
 
 

@@ -34,6 +34,9 @@ class Samples:
 class NetworkAlone:
     """No images: `compute(grid, network, trial)` with the `HeldoutGrid` of fixed held-out images, noise and t."""
 
+    path: str = "flow"
+    """The kind of `diffusion.path` that it is of; of others there is no such score."""
+
 
 @dataclass(frozen=True)
 class Metric:

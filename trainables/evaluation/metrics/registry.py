@@ -3,7 +3,7 @@
 To add one: a file beside this one with a function of the kind its `needs` asks for, and an entry in `METRICS`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo
@@ -13,13 +13,15 @@ from trainables.config.spelling import did_you_mean
 from trainables.evaluation.metrics.families import EXTRACTOR_CHOICES, of_features, of_network
 from trainables.evaluation.metrics.metric import RAW_SUFFIX, Direction, Metric, NetworkAlone, Samples, loss
 
-__all__ = ["METRICS", "RUNG_METRIC", "Direction", "Metric", "MetricName", "NetworkAlone", "Samples", "loss"]
+__all__ = ["METRICS", "RUNG_METRIC", "RUNG_METRICS", "Direction", "Metric", "MetricName", "NetworkAlone", "Samples", "loss"]
 
 ScoredWeights = Literal["evaluated", "raw"]
 """Those that the evaluation names (an average, mostly), or the trained ones as they are."""
 
 RUNG_METRIC = "heldout_v_error"
-"""Measured at every rung: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
+"""Measured at every rung of a flow: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
+RUNG_METRICS = {"flow": RUNG_METRIC, "staged": "heldout_stage_error"}
+"""By the kind of `diffusion.path`: what rungs measure of its trials. Of two paths they do not compare."""
 
 PIXEL_METRIC = "heldout_pixel_v_error"
 """`RUNG_METRIC` in pixels, whatever they were lifted to."""
@@ -35,7 +37,9 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
     return registered
 
 
-METRICS: dict[str, Metric] = by_name(*of_features(), *of_network(RUNG_METRIC, pixels=PIXEL_METRIC))
+METRICS: dict[str, Metric] = by_name(
+    *of_features(), *of_network(RUNG_METRIC, pixels=PIXEL_METRIC, staged=RUNG_METRICS["staged"])
+)
 """By name, in the order in which they are shown."""
 
 
@@ -63,6 +67,12 @@ def check_scored(name: str, features: FeaturesConfig, *, n: int) -> None:
         remedies.append(f"or the features {features_form(metric.needs.extractor)}")
     got = extractor_name(features)
     raise ValueError(f"`{name}` must be a score of `evaluation.features`, got {got}; {', '.join(remedies)}")
+
+
+def measured_on_the_way(names: Iterable[str]) -> str:
+    """What rungs with scores of these names measured: the flow's held-out error, or another path's where no flow was there."""
+    found = {*names}
+    return next((own for own in RUNG_METRICS.values() if own in found), RUNG_METRIC)
 
 
 class ScoreName(NamedTuple):
@@ -117,12 +127,15 @@ def verdict_metrics(objective: str = RUNG_METRIC, *, extractor: str = "efflite0"
 
 
 def _beside(objective: str, extractor: str) -> list[Metric]:
-    """On the objective's features; on the evaluation's, where it needs none."""
+    """On the objective's features; on the evaluation's, and of its own path, where it needs none."""
     needs = metric_of(objective).needs
+    path = needs.path if isinstance(needs, NetworkAlone) else NetworkAlone().path
     own = needs.extractor if isinstance(needs, Samples) else extractor
     others = EXTRACTOR_CHOICES - {own}
     return [
-        metric for metric in METRICS.values() if not isinstance(metric.needs, Samples) or metric.needs.extractor not in others
+        metric
+        for metric in METRICS.values()
+        if (metric.needs.extractor not in others if isinstance(metric.needs, Samples) else metric.needs.path == path)
     ]
 
 

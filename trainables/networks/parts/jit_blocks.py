@@ -23,7 +23,7 @@ class JitBlocks:
     def parameters(self) -> int:
         """The fixed position tables do not count."""
         model, d = self.trial.model, self.trial.model.width
-        time = TIME_FEATURES * d + d + d * d + d
+        time = self._told * (TIME_FEATURES * d + d + d * d + d)
         label = (self.trial.data.num_classes + 1) * d
         modulation = (d * d + d) * modulation_chunks(model)
         final = d if not model.reads_pixels and (model.final_norm or model.norm) == "rms" else 0
@@ -32,10 +32,10 @@ class JitBlocks:
     def macs(self) -> Macs:
         """The sinusoids of t are data."""
         model, d, tokens = self.trial.model, self.trial.model.width, self.trial.grid**2
-        conditions = TIME_FEATURES * d + d * d + d * d * modulation_chunks(model)
+        conditions = self._told * (TIME_FEATURES * d + d * d) + d * d * modulation_chunks(model)
         before, longest = self._before, tokens + model.class_tokens
         blocks = before * block_macs(model, tokens) + (model.depth - before) * block_macs(model, longest)
-        return Macs(conditions + blocks, input_gradient=TIME_FEATURES * d)
+        return Macs(conditions + blocks, input_gradient=self._told * TIME_FEATURES * d)
 
     def activation_bytes(self, *, recomputed: bool) -> int:
         """The modulation, what all blocks keep, and what the one under way works with."""
@@ -53,9 +53,9 @@ class JitBlocks:
         match name.split(".")[0]:
             case "modulation":
                 return "torch" if self.trial.model.adaln_start == "torch" else "zeros"
-            case "time" | "label" | "class_positions" if not name.endswith("bias"):
+            case "time" | "size" | "label" | "class_positions" if not name.endswith("bias"):
                 return "normal"
-            case "time":
+            case "time" | "size":
                 return "torch" if self.trial.model.block_start == "torch" else "zeros"
         return block_initial(name, self.trial.model)
 
@@ -64,6 +64,11 @@ class JitBlocks:
         from trainables.networks.jit import JiT
 
         return JiT(self.trial, embedding=self.embedding.module(), head=self.head.module())
+
+    @property
+    def _told(self) -> int:
+        """Numbers that an MLP of sinusoids takes: the time, and the tokens along a side."""
+        return 2 if self.trial.model.size_embedding else 1
 
     @property
     def _before(self) -> int:

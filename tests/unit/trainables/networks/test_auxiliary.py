@@ -164,11 +164,12 @@ def test_a_compiled_step_computes_what_an_eager_one_does(term: dict[str, Any]) -
 def test_the_classifier_s_loss_is_the_cross_entropy_of_the_mean_token_after_its_block() -> None:
     trial = with_term({**CLASSIFIER, "block": 1})
     network, given = lively(trial), taken(trial)
+    assert network.rotation is not None
     with torch.no_grad():
         time = network.time(given.t)
         chunks = network.modulation(F.silu(time)).view(4, -1, 1, 48).unbind(1)
         z = given.t.view(-1, 1, 1, 1) * given.x + (1 - given.t.view(-1, 1, 1, 1)) * given.e
-        tokens = joined(network.blocks[0](Stream(network._tokens(z)), chunks[:6], network._rotation(16)))
+        tokens = joined(network.blocks[0](Stream(network._tokens(z, 4)), chunks[:6], network.rotation[-16:]))
         logits = network.auxiliary["classifier"](tokens)
         weights = network.state_dict()
         by_hand = tokens.mean(1) @ weights["auxiliary.classifier.map.weight"].T + weights["auxiliary.classifier.map.bias"]

@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "clipped": {"optimiser": {"grad_clip": 1e-2}},
     "rounded": {"gradient_sum": "bf16"},
+    "staged": {"diffusion": {"path": {"kind": "staged", "stages": 2}}},
     "lifted": {"diffusion": {"dimensions": 100}},
     "classifier": {"diffusion": {"terms": [{"kind": "classifier", "weight": 0.5}]}},
 }
@@ -57,7 +58,7 @@ def test_two_workers_train_what_one_trains_and_end_together(tmp_path: Path) -> N
 def weights_after(case: str, *, workers: Workers) -> list[Tensor]:
     """Of three updates over a case's batches, in micro-batches of one image where there are workers."""
     trial = small_trial(batch_size=8, **CASES[case])
-    fit = Fit(1, activation_checkpointing=True) if workers.size > 1 else None
+    fit = Fit(trial.diffusion.path.count, activation_checkpointing=True) if workers.size > 1 else None
     learner = Learner(trial, IMAGES, workers=workers, fit=fit)
     for _ in range(3):
         learner.update()
