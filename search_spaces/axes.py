@@ -47,9 +47,9 @@ def _size_of_head(size: str, about: str) -> "Axis":
 
 
 def _of_trunk(name: str, setting: str, about: str) -> "Axis":
-    """An axis that exists under the trunks with a setting of this name."""
+    """An axis that exists under the trunks with a setting of this name, whose bounds are the last one's."""
     kinds = {kind: trunk.model_fields[setting] for kind, trunk in TRUNKS.items() if setting in trunk.model_fields}
-    info, slot = next(iter(kinds.values())), at("model", "trunk", setting)
+    info, slot = [*kinds.values()][-1], at("model", "trunk", setting)
     values = SWITCH if info.annotation is bool else _within(info)
     condition = f"trunk={choices([*kinds])}"
     return Axis(name, about, values, slot, lambda tree: tree["model"]["trunk"]["kind"] in kinds, condition)
@@ -137,11 +137,13 @@ _REGISTERED = (
         kind_of("model", "trunk"),
     ),
     _of_trunk("trunk_width", "width", "channels of the trunk's first level"),
-    _of_trunk("trunk_blocks", "blocks", "blocks of each level of the trunk"),
+    _of_trunk("trunk_depth", "depth", "blocks of a U-ViT's transformer"),
+    _of_trunk("trunk_patch", "patch", "side of the patches that are a U-ViT's pixels"),
+    _of_trunk("trunk_blocks", "blocks", "blocks of each level of the U-Net"),
     _of_trunk("trunk_dropout", "dropout", "dropout in the trunk's blocks"),
     _of_trunk("head_channels", "head_channels", "channels of an attention head of the trunk"),
-    _of_trunk("resample", "resample", "what halves and doubles a side: blocks (ADM) or convolutions"),
-    _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift, or are added"),
+    _of_trunk("resample", "resample", "what halves and doubles a side in the U-Net: blocks (ADM) or convolutions"),
+    _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift in the U-Net, or are added"),
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
     Axis(
         "prediction",

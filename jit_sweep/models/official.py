@@ -138,7 +138,7 @@ def require_official(trial: TrialConfig) -> None:
     it sees lifted patches, or its first blocks were trained without the class, which the official ones hear."""
     parts = trial.model.model_dump()
     differing = {name: (parts[name], wanted) for name, wanted in _OFFICIAL_PARTS.items() if parts[name] != wanted}
-    for part, wanted in (("embedding", "bottleneck"), ("head", "linear")):
+    for part, wanted in (("embedding", "bottleneck"), ("head", "linear"), ("trunk", "transformer")):
         if (kind := parts[part]["kind"]) != wanted:
             differing[part] = (kind, wanted)
     if trial.diffusion.prediction != "x":

@@ -17,7 +17,7 @@ from trainables.config.fields import (
     without,
 )
 from trainables.config.heads import Head, LinearHead, PixelHead
-from trainables.config.trunks import OF_PIXELS, TransformerTrunk, Trunk, UnetTrunk, is_read
+from trainables.config.trunks import OF_PIXELS, TransformerTrunk, Trunk, UnetTrunk, UvitSizes, is_read
 
 
 class LinearEmbedding(Frozen):
@@ -176,7 +176,7 @@ class ModelConfig(Ruled):
     @property
     def drops(self) -> bool:
         """Whether anything is dropped in training."""
-        if isinstance(self.trunk, UnetTrunk):
+        if isinstance(self.trunk, UnetTrunk | UvitSizes):
             return self.trunk.dropout > 0
         return bool(self.attn_dropout or self.proj_dropout)
 
@@ -188,11 +188,20 @@ class ModelConfig(Ruled):
     @property
     def attention_head(self) -> int:
         """Width of one head of attention."""
-        return self.trunk.head_channels if isinstance(self.trunk, UnetTrunk) else self.width // self.heads
+        return self.trunk.head_channels if isinstance(self.trunk, UnetTrunk | UvitSizes) else self.width // self.heads
+
+    @property
+    def attention_dropout(self) -> float:
+        """Of attention weights."""
+        if isinstance(self.trunk, UvitSizes):
+            return self.trunk.dropout
+        return self.attn_dropout if self.sees_patches else 0.0
 
     @property
     def patch(self) -> int:
-        """Side of what the trunk sees as one, in pixels."""
+        """Side of what the trunk sees as one token or pixel, in the image's pixels."""
+        if isinstance(self.trunk, UvitSizes):
+            return self.trunk.patch
         return self.patch_size if self.sees_patches else 1
 
     @must_hold

@@ -24,7 +24,7 @@ from trainables.config.fields import (
 from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
-from trainables.config.trunks import UnetTrunk
+from trainables.config.trunks import OF_PIXELS
 
 DCT_SIDE = 8
 """Side of the blocks whose frequencies the term `frequency` weighs."""
@@ -108,16 +108,16 @@ class TrialConfig(Ruled, Recipe):
             raise ValueError(f"{rule}, got {got}; try trunk=transformer, or patch_size={self.data.image_size}")
 
     @must_hold
-    def a_unet_halves_the_image(self) -> None:
-        trunk, size, method = self.model.trunk, self.data.image_size, self.optimiser.method
-        if not isinstance(trunk, UnetTrunk):
+    def a_trunk_of_pixels_halves_the_image(self) -> None:
+        trunk, size, patch, method = self.model.trunk, self.data.image_size, self.model.patch, self.optimiser.method
+        if not isinstance(trunk, OF_PIXELS):
             return
-        if size % 2**trunk.halvings or self.diffusion.dimensions is not None:
-            rule = f"`trunk` unet halves the side of images {trunk.halvings} times, and takes no lifted patches"
-            got = f"image_size={size}, dimensions={self.diffusion.dimensions}"
+        if size % (patch * 2**trunk.halvings) or self.diffusion.dimensions is not None:
+            rule = f"`trunk` {trunk.kind} halves the side of images {trunk.halvings} times, and takes no lifted patches"
+            got = f"image_size={size}, patch={patch}, dimensions={self.diffusion.dimensions}"
             raise ValueError(f"{rule}, got {got}; try fewer `multipliers`, or trunk=transformer")
         if method != "adamw" or self.kernels != "torch":
-            rule = "`trunk` unet takes adamw, and torch's kernels"
+            rule = f"`trunk` {trunk.kind} takes adamw, and torch's kernels"
             raise ValueError(f"{rule}, got optimiser={method}, kernels={self.kernels}; try optimiser=adamw, kernels=torch")
 
     @must_hold
@@ -217,7 +217,7 @@ class TrialConfig(Ruled, Recipe):
 
     @must_hold
     def triton_attention_has_narrow_heads_and_no_dropout(self) -> None:
-        head_dim, dropout = self.model.attention_head, self.model.attn_dropout if self.model.sees_patches else 0.0
+        head_dim, dropout = self.model.attention_head, self.model.attention_dropout
         if self.attention == "triton" and (head_dim > TRITON_HEAD_DIM or dropout):
             rule = f"`attention` triton needs heads of at most {TRITON_HEAD_DIM} and no attn_dropout"
             raise ValueError(f"{rule}, got width/heads={head_dim}, attn_dropout={dropout}; try attention=sdpa")

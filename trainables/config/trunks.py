@@ -72,22 +72,72 @@ class UnetTrunk(Ruled):
         return len(self.multipliers) - 1
 
 
+class UvitSizes(Ruled):
+    """Base of the trunks with convolutions at sides that halve and a transformer at the bottom; of the settings beside this one
+    they read none."""
+
+    width: Width = 64
+    """Channels of the first level."""
+    multipliers: Multipliers = (1, 2)
+    """Channels below each halving over `width`; the last are the transformer's."""
+    depth: Blocks = 4
+    """Blocks of the transformer at the bottom."""
+    heads: Annotated[PositiveInt, Field(le=1_000)] = 4
+    """Its attention heads."""
+    head_channels: Width = 32
+    """Channels of one of them."""
+    mlp_ratio: Annotated[PositiveInt, Field(le=64)] = 4
+    """Hidden width over width of its MLPs."""
+    patch: Annotated[PositiveInt, Field(le=4_096)] = 1
+    """Side of a patch that is a pixel to the first level; 1: a 7 x 7 convolution reads the pixels themselves."""
+    time_features: Annotated[PositiveInt, Field(le=4_096, multiple_of=2)] = 16
+    """Sinusoids of t, of learned frequencies, that the time starts from."""
+    dropout: Fraction = 0.0
+    """Dropout of the transformer's attention weights and hidden values."""
+
+    @property
+    def halvings(self) -> int:
+        """How often a side is halved on the way down."""
+        return len(self.multipliers)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of each level from the top down, and of the transformer."""
+        return (self.width, *(self.width * each for each in self.multipliers))
+
+
+class UvitTrunk(UvitSizes):
+    """Convolutions and linear attention down to a transformer, and back up beside what came down (simple diffusion, arXiv
+    2301.11093)."""
+
+    kind: Literal["uvit"] = "uvit"
+
+
+class ResidualUvitTrunk(UvitSizes):
+    """The same with one skip a level: what the levels below have changed is added to what went down to them (SiD2, arXiv
+    2410.19324)."""
+
+    kind: Literal["residual_uvit"] = "residual_uvit"
+
+
 def _by_its_name(given: Any) -> Any:
     """A trunk's name alone, which is all there was to say of the first ones, stands for it with its defaults."""
     return {"kind": given} if isinstance(given, str) else given
 
 
-_Trunks = TransformerTrunk | PointTrunk | UnetTrunk
+_Trunks = TransformerTrunk | PointTrunk | UnetTrunk | UvitTrunk | ResidualUvitTrunk
 Trunk = Annotated[_Trunks, Field(discriminator="kind"), BeforeValidator(_by_its_name)]
 TRUNKS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Trunk)[0])}
 """By their kind."""
 READS: dict[str, frozenset[str]] = {
     "mlp": frozenset({"patch_size", "width", "depth", "embedding", "trunk", "time_period"}),
     "unet": frozenset({"trunk", "time_period"}),
+    "uvit": frozenset({"trunk"}),
+    "residual_uvit": frozenset({"trunk"}),
 }
 """Settings of a model that a trunk has a use for, by its kind; the transformer has one for all."""
-OF_PIXELS = (UnetTrunk,)
-"""Trunks that see no patches."""
+OF_PIXELS = (UnetTrunk, UvitSizes)
+"""Trunks that make the image themselves, without the embedding of patches and the head."""
 
 
 def is_read(setting: str, *, trunk: str) -> bool:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from trainables.config.trial import TrialConfig
 
@@ -35,6 +37,21 @@ class Network(nn.Module):
     def tapped(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tapped:
         """The output with the tokens that each of `auxiliary` reads."""
         raise NotImplementedError(f"{type(self).__name__} has no blocks to read tokens after")
+
+
+def through(network: Network, module: nn.Module, *inputs: Tensor | None) -> Tensor:
+    """What a module of the network makes of its inputs, kept or recomputed in the backward pass as the network says."""
+    if network.activation_checkpointing and network.training:
+        out: Tensor = checkpoint(module, *inputs, use_reentrant=False, preserve_rng_state=network.trial.model.drops)
+        return out
+    out = module(*inputs)
+    return out
+
+
+def in_precision(network: Network, x: Tensor) -> Tensor:
+    """x in the residual stream's; float32 where the products are, as in the held-out error."""
+    narrow = network.trial.residual == "bf16" and torch.is_autocast_enabled(x.device.type)
+    return x.to(torch.bfloat16 if narrow else torch.float32)
 
 
 def of_model(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

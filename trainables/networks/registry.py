@@ -22,6 +22,7 @@ from trainables.networks.parts.pixel_mlp import PixelMlpPart
 from trainables.networks.parts.pixel_transformer import PixelTransformerPart
 from trainables.networks.parts.projector import ProjectorPart
 from trainables.networks.parts.unet import UnetPart
+from trainables.networks.parts.uvit import UvitPart
 
 if TYPE_CHECKING:
     from trainables.networks.network import Network
@@ -48,6 +49,8 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
 """By the kind of `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
 PIXEL_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
     "unet": UnetPart,
+    "uvit": UvitPart,
+    "residual_uvit": UvitPart,
 }
 """By the same: a whole network of pixels, which has neither embedding nor head."""
 

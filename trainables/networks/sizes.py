@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
-from trainables.config.trunks import UnetTrunk
+from trainables.config.trunks import UnetTrunk, UvitSizes
 
 FP32 = 4
 """Bytes; weights, gradients and averages are always fp32."""
@@ -16,7 +16,9 @@ TIME_FEATURES = 256
 PIXEL_WAVES = 64
 """Cosines of its place in the patch that a pixel's features begin with."""
 UNET_CONDITION = 4
-"""Width of a U-Net's time and class over that of its first level."""
+"""Width of time and class over that of the first level, of a U-Net and of a U-ViT."""
+LINEAR_HEADS, LINEAR_HEAD = 4, 32
+"""Heads of a U-ViT's linear attention, and their width."""
 PIXEL_MLP_RATIO = 4
 """Hidden width over width of the pixel transformer's MLP."""
 
@@ -56,6 +58,8 @@ def routed_tokens(trial: TrialConfig) -> int:
 def attention_weights(trial: TrialConfig) -> int:
     """Numbers in the attention weights of the block that has most of them, of one image."""
     trunk, size = trial.model.trunk, trial.data.image_size
+    if isinstance(trunk, UvitSizes):
+        return trunk.heads * (trial.grid >> trunk.halvings) ** 4
     if not isinstance(trunk, UnetTrunk):
         return trial.model.heads * (trial.grid**2 + trial.model.class_tokens) ** 2
     levels = {trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)}

@@ -1,17 +1,14 @@
 """ADM's U-Net (arXiv 2105.05233, section 3) as the network of a trial: convolutions over pixels, attention at some sides."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from trainables.config.trial import TrialConfig
 from trainables.config.trunks import GROUPS, UnetTrunk
 from trainables.networks.attention import attend
 from trainables.networks.embedding import TimeEmbedding
-from trainables.networks.network import Network
+from trainables.networks.network import Network, in_precision, through
 from trainables.networks.sizes import UNET_CONDITION
 from trainables.networks.unet_layout import Change, UnetStep, layout
 
@@ -141,28 +138,14 @@ class Unet(Network):
     def forward(self, z: Tensor, t: Tensor, y: Tensor, route: Tensor | None = None) -> Tensor:
         """z float32 [B, C, H, W], t float32 [B] in [0, 1], y int64 [B] in 0..num_classes (the last is null) -> [B, C, H, W]."""
         condition = F.silu(self.time(t) + self.label(y))
-        h = self._in_precision(self.first(z))
+        h = in_precision(self, self.first(z))
         kept = [h]
         for step in self.down:
-            h = self._through(step, h, None, condition)
+            h = through(self, step, h, None, condition)
             kept.append(h)
         for step in self.middle:
-            h = self._through(step, h, None, condition)
+            h = through(self, step, h, None, condition)
         for step in self.up:
-            h = self._through(step, h, kept.pop() if step.takes_skip else None, condition)
+            h = through(self, step, h, kept.pop() if step.takes_skip else None, condition)
         output: Tensor = self.last(F.silu(self.norm(h)))
         return output.float()
-
-    def _through(self, step: nn.Module, *inputs: Tensor | None) -> Tensor:
-        out: Any
-        if self.activation_checkpointing and self.training:
-            out = checkpoint(step, *inputs, use_reentrant=False, preserve_rng_state=self.trial.model.drops)
-        else:
-            out = step(*inputs)
-        through: Tensor = out
-        return through
-
-    def _in_precision(self, h: Tensor) -> Tensor:
-        """In that of the residual stream; float32 where the products are, as in the held-out error."""
-        narrow = self.trial.residual == "bf16" and torch.is_autocast_enabled(h.device.type)
-        return h.to(torch.bfloat16 if narrow else torch.float32)

@@ -291,11 +291,14 @@ VALUES: dict[str, Any] = {
     "trunk": "unet",
     "trunk_width": 64,
     "trunk_blocks": 2,
+    "trunk_depth": 2,
+    "trunk_patch": 2,
     "trunk_dropout": 0.1,
     "head_channels": 16,
     "resample": "convolutions",
     "scale_shift": False,
 }
+UVIT = {"trunk": "uvit", "trunk_width": 16}
 UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "stages": {"path": "staged"},
@@ -319,6 +322,8 @@ UNDER: dict[str, dict[str, Any]] = {
     "routing_ends": {"routing": "skip", "depth": 6},
     "trunk_width": UNET,
     "trunk_blocks": UNET,
+    "trunk_depth": UVIT,
+    "trunk_patch": UVIT,
     "trunk_dropout": UNET,
     "head_channels": UNET,
     "resample": UNET,

@@ -1,6 +1,5 @@
 """The U-Net as a trunk: what it counts, costs, keeps and starts from, and that it trains as every network does."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,26 +9,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.presets import preset
 from tests.support.kept import kept_by_autograd
-from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import batch, moved, small_model, small_trial, trial_of_recipe
-from trainables.assignment import Assignment
-from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import identity
 from trainables.config.trial import DataConfig, TrialConfig
-from trainables.data import describe, open_images
 from trainables.evaluation.batch_size import images_at_once
-from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.networks.noise_time import reversed_time
 from trainables.networks.registry import blank, build
 from trainables.networks.unet import Unet
-from trainables.report import Rung, Scored
-from trainables.train import train
-from trainables.training.batches import Batch
-from trainables.training.learner import Learner
-from trainables.training.step import EagerStep
-from trainables.training.workers import Workers
 
 KEPT, RECOMPUTED = (Fit(1, activation_checkpointing=recomputed) for recomputed in (False, True))
 SMALL: dict[str, Any] = {"kind": "unet", "width": 32, "blocks": 1, "head_channels": 8}
@@ -86,51 +74,6 @@ def test_the_memory_model_follows_what_autograd_keeps(trunk: dict[str, Any], cha
     more, fewer = (kept_by_autograd(trial, images=images) for images in (6, 2))
     modelled = peak_bytes(trial, KEPT) - state_bytes(trial)
     assert 0.85 < 4 * modelled / (more - fewer) < 1.5
-
-
-def test_recomputing_needs_less_memory_and_gives_the_same_gradients() -> None:
-    trial = unet({"dropout": 0.2})
-    state = state_bytes(trial)
-    assert peak_bytes(trial, RECOMPUTED) - state < (peak_bytes(trial, KEPT) - state) / 2
-    gradients = []
-    for recomputed in (False, True):
-        network = moved(trial).train()
-        network.activation_checkpointing = recomputed
-        torch.manual_seed(0)
-        network(*batch(2)).square().sum().backward()
-        gradients.append([parameter.grad for parameter in network.parameters()])
-    torch.testing.assert_close(*gradients)
-
-
-@pytest.mark.parametrize("prediction", ["x", "eps", "v"])
-def test_an_image_s_output_is_its_own_in_any_prediction_and_hears_time_and_class(prediction: str) -> None:
-    network = moved(unet(diffusion={"prediction": prediction}))
-    z, t, y = batch(2)
-    output = network(z, t, y)
-    for changed in ((torch.cat((z[:1] + 1, z[1:])), t, y), (z, t * torch.tensor([0.5, 1]), y), (z, t, torch.tensor([5, y[1]]))):
-        assert (network(*changed) - output).abs().amax((1, 2, 3)).gt(1e-6).tolist() == [True, False]
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_image_s_loss_is_its_own_so_that_workers_and_micro_batches_change_nothing(precision: str) -> None:
-    step, generator = EagerStep(unet(precision=precision)), torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in step.network.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-        x, t, y = batch(4)
-        whole = step(Batch(x=x, e=x.flip(0), t=t, y=y))
-        halves = [step(Batch(x=x[at], e=x.flip(0)[at], t=t[at], y=y[at])) for at in (slice(2), slice(2, 4))]
-    torch.testing.assert_close(torch.cat(halves), whole, rtol=1e-5 if precision == "fp32" else 0.05, atol=1e-6)
-
-
-def test_a_narrow_stream_is_near_the_wide_one() -> None:
-    outputs = []
-    for residual in ("fp32", "bf16"):
-        network = moved(unet(precision="bf16", residual=residual))
-        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-            outputs.append(network(*batch(2)))
-    wide, narrow = outputs
-    assert 0 < (wide - narrow).abs().max() < 0.1 * wide.abs().max()
 
 
 def test_a_fresh_unet_predicts_zero_and_starts_as_adm_s_does() -> None:
@@ -196,48 +139,6 @@ def test_an_evaluation_takes_fewer_images_at_once_where_the_attention_of_many_pi
     data = DataConfig(digest="none", image_size=64, num_classes=5)
     written, fused = (unet({"attention": (1,), "head_channels": 1}, data=data, attention=mode) for mode in ("fp32", "sdpa"))
     assert images_at_once(written, device="cuda") < images_at_once(fused, device="cuda")
-
-
-def few_images_learner(**changes: Any) -> Learner:
-    images = open_images(FEW_IMAGES, holdout=FEW_HELD_OUT)
-    data = DataConfig(digest=images.fingerprint, image_size=32, num_classes=9)
-    return Learner(unet({"dropout": 0.1}, data=data, batch_size=2, **changes), images, workers=Workers())
-
-
-def test_a_unet_goes_on_bit_for_bit_from_where_it_was_saved_with_its_averages() -> None:
-    ema = [{"kind": "decay", "name": "slow", "decay": 0.9}]
-    through, resumed = few_images_learner(ema=ema), few_images_learner(ema=ema)
-    through.update()
-    saved = {part: {name: t.clone() for name, t in tensors.items()} for part, tensors in through.parts().items()}
-    assert "slow" in saved
-    state = through.state()
-    through.update()
-    resumed.restore(saved, state)
-    resumed.update()
-    for part, tensors in through.parts().items():
-        assert all(torch.equal(tensor, resumed.parts()[part][name]) for name, tensor in tensors.items())
-    assert any(not torch.equal(tensor, saved["slow"][name]) for name, tensor in through.parts()["slow"].items())
-
-
-@pytest.mark.slow
-def test_a_compiled_unet_computes_what_an_eager_one_does() -> None:
-    network = moved(unet())
-    compiled = torch.compile(network, fullgraph=True, dynamic=False)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(*batch(2)), network(*batch(2)), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_a_unet_is_trained_scored_and_learns(tmp_path: Path) -> None:
-    described = describe(FEW_IMAGES, holdout=FEW_HELD_OUT)
-    data = DataConfig(digest=described.digest, image_size=32, num_classes=described.num_classes)
-    trial = unet(data=data, batch_size=8, optimiser={"learning_rate": 2e-3}, diffusion={"prediction": "v", "loss": "v"})
-    how = EvaluationConfig(n=8, sampler="euler", steps=2, guidance=2.0, t_eps_sample=0.05, weights="ema")
-    told: dict[str, Any] = {"data": FEW_IMAGES, "holdout": FEW_HELD_OUT, "storage": str(tmp_path)}
-    reports = [*train(Assignment(trial=trial, images=160, rungs=(8, 160), evaluations=(how,), **told))]
-    first, last = (report.values[RUNG_METRIC] for report in reports if isinstance(report, Rung))
-    assert last < 0.8 * first
-    assert any(isinstance(report, Scored) for report in reports)
 
 
 def test_a_trunk_s_name_alone_stands_for_it_as_in_older_files() -> None:
