@@ -1,8 +1,8 @@
 """Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT, PixelFlow and
 ADM.
 
-A flow in our t (t = 1 is data), or stages of one, with v-prediction, as their papers train it. What else their recipes have is in no
-preset.
+A flow in our t (t = 1 is data), or stages of one, with v-prediction, as their papers train it. What else their recipes have
+is in no preset.
 """
 
 from typing import Any
