@@ -244,12 +244,16 @@ _REGISTERED = (
     Axis("norm", "rms (JiT) or layer (DiT)", TypeAdapter(Literal["rms", "layer"]), at("model", "norm")),
     Axis("mlp", "swiglu (JiT) or gelu (DiT)", TypeAdapter(Literal["swiglu", "gelu"]), at("model", "mlp")),
     Axis("rope", "rotary positions on q and k", SWITCH, at("model", "rope")),
-    _switch_of_model("rope_kind", "how rotary positions turn: axial (JiT) or alternating (PixNerd)", under="rope"),
+    _switch_of_model(
+        "rope_kind", "rotary positions: axial (JiT), column_first (PixelFlow) or alternating (PixNerd)", under="rope"
+    ),
     Axis("qk_norm", "a norm on q and k", SWITCH, at("model", "qk_norm")),
-    _switch_of_model("qk_norm_kind", "the norm on q and k: rms or layer", under="qk_norm"),
+    _switch_of_model("qk_norm_kind", "the norm on q and k: rms or layer of each head, or joint of all", under="qk_norm"),
     _switch_of_model("bias", "biases of q, k, v and the MLP"),
     _switch_of_model("position", "sincos: a sine-cosine table is added to the tokens; or none"),
     Axis("time_period", "longest period of t's sinusoids: 10000 (JiT), 10 (PixNerd)", POSITIVE, at("model", "time_period")),
+    _switch_of_model("time_kind", "t's sinusoids: raw of t (JiT) or clock of 1000 t (PixelFlow)"),
+    _switch_of_model("mlp_norm", "norm before a block's MLP: rms or layer; null is as `norm`"),
     _switch_of_model("adaln_start", "the modulation at first: zero (adaLN-Zero) or torch's default"),
     _switch_of_model("adaln_shift", "whether a block's modulation shifts"),
     _switch_of_model("block_start", "the blocks at first: xavier (JiT) or torch's default"),

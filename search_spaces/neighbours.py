@@ -1,7 +1,8 @@
-"""Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT and ADM.
+"""Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT, PixelFlow and
+ADM.
 
-A flow in our t (t = 1 is data) with v-prediction, as their papers train it. What else their recipes have is in no
-preset.
+A flow in our t (t = 1 is data), or stages of one, with v-prediction, as their papers train it. What else their recipes have
+is in no preset.
 """
 
 from typing import Any
@@ -18,6 +19,7 @@ from trainables.config.heads import (
 )
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
+from trainables.config.path import StagedPath
 from trainables.config.recipe import Recipe
 from trainables.config.times import LogitNormal, Uniform
 from trainables.config.trunks import UnetTrunk
@@ -62,6 +64,28 @@ def _of_pixels(trunk: Frozen) -> Recipe:
     return Recipe(model=model, diffusion=diffusion, optimiser=OptimiserConfig(learning_rate=1e-4, beta2=0.999), batch_size=256)
 
 
+def _pixelflow() -> Recipe:
+    """Stages from an eighth of the side on, which the network tells apart by their time and their grid."""
+    model = ModelConfig(
+        patch_size=4,
+        depth=28,
+        embedding=LinearEmbedding(),
+        norm="layer",
+        mlp_norm="rms",
+        mlp="gelu",
+        rope_kind="column_first",
+        qk_norm_kind="joint",
+        position="none",
+        class_tokens=0,
+        time_kind="clock",
+        size_embedding=True,
+        **_XL,
+    )
+    diffusion = DiffusionConfig(prediction="v", t_sampling=Uniform(), t_eps_train=0.0, path=StagedPath(stages=4))
+    optimiser = OptimiserConfig(learning_rate=1e-4, beta2=0.999, grad_clip=1.0)
+    return Recipe(model=model, diffusion=diffusion, optimiser=optimiser, batch_size=256)
+
+
 _ADM_64 = UnetTrunk(width=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(2, 4, 8), head_channels=64, dropout=0.1)
 _ADM_256 = UnetTrunk(width=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(8, 16, 32), head_channels=64)
 NEIGHBOURS: dict[str, Recipe] = {
@@ -73,6 +97,7 @@ NEIGHBOURS: dict[str, Recipe] = {
     "pixeldit-xl": _recipe(PixelTransformerHead(width=16, blocks=4), depth=26, adaln_start="zero", **_XL),
     "dip-xl": _recipe(PatchUnetHead(width=64), depth=26, **_XL),
     "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **_LIGHTNING, **_XL),
+    "pixelflow-xl": _pixelflow(),
     "adm-64": _of_pixels(_ADM_64),
     "adm-256": _of_pixels(_ADM_256),
 }

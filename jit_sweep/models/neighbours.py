@@ -1,4 +1,4 @@
-"""Models of the official PixNerd, DDT, DeCo, PixelDiT, DiP and LightningDiT codes as folders of ours, and back.
+"""Models of the official PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT and PixelFlow codes as folders of ours, and back.
 
 config.json           how to build the network and how to sample from it (`ModelFolderConfig`)
 model.safetensors     the weights under our names
@@ -23,7 +23,7 @@ from trainables.official.weight_file import load_weights, save_weights
 from trainables.official.words import StateDict
 
 TABLE_FILE = "tables.safetensors"
-LABELS = "y_embedder.embedding_table.weight"
+LABELS = ("y_embedder.embedding_table.weight", "class_embedder.embedding_table.weight")
 
 
 class NeighbourRecord(Frozen):
@@ -57,7 +57,7 @@ def import_neighbour(checkpoint: Path, folder: Path, *, preset: str, image_size:
         state_dict = read_neighbour(checkpoint, prefix=prefix)
     except (OSError, ValueError) as error:
         raise UserError(f"{checkpoint}: {error}") from error
-    classes = len(state_dict[LABELS]) - 1 if LABELS in state_dict else 1
+    classes = next((len(state_dict[table]) - 1 for table in LABELS if table in state_dict), 1)
     data = DataConfig(digest="imported", image_size=image_size, channels=channels, num_classes=max(1, classes))
     try:
         trial = TrialConfig.model_validate({**NEIGHBOURS[preset].model_dump(), "data": data})

@@ -46,6 +46,8 @@ _OFFICIAL_PARTS = {
     "final_norm": None,
     "normalise_input": False,
     "size_embedding": False,
+    "time_kind": "raw",
+    "mlp_norm": None,
 }
 
 

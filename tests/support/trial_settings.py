@@ -34,6 +34,8 @@ OTHERS: dict[str, Any] = {
     "model.adaln_shift": False,
     "model.normalise_input": True,
     "model.size_embedding": True,
+    "model.time_kind": "clock",
+    "model.mlp_norm": "layer",
     "model.block_start": "torch",
     "model.trunk": {"kind": "unet", "width": 32},
     "model.final_norm": "layer",

@@ -127,13 +127,16 @@ class ModelConfig(Ruled):
     """From the tokens to the image."""
     bias: Annotated[bool, JOINED_LATER] = True
     """Biases of q, k and v and of the MLP; PixNerd, DDT, DeCo, DiP and PixelDiT have none there."""
-    qk_norm_kind: Annotated[Literal["rms", "layer"], JOINED_LATER] = "rms"
-    """What `qk_norm` is: RMSNorm, or LayerNorm with weight and bias (LightningDiT)."""
-    rope_kind: Annotated[Literal["axial", "alternating"], JOINED_LATER] = "axial"
-    """Where `rope` turns: half of a head by the row and half by the column, in patches (JiT); or its pairs by column and row in
-    turn, at positions 0 to 16 on every grid (PixNerd)."""
+    qk_norm_kind: Annotated[Literal["rms", "layer", "joint"], JOINED_LATER] = "rms"
+    """What `qk_norm` is: RMSNorm, or LayerNorm with weight and bias (LightningDiT), of each head; or RMSNorm over all heads
+    jointly (PixelFlow)."""
+    rope_kind: Annotated[Literal["axial", "column_first", "alternating"], JOINED_LATER] = "axial"
+    """Where `rope` turns: half of a head by the row and half by the column, in patches (JiT); the column's half first
+    (PixelFlow); or its pairs by column and row in turn, at positions 0 to 16 on every grid (PixNerd)."""
     time_period: Annotated[PositiveFloat, Field(gt=1, le=1e9), JOINED_LATER] = 10_000.0
     """Longest period of the sinusoids of t over 2 pi; 10 in PixNerd's family."""
+    time_kind: Annotated[Literal["raw", "clock"], JOINED_LATER] = "raw"
+    """t as it is, whose sinusoids end before `time_period` (JiT); or 1000 t, with one of just that period (PixelFlow)."""
     adaln_start: Annotated[Literal["zero", "torch"], JOINED_LATER] = "zero"
     """The modulation at first: zero, so that every gate is closed (adaLN-Zero), or torch's default of a linear map."""
     adaln_shift: Annotated[bool, JOINED_LATER] = True
@@ -144,6 +147,8 @@ class ModelConfig(Ruled):
     """What computes between the noisy image and the output."""
     final_norm: Annotated[Literal["rms", "layer"] | None, JOINED_LATER] = None
     """The norm before the linear head; none: as `norm`. A head that reads pixels has none."""
+    mlp_norm: Annotated[Literal["rms", "layer"] | None, JOINED_LATER] = None
+    """The norm before a block's MLP; none: as `norm` (PixelFlow: rms, beside norm=layer)."""
     size_embedding: Annotated[bool, JOINED_LATER] = False
     """Whether the network is told how many tokens lie along a side of the image that it sees (PixelFlow)."""
     normalise_input: Annotated[bool, JOINED_LATER] = False

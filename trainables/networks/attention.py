@@ -35,6 +35,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(model.width, 3 * model.width, bias=model.bias)
         self.q_norm = _head_norm(model, head_dim)
         self.k_norm = _head_norm(model, head_dim)
+        self.joint = model.qk_norm and model.qk_norm_kind == "joint"
+        if self.joint:
+            self.q_norm, self.k_norm = HeadNorm(model.width), HeadNorm(model.width)
         self.proj = nn.Linear(model.width, model.width)
 
     def forward(self, x: Tensor, rotation: Tensor | None) -> Tensor:
@@ -48,6 +51,7 @@ class Attention(nn.Module):
     def _mixed(self, x: Tensor, rotation: Tensor | None) -> Tensor:
         """What each head reads from all tokens, side by side, [B, T, D]."""
         layer = "q's and k's kernel has RMSNorm, got a LayerNorm" if isinstance(self.q_norm, nn.LayerNorm) else ""
+        layer = "q's and k's kernel has a norm of each head, got one of all jointly" if self.joint else layer
         fused = on_triton(self.kernels, x, unsupported=layer)
         heads = self._fused_heads(x, rotation) if fused else self._heads(x, rotation)
         # On a CPU the fused bf16 kernel's backward takes up to 7 times as long as its fp32 one; its forward is the faster.
@@ -59,10 +63,14 @@ class Attention(nn.Module):
 
     def _heads(self, x: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v, [B, T, heads, d] each."""
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in split_linear(self.qkv, x, parts=3))
+        q, k, v = split_linear(self.qkv, x, parts=3)
         if self.mode == "fp32" or not x.is_cuda:
             q, k = q.float(), k.float()
-        q, k = self.q_norm(q), self.k_norm(k)
+        if self.joint:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in (q, k, v))
+        if not self.joint:
+            q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
         return q, k, v
@@ -97,7 +105,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, mode: AttentionMode, dropout: flo
 
 
 def _head_norm(model: ModelConfig, head_dim: int) -> nn.Module:
-    if not model.qk_norm:
+    if not model.qk_norm or model.qk_norm_kind == "joint":
         return nn.Identity()
     return HeadNorm(head_dim) if model.qk_norm_kind == "rms" else nn.LayerNorm(head_dim)
 

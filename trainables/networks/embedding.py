@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from trainables.config.trial import TrialConfig
 from trainables.networks.sizes import TIME_FEATURES, conv_stem_channels
 
+CLOCK = 1000.0
+"""What counts t in PixelFlow."""
+
 
 def patches_of(images: Tensor, patch: int) -> Tensor:
     """[B, C, H, W] -> [B, N, C patch^2]: row-major patches, each ordered channel, row, column."""
@@ -80,20 +83,25 @@ class ConvStem(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoids of t, fed raw in [0, 1], through a two-layer MLP (DiT's, with t not multiplied by 1000: as JiT)."""
+    """Sinusoids of t, fed raw in [0, 1], through a two-layer MLP (DiT's, with t not multiplied by 1000: as JiT).
+
+    `scale` multiplies t first; `ends`: the last sinusoid has the whole period, and not nearly (diffusers).
+    """
 
     frequencies: Tensor
 
-    def __init__(self, width: int, *, period: float, features: int = TIME_FEATURES) -> None:
+    def __init__(
+        self, width: int, *, period: float, features: int = TIME_FEATURES, scale: float = 1.0, ends: bool = False
+    ) -> None:
         super().__init__()
-        count = features // 2
-        exponent = -math.log(period) * torch.arange(count, dtype=torch.float32) / count
+        count, self.scale = features // 2, scale
+        exponent = -math.log(period) * torch.arange(count, dtype=torch.float32) / (count - ends)
         self.register_buffer("frequencies", exponent.exp(), persistent=False)
         self.first = nn.Linear(features, width)
         self.second = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:
         """float32 [B] -> [B, D]."""
-        angle = t.float()[:, None] * self.frequencies
+        angle = (self.scale * t.float())[:, None] * self.frequencies
         embedded: Tensor = self.second(F.silu(self.first(torch.cat((angle.cos(), angle.sin()), dim=-1))))
         return embedded

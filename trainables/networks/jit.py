@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.attention import Attention
-from trainables.networks.embedding import TimeEmbedding, images_of
+from trainables.networks.embedding import CLOCK, TimeEmbedding, images_of
 from trainables.networks.mlp import GeluMlp, SwiGlu
 from trainables.networks.network import Network, Tapped
 from trainables.networks.norm import Branch, ModulatedNorm, Stream, joined
@@ -35,7 +35,7 @@ class Block(nn.Module):
         self.attention = Attention(
             model, mode=trial.attention, attn_dropout=attn_dropout, proj_dropout=proj_dropout, kernels=trial.kernels
         )
-        self.norm2 = ModulatedNorm(model.norm, model.width, kernels=trial.kernels)
+        self.norm2 = ModulatedNorm(model.mlp_norm or model.norm, model.width, kernels=trial.kernels)
         mlp = SwiGlu if model.mlp == "swiglu" else GeluMlp
         self.mlp = mlp(model, dropout=proj_dropout, kernels=trial.kernels)
 
@@ -69,9 +69,10 @@ class JiT(Network):
         super().__init__()
         model, self.trial = trial.model, trial
         self.embedding = embedding
-        self.time = TimeEmbedding(model.width, period=model.time_period)
+        clock = model.time_kind == "clock"
+        self.time = TimeEmbedding(model.width, period=model.time_period, scale=CLOCK if clock else 1.0, ends=clock)
         if model.size_embedding:
-            self.size = TimeEmbedding(model.width, period=BASE)
+            self.size = TimeEmbedding(model.width, period=BASE, ends=clock)
         self.label = nn.Embedding(trial.data.num_classes + 1, model.width)
         if model.class_tokens:
             self.class_positions = nn.Parameter(torch.zeros(model.class_tokens, model.width))

@@ -118,6 +118,8 @@ def _check_flow(trial: TrialConfig) -> None:
 
 def _check(state_dict: Mapping[str, Tensor], trial: TrialConfig) -> None:
     _check_flow(trial)
+    if trial.model.time_kind != "raw":
+        raise ValueError(f"`time_kind` must be raw for weights of reversed time, got {trial.model.time_kind}; try NoiseTime")
     skip = trial.model.output_skip
     if skip != "none":
         rule = "`output_skip` must be none for weights of reversed time, since the skip itself uses t"

@@ -32,6 +32,11 @@ def rotation_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
     return torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)
 
 
+def column_first_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
+    """`rotation_table` whose first half of a head turns with the column, and the second with the row (PixelFlow)."""
+    return rotation_table(grid, head_dim, class_tokens=class_tokens).roll(head_dim // 4, dims=2)
+
+
 def alternating_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
     """`rotation_table` whose pairs turn with the column and the row in turn, at positions 0 to 16 on every grid (PixNerd)."""
     axis = torch.linspace(0, ALTERNATING_SPAN, grid)
@@ -42,7 +47,7 @@ def alternating_table(grid: int, head_dim: int, *, class_tokens: int) -> Tensor:
     return torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)
 
 
-ROTATIONS = {"axial": rotation_table, "alternating": alternating_table}
+ROTATIONS = {"axial": rotation_table, "column_first": column_first_table, "alternating": alternating_table}
 """By `model.rope_kind`."""
 
 

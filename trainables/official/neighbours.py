@@ -1,4 +1,5 @@
-"""Parameter names of official networks beside JiT's, and ours: PixNerd, DDT, DeCo, PixelDiT, DiP and LightningDiT.
+"""Parameter names of official networks beside JiT's, and ours: PixNerd, DDT, DeCo, PixelDiT, DiP,
+LightningDiT and PixelFlow.
 
 `sources` says of each parameter of ours which of theirs lie in it, one below the other. Their patch convolutions are linear
 maps here. An output patch that is ordered channel, row, column there is ordered row, column, channel here.
@@ -32,6 +33,8 @@ class Spelling(NamedTuple):
     """Whether SwiGLU's first two matrices are one, as here."""
     channel_first: bool = False
     """Whether the last linear map orders a patch channel, row, column."""
+    diffusers: bool = False
+    """Whether conditions, q, k and v have diffusers' names (PixelFlow)."""
 
 
 FAMILIES: dict[str, Spelling] = {
@@ -41,6 +44,7 @@ FAMILIES: dict[str, Spelling] = {
     "ddt": Spelling(channel_first=True),
     "pixeldit": Spelling(blocks="patch_blocks"),
     "lightningdit": Spelling(embedding="x_embedder.proj", modulation="adaLN_modulation.1", wide=True),
+    "pixelflow": Spelling(embedding="patch_embed.proj", blocks="transformer_blocks", diffusers=True),
     "deco-baseline": Spelling(embedding="x_embedder.proj", channel_first=True),
 }
 """By the name of the networks. DiT's are LightningDiT's; DeCo's baseline is its trunk with a linear head."""
@@ -105,6 +109,18 @@ def _stems(stem: str, trial: TrialConfig, spelling: Spelling) -> tuple[str, ...]
     match first:
         case "embedding":
             return (spelling.embedding,)
+        case "time" | "size" if spelling.diffusers:
+            module = "timestep_embedder" if first == "time" else "latent_size_embedder"
+            return (f"{module}.linear_{1 if rest == 'first' else 2}",)
+        case "label" if spelling.diffusers:
+            return ("class_embedder.embedding_table",)
+        case "modulation" if spelling.diffusers:
+            return (*(f"{spelling.blocks}.{i}.norm1.linear" for i in range(trial.model.depth)), "proj_out_1")
+        case "blocks" if spelling.diffusers:
+            block, part = rest.split(".", 1)
+            return tuple(f"{spelling.blocks}.{block}.{each}" for each in _PIXELFLOW_BLOCK[part])
+        case "head" if spelling.diffusers:
+            return ("proj_out_2",)
         case "time":
             return ("t_embedder.mlp.0" if rest == "first" else "t_embedder.mlp.2",)
         case "label":
@@ -119,6 +135,17 @@ def _stems(stem: str, trial: TrialConfig, spelling: Spelling) -> tuple[str, ...]
         case "final_norm":
             return ("final_layer.norm_final",)
     return HEADS[trial.model.head.kind](rest, trial)
+
+
+_PIXELFLOW_BLOCK = {
+    "attention.qkv": ("attn1.q_proj", "attn1.k_proj", "attn1.v_proj"),
+    "attention.proj": ("attn1.o_proj",),
+    "attention.q_norm": ("attn1.q_norm",),
+    "attention.k_norm": ("attn1.k_norm",),
+    "norm2": ("norm3",),
+    "mlp.first": ("mlp.fc1",),
+    "mlp.second": ("mlp.fc2",),
+}
 
 
 def _of_block(block: str, part: str) -> tuple[str, ...]:

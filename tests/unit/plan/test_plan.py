@@ -223,6 +223,8 @@ VALUES: dict[str, Any] = {
     "stage_noise": "halved",
     "stage_gamma": -0.25,
     "size_embedding": True,
+    "time_kind": "clock",
+    "mlp_norm": "layer",
     "attention": "fp32",
     "residual": "bf16",
     "patch_size": 8,

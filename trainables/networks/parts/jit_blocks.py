@@ -162,7 +162,7 @@ def block_parameters(model: ModelConfig) -> int:
     d, hidden = model.width, mlp_hidden(model)
     wide = 2 * hidden if model.mlp == "swiglu" else hidden
     mlp = d * wide + hidden * d + (wide + d if model.bias else 0)
-    return attention_parameters(model) + mlp + (2 * d if model.norm == "rms" else 0)
+    return attention_parameters(model) + mlp + d * (model.norm, model.mlp_norm or model.norm).count("rms")
 
 
 def skipped_macs(trial: TrialConfig) -> int:
@@ -177,7 +177,8 @@ def skipped_macs(trial: TrialConfig) -> int:
 def attention_parameters(model: ModelConfig) -> int:
     """Of one attention."""
     d = model.width
-    norms = (2 if model.qk_norm_kind == "rms" else 4) * (d // model.heads) if model.qk_norm else 0
+    of_each = {"rms": 2 * (d // model.heads), "layer": 4 * (d // model.heads), "joint": 2 * d}
+    norms = of_each[model.qk_norm_kind] if model.qk_norm else 0
     return 4 * d * d + d + (3 * d if model.bias else 0) + norms
 
 

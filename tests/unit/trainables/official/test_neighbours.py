@@ -53,8 +53,8 @@ def golden(name: str, family: str, *, under: str = "", **model: Any) -> Golden:
     arrays = {key.removeprefix(under): torch.from_numpy(file[key]) for key in file.files if file[key].dtype.kind in "fi"}
     sizes = {
         "patch_size": config["patch_size"],
-        "width": config["hidden_size"],
-        "heads": config.get("num_groups") or config["num_heads"],
+        "width": config.get("hidden_size") or config["num_attention_heads"] * config["attention_head_dim"],
+        "heads": config.get("num_groups") or config.get("num_heads") or config["num_attention_heads"],
     }
     data = {
         "digest": "none",
@@ -85,6 +85,19 @@ LIGHTNING: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "final": {**PLAIN, "norm": "rms", "mlp": "swiglu", "rope": True},
     "all": {**PLAIN, "norm": "rms", "mlp": "swiglu", "rope": True, "qk_norm": True, "adaln_shift": False},
+}
+
+
+PIXELFLOW: dict[str, Any] = {
+    **PLAIN,
+    "position": "none",
+    "rope": True,
+    "rope_kind": "column_first",
+    "qk_norm": True,
+    "qk_norm_kind": "joint",
+    "mlp_norm": "rms",
+    "time_kind": "clock",
+    "size_embedding": True,
 }
 
 
@@ -220,3 +233,15 @@ def test_a_state_dict_of_another_network_is_refused_by_name() -> None:
         to_ours({k: v for k, v in case.state_dict.items() if "blocks.1.attn" not in k}, case.trial, family="pixnerd")
     wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in case.state_dict.items()}
     assert to_ours(wrapped, case.trial, family="pixnerd").keys() == dict(loaded(case).named_parameters()).keys()
+
+
+def test_pixelflow_s_network_and_its_gradients_are_the_official_ones() -> None:
+    case = golden("pixelflow_net", "pixelflow", depth=2, **PIXELFLOW)
+    arrays, network = case.arrays, loaded(case)
+    assert parameter_count(case.trial) == case.meta["parameters"] == sum(p.numel() for p in network.parameters())
+    output = network(arrays["z"], arrays["timestep"] / 1000, arrays["y"])
+    assert relative_error(output, arrays["out"]) < TOLERANCE
+    loss = (output - arrays["target"]).square().mean()
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(arrays["loss"]), rel=TOLERANCE)
+    assert has_official_gradients(case, network)
