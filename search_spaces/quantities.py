@@ -33,6 +33,18 @@ _REGISTERED = (
         lambda trial, _: parameter_count(trial),
     ),
     Quantity("tokens", "patches", "image tokens of the transformer; a U-Net's pixels", lambda trial, _: trial.grid**2),
+    Quantity(
+        "token_dimension",
+        "numbers",
+        "a token's: channels x patch_size^2 of its patch, or the dimensions that it is lifted to",
+        lambda trial, _: trial.token_dim,
+    ),
+    Quantity(
+        "token_dimension_over_width",
+        "ratio",
+        "a token's numbers over the network's width, through which an answer must pass",
+        lambda trial, _: trial.token_dim / trial.model.width,
+    ),
     Quantity("forward_gflops", "GFLOPs", "one image's forward pass", lambda trial, _: forward_flops(trial) / 1e9),
     Quantity(
         "train_tflops",

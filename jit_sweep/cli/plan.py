@@ -10,6 +10,7 @@ from jit_sweep.cli import power
 from jit_sweep.cli.edits import difference_lines, print_difference
 from jit_sweep.cli.output import console, print_json
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
+from jit_sweep.cli.token_shapes import print_token_rows, token_rows
 from jit_sweep.errors import UserError
 from jit_sweep.home import Home, on_this_machine
 from jit_sweep.plan.budget_buys import Speeds, bought, budget_faults
@@ -157,11 +158,13 @@ def show(file: str, home: Home, *, as_json: bool, probe: ProbeOptions | None = N
 
             probed = {"probe": estimate_json(estimate, price=price)}
         changed = difference_lines(plan, home.locations(plan.spec)) if plan.data.is_prepared else []
-        facts = {**_json_facts(plan, speeds), "power": power.power_rows(plan, noise)}
+        tokens = token_rows(plan, ranked=probe is not None)
+        facts = {**_json_facts(plan, speeds), "tokens": tokens, "power": power.power_rows(plan, noise)}
         print_json("plan", _json_rows(plan), **facts, changes=changed, **probed)
         return ExitCode.DONE
     screen = console()
     _print_plan(plan, screen, speeds)
+    print_token_rows(token_rows(plan, ranked=probe is not None), screen)
     power.print_power(plan, noise, screen)
     if by_seeds:
         power.print_power_by_seeds(plan, noise, screen)
