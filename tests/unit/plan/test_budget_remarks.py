@@ -22,8 +22,8 @@ CONSTANT = {"kind": "decay", "warmup": False}
 
 
 def planned(**changes: Any) -> Plan:
-    """Scored on as many images as scores need."""
-    parts = {"budget": BUDGET, "evaluation": {"n": 384, "sampler": "euler", "steps": 2}, **changes}
+    """Scored on as many images as scores need, in a step for each stage of a path."""
+    parts = {"budget": BUDGET, "evaluation": {"n": 384, "sampler": "euler", "steps": 4}, **changes}
     return plan(SweepSpec.model_validate(tiny_sweep(**parts)), source="sweep.yaml")
 
 
