@@ -155,7 +155,8 @@ def estimate(plan: Plan, shape_of: Callable[[Entry], str], measured: Callable[[E
         lanes=lanes,
         may_end_early=not isinstance(spec.scheduler, NoScheduler),
         most_kept=spec.retention.best,
-        tuning_s=sum(_tuning_s(spec, entry, measured(entry)) for entry in {e.trial_id: e for e in plan.entries}.values()),
+        tuning_s=sum(_tuning_s(spec, job.entry, job.measured) for job in {job.entry.trial_id: job for job in jobs}.values())
+        + sum(_tuning_s(spec, job.entry, job.measured) for job in later),
     )
 
 

@@ -18,7 +18,7 @@ from jit_sweep.executor import placement_groups, ray_internals
 from jit_sweep.executor.actor import SILENT_S, StopState, SweepActor
 from jit_sweep.executor.assignment import settings_of
 from jit_sweep.executor.cluster import OWNER_CPU, concurrent_lanes, lost_nodes
-from jit_sweep.executor.ending import STOPPING_S, RunEnd, run_end
+from jit_sweep.executor.ending import STOPPING_S, RunEnd, run_end, tunes_after
 from jit_sweep.executor.evaluators import Evaluators
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.lane import LaneTrial
@@ -62,12 +62,10 @@ class Driver:
         silent_s: float = SILENT_S,
         interrupt: Interrupt | None = None,
         outages: Outages | None = None,
-        goes_on: Callable[[RunEnd], bool] = lambda _: False,
     ) -> None:
-        """`goes_on`: whether the run has more to do once its trials have ended so."""
         self.outages = outages or Outages(_log.warning)
         self.plan, self.locations, self.reader, self.lease = plan, locations, reader, lease
-        self.lane, self.silent_s, self.goes_on = lane, silent_s, goes_on
+        self.lane, self.silent_s = lane, silent_s
         self.sweep = plan.spec.name
         self.interrupt = interrupt or Interrupt()
         self.stopping = threading.Event()
@@ -118,7 +116,7 @@ class Driver:
     def _finish(self, ended: RunEnd) -> None:
         """Record how the run ended; a sweep that another run has taken over, or an actor that is gone, says so itself."""
         try:
-            asked = self.actor.finish.remote(ended.state, ended.reason, goes_on=self.goes_on(ended))
+            asked = self.actor.finish.remote(ended.state, ended.reason, goes_on=tunes_after(self.plan, ended))
             ray.get(asked, timeout=FINISH_S)
         except ray.exceptions.RayError as error:
             _log.warning("the end of the run was not recorded: %s", error)

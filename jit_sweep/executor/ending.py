@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jit_sweep.ledger.records import SETTLED, EntryRow, SweepState
+from jit_sweep.plan.entry import Plan
 
 STOPPING_S = 60.0
 """How long a run that stops waits for a ledger that is away: longer than trials take to save."""
@@ -16,6 +17,11 @@ class RunEnd:
     state: SweepState
     reason: str = ""
     """Why it did not go to its end; empty where it did, and for an interrupt."""
+
+
+def tunes_after(plan: Plan, ended: RunEnd) -> bool:
+    """Whether a run whose trials have ended so tunes how they sample, and records its end itself."""
+    return ended.state is SweepState.DONE and plan.spec.evaluation.tune is not None
 
 
 def run_end(rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: str, refused: str) -> RunEnd:

@@ -8,7 +8,7 @@ from functools import partial
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
-from jit_sweep.executor.ending import RunEnd
+from jit_sweep.executor.ending import RunEnd, tunes_after
 from jit_sweep.executor.interrupt import Interrupt
 from jit_sweep.executor.opening import end_at_once, take_up
 from jit_sweep.executor.outages import Outages, Surrounding
@@ -20,14 +20,13 @@ from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.holder import this_process
 from jit_sweep.ledger.lease import Lease, acquire
 from jit_sweep.ledger.reader import LedgerReader
-from jit_sweep.ledger.records import EntryRow, SweepState
+from jit_sweep.ledger.records import SweepState
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.entry import Plan
 from jit_sweep.results.tuned_sampling import untuned
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
-from trainables.config.fields import counted
 from trainables.config.shape import SpeedShape
 
 MIRROR_CLOSE_S = 60.0
@@ -71,9 +70,9 @@ def run_sweep(
         take_up(plan, writer, reader)
         guard = BudgetGuard(plan.spec, reader, probed=probed)
         ended = end_at_once(plan, writer, reader, guard=guard)
-        if ended is not None and _rows_to_tune(ended, plan, reader) and (over := guard.is_over()):
+        if ended is not None and _has_to_tune(plan, ended, reader) and (over := guard.is_over()):
             ended = budget_ended(over)
-        if ended is not None and not _rows_to_tune(ended, plan, reader):
+        if ended is not None and not _has_to_tune(plan, ended, reader):
             writer.finish(sweep, ended.state, reason=ended.reason)
             if ended.reason:
                 tell("nothing is trained and no Ray started, since the budget holds nothing more")
@@ -84,23 +83,13 @@ def run_sweep(
         with local_cluster(tell) if address is None else running_cluster(address):
             mirror = _mirror(plan, locations, lease, outages)
             if ended is None:
-                driver = Driver(
-                    plan,
-                    locations,
-                    reader,
-                    lease,
-                    probed=probed,
-                    interrupt=interrupt,
-                    outages=outages,
-                    goes_on=lambda ended: bool(_rows_to_tune(ended, plan, reader)),
-                )
+                driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt, outages=outages)
                 ended = driver.to_end(watch)
-            if rows := _rows_to_tune(ended, plan, reader):
-                tell(f"tuning how {counted(len(rows), 'trained network')} sample")
-                log, places = EvaluationLog(open_engine(locations.ledger)), Places(home, reader, locations.tracking)
+            if tunes_after(plan, ended):
                 ended = RunEnd(SweepState.FAILED, "its trials have ended, and how they sample could not be tuned")
                 try:
-                    ended = SamplingTuning(plan, places, log, lease, guard, interrupt or Interrupt(), tell).to_end(rows)
+                    log, places = EvaluationLog(open_engine(locations.ledger)), Places(home, reader, locations.tracking)
+                    ended = SamplingTuning(plan, places, log, lease, guard, interrupt or Interrupt(), tell).to_end()
                 finally:
                     writer.finish(sweep, ended.state, reason=ended.reason)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
@@ -114,9 +103,9 @@ def run_sweep(
     return RunResult(ended.state, ended.reason, undelivered)
 
 
-def _rows_to_tune(ended: RunEnd, plan: Plan, reader: LedgerReader) -> list[EntryRow]:
-    """The trials of a sweep whose training is done that its file has tuned, and that are not yet."""
-    return untuned(plan.spec, reader) if ended.state is SweepState.DONE else []
+def _has_to_tune(plan: Plan, ended: RunEnd, reader: LedgerReader) -> bool:
+    """Whether trials of a sweep whose training is done are still to be tuned."""
+    return tunes_after(plan, ended) and bool(untuned(plan.spec, reader))
 
 
 def _closed(mirror: MirrorThread, patience_s: float) -> int:

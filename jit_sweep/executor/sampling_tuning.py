@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,10 @@ from jit_sweep.ledger.lease import Lease
 from jit_sweep.ledger.records import EntryRow, SweepState
 from jit_sweep.plan.entry import Plan
 from jit_sweep.redact import redact
+from jit_sweep.results.tuned_sampling import untuned
 from jit_sweep.spec.sweep import Resources
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.fields import counted
 
 if TYPE_CHECKING:
     from trainables.evaluation.evaluator import Evaluation
@@ -62,8 +64,13 @@ class SamplingTuning:
     _over: str = ""
     """Why the budget holds no more of it."""
 
-    def to_end(self, rows: Sequence[EntryRow]) -> RunEnd:
-        """Tune these trials, or as many as there is time for. UserError: the cluster does not hold one of them."""
+    def to_end(self) -> RunEnd:
+        """Tune what is still to be tuned, or as much as there is time for. UserError: the cluster does not hold a trial."""
+        self.lease.renew()
+        rows = untuned(self.plan.spec, self.log.reader)
+        if not rows:
+            return RunEnd(SweepState.DONE)
+        self.tell(f"tuning how {counted(len(rows), 'trained network')} sample")
         with self.interrupt.listening(), ThreadPoolExecutor(concurrent_lanes(self.plan.spec.resources)) as pool:
             searches = {pool.submit(self._tuned, row): row for row in rows}
             try:
@@ -110,7 +117,7 @@ class SamplingTuning:
         actor = _actor_of(subject, self.plan.spec.resources)
         try:
             evaluations = Evaluations(
-                subject, log=self.log, elsewhere=lambda asked: self._asked(actor, asked), at_sweep_s_cost=True
+                subject, log=self.log, elsewhere=lambda asked: self._asked(actor, asked), tunes_sweep=True
             )
             metric = default_metric(row.evaluation, self.plan.spec.objective)
             return tune(evaluations, row.evaluation, tuning, metric=metric, begun=self._begins).record

@@ -34,7 +34,7 @@ class Evaluations:
     """The scores of one subject.
 
     `images`: those to score against; None: those that it was trained on. `log`: of the ledger that its trial is in.
-    `elsewhere`: draws and scores in another process; None: this one does. `at_sweep_s_cost`: as its file asks.
+    `elsewhere`: draws and scores in another process; None: this one does. `tunes_sweep`: as its file asks.
     UserError: the images are not known, cannot be read, or are of another size.
     """
 
@@ -46,9 +46,9 @@ class Evaluations:
         log: EvaluationLog | None = None,
         told: Told = lambda *_: None,
         elsewhere: "Callable[[EvaluationConfig], Evaluation] | None" = None,
-        at_sweep_s_cost: bool = False,
+        tunes_sweep: bool = False,
     ) -> None:
-        self.subject, self._told, self._elsewhere, self._at_sweep_s_cost = subject, told, elsewhere, at_sweep_s_cost
+        self.subject, self._told, self._elsewhere, self._tunes_sweep = subject, told, elsewhere, tunes_sweep
         self._at = images or subject.data
         if self._at is None:
             rule = f"{subject.name} does not say which images it was trained on"
@@ -125,7 +125,7 @@ class Evaluations:
             collapsed=found.collapsed,
             seconds=time.perf_counter() - begun,
             code_version=code_version(),
-            at_sweep_s_cost=self._at_sweep_s_cost,
+            tunes_sweep=self._tunes_sweep,
         )
 
     def drawn_here(self, evaluation: EvaluationConfig) -> "Evaluation":

@@ -229,7 +229,7 @@ class Evaluated(LedgerRecord):
     seconds: float
     """That drawing and scoring took."""
     code_version: str
-    at_sweep_s_cost: bool = False
+    tunes_sweep: bool = False
     """Whether the sweep's own file asks for it, which tunes its trials' sampling; else somebody did."""
 
     @property

@@ -142,7 +142,7 @@ class LedgerReader:
         """When each evaluation began and ended that the sweep's file asked for to tune its trials' sampling."""
         event = schema.event.c
         query = select(event.at, event.data).where(event.sweep == sweep, event.kind == EventKind.EVALUATED)
-        return [(row.at - row.data["seconds"], row.at) for row in self._rows(query) if row.data.get("at_sweep_s_cost")]
+        return [(row.at - row.data["seconds"], row.at) for row in self._rows(query) if row.data.get("tunes_sweep")]
 
     def tuned(self, sweep: str) -> dict[str, Tuned]:
         """Each trial of the sweep at its own best setting, as it was found last, by the trial's id."""

@@ -42,7 +42,7 @@ class Question(Frozen):
     nuisance: Nuisance | None = None
     """How its arms are tuned before they are compared, where they are: a part of it too."""
     matched: StageMatched | None = None
-    """What its arms were given the same of, where their stage says so: a part of it too."""
+    """What its arms were given the same of, where their stage says so; equal FLOPs are a part of it too."""
 
     @classmethod
     def pair(cls, axes: tuple[str, ...], cell: Cell, against: Cell, *, name: str = "") -> Self:
@@ -52,7 +52,8 @@ class Question(Frozen):
     @cached_property
     def key(self) -> str:
         """Names the question, whatever the stage that its arms are of."""
-        own = {"cells", "weights", *(name for name in ("looks", "nuisance", "matched") if getattr(self, name))}
+        own = {"cells", "weights", *(name for name in ("looks", "nuisance") if getattr(self, name))}
+        own |= {"matched"} if self.matched == "flops" else set()  # equal images is what a question means that says nothing
         return content_hash(self.model_dump(mode="json", include=own))
 
     @cached_property

@@ -35,15 +35,15 @@ def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
     for stage, of_stage in stages.items():
         scores = StageScores(of_stage)
         cells = [arm.arm for arm in scores.arms.values()]
-        how = asking.designs.get(stage), asking.matched_in.get(stage)
-        questions = planned_questions(cells, baseline=asking.baseline, design=how[0], matched=how[1])
+        design, matched = asking.designs.get(stage), asking.matched_in.get(stage)
+        questions = planned_questions(cells, baseline=asking.baseline, design=design, matched=matched)
         asked = [_Asked(question, scores.asked(question), scores) for question in questions]
         planned[stage] = [each for each in asked if not each.is_post_hoc(asking)]
         exploratory += [Unread(each.arms, partial(_explored, each.reply, asking)) for each in asked if each.is_post_hoc(asking)]
         known = {frozenset(question.labels) for question in questions}
         for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
             if frozenset((one.label, other.label)) not in known:
-                answer = partial(_of_pair, axis, one, other, scores, how[1])
+                answer = partial(_of_pair, axis, one, other, scores, matched)
                 exploratory.append(Unread((one, other), partial(_explored, answer, asking)))
     family = sum(is_decidable(each.arms) for of in planned.values() for each in of)
     for stage, race in asking.races.items():

@@ -225,14 +225,19 @@ class SearchSpec(Frozen):
         return all(name in self.axes and holds_value(self.axes[name], value) for name, value in values.items())
 
 
-STAGE_NAME = "[a-z0-9][a-z0-9-]{0,62}"
+LONGEST_NAME = 63
+STAGE_NAME = f"[a-z0-9][a-z0-9-]{{0,{LONGEST_NAME - 1}}}"
 StageName = Annotated[str, Field(pattern=f"^{STAGE_NAME}$")]
 StageMatched = Literal["images", "flops"]
 
 
+FLOPS = "-flops"
+"""Behind the name of a stage, in that of its form at equal FLOPs."""
+
+
 def flops_name(name: str | None) -> str | None:
-    """Of a stage's form at equal FLOPs: a name where the stage has one, and still a sound one."""
-    return name if name is None else f"{name[:57]}-flops"
+    """Of a stage's form at equal FLOPs: a name where the stage has one."""
+    return name if name is None else f"{name}{FLOPS}"
 
 
 class GridStage(Frozen):

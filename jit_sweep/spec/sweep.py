@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from jit_sweep.spec.data import DataSpec
 from jit_sweep.spec.explained import broken_at
 from jit_sweep.spec.schedulers import NoScheduler, SchedulerSpec
-from jit_sweep.spec.stages import PlannedStage, SearchStage, Stage, word_of
+from jit_sweep.spec.stages import FLOPS, LONGEST_NAME, PlannedStage, SearchStage, Stage, word_of
 from jit_sweep.spec.uri import LedgerUri, StorageUri, TrackingUri
 from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
@@ -299,8 +299,15 @@ class SweepSpec(Frozen):
         if self.budget.matched != "both":
             return self
         whole = [stage for stage in self.stages if isinstance(stage, PlannedStage) and stage.matched is None]
+        self._check_flops_names({f"{stage.name}{FLOPS}" for stage in whole if stage.name is not None})
         own = (stage.model_copy(update={"matched": "images"}) if stage in whole else stage for stage in self.stages)
         return self.model_copy(update={"stages": (*own, *(stage.at_equal_flops() for stage in whole))})
+
+    def _check_flops_names(self, names: set[str]) -> None:
+        """ValueError: one is taken, or too long."""
+        if clash := [name for name in names if len(name) > LONGEST_NAME or name in {stage.name for stage in self.stages}]:
+            rule = f"`matched: both` plans NAME{FLOPS} beside a stage NAME, free and at most {LONGEST_NAME} characters"
+            raise broken_at("budget", "matched", rule=f"{rule}, got {min(clash)}; rename a stage")
 
     @property
     def rung_metric(self) -> str:

@@ -91,7 +91,7 @@ def test_what_tunes_how_trained_ones_sample_is_spent_and_what_somebody_evaluates
     found = {"images": IMAGES, "evaluation_id": "e", "evaluation": {}, "values": {}, "without_each": {}, "heldout": {}}
     more: dict[str, Any] = {**found, "rows": {}, "collapsed": False, "code_version": "1"}
     for by_file, seconds in ((True, 1800.0), (False, 3600.0), (True, 900.0)):
-        log.add(Evaluated(seconds=seconds, at_sweep_s_cost=by_file, **more), sweep=ledger.name, trial_id=entry.trial_id)
+        log.add(Evaluated(seconds=seconds, tunes_sweep=by_file, **more), sweep=ledger.name, trial_id=entry.trial_id)
         ledger.clock.now += seconds
     assert guard(ledger, gpu_hours=0.75).is_over() == "`budget.gpu_hours` is 0.75: 0.75 are spent"
     assert guard(ledger, gpu_hours=0.76).is_over() == ""

@@ -627,6 +627,13 @@ def test_a_sweep_that_is_matched_both_ways_is_read_back_with_the_stages_that_it_
     assert places(spec)[0] == places(alone)[0], "the stage of equal images is the one that it was without the other"
 
 
+@pytest.mark.parametrize("name", ["n" * 60, "taken"])
+def test_a_stage_without_a_name_for_its_form_at_equal_flops_is_refused(tmp_path: Path, name: str) -> None:
+    named = [{"name": each, **grid({"depth": [2, 4]})["stages"][0]} for each in (name, "taken-flops")]
+    with pytest.raises(UserError, match="free and at most 63 characters, got .*-flops; rename a stage"):
+        planned(tmp_path, stages=named, budget={"images_per_trial": 3200, "matched": "both"})
+
+
 def test_arms_that_are_matched_in_device_seconds_train_as_long_as_their_speeds_say(tmp_path: Path) -> None:
     budget = {"images_per_trial": 3200, "matched": "device_seconds"}
     spec = read_spec(write_sweep(tmp_path, **grid({"patch_size": [16, 8]}), budget=budget))
