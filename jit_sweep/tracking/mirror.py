@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+import sqlalchemy.orm  # noqa: F401 - MLflow loads it in the mirror's thread, and a statement built meanwhile finds half of it
 from mlflow import MlflowClient
 
 from jit_sweep.ledger.connect import DatabaseAway

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,12 @@ def tell_in_time(ledger: LedgerFixture, attempt: AttemptRow, *images: int, first
 def only(runs: list[Run]) -> Run:
     assert len(runs) == 1
     return runs[0]
+
+
+def test_what_a_statement_looks_into_is_loaded_before_the_mirrors_thread_begins() -> None:
+    """A statement that compares with a member of an enumeration asks SQLAlchemy's ORM, which MLflow loads in that thread."""
+    code = "import sys, jit_sweep.tracking.mirror; sys.exit('sqlalchemy.orm' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_sweep_is_one_run_with_a_run_for_each_trial_below_it(ledger: LedgerFixture, store: MlflowStore) -> None:
