@@ -27,8 +27,9 @@ def in_order(names: Collection[str]) -> list[str]:
 
 
 def arm_label(arm: Mapping[str, AxisValue]) -> str:
-    """An arm in words, such as `patch_size=16 prediction=x`."""
-    return " ".join(f"{axis}={'none' if value is None else value}" for axis, value in arm.items()) or "baseline"
+    """An arm in words, such as `patch_size=16 prediction=x`; a value of no named axis is a word by itself."""
+    told = ((f"{axis}=" if axis else "", "none" if value is None else value) for axis, value in arm.items())
+    return " ".join(f"{axis}{value}" for axis, value in told) or "baseline"
 
 
 def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:

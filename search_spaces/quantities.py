@@ -32,7 +32,9 @@ _REGISTERED = (
         "trainable numbers of the network and of what its loss terms train beside it",
         lambda trial, _: parameter_count(trial),
     ),
-    Quantity("tokens", "patches", "image tokens of the transformer; a U-Net's pixels", lambda trial, _: trial.grid**2),
+    Quantity(
+        "tokens", "patches", "image tokens of the transformer; a U-Net's or U-ViT's pixels", lambda trial, _: trial.grid**2
+    ),
     Quantity(
         "token_dimension",
         "numbers",

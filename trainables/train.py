@@ -4,22 +4,14 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
-from torch import Tensor
 
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_heldout
-from trainables.config.recipe import Parent
-from trainables.data import DataError, ImageSet, open_images
-from trainables.data.holdout import Holdout
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted
-from trainables.evaluation.score import check_files
 from trainables.networks.cost import training_flops
-from trainables.process_caches import ProcessCache
 from trainables.report import (
     ASKED_TO_STOP,
     Activity,
@@ -33,11 +25,9 @@ from trainables.report import (
     Scored,
     SetBack,
     TrialOutcome,
-    WeightsFrom,
 )
-from trainables.storage.checkpoint import CheckpointError, Commit, Damage, Store
-from trainables.storage.whole import Whole, newest_whole
-from trainables.training.ema import MODEL
+from trainables.storage.checkpoint import Commit, Store
+from trainables.training.beginning import Beginning, begin, planned_images
 from trainables.training.fitting import fitted
 from trainables.training.hardware import peak_flops
 from trainables.training.health import Divergence
@@ -45,7 +35,6 @@ from trainables.training.learner import Learner, share_of
 from trainables.training.pictures import RungPictures
 from trainables.training.scoring import Scoring
 from trainables.training.telling import Telling
-from trainables.training.truths import check_truths
 from trainables.training.usage import Usage, cpus, cuda_version, host
 from trainables.training.workers import Ask, Workers
 
@@ -93,33 +82,6 @@ def train(
     return _Run(assignment, attempt=attempt, interrupted=interrupted, tell=tell, workers=workers).reports()
 
 
-_image_sets: ProcessCache[tuple[str, Holdout | None], ImageSet] = ProcessCache("image sets", most=1)
-"""By address and what is held out."""
-
-
-def _planned_images(assignment: Assignment) -> ImageSet:
-    """The image set that the trial was planned on; a kept one of other content is read anew. DataError: it still differs."""
-    key, planned = (assignment.data, assignment.holdout), assignment.trial.data.digest
-    read = partial(open_images, assignment.data, holdout=assignment.holdout)
-    if _image_sets.get(key, make=read).fingerprint != planned:
-        _image_sets.clear()
-    images = _image_sets.get(key, make=read)
-    if images.fingerprint != planned:
-        rule = "the data must be what the trial was planned on"
-        raise DataError(f"{rule}, got digest {images.fingerprint}, planned {planned}; plan again")
-    return images
-
-
-def _check_files(assignment: Assignment, images: ImageSet) -> None:
-    """DataError: a file that the trial or an evaluation names is not what it says."""
-    try:
-        check_truths(assignment.trial)
-        for evaluation in assignment.evaluations:
-            check_files(evaluation, images)
-    except ValueError as error:
-        raise DataError(str(error)) from None
-
-
 class _Run:
     """One attempt at an assignment."""
 
@@ -134,10 +96,7 @@ class _Run:
     ) -> None:
         self.assignment, self.trial = assignment, assignment.trial
         self.attempt, self.interrupted, self.workers = attempt, interrupted, workers
-        self.images = _planned_images(assignment)
-        for evaluation in assignment.evaluations:
-            check_heldout(evaluation, heldout=len(self.images.heldout))
-        _check_files(assignment, self.images)
+        self.images = planned_images(assignment)
         self.store = Store(assignment.storage)
         share = share_of(self.trial, workers)
         fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)
@@ -153,34 +112,30 @@ class _Run:
         )
         self.pictures = RungPictures(assignment, self.learner, self.images)
         self.watch = Stopwatch()
-        self.start: WeightsFrom = "seed" if self.trial.parent is None else "parent"
-        self.resumed_at = 0
-        self.rung_due = False
         self.reported_at = self.saved_at = time.perf_counter()
         self.waited_s = 0.0
         """What the learner had waited for images at the last report."""
         self.interim: list[Commit] = []
         """The last checkpoints that are not of a trial's end, in order: `KEPT` of them stay until it comes."""
-        self.damages: tuple[Damage, ...] = ()
-        """What the trial cannot go on from, though it was saved."""
         self.pending = Ask.NOTHING
         """What the lead has asked for and the workers have not heard yet."""
         self.usage = Usage(self.learner.device)
         self.device_name = torch.cuda.get_device_name() if self.trial.device == "cuda" else "cpu"
 
     def reports(self) -> Reports:
-        """Resume, train to the end, score; the last report is `Ended`."""
+        """Begin or resume, train to the end, score; the last report is `Ended`."""
         try:
-            self.resume()
-            for damage in self.damages:
-                yield SetBack(images=self.resumed_at, had=damage.images, why=damage.why)
-            if self.learner.images < self.assignment.images:
-                yield self.phase()
-            early = yield from self.train_on()
+            beginning = self.begin()
+            begun_at = self.learner.images
+            for damage in beginning.damages:
+                yield SetBack(images=begun_at, had=damage.images, why=damage.why)
+            if begun_at < self.assignment.images:
+                yield self.phase(beginning)
+            early = yield from self.train_on(beginning)
             if early is not None:
                 yield early
                 return
-            if self.learner.images > self.resumed_at:
+            if self.learner.images > begun_at:
                 yield self.commit(final=True)
             if not self.assignment.scores:
                 yield self.ended("trained")
@@ -193,66 +148,18 @@ class _Run:
         except Interrupted:
             yield self.ended("paused", cause=ASKED_TO_STOP)
 
-    def resume(self) -> None:
-        """Go on from the newest checkpoint that is whole, else from the parent's weights, else from the seed's."""
+    def begin(self) -> Beginning:
         with self.watch.count("checkpoint"):
-            most = self.assignment.images
-            found = newest_whole(self.store, self.trial.id, most_images=most) if self.workers.lead else None
-            told = (found.commit, self.set_backs(found)) if found is not None else (None, ())
-            commit, self.damages = self.workers.agree(told)
-            self.check_start(commit)
-            if commit is not None:
-                self.start = "checkpoint"
-                checkpoint = (found.checkpoint if found is not None else None) or self.store.read(commit)
-                self.learner.restore(checkpoint.tensors, checkpoint.state)
-                self.rung_due = checkpoint.state.get("rung_due", False)
-                if not checkpoint.state["final"]:
-                    self.interim = [*self.before(found), commit]
-        if commit is None and self.trial.parent is not None:
-            self.learner.begin_from(self.parent_weights(self.trial.parent))
-        self.resumed_at = self.learner.images
+            beginning = begin(self.assignment, self.learner, self.store, workers=self.workers)
+        self.interim = [*beginning.interim]
+        return beginning
 
-    def set_backs(self, found: Whole) -> tuple[Damage, ...]:
-        """Why the trial does not go on from what it had: what is damaged, or was collected after its end."""
-        had, images = self.assignment.resume_from, found.commit.images if found.commit is not None else 0
-        if images >= had or had not in self.store.collected(self.trial.id):
-            return found.damages
-        gone = Damage(images=had, why=f"the checkpoint at {had} images was removed, by `retention` or `gc`")
-        return (gone, *found.damages)
-
-    def check_start(self, commit: Commit | None) -> None:
-        """DataError where what was finished before is not in the storage, and nothing says why."""
-        had, images = self.assignment.resume_from, commit.images if commit is not None else 0
-        if images < had and not any(damage.images >= had for damage in self.damages):
-            rule = f"a longer budget must go on from the checkpoint at {had} images"
-            got = f"one at {images}" if commit is not None else "none"
-            raise DataError(f"{rule}, got {got} in {self.assignment.storage}; bring it back, or plan other seeds")
-
-    def before(self, found: Whole | None) -> list[Commit]:
-        """The checkpoint before the one that the trial goes on from, where that is not of an end."""
-        earlier = found.earlier if found is not None else None
-        return [earlier] if earlier is not None and not self.store.is_final(earlier) else []
-
-    def parent_weights(self, parent: Parent) -> dict[str, Tensor]:
-        """A parent's weights, not averaged. DataError where its checkpoint is not in the trial's own storage."""
-        with self.watch.count("checkpoint"):
-            latest = self.store.latest(parent.trial, most_images=parent.images) if self.workers.lead else None
-            commit = self.workers.agree(latest)
-            if commit is None or commit.images != parent.images:
-                rule = f"`parent` must have a checkpoint at {parent.images} images in the trial's storage"
-                got = f"{commit.images} images" if commit else "none"
-                raise DataError(f"{rule}, got {got} of {parent.trial}; train it there first")
-            try:
-                return self.store.read(commit).tensors[MODEL]
-            except CheckpointError as error:
-                raise DataError(f"the checkpoint of `parent` must be whole: {error}; train it again") from error
-
-    def phase(self) -> Phase:
+    def phase(self, beginning: Beginning) -> Phase:
         """The stretch of training that begins now."""
         parent, fit = self.trial.parent, self.learner.fit
         return Phase(
             images=self.learner.images,
-            start=self.start,
+            start=beginning.weights,
             parent=f"{parent.trial}@{parent.images}" if parent is not None else None,
             device=self.device_name,
             host=host(),
@@ -263,11 +170,11 @@ class _Run:
             activation_checkpointing=fit.activation_checkpointing,
         )
 
-    def train_on(self) -> Generator[Report, Decision | None, Ended | None]:
+    def train_on(self, beginning: Beginning) -> Generator[Report, Decision | None, Ended | None]:
         """Train to the assignment's image count; returns the `Ended` of a trial that ends before it."""
         self.reported_at = self.saved_at = time.perf_counter()
         since = self.learner.images
-        if self.rung_due and since in self.assignment.rungs and (early := (yield from self.stand_at_rung())) is not None:
+        if beginning.rung_due and since in self.assignment.rungs and (early := (yield from self.stand_at_rung())) is not None:
             return early
         if self.learner.images < self.assignment.images and self.learner.compiles:
             self.telling("compiling")

@@ -131,7 +131,9 @@ def prepare_set(data: FileData, out: str, *, address: str | None, as_json: bool)
 
 
 def inspect_set(data: FileData, *, sheet: Path | None, by_class: bool, n: int | None, as_json: bool) -> int:
-    """Print what a source or set holds. UserError: it cannot be read."""
+    """Print what a source or set holds. UserError: it cannot be read, or `sheet` is no PNG's name."""
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise UserError(f"`--sheet` must be a PNG file to write, got {sheet}; name it {sheet.stem or 'sheet'}.png")
     try:
         seen = _looked_at(data)
     except (OSError, ValueError, ImportError) as error:

@@ -13,7 +13,7 @@ from jit_sweep.cli.verdicts import print_verdicts
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST
 from jit_sweep.results import selection
-from jit_sweep.results.arms import Arm, Spread, TrialResult
+from jit_sweep.results.arms import Arm, Spread, TrialResult, told_apart
 from jit_sweep.results.as_json import averaged_rows, contents
 from jit_sweep.results.averaged import AveragedArm, averaged
 from jit_sweep.results.comparable import still_learning
@@ -170,11 +170,12 @@ def _count(row: AveragedArm) -> str:
 
 def _print_unconverged(arms: Sequence[Arm], screen: Console) -> None:
     """Arms whose budget ended while they still learned: another budget may turn their order."""
-    unfinished = [(arm.label, arm.convergence) for arm in arms if arm.convergence and arm.still_learning]
+    named = zip(told_apart(arms), arms, strict=True)
+    unfinished = {name: arm.convergence for name, arm in named if arm.convergence and arm.still_learning}
     if unfinished:
         say(screen, "still learning at the end, so that a larger budget may turn the order", style="dim")
-    for label, convergence in unfinished:
-        say(screen, f"{label} {still_learning(convergence)}", indent="  ", style="dim")
+    for name, convergence in unfinished.items():
+        say(screen, f"{name} {still_learning(convergence)}", indent="  ", style="dim")
 
 
 def _print_errors(results: Results, screen: Console) -> None:

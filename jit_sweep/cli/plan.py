@@ -256,12 +256,15 @@ def trial_rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
 
 
 def _cost_of(entry: Entry) -> dict[str, Any]:
-    trial = entry.trial
+    """Of a trial; what a trunk of pixels sees is no token."""
+    trial, seen = entry.trial, entry.trial.grid**2
+    patches = trial.model.sees_patches
     return {
         "parameters": parameter_count(trial),
-        "tokens": trial.grid**2,
-        "class_tokens": trial.model.class_tokens if trial.model.sees_patches else 0,
-        "token_dim": trial.token_dim,
+        "tokens": seen if patches else None,
+        "pixels": None if patches else seen,
+        "class_tokens": trial.model.class_tokens if patches else 0,
+        "token_dim": trial.token_dim if patches else None,
         "forward_gflops": forward_flops(trial) / 1e9,
         "images": entry.images,
         "train_tflops": training_flops(trial, images=entry.images) / 1e12,
@@ -272,14 +275,13 @@ def _cost_of(entry: Entry) -> dict[str, Any]:
 def _print_table(plan: Plan, screen: Console) -> None:
     entries, rows = plan.entries[:MOST_ROWS], list(trial_rows(plan.entries[:MOST_ROWS]))
     cells, common = cell_column([entry.arm for entry in entries])
-    tokens = [f"{row['tokens']}+{row['class_tokens']}" if row["class_tokens"] else str(row["tokens"]) for row in rows]
     columns = [
         Column("stage", [str(entry.stage) for entry in entries], 5, right=True),
         Column("trial", [str(row["trial"]) for row in rows]),
         cells,
         Column("seed", [str(entry.seed) for entry in entries], right=True),
         Column("parameters", [f"{row['parameters']:,}" for row in rows], 2, right=True),
-        Column("tokens", tokens, 3, right=True),
+        Column("tokens", [_tokens(row) for row in rows], 3, right=True),
         Column("forward GFLOPs/image", [f"{row['forward_gflops']:.4g}" for row in rows], 4, right=True),
         Column("images", [f"{row['images']:,}" for row in rows], 1, right=True),
         Column("training TFLOPs", [f"{row['train_tflops']:,.4g}" for row in rows], 2, right=True),
@@ -289,6 +291,13 @@ def _print_table(plan: Plan, screen: Console) -> None:
     screen.print(table_of(columns, width=screen.width))
     if more:
         say(screen, f"and {more:,} more trials; --json has every one")
+
+
+def _tokens(row: dict[str, Any]) -> str:
+    """Those of an image and of its class; or the pixels, where the trunk sees these."""
+    if row["tokens"] is None:
+        return f"{row['pixels']} pixels"
+    return f"{row['tokens']}+{row['class_tokens']}" if row["class_tokens"] else str(row["tokens"])
 
 
 def _start(search: SearchSpec) -> str:

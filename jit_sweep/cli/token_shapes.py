@@ -53,6 +53,8 @@ def _columns(rows: list[dict[str, Any]]) -> Iterator[Column]:
     yield Column("patch", [str(row["patch_size"]) for row in rows], right=True)
     yield Column("width", [str(row["width"]) for row in rows], right=True)
     yield Column("tokens", [str(row["tokens"]) for row in rows], right=True)
+    if any(row["dimensions"] is not None for row in rows):
+        yield Column("lifted to", ["-" if row["dimensions"] is None else str(row["dimensions"]) for row in rows], right=True)
     yield Column("token dimension", [str(row["token_dimension"]) for row in rows], right=True)
     yield Column("over width", [f"{row['token_dimension_over_width']:.3g}" for row in rows], right=True)
     if any(row["effective_rank"] is not None for row in rows):

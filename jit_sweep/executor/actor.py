@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from jit_sweep.budget.guard import BudgetGuard
 from jit_sweep.executor.assignment import TrialSettings, assignment_of
+from jit_sweep.executor.long_polls import LongPolls
 from jit_sweep.executor.mailbox import Mailbox
 from jit_sweep.executor.patience import PatientCalls, opened
 from jit_sweep.executor.purse import Purse
@@ -50,7 +51,6 @@ from trainables.report import Committed, Decision, Ended, Rung
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-LONG_POLL_S = 20.0
 TICK_S = 1.0
 RENEW_EVERY = 5
 """Ticks from one renewal of the lease to the next."""
@@ -104,7 +104,7 @@ class SweepActor:
         self._failure = self._storage_away = ""
         self._unbegun: defaultdict[str, list[Cause]] = defaultdict(list)
         """By trial: why the lanes died that had been given it, and had begun nothing; emptied as it begins."""
-        self._changed, self._calls = asyncio.Condition(), PatientCalls()
+        self._polls, self._calls = LongPolls(), PatientCalls()
         self._mailboxes = self._known_lanes()
         self._ticking = asyncio.ensure_future(self._tick())
 
@@ -176,7 +176,7 @@ class SweepActor:
     async def stop(self, failure: str = "") -> None:
         """Ask every trial to save and pause. `failure`: why the run counts as failed."""
         self._stop, self._failure = True, failure or self._failure
-        await self._tell()
+        await self._polls.tell()
 
     async def stop_state(self) -> StopState:
         return StopState(self._stop, self._failure, ledger_away=self._calls.away, storage_away=self._storage_away)
@@ -213,8 +213,8 @@ class SweepActor:
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
         if not mailbox.has_opened(offer):
             mailbox.wait(offer, now=_now())
-            await self._tell()
-            await self._until(lambda: mailbox.waiting is None or self._stop)
+            await self._polls.tell()
+            await self._polls.until(lambda: mailbox.waiting is None or self._stop)
         async with mailbox.opening:
             if mailbox.waiting is not None and self._stop:
                 mailbox.refuse(TaskOutcome("stopping"))
@@ -228,7 +228,7 @@ class SweepActor:
     async def outcome(self, lane: str, *, key: AttemptKey) -> TaskOutcome | NotOver:
         """What became of a piece of work, as soon as it is over; `NotOver` after one long poll."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
-        await self._until(lambda: mailbox.open_key != key)
+        await self._polls.until(lambda: mailbox.open_key != key)
         if mailbox.open_key == key:
             return NotOver()
         return mailbox.outcome if mailbox.key == key and mailbox.outcome is not None else TaskOutcome("replaced")
@@ -241,7 +241,7 @@ class SweepActor:
     async def dismiss(self, lane: str) -> None:
         """Send a lane's workers home."""
         self._mailboxes.setdefault(lane, Mailbox()).dismissed = True
-        await self._tell()
+        await self._polls.tell()
 
     # --- a lane's workers
 
@@ -249,7 +249,9 @@ class SweepActor:
         """The work after the one named, as soon as there is some; `NoWorkYet` after one long poll."""
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
         mailbox.arrive(address, now=_now())
-        await self._until(lambda: mailbox.dismissed or mailbox.waiting is not None or mailbox.open_key not in (None, after))
+        await self._polls.until(
+            lambda: mailbox.dismissed or mailbox.waiting is not None or mailbox.open_key not in (None, after)
+        )
         await self._open(lane, mailbox, address)
         if mailbox.work is not None and mailbox.open_key not in (None, after):
             return mailbox.work
@@ -302,7 +304,7 @@ class SweepActor:
                 mailbox.refuse(TaskOutcome("too_dear"))
             else:
                 await self._begin(mailbox, offer, LaneAddress(lane=lane, host=worker.host, pid=worker.pid))
-        await self._tell()
+        await self._polls.tell()
 
     async def _begin(self, mailbox: Mailbox, offer: Offer, address: LaneAddress) -> None:
         try:
@@ -337,7 +339,7 @@ class SweepActor:
             before = self._unbegun[offer.trial]
             wait_s = pause_s(cause, before.count(cause))
             before.append(cause)
-            await self._tell()
+            await self._polls.tell()
             why = f"its last lane died before it began: {cause}: {detail.strip().splitlines()[-1]}"
             await self._note(offer, why, wait_s=wait_s)
         if (key := mailbox.open_key) is not None:
@@ -370,7 +372,7 @@ class SweepActor:
         mailbox = self._mailboxes.setdefault(lane, Mailbox())
         if mailbox.key == key:
             mailbox.close(outcome)
-            await self._tell()
+            await self._polls.tell()
 
     def _lost_lease(self, error: LeaseLost) -> None:
         _log.error("%s; this run stops", error)
@@ -383,18 +385,6 @@ class SweepActor:
         except LeaseLost as error:
             self._lost_lease(error)
             raise
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition, at most one long poll."""
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait_for(condition), LONG_POLL_S)
-            except TimeoutError:
-                return
 
 
 def _now() -> float:

@@ -1,11 +1,12 @@
 """One run of a sweep: ledger, cluster, driver and tracking put together, and taken apart again whatever happens."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from jit_sweep.budget.guard import BudgetGuard
+from jit_sweep.errors import UserError
 from jit_sweep.executor.cluster import local_cluster, running_cluster
 from jit_sweep.executor.driver import Driver, Watch
 from jit_sweep.executor.ending import RunEnd, tunes_after
@@ -18,12 +19,14 @@ from jit_sweep.inference.trained import Places
 from jit_sweep.ledger.connect import DatabaseAway, open_engine
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.holder import this_process
-from jit_sweep.ledger.lease import Lease, acquire
+from jit_sweep.ledger.lease import Lease, LeaseLost, acquire
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
+from jit_sweep.ledger.refusals import OtherSweep
 from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.models.retention import apply_retention
 from jit_sweep.plan.entry import Plan
+from jit_sweep.redact import redact
 from jit_sweep.results.tuned_sampling import untuned
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.tracking.mirror import Mirror, MirrorThread
@@ -65,8 +68,8 @@ def run_sweep(
     engine = open_engine(locations.ledger)
     reader = LedgerReader(engine)
     lease = acquire(engine, sweep, this_process())
-    try:
-        writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
+    writer = LedgerWriter(engine, lease, decider=Decider(plan.spec.scheduler))
+    with _recorded(sweep, writer, reader, lease):
         take_up(plan, writer, reader)
         guard = BudgetGuard(plan.spec, reader, probed=probed)
         ended = end_at_once(plan, writer, reader, guard=guard)
@@ -86,21 +89,48 @@ def run_sweep(
                 driver = Driver(plan, locations, reader, lease, probed=probed, interrupt=interrupt, outages=outages)
                 ended = driver.to_end(watch)
             if tunes_after(plan, ended):
-                ended = RunEnd(SweepState.FAILED, "its trials have ended, and how they sample could not be tuned")
-                try:
-                    log, places = EvaluationLog(open_engine(locations.ledger)), Places(home, reader, locations.tracking)
-                    ended = SamplingTuning(plan, places, log, lease, guard, interrupt or Interrupt(), tell).to_end()
-                finally:
-                    writer.finish(sweep, ended.state, reason=ended.reason)
+                log, places = EvaluationLog(open_engine(locations.ledger)), Places(home, reader, locations.tracking)
+                ended = SamplingTuning(plan, places, log, lease, guard, interrupt or Interrupt(), tell).to_end()
+            _record(ended, sweep, writer, reader)
         patience_s = INTERRUPTED_CLOSE_S if ended.state is SweepState.INTERRUPTED else MIRROR_CLOSE_S
         tell(CATCHING_UP)
         undelivered = _closed(mirror, patience_s)
-    finally:
-        with suppress(DatabaseAway):  # it runs out by itself
-            lease.release()
     if ended.state is SweepState.DONE:
         apply_retention(reader, locations, sweep)
     return RunResult(ended.state, ended.reason, undelivered)
+
+
+@contextmanager
+def _recorded(sweep: str, writer: LedgerWriter, reader: LedgerReader, lease: Lease) -> Iterator[None]:
+    """A run of a sweep: what ends it is recorded, whatever that is, and the next one may begin."""
+    try:
+        yield
+    except OtherSweep:
+        raise  # the sweep of this name has not run
+    except BaseException as error:
+        _record(_cut_short(error), sweep, writer, reader)
+        raise
+    finally:
+        with suppress(DatabaseAway):  # it runs out by itself
+            lease.release()
+
+
+def _record(ended: RunEnd, sweep: str, writer: LedgerWriter, reader: LedgerReader) -> None:
+    """Record how a run ended, unless that is known.
+
+    Nothing is written of a sweep that was never entered, to a ledger that is away, or where another run took over.
+    """
+    with suppress(UserError, DatabaseAway, LeaseLost):
+        if reader.sweep(sweep).state is SweepState.RUNNING:
+            writer.finish(sweep, ended.state, reason=ended.reason)
+
+
+def _cut_short(error: BaseException) -> RunEnd:
+    """The end of a run by an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return RunEnd(SweepState.INTERRUPTED)
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return RunEnd(SweepState.FAILED, redact(said if isinstance(error, UserError) else f"an error ended it: {said}"))
 
 
 def _has_to_tune(plan: Plan, ended: RunEnd, reader: LedgerReader) -> bool:

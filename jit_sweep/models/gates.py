@@ -21,8 +21,8 @@ from search_spaces.cells import recipe_values
 from trainables.config.fields import counted
 from trainables.evaluation.metrics.registry import METRICS, Samples, metric_of, verdict_metrics
 
-ROLE = "model"
-"""Stands for an axis in the question whether the candidate is better than the champion."""
+ROLE = ""
+"""Stands for an axis in the question whether the candidate is better than the champion: its values are words by themselves."""
 MUST_AGREE = ("data", "precision", "device", "maths_version")
 """What candidate and champion must share, beside the evaluation that both are given."""
 
@@ -156,7 +156,7 @@ def against_champion(fresh: Arm, champion: Arm, asking: Asking) -> tuple[Finding
 
     It must be really better; where the sweep file planned a `margin`, it is enough that it is not worse by more than that.
     """
-    cells = {ROLE: "candidate"}, {ROLE: "champion"}
+    cells = {ROLE: "the candidate"}, {ROLE: "the champion"}
     arms = tuple(replace(arm, arm=cell) for arm, cell in zip((fresh, champion), cells, strict=True))
     question, scores = Question.pair((ROLE,), *cells), StageScores(arms)
     differing = _differing_axes(fresh, champion)

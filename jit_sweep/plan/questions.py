@@ -62,11 +62,6 @@ class Question(Frozen):
         return tuple(arm_label(cell) for cell in self.cells)
 
     @property
-    def pair_labels(self) -> tuple[tuple[str, str], ...]:
-        """The arms that are compared with each other: the one pair of a contrast, the two or more of the others."""
-        return tuple(zip(self.labels[::2], self.labels[1::2], strict=True))
-
-    @property
     def context(self) -> str:
         """What all its arms share, in words; empty where that is nothing."""
         first, *others = self.cells

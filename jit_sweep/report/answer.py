@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jit_sweep.report.cards import Card
 from jit_sweep.report.numbers import rounded, with_error
-from jit_sweep.results.arms import Arm
+from jit_sweep.results.arms import Arm, told_apart
 from jit_sweep.results.leaderboard import NoBestArm, Results, best_arm
 from trainables.config.fields import counted
 from trainables.evaluation.metrics.registry import metric_of
@@ -74,8 +74,9 @@ def _unknown(cards: Sequence[Card], arms: Sequence[Arm], open_trials: int) -> st
         parts.append(f"{len(unsure) - MOST_NAMED} more questions")
     if open_trials:
         parts.append(f"what {open_trials} trials that have not ended will say")
-    learning = sum(arm.still_learning for arm in arms)
-    told = f" ({learning} of {counted(len(arms), 'arm')} still learned at the end)" if learning else ""
+    names = told_apart(arms)
+    learning = {name for name, arm in zip(names, arms, strict=True) if arm.still_learning}
+    told = f" ({len(learning)} of {counted(len({*names}), 'arm')} still learned at the end)" if learning else ""
     parts.append(f"what other images or longer training would show{told}")
     return f"Not known: {'; '.join(parts)}."
 

@@ -212,6 +212,14 @@ def _settings_of(entry: EntryRow) -> dict[str, str]:
     return _SETTINGS.get(entry.evaluation_json, make=lambda: {f"evaluation.{k}": str(v) for k, v in entry.evaluation})
 
 
+def told_apart(arms: Sequence[Arm]) -> list[str]:
+    """A name for each: its label, and its budget too where a cell has several; the same trials in two stages have one."""
+    budgets: dict[str, set[int]] = {}
+    for arm in arms:
+        budgets.setdefault(arm.label, set()).add(arm.images)
+    return [f"{arm.label} on {arm.images:,} images" if len(budgets[arm.label]) > 1 else arm.label for arm in arms]
+
+
 def with_scores(entries: Sequence[EntryRow], scores: Sequence[ScoreRow]) -> list[TrialResult]:
     """Each entry with the score at its own budget by its own evaluation."""
     scored = {(score.trial_id, score.images, score.evaluation_id): score for score in scores}

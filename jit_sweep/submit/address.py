@@ -1,6 +1,7 @@
 """What a cluster can reach: the form of its address, and which locations of a sweep must not be local to the submitter."""
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -8,6 +9,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import LOCATIONS
 from jit_sweep.redact import redact
 from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.objective import RepresentationTerm
 from trainables.storage.address import local_path
 
 
@@ -43,17 +45,34 @@ def is_loopback(host: str) -> bool:
 def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
     """UserError: locations of the sweep that workers on other machines cannot reach, one line for each."""
     faults = [fault for key in LOCATIONS if (fault := _fault(key, getattr(spec, key)))]
-    faults += [fault for uri in spec.data.addresses if (fault := _fault("data.uri", uri))]
+    named = [*(("data.uri", uri) for uri in spec.data.addresses), *_files(spec)]
+    faults += [fault for key, uri in named if (fault := _fault(key, uri))]
     if faults:
         lead = f"{cluster} is not this machine, so its workers must be able to reach every place the sweep names:"
         raise UserError("\n".join([lead, *(f"  {fault}" for fault in faults)]))
 
 
+def _files(spec: SweepSpec) -> Iterator[tuple[str, str]]:
+    """The files that workers read beside the images, each with its key: networks of features, statistics and teachers."""
+    features, reference = spec.evaluation.features, spec.evaluation.reference
+    if not isinstance(features, str):
+        yield "evaluation.features.weights", features.weights
+    if reference is not None:
+        yield "evaluation.reference.file", reference.file
+    for term in spec.baseline.recipe().diffusion.terms:
+        if isinstance(term, RepresentationTerm):
+            yield "baseline.diffusion.terms.teacher.weights", term.teacher.weights
+
+
+_A_FILE = "the URI of a file (s3://BUCKET/FILE), or an absolute path on a file system that all nodes share"
 _VALID = {
     "storage": "a URI such as s3://BUCKET/PREFIX, or an absolute path on a file system that all nodes share",
     "tracking": "the URI of an MLflow server, such as http://HOST:5000",
     "ledger": "the URI of a PostgreSQL database, such as postgresql://USER@HOST/DATABASE",
     "data.uri": "the URI of an image file (s3://BUCKET/images.npz), or an absolute path on a file system that all nodes share",
+    "evaluation.features.weights": _A_FILE,
+    "evaluation.reference.file": _A_FILE,
+    "baseline.diffusion.terms.teacher.weights": _A_FILE,
 }
 
 

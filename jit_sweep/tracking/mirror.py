@@ -8,9 +8,9 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-import sqlalchemy.orm  # noqa: F401 - MLflow loads it in the mirror's thread, and a statement built meanwhile finds half of it
 from mlflow import MlflowClient
 
+import jit_sweep.ledger.all_of_sqlalchemy  # noqa: F401 - before the mirror's thread begins
 from jit_sweep.ledger.connect import DatabaseAway
 from jit_sweep.ledger.event_records import EventRow
 from jit_sweep.ledger.reader import LedgerReader

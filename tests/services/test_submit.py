@@ -98,6 +98,33 @@ def test_every_local_place_is_named_at_once() -> None:
         check_reachable(spec_of(**REACHABLE, data={"uri": ["s3://bucket/a.tar", "b.tar"]}), cluster=AWAY.url)
 
 
+def spec_with_files(top: str) -> SweepSpec:
+    """A sweep with a network of features, statistics and a teacher in files below a place."""
+    teacher = {"weights": f"{top}teacher.pt", "sha256": "0" * 64}
+    network = {"kind": "inception", "weights": f"{top}inception.pth"}
+    statistics = {"file": f"{top}statistics.npz", "sha256": "0" * 64}
+    tree = tiny_sweep(**REACHABLE, data={"uri": "s3://bucket/images.npz"}, objective="heldout_v_error")
+    tree["evaluation"] |= {"features": network, "reference": statistics}
+    tree["baseline"]["diffusion"] = {"terms": [{"kind": "representation", "weight": 0.5, "teacher": teacher}]}
+    return SweepSpec.model_validate(tree)
+
+
+def test_files_beside_the_images_are_refused_off_loopback_as_places_are() -> None:
+    with pytest.raises(UserError) as refusal:
+        check_reachable(spec_with_files("nets/"), cluster=AWAY.url)
+    valid = "the URI of a file (s3://BUCKET/FILE), or an absolute path on a file system that all nodes share"
+    assert str(refusal.value).splitlines()[1:] == [
+        f"  `{key}` must be {valid}, got 'nets/{file}' (a relative path)"
+        for key, file in (
+            ("evaluation.features.weights", "inception.pth"),
+            ("evaluation.reference.file", "statistics.npz"),
+            ("baseline.diffusion.terms.teacher.weights", "teacher.pt"),
+        )
+    ]
+    check_reachable(spec_with_files("s3://bucket/"), cluster=AWAY.url)
+    check_reachable(spec_with_files("/shared/"), cluster=AWAY.url)
+
+
 @pytest.mark.parametrize("storage", ["s3://bucket/store", "/shared/store", "file:///shared/store"])
 def test_reachable_places_are_accepted_off_loopback(storage: str) -> None:
     check_reachable(spec_of(**{**REACHABLE, "storage": storage}, data={"uri": "s3://bucket/images.npz"}), cluster=AWAY.url)

@@ -17,10 +17,11 @@ from jit_sweep.spec.ablations import Ablation
 from jit_sweep.statistics.contrasts import ContrastTest, Figures, contrast_test, residual
 from jit_sweep.statistics.equivalence import equivalent
 from jit_sweep.statistics.families import holm
-from jit_sweep.statistics.power import planned_precision, power
+from jit_sweep.statistics.power import planned_precision
 from jit_sweep.statistics.sequential import Looks
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
+from tests.support.power import power
 
 ALPHA = 0.05
 SWEEPS = 4000

@@ -17,24 +17,9 @@ TIMESTEPS = 1000.0
 """The timestep of pure noise."""
 
 
-def sigma_from_t(t: Tensor) -> Tensor:
-    """The share of noise, 1 - t, any shape."""
-    return 1 - t
-
-
-def t_from_sigma(sigma: Tensor) -> Tensor:
-    """t = 1 - sigma, any shape."""
-    return 1 - sigma
-
-
-def timestep_from_t(t: Tensor) -> Tensor:
-    """1000 (1 - t), any shape."""
-    return TIMESTEPS * sigma_from_t(t)
-
-
 def t_from_timestep(timestep: Tensor) -> Tensor:
     """t = 1 - timestep / 1000, any shape."""
-    return t_from_sigma(timestep / TIMESTEPS)
+    return 1 - timestep / TIMESTEPS
 
 
 def flow_from_v(v: Tensor) -> Tensor:

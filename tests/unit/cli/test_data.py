@@ -74,7 +74,8 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("prepare", "photos", "s3:/B/x", *SET): f"`OUT` {SLASHES}",
     ("inspect", "nowhere://b/x"): "`URI` must be a path or a URI of a known protocol, got nowhere://b/x; try s3:// or a path",
     ("prepare", "photos", "nowhere://b", *SET): "`OUT` must be a path or a URI of a known protocol, got nowhere://b; try s3://",
-    ("inspect", "photos", "--sheet", "photos"): "`--sheet` must be a file that can be written, got ",
+    ("inspect", "photos", "--sheet", "text.zip/sheet.png"): "`--sheet` must be a file that can be written, got ",
+    ("inspect", "photos", "--sheet", "few.jpg"): "`--sheet` must be a PNG file to write, got few.jpg; name it few.png",
     ("prepare", "photos", "text.zip/x", *SET): "data: the place of a prepared set must be a folder that can be written, got ",
     ("inspect", "text.zip"): "got a text file at {top}/text.zip; open it: it may tell of a failed download",
     (

@@ -57,6 +57,9 @@ def test_a_candidate_is_not_compared_with_a_champion_of_another_setting(ledger: 
     one, other = arm(ledger, "x", [1.0, 1.01, 1.02]), arm(ledger, "v", [2.0, 2.05, 2.02])
     found, gate = against_champion(one, other, Asking(OBJECTIVE))
     assert (found.outcome, gate.holds) == (Outcome.REAL, True)
+    assert found.line.startswith("the candidate against the champion: ")
+    assert found.line.endswith(", REAL: the candidate is better")
+    assert gate.words.endswith(" of the champion's fd_efflite0_96, REAL: the candidate is better")
     found, gate = against_champion(
         one, replace(other, trials=tuple(of_another(t, field) for t in other.trials)), Asking(OBJECTIVE)
     )

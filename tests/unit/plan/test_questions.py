@@ -56,12 +56,14 @@ def test_a_conditional_axis_is_no_difference_of_its_own() -> None:
     assert labels(arms) == ["t_sampling=uniform against logit_normal", "t_sampling=logit_normal: t_mu=0.0 against -0.8"]
 
 
-def test_weights_sum_to_zero_and_an_interaction_s_pairs_lie_along_its_last_axis() -> None:
+def test_an_interaction_s_pairs_lie_along_its_last_axis() -> None:
     *_, interaction = planned_questions(cells("patch_size", "prediction"), baseline={})
     assert interaction.weights == (1.0, -1.0, -1.0, 1.0)
-    assert interaction.pair_labels == (
-        ("patch_size=4 prediction=v", "patch_size=4 prediction=x"),
-        ("patch_size=16 prediction=v", "patch_size=16 prediction=x"),
+    assert interaction.labels == (
+        "patch_size=4 prediction=v",
+        "patch_size=4 prediction=x",
+        "patch_size=16 prediction=v",
+        "patch_size=16 prediction=x",
     )
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from jit_sweep.cli.leaderboard import print_tables
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.event_records import Evaluated, Tuned, TunedView
@@ -130,15 +132,38 @@ def test_time_to_quality_is_the_first_rung_that_is_good_enough_and_never_there_i
 
 
 def test_an_arm_that_still_learned_at_its_end_is_a_caveat_of_the_answer_and_of_its_card(ledger: LedgerFixture) -> None:
-    for position, (arm, drop) in enumerate(((X, 0.3), (V, 0.0))):
-        for seed in range(3):
-            entry = planned(arm=arm, seed=seed, position=3 * position + seed)
-            ledger.plan(entry)
-            rungs = [Rung(images=320 * n, values={ERROR: 1.2 - drop * n + seed / 1000}) for n in (1, 2, 3)]
-            ledger.tell(ledger.begin(entry), *rungs, scored(entry, {FD: 1000.0 + 500 * position + seed}), ended(entry))
+    learn(ledger, X, drop=0.3, score=1000)
+    learn(ledger, V, drop=0.0, score=1500)
     report = read_report(ledger.reader, "mine")
     assert "(1 of 2 arms still learned at the end)" in report.answer.unknown
     assert ("still learning at the end", "prediction=x") in report.cards[0].facts
+
+
+def test_an_arm_that_two_stages_ask_about_still_learned_once_and_at_two_budgets_by_each(
+    ledger: LedgerFixture, tmp_path: Path
+) -> None:
+    learn(ledger, X, drop=0.3, score=1000)
+    learn(ledger, V, drop=0.3, score=1500)
+    ledger.plan(*(planned(arm=X, seed=seed, position=seed, stage=1) for seed in range(3)))  # is scored by now
+    learn(ledger, V, drop=0.3, score=1400, stage=1, images=1920)
+    report = read_report(ledger.reader, "mine")
+    assert len(report.results.arms) == 4
+    assert "(3 of 3 arms still learned at the end)" in report.answer.unknown
+    screen = Console(width=200, record=True, file=(tmp_path / "screen").open("w"))
+    print_tables(report.results, screen)
+    learning = [line.split(" would gain ")[0] for line in screen.export_text().splitlines() if " would gain " in line]
+    assert sorted(learning) == ["  prediction=v on 1,920 images", "  prediction=v on 960 images", "  prediction=x"]
+
+
+def learn(ledger: LedgerFixture, arm: dict[str, str], *, drop: float, score: float, stage: int = 0, images: int = 960) -> None:
+    """Three seeds whose error falls by `drop` in a thousand images."""
+    for seed in range(3):
+        position = len(ledger.reader.entries("mine"))
+        entry = planned(arm=arm, seed=seed, position=position, stage=stage, images=images)
+        ledger.plan(entry)
+        third = entry.images // 3
+        rungs = [Rung(images=third * n, values={ERROR: 1.2 - drop * third * n / 1000 + seed / 1000}) for n in (1, 2, 3)]
+        ledger.tell(ledger.begin(entry), *rungs, scored(entry, {FD: score + seed}), ended(entry))
 
 
 def test_a_seed_that_may_go_on_counts_neither_as_there_nor_as_never(ledger: LedgerFixture) -> None:

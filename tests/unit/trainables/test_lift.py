@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from jit_sweep.errors import UserError
 from jit_sweep.models.official import require_official
 from tests.support.kept import bytes_kept
+from tests.support.networks import closed_forms_are_exact, compiles_to_the_same, goes_on_bit_for_bit
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import CLASSES, SIZE, lively, small_model, small_trial
 from tests.unit.trainables.training.test_learner import IMAGES
@@ -26,7 +25,6 @@ from trainables.diffusion.lift import Lift, lift_of
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.generate import generate
 from trainables.evaluation.metrics.heldout import HeldoutGrid
-from trainables.networks.cost import forward_flops, parameter_count
 from trainables.networks.memory import AROUND_IMAGES, Fit, peak_bytes, state_bytes
 from trainables.networks.registry import build
 from trainables.training.batches import Batches
@@ -80,11 +78,7 @@ def test_what_is_lifted_is_projected_in_full_precision_under_autocast() -> None:
 def test_the_closed_forms_are_exact_of_lifted_tokens(dimensions: int, embedding: str) -> None:
     trial = lifted_trial(dimensions, model=small_model(embedding={"kind": embedding}))
     assert (trial.token_dim, trial.shape, trial.grid) == (dimensions, (dimensions, GRID, GRID), GRID)
-    network = lively(trial)
-    assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters())
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        assert network(*seen(trial, 2)).shape == (2, *trial.shape)
-    assert counter.get_total_flops() == 2 * forward_flops(trial)
+    closed_forms_are_exact(trial, lively(trial), *seen(trial, 2))
 
 
 def test_the_memory_model_follows_what_autograd_keeps_of_lifted_tokens() -> None:
@@ -199,25 +193,13 @@ def test_samples_are_drawn_in_all_dimensions_and_projected_back() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_lifted_trial_goes_on_bit_for_bit_from_where_it_was_saved(precision: str) -> None:
-    through, resumed = (Learner(lifted_trial(precision=precision), IMAGES, workers=Workers()) for _ in range(2))
-    through.update()
-    saved = {part: {name: t.clone() for name, t in tensors.items()} for part, tensors in through.parts().items()}
-    state = through.state()
-    through.update()
-    resumed.restore(saved, state)
-    resumed.update()
-    for part, tensors in through.parts().items():
-        assert all(torch.equal(tensor, resumed.parts()[part][name]) for name, tensor in tensors.items())
-    assert any(not torch.equal(tensor, saved["model"][name]) for name, tensor in through.parts()["model"].items())
+    goes_on_bit_for_bit(*(Learner(lifted_trial(precision=precision), IMAGES, workers=Workers()) for _ in range(2)))
 
 
 @pytest.mark.slow
 def test_a_compiled_network_of_lifted_patches_computes_what_an_eager_one_does() -> None:
     trial = lifted_trial(model=small_model(depth=1, class_tokens=0, class_tokens_start=0))
-    network = lively(trial)
-    compiled = torch.compile(network, fullgraph=True, dynamic=False)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(*seen(trial, 2)), network(*seen(trial, 2)), rtol=1e-4, atol=1e-4)
+    compiles_to_the_same(lively(trial), *seen(trial, 2))
 
 
 @pytest.mark.parametrize(

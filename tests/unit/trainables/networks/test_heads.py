@@ -4,21 +4,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.presets import preset
 from tests.support.kept import kept_by_autograd
+from tests.support.networks import (
+    closed_forms_are_exact_of_images,
+    compiles_to_the_same,
+    goes_on_bit_for_bit,
+    losses_stand_apart,
+)
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import batch, lively, small_model, small_trial, trial_of_recipe
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import open_images
-from trainables.networks.cost import forward_flops, parameter_count, training_flops
+from trainables.networks.cost import parameter_count
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.networks.registry import blank, build
-from trainables.training.batches import Batch
 from trainables.training.learner import Learner
-from trainables.training.step import EagerStep
 from trainables.training.workers import Workers
 
 HEADS: list[dict[str, Any]] = [
@@ -54,16 +56,7 @@ def test_a_preset_has_the_published_number_of_parameters(name: str, millions: fl
 @pytest.mark.parametrize("patch", [16, 4, 1])
 @pytest.mark.parametrize("head", HEADS, ids=NAMES)
 def test_the_closed_forms_are_exact_at_every_patch(head: dict[str, Any], patch: int) -> None:
-    trial = with_head(head, model={**PLAIN, "patch_size": patch}, attention="fp32")
-    network = blank(trial)
-    assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters())
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        output = network(*batch(2))
-    assert output.shape == (2, 3, 16, 16)
-    assert counter.get_total_flops() == 2 * forward_flops(trial)
-    with FlopCounterMode(display=False) as counter:
-        network(*batch(2)).square().sum().backward()
-    assert counter.get_total_flops() == training_flops(trial, images=2)
+    closed_forms_are_exact_of_images(with_head(head, model={**PLAIN, "patch_size": patch}, attention="fp32"))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -96,14 +89,7 @@ def test_a_head_stands_beside_class_tokens_and_without_biases_or_shifts_and_pred
 def test_an_image_s_loss_is_its_own_so_that_workers_and_micro_batches_change_nothing(
     head: dict[str, Any], precision: str
 ) -> None:
-    step, generator = EagerStep(with_head(head, precision=precision)), torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in step.network.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-        x, t, y = batch(4)
-        whole = step(Batch(x=x, e=x.flip(0), t=t, y=y))
-        halves = [step(Batch(x=x[at], e=x.flip(0)[at], t=t[at], y=y[at])) for at in (slice(2), slice(2, 4))]
-    torch.testing.assert_close(torch.cat(halves), whole, rtol=1e-5 if precision == "fp32" else 0.05, atol=1e-6)
+    losses_stand_apart(with_head(head, precision=precision))
 
 
 def test_a_u_net_goes_down_to_one_pixel_of_a_patch_that_is_no_power_of_two() -> None:
@@ -136,25 +122,13 @@ def few_images_learner(head: dict[str, Any]) -> Learner:
 
 @pytest.mark.parametrize("head", HEADS, ids=NAMES)
 def test_a_head_goes_on_bit_for_bit_from_where_it_was_saved(head: dict[str, Any]) -> None:
-    through, resumed = few_images_learner(head), few_images_learner(head)
-    through.update()
-    saved = {part: {name: t.clone() for name, t in tensors.items()} for part, tensors in through.parts().items()}
-    state = through.state()
-    through.update()
-    resumed.restore(saved, state)
-    resumed.update()
-    for part, tensors in through.parts().items():
-        assert all(torch.equal(tensor, resumed.parts()[part][name]) for name, tensor in tensors.items())
-    assert any(not torch.equal(tensor, saved["model"][name]) for name, tensor in through.parts()["model"].items())
+    goes_on_bit_for_bit(few_images_learner(head), few_images_learner(head))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS, ids=NAMES)
 def test_a_compiled_head_computes_what_an_eager_one_does(head: dict[str, Any]) -> None:
-    network = lively(with_head(head, model={"depth": 1, "class_tokens": 0, "class_tokens_start": 0}))
-    compiled = torch.compile(network, fullgraph=True, dynamic=False)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(*batch(2)), network(*batch(2)), rtol=1e-4, atol=1e-4)
+    compiles_to_the_same(lively(with_head(head, model={"depth": 1, "class_tokens": 0, "class_tokens_start": 0})), *batch(2))
 
 
 def late_loss(head: str) -> float:

@@ -18,10 +18,7 @@ from trainables.networks.noise_time import (
     NoiseTime,
     flow_from_v,
     reversed_time,
-    sigma_from_t,
-    t_from_sigma,
     t_from_timestep,
-    timestep_from_t,
 )
 
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -63,15 +60,8 @@ def our_images(network: JiT, *, shift: float) -> Tensor:
     return sample(network, Z, Y, diffusion=network.trial.diffusion, evaluation=evaluation, num_classes=CLASSES)
 
 
-def test_noise_is_sigma_1_and_timestep_1000_and_the_clean_image_0() -> None:
-    t = torch.tensor([0.0, 0.25, 1.0])
-    assert sigma_from_t(t).tolist() == [1.0, 0.75, 0.0]
-    assert timestep_from_t(t).tolist() == [1000.0, 750.0, 0.0]
-
-
-def test_times_come_back_from_sigma_and_timestep() -> None:
-    torch.testing.assert_close(t_from_sigma(sigma_from_t(T)), T)
-    torch.testing.assert_close(t_from_timestep(timestep_from_t(T)), T)
+def test_noise_is_timestep_1000_and_the_clean_image_0() -> None:
+    assert t_from_timestep(torch.tensor([1000.0, 750.0, 0.0])).tolist() == [0.0, 0.25, 1.0]
 
 
 def test_the_flow_points_from_the_image_to_the_noise() -> None:

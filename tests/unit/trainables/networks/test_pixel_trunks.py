@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.networks import compiles_to_the_same, goes_on_bit_for_bit, losses_stand_apart
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import batch, moved, small_model, small_trial
 from trainables.assignment import Assignment
@@ -16,9 +17,7 @@ from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.report import Rung, Scored
 from trainables.train import train
-from trainables.training.batches import Batch
 from trainables.training.learner import Learner
-from trainables.training.step import EagerStep
 from trainables.training.workers import Workers
 
 KEPT, RECOMPUTED = (Fit(1, activation_checkpointing=recomputed) for recomputed in (False, True))
@@ -62,14 +61,7 @@ def test_an_image_s_output_is_its_own_in_any_prediction_and_hears_time_and_class
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", TRUNKS)
 def test_an_image_s_loss_is_its_own_so_that_workers_and_micro_batches_change_nothing(kind: str, precision: str) -> None:
-    step, generator = EagerStep(of(kind, precision=precision)), torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in step.network.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-        x, t, y = batch(4)
-        whole = step(Batch(x=x, e=x.flip(0), t=t, y=y))
-        halves = [step(Batch(x=x[at], e=x.flip(0)[at], t=t[at], y=y[at])) for at in (slice(2), slice(2, 4))]
-    torch.testing.assert_close(torch.cat(halves), whole, rtol=1e-5 if precision == "fp32" else 0.05, atol=1e-6)
+    losses_stand_apart(of(kind, precision=precision))
 
 
 @pytest.mark.parametrize("kind", TRUNKS)
@@ -92,26 +84,13 @@ def few_images_learner(kind: str, **changes: Any) -> Learner:
 @pytest.mark.parametrize("kind", TRUNKS)
 def test_a_trunk_goes_on_bit_for_bit_from_where_it_was_saved_with_its_averages(kind: str) -> None:
     ema = [{"kind": "decay", "name": "slow", "decay": 0.9}]
-    through, resumed = few_images_learner(kind, ema=ema), few_images_learner(kind, ema=ema)
-    through.update()
-    saved = {part: {name: t.clone() for name, t in tensors.items()} for part, tensors in through.parts().items()}
-    assert "slow" in saved
-    state = through.state()
-    through.update()
-    resumed.restore(saved, state)
-    resumed.update()
-    for part, tensors in through.parts().items():
-        assert all(torch.equal(tensor, resumed.parts()[part][name]) for name, tensor in tensors.items())
-    assert any(not torch.equal(tensor, saved["slow"][name]) for name, tensor in through.parts()["slow"].items())
+    goes_on_bit_for_bit(few_images_learner(kind, ema=ema), few_images_learner(kind, ema=ema), part="slow")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TRUNKS)
 def test_a_compiled_trunk_computes_what_an_eager_one_does(kind: str) -> None:
-    network = moved(of(kind))
-    compiled = torch.compile(network, fullgraph=True, dynamic=False)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(*batch(2)), network(*batch(2)), rtol=1e-4, atol=1e-4)
+    compiles_to_the_same(moved(of(kind)), *batch(2))
 
 
 @pytest.mark.slow

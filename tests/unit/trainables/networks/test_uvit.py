@@ -4,14 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.kept import kept_by_autograd
+from tests.support.networks import closed_forms_are_exact_of_images
 from tests.support.trials import batch, moved, small_model, small_trial
 from trainables.config.fields import identity
 from trainables.config.trial import TrialConfig
-from trainables.networks.cost import forward_flops, parameter_count, training_flops
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.networks.noise_time import reversed_time
 from trainables.networks.registry import blank, build
@@ -34,16 +32,7 @@ def uvit(kind: str = "uvit", trunk: dict[str, Any] | None = None, **changes: Any
 @pytest.mark.parametrize("trunk", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_closed_forms_are_exact(kind: str, trunk: dict[str, Any]) -> None:
-    trial = uvit(kind, trunk, attention="fp32")
-    network = build(trial)
-    assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters())
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        output = network(*batch(2))
-    assert output.shape == (2, 3, 16, 16)
-    assert counter.get_total_flops() == 2 * forward_flops(trial)
-    with FlopCounterMode(display=False) as counter:
-        network(*batch(2)).square().sum().backward()
-    assert counter.get_total_flops() == training_flops(trial, images=2)
+    closed_forms_are_exact_of_images(uvit(kind, trunk, attention="fp32"))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.adm import names, to_ours
 from tests.support.paths import GOLDEN
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 from trainables.networks.registry import blank
 from trainables.networks.unet import Unet
-from trainables.official.adm import names, to_ours
 
 TOLERANCE = 1e-5
 STEPS = 1000
