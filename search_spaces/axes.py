@@ -9,14 +9,18 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant
+from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant, under
+from trainables.config.autoencoder import KlCode, VqCode
 from trainables.config.diffusion import Target
-from trainables.config.fields import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, choices
+from trainables.config.fields import FiniteFloat, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, choices
 from trainables.config.heads import HEADS
 from trainables.config.network import ModelConfig
 from trainables.config.recipe import AttentionMode, Precision
 from trainables.config.times import TSampling
 from trainables.config.trunks import TRUNKS, is_read
+
+_CODE = ("model", "trunk", "code")
+_CODES: dict[str, type[Frozen]] = {"kl": KlCode, "vq": VqCode}
 
 
 def _put_bottleneck(tree: Tree, value: int | None) -> None:
@@ -53,6 +57,16 @@ def _of_trunk(name: str, setting: str, about: str) -> "Axis":
     values = SWITCH if info.annotation is bool else _within(info)
     condition = f"trunk={choices([*kinds])}"
     return Axis(name, about, values, slot, lambda tree: tree["model"]["trunk"]["kind"] in kinds, condition)
+
+
+def _of_code(name: str, setting: str, kind: str, about: str) -> "Axis":
+    """A setting of one kind of an autoencoder's code."""
+
+    def has(tree: Tree) -> bool:
+        trunk = tree["model"]["trunk"]
+        return bool(trunk["kind"] == "autoencoder" and trunk["code"]["kind"] == kind)
+
+    return Axis(name, about, _within(_CODES[kind].model_fields[setting]), at(*_CODE, setting), has, f"code={kind}")
 
 
 def _within(info: FieldInfo) -> TypeAdapter[Any]:
@@ -139,11 +153,23 @@ _REGISTERED = (
     _of_trunk("trunk_width", "width", "channels of the trunk's first level"),
     _of_trunk("trunk_depth", "depth", "blocks of a U-ViT's transformer"),
     _of_trunk("trunk_patch", "patch", "side of the patches that are a U-ViT's pixels"),
-    _of_trunk("trunk_blocks", "blocks", "blocks of each level of the U-Net"),
+    _of_trunk("trunk_blocks", "blocks", "residual blocks of each level of the U-Net and the autoencoder"),
     _of_trunk("trunk_dropout", "dropout", "dropout in the trunk's blocks"),
     _of_trunk("head_channels", "head_channels", "channels of an attention head of the trunk"),
     _of_trunk("resample", "resample", "what halves and doubles a side in the U-Net: blocks (ADM) or convolutions"),
     _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift in the U-Net, or are added"),
+    _of_trunk("code_channels", "code_channels", "numbers of an autoencoder's code at each place"),
+    Axis(
+        "code",
+        "what keeps an autoencoder's code small: kl, a divergence from the normal, or vq, learned vectors",
+        TypeAdapter(Literal["kl", "vq"]),
+        kind_of(*_CODE),
+        under(("model", "trunk"), "autoencoder"),
+        "trunk=autoencoder",
+    ),
+    _of_code("kl_weight", "weight", "kl", "weight of the code's divergence from the normal"),
+    _of_code("code_entries", "entries", "vq", "vectors that the code is chosen from"),
+    _of_code("commitment", "commitment", "vq", "weight of the code's distance to its vector"),
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
     Axis(
         "prediction",

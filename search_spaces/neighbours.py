@@ -1,5 +1,5 @@
-"""Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT, PixelFlow and
-ADM.
+"""Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT, PixelFlow,
+ADM and latent diffusion's autoencoders.
 
 A flow in our t (t = 1 is data), or stages of one, with v-prediction, as their papers train it. What else their recipes have
 is in no preset.
@@ -7,6 +7,7 @@ is in no preset.
 
 from typing import Any
 
+from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import Frozen
 from trainables.config.heads import (
@@ -17,6 +18,7 @@ from trainables.config.heads import (
     PixelMlpHead,
     PixelTransformerHead,
 )
+from trainables.config.method import AutoencoderMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.path import StagedPath
@@ -88,6 +90,18 @@ def _pixelflow() -> Recipe:
 
 _ADM_64 = UnetTrunk(width=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(2, 4, 8), head_channels=64, dropout=0.1)
 _ADM_256 = UnetTrunk(width=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(8, 16, 32), head_channels=64)
+
+
+def _autoencoder(**trunk: Any) -> Recipe:
+    """What latent diffusion trains first, without its perceptual term and its adversary."""
+    whole = AutoencoderTrunk.model_validate(trunk)
+    model = ModelConfig.model_validate(
+        {"patch_size": 16, "width": 384, "depth": 12, "heads": 6, "class_tokens": 0, "trunk": whole.model_dump()}
+    )
+    method, optimiser = AutoencoderMethod(squared=0.0), OptimiserConfig(learning_rate=5e-5, beta1=0.5, beta2=0.9)
+    return Recipe(model=model, method=method, optimiser=optimiser, batch_size=12)
+
+
 NEIGHBOURS: dict[str, Recipe] = {
     "pixnerd-l": _recipe(NeuralFieldHead(width=64, blocks=2), depth=22, **_L),
     "pixnerd-xl": _recipe(NeuralFieldHead(width=64, blocks=4), depth=26, **_XL),
@@ -98,6 +112,10 @@ NEIGHBOURS: dict[str, Recipe] = {
     "dip-xl": _recipe(PatchUnetHead(width=64), depth=26, **_XL),
     "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **_LIGHTNING, **_XL),
     "pixelflow-xl": _pixelflow(),
+    "ldm-kl-f8": _autoencoder(width=128, multipliers=(1, 2, 4, 4), blocks=2),
+    "ldm-vq-f4": _autoencoder(
+        width=128, multipliers=(1, 2, 4), blocks=2, code_channels=3, code={"kind": "vq", "entries": 8192}
+    ),
     "adm-64": _of_pixels(_ADM_64),
     "adm-256": _of_pixels(_ADM_256),
 }

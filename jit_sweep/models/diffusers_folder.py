@@ -27,10 +27,10 @@ def export_diffusers(folder: Path, out: Path) -> list[str]:
     The network's part of it is the model's folder as it is.
     """
     require_new(out)
-    path = read_config(folder).trial.diffusion.path.kind
-    if path != "flow":
+    kind = read_config(folder).trial.error_kind
+    if kind != "flow":
         rule = "diffusers' pipeline draws along one flow"
-        raise UserError(f"{rule}, got a model whose `diffusion.path` is {path}; draw from it with `sample`")
+        raise UserError(f"{rule}, got a model of kind {kind}; draw from it with `sample`")
     if not (folder / WEIGHTS).is_file():
         raise UserError(
             f"a model's folder must hold a {WEIGHTS}, as `export` and `import-jit` write it, got {folder}; export it"

@@ -28,6 +28,9 @@ def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None
         else:
             folder = registry.load(model, tracking_uri=tracking_uri, folder=Path(temporary))
         config, network = read_config(folder), load_network(folder)
+    if config.trial.method.kind == "autoencoder":
+        rule = "samples are drawn from noise, and an autoencoder makes images from images"
+        raise UserError(f"{rule}, got {model}; look at its trial's pictures, or score it with `evaluate`")
     try:
         write_grid(images_of(network, config, n=n, seed=seed), str(out.absolute()), columns=min(n, COLUMNS))
     except ValueError as error:

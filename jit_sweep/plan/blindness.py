@@ -15,21 +15,21 @@ from trainables.evaluation.metrics.registry import RUNG_METRICS, NetworkAlone, m
 
 def blindness_faults(planner: Planner, entries: Iterable[Entry]) -> list[Fault]:
     """A fault where the arms of a race differ along an axis that the rung metric is blind to, where a search varies one that an
-    objective is blind to, and where what decides is the error of another path than a trial's."""
+    objective is blind to, and where what decides is the error of another kind of trial."""
     found = [*entries]
-    return [*_of_races(planner, found), *_of_searches(planner), *_of_tuning(planner), *_of_paths(planner, found)]
+    return [*_of_races(planner, found), *_of_searches(planner), *_of_tuning(planner), *_of_kinds(planner, found)]
 
 
-def _of_paths(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
-    paths = {entry.trial.diffusion.path.kind: None for entry in entries}
+def _of_kinds(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
+    kinds = {entry.trial.error_kind: None for entry in entries}
     scheduler = planner.spec.scheduler
     deciding = {} if isinstance(scheduler, NoScheduler) else {"scheduler.metric": scheduler.metric}
     for key, name in {"objective": planner.spec.objective, **deciding}.items():
         needs = metric_of(name).needs
-        others = [path for path in paths if isinstance(needs, NetworkAlone) and path != needs.path]
+        others = [kind for kind in kinds if isinstance(needs, NetworkAlone) and kind != needs.of]
         if isinstance(needs, NetworkAlone) and others:
-            rule = f"must be a score of every trial, got {name}, which is of the path {needs.path} and says nothing of"
-            own = RUNG_METRICS[others[0]] if len(paths) == 1 else ""
+            rule = f"must be a score of every trial, got {name}, which is of {needs.of} trials and says nothing of"
+            own = RUNG_METRICS[others[0]] if len(kinds) == 1 else ""
             yield Fault(key, f"{rule} {', '.join(others)}; try {f'{own}, or ' if own else ''}a score of samples")
 
 

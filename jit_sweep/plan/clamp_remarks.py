@@ -12,7 +12,8 @@ FAIR = 0.005
 
 def clamp_remarks(plan: Plan) -> list[str]:
     """For a clamp axis: what share of the training samples each value touches, in each kind of cell of the plan."""
-    touched = [entry.trial.diffusion for entry in one_a_cell(plan.entries) if "t_eps_train" in entry.arm]
+    known = [entry for entry in one_a_cell(plan.entries) if entry.trial.method.kind == "denoiser"]
+    touched = [entry.trial.diffusion for entry in known if "t_eps_train" in entry.arm]
     for search in searches(plan.spec).values():
         space = search.axes.get("t_eps_train", ())
         values = (space.low, space.high) if isinstance(space, Range) else space
@@ -25,7 +26,7 @@ def _sampling_clamp_remarks(plan: Plan) -> list[str]:
     biases: dict[str, dict[str, float]] = {}
     for entry in one_a_cell(plan.entries):
         diffusion, how = entry.trial.diffusion, entry.evaluation
-        if "prediction" in entry.arm and diffusion.path.kind == "flow":
+        if "prediction" in entry.arm and entry.trial.error_kind == "flow":
             steps = f"t_eps_sample={how.t_eps_sample:g} in {how.steps} {how.sampler} steps"
             biases.setdefault(steps, {})[diffusion.prediction] = clamp_bias(diffusion, how)
     return [_bias_remark(steps, found) for steps, found in biases.items()]

@@ -17,7 +17,7 @@ def near_duplicate_remarks(plan: Plan) -> list[str]:
     trained = {(recipe_id(entry.trial), entry.images): entry for entry in reversed(one_a_cell(plan.entries))}
     beside: dict[str, list[Entry]] = {}
     for entry in reversed(trained.values()):
-        if not entry.trial.diffusion.terms and entry.trial.diffusion.path.kind == "flow":
+        if not entry.trial.diffusion.terms and entry.trial.error_kind == "flow":
             beside.setdefault(_all_but_the_knob(entry), []).append(entry)
     sets = [found for entries in beside.values() if len(entries) > 1 for found in _alike(entries)]
     return [_remark(found) for found in sets if len(found) > 1]

@@ -44,6 +44,8 @@ def _side(finding: Finding) -> int:
 def _apart(finding: Finding) -> float:
     """Between the arms' biases by an exact network; 0 where they hardly differ."""
     entries = [arm.trials[0].entry for arm in finding.arms]
+    if any(entry.trial.method.kind != "denoiser" for entry in entries):
+        return 0.0
     biases = [clamp_bias(entry.trial.diffusion, entry.evaluation) for entry in entries]
     apart = max(biases) - min(biases)
     return apart if apart > FAIR else 0.0

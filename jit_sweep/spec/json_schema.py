@@ -84,8 +84,10 @@ def _open_overrides(definitions: dict[str, Schema], recipe: Schema) -> None:
         definitions[name].pop("required", None)
         for field in definitions[name]["properties"].values():
             field.pop("default", None)
-    averages = recipe["properties"]["ema"]["items"]
-    _require_kind(averages, definitions)
+    averages, method = recipe["properties"]["ema"]["items"], recipe["properties"]["method"]
+    for union in (averages, method):
+        _require_kind(union, definitions)
+    _replace(baseline, "method", {key: value for key, value in method.items() if key != "default"})
     _replace(baseline, "ema", _or_null({"type": "array", "items": averages}))
 
 

@@ -45,6 +45,8 @@ class Baseline(Frozen):
     official run on images of that size."""
     model: dict[str, Any] = {}
     """What differs in the network."""
+    method: dict[str, Any] = {}
+    """What differs in what the network is trained for."""
     diffusion: dict[str, Any] = {}
     """What differs in prediction, loss and noise."""
     optimiser: dict[str, Any] = {}

@@ -39,6 +39,7 @@ OTHERS: dict[str, Any] = {
     "model.block_start": "torch",
     "model.trunk": {"kind": "unet", "width": 32},
     "model.final_norm": "layer",
+    "method": {"kind": "autoencoder", "squared": 0.0},
     "diffusion.prediction": "v",
     "diffusion.loss": "x",
     "diffusion.t_sampling": {"kind": "uniform"},
@@ -75,6 +76,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "residual": {"precision": "bf16"},
     "kernels": {"device": "cuda", "compile": False},
     "graphs": {"device": "cuda"},
+    "method": {"method": {"kind": "autoencoder"}, "trunk": {"kind": "autoencoder", "multipliers": (1, 1)}},
 }
 """What a trial must have for a setting's other value to be allowed."""
 
@@ -82,7 +84,9 @@ NEEDS: dict[str, dict[str, Any]] = {
 def base_trial(name: str = "") -> TrialConfig:
     """A tiny compiled trial that each of `OTHERS` changes, with what the setting of this name needs."""
     sizes = {"width": 16, "depth": 4, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}
-    return small_trial(small_model(**sizes), **{"compile": True, **NEEDS.get(name, {})})
+    needs = {"compile": True, **NEEDS.get(name, {})}
+    of_model = {"trunk": needs.pop("trunk")} if "trunk" in needs else {}
+    return small_trial(small_model(**sizes, **of_model), **needs)
 
 
 def changed(name: str) -> TrialConfig:

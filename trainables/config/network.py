@@ -17,7 +17,7 @@ from trainables.config.fields import (
     without,
 )
 from trainables.config.heads import Head, LinearHead, PixelHead
-from trainables.config.trunks import OF_PIXELS, TransformerTrunk, Trunk, UnetTrunk, UvitSizes, is_read
+from trainables.config.trunks import OF_PIXELS, TransformerTrunk, Trunk, UvitSizes, is_read
 
 
 class LinearEmbedding(Frozen):
@@ -181,7 +181,7 @@ class ModelConfig(Ruled):
     @property
     def drops(self) -> bool:
         """Whether anything is dropped in training."""
-        if isinstance(self.trunk, UnetTrunk | UvitSizes):
+        if isinstance(self.trunk, OF_PIXELS):
             return self.trunk.dropout > 0
         return bool(self.attn_dropout or self.proj_dropout)
 
@@ -193,7 +193,7 @@ class ModelConfig(Ruled):
     @property
     def attention_head(self) -> int:
         """Width of one head of attention."""
-        return self.trunk.head_channels if isinstance(self.trunk, UnetTrunk | UvitSizes) else self.width // self.heads
+        return self.trunk.head_channels if isinstance(self.trunk, OF_PIXELS) else self.width // self.heads
 
     @property
     def attention_dropout(self) -> float:

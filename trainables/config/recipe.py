@@ -7,6 +7,7 @@ from pydantic import Field
 from trainables.config.average import DecayEma, EmaConfig
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import JOINED_LATER, Frozen, PositiveInt
+from trainables.config.method import DENOISER, Method
 from trainables.config.network import ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 
@@ -35,6 +36,8 @@ class Recipe(Frozen):
 
     model: ModelConfig
     """The network."""
+    method: Annotated[Method, JOINED_LATER] = DENOISER
+    """What the network is trained for."""
     diffusion: DiffusionConfig = DiffusionConfig()
     """Prediction, loss and noise."""
     optimiser: OptimiserConfig = OptimiserConfig()

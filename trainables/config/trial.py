@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import model_validator
 
+from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.average import RAW, RESERVED
 from trainables.config.fields import (
     Frozen,
@@ -20,7 +21,9 @@ from trainables.config.fields import (
     identity,
     must_hold,
     nearest,
+    without,
 )
+from trainables.config.method import AutoencoderMethod
 from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
@@ -58,6 +61,10 @@ class TrialConfig(Ruled, Recipe):
     device: Device = "cpu"
     precision: Precision = "fp32"
     """bf16: autocast around the network; weights and optimiser stay fp32. Left out: bf16 on a GPU, fp32 on a CPU."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """An autoencoder knows no noise and no class."""
+        return without(content, {"diffusion"}) if self.method.kind == "autoencoder" else content
 
     @model_validator(mode="before")
     @classmethod
@@ -106,6 +113,13 @@ class TrialConfig(Ruled, Recipe):
             rule = "`trunk` mlp takes images of one patch, and adamw"
             got = f"patch_size={self.model.patch_size}, image_size={self.data.image_size}, optimiser={self.optimiser.method}"
             raise ValueError(f"{rule}, got {got}; try trunk=transformer, or patch_size={self.data.image_size}")
+
+    @must_hold
+    def an_autoencoder_is_trained_as_one(self) -> None:
+        trunk, method = self.model.trunk.kind, self.method.kind
+        if (trunk == "autoencoder") != (method == "autoencoder"):
+            rule = "`method` autoencoder trains the trunk autoencoder, and no other method does"
+            raise ValueError(f"{rule}, got method={method}, trunk={trunk}; change one of the two")
 
     @must_hold
     def a_trunk_of_pixels_halves_the_image(self) -> None:
@@ -297,6 +311,25 @@ class TrialConfig(Ruled, Recipe):
         """Channels, height and width of what the network sees: the image, or its lifted patches, a pixel each."""
         side = self.grid * self.seen_patch
         return (self.channels, side, side)
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what noise is drawn for: all that the network sees, or an autoencoder's code."""
+        trunk = self.model.trunk
+        if not isinstance(trunk, AutoencoderTrunk):
+            return self.shape
+        side = self.data.image_size >> trunk.halvings
+        return (trunk.code_channels, side, side)
+
+    @property
+    def noise_scale(self) -> float:
+        """Standard deviation of the noise: a code's is as its network says, and scaled by nothing."""
+        return 1.0 if isinstance(self.method, AutoencoderMethod) else self.diffusion.noise_scale
+
+    @property
+    def error_kind(self) -> str:
+        """What the error of a network alone is of: of two kinds they do not compare. The path's, or the method's."""
+        return self.method.kind if isinstance(self.method, AutoencoderMethod) else self.diffusion.path.kind
 
     @property
     def seen_patch(self) -> int:

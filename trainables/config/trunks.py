@@ -4,13 +4,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from trainables.config.autoencoder import AutoencoderTrunk
+from trainables.config.convolutions import Blocks, GroupedWidth, Multipliers, Width
 from trainables.config.fields import Fraction, Frozen, PositiveInt, Ruled, choices, must_hold
-
-GROUPS = 32
-"""Of channels that a U-Net's norms take together."""
-Width = Annotated[PositiveInt, Field(le=65_536)]
-Multipliers = Annotated[tuple[Annotated[PositiveInt, Field(le=64)], ...], Field(min_length=1, max_length=12)]
-Blocks = Annotated[PositiveInt, Field(le=1_000)]
 
 
 class TransformerTrunk(Frozen):
@@ -31,7 +27,7 @@ class UnetTrunk(Ruled):
     2105.05233). Of the settings beside this one it reads `time_period` alone."""
 
     kind: Literal["unet"] = "unet"
-    width: Annotated[Width, Field(multiple_of=GROUPS)] = 64
+    width: GroupedWidth = 64
     """Channels of the first level (ADM at 256 px: 256)."""
     multipliers: Multipliers = (1, 2, 2)
     """Channels of each level over `width`; each level has half the side of the one before."""
@@ -125,18 +121,19 @@ def _by_its_name(given: Any) -> Any:
     return {"kind": given} if isinstance(given, str) else given
 
 
-_Trunks = TransformerTrunk | PointTrunk | UnetTrunk | UvitTrunk | ResidualUvitTrunk
+_Trunks = TransformerTrunk | PointTrunk | AutoencoderTrunk | UnetTrunk | UvitTrunk | ResidualUvitTrunk
 Trunk = Annotated[_Trunks, Field(discriminator="kind"), BeforeValidator(_by_its_name)]
 TRUNKS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Trunk)[0])}
 """By their kind."""
 READS: dict[str, frozenset[str]] = {
     "mlp": frozenset({"patch_size", "width", "depth", "embedding", "trunk", "time_period"}),
+    "autoencoder": frozenset({"trunk"}),
     "unet": frozenset({"trunk", "time_period"}),
     "uvit": frozenset({"trunk"}),
     "residual_uvit": frozenset({"trunk"}),
 }
 """Settings of a model that a trunk has a use for, by its kind; the transformer has one for all."""
-OF_PIXELS = (UnetTrunk, UvitSizes)
+OF_PIXELS = (AutoencoderTrunk, UnetTrunk, UvitSizes)
 """Trunks that make the image themselves, without the embedding of patches and the head."""
 
 

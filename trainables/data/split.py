@@ -144,3 +144,8 @@ def _filling(
 def _empties(left_over: NDArray[np.int64], wanted: NDArray[np.int64]) -> bool:
     """Whether taking so many of each label leaves none of one."""
     return bool(((wanted > 0) & (wanted == left_over)).any())
+
+
+def spread_evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """`count` of some indices, evenly spread over their list."""
+    return indices[np.arange(count) * len(indices) // count]

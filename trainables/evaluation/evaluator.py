@@ -13,13 +13,12 @@ from trainables.config.features import FeaturesConfig, ReferenceStatistics, extr
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.errors import DataError
-from trainables.diffusion.lift import lift_of
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.finite import require_finite
-from trainables.evaluation.generate import batches, drawing, generate, sample_labels
+from trainables.evaluation.generate import batches, drawing, generate, starts, starts_of_class
 from trainables.evaluation.grid import write_grid
-from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.held_out import HeldOut, held_out
 from trainables.evaluation.neighbours import nearest
 from trainables.evaluation.reference import references
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
@@ -92,17 +91,17 @@ class Evaluator:
         """Images drawn now, batch by batch, uint8 [b, C, H, W]."""
         check_sampling(self._trial.diffusion, evaluation, num_classes=self._trial.data.num_classes)
         check_heldout(evaluation, heldout=len(self._images.heldout))
-        network, labels = self._network(evaluation.weights), sample_labels(self._images, evaluation)
-        with drawing(network, self._trial, evaluation, labels) as batch:
-            for place in batches(self._trial, labels, device=self._device):
+        network, begun = self._network(evaluation.weights), starts(self._trial, self._images, evaluation)
+        with drawing(network, self._trial, evaluation, begun) as batch:
+            for place in batches(self._trial, begun, device=self._device):
                 yield batch(place, partial(_tell, place, evaluation.steps, drawn))
 
     def draw_pictures(self, evaluation: EvaluationConfig, folder: str) -> dict[str, str]:
         """Write three pictures below a folder or URI and say where: `samples`, the first of the evaluation; `classes`, a row a
         class of up to `ROWS` that the images have; `neighbours`, samples and below each the training image that is nearest in
         features."""
-        labels = sample_labels(self._images, evaluation)[: COLUMNS * ROWS]
-        samples = generate(self._network(evaluation.weights), self._trial, evaluation, labels)
+        begun = starts(self._trial, self._images, evaluation)[: COLUMNS * ROWS]
+        samples = generate(self._network(evaluation.weights), self._trial, evaluation, begun)
         name = extractor_name(evaluation.features)
         features = extractor(name, evaluation.features).features(samples[:COLUMNS])
         real = references(self._images, under=name, cache=self._cache, features=evaluation.features, read=self._read)
@@ -118,12 +117,12 @@ class Evaluator:
         return addresses
 
     def _by_class(self, evaluation: EvaluationConfig) -> Tensor:
-        """`COLUMNS` samples of each class, uint8 [k, C, H, W]: the same noise in every row."""
+        """`COLUMNS` samples of each class, uint8 [k, C, H, W]: of the same noise in every row, or of its held-out images."""
         classes = self._images.labels(self._images.train).unique()[:ROWS]
         rows = []
         for label in classes:
-            labels = label.repeat(min(COLUMNS, evaluation.n))
-            rows.append(generate(self._network(evaluation.weights), self._trial, evaluation, labels))
+            begun = starts_of_class(self._trial, self._images, int(label), count=min(COLUMNS, evaluation.n))
+            rows.append(generate(self._network(evaluation.weights), self._trial, evaluation, begun))
         return torch.cat(rows)
 
     def _features(self, evaluation: EvaluationConfig, drawn: Callable[[int], None]) -> dict[str, Tensor]:
@@ -136,9 +135,8 @@ class Evaluator:
         return {name: torch.cat([part[name] for part in parts]) for name in networks}
 
     @cached_property
-    def _grid(self) -> HeldoutGrid:
-        lift, path = lift_of(self._trial), self._trial.diffusion.path
-        return HeldoutGrid(self._images, device=self._device, lift=lift, path=path)
+    def _grid(self) -> HeldOut:
+        return held_out(self._trial, self._images, device=self._device)
 
     @cached_property
     def _blank(self) -> Network:

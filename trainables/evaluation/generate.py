@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
-from trainables.data.pixels import to_pixels
-from trainables.data.split import shares
+from trainables.data.pixels import to_pixels, to_unit
+from trainables.data.split import shares, spread_evenly
 from trainables.diffusion.lift import lift_of
-from trainables.diffusion.sampler import sample
+from trainables.diffusion.sampler import passes, sample
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
@@ -30,21 +30,26 @@ class Interrupted(Exception):
     """Asked to stop between two batches."""
 
 
-def generate(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, labels: Tensor) -> Tensor:
-    """uint8 images [n, C, H, W] of these labels [n], on the network's device and in the trial's precision.
+def generate(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, begun: Tensor) -> Tensor:
+    """uint8 images [n, C, H, W] of these starts [n, ...], see `starts`, on the network's device and in the trial's precision.
 
     NotFinite: a sample is not finite.
     """
-    with drawing(network, trial, evaluation, labels) as batch:
-        return torch.cat([batch(place) for place in batches(trial, labels, device=device_of(network))])
+    with drawing(network, trial, evaluation, begun) as batch:
+        return torch.cat([batch(place) for place in batches(trial, begun, device=device_of(network))])
 
 
-def batches(trial: TrialConfig, labels: Tensor, *, device: torch.device) -> list[slice]:
-    """The batches that images of these labels are drawn in. They depend on nothing but the trial, the device's kind and the
+def batches(trial: TrialConfig, begun: Tensor, *, device: torch.device) -> list[slice]:
+    """The batches that images of these starts are drawn in. They depend on nothing but the trial, the device's kind and the
     number of images, since an image's last bits depend on its batch."""
-    count = len(labels)
+    count = len(begun)
     size = min(images_at_once(trial, device=device.type), max(_FEWEST_IMAGES, -(-count // _BATCHES)))
     return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def passes_of(trial: TrialConfig, evaluation: EvaluationConfig) -> int:
+    """How often the network sees each image while it is drawn; an autoencoder makes it again at once."""
+    return 1 if trial.method.kind == "autoencoder" else passes(evaluation, trial.diffusion.path)
 
 
 def sampling_noise(trial: TrialConfig, evaluation: EvaluationConfig, *, first: int, count: int) -> list[Tensor]:
@@ -70,8 +75,8 @@ is not finite."""
 
 
 @contextmanager
-def drawing(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, labels: Tensor) -> Iterator[Draw]:
-    """Draws batches of images of these labels [n]: each place of them starts from noise of its own, whoever draws it.
+def drawing(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, begun: Tensor) -> Iterator[Draw]:
+    """Draws batches of images of these starts [n, ...]: each place of them has noise of its own, whoever draws it.
 
     Within it the network's weights stay as they are, and torch keeps no gradients.
     """
@@ -79,12 +84,29 @@ def drawing(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=trial.precision == "bf16")
     with torch.inference_mode(), autocast:
         replayed = Replayed(network, device) if trial.graphs and device.type == "cuda" else network
-        yield partial(_batch, replayed, trial, evaluation, labels.to(device))
+        yield partial(_batch, replayed, trial, evaluation, begun.to(device))
 
 
 def device_of(network: nn.Module) -> torch.device:
     """Where a network's parameters are."""
     return next(network.parameters()).device
+
+
+def starts(trial: TrialConfig, images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
+    """What samples of a trial start from beside noise: labels [n], or held-out images uint8 [n, C, H, W] for an autoencoder to
+    make again."""
+    if trial.method.kind == "autoencoder":
+        return images.read(spread_evenly(images.heldout, evaluation.n))
+    return sample_labels(images, evaluation)
+
+
+def starts_of_class(trial: TrialConfig, images: ImageSet, label: int, *, count: int) -> Tensor:
+    """The same of one class: its label [count], or its held-out images, again from the first on where there are fewer; those of
+    all classes where it has none."""
+    if trial.method.kind != "autoencoder":
+        return torch.full((count,), label)
+    own = images.heldout[images.labels(images.heldout).numpy() == label]
+    return images.read(np.resize(own if len(own) else images.heldout, count))
 
 
 def sample_labels(images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
@@ -104,11 +126,16 @@ def _batch(
     network: nn.Module,
     trial: TrialConfig,
     evaluation: EvaluationConfig,
-    labels: Tensor,
+    begun: Tensor,
     place: slice,
     stepped: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    data, diffusion, own = trial.data, trial.diffusion, labels[place]
+    data, diffusion, own = trial.data, trial.diffusion, begun[place]
+    if trial.method.kind == "autoencoder":
+        label = torch.zeros(len(own), dtype=torch.int64, device=own.device)
+        again = network(to_unit(own), torch.zeros(len(own), device=own.device), label)
+        stepped(evaluation.steps)
+        return to_pixels(require_finite(again, what="generated pixels"))
     start, *borders = sampling_noise(trial, evaluation, first=place.start, count=len(own))
     samples = sample(
         network,

@@ -19,7 +19,8 @@ from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels
 from trainables.evaluation.features.registry import Extractor, extractor
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
+from trainables.evaluation.held_out import HeldOut
+from trainables.evaluation.metrics.heldout import mean_image
 from trainables.evaluation.metrics.jackknife import group_of
 from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone, Samples, metrics_under
 from trainables.evaluation.reference import Read, compared_with, references, variant_of
@@ -150,9 +151,9 @@ def check_files(evaluation: EvaluationConfig, images: ImageSet) -> None:
             statistics_of(evaluation.reference, extractor=network.variant(size), image_size=size)
 
 
-def score_network(grid: HeldoutGrid, network: nn.Module, trial: TrialConfig) -> dict[str, float]:
-    """Scores of a network without images, by metric name: those of its path. NotFinite: it, or a score, is not finite."""
-    own = NetworkAlone(trial.diffusion.path.kind)
+def score_network(grid: HeldOut, network: nn.Module, trial: TrialConfig) -> dict[str, float]:
+    """Scores of a network without images, by metric name: those of its kind. NotFinite: it, or a score, is not finite."""
+    own = NetworkAlone(trial.error_kind)
     metrics = [metric for metric in METRICS.values() if metric.needs == own and metric.least_heldout <= grid.images]
     with grid.one_pass():
         return _finite({metric.name: metric.of_network(grid, network, trial) for metric in metrics})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainables.config.trial import TrialConfig
+from trainables.networks.parts.autoencoder import AutoencoderPart
 from trainables.networks.parts.class_finder import ClassFinderPart
 from trainables.networks.parts.decoupled import DecoupledPart
 from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
@@ -48,6 +49,7 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
 }
 """By the kind of `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
 PIXEL_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
+    "autoencoder": AutoencoderPart,
     "unet": UnetPart,
     "uvit": UvitPart,
     "residual_uvit": UvitPart,

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.config.trunks import UnetTrunk, UvitSizes
@@ -58,6 +59,8 @@ def routed_tokens(trial: TrialConfig) -> int:
 def attention_weights(trial: TrialConfig) -> int:
     """Numbers in the attention weights of the block that has most of them, of one image."""
     trunk, size = trial.model.trunk, trial.data.image_size
+    if isinstance(trunk, AutoencoderTrunk):
+        return (size >> min([trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)])) ** 4
     if isinstance(trunk, UvitSizes):
         return trunk.heads * (trial.grid >> trunk.halvings) ** 4
     if not isinstance(trunk, UnetTrunk):

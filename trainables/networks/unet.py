@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.config.convolutions import GROUPS
 from trainables.config.trial import TrialConfig
-from trainables.config.trunks import GROUPS, UnetTrunk
+from trainables.config.trunks import UnetTrunk
 from trainables.networks.attention import attend
 from trainables.networks.embedding import TimeEmbedding
 from trainables.networks.network import Network, in_precision, through

@@ -91,10 +91,10 @@ class Batches:
             dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < diffusion.label_drop
             y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
-        noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.shape)
+        noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.noise_shape)
         route = self._route(first, count)
         x = lift_of(self._trial).up(to_unit(pixels))
-        return Batch(x=x, e=diffusion.noise_scale * noise, t=t, y=y, route=route, truths=truths)
+        return Batch(x=x, e=self._trial.noise_scale * noise, t=t, y=y, route=route, truths=truths)
 
     def _route(self, first: Tensor, count: int) -> Tensor | None:
         if self._trial.model.routing.kind == "none":

@@ -1,6 +1,5 @@
 """Pictures of a trial on its way: samples of equal noise at every rung, and the clean images that it sees at fixed times."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,14 +8,15 @@ from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels, to_unit
+from trainables.data.split import spread_evenly
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.lift import lift_of
 from trainables.diffusion.maths import convert, noisy
-from trainables.diffusion.sampler import passes, sample
+from trainables.diffusion.sampler import sample
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.finite import NotFinite, require_finite
-from trainables.evaluation.generate import sample_labels, sampling_noise
+from trainables.evaluation.generate import generate, passes_of, sample_labels, sampling_noise, starts
 from trainables.evaluation.grid import write_grid
 from trainables.networks.cost import forward_flops, training_flops
 from trainables.report import RungPicture
@@ -50,16 +50,25 @@ class RungPictures:
             return {}
         try:
             with self._learner.averages.swapped(evaluation.weights), torch.inference_mode(), self._autocast():
-                pictures: dict[RungPicture, Tensor] = {
-                    "progress": self._samples(evaluation),
-                    "denoised": self._denoised(evaluation),
-                }
+                pictures = self._pictures(evaluation)
         except NotFinite:
             return {}
         addresses = {kind: f"{folder}/{kind}-{trained:012d}.png" for kind in pictures}
         for kind, picture in pictures.items():
             write_grid(picture, addresses[kind], columns=IMAGES)
         return addresses
+
+    def _pictures(self, evaluation: EvaluationConfig) -> dict[RungPicture, Tensor]:
+        """By what they show, uint8 [k, C, H, W]."""
+        if self._trial.method.kind == "autoencoder":
+            return {"progress": self._again(evaluation)}
+        return {"progress": self._samples(evaluation), "denoised": self._denoised(evaluation)}
+
+    def _again(self, evaluation: EvaluationConfig) -> Tensor:
+        """Held-out images in a row, and below them what the autoencoder makes of their codes, uint8 [k, C, H, W]."""
+        few = evaluation.model_copy(update={"n": min(IMAGES, len(self._images.heldout))})
+        held = starts(self._trial, self._images, few)
+        return torch.cat((held, generate(self._learner.network, self._trial, few, held).cpu()))
 
     def _samples(self, evaluation: EvaluationConfig) -> Tensor:
         """The first images of the evaluation's noise and labels, uint8 [IMAGES, C, H, W]."""
@@ -79,8 +88,7 @@ class RungPictures:
     def _denoised(self, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, or in the middle of each
         of its path's stages for at the stage's end, uint8 [k, C, H, W]."""
-        held = self._images.heldout
-        chosen = held[np.arange(min(IMAGES, len(held))) * len(held) // IMAGES]
+        chosen = spread_evenly(self._images.heldout, min(IMAGES, len(self._images.heldout)))
         x, y = (part.to(self._learner.device) for part in (to_unit(self._images.read(chosen)), self._images.labels(chosen)))
         x = self._lift.up(x)
         e = self._noise(Purpose.HELDOUT_NOISE, len(x), seed=evaluation.seed)
@@ -121,5 +129,5 @@ def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:
 
 def share_of_training(assignment: Assignment, evaluation: EvaluationConfig) -> float:
     """What the pictures of all rungs take of the floating-point operations of the whole trial."""
-    looked_at = IMAGES * (passes(evaluation, assignment.trial.diffusion.path) + len(TIMES)) * len(assignment.rungs)
+    looked_at = IMAGES * (passes_of(assignment.trial, evaluation) + len(TIMES)) * len(assignment.rungs)
     return looked_at * forward_flops(assignment.trial) / training_flops(assignment.trial, images=assignment.images)

@@ -20,11 +20,10 @@ from pydantic import ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet, open_images
-from trainables.diffusion.lift import lift_of
-from trainables.diffusion.sampler import passes
 from trainables.evaluation.batch_size import images_at_once
-from trainables.evaluation.generate import generate, sample_labels
-from trainables.evaluation.metrics.heldout import MOST_IMAGES, HeldoutGrid
+from trainables.evaluation.generate import generate, passes_of, starts
+from trainables.evaluation.held_out import held_out
+from trainables.evaluation.metrics.heldout import MOST_IMAGES
 from trainables.evaluation.metrics.jackknife import group_of
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRICS
 from trainables.evaluation.reference import made_up
@@ -148,9 +147,8 @@ def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
     """What rungs measure of a network, and all its metrics without images, scaled up from one batch of the grid."""
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
-    path = learner.trial.diffusion.path
-    grid = HeldoutGrid(_FewHeldOut(images, few), device=learner.device, lift=lift_of(learner.trial), path=path)
-    of_rung = partial(METRICS[RUNG_METRICS[path.kind]].of_network, grid, learner.network, learner.trial)
+    grid = held_out(learner.trial, _FewHeldOut(images, few), device=learner.device)
+    of_rung = partial(METRICS[RUNG_METRICS[learner.trial.error_kind]].of_network, grid, learner.network, learner.trial)
     of_rung()  # warms up
     every = partial(score_network, grid, learner.network, learner.trial)
     return _timed(learner, of_rung) * whole / few, _timed(learner, every) * whole / few
@@ -158,15 +156,17 @@ def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
 
 def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
     """Drawing and scoring n images, scaled up from two steps of one batch; the metrics at their real n."""
-    few, path = min(evaluation.n, images_at_once(learner.trial, device=learner.device.type)), learner.trial.diffusion.path
-    short = evaluation.model_copy(update={"n": few, "steps": 2 * path.count, "sampler": "euler", "guidance": 1.0})
-    labels = sample_labels(images, short)
+    few, trial = min(evaluation.n, images_at_once(learner.trial, device=learner.device.type)), learner.trial
+    short = evaluation.model_copy(
+        update={"n": few, "steps": 2 * trial.diffusion.path.count, "sampler": "euler", "guidance": 1.0}
+    )
+    begun = starts(trial, images, short)
 
     def drawn() -> torch.Tensor:
-        return generate(learner.network, learner.trial, short, labels)
+        return generate(learner.network, trial, short, begun)
 
     samples = drawn()  # warms up
-    image_s = _timed(learner, drawn) / few * passes(evaluation, path) / passes(short, path)
+    image_s = _timed(learner, drawn) / few * passes_of(trial, evaluation) / passes_of(trial, short)
     features_s = _features_s(learner, samples, evaluation) / few
     return evaluation.n * (image_s + features_s) + _metrics_s(learner, images, evaluation)
 

@@ -9,11 +9,10 @@ from trainables.config.average import RAW
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.data import ImageSet
-from trainables.diffusion.lift import lift_of
 from trainables.evaluation.collapse import has_collapsed
-from trainables.evaluation.generate import sample_labels
+from trainables.evaluation.generate import starts
 from trainables.evaluation.grid import scatter, write_grid
-from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.held_out import held_out
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, RUNG_METRICS, NetworkAlone, parse
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
 from trainables.report import Rung, Scored
@@ -55,14 +54,13 @@ class Scoring:
         self._assignment, self._trial = assignment, assignment.trial
         self._learner, self._images = learner, images
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
-        lift, path = lift_of(self._trial), self._trial.diffusion.path
-        self._grid = HeldoutGrid(images, device=learner.device, lift=lift, path=path)
+        self._grid = held_out(self._trial, images, device=learner.device)
         self._sampled: dict[tuple[int, str, str], Sampled] = {}
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
 
     def rung(self) -> Rung:
-        """The held-out error of its path, and what rungs compare where that is something else."""
-        own = RUNG_METRICS[self._trial.diffusion.path.kind]
+        """The held-out error of its kind, and what rungs compare where that is something else."""
+        own = RUNG_METRICS[self._trial.error_kind]
         values = {own: self._of_network(own, self._trial.rung_weights)}
         raw_values: dict[str, float] = {}
         metric, weights = parse(self._assignment.rung_metric)
@@ -130,7 +128,7 @@ class Scoring:
                     self._learner.network,
                     self._trial,
                     evaluation,
-                    sample_labels(self._images, evaluation),
+                    starts(self._trial, self._images, evaluation),
                     workers=self._workers,
                     kept=kept,
                     interrupted=self._interrupted,

@@ -7,11 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from trainables.config.method import AutoencoderMethod
 from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.loss import loss
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.diffusion.tapped import Told
+from trainables.networks.autoencoder import Autoencoder
 from trainables.networks.network import Network
 from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
@@ -115,8 +117,10 @@ def image_losses(
     """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B].
 
     Image i of the batch trains stage i modulo the path's stages, each at its own size. route [B, N]: which tokens skip blocks,
-    where some do. `truths`: see `Batch`.
+    where some do. `truths`: see `Batch`. Of an autoencoder e is what its codes are drawn by.
     """
+    if isinstance(network, Autoencoder):
+        return _of_reconstruction(network, x, e)
     stages = path_stages(network.trial.diffusion.path)
     if len(stages) == 1:
         return _of_stage(network, stages[0], x, e, t, y, t_eps, route, truths or {})
@@ -127,6 +131,16 @@ def image_losses(
         for stage, place, given in zip(stages, places, own, strict=True)
     ]
     return torch.stack(losses, dim=1).flatten()
+
+
+def _of_reconstruction(network: Autoencoder, x: Tensor, e: Tensor) -> Tensor:
+    """The loss of each image that an autoencoder makes again, [B]."""
+    method = network.trial.method
+    assert isinstance(method, AutoencoderMethod)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=network.trial.precision == "bf16"):
+        again, penalty = network.reconstructed(x, e)
+    missed = (again - x).flatten(1)
+    return method.absolute * missed.abs().mean(1) + method.squared * missed.square().mean(1) + penalty
 
 
 def _of_stage(

@@ -299,8 +299,21 @@ VALUES: dict[str, Any] = {
     "head_channels": 16,
     "resample": "convolutions",
     "scale_shift": False,
+    "code_channels": 8,
+    "code": "vq",
+    "kl_weight": 1e-3,
+    "code_entries": 16,
+    "commitment": 0.5,
 }
 UVIT = {"trunk": "uvit", "trunk_width": 16}
+OF_CODES: dict[str, dict[str, Any]] = {
+    "code_channels": {},
+    "code": {},
+    "kl_weight": {},
+    "code_entries": {"code": "vq"},
+    "commitment": {"code": "vq"},
+}
+"""What exists under the trunk autoencoder, which one preset has."""
 UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "stages": {"path": "staged"},
@@ -330,13 +343,14 @@ UNDER: dict[str, dict[str, Any]] = {
     "head_channels": UNET,
     "resample": UNET,
     "scale_shift": UNET,
+    **OF_CODES,
 }
 """What an axis hangs on, where the baseline has it not."""
 
 
 def recipe_for(name: str, folder: Path) -> Recipe:
     """A recipe in which an axis may be varied: a teacher is no value of one."""
-    recipe = preset("jit-tiny")
+    recipe = preset("autoencoder-tiny" if name in OF_CODES else "jit-tiny")
     if "representation" not in name:
         return recipe
     return recipe.model_copy(update={"diffusion": DiffusionConfig(terms=(RepresentationTerm(**representation(folder)),))})

@@ -100,7 +100,7 @@ STAGED = {"path": {"kind": "staged", "stages": 2}}
     [("objective", {"objective": "heldout_v_error"}), ("scheduler.metric", {"scheduler": EARLY})],
 )
 def test_what_decides_is_the_error_of_no_other_path(key: str, changes: dict[str, Any]) -> None:
-    own = f"{key}: must be a score of every trial, got heldout_v_error, which is of the path flow and says nothing of staged"
+    own = f"{key}: must be a score of every trial, got heldout_v_error, which is of flow trials and says nothing of staged"
     model = {**tiny_sweep()["baseline"].get("model", {}), "patch_size": 8}
     staged = {**tiny_sweep()["baseline"], "diffusion": STAGED, "model": model}
 

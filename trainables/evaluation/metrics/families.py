@@ -51,9 +51,9 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, *, pixels: str, staged: str) -> Iterator[Metric]:
+def of_network(whole: str, *, pixels: str, staged: str, again: str) -> Iterator[Metric]:
     """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
-    `staged`: of that of a path of stages."""
+    `staged`: of that of a path of stages, `again`: of an autoencoder's."""
     unsampled = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "path"})
     blind = unsampled | {"dimensions"}
     nor = "nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
@@ -105,12 +105,36 @@ def of_network(whole: str, *, pixels: str, staged: str) -> Iterator[Metric]:
         "mean squared velocity",
         f"`{whole}` of a path of stages: the mean over its stages of the error on the same grid; {nothing}, nor along stages, "
         "stage_transform, stage_noise and stage_gamma, by which each stage's velocity is another",
-        needs=NetworkAlone(path="staged"),
+        needs=NetworkAlone(of="staged"),
         compute=f"{_HERE}.heldout:v_error",
         blind_to=blind | {"stages", "stage_transform", "stage_noise", "stage_gamma"},
         scale="log",
         plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
         in_tables=False,
+    )
+    yield from _of_autoencoders(again)
+
+
+def _of_autoencoders(again: str) -> Iterator[Metric]:
+    """The metrics of a network that makes images again."""
+    yield Metric(
+        again,
+        "minimize",
+        "mean squared pixel, of a range of 2",
+        "error of held-out images that an autoencoder makes again from their codes, without chance",
+        needs=NetworkAlone(of="autoencoder"),
+        compute=f"{_HERE}.reconstruction:error",
+        scale="log",
+        plain="how much of images that training never saw is lost in their codes",
+        judges=True,
+    )
+    yield Metric(
+        "heldout_psnr",
+        "maximize",
+        "dB",
+        "peak signal-to-noise ratio of the same images, the mean over them",
+        needs=NetworkAlone(of="autoencoder"),
+        compute=f"{_HERE}.reconstruction:psnr",
     )
 
 

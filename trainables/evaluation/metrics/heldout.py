@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from trainables.config.times import LogitNormal
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
+from trainables.data.split import spread_evenly
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.lift import AS_IT_IS, Lift
 from trainables.diffusion.stages import PathStage, path_stages
@@ -66,7 +66,7 @@ class HeldoutGrid:
     ) -> None:
         self._images, self._stages = images, path_stages(path)
         self.images = count = min(len(images.heldout), MOST_IMAGES)
-        chosen = images.heldout[np.arange(count) * len(images.heldout) // count]
+        chosen = spread_evenly(images.heldout, count)
         self._lift = lift
         self._x = lift.up(to_unit(images.read(chosen).to(device)))
         self._y = images.labels(chosen).to(device)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainables.config.trial import TrialConfig
-    from trainables.evaluation.metrics.heldout import HeldoutGrid
+    from trainables.evaluation.held_out import HeldOut
     from trainables.evaluation.real import Reference, References
 
 Direction = Literal["minimize", "maximize"]
@@ -32,10 +32,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class NetworkAlone:
-    """No images: `compute(grid, network, trial)` with the `HeldoutGrid` of fixed held-out images, noise and t."""
+    """No images: `compute(grid, network, trial)` with the held-out images of the trial's kind, and fixed noise and t where it
+    knows those."""
 
-    path: str = "flow"
-    """The kind of `diffusion.path` that it is of; of others there is no such score."""
+    of: str = "flow"
+    """The trial's `error_kind` that it is of: a kind of `diffusion.path` or of `method`. Of others there is no such score."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Metric:
             return real
         return real.train if self.needs.against == "train" else real.heldout
 
-    def of_network(self, grid: "HeldoutGrid", network: "nn.Module", trial: "TrialConfig") -> float:
+    def of_network(self, grid: "HeldOut", network: "nn.Module", trial: "TrialConfig") -> float:
         """The metric of a network as it is now. It must need the network alone."""
         assert isinstance(self.needs, NetworkAlone), f"{self.name} needs samples"
         return float(resolve_name(self.compute)(grid, network, trial))

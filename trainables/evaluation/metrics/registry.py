@@ -20,8 +20,8 @@ ScoredWeights = Literal["evaluated", "raw"]
 
 RUNG_METRIC = "heldout_v_error"
 """Measured at every rung of a flow: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
-RUNG_METRICS = {"flow": RUNG_METRIC, "staged": "heldout_stage_error"}
-"""By the kind of `diffusion.path`: what rungs measure of its trials. Of two paths they do not compare."""
+RUNG_METRICS = {"flow": RUNG_METRIC, "staged": "heldout_stage_error", "autoencoder": "heldout_reconstruction_error"}
+"""By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
 
 PIXEL_METRIC = "heldout_pixel_v_error"
 """`RUNG_METRIC` in pixels, whatever they were lifted to."""
@@ -38,7 +38,8 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
 
 
 METRICS: dict[str, Metric] = by_name(
-    *of_features(), *of_network(RUNG_METRIC, pixels=PIXEL_METRIC, staged=RUNG_METRICS["staged"])
+    *of_features(),
+    *of_network(RUNG_METRIC, pixels=PIXEL_METRIC, staged=RUNG_METRICS["staged"], again=RUNG_METRICS["autoencoder"]),
 )
 """By name, in the order in which they are shown."""
 
@@ -70,7 +71,7 @@ def check_scored(name: str, features: FeaturesConfig, *, n: int) -> None:
 
 
 def measured_on_the_way(names: Iterable[str]) -> str:
-    """What rungs with scores of these names measured: the flow's held-out error, or another path's where no flow was there."""
+    """What rungs with scores of these names measured: the flow's held-out error, or another kind's where no flow was there."""
     found = {*names}
     return next((own for own in RUNG_METRICS.values() if own in found), RUNG_METRIC)
 
@@ -127,15 +128,15 @@ def verdict_metrics(objective: str = RUNG_METRIC, *, extractor: str = "efflite0"
 
 
 def _beside(objective: str, extractor: str) -> list[Metric]:
-    """On the objective's features; on the evaluation's, and of its own path, where it needs none."""
+    """On the objective's features; on the evaluation's, and of its own kind of trial, where it needs none."""
     needs = metric_of(objective).needs
-    path = needs.path if isinstance(needs, NetworkAlone) else NetworkAlone().path
+    kind = needs.of if isinstance(needs, NetworkAlone) else NetworkAlone().of
     own = needs.extractor if isinstance(needs, Samples) else extractor
     others = EXTRACTOR_CHOICES - {own}
     return [
         metric
         for metric in METRICS.values()
-        if (metric.needs.extractor not in others if isinstance(metric.needs, Samples) else metric.needs.path == path)
+        if (metric.needs.extractor not in others if isinstance(metric.needs, Samples) else metric.needs.of == kind)
     ]
 
 

@@ -1,0 +1,18 @@
+"""The held-out images on which a network's error is measured without samples, by the kind of its trial."""
+
+import torch
+
+from trainables.config.trial import TrialConfig
+from trainables.data import ImageSet
+from trainables.diffusion.lift import lift_of
+from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.metrics.reconstruction import HeldoutImages
+
+HeldOut = HeldoutGrid | HeldoutImages
+
+
+def held_out(trial: TrialConfig, images: ImageSet, *, device: torch.device | str = "cpu") -> HeldOut:
+    """Those of a trial, on a device."""
+    if trial.method.kind == "autoencoder":
+        return HeldoutImages(images, device=device)
+    return HeldoutGrid(images, device=device, lift=lift_of(trial), path=trial.diffusion.path)
