@@ -135,6 +135,13 @@ def on_inception(tree: Tree) -> None:
     tree["objective"] = "fid"
 
 
+def make_autoencoders(tree: Tree) -> None:
+    """Trials of another method, which needs another network, other axes and another objective."""
+    tree["baseline"] = {"preset": "autoencoder-tiny", "batch_size": 8, "method": {"squared": 0.5}}
+    tree["stages"] = [{"grid": {"axes": {"code_channels": [4, 8]}, "seeds": 2}}]
+    tree["objective"] = "heldout_reconstruction_error"
+
+
 WIDE = {"v": {"prediction": "v"}, "wide": {"width": 32}}
 FURTHER = {"grid": {"axes": {"learning_rate": [0.002]}}}
 SHORT = {"low": 1e-3, "high": 2e-3}
@@ -155,6 +162,7 @@ EDITS: tuple[Edit, ...] = (
     kept("data.on_bad", {"skip": 1}),
     kept("baseline.preset", "jit-tiny/8"),
     kept("baseline.model", {"width": 16, "depth": 3, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}),
+    Edit("baseline.method", make_autoencoders, refused="method"),
     kept("baseline.diffusion", {"noise_scale": 2.0}),
     kept("baseline.optimiser", {"learning_rate": 2e-3, "warmup_images": 0}),
     kept("baseline.ema", []),

@@ -92,7 +92,7 @@ def losses(trial: TrialConfig) -> list[float]:
         for parameter in step.network.train().parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     shape = (2, *trial.shape)
-    x, e = torch.rand(shape, generator=generator), torch.randn(shape, generator=generator)
+    x, e = torch.rand(shape, generator=generator), torch.randn((2, *trial.noise_shape), generator=generator)
     route = None if trial.model.routing.kind == "none" else torch.rand((2, trial.grid**2), generator=generator)
     batch = Batch(x=x, e=e, t=torch.tensor([0.2, 0.7]), y=torch.tensor([0, 1]), route=route)
     values: list[float] = step(batch).tolist()

@@ -101,7 +101,9 @@ def test_a_quantised_code_is_the_nearest_entry_past_which_the_gradient_goes() ->
     torch.testing.assert_close(found.code.movedim(1, -1).reshape(-1, 4), nearest)
     missed = (places - nearest).square().view(2, -1).mean(1)
     torch.testing.assert_close(found.penalty, 1.25 * missed)
-    straight = torch.autograd.grad(found.code.sum(), network.to_code.bias, retain_graph=True)[0]
+    bias = network.to_code.bias
+    assert bias is not None
+    straight = torch.autograd.grad(found.code.sum(), bias, retain_graph=True)[0]
     torch.testing.assert_close(straight, torch.full((4,), 2.0 * 64))
     assert torch.autograd.grad(found.penalty.sum(), entries)[0].abs().sum() > 0
 
