@@ -7,6 +7,9 @@ from jit_sweep.commands import shell_line
 from jit_sweep.models.model_folder import CONFIG, ModelFolderConfig
 from trainables.config.features import extractor_name
 from trainables.config.fields import counted
+from trainables.config.method import AutoencoderMethod
+from trainables.config.trial import TrialConfig
+from trainables.networks.cost import parameter_count
 
 Facts = Mapping[str, Any]
 
@@ -74,19 +77,35 @@ def _standing(gate: Facts) -> str:
 
 def _training(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:
     trial = config.trial
-    data, model, method, optimiser = trial.data, trial.model, trial.diffusion, trial.optimiser
+    data, optimiser = trial.data, trial.optimiser
     yield "## How it was trained"
     yield "\n".join(
         [
-            f"- network: patch {model.patch_size}, width {model.width}, depth {model.depth}, {counted(model.heads, 'head')}",
+            f"- network: {_network(trial)}",
             f"- images of {data.image_size} px, {data.num_classes} labels{', flipped' if data.flip else ''}",
-            f"- method: {method.prediction}-prediction with a loss on {method.loss}, t {method.t_sampling.kind}, noise scale "
-            f"{method.noise_scale:g}",
+            f"- method: {_method(trial)}",
             f"- optimiser: {optimiser.method}, learning rate {optimiser.learning_rate:g}, {scores['images']:,} images at batch "
             f"{trial.batch_size}, {trial.precision} on {trial.device}",
             f"- all of it: `{CONFIG}` beside the weights",
         ]
     )
+
+
+def _network(trial: TrialConfig) -> str:
+    """Its sizes, where the transformer's are its own."""
+    model = trial.model
+    if not model.sees_patches:
+        return f"trunk {model.trunk.kind}, {counted(parameter_count(trial), 'parameter')}"
+    return f"patch {model.patch_size}, width {model.width}, depth {model.depth}, {counted(model.heads, 'head')}"
+
+
+def _method(trial: TrialConfig) -> str:
+    """What the network was trained for."""
+    method, diffusion = trial.method, trial.diffusion
+    if isinstance(method, AutoencoderMethod):
+        return f"autoencoder, absolute error by {method.absolute:g} and squared error by {method.squared:g}"
+    drawn = f"t {diffusion.t_sampling.kind}, noise scale {diffusion.noise_scale:g}"
+    return f"{diffusion.prediction}-prediction with a loss on {diffusion.loss}, {drawn}"
 
 
 def _evaluation(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:
