@@ -13,6 +13,11 @@ BINS = 4
 STEPS_APART = 8
 """Held-out images after which the grid's times repeat: from so many on, every time is met."""
 
+_UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
+_NOR = "nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
+_NOTHING = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {_NOR}"
+_BLIND = _UNSAMPLED | {"noise_scale", "path", "dimensions"}
+
 
 @dataclass(frozen=True)
 class _Family:
@@ -54,18 +59,22 @@ def of_features() -> Iterator[Metric]:
 def of_network(whole: str, *, pixels: str, staged: str, again: str) -> Iterator[Metric]:
     """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
     `staged`: of that of a path of stages, `again`: of an autoencoder's."""
-    unsampled = frozenset({"noise_scale", "t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "path"})
-    blind = unsampled | {"dimensions"}
-    nor = "nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
-    nothing = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {nor}"
+    yield from _of_the_flow(whole, pixels)
+    yield from _of_quarters()
+    yield from _of_stages(whole, staged)
+    yield from _of_autoencoders(again)
+
+
+def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
+    """Over all t."""
     yield Metric(
         whole,
         "minimize",
         "mean squared velocity",
-        f"error of the predicted velocity on a fixed grid of held-out image, noise and t; {nothing}",
+        f"error of the predicted velocity on a fixed grid of held-out image, noise and t; {_NOTHING}",
         needs=NetworkAlone(),
         compute=f"{_HERE}.heldout:v_error",
-        blind_to=blind,
+        blind_to=_BLIND,
         scale="log",
         plain="how wrong the network is on images that training never saw, over all noise levels",
         judges=True,
@@ -75,14 +84,18 @@ def of_network(whole: str, *, pixels: str, staged: str, again: str) -> Iterator[
         "minimize",
         "mean squared velocity",
         f"the same grid's error of predicted v projected onto the pixels: of lifted patches without what only noise fills; "
-        f"says nothing along noise_scale and path, which scale the velocity itself, {nor}",
+        f"says nothing along noise_scale and path, which scale the velocity itself, {_NOR}",
         needs=NetworkAlone(),
         compute=f"{_HERE}.heldout:pixel_v_error",
-        blind_to=unsampled,
+        blind_to=_BLIND - {"dimensions"},
         scale="log",
         plain="how wrong the network is on pixels that training never saw, over all noise levels",
         in_tables=False,
     )
+
+
+def _of_quarters() -> Iterator[Metric]:
+    """Told apart by log-SNR."""
     for space, unit in (("v", "mean squared velocity"), ("x", "mean squared pixel, of a range of 2")):
         for place in range(1, BINS + 1):
             end = {1: ", the noisiest", BINS: ", the cleanest"}.get(place, "")
@@ -90,29 +103,31 @@ def of_network(whole: str, *, pixels: str, staged: str, again: str) -> Iterator[
                 f"heldout_{space}_error_snr{place}",
                 "minimize",
                 unit,
-                f"the same grid's error of predicted {space} in quarter {place} of {BINS} by log-SNR{end}; {nothing}",
+                f"the same grid's error of predicted {space} in quarter {place} of {BINS} by log-SNR{end}; {_NOTHING}",
                 needs=NetworkAlone(),
                 compute=f"{_HERE}.heldout:{space.upper()}_ERROR.snr{place}",
-                blind_to=blind,
+                blind_to=_BLIND,
                 scale="log",
                 least_heldout=STEPS_APART,
                 in_tables=False,
             )
 
+
+def _of_stages(whole: str, staged: str) -> Iterator[Metric]:
+    """Of a path of stages."""
     yield Metric(
         staged,
         "minimize",
         "mean squared velocity",
-        f"`{whole}` of a path of stages: the mean over its stages of the error on the same grid; {nothing}, nor along stages, "
+        f"`{whole}` of a path of stages: the mean over its stages of the error on the same grid; {_NOTHING}, nor along stages, "
         "stage_transform, stage_noise and stage_gamma, by which each stage's velocity is another",
         needs=NetworkAlone(of="staged"),
         compute=f"{_HERE}.heldout:v_error",
-        blind_to=blind | {"stages", "stage_transform", "stage_noise", "stage_gamma"},
+        blind_to=_BLIND | {"stages", "stage_transform", "stage_noise", "stage_gamma"},
         scale="log",
         plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
         in_tables=False,
     )
-    yield from _of_autoencoders(again)
 
 
 def _of_autoencoders(again: str) -> Iterator[Metric]:
@@ -121,9 +136,11 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         again,
         "minimize",
         "mean squared pixel, of a range of 2",
-        "error of held-out images that an autoencoder makes again from their codes, without chance",
+        "error of held-out images that an autoencoder makes again from their codes, without chance; says nothing along "
+        "t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:error",
+        blind_to=_UNSAMPLED,
         scale="log",
         plain="how much of images that training never saw is lost in their codes",
         judges=True,
@@ -132,9 +149,10 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         "heldout_psnr",
         "maximize",
         "dB",
-        "peak signal-to-noise ratio of the same images, the mean over them",
+        "peak signal-to-noise ratio of the same images, the mean over them; blind to what their error is blind to",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:psnr",
+        blind_to=_UNSAMPLED,
     )
 
 
