@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainables.config.convolutions import Blocks, GroupedWidth, Multipliers, Width
-from trainables.config.fields import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt, Ruled, choices, must_hold
+from trainables.config.convolutions import Blocks, GroupedWidth, Multipliers, Width, check_at_levels
+from trainables.config.fields import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt, Ruled, must_hold
 
 
 class KlCode(Frozen):
@@ -50,10 +50,7 @@ class AutoencoderTrunk(Ruled):
 
     @must_hold
     def attention_is_at_levels(self) -> None:
-        sides = [2**level for level in range(len(self.multipliers))]
-        if odd := [factor for factor in self.attention if factor not in sides]:
-            rule = f"`attention` must name sides of the levels, 1 over {choices(sides)}"
-            raise ValueError(f"{rule}, got {', '.join(map(str, odd))}; leave them out")
+        check_at_levels(self.attention, levels=len(self.multipliers))
 
     @property
     def halvings(self) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from trainables.config.autoencoder import AutoencoderTrunk
-from trainables.config.convolutions import Blocks, GroupedWidth, Multipliers, Width
+from trainables.config.convolutions import Blocks, GroupedWidth, Multipliers, Width, check_at_levels
 from trainables.config.fields import Fraction, Frozen, PositiveInt, Ruled, choices, must_hold
 
 
@@ -49,10 +49,7 @@ class UnetTrunk(Ruled):
 
     @must_hold
     def attention_is_at_levels(self) -> None:
-        sides = [2**level for level in range(len(self.multipliers))]
-        if odd := [factor for factor in self.attention if factor not in sides]:
-            rule = f"`attention` must name sides of the levels, 1 over {choices(sides)}"
-            raise ValueError(f"{rule}, got {', '.join(map(str, odd))}; leave them out")
+        check_at_levels(self.attention, levels=len(self.multipliers))
 
     @must_hold
     def head_channels_divide(self) -> None:

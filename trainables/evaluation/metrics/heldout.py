@@ -4,8 +4,7 @@ Every trial meets the same (image, noise, t), whatever it predicts and whatever 
 step on; a Frechet distance at that stage prefers a collapsed model's noise to blurred pictures.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
@@ -27,6 +26,7 @@ from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.evaluation.metrics.families import BINS, STEPS_APART
+from trainables.evaluation.metrics.one_pass import OnePass
 
 MOST_IMAGES = 384
 """Held-out images on the grid at most, spread evenly over the held-out list."""
@@ -77,7 +77,7 @@ class HeldoutGrid:
         quantile = (self._step + 0.5) / _TIMES
         self._t = times(quantile, _T_SAMPLING)
         self._n = self._noise(PhiloxDraws(seed), tuple(images.read(chosen[:1]).shape[1:])).to(device)
-        self._answered: dict[nn.Module, _Errors] | None = None
+        self._pass: OnePass[_Errors] = OnePass()
 
     def _noise(self, draws: PhiloxDraws, pixels: tuple[int, ...]) -> Tensor:
         """Standard normal, of each place. Projected onto the pixels of lifted images it is what a trial without a lift meets,
@@ -106,22 +106,13 @@ class HeldoutGrid:
             errors = errors * (1 - self._t.double()).square()
         return float(errors[self._step * BINS // _TIMES == place].mean())
 
-    @contextmanager
-    def one_pass(self) -> Iterator[None]:
+    def one_pass(self) -> AbstractContextManager[None]:
         """Within it the network stays as it is: what it answers on the grid is computed once for all metrics."""
-        self._answered = {}
-        try:
-            yield
-        finally:
-            self._answered = None
+        return self._pass.kept()
 
     def _errors(self, network: nn.Module, trial: TrialConfig) -> _Errors:
         """Of each place."""
-        if self._answered is None:
-            return self._computed(network, trial)
-        if network not in self._answered:
-            self._answered[network] = self._computed(network, trial)
-        return self._answered[network]
+        return self._pass.of(network, lambda: self._computed(network, trial))
 
     def _computed(self, network: nn.Module, trial: TrialConfig) -> _Errors:
         size = images_at_once(trial, device=self._x.device.type)

@@ -1,7 +1,6 @@
 """The error of held-out images that an autoencoder makes again, without chance."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 import torch
@@ -15,6 +14,7 @@ from trainables.diffusion.evaluating import evaluating
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.evaluation.metrics.heldout import MOST_IMAGES, mean_image
+from trainables.evaluation.metrics.one_pass import OnePass
 
 RANGE = 2.0
 """Of a pixel as the network sees it, from -1 to 1."""
@@ -27,24 +27,15 @@ class HeldoutImages:
         self.images = min(len(images.heldout), MOST_IMAGES)
         self._set = images
         self._x = to_unit(images.read(spread_evenly(images.heldout, self.images)).to(device))
-        self._answered: dict[nn.Module, Tensor] | None = None
+        self._pass: OnePass[Tensor] = OnePass()
 
     def errors(self, network: nn.Module, trial: TrialConfig) -> Tensor:
         """Mean squared error of each image, float64 [n], in fp32. NotFinite: the network's output is not finite."""
-        if self._answered is None:
-            return self._computed(network, trial)
-        if network not in self._answered:
-            self._answered[network] = self._computed(network, trial)
-        return self._answered[network]
+        return self._pass.of(network, lambda: self._computed(network, trial))
 
-    @contextmanager
-    def one_pass(self) -> Iterator[None]:
+    def one_pass(self) -> AbstractContextManager[None]:
         """Within it the network stays as it is: its images are made once for all metrics."""
-        self._answered = {}
-        try:
-            yield
-        finally:
-            self._answered = None
+        return self._pass.kept()
 
     @cached_property
     def mean_image_error(self) -> float:

@@ -5,21 +5,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 from search_spaces.presets import preset
 from tests.support.kept import kept_by_autograd
+from tests.support.networks import closed_forms_are_exact, goes_on_bit_for_bit
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import batch, moved, small_model, small_trial, trial_of_recipe
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import describe, open_images
-from trainables.evaluation.held_out import held_out
+from trainables.evaluation.metrics.heldout import mean_image
+from trainables.evaluation.metrics.reconstruction import HeldoutImages
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRICS
 from trainables.networks.autoencoder import Autoencoder
-from trainables.networks.cost import forward_flops, parameter_count
+from trainables.networks.cost import parameter_count
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.networks.registry import blank
 from trainables.report import Rung, Scored
@@ -62,11 +63,7 @@ def test_a_preset_has_the_published_number_of_parameters(name: str, count: int) 
 @pytest.mark.parametrize("trunk", VARIANTS.values(), ids=VARIANTS)
 def test_the_closed_forms_are_exact(trunk: dict[str, Any]) -> None:
     trial = coder(trunk, attention="fp32")
-    network = blank(trial)
-    assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters())
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        assert network(*batch(2)).shape == (2, 3, 16, 16)
-    assert counter.get_total_flops() == 2 * forward_flops(trial)
+    closed_forms_are_exact(trial, blank(trial), *batch(2))
 
 
 @pytest.mark.parametrize("trunk", VARIANTS.values(), ids=VARIANTS)
@@ -141,22 +138,22 @@ def few_images_trial(kind: str, **changes: Any) -> TrialConfig:
 def test_it_goes_on_bit_for_bit_from_where_it_was_saved(kind: str) -> None:
     images, trial = open_images(FEW_IMAGES, holdout=FEW_HELD_OUT), few_images_trial(kind, batch_size=2)
     through, resumed = (Learner(trial, images, workers=Workers()) for _ in range(2))
-    through.update()
-    saved = {part: {name: t.clone() for name, t in tensors.items()} for part, tensors in through.parts().items()}
-    state = through.state()
-    through.update()
-    resumed.restore(saved, state)
-    resumed.update()
-    for part, tensors in through.parts().items():
-        assert all(torch.equal(tensor, resumed.parts()[part][name]) for name, tensor in tensors.items())
+    goes_on_bit_for_bit(through, resumed)
+
+
+class AlwaysTheMean(nn.Module):
+    """Answers the training images' mean."""
+
+    def forward(self, x: Tensor, _t: Tensor, _y: Tensor) -> Tensor:
+        return mean_image(open_images(FEW_IMAGES, holdout=FEW_HELD_OUT)).expand_as(x)
 
 
 def test_the_mean_images_error_is_that_of_who_always_answers_it() -> None:
     trial, images = few_images_trial("kl"), open_images(FEW_IMAGES, holdout=FEW_HELD_OUT)
-    grid, network = held_out(trial, images), network_of(trial)
+    grid, network = HeldoutImages(images), AlwaysTheMean()
     error, psnr = (METRICS[name].of_network(grid, network, trial) for name in ("heldout_reconstruction_error", "heldout_psnr"))
-    assert psnr < 10 * torch.log10(torch.tensor(4 / error)) + 10  # Jensen: near, and finite
-    assert 0.05 < grid.mean_image_error < 1.0
+    assert error == pytest.approx(grid.mean_image_error)
+    assert psnr == pytest.approx(float((10 * torch.log10(4 / grid.errors(network, trial))).mean()))
 
 
 @pytest.mark.parametrize("kind", ["kl", "vq"])
