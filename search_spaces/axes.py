@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant, under
+from search_spaces.recipe_axes import OF_SPACE, PRESET
 from trainables.config.autoencoder import KlCode, VqCode
 from trainables.config.diffusion import Target
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, choices
@@ -144,6 +145,7 @@ _DRAWN = ("diffusion", "t_sampling")
 _WEIGHED = ("diffusion", "weighting")
 _PATH = ("diffusion", "path")
 _REGISTERED = (
+    PRESET,
     Axis(
         "trunk",
         f"what computes between the noisy image and the output: {choices([*TRUNKS])}",
@@ -170,6 +172,7 @@ _REGISTERED = (
     _of_code("kl_weight", "weight", "kl", "weight of the code's divergence from the normal"),
     _of_code("code_entries", "entries", "vq", "vectors that the code is chosen from"),
     _of_code("commitment", "commitment", "vq", "weight of the code's distance to its vector"),
+    *OF_SPACE,
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
     Axis(
         "prediction",

@@ -33,6 +33,7 @@ class Purpose(IntEnum):
     ROUTING = 9
     LIFT = 10
     BORDER_NOISE = 11
+    POSTERIOR = 12
     FEATURE_DIRECTION = 32
 
 

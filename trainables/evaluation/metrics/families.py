@@ -1,6 +1,6 @@
 """The entries of the registry: one family of metrics for each network that features come from, and those of no images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainables.evaluation.metrics.metric import Metric, NetworkAlone, Samples
@@ -57,13 +57,13 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, *, pixels: str, staged: str, again: str) -> Iterator[Metric]:
-    """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
-    `staged`: of that of a path of stages, `again`: of an autoencoder's."""
-    yield from _of_the_flow(whole, pixels)
+def of_network(rung: Mapping[str, str], *, pixels: str) -> Iterator[Metric]:
+    """The metrics of a network without images; `rung`: the name of each kind's own, `pixels`: of the flow's in pixels."""
+    yield from _of_the_flow(rung["flow"], pixels)
     yield from _of_quarters()
-    yield from _of_stages(whole, staged)
-    yield from _of_autoencoders(again)
+    yield from _of_stages(rung["flow"], rung["staged"])
+    yield from _of_latents(rung["flow"], rung["latent"])
+    yield from _of_autoencoders(rung["autoencoder"])
 
 
 def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
@@ -128,6 +128,23 @@ def _of_stages(whole: str, staged: str) -> Iterator[Metric]:
         scale="log",
         plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
         in_tables=False,
+    )
+
+
+def _of_latents(whole: str, latent: str) -> Iterator[Metric]:
+    """Of the flow among an autoencoder's codes."""
+    yield Metric(
+        latent,
+        "minimize",
+        "mean squared velocity",
+        f"`{whole}` of codes, on the same grid of held-out images, noise and t; {_NOTHING}, nor along encoder, whose codes are "
+        "others, and latent_quantise, which decodes",
+        needs=NetworkAlone(of="latent"),
+        compute=f"{_HERE}.heldout:v_error",
+        blind_to=_BLIND | {"encoder", "latent_quantise"},
+        scale="log",
+        plain="how wrong the network is on codes of images that training never saw, over all noise levels",
+        judges=True,
     )
 
 

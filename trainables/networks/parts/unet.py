@@ -33,7 +33,7 @@ class UnetPart:
 
     @cached_property
     def _layout(self) -> UnetLayout:
-        return layout(self.trunk, side=self.trial.data.image_size)
+        return layout(self.trunk, side=self.trial.canvas.side)
 
     @property
     def _ends(self) -> tuple[int, int]:
@@ -55,7 +55,7 @@ class UnetPart:
     def macs(self) -> Macs:
         """The image and the sinusoids of t are data."""
         first, last = self._ends
-        told, pixels = self._condition, self.trial.data.image_size**2
+        told, pixels = self._condition, self.trial.canvas.side**2
         of_image = pixels * KERNEL * self.trial.channels * first
         time = self.trunk.width * told
         whole = sum(self._step_macs(step) for step in self._layout.steps)
@@ -64,7 +64,7 @@ class UnetPart:
 
     def activation_bytes(self, *, recomputed: bool) -> int:
         """What the steps keep, or what comes into them and the most that one keeps; the last norm's input and output."""
-        steps, pixels = self._layout.steps, self.trial.data.image_size**2
+        steps, pixels = self._layout.steps, self.trial.canvas.side**2
         ends = pixels * self._ends[1] * (self._stream + FP32 + activation_bytes(self.trial))
         kept = [self._step_bytes(step) for step in steps]
         if not recomputed:
