@@ -6,7 +6,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Self
 
-from jit_sweep.plan.asked import cells_of, images_asked, seeds_of
+from jit_sweep.plan.asked import cells_of, images_asked, is_where, seeds_of
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.places import Place, places
 from jit_sweep.plan.rungs import rungs_of
@@ -18,7 +18,7 @@ from search_spaces.axis import AxisValue
 from search_spaces.cells import Cell, arm_label, put
 from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.fields import choices
+from trainables.config.fields import choices, counted
 from trainables.config.recipe import Recipe
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.config.space import LatentSpace, StageEncoder, TrialEncoder
@@ -69,7 +69,7 @@ class Planner:
         space = recipe.space
         if not isinstance(space, LatentSpace) or not isinstance(space.encoder, StageEncoder):
             return recipe
-        entry = self._one_arm(space.encoder.stage)
+        entry = self._encoding(space.encoder)
         trunk = entry.trial.model.trunk
         if not isinstance(trunk, AutoencoderTrunk):
             rule = "`space.encoder` must name a stage that trains an autoencoder"
@@ -78,26 +78,30 @@ class Planner:
         found = LatentSpace.model_validate({**space.model_dump(), "encoder": encoder, "trunk": trunk})
         return recipe.model_copy(update={"space": found})
 
-    def _one_arm(self, name: str) -> Entry:
-        """The first seed of a stage's one arm. ValueError: there is no such stage, or it has several arms."""
-        if name not in self._one_arms:
-            self._one_arms[name] = self._found(name)
-        return self._one_arms[name]
+    def _encoding(self, encoder: StageEncoder) -> Entry:
+        """The first seed of the arm that it names. ValueError: there is no such stage, or it has several such arms."""
+        key = encoder.model_dump_json()
+        if key not in self._encoders:
+            self._encoders[key] = self._found(encoder.stage, encoder.where)
+        return self._encoders[key]
 
     @cached_property
-    def _one_arms(self) -> dict[str, Entry]:
+    def _encoders(self) -> dict[str, Entry]:
         return {}
 
-    def _found(self, name: str) -> Entry:
+    def _found(self, name: str, where: Mapping[str, AxisValue]) -> Entry:
         planned = {each.name: (at, each.design) for at, each in enumerate(self.spec.stages) if isinstance(each, PlannedStage)}
         if name not in planned:
             rule, known = "`space.encoder` must name a grid of the sweep", [known for known in planned if known]
             raise ValueError(f"{rule}, got {name!r}; {did_you_mean(name, known, otherwise='give a stage this `name`')}")
         stage, design = planned[name]
-        first, *others = cells_of(design)
-        if others:
-            rule = "`space.encoder` must name a stage of one arm, whose trial is known before anything starts"
-            raise ValueError(f"{rule}, got {name}, of {1 + len(others)}; give each of its arms a stage of its own")
+        arms = list(cells_of(design))
+        named = [values for values in arms if is_where(where, values)]
+        if len(named) != 1:
+            rule = f"`space.encoder` must name one arm of the stage {name}"
+            got = f"{arm_label(where)}, which {counted(len(named), 'arm')} of it have" if where else f"none of its {len(arms)}"
+            raise ValueError(f"{rule}, got {got}; try {name} {arm_label(arms[0])}")
+        (first,) = named
         cell = put(self.baseline, first)
         images = images_asked(design, first) or self.images_of(cell, stage=stage)
         return self.entry(cell, stage=stage, position=0, seed=seeds_of(design, first)[0], images=images)

@@ -29,11 +29,14 @@ class TrialEncoder(Frozen):
 
 
 class StageEncoder(Frozen):
-    """What an earlier stage of the sweep trains: the first seed of its one arm. A trial has the trial itself in its place."""
+    """What an earlier stage of the sweep trains: the first seed of its one arm, or of the arm with these values. A trial's own
+    record has that trial in its place."""
 
     kind: Literal["stage"] = "stage"
     stage: Annotated[str, Field(min_length=1)]
     """The stage's name."""
+    where: dict[str, str | int | float | bool | None] = {}
+    """Axis values that one of its arms alone has; nothing of a stage with one arm."""
 
 
 class FileEncoder(Frozen):
