@@ -34,7 +34,7 @@ def _named(text: str) -> StageEncoder:
     """Of `STAGE`, or `STAGE AXIS=VALUE ...`. ValueError: it is no such text."""
     stage, *words = text.split() or [""]
     pairs = [word.partition("=") for word in words]
-    if not stage or any(not axis or not equals for axis, equals, _ in pairs):
+    if "=" in stage or not stage or any(not axis or not equals for axis, equals, _ in pairs):
         raise ValueError(f"must be a stage's name, or such as `codes code=vq`, got {text!r}; name a stage")
     return StageEncoder(stage=stage, where={axis: parsed(value) for axis, _, value in pairs})
 

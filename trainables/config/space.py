@@ -9,6 +9,9 @@ from trainables.config.average import RAW
 from trainables.config.features import Sha256
 from trainables.config.fields import JOINED_LATER, FiniteFloat, Frozen, PositiveFloat, PositiveInt, Ruled, must_hold, without
 
+Mean = Annotated[FiniteFloat, Field(ge=-1000, le=1000)]
+Spread = Annotated[PositiveFloat, Field(ge=1e-6, le=1000)]
+
 
 class PixelSpace(Frozen):
     """Pixels, from -1 to 1."""
@@ -65,9 +68,9 @@ class LatentSpace(Ruled):
     """Whose codes."""
     trunk: AutoencoderTrunk | None = None
     """The autoencoder's network, as it was trained; null where a stage says it."""
-    mean: Annotated[tuple[FiniteFloat, ...] | None, Field(min_length=1)] = None
+    mean: Annotated[tuple[Mean, ...] | None, Field(min_length=1)] = None
     """What is taken from each channel of the code; null: its mean over the training split."""
-    std: Annotated[tuple[PositiveFloat, ...] | None, Field(min_length=1)] = None
+    std: Annotated[tuple[Spread, ...] | None, Field(min_length=1)] = None
     """What each channel is divided by then; null: its standard deviation there."""
     sample: Literal["mean", "draw"] = "mean"
     """A Gaussian code's mean, or a draw from it for each image and epoch. A quantised code is neither: it is what entries are

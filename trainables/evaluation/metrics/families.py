@@ -13,11 +13,12 @@ BINS = 4
 STEPS_APART = 8
 """Held-out images after which the grid's times repeat: from so many on, every time is met."""
 
-_UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
+UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
+"""Axes of how samples are drawn: they change no error of a network alone."""
 _SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
 _NOR = f"nor {_SAMPLING}"
 _NOTHING = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {_NOR}"
-_BLIND = _UNSAMPLED | {"noise_scale", "path", "dimensions"}
+_BLIND = UNSAMPLED | {"noise_scale", "path", "dimensions"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         f"error of held-out images that an autoencoder makes again from their codes, without chance; says nothing {_SAMPLING}",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:error",
-        blind_to=_UNSAMPLED,
+        blind_to=UNSAMPLED,
         scale="log",
         plain="how much of images that training never saw is lost in their codes",
         judges=True,
@@ -169,7 +170,7 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         f"peak signal-to-noise ratio of the same images, the mean over them; says nothing {_SAMPLING}",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:psnr",
-        blind_to=_UNSAMPLED,
+        blind_to=UNSAMPLED,
     )
 
 
