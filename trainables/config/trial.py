@@ -23,7 +23,7 @@ from trainables.config.fields import (
     nearest,
     without,
 )
-from trainables.config.method import AutoencoderMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod, DenoiserMethod
 from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
@@ -346,7 +346,17 @@ class TrialConfig(Ruled, Recipe):
     @property
     def error_kind(self) -> str:
         """What the error of a network alone is of: of two kinds they do not compare. The path's, or the method's."""
-        return self.method.kind if isinstance(self.method, AutoencoderMethod) else self.diffusion.path.kind
+        return self.diffusion.path.kind if isinstance(self.method, DenoiserMethod) else self.method.kind
+
+    @property
+    def draws(self) -> bool:
+        """Whether samples are drawn of it."""
+        return not isinstance(self.method, ClassifierMethod)
+
+    @property
+    def label_drop(self) -> float:
+        """Share of labels that training replaces by the null one; a classifier is to find them all."""
+        return 0.0 if isinstance(self.method, ClassifierMethod) else self.diffusion.label_drop
 
     @property
     def seen_patch(self) -> int:

@@ -20,7 +20,12 @@ ScoredWeights = Literal["evaluated", "raw"]
 
 RUNG_METRIC = "heldout_v_error"
 """Measured at every rung of a flow: it ranks trials rightly from the first updates on, which a Frechet distance does not."""
-RUNG_METRICS = {"flow": RUNG_METRIC, "staged": "heldout_stage_error", "autoencoder": "heldout_reconstruction_error"}
+RUNG_METRICS = {
+    "flow": RUNG_METRIC,
+    "staged": "heldout_stage_error",
+    "autoencoder": "heldout_reconstruction_error",
+    "classifier": "heldout_cross_entropy",
+}
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
 
 PIXEL_METRIC = "heldout_pixel_v_error"
@@ -39,7 +44,13 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
 
 METRICS: dict[str, Metric] = by_name(
     *of_features(),
-    *of_network(RUNG_METRIC, pixels=PIXEL_METRIC, staged=RUNG_METRICS["staged"], again=RUNG_METRICS["autoencoder"]),
+    *of_network(
+        RUNG_METRIC,
+        pixels=PIXEL_METRIC,
+        staged=RUNG_METRICS["staged"],
+        again=RUNG_METRICS["autoencoder"],
+        classes=RUNG_METRICS["classifier"],
+    ),
 )
 """By name, in the order in which they are shown."""
 
