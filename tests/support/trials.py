@@ -5,6 +5,7 @@ import torch
 from trainables.config.network import BottleneckEmbedding, ModelConfig
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig, TrialConfig
+from trainables.evaluation.metrics.registry import Metric, NetworkAlone, Samples
 from trainables.networks.jit import JiT
 from trainables.networks.network import Network
 from trainables.networks.registry import build
@@ -61,3 +62,8 @@ def batch(count: int = 4, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor,
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(count, 3, SIZE, SIZE, generator=generator)
     return z, torch.rand(count, generator=generator), torch.randint(0, CLASSES, (count,), generator=generator)
+
+
+def is_of_flows(metric: Metric) -> bool:
+    """Whether a trial of the plain flow has this score: one of samples, or of its own kind of network."""
+    return isinstance(metric.needs, Samples) or metric.needs == NetworkAlone()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
-from tests.support.trials import small_model, small_trial
+from tests.support.trials import is_of_flows, small_model, small_trial
 from trainables.assignment import Assignment
 from trainables.config.average import DecayEma, HalfLifeEma
 from trainables.config.diffusion import DiffusionConfig
@@ -20,7 +20,7 @@ from trainables.config.network import LinearEmbedding
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import DataError, describe
-from trainables.evaluation.metrics.registry import RUNG_METRIC, NetworkAlone, metrics_under
+from trainables.evaluation.metrics.registry import RUNG_METRIC, metrics_under
 from trainables.networks.cost import training_flops
 from trainables.process_caches import clear_process_caches
 from trainables.report import Activity, Committed, Decision, Ended, Phase, Progress, Report, Rung, Scored, SetBack
@@ -281,8 +281,7 @@ def test_a_finished_trial_is_scored_on_equal_terms_without_training_again_and_te
     scored = reports[0]
     assert isinstance(scored, Scored)
     assert scored.n == 8
-    staged = NetworkAlone("staged")
-    names = {metric.name for metric in metrics_under("efflite0", n=scored.n) if metric.needs != staged}
+    names = {metric.name for metric in metrics_under("efflite0", n=scored.n) if is_of_flows(metric)}
     assert scored.values.keys() == scored.raw_values.keys() == names
     assert scored.heldout.keys() >= {"fd_efflite0_96", "kid_efflite0_96"}
     assert Path(scored.grid).read_bytes().startswith(b"\x89PNG")

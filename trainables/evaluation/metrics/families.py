@@ -14,7 +14,8 @@ STEPS_APART = 8
 """Held-out images after which the grid's times repeat: from so many on, every time is met."""
 
 _UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
-_NOR = "nor along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
+_SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
+_NOR = f"nor {_SAMPLING}"
 _NOTHING = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {_NOR}"
 _BLIND = _UNSAMPLED | {"noise_scale", "path", "dimensions"}
 
@@ -137,8 +138,7 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         again,
         "minimize",
         "mean squared pixel, of a range of 2",
-        "error of held-out images that an autoencoder makes again from their codes, without chance; says nothing along "
-        "t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled",
+        f"error of held-out images that an autoencoder makes again from their codes, without chance; says nothing {_SAMPLING}",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:error",
         blind_to=_UNSAMPLED,
@@ -150,7 +150,7 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         "heldout_psnr",
         "maximize",
         "dB",
-        "peak signal-to-noise ratio of the same images, the mean over them; blind to what their error is blind to",
+        f"peak signal-to-noise ratio of the same images, the mean over them; says nothing {_SAMPLING}",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:psnr",
         blind_to=_UNSAMPLED,

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.support.trials import small_trial
+from tests.support.trials import is_of_flows, small_trial
 from trainables.config.diffusion import DiffusionConfig, Target
 from trainables.config.evaluation import EvaluationConfig, Labels
 from trainables.config.network import ModelConfig
@@ -31,7 +31,7 @@ from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.frechet import Moments, frechet_distance, moments
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
 from trainables.evaluation.metrics.kernel import kernel_distance, mean_over_pairs, sum_of_kernels
-from trainables.evaluation.metrics.registry import METRICS, Metric, NetworkAlone, Samples, metrics_under
+from trainables.evaluation.metrics.registry import METRICS, Metric, Samples, metrics_under
 from trainables.evaluation.real import Reference, References
 from trainables.evaluation.score import Scorer, score_network
 from trainables.networks.registry import build
@@ -255,8 +255,7 @@ def test_every_registered_metric_is_scored_those_of_samples_first(
     emoji: ImageSet, scorer: Scorer, heldout_grid: HeldoutGrid
 ) -> None:
     scores = scorer.score(emoji.read(emoji.heldout[:4])) | score_network(heldout_grid, Network("zero"), trial("v"))
-    staged = NetworkAlone("staged")
-    computed = [metric for metric in metrics_under("efflite0", n=4) if metric.needs != staged]
+    computed = [metric for metric in metrics_under("efflite0", n=4) if is_of_flows(metric)]
     of_samples = [metric.name for metric in computed if isinstance(metric.needs, Samples)]
     assert list(scores) == of_samples + [metric.name for metric in computed if metric.name not in of_samples]
     not_heldout = [m.name for m in computed if isinstance(m.needs, Samples) and m.needs.against != "heldout"]
