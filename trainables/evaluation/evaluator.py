@@ -16,12 +16,13 @@ from trainables.data.errors import DataError
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.features.registry import extractor
 from trainables.evaluation.finite import require_finite
-from trainables.evaluation.generate import batches, drawing, generate, starts, starts_of_class
+from trainables.evaluation.generate import batches, drawing, generate
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.held_out import HeldOut, held_out
 from trainables.evaluation.neighbours import nearest
 from trainables.evaluation.reference import references
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
+from trainables.methods.registry import method_of
 from trainables.networks.network import Network, of_model
 from trainables.networks.registry import blank_model
 
@@ -95,7 +96,7 @@ class Evaluator:
         check_draws(self._trial, asked="samples are")
         check_sampling(self._trial.diffusion, evaluation, num_classes=self._trial.data.num_classes)
         check_heldout(evaluation, heldout=len(self._images.heldout))
-        network, begun = self._network(evaluation.weights), starts(self._trial, self._images, evaluation)
+        network, begun = self._network(evaluation.weights), method_of(self._trial).starts(self._trial, self._images, evaluation)
         with drawing(network, self._trial, evaluation, begun) as batch:
             for place in batches(self._trial, begun, device=self._device):
                 yield batch(place, partial(_tell, place, evaluation.steps, drawn))
@@ -104,7 +105,7 @@ class Evaluator:
         """Write three pictures below a folder or URI and say where: `samples`, the first of the evaluation; `classes`, a row a
         class of up to `ROWS` that the images have; `neighbours`, samples and below each the training image that is nearest in
         features."""
-        begun = starts(self._trial, self._images, evaluation)[: COLUMNS * ROWS]
+        begun = method_of(self._trial).starts(self._trial, self._images, evaluation)[: COLUMNS * ROWS]
         samples = generate(self._network(evaluation.weights), self._trial, evaluation, begun)
         name = extractor_name(evaluation.features)
         features = extractor(name, evaluation.features).features(samples[:COLUMNS])
@@ -123,9 +124,9 @@ class Evaluator:
     def _by_class(self, evaluation: EvaluationConfig) -> Tensor:
         """`COLUMNS` samples of each class, uint8 [k, C, H, W]: of the same noise in every row, or of its held-out images."""
         classes = self._images.labels(self._images.train).unique()[:ROWS]
-        rows = []
+        rows, method, count = [], method_of(self._trial), min(COLUMNS, evaluation.n)
         for label in classes:
-            begun = starts_of_class(self._trial, self._images, int(label), count=min(COLUMNS, evaluation.n))
+            begun = method.starts_of_class(self._trial, self._images, int(label), count=count)
             rows.append(generate(self._network(evaluation.weights), self._trial, evaluation, begun))
         return torch.cat(rows)
 

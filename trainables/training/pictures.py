@@ -16,8 +16,10 @@ from trainables.diffusion.sampler import sample
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.finite import NotFinite, require_finite
-from trainables.evaluation.generate import generate, passes_of, sample_labels, sampling_noise, starts
+from trainables.evaluation.generate import generate
 from trainables.evaluation.grid import write_grid
+from trainables.methods.denoiser import sample_labels, sampling_noise
+from trainables.methods.registry import method_of
 from trainables.networks.cost import forward_flops, training_flops
 from trainables.report import RungPicture
 from trainables.training.learner import Learner
@@ -68,7 +70,7 @@ class RungPictures:
     def _again(self, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images in a row, and below them what the autoencoder makes of their codes, uint8 [k, C, H, W]."""
         few = evaluation.model_copy(update={"n": min(IMAGES, len(self._images.heldout))})
-        held = starts(self._trial, self._images, few)
+        held = method_of(self._trial).starts(self._trial, self._images, few)
         return torch.cat((held, generate(self._learner.network, self._trial, few, held).cpu()))
 
     def _samples(self, evaluation: EvaluationConfig) -> Tensor:
@@ -130,5 +132,5 @@ def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:
 
 def share_of_training(assignment: Assignment, evaluation: EvaluationConfig) -> float:
     """What the pictures of all rungs take of the floating-point operations of the whole trial."""
-    looked_at = IMAGES * (passes_of(assignment.trial, evaluation) + len(TIMES)) * len(assignment.rungs)
+    looked_at = IMAGES * (method_of(assignment.trial).passes(assignment.trial, evaluation) + len(TIMES)) * len(assignment.rungs)
     return looked_at * forward_flops(assignment.trial) / training_flops(assignment.trial, images=assignment.images)

@@ -21,13 +21,14 @@ from pydantic import ValidationError
 from trainables.config.evaluation import EvaluationConfig
 from trainables.data import ImageSet, open_images
 from trainables.evaluation.batch_size import images_at_once
-from trainables.evaluation.generate import generate, passes_of, starts
+from trainables.evaluation.generate import generate
 from trainables.evaluation.held_out import held_out
 from trainables.evaluation.metrics.heldout import MOST_IMAGES
 from trainables.evaluation.metrics.jackknife import group_of
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRICS
 from trainables.evaluation.reference import made_up
 from trainables.evaluation.score import MOST_JACKKNIFED, extractors_used, of_samples, score_network
+from trainables.methods.registry import method_of
 from trainables.networks.memory import peak_bytes
 from trainables.training.fitting import fitted
 from trainables.training.learner import Learner
@@ -162,13 +163,14 @@ def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig)
     short = evaluation.model_copy(
         update={"n": few, "steps": 2 * trial.diffusion.path.count, "sampler": "euler", "guidance": 1.0}
     )
-    begun = starts(trial, images, short)
+    method = method_of(trial)
+    begun = method.starts(trial, images, short)
 
     def drawn() -> torch.Tensor:
         return generate(learner.network, trial, short, begun)
 
     samples = drawn()  # warms up
-    image_s = _timed(learner, drawn) / few * passes_of(trial, evaluation) / passes_of(trial, short)
+    image_s = _timed(learner, drawn) / few * method.passes(trial, evaluation) / method.passes(trial, short)
     features_s = _features_s(learner, samples, evaluation) / few
     return evaluation.n * (image_s + features_s) + _metrics_s(learner, images, evaluation)
 

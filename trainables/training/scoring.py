@@ -10,11 +10,11 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.data import ImageSet
 from trainables.evaluation.collapse import has_collapsed
-from trainables.evaluation.generate import starts
 from trainables.evaluation.grid import scatter, write_grid
 from trainables.evaluation.held_out import held_out
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, RUNG_METRICS, NetworkAlone, parse
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
+from trainables.methods.registry import method_of
 from trainables.report import Rung, Scored
 from trainables.storage.folder import Folder
 from trainables.training.drawing import Drawn, KeptSamples, draw
@@ -141,7 +141,7 @@ class Scoring:
                     self._learner.network,
                     self._trial,
                     evaluation,
-                    starts(self._trial, self._images, evaluation),
+                    method_of(self._trial).starts(self._trial, self._images, evaluation),
                     workers=self._workers,
                     kept=kept,
                     interrupted=self._interrupted,

@@ -7,13 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trainables.config.method import AutoencoderMethod
 from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
-from trainables.diffusion.loss import loss
-from trainables.diffusion.stages import PathStage, path_stages
-from trainables.diffusion.tapped import Told
-from trainables.networks.autoencoder import Autoencoder
+from trainables.methods.registry import method_of
 from trainables.networks.network import Network
 from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
@@ -114,53 +110,6 @@ def image_losses(
     route: Tensor | None = None,
     truths: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """The loss of each image in the trial's own cell and precision; x, e [B, C, H, W], t, y [B] -> float32 [B].
-
-    Image i of the batch trains stage i modulo the path's stages, each at its own size. route [B, N]: which tokens skip blocks,
-    where some do. `truths`: see `Batch`. Of an autoencoder e is what its codes are drawn by.
-    """
-    if isinstance(network, Autoencoder):
-        return _of_reconstruction(network, x, e)
-    stages = path_stages(network.trial.diffusion.path)
-    if len(stages) == 1:
-        return _of_stage(network, stages[0], x, e, t, y, t_eps, route, truths or {})
-    places = [slice(number, None, len(stages)) for number in range(len(stages))]
-    own = [{kind: truth[place] for kind, truth in (truths or {}).items()} for place in places]
-    losses = [
-        _of_stage(network, stage, x[place], e[place], t[place], y[place], t_eps, None, given)
-        for stage, place, given in zip(stages, places, own, strict=True)
-    ]
-    return torch.stack(losses, dim=1).flatten()
-
-
-def _of_reconstruction(network: Autoencoder, x: Tensor, e: Tensor) -> Tensor:
-    """The loss of each image that an autoencoder makes again, [B]."""
-    method = network.trial.method
-    assert isinstance(method, AutoencoderMethod)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=network.trial.precision == "bf16"):
-        again, penalty = network.reconstructed(x, e)
-    missed = (again - x).flatten(1)
-    return method.absolute * missed.abs().mean(1) + method.squared * missed.square().mean(1) + penalty
-
-
-def _of_stage(
-    network: Network,
-    stage: PathStage,
-    x: Tensor,
-    e: Tensor,
-    t: Tensor,
-    y: Tensor,
-    t_eps: float | Tensor,
-    route: Tensor | None,
-    truths: Mapping[str, Tensor],
-) -> Tensor:
-    """The loss of each image that trains this stage, [B]."""
-    trial, example, time = network.trial, stage.example(x, e, t), stage.told(t)
-    told: dict[str, Told] = {}
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=trial.precision == "bf16"):
-        if truths:
-            output, tokens = network.tapped(example.z, time, y, route)
-            told = {kind: Told(module(tokens[kind]), truths[kind]) for kind, module in network.auxiliary.items()}
-        else:
-            output = network(example.z, time, y) if route is None else network(example.z, time, y, route)
-    return loss(output.float(), *example, t, trial.diffusion, t_eps=t_eps, told=told, stage=stage)
+    """The loss of each image as the trial's method has it; x, e [B, C, H, W], t, y [B] -> float32 [B]. route [B, N]: which
+    tokens skip blocks, where some do. `truths`: see `Batch`."""
+    return method_of(network.trial).losses(network, x, e, t, y, t_eps, route, truths or {})

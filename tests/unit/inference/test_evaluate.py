@@ -23,10 +23,11 @@ from tests.support.trained import EVALUATION, home_of_seeds, image_file, log_of,
 from tests.unit.trainables.official.test_file import checkpoint
 from trainables.data import open_images
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.generate import generate, sample_labels
+from trainables.evaluation.generate import generate
 from trainables.evaluation.metrics.registry import RUNG_METRIC
 from trainables.evaluation.neighbours import nearest
 from trainables.evaluation.score import Scorer
+from trainables.methods.denoiser import sample_labels
 from trainables.networks.registry import blank
 
 __all__ = ["checkpoint"]

@@ -26,7 +26,7 @@ from trainables.evaluation import reference
 from trainables.evaluation.collapse import has_collapsed
 from trainables.evaluation.features.efficientnet import DIMENSIONS, features
 from trainables.evaluation.finite import NotFinite
-from trainables.evaluation.generate import generate, sample_labels
+from trainables.evaluation.generate import generate
 from trainables.evaluation.grid import write_grid
 from trainables.evaluation.metrics.frechet import Moments, frechet_distance, moments
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
@@ -34,6 +34,7 @@ from trainables.evaluation.metrics.kernel import kernel_distance, mean_over_pair
 from trainables.evaluation.metrics.registry import METRICS, Metric, Samples, metrics_under
 from trainables.evaluation.real import Reference, References
 from trainables.evaluation.score import Scorer, score_network
+from trainables.methods.denoiser import sample_labels
 from trainables.networks.registry import build
 from trainables.process_caches import clear_process_caches
 from trainables.storage.folder import Folder

@@ -15,9 +15,10 @@ from tests.unit.trainables.training.test_learner import IMAGES, same, trained, w
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.stages import path_stages
-from trainables.evaluation.generate import generate, sampling_noise
+from trainables.evaluation.generate import generate
 from trainables.evaluation.metrics.heldout import HeldoutGrid, mean_image
 from trainables.evaluation.score import score_network
+from trainables.methods.denoiser import sampling_noise
 from trainables.networks.cost import forward_flops, parameter_count, training_flops
 from trainables.networks.memory import Fit, fit, peak_bytes
 from trainables.networks.registry import build
