@@ -158,6 +158,7 @@ _REGISTERED = (
     _of_trunk("head_channels", "head_channels", "channels of an attention head of the trunk"),
     _of_trunk("resample", "resample", "what halves and doubles a side in the U-Net: blocks (ADM) or convolutions"),
     _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift in the U-Net, or are added"),
+    _of_trunk("pool", "pool", "how a classifier's places become one: attention (ADM) or adaptive, their mean"),
     _of_trunk("code_channels", "code_channels", "numbers of an autoencoder's code at each place"),
     Axis(
         "code",

@@ -18,13 +18,13 @@ from trainables.config.heads import (
     PixelMlpHead,
     PixelTransformerHead,
 )
-from trainables.config.method import AutoencoderMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.path import StagedPath
 from trainables.config.recipe import Recipe
 from trainables.config.times import LogitNormal, Uniform
-from trainables.config.trunks import UnetTrunk
+from trainables.config.trunks import UnetClassifierTrunk, UnetTrunk
 
 _FLATTENED: dict[str, Any] = {
     "embedding": LinearEmbedding(),
@@ -92,6 +92,14 @@ _ADM_64 = UnetTrunk(width=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(2,
 _ADM_256 = UnetTrunk(width=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(8, 16, 32), head_channels=64)
 
 
+def _classifier() -> Recipe:
+    """What guides ADM at 256 px, without its random crops."""
+    trunk = UnetClassifierTrunk(width=128, multipliers=_ADM_256.multipliers, attention=(8, 16, 32), head_channels=64)
+    plain = _of_pixels(trunk)
+    optimiser = OptimiserConfig(learning_rate=3e-4, beta2=0.999, weight_decay=0.05)
+    return plain.model_copy(update={"method": ClassifierMethod(), "optimiser": optimiser})
+
+
 def _autoencoder(**trunk: Any) -> Recipe:
     """What latent diffusion trains first, without its perceptual term and its adversary."""
     whole = AutoencoderTrunk.model_validate(trunk)
@@ -118,5 +126,6 @@ NEIGHBOURS: dict[str, Recipe] = {
     ),
     "adm-64": _of_pixels(_ADM_64),
     "adm-256": _of_pixels(_ADM_256),
+    "adm-classifier-256": _classifier(),
 }
 """By name."""

@@ -34,8 +34,8 @@ def _of_kinds(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
         if isinstance(needs, NetworkAlone) and others:
             rule = f"must be a score of every trial, got {name}, which is of {needs.of} trials and says nothing of"
             own = RUNG_METRICS[others[0]] if len(kinds) == 1 else ""
-            samples = "" if undrawn else "a score of samples"
-            yield Fault(key, f"{rule} {', '.join(others)}; try {' or '.join(filter(None, (own, samples))) or 'a sweep for each'}")
+            remedies = [*([own] if own else []), *([] if undrawn else ["a score of samples"])] or ["a sweep for each"]
+            yield Fault(key, f"{rule} {', '.join(others)}; try {', or '.join(remedies)}")
 
 
 def _of_races(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:

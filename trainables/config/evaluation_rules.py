@@ -63,7 +63,7 @@ def _check_drawn(trial: TrialConfig, evaluation: EvaluationConfig, *, images: in
 def check_draws(trial: TrialConfig, *, asked: str) -> None:
     """ValueError: what is asked for is of samples, and of this trial none are drawn."""
     if not trial.draws:
-        raise ValueError(f"{asked} of a trial of which samples are drawn, got method={trial.method.kind}; try that of a denoiser")
+        raise ValueError(f"{asked} of what draws samples, got method={trial.method.kind}; try a denoiser")
 
 
 def check_judge(trial: TrialConfig, evaluation: EvaluationConfig) -> None:

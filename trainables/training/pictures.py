@@ -42,9 +42,8 @@ class RungPictures:
         self._trial, self._learner, self._images = assignment.trial, learner, images
         self._lift = lift_of(assignment.trial)
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
-        shown = self._trial.data.channels in (1, 3)
-        drawn = shown and self._trial.draws and self._evaluation is not None
-        self._wanted = drawn and share_of_training(assignment, self._evaluation) <= MOST_SHARE
+        shown = self._trial.draws and self._trial.data.channels in (1, 3)
+        self._wanted = shown and self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
 
     def draw(self, folder: str) -> dict[RungPicture, str]:
         """Write them below a folder or URI; their addresses. None where they cost too much, or the weights have diverged."""

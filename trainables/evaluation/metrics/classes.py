@@ -1,6 +1,7 @@
 """How well a classifier finds the classes of held-out images at fixed noise and times, in fp32."""
 
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from trainables.data import ImageSet
 from trainables.diffusion.evaluating import evaluating
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
-from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.metrics.heldout import HeldoutGrid, NoisyImages
 from trainables.evaluation.metrics.one_pass import OnePass
 
 
@@ -46,11 +47,15 @@ class HeldoutClasses:
         """Within it the network stays as it is: it is asked once for all metrics."""
         return self._pass.kept()
 
+    def places(self, trial: TrialConfig, *, size: int) -> Iterator[NoisyImages]:
+        """What the trial sees, in batches of up to `size`."""
+        return self._grid.noisy(trial.noise_scale, size=size)
+
     def _computed(self, network: nn.Module, trial: TrialConfig) -> FoundClasses:
         size = images_at_once(trial, device=self._device.type)
         surprise, right = [], []
         with evaluating(network), torch.inference_mode(), torch.autocast(self._device.type, enabled=False):
-            for z, t, y in self._grid.noisy(trial.noise_scale, size=size):
+            for z, t, y in self.places(trial, size=size):
                 logits = network(z, t)
                 surprise.append(F.cross_entropy(logits.double(), y, reduction="none"))
                 right.append(logits.argmax(1) == y)
