@@ -17,7 +17,7 @@ from trainables.config.fields import (
     without,
 )
 from trainables.config.heads import Head, LinearHead, PixelHead
-from trainables.config.trunks import OF_PIXELS, TransformerTrunk, Trunk, UvitSizes, is_read
+from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, TransformerTrunk, Trunk, UvitSizes, is_read
 
 
 class LinearEmbedding(Frozen):
@@ -192,8 +192,14 @@ class ModelConfig(Ruled):
 
     @property
     def attention_head(self) -> int:
-        """Width of one head of attention."""
-        return self.trunk.head_channels if isinstance(self.trunk, OF_PIXELS) else self.width // self.heads
+        """Width of one head of attention, of the widest."""
+        if isinstance(self.trunk, OF_PIXELS):
+            return self.trunk.head_channels
+        own = self.width // self.heads
+        if not isinstance(self.trunk, EncoderDecoderTrunk):
+            return own
+        decoder = self.trunk.decoder(width=self.width, depth=self.depth, heads=self.heads)
+        return max(own, decoder.width // decoder.heads)
 
     @property
     def attention_dropout(self) -> float:
@@ -249,10 +255,11 @@ class ModelConfig(Ruled):
         values: dict[str, Any] = {"head": self.head.kind, "routing": self.routing.kind, "output_skip": self.output_skip}
         values |= {"normalise_input": self.normalise_input, "size_embedding": self.size_embedding}
         dropped, words = self.attn_dropout or self.proj_dropout, "a linear head, and no routing, output skip"
-        values |= {"class_tokens": self.class_tokens, "drops": bool(dropped)} if self.trunk.kind == "mlp" else {}
+        values |= {"class_tokens": self.class_tokens} if self.trunk.kind == "mlp" else {}
+        values |= {"drops": bool(dropped)} if self.trunk.kind in ("mlp", "encoder_decoder") else {}
         odd = [name for name, value in values.items() if value != plain.get(name, 0)]
         if self.trunk.kind != "transformer" and odd:
-            more = ", class tokens, dropout" if self.trunk.kind == "mlp" else ""
+            more = {"mlp": ", class tokens, dropout", "encoder_decoder": ", dropout"}.get(self.trunk.kind, "")
             rule = f"`trunk` {self.trunk.kind} has {words}{more}, normalised input or size embedding"
             raise ValueError(f"{rule}, got {', '.join(f'{name}={values[name]}' for name in odd)}; leave them out")
 

@@ -27,7 +27,7 @@ from trainables.config.method import AutoencoderMethod, ClassifierMethod, Denois
 from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
-from trainables.config.trunks import OF_PIXELS
+from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk
 
 TRUNK_OF_METHOD = {"autoencoder": "autoencoder", "classifier": "unet_classifier"}
 """Trunks that one method trains, and trains alone."""
@@ -150,6 +150,20 @@ class TrialConfig(Ruled, Recipe):
         if method != "adamw" or self.kernels != "torch":
             rule = f"`trunk` {trunk.kind} takes adamw, and torch's kernels"
             raise ValueError(f"{rule}, got optimiser={method}, kernels={self.kernels}; try optimiser=adamw, kernels=torch")
+
+    @must_hold
+    def an_encoder_and_its_decoder_fit(self) -> None:
+        model, trunk = self.model, self.model.trunk
+        if not isinstance(trunk, EncoderDecoderTrunk):
+            return
+        decoder = trunk.decoder(width=model.width, depth=model.depth, heads=model.heads)
+        if decoder.depth > model.depth or decoder.width % decoder.heads or model.width % 2:
+            rule = "`trunk` encoder_decoder has a decoder of at most the encoder's depth, heads that divide its width, and an"
+            got = f"width={model.width}, depth={model.depth}, decoder_width={decoder.width}, decoder_depth={decoder.depth}"
+            raise ValueError(f"{rule} even `width`, got {got}, decoder_heads={decoder.heads}; leave the decoder's out")
+        if self.optimiser.method != "adamw" or self.kernels != "torch":
+            rule, got = "takes adamw, and torch's kernels", f"optimiser={self.optimiser.method}, kernels={self.kernels}"
+            raise ValueError(f"`trunk` encoder_decoder {rule}, got {got}; try optimiser=adamw, kernels=torch")
 
     @must_hold
     def terms_fit_the_images(self) -> None:

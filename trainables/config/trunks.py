@@ -1,6 +1,6 @@
 """The trunks of a network: what lies between the noisy image and the output."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -126,12 +126,38 @@ class ResidualUvitTrunk(UvitSizes):
     kind: Literal["residual_uvit"] = "residual_uvit"
 
 
+class Decoder(NamedTuple):
+    """Sizes of a decoder's blocks."""
+
+    width: int
+    depth: int
+    heads: int
+
+
+class EncoderDecoderTrunk(Frozen):
+    """A plain vision transformer, and a decoder that reads each of its blocks again (EPG, arXiv 2510.12586). Of the settings
+    beside this one the encoder reads the patch size, width, depth, heads, `mlp_ratio` and `time_period`."""
+
+    kind: Literal["encoder_decoder"] = "encoder_decoder"
+    decoder_width: Width | None = None
+    """Of the decoder's tokens; none: the encoder's (EPG-XL: 1584 beside 768)."""
+    decoder_depth: Blocks | None = None
+    """The decoder's blocks, at most the encoder's, of which each reads one; none: as many."""
+    decoder_heads: Annotated[PositiveInt, Field(le=1_000)] | None = None
+    """Attention heads of the decoder; none: the encoder's."""
+
+    def decoder(self, *, width: int, depth: int, heads: int) -> Decoder:
+        """The decoder of an encoder of these sizes."""
+        return Decoder(self.decoder_width or width, self.decoder_depth or depth, self.decoder_heads or heads)
+
+
 def _by_its_name(given: Any) -> Any:
     """A trunk's name alone, which is all there was to say of the first ones, stands for it with its defaults."""
     return {"kind": given} if isinstance(given, str) else given
 
 
-_Trunks = TransformerTrunk | PointTrunk | AutoencoderTrunk | UnetTrunk | UnetClassifierTrunk | UvitTrunk | ResidualUvitTrunk
+_OfPixels = AutoencoderTrunk | UnetTrunk | UnetClassifierTrunk | UvitTrunk | ResidualUvitTrunk
+_Trunks = TransformerTrunk | PointTrunk | _OfPixels | EncoderDecoderTrunk
 Trunk = Annotated[_Trunks, Field(discriminator="kind"), BeforeValidator(_by_its_name)]
 TRUNKS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Trunk)[0])}
 """By their kind."""
@@ -142,6 +168,7 @@ READS: dict[str, frozenset[str]] = {
     "unet_classifier": frozenset({"trunk", "time_period"}),
     "uvit": frozenset({"trunk"}),
     "residual_uvit": frozenset({"trunk"}),
+    "encoder_decoder": frozenset({"patch_size", "width", "depth", "heads", "mlp_ratio", "time_period", "trunk"}),
 }
 """Settings of a model that a trunk has a use for, by its kind; the transformer has one for all."""
 OF_PIXELS = (AutoencoderTrunk, UnetSizes, UvitSizes)

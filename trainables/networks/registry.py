@@ -2,7 +2,7 @@
 
 A new embedding or head is one file in `parts/` whose class has the methods of `parts.part.Part`, its variant in
 `trainables.config.network`, and one line here. A new trunk is such a class too, built around an embedding and a head, or
-alone where it makes the image of pixels. So is what a term of the loss trains beside the network.
+alone where it has both in itself. So is what a term of the loss trains beside the network.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from trainables.networks.parts.autoencoder import AutoencoderPart
 from trainables.networks.parts.class_finder import ClassFinderPart
 from trainables.networks.parts.decoupled import DecoupledPart
 from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
+from trainables.networks.parts.encoder_decoder import EncoderDecoderPart
 from trainables.networks.parts.heads import LinearHeadPart
 from trainables.networks.parts.jit_blocks import JitBlocks
 from trainables.networks.parts.mlp_trunk import MlpTrunk
@@ -49,14 +50,15 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
     "mlp": MlpTrunk,
 }
 """By the kind of `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
-PIXEL_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
+WHOLE_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
     "autoencoder": AutoencoderPart,
+    "encoder_decoder": EncoderDecoderPart,
     "unet": UnetPart,
     "unet_classifier": UnetClassifierPart,
     "uvit": UvitPart,
     "residual_uvit": UvitPart,
 }
-"""By the same: a whole network of pixels, which has neither embedding nor head."""
+"""By the same: a whole network, around which there is neither embedding nor head."""
 
 AUXILIARIES: dict[str, Callable[[TrialConfig], Part]] = {
     "classifier": ClassFinderPart,
@@ -99,8 +101,8 @@ class Parts(NamedTuple):
 def parts_of(trial: TrialConfig) -> Parts:
     """The parts of a trial's network."""
     kind = trial.model.trunk.kind
-    if kind in PIXEL_TRUNKS:
-        return Parts(PIXEL_TRUNKS[kind](trial), around={}, auxiliary={})
+    if kind in WHOLE_TRUNKS:
+        return Parts(WHOLE_TRUNKS[kind](trial), around={}, auxiliary={})
     embedding, head = EMBEDDINGS[trial.model.embedding.kind](trial), HEADS[trial.model.head.kind](trial)
     auxiliary: dict[str, Part] = {term.kind: AUXILIARIES[term.kind](trial) for term in trial.diffusion.tapped}
     return Parts(TRUNKS[kind](trial, embedding, head), {"embedding": embedding, "head": head}, auxiliary)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
-from trainables.config.trunks import UnetSizes, UvitSizes
+from trainables.config.trunks import EncoderDecoderTrunk, UnetSizes, UvitSizes
 
 FP32 = 4
 """Bytes; weights, gradients and averages are always fp32."""
@@ -20,6 +20,8 @@ UNET_CONDITION = 4
 """Width of time and class over that of the first level, of a U-Net and of a U-ViT."""
 LINEAR_HEADS, LINEAR_HEAD = 4, 32
 """Heads of a U-ViT's linear attention, and their width."""
+BEFORE_PATCHES = 2
+"""Tokens of an encoder that stand before its patches': the whole image's and the time's."""
 PIXEL_MLP_RATIO = 4
 """Hidden width over width of the pixel transformer's MLP."""
 
@@ -38,6 +40,11 @@ def mlp_hidden(model: ModelConfig) -> int:
     """Hidden width of the MLP; SwiGLU's is cut by 2/3 so that its three matrices cost what GELU's two do."""
     hidden = int(model.width * model.mlp_ratio)
     return int(hidden * 2 / 3) if model.mlp == "swiglu" else hidden
+
+
+def plain_hidden(model: ModelConfig, width: int) -> int:
+    """Hidden width of an MLP of two matrices on tokens of this width."""
+    return int(width * model.mlp_ratio)
 
 
 def block_chunks(model: ModelConfig) -> int:
@@ -63,6 +70,10 @@ def attention_weights(trial: TrialConfig) -> int:
         return (size >> min([trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)])) ** 4
     if isinstance(trunk, UvitSizes):
         return trunk.heads * (trial.grid >> trunk.halvings) ** 4
+    if isinstance(trunk, EncoderDecoderTrunk):
+        model = trial.model
+        most = max(model.heads, trunk.decoder(width=model.width, depth=model.depth, heads=model.heads).heads)
+        return int(most * (trial.grid**2 + BEFORE_PATCHES) ** 2)
     if not isinstance(trunk, UnetSizes):
         return trial.model.heads * (trial.grid**2 + trial.model.class_tokens) ** 2
     levels = {trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)}

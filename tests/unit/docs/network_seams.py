@@ -185,7 +185,7 @@ def network_of_pixels(add: Add, _: Path) -> None:
 
 
 PROOFS: dict[str, Proof] = {
-    "network of pixels": network_of_pixels,
+    "whole network": network_of_pixels,
     "network embedding": embedding,
     "network head": head,
     "network trunk": trunk,

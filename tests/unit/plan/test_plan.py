@@ -295,6 +295,9 @@ VALUES: dict[str, Any] = {
     "trunk_blocks": 2,
     "trunk_depth": 2,
     "trunk_patch": 2,
+    "decoder_width": 32,
+    "decoder_depth": 2,
+    "decoder_heads": 2,
     "trunk_dropout": 0.1,
     "head_channels": 16,
     "resample": "convolutions",
@@ -307,6 +310,7 @@ VALUES: dict[str, Any] = {
     "pool": "adaptive",
 }
 UVIT = {"trunk": "uvit", "trunk_width": 16}
+ENCODER_DECODER = {"trunk": "encoder_decoder"}
 OF_CODES: dict[str, dict[str, Any]] = {
     "code_channels": {},
     "code": {},
@@ -336,6 +340,9 @@ UNDER: dict[str, dict[str, Any]] = {
     "head_blocks": {"head": "pixel_mlp"},
     "routing_share": {"routing": "skip"},
     "routing_ends": {"routing": "skip", "depth": 6},
+    "decoder_width": ENCODER_DECODER,
+    "decoder_depth": ENCODER_DECODER,
+    "decoder_heads": ENCODER_DECODER,
     "trunk_width": UNET,
     "trunk_blocks": UNET,
     "trunk_depth": UVIT,
