@@ -160,6 +160,7 @@ _REGISTERED = (
     _of_trunk("head_channels", "head_channels", "channels of an attention head of the trunk"),
     _of_trunk("resample", "resample", "what halves and doubles a side in the U-Net: blocks (ADM) or convolutions"),
     _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift in the U-Net, or are added"),
+    _of_trunk("pool", "pool", "how a classifier's places become one: attention (ADM) or adaptive, their mean"),
     _of_trunk("decoder_width", "decoder_width", "width of a decoder's tokens; null is its encoder's"),
     _of_trunk("decoder_depth", "decoder_depth", "blocks of a decoder, at most its encoder's; null is as many"),
     _of_trunk("decoder_heads", "decoder_heads", "attention heads of a decoder; null is its encoder's"),

@@ -18,13 +18,13 @@ from trainables.config.heads import (
     PixelMlpHead,
     PixelTransformerHead,
 )
-from trainables.config.method import AutoencoderMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Recipe
 from trainables.config.times import LogitNormal, Uniform
-from trainables.config.trunks import EncoderDecoderTrunk, UnetTrunk
+from trainables.config.trunks import EncoderDecoderTrunk, UnetClassifierTrunk, UnetTrunk
 
 _FLATTENED: dict[str, Any] = {
     "embedding": LinearEmbedding(),
@@ -110,6 +110,14 @@ def _epg() -> Recipe:
     return Recipe(model=model, diffusion=diffusion, optimiser=optimiser, batch_size=256)
 
 
+def _classifier() -> Recipe:
+    """What guides ADM at 256 px, without its random crops."""
+    trunk = UnetClassifierTrunk(width=128, multipliers=_ADM_256.multipliers, attention=(8, 16, 32), head_channels=64)
+    plain = _of_pixels(trunk)
+    optimiser = OptimiserConfig(learning_rate=3e-4, beta2=0.999, weight_decay=0.05)
+    return plain.model_copy(update={"method": ClassifierMethod(), "optimiser": optimiser})
+
+
 def _autoencoder(**trunk: Any) -> Recipe:
     """What latent diffusion trains first, without its perceptual term and its adversary."""
     whole = AutoencoderTrunk.model_validate(trunk)
@@ -137,5 +145,6 @@ NEIGHBOURS: dict[str, Recipe] = {
     ),
     "adm-64": _of_pixels(_ADM_64),
     "adm-256": _of_pixels(_ADM_256),
+    "adm-classifier-256": _classifier(),
 }
 """By name."""

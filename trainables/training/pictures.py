@@ -41,7 +41,7 @@ class RungPictures:
         self._trial, self._learner, self._images = assignment.trial, learner, images
         self._lift = lift_of(assignment.trial)
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
-        shown = self._trial.data.channels in (1, 3)
+        shown = self._trial.draws and self._trial.data.channels in (1, 3)
         self._wanted = shown and self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
 
     def draw(self, folder: str) -> dict[RungPicture, str]:

@@ -308,6 +308,7 @@ VALUES: dict[str, Any] = {
     "kl_weight": 1e-3,
     "code_entries": 16,
     "commitment": 0.5,
+    "pool": "adaptive",
 }
 UVIT = {"trunk": "uvit", "trunk_width": 16}
 ENCODER_DECODER = {"trunk": "encoder_decoder"}
@@ -353,13 +354,15 @@ UNDER: dict[str, dict[str, Any]] = {
     "resample": UNET,
     "scale_shift": UNET,
     **OF_CODES,
+    "pool": {},
 }
 """What an axis hangs on, where the baseline has it not."""
 
 
 def recipe_for(name: str, folder: Path) -> Recipe:
     """A recipe in which an axis may be varied: a teacher is no value of one."""
-    recipe = preset("autoencoder-tiny" if name in OF_CODES else "jit-tiny")
+    others = {"pool": "classifier-tiny", **dict.fromkeys(OF_CODES, "autoencoder-tiny")}
+    recipe = preset(others.get(name, "jit-tiny"))
     if "representation" not in name:
         return recipe
     return recipe.model_copy(update={"diffusion": DiffusionConfig(terms=(RepresentationTerm(**representation(folder)),))})

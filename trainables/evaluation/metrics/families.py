@@ -57,14 +57,15 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, *, pixels: str, staged: str, karras: str, again: str) -> Iterator[Metric]:
+def of_network(whole: str, *, pixels: str, staged: str, karras: str, again: str, classes: str) -> Iterator[Metric]:
     """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
-    `staged` and `karras`: of that of those paths, `again`: of an autoencoder's."""
+    `staged` and `karras`: of that of those paths, `again`: of an autoencoder's, `classes`: of a classifier's."""
     yield from _of_the_flow(whole, pixels)
     yield from _of_quarters()
     yield from _of_stages(whole, staged)
     yield from _of_levels(whole, karras)
     yield from _of_autoencoders(again)
+    yield from _of_classifiers(classes)
 
 
 def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
@@ -171,6 +172,33 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:psnr",
         blind_to=_UNSAMPLED,
+    )
+
+
+def _of_classifiers(classes: str) -> Iterator[Metric]:
+    """The metrics of a network that finds the class of a noisy image."""
+    blind = _UNSAMPLED | {"noise_scale"}
+    yield Metric(
+        classes,
+        "minimize",
+        "nats",
+        "cross-entropy of the classes that a classifier finds on the fixed grid of held-out image, noise and t; says nothing "
+        f"along noise_scale, by which the same t is noisier, {_NOR}",
+        needs=NetworkAlone(of="classifier"),
+        compute=f"{_HERE}.classes:cross_entropy",
+        blind_to=blind,
+        scale="log",
+        plain="how surprised a classifier is by the classes of noisy images that training never saw",
+        judges=True,
+    )
+    yield Metric(
+        "heldout_accuracy",
+        "maximize",
+        "share",
+        "share of the same grid whose likeliest class is the image's; blind to what the cross-entropy is blind to",
+        needs=NetworkAlone(of="classifier"),
+        compute=f"{_HERE}.classes:accuracy",
+        blind_to=blind,
     )
 
 

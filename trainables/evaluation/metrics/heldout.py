@@ -4,6 +4,7 @@ Every trial meets the same (image, noise, t), whatever it predicts and whatever 
 step on; a Frechet distance at that stage prefers a collapsed model's noise to blurred pictures.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -46,6 +47,17 @@ class _Errors(NamedTuple):
     """Over what the network sees, lifted or not."""
     pixels: Tensor
     """Over the pixels."""
+
+
+class NoisyImages(NamedTuple):
+    """A few places of the grid."""
+
+    z: Tensor
+    """[B, C, H, W]."""
+    t: Tensor
+    """[B]."""
+    y: Tensor
+    """The images' classes, int64 [B]."""
 
 
 class HeldoutGrid:
@@ -105,6 +117,14 @@ class HeldoutGrid:
         if space == "x":
             errors = errors * (1 - self._t.double()).square()
         return float(errors[self._step * BINS // _TIMES == place].mean())
+
+    def noisy(self, noise_scale: float, *, size: int) -> Iterator[NoisyImages]:
+        """The grid's images as a trial of this noise scale sees them in the flow, in batches of up to `size`."""
+        for start in range(0, len(self._t), size):
+            places = slice(start, start + size)
+            image, t = self._image[places], self._t[places]
+            example = self._stages[0].example(self._x[image], noise_scale * self._n[places], t)
+            yield NoisyImages(example.z, t, self._y[image])
 
     def one_pass(self) -> AbstractContextManager[None]:
         """Within it the network stays as it is: what it answers on the grid is computed once for all metrics."""

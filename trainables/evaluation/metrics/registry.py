@@ -25,6 +25,7 @@ RUNG_METRICS = {
     "staged": "heldout_stage_error",
     "karras": "heldout_level_error",
     "autoencoder": "heldout_reconstruction_error",
+    "classifier": "heldout_cross_entropy",
 }
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
 
@@ -50,6 +51,7 @@ METRICS: dict[str, Metric] = by_name(
         staged=RUNG_METRICS["staged"],
         karras=RUNG_METRICS["karras"],
         again=RUNG_METRICS["autoencoder"],
+        classes=RUNG_METRICS["classifier"],
     ),
 )
 """By name, in the order in which they are shown."""
