@@ -16,6 +16,7 @@ from trainables.config.diffusion import Target
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, choices
 from trainables.config.heads import HEADS
 from trainables.config.network import ModelConfig
+from trainables.config.path import KarrasPath
 from trainables.config.recipe import AttentionMode, Precision
 from trainables.config.times import TSampling
 from trainables.config.trunks import TRUNKS, is_read
@@ -144,6 +145,7 @@ _T_SAMPLINGS: list[str] = [variant().kind for variant in get_args(get_args(TSamp
 _DRAWN = ("diffusion", "t_sampling")
 _WEIGHED = ("diffusion", "weighting")
 _PATH = ("diffusion", "path")
+_LEVELS = KarrasPath.model_fields["levels"]
 _REGISTERED = (
     PRESET,
     Axis(
@@ -160,6 +162,7 @@ _REGISTERED = (
     _of_trunk("head_channels", "head_channels", "channels of an attention head of the trunk"),
     _of_trunk("resample", "resample", "what halves and doubles a side in the U-Net: blocks (ADM) or convolutions"),
     _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift in the U-Net, or are added"),
+    _of_trunk("pool", "pool", "how a classifier's places become one: attention (ADM) or adaptive, their mean"),
     _of_trunk("decoder_width", "decoder_width", "width of a decoder's tokens; null is its encoder's"),
     _of_trunk("decoder_depth", "decoder_depth", "blocks of a decoder, at most its encoder's; null is as many"),
     _of_trunk("decoder_heads", "decoder_heads", "attention heads of a decoder; null is its encoder's"),
@@ -186,10 +189,11 @@ _REGISTERED = (
     Axis("loss", "the space of the squared error: x, eps or v", _TARGET, at("diffusion", "loss")),
     Axis(
         "path",
-        "flow: from noise to the image at once; staged: from a small or blurred image on (PixelFlow)",
-        TypeAdapter(Literal["flow", "staged"]),
+        "flow: from noise to the image at once; staged: from a small or blurred image on (PixelFlow); karras: by EDM (EPG)",
+        TypeAdapter(Literal["flow", "staged", "karras"]),
         kind_of(*_PATH),
     ),
+    of_variant("levels", "noise levels of the path in training", _within(_LEVELS), (*_PATH, "levels"), "karras"),
     of_variant("stages", "stages of the path", POSITIVE_INT, (*_PATH, "stages"), "staged"),
     of_variant(
         "stage_transform",

@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_evaluation
+from trainables.config.evaluation_rules import check_draws, check_evaluation
 from trainables.config.fields import (
     Frozen,
     NonNegativeInt,
@@ -53,6 +53,8 @@ class Assignment(Frozen):
         if self.rungs and not self.evaluations and isinstance(metric_of(self.rung_metric).needs, Samples):
             rule = "`evaluations` must say how samples are drawn where rungs compare their score"
             raise ValueError(f"{rule}, got none for rung_metric={self.rung_metric}; give one, or try {RUNG_METRIC}")
+        if self.rungs and isinstance(metric_of(self.rung_metric).needs, Samples):
+            check_draws(self.trial, asked=f"`rung_metric` {self.rung_metric} is")
         if self.rungs and self.evaluations:
             check_scored(self.rung_metric, self.evaluations[0].features, n=self.evaluations[0].n)
         return self

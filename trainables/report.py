@@ -161,7 +161,7 @@ class Scored(_ByWeights):
     evaluation: str
     """The evaluation's id."""
     n: int
-    """Generated images behind each value."""
+    """Generated images behind each value of images."""
     without_each: dict[str, list[float]] = {}
     """The values without each of equal groups of the images, by metric name: their standard error follows."""
     raw_without_each: dict[str, list[float]] = {}
@@ -170,7 +170,7 @@ class Scored(_ByWeights):
     rows: dict[str, dict[str, float]] = {}
     """The same scores of as many images that are no model's and not real, by what they are."""
     grid: str
-    """URI of the sample grid (PNG)."""
+    """URI of the sample grid (PNG); empty of a trial of which nothing is drawn."""
     collapsed: bool = False
     """It has collapsed (`trainables.evaluation.collapse`); the scores stand."""
 

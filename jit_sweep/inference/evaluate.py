@@ -11,7 +11,7 @@ from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.event_records import Evaluated, Tuned
 from jit_sweep.ledger.reports import code_version
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_evaluation, check_sampling, check_weights
+from trainables.config.evaluation_rules import check_draws, check_evaluation, check_sampling, check_weights
 from trainables.config.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Evaluations:
         """
         self.check(evaluation)
         try:
+            check_draws(self.subject.trial, asked="pictures are")
             return list(self.evaluator.draw_pictures(evaluation, folder).values())
         except ValueError as error:
             raise UserError(f"{self.subject.name} cannot be drawn so: {error}") from error
@@ -172,7 +173,8 @@ class Evaluations:
                 check_evaluation(trial, evaluation, images=self.subject.images)
             else:
                 check_weights(trial, evaluation.weights)
-                check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
+                if trial.draws:
+                    check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
         except ValueError as error:
             raise UserError(str(error)) from error
 

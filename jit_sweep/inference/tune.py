@@ -9,6 +9,7 @@ from jit_sweep.inference.evaluate import Evaluations
 from jit_sweep.ledger.event_records import Tuned, TunedView
 from jit_sweep.search.settings import Setting, Tried, next_setting
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation_rules import check_draws
 from trainables.config.tuning import CHOOSING, CONFIRMING, Tuning, with_setting
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.metrics.registry import METRICS, Samples, check_scored, metric_of
@@ -43,6 +44,7 @@ def tune(
     _check_metric(metric, evaluation, tuning)
     weights = list(evaluations.subject.weights)
     try:
+        check_draws(evaluations.subject.trial, asked="it tunes sampling")
         for each in tuning.each_alone(evaluation, weights=weights):
             evaluations.check(each)
     except ValueError as error:

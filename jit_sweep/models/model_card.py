@@ -105,6 +105,8 @@ def _method(trial: TrialConfig) -> str:
     if isinstance(method, AutoencoderMethod):
         return f"autoencoder, absolute error by {method.absolute:g} and squared error by {method.squared:g}"
     drawn = f"t {diffusion.t_sampling.kind}, noise scale {diffusion.noise_scale:g}"
+    if not trial.draws:
+        return f"classifier of noisy images, {drawn}"
     return f"{diffusion.prediction}-prediction with a loss on {diffusion.loss}, {drawn}"
 
 

@@ -10,7 +10,7 @@ from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.cells import Cell
 from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_evaluation, weight_names
+from trainables.config.evaluation_rules import check_draws, check_evaluation, weight_names
 from trainables.config.optimiser import Cosine, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig, TrialConfig
@@ -70,6 +70,7 @@ def evaluation_of(trial: TrialConfig, *, cell: Cell, spec: SweepSpec, images: in
 def _check_tuning(tuning: Tuning, trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     """ValueError: a setting that may be chosen could not be scored."""
     try:
+        check_draws(trial, asked="it tunes sampling")
         for each in tuning.each_alone(evaluation, weights=weight_names(trial)):
             check_evaluation(trial, each, images=images)
     except ValidationError:

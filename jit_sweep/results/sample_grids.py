@@ -11,7 +11,10 @@ _log = logging.getLogger(__name__)
 
 
 def read_grid(address: str, *, storage: str | None) -> bytes | None:
-    """A trial's picture; None where it is gone. In a storage that was moved or copied it lies below `trials/` as before."""
+    """A trial's picture; None where it is gone, or was never drawn. In a storage that was moved it lies below `trials/` as
+    before."""
+    if not address:
+        return None
     here = [f"{storage.rstrip('/')}/trials/{address.rpartition('/trials/')[2]}"] if storage else []
     for place in (*here, address):
         try:

@@ -14,19 +14,19 @@ from trainables.training.learner import Learner
 from trainables.training.step import EagerStep
 
 
-def closed_forms_are_exact(trial: TrialConfig, network: nn.Module, *given: Tensor) -> None:
-    """Of parameters, and of the FLOPs of a forward pass over two images of the trial's shape."""
+def closed_forms_are_exact(trial: TrialConfig, network: nn.Module, *given: Tensor, out: tuple[int, ...] | None = None) -> None:
+    """Of parameters, and of the FLOPs of a forward pass over two images; `out`: what comes of each, where it is no image."""
     assert parameter_count(trial) == sum(parameter.numel() for parameter in network.parameters())
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         output = network(*given)
-    assert output.shape == (2, *trial.shape)
+    assert output.shape == (2, *(out or trial.shape))
     assert counter.get_total_flops() == 2 * forward_flops(trial)
 
 
-def closed_forms_are_exact_of_images(trial: TrialConfig) -> None:
+def closed_forms_are_exact_of_images(trial: TrialConfig, *, out: tuple[int, ...] | None = None) -> None:
     """The same of `batch`'s images, and the FLOPs of training on them."""
     network = blank(trial)
-    closed_forms_are_exact(trial, network, *batch(2))
+    closed_forms_are_exact(trial, network, *batch(2), out=out)
     with FlopCounterMode(display=False) as counter:
         network(*batch(2)).square().sum().backward()
     assert counter.get_total_flops() == training_flops(trial, images=2)

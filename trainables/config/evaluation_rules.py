@@ -43,16 +43,27 @@ def check_heldout(evaluation: Sampling, *, heldout: int) -> None:
 def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     """ValueError: a trial of so many images cannot be scored so."""
     check_weights(trial, evaluation.weights)
+    if trial.draws:
+        _check_drawn(trial, evaluation, images=images)
+    if trial.parent is None and (share := _start_share(trial, evaluation, images)) > UNMOVED:
+        got = f"got {evaluation.weights}, an average that is still {percent(share)} initial weights"
+        after = f"after {images // trial.batch_size:,} updates"
+        raise ValueError(f"`weights` must be trained ones, {got} {after}; {_quicker(trial, evaluation, images)}")
+
+
+def _check_drawn(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     check_judge(trial, evaluation)
     check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
     if evaluation.guidance != 1 and _nulls(trial, images) < 1:
         rule = "`guidance` other than 1 needs a null label that training has met"
         got = f"got label_drop={trial.diffusion.label_drop:g} of {images:,} images"
         raise ValueError(f"{rule}, {got}; raise label_drop, or try guidance=1.0")
-    if trial.parent is None and (share := _start_share(trial, evaluation, images)) > UNMOVED:
-        got = f"got {evaluation.weights}, an average that is still {percent(share)} initial weights"
-        after = f"after {images // trial.batch_size:,} updates"
-        raise ValueError(f"`weights` must be trained ones, {got} {after}; {_quicker(trial, evaluation, images)}")
+
+
+def check_draws(trial: TrialConfig, *, asked: str) -> None:
+    """ValueError: what is asked for is of samples, and of this trial none are drawn."""
+    if not trial.draws:
+        raise ValueError(f"{asked} of what draws samples, got method={trial.method.kind}; try a denoiser")
 
 
 def check_judge(trial: TrialConfig, evaluation: EvaluationConfig) -> None:
@@ -68,7 +79,7 @@ def check_judge(trial: TrialConfig, evaluation: EvaluationConfig) -> None:
 def evaluation_remarks(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> Iterator[str]:
     """What a score rests on less than it seems to, with the count."""
     nulls = _nulls(trial, images)
-    if evaluation.guidance != 1 and nulls < FEW_NULLS:
+    if trial.draws and evaluation.guidance != 1 and nulls < FEW_NULLS:
         met = f"guidance={evaluation.guidance:g} needs the null label, and only about {nulls:,.0f} training images have it"
         yield f"{met}; raise label_drop, or train on more images"
     if (share := _start_share(trial, evaluation, images)) > MOVED:

@@ -31,6 +31,13 @@ class AutoencoderMethod(Ruled):
             raise ValueError("one of `absolute` and `squared` must be above 0, got 0 and 0; raise one")
 
 
-Method = Annotated[DenoiserMethod | AutoencoderMethod, Field(discriminator="kind")]
+class ClassifierMethod(Frozen):
+    """A network that finds the class of a noisy image, by the times and the noise of `diffusion`, and draws nothing: samples of
+    denoisers are guided by it."""
+
+    kind: Literal["classifier"] = "classifier"
+
+
+Method = Annotated[DenoiserMethod | AutoencoderMethod | ClassifierMethod, Field(discriminator="kind")]
 
 DENOISER = DenoiserMethod()

@@ -23,12 +23,15 @@ from trainables.config.fields import (
     nearest,
     without,
 )
-from trainables.config.method import AutoencoderMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod, DenoiserMethod
 from trainables.config.objective import RepresentationTerm, WeightedTerm
-from trainables.config.path import StagedPath
+from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
 from trainables.config.space import LatentSpace
-from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk
+from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, UvitSizes
+
+TRUNK_OF_METHOD = {"autoencoder": "autoencoder", "classifier": "unet_classifier"}
+"""Trunks that one method trains, and trains alone."""
 
 DCT_SIDE = 8
 """Side of the blocks whose frequencies the term `frequency` weighs."""
@@ -72,8 +75,14 @@ class TrialConfig(Ruled, Recipe):
     """bf16: autocast around the network; weights and optimiser stay fp32. Left out: bf16 on a GPU, fp32 on a CPU."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """An autoencoder knows no noise and no class."""
-        return without(content, {"diffusion"}) if self.method.kind == "autoencoder" else content
+        """An autoencoder knows no noise and no class; a classifier's times and noise are all that it knows of `diffusion`."""
+        match self.method.kind:
+            case "autoencoder":
+                return without(content, {"diffusion"})
+            case "classifier":
+                read = {name: content["diffusion"][name] for name in ("noise_scale", "t_sampling")}
+                return {**content, "diffusion": read}
+        return content
 
     @model_validator(mode="before")
     @classmethod
@@ -118,13 +127,13 @@ class TrialConfig(Ruled, Recipe):
         if self.space.kind == "pixels":
             return
         method, diffusion = self.method.kind, self.diffusion
-        odd = [f"method={method}"] if method == "autoencoder" else []
+        odd = [f"method={method}"] if method in ("autoencoder", "classifier") else []
         odd += [f"path={diffusion.path.kind}"] if diffusion.path.kind != "flow" else []
         odd += [f"dimensions={diffusion.dimensions}"] if diffusion.dimensions is not None else []
         odd += [f"term.{term.kind}" for term in diffusion.terms if term.kind in ("frequency", "representation")]
         odd += ["graphs=true"] if self.graphs else []
         if odd:
-            rule = "`space` latent takes the path flow, no lift, no loss term that reads pixels, no graphs, and no autoencoder"
+            rule = "`space` latent takes the path flow, no lift, no loss term that reads pixels, no graphs, and a method of noise"
             raise ValueError(f"{rule}, got {', '.join(odd)}; change them, or try space: {{kind: pixels}}")
 
     @must_hold
@@ -153,11 +162,19 @@ class TrialConfig(Ruled, Recipe):
             raise ValueError(f"{rule}, got {got}; try trunk=transformer, or patch_size={self.data.image_size}")
 
     @must_hold
-    def an_autoencoder_is_trained_as_one(self) -> None:
+    def a_trunk_of_one_method_is_trained_by_it(self) -> None:
         trunk, method = self.model.trunk.kind, self.method.kind
-        if (trunk == "autoencoder") != (method == "autoencoder"):
-            rule = "`method` autoencoder trains the trunk autoencoder, and no other method does"
-            raise ValueError(f"{rule}, got method={method}, trunk={trunk}; change one of the two")
+        for own, only in TRUNK_OF_METHOD.items():
+            if (trunk == only) != (method == own):
+                rule = f"`method` {own} trains the trunk {only}, and no other method does"
+                raise ValueError(f"{rule}, got method={method}, trunk={trunk}; change one of the two")
+
+    @must_hold
+    def a_classifier_has_several_classes_in_the_flow(self) -> None:
+        path, classes = self.diffusion.path.kind, self.data.num_classes
+        if self.method.kind == "classifier" and (path != "flow" or classes == 1):
+            rule = "`method` classifier finds one of several classes in noisy images of the path flow"
+            raise ValueError(f"{rule}, got path={path}, num_classes={classes}; try path: {{kind: flow}}, or images of classes")
 
     @must_hold
     def a_trunk_of_pixels_halves_the_image(self) -> None:
@@ -259,6 +276,19 @@ class TrialConfig(Ruled, Recipe):
         if odd:
             rule = "a `path` of stages goes through a transformer of several grids, which has no routing, output skip, graphs"
             raise ValueError(f"{rule}, head pixel_transformer or term representation, got {', '.join(odd)}; leave that out")
+
+    @must_hold
+    def noise_levels_are_told_to_who_can_hear_them(self) -> None:
+        model, kind = self.model, self.model.trunk.kind
+        if not isinstance(self.diffusion.path, KarrasPath):
+            return
+        odd = [f"trunk={kind}"] if isinstance(model.trunk, UvitSizes) else []
+        if kind == "transformer":
+            odd += [f"output_skip={model.output_skip}"] if model.output_skip != "none" else []
+            odd += [f"time_kind={model.time_kind}"] if model.time_kind != "raw" else []
+        if odd:
+            rule = "a `path` karras tells the logarithm of its noise, for which no U-ViT, output skip, time_kind=clock is made"
+            raise ValueError(f"{rule}, got {', '.join(odd)}; leave that out, or try path: {{kind: flow}}")
 
     @must_hold
     def output_skip_needs_x_prediction(self) -> None:
@@ -394,9 +424,19 @@ class TrialConfig(Ruled, Recipe):
     @property
     def error_kind(self) -> str:
         """What the error of a network alone is of, its method, space or path: of two kinds they do not compare."""
-        if isinstance(self.method, AutoencoderMethod):
+        if not isinstance(self.method, DenoiserMethod):
             return self.method.kind
         return self.diffusion.path.kind if self.space.kind == "pixels" else self.space.kind
+
+    @property
+    def draws(self) -> bool:
+        """Whether samples are drawn of it."""
+        return not isinstance(self.method, ClassifierMethod)
+
+    @property
+    def label_drop(self) -> float:
+        """Share of labels that training replaces by the null one; a classifier is to find them all."""
+        return 0.0 if isinstance(self.method, ClassifierMethod) else self.diffusion.label_drop
 
     @property
     def seen_patch(self) -> int:

@@ -22,13 +22,12 @@ class PointTrunk(Frozen):
     kind: Literal["mlp"] = "mlp"
 
 
-class UnetTrunk(Ruled):
-    """Convolutions over pixels at sides that halve, with attention at some, and back up beside what came down (ADM, arXiv
-    2105.05233). Of the settings beside this one it reads `time_period` alone."""
+class UnetSizes(Ruled):
+    """Base of ADM's networks of convolutions over pixels, at sides that halve, with attention at some; of the settings beside
+    this one they read `time_period` alone."""
 
-    kind: Literal["unet"] = "unet"
     width: GroupedWidth = 64
-    """Channels of the first level (ADM at 256 px: 256)."""
+    """Channels of the first level (ADM at 256 px: 256, of its classifier 128)."""
     multipliers: Multipliers = (1, 2, 2)
     """Channels of each level over `width`; each level has half the side of the one before."""
     blocks: Blocks = 2
@@ -63,6 +62,20 @@ class UnetTrunk(Ruled):
     def halvings(self) -> int:
         """How often a side is halved on the way down."""
         return len(self.multipliers) - 1
+
+
+class UnetTrunk(UnetSizes):
+    """Down, and back up beside what came down, to an image (ADM, arXiv 2105.05233)."""
+
+    kind: Literal["unet"] = "unet"
+
+
+class UnetClassifierTrunk(UnetSizes):
+    """A U-Net's way down, from whose end comes what each class's probability is (ADM's classifier, arXiv 2105.05233)."""
+
+    kind: Literal["unet_classifier"] = "unet_classifier"
+    pool: Literal["attention", "adaptive"] = "attention"
+    """How the places of the end become one: by attention of their mean to all (ADM), or as their mean."""
 
 
 class UvitSizes(Ruled):
@@ -143,7 +156,8 @@ def _by_its_name(given: Any) -> Any:
     return {"kind": given} if isinstance(given, str) else given
 
 
-_Trunks = TransformerTrunk | PointTrunk | AutoencoderTrunk | UnetTrunk | UvitTrunk | ResidualUvitTrunk | EncoderDecoderTrunk
+_OfPixels = AutoencoderTrunk | UnetTrunk | UnetClassifierTrunk | UvitTrunk | ResidualUvitTrunk
+_Trunks = TransformerTrunk | PointTrunk | _OfPixels | EncoderDecoderTrunk
 Trunk = Annotated[_Trunks, Field(discriminator="kind"), BeforeValidator(_by_its_name)]
 TRUNKS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Trunk)[0])}
 """By their kind."""
@@ -151,13 +165,14 @@ READS: dict[str, frozenset[str]] = {
     "mlp": frozenset({"patch_size", "width", "depth", "embedding", "trunk", "time_period"}),
     "autoencoder": frozenset({"trunk"}),
     "unet": frozenset({"trunk", "time_period"}),
+    "unet_classifier": frozenset({"trunk", "time_period"}),
     "uvit": frozenset({"trunk"}),
     "residual_uvit": frozenset({"trunk"}),
     "encoder_decoder": frozenset({"patch_size", "width", "depth", "heads", "mlp_ratio", "time_period", "trunk"}),
 }
 """Settings of a model that a trunk has a use for, by its kind; the transformer has one for all."""
-OF_PIXELS = (AutoencoderTrunk, UnetTrunk, UvitSizes)
-"""Trunks that make the image themselves, without the embedding of patches and the head."""
+OF_PIXELS = (AutoencoderTrunk, UnetSizes, UvitSizes)
+"""Trunks that see pixels themselves, without the embedding of patches and the head."""
 
 
 def is_read(setting: str, *, trunk: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_heldout, check_sampling
+from trainables.config.evaluation_rules import check_draws, check_heldout, check_sampling
 from trainables.config.features import FeaturesConfig, ReferenceStatistics, extractor_name
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -84,6 +84,9 @@ class Evaluator:
         ValueError: it cannot be scored so. NotFinite: weights, samples or a score are no finite numbers.
         """
         network = self._network(evaluation.weights)
+        if not self._trial.draws:
+            alone = ImageScores(score_network(self._grid, network, self._trial))
+            return Evaluation(alone, heldout={}, rows={}, collapsed=False)
         of_images = self._scorer(evaluation).of_features(self._features(evaluation, drawn))
         values = of_images.values | score_network(self._grid, network, self._trial)
         rows = dict(self._scorer(evaluation).rows(evaluation.n))
@@ -92,6 +95,7 @@ class Evaluator:
 
     def samples(self, evaluation: EvaluationConfig, *, drawn: Callable[[int], None] = lambda _: None) -> Iterator[Tensor]:
         """Images drawn now, batch by batch, uint8 [b, C, H, W]."""
+        check_draws(self._trial, asked="samples are")
         check_sampling(self._trial.diffusion, evaluation, num_classes=self._trial.data.num_classes)
         check_heldout(evaluation, heldout=len(self._images.heldout))
         network, begun = self._network(evaluation.weights), method_of(self._trial).starts(self._trial, self._images, evaluation)

@@ -5,17 +5,21 @@ import torch
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.diffusion.lift import lift_of
+from trainables.evaluation.metrics.classes import HeldoutClasses
 from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.metrics.reconstruction import HeldoutImages
 from trainables.networks.latent import Latent
 from trainables.networks.network import Space
 
-HeldOut = HeldoutGrid | HeldoutImages
+HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses
 
 
 def held_out(trial: TrialConfig, images: ImageSet, *, space: Space, device: torch.device | str = "cpu") -> HeldOut:
     """Those of a trial, on a device; `space`: its network's own."""
-    if trial.method.kind == "autoencoder":
-        return HeldoutImages(images, device=device)
+    match trial.method.kind:
+        case "autoencoder":
+            return HeldoutImages(images, device=device)
+        case "classifier":
+            return HeldoutClasses(images, device=device)
     latent = space if isinstance(space, Latent) else None
     return HeldoutGrid(images, device=device, lift=lift_of(trial), latent=latent, path=trial.diffusion.path)

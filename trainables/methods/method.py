@@ -13,8 +13,8 @@ Stepped = Callable[[int], None]
 """Hears how many of an evaluation's steps there have been."""
 
 
-class Method(Protocol):
-    """One kind of `method` of a trial. It holds nothing: what a network is, its trial says."""
+class Training(Protocol):
+    """One kind of `method` of a trial, as the trainer knows it. It holds nothing: what a network is, its trial says."""
 
     def losses(
         self,
@@ -30,6 +30,10 @@ class Method(Protocol):
         """The loss of each image, float32 [B]; the inputs are those of `trainables.training.batches.Batch`, and t_eps what the
         conversions clamp by. torch.compile reads it as one graph."""
         ...
+
+
+class Method(Training, Protocol):
+    """One by which samples are drawn, too."""
 
     def starts(self, trial: TrialConfig, images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
         """What the evaluation's n samples start from beside noise, [n, ...], on the CPU."""

@@ -2,13 +2,21 @@
 
 from trainables.config.trial import TrialConfig
 from trainables.methods.autoencoder import Reconstruction
+from trainables.methods.classifier import Classification
 from trainables.methods.denoiser import Denoiser
-from trainables.methods.method import Method
+from trainables.methods.method import Method, Training
 
-METHODS: dict[str, Method] = {"denoiser": Denoiser(), "autoencoder": Reconstruction()}
-"""By the kind of a trial's `method`."""
+DRAWING: dict[str, Method] = {"denoiser": Denoiser(), "autoencoder": Reconstruction()}
+"""By the kind of a trial's `method`: those by which samples are drawn."""
+METHODS: dict[str, Training] = {**DRAWING, "classifier": Classification()}
+"""All of them."""
+
+
+def training_of(trial: TrialConfig) -> Training:
+    """That of a trial."""
+    return METHODS[trial.method.kind]
 
 
 def method_of(trial: TrialConfig) -> Method:
-    """That of a trial."""
-    return METHODS[trial.method.kind]
+    """That of a trial of which samples are drawn (`TrialConfig.draws`)."""
+    return DRAWING[trial.method.kind]

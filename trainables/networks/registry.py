@@ -25,6 +25,7 @@ from trainables.networks.parts.pixel_mlp import PixelMlpPart
 from trainables.networks.parts.pixel_transformer import PixelTransformerPart
 from trainables.networks.parts.projector import ProjectorPart
 from trainables.networks.parts.unet import UnetPart
+from trainables.networks.parts.unet_classifier import UnetClassifierPart
 from trainables.networks.parts.uvit import UvitPart
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ WHOLE_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
     "autoencoder": AutoencoderPart,
     "encoder_decoder": EncoderDecoderPart,
     "unet": UnetPart,
+    "unet_classifier": UnetClassifierPart,
     "uvit": UvitPart,
     "residual_uvit": UvitPart,
 }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
-from trainables.config.trunks import EncoderDecoderTrunk, UnetTrunk, UvitSizes
+from trainables.config.trunks import EncoderDecoderTrunk, UnetSizes, UvitSizes
 
 FP32 = 4
 """Bytes; weights, gradients and averages are always fp32."""
@@ -74,7 +74,7 @@ def attention_weights(trial: TrialConfig) -> int:
         model = trial.model
         most = max(model.heads, trunk.decoder(width=model.width, depth=model.depth, heads=model.heads).heads)
         return int(most * (trial.grid**2 + BEFORE_PATCHES) ** 2)
-    if not isinstance(trunk, UnetTrunk):
+    if not isinstance(trunk, UnetSizes):
         return trial.model.heads * (trial.grid**2 + trial.model.class_tokens) ** 2
     levels = {trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)}
     heads = {level: trunk.width * trunk.multipliers[level] // trunk.head_channels for level in levels}

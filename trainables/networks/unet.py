@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from trainables.config.convolutions import GROUPS
 from trainables.config.trial import TrialConfig
-from trainables.config.trunks import UnetTrunk
+from trainables.config.trunks import UnetSizes, UnetTrunk
 from trainables.networks.attention import attend
 from trainables.networks.embedding import TimeEmbedding
 from trainables.networks.network import Network, in_precision, through
@@ -38,7 +38,7 @@ def resampled(x: Tensor, change: Change) -> Tensor:
 class ResidualBlock(nn.Module):
     """Two normalised convolutions, between which time and class enter, beside a way past them."""
 
-    def __init__(self, step: UnetStep, trunk: UnetTrunk) -> None:
+    def __init__(self, step: UnetStep, trunk: UnetSizes) -> None:
         super().__init__()
         self.change, self.scale_shift, self.dropout = step.change, trunk.scale_shift, trunk.dropout
         self.norm1 = GroupNorm(step.into)
@@ -65,7 +65,7 @@ class ResidualBlock(nn.Module):
 class PixelAttention(nn.Module):
     """Attention of every pixel to all, normalised before and added after."""
 
-    def __init__(self, width: int, trial: TrialConfig, trunk: UnetTrunk) -> None:
+    def __init__(self, width: int, trial: TrialConfig, trunk: UnetSizes) -> None:
         super().__init__()
         self.heads, self.order, self.mode = width // trunk.head_channels, trunk.attention_order, trial.attention
         self.norm = GroupNorm(width)
@@ -104,7 +104,7 @@ class Resampling(nn.Module):
 class Step(nn.Module):
     """A residual block with the attention that follows it, or a resampling convolution."""
 
-    def __init__(self, step: UnetStep, trial: TrialConfig, trunk: UnetTrunk) -> None:
+    def __init__(self, step: UnetStep, trial: TrialConfig, trunk: UnetSizes) -> None:
         super().__init__()
         self.takes_skip = step.skip > 0
         self.block = ResidualBlock(step, trunk) if step.residual else Resampling(step)

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from trainables.config.trunks import UnetTrunk
+from trainables.config.trunks import UnetSizes
 
 Change = Literal["none", "down", "up"]
 
@@ -42,7 +42,7 @@ class UnetLayout(NamedTuple):
         return (*self.down, *self.middle, *self.up)
 
 
-def layout(trunk: UnetTrunk, *, side: int) -> UnetLayout:
+def layout(trunk: UnetSizes, *, side: int) -> UnetLayout:
     """The steps of a U-Net on images of this side."""
     down = _down(trunk, side)
     bottom, width = side >> trunk.halvings, down[-1].width if down else trunk.width
@@ -50,7 +50,7 @@ def layout(trunk: UnetTrunk, *, side: int) -> UnetLayout:
     return UnetLayout(down, middle, _up(trunk, side, [trunk.width, *(step.width for step in down)]))
 
 
-def _down(trunk: UnetTrunk, side: int) -> tuple[UnetStep, ...]:
+def _down(trunk: UnetSizes, side: int) -> tuple[UnetStep, ...]:
     steps: list[UnetStep] = []
     width, residual = trunk.width, trunk.resample == "blocks"
     for level, multiplier in enumerate(trunk.multipliers):
@@ -63,7 +63,7 @@ def _down(trunk: UnetTrunk, side: int) -> tuple[UnetStep, ...]:
     return tuple(steps)
 
 
-def _up(trunk: UnetTrunk, side: int, skips: list[int]) -> tuple[UnetStep, ...]:
+def _up(trunk: UnetSizes, side: int, skips: list[int]) -> tuple[UnetStep, ...]:
     """`skips`: channels of the first convolution and of each step on the way down."""
     steps: list[UnetStep] = []
     width, residual = skips[-1], trunk.resample == "blocks"

@@ -93,7 +93,7 @@ class Batches:
         pixels = _turned(read, mirrored) if self._latents is None else read
         truths = {kind: truth(pixels, y) for kind, truth in self._truths.items()}
         if data.num_classes > 1:
-            dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < diffusion.label_drop
+            dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < self._trial.label_drop
             y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.noise_shape)

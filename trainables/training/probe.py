@@ -158,7 +158,10 @@ def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
 
 
 def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
-    """Drawing and scoring n images, scaled up from two steps of one batch; the metrics at their real n."""
+    """Drawing and scoring n images, scaled up from two steps of one batch; the metrics at their real n. 0 of what draws
+    none."""
+    if not learner.trial.draws:
+        return 0.0
     few, trial = min(evaluation.n, images_at_once(learner.trial, device=learner.device.type)), learner.trial
     short = evaluation.model_copy(
         update={"n": few, "steps": 2 * trial.diffusion.path.count, "sampler": "euler", "guidance": 1.0}

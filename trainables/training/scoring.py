@@ -70,7 +70,9 @@ class Scoring:
 
     def score(self, evaluation: EvaluationConfig, *, grid: str) -> Scored:
         """The scores of the evaluation's weights and of the raw ones; writes the former's first samples as a picture to
-        `grid`, a path or URI."""
+        `grid`, a path or URI, where samples are drawn."""
+        if not self._trial.draws:
+            return self._workers.awaited(lambda: self._scored_alone(evaluation))
         of = evaluation.n * len({RAW, evaluation.weights})
         raw = self._drawn(evaluation, RAW, of=of)
         own = self._drawn(evaluation, evaluation.weights, before=of - evaluation.n, of=of)
@@ -96,6 +98,17 @@ class Scoring:
             rows=rows,
             grid=grid,
             collapsed=has_collapsed(scores.values, mean_image_error=self._grid.mean_image_error),
+        )
+
+    def _scored_alone(self, evaluation: EvaluationConfig) -> Scored:
+        """The scores of networks that draw nothing."""
+        return Scored(
+            images=self._learner.images,
+            evaluation=evaluation.id,
+            n=evaluation.n,
+            values=self._all_of_network(evaluation.weights),
+            raw_values=self._all_of_network(RAW),
+            grid="",
         )
 
     def _compared(self, metric: str, *, raw: bool) -> float:
@@ -146,9 +159,11 @@ class Scoring:
     def _measured(self, evaluation: EvaluationConfig, sampled: Sampled) -> ImageScores:
         """The scores of samples and of the network that drew them."""
         of_images = self._scorer(evaluation).of_features(sampled.drawn.features)
-        with self._learner.averages.swapped(sampled.weights):
-            of_network = score_network(self._grid, self._learner.network, self._trial)
-        return ImageScores(of_images.values | of_network, of_images.without_each)
+        return ImageScores(of_images.values | self._all_of_network(sampled.weights), of_images.without_each)
+
+    def _all_of_network(self, weights: str) -> dict[str, float]:
+        with self._learner.averages.swapped(weights):
+            return score_network(self._grid, self._learner.network, self._trial)
 
     def _scorer(self, evaluation: EvaluationConfig) -> Scorer:
         """Made on first use: only the lead has the real images' features."""

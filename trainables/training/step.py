@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
-from trainables.methods.registry import method_of
+from trainables.methods.registry import training_of
 from trainables.networks.network import Network
 from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
@@ -112,4 +112,4 @@ def image_losses(
 ) -> Tensor:
     """The loss of each image as the trial's method has it; x, e [B, C, H, W], t, y [B] -> float32 [B]. route [B, N]: which
     tokens skip blocks, where some do. `truths`: see `Batch`."""
-    return method_of(network.trial).losses(network, x, e, t, y, t_eps, route, truths or {})
+    return training_of(network.trial).losses(network, x, e, t, y, t_eps, route, truths or {})

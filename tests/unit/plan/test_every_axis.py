@@ -62,7 +62,7 @@ def outcome(folder: Path, recipe: Recipe, cell_values: tuple[tuple[str, Any], ..
     clamp = {"t_eps_sample": trial.diffusion.t_eps_train, "weights": trial.rung_weights}
     evaluation = EvaluationConfig.model_validate({**EVALUATION.model_dump(), "steps": 6, **clamp, **cell.evaluation})
     evaluator = Evaluator(trial, parts, images, cache=str(folder / "store"))
-    samples = torch.cat(list(evaluator.samples(evaluation)))
+    samples = torch.cat(list(evaluator.samples(evaluation))) if trial.draws else torch.empty(0)
     return Outcome(tuple(parts[RAW].values()), samples, evaluator.evaluate(evaluation).scores.values)
 
 

@@ -218,6 +218,7 @@ def test_a_trials_id_ignores_budget_and_evaluation_and_feels_everything_else(tmp
 
 VALUES: dict[str, Any] = {
     "path": "staged",
+    "levels": 40,
     "stages": 2,
     "stage_transform": "blur",
     "stage_noise": "halved",
@@ -311,6 +312,7 @@ VALUES: dict[str, Any] = {
     "encoder": "codes code=vq",
     "latent_sample": "draw",
     "latent_quantise": False,
+    "pool": "adaptive",
 }
 OF_STAGES = {"preset", "encoder", "latent_sample", "latent_quantise"}
 """Axes that only a recipe of a sweep knows: no trial says which preset it came from, or which stage trains its encoder."""
@@ -328,6 +330,7 @@ UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "latent_sample": {"encoder": "codes"},
     "latent_quantise": {"encoder": "codes"},
+    "levels": {"path": "karras"},
     "stages": {"path": "staged"},
     "stage_transform": {"path": "staged"},
     "stage_noise": {"path": "staged"},
@@ -359,13 +362,15 @@ UNDER: dict[str, dict[str, Any]] = {
     "resample": UNET,
     "scale_shift": UNET,
     **OF_CODES,
+    "pool": {},
 }
 """What an axis hangs on, where the baseline has it not."""
 
 
 def recipe_for(name: str, folder: Path) -> Recipe:
     """A recipe in which an axis may be varied: a teacher is no value of one."""
-    recipe = preset("autoencoder-tiny" if name in OF_CODES else "jit-tiny")
+    others = {"pool": "classifier-tiny", **dict.fromkeys(OF_CODES, "autoencoder-tiny")}
+    recipe = preset(others.get(name, "jit-tiny"))
     if "representation" not in name:
         return recipe
     return recipe.model_copy(update={"diffusion": DiffusionConfig(terms=(RepresentationTerm(**representation(folder)),))})

@@ -118,6 +118,24 @@ def test_what_decides_is_the_error_of_no_other_path(key: str, changes: dict[str,
     assert staged_plan({"path": ["flow", "staged"]}).entries
 
 
+def test_classifiers_are_ranked_by_their_own_scores_alone() -> None:
+    def of_classifiers(**keys: Any) -> Plan:
+        stages = [{"grid": {"axes": {"pool": ["attention", "adaptive"]}}}]
+        tree = tiny_sweep(stages=stages, budget={"images_per_trial": 64}, baseline={"preset": "classifier-tiny"}, **keys)
+        return plan(SweepSpec.model_validate(tree), source="sweep.yaml")
+
+    own = {"objective": "heldout_accuracy", "scheduler": {**EARLY, "metric": "heldout_cross_entropy"}}
+    assert of_classifiers(**own).entries
+    with pytest.raises(
+        UserError, match=r"objective: .*got kid_efflite0_96, which is of samples, .*; try heldout_cross_entropy"
+    ):
+        of_classifiers(objective="kid_efflite0_96")
+    with pytest.raises(UserError, match=r"scheduler.metric: .*got heldout_v_error, .*classifier; try heldout_cross_entropy$"):
+        of_classifiers(**{**own, "scheduler": EARLY})
+    with pytest.raises(UserError, match=r"it tunes sampling of what draws samples, got method=classifier"):
+        of_classifiers(**own, evaluation={"n": 4, "tune": {"guidance": [1.0]}})
+
+
 @pytest.mark.parametrize("changes", [{"objective": "heldout_v_error"}, {"scheduler": EARLY}])
 def test_a_search_across_what_its_metric_does_not_compare_is_refused(changes: dict[str, Any]) -> None:
     search = {"trials": 2, "sampler": "random", "axes": NOISE}

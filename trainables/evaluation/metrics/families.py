@@ -63,8 +63,10 @@ def of_network(rung: Mapping[str, str], *, pixels: str) -> Iterator[Metric]:
     yield from _of_the_flow(rung["flow"], pixels)
     yield from _of_quarters()
     yield from _of_stages(rung["flow"], rung["staged"])
+    yield from _of_levels(rung["flow"], rung["karras"])
     yield from _of_latents(rung["flow"], rung["latent"])
     yield from _of_autoencoders(rung["autoencoder"])
+    yield from _of_classifiers(rung["classifier"])
 
 
 def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
@@ -149,6 +151,23 @@ def _of_latents(whole: str, latent: str) -> Iterator[Metric]:
     )
 
 
+def _of_levels(whole: str, karras: str) -> Iterator[Metric]:
+    """Of a path of noise levels."""
+    yield Metric(
+        karras,
+        "minimize",
+        "mean squared velocity",
+        f"`{whole}` of a path of noise levels, each time of the same grid at the level next to it; {_NOTHING}, nor along "
+        "levels, by which those are others",
+        needs=NetworkAlone(of="karras"),
+        compute=f"{_HERE}.heldout:v_error",
+        blind_to=_BLIND | {"levels"},
+        scale="log",
+        plain="how wrong the network is on images that training never saw, over many noise levels",
+        in_tables=False,
+    )
+
+
 def _of_autoencoders(again: str) -> Iterator[Metric]:
     """The metrics of a network that makes images again."""
     yield Metric(
@@ -171,6 +190,33 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:psnr",
         blind_to=UNSAMPLED,
+    )
+
+
+def _of_classifiers(classes: str) -> Iterator[Metric]:
+    """The metrics of a network that finds the class of a noisy image."""
+    blind = UNSAMPLED | {"noise_scale"}
+    yield Metric(
+        classes,
+        "minimize",
+        "nats",
+        "cross-entropy of the classes that a classifier finds on the fixed grid of held-out image, noise and t; says nothing "
+        f"along noise_scale, by which the same t is noisier, {_NOR}",
+        needs=NetworkAlone(of="classifier"),
+        compute=f"{_HERE}.classes:cross_entropy",
+        blind_to=blind,
+        scale="log",
+        plain="how surprised a classifier is by the classes of noisy images that training never saw",
+        judges=True,
+    )
+    yield Metric(
+        "heldout_accuracy",
+        "maximize",
+        "share",
+        "share of the same grid whose likeliest class is the image's; blind to what the cross-entropy is blind to",
+        needs=NetworkAlone(of="classifier"),
+        compute=f"{_HERE}.classes:accuracy",
+        blind_to=blind,
     )
 
 

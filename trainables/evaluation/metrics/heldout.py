@@ -4,6 +4,7 @@ Every trial meets the same (image, noise, t), whatever it predicts and whatever 
 step on; a Frechet distance at that stage prefers a collapsed model's noise to blurred pictures.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainables.config.path import FLOW, FlowPath, StagedPath
+from trainables.config.path import FLOW, DiffusionPath
 from trainables.config.times import LogitNormal
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -49,6 +50,17 @@ class _Errors(NamedTuple):
     """Over the pixels."""
 
 
+class NoisyImages(NamedTuple):
+    """A few places of the grid."""
+
+    z: Tensor
+    """[B, C, H, W]."""
+    t: Tensor
+    """[B]."""
+    y: Tensor
+    """The images' classes, int64 [B]."""
+
+
 class HeldoutGrid:
     """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
 
@@ -65,7 +77,7 @@ class HeldoutGrid:
         device: torch.device | str = "cpu",
         lift: Lift = AS_IT_IS,
         latent: Latent | None = None,
-        path: FlowPath | StagedPath = FLOW,
+        path: DiffusionPath = FLOW,
     ) -> None:
         self._images, self._stages = images, path_stages(path)
         self.images = count = min(len(images.heldout), MOST_IMAGES)
@@ -109,6 +121,14 @@ class HeldoutGrid:
             errors = errors * (1 - self._t.double()).square()
         return float(errors[self._step * BINS // _TIMES == place].mean())
 
+    def noisy(self, noise_scale: float, *, size: int) -> Iterator[NoisyImages]:
+        """The grid's images as a trial of this noise scale sees them in the flow, in batches of up to `size`."""
+        for start in range(0, len(self._t), size):
+            places = slice(start, start + size)
+            image, t = self._image[places], self._t[places]
+            example = self._stages[0].example(self._x[image], noise_scale * self._n[places], t)
+            yield NoisyImages(example.z, t, self._y[image])
+
     def one_pass(self) -> AbstractContextManager[None]:
         """Within it the network stays as it is: what it answers on the grid is computed once for all metrics."""
         return self._pass.kept()
@@ -143,14 +163,15 @@ class HeldoutGrid:
         """Mean squared error of v in pixels of each place where an image [1, C, H, W] is always the answer, float64 [B]."""
         away = (answer - self._lift.down(self._x[self._image[places]])).double()
         t, nothing = self._t[places].double(), torch.zeros_like(away)
-        away = stage.example(away, nothing, t).x
-        v = stage.convert(away, torch.zeros_like(away), t, source="x", target="v", t_eps=0.0)
+        away, _, nothing, t = stage.example(away, nothing, t)
+        v = stage.convert(away, torch.zeros_like(nothing), t, source="x", target="v", t_eps=0.0)
         return v.square().mean((1, 2, 3))
 
     def _squares(self, network: nn.Module, trial: TrialConfig, stage: PathStage, places: slice) -> _Errors:
         image, t = self._image[places], self._t[places]
-        x, e, z = stage.example(self._x[image], trial.diffusion.noise_scale * self._n[places], t)
-        output = network(z, stage.told(t), self._y[image])
+        noise_scale = trial.diffusion.noise_scale
+        x, e, z, t = stage.example(self._x[image], noise_scale * self._n[places], t)
+        output = network(*stage.seen(z, t, noise_scale), self._y[image])
         # No clamp: the grid lies within 0.09 < t < 0.67, and a clamp would favour one prediction over another.
         v = stage.convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
         missed = v - stage.truth(x, e, "v")

@@ -23,8 +23,10 @@ RUNG_METRIC = "heldout_v_error"
 RUNG_METRICS = {
     "flow": RUNG_METRIC,
     "staged": "heldout_stage_error",
+    "karras": "heldout_level_error",
     "latent": "heldout_latent_error",
     "autoencoder": "heldout_reconstruction_error",
+    "classifier": "heldout_cross_entropy",
 }
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
 

@@ -1,4 +1,4 @@
-"""Our U-Net against the numbers of ADM's (tests/golden/README.md)."""
+"""Our U-Net and our classifier against the numbers of ADM's (tests/golden/README.md)."""
 
 import json
 import math
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.support.adm import names, to_ours
@@ -15,6 +16,7 @@ from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 from trainables.networks.registry import blank
 from trainables.networks.unet import Unet
+from trainables.networks.unet_classifier import UnetClassifier
 
 TOLERANCE = 1e-5
 STEPS = 1000
@@ -37,14 +39,17 @@ def golden(name: str = "adm_unet", **trunk: Any) -> Golden:
     file = np.load(GOLDEN / "neighbours" / f"{name}.npz", allow_pickle=False)
     meta = json.loads(str(file["meta"]))
     arrays = {key: torch.from_numpy(file[key]) for key in file.files if file[key].dtype.kind in "fi"}
-    gradients = dict(zip(map(str, file["grad_names"]), file["grad_norms"].tolist(), strict=True))
+    gradients = (
+        dict(zip(map(str, file["grad_names"]), file["grad_norms"].tolist(), strict=True)) if "grad_names" in file else {}
+    )
     return Golden(meta, arrays, gradients, trial_of(meta["config"], **trunk))
 
 
 def trial_of(config: dict[str, Any], **trunk: Any) -> TrialConfig:
     """ADM's flags as ours."""
+    pool = config.get("pool")
     of_unet = {
-        "kind": "unet",
+        **({"kind": "unet_classifier", "pool": pool} if pool else {"kind": "unet"}),
         "width": config["model_channels"],
         "multipliers": config["channel_mult"],
         "blocks": config["num_res_blocks"],
@@ -56,13 +61,22 @@ def trial_of(config: dict[str, Any], **trunk: Any) -> TrialConfig:
         **trunk,
     }
     beside = {"patch_size": 4, "width": 48, "depth": 4, "heads": 4, "class_tokens": 0}
-    data = {"digest": "none", "image_size": config["image_size"], "channels": 3, "num_classes": config["num_classes"]}
-    return TrialConfig.model_validate({"model": {**beside, "trunk": of_unet}, "data": data, "attention": "fp32"})
+    classes = config["out_channels" if pool else "num_classes"]
+    data = {"digest": "none", "image_size": config["image_size"], "channels": 3, "num_classes": classes}
+    tree = {"model": {**beside, "trunk": of_unet}, "method": {"kind": "classifier" if pool else "denoiser"}}
+    return TrialConfig.model_validate({**tree, "data": data, "attention": "fp32"})
 
 
 def loaded(case: Golden) -> Unet:
     network = blank(case.trial).eval()
     assert isinstance(network, Unet)
+    network.load_state_dict(to_ours(case.state_dict, case.trial))
+    return network
+
+
+def classifier(case: Golden) -> UnetClassifier:
+    network = blank(case.trial).eval()
+    assert isinstance(network, UnetClassifier)
     network.load_state_dict(to_ours(case.state_dict, case.trial))
     return network
 
@@ -179,3 +193,34 @@ def test_a_state_dict_of_another_unet_is_refused_by_name() -> None:
     wider = {**case.state_dict, "out.0.weight": torch.ones(64)}
     with pytest.raises(ValueError, match=r"the trial's shapes, got a difference in norm\.weight"):
         to_ours(wider, case.trial)
+
+
+def test_a_classifier_computes_adm_s_logits_and_has_its_parameters() -> None:
+    case = golden("adm_classifier")
+    network = classifier(case)
+    logits = network(case.arrays["z"], case.arrays["step"].float())
+    assert relative_error(logits, case.arrays["logits"]) < TOLERANCE
+    assert parameter_count(case.trial) == sum(p.numel() for p in network.parameters()) == case.meta["parameters"]
+
+
+def test_its_cross_entropy_and_the_gradient_of_the_image_are_adm_s() -> None:
+    case = golden("adm_classifier")
+    z = case.arrays["z"].clone().requires_grad_()
+    loss = F.cross_entropy(classifier(case)(z, case.arrays["step"].float()), case.arrays["y"])
+    assert float(loss.detach()) == pytest.approx(float(case.arrays["cross_entropy"]), rel=TOLERANCE)
+    loss.backward()
+    assert z.grad is not None
+    assert relative_error(-len(z) * z.grad, case.arrays["grad_log_p"]) < TOLERANCE
+
+
+def test_a_classifier_of_means_has_adm_s_names_too() -> None:
+    case = golden("adm_classifier")
+    adaptive = case._replace(trial=trial_of({**case.meta["config"], "pool": "adaptive"}))
+    kept = {name: tensor for name, tensor in case.state_dict.items() if not name.startswith("out.2")}
+    last = {"out.3.weight": case.state_dict["out.2.c_proj.weight"].unsqueeze(-1), "out.3.bias": torch.ones(10)}
+    network = blank(adaptive.trial).eval()
+    network.load_state_dict(to_ours({**kept, **last}, adaptive.trial))
+    ends: list[Tensor] = []
+    network.get_submodule("norm").register_forward_hook(lambda _, given, normed: ends.append(normed))
+    logits = network(case.arrays["z"], case.arrays["step"].float())
+    torch.testing.assert_close(logits, F.silu(ends[0]).mean(dim=(2, 3)) @ last["out.3.weight"][:, :, 0, 0].T + 1)
