@@ -133,7 +133,7 @@ class TrialConfig(Ruled, Recipe):
         odd += [f"term.{term.kind}" for term in diffusion.terms if term.kind in ("frequency", "representation")]
         odd += ["graphs=true"] if self.graphs else []
         if odd:
-            rule = "`space` latent takes the path flow, no lift, no loss term that reads pixels, no graphs, and a method of noise"
+            rule = "`space` latent takes a denoiser on the path flow, without lift, loss terms that read pixels, or graphs"
             raise ValueError(f"{rule}, got {', '.join(odd)}; change them, or try space: {{kind: pixels}}")
 
     @must_hold
