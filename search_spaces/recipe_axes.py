@@ -73,8 +73,8 @@ OF_SPACE = (
         "whose codes it sees: an earlier stage, with an arm of it where there are several (`codes code=vq`); null: pixels",
         TypeAdapter(Annotated[str, AfterValidator(_checked)] | None),
         Slot(_put_encoder, _get_encoder),
-        lambda tree: bool(tree["method"]["kind"] != "autoencoder"),
-        "no autoencoder",
+        lambda tree: bool(tree["method"]["kind"] == "denoiser"),
+        "method=denoiser",
     ),
     Axis(
         "latent_sample",

@@ -7,11 +7,12 @@ from trainables.data import ImageSet
 from trainables.diffusion.lift import lift_of
 from trainables.evaluation.metrics.classes import HeldoutClasses
 from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.metrics.masked import HeldoutTokens
 from trainables.evaluation.metrics.reconstruction import HeldoutImages
 from trainables.networks.latent import Latent
 from trainables.networks.network import Space
 
-HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses
+HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses | HeldoutTokens
 
 
 def held_out(trial: TrialConfig, images: ImageSet, *, space: Space, device: torch.device | str = "cpu") -> HeldOut:
@@ -21,5 +22,7 @@ def held_out(trial: TrialConfig, images: ImageSet, *, space: Space, device: torc
             return HeldoutImages(images, device=device)
         case "classifier":
             return HeldoutClasses(images, device=device)
+        case "masked_tokens":
+            return HeldoutTokens(images, device=device)
     latent = space if isinstance(space, Latent) else None
     return HeldoutGrid(images, device=device, lift=lift_of(trial), latent=latent, path=trial.diffusion.path)

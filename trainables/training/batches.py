@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.config.method import MaskedTokensMethod
 from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -23,6 +24,7 @@ from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
 from trainables.training.latents import Latents
+from trainables.training.masks import masks_and_times
 from trainables.training.truths import truths_of
 
 RESIDENT_SHARE = 0.25
@@ -35,8 +37,9 @@ _UPLOADED_AT_ONCE = 4096
 class Batch:
     """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped.
 
-    `route` [B, N] says which tokens skip blocks, where some do. `truths`: what terms of the loss that read tokens should find,
-    by their kind.
+    `route` [B, N] says which tokens skip blocks, where some do. Of masked tokens e is noise [B, R, N, P] of each one's own, and
+    `route` [B, 1 + R, N] says mask and times (`trainables.training.masks`). `truths`: what terms of the loss that read tokens
+    should find, by their kind.
     """
 
     x: Tensor
@@ -109,6 +112,8 @@ class Batches:
         return latents.space.seen(chosen, draw(shape=self._trial.canvas_shape) if drawn else None)
 
     def _route(self, first: Tensor, count: int) -> Tensor | None:
+        if isinstance(self._trial.method, MaskedTokensMethod):
+            return masks_and_times(self._draws, self._trial, first=first, count=count)
         if self._trial.model.routing.kind == "none":
             return None
         return self._draws.normal(Purpose.ROUTING, first=first, count=count, shape=(self._trial.grid**2,))

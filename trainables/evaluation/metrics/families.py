@@ -67,6 +67,7 @@ def of_network(rung: Mapping[str, str], *, pixels: str) -> Iterator[Metric]:
     yield from _of_latents(rung["flow"], rung["latent"])
     yield from _of_autoencoders(rung["autoencoder"])
     yield from _of_classifiers(rung["classifier"])
+    yield from _of_masked_tokens(rung["masked_tokens"])
 
 
 def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
@@ -217,6 +218,24 @@ def _of_classifiers(classes: str) -> Iterator[Metric]:
         needs=NetworkAlone(of="classifier"),
         compute=f"{_HERE}.classes:accuracy",
         blind_to=blind,
+    )
+
+
+def _of_masked_tokens(masked: str) -> Iterator[Metric]:
+    """The metric of a network that finds masked patches."""
+    yield Metric(
+        masked,
+        "minimize",
+        "mean squared noise",
+        "error of the noise that the head finds in masked patches of held-out images, at fixed masks, times and noise; says "
+        "nothing along patch_size, by which patches are other things to find, nor along temperature and head_steps, "
+        f"{_NOR}",
+        needs=NetworkAlone(of="masked_tokens"),
+        compute=f"{_HERE}.masked:error",
+        blind_to=UNSAMPLED | {"patch_size", "temperature", "head_steps"},
+        scale="log",
+        plain="how wrong the network is on masked patches of images that training never saw",
+        judges=True,
     )
 
 

@@ -27,6 +27,7 @@ RUNG_METRICS = {
     "latent": "heldout_latent_error",
     "autoencoder": "heldout_reconstruction_error",
     "classifier": "heldout_cross_entropy",
+    "masked_tokens": "heldout_masked_error",
 }
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
 
