@@ -191,6 +191,8 @@ EDITS: tuple[Edit, ...] = (
     kept("evaluation.guidance", 1.5),
     kept("evaluation.interval", [0.2, 1.0]),
     kept("evaluation.shift", 2.0),
+    kept("evaluation.temperature", 0.9),
+    kept("evaluation.head_steps", 50),
     kept("evaluation.seed", 1),
     kept("evaluation.t_eps_sample", 0.1),
     kept("evaluation.weights", "raw"),

@@ -23,13 +23,17 @@ from trainables.config.fields import (
     nearest,
     without,
 )
-from trainables.config.method import AutoencoderMethod, ClassifierMethod, DenoiserMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod, DenoiserMethod, MaskedTokensMethod
 from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
 from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, UvitSizes
 
-TRUNK_OF_METHOD = {"autoencoder": "autoencoder", "classifier": "unet_classifier"}
+TRUNK_OF_METHOD = {
+    "autoencoder": "autoencoder",
+    "classifier": "unet_classifier",
+    "masked_tokens": "masked_autoencoder",
+}
 """Trunks that one method trains, and trains alone."""
 
 ENCODING = ("encoder_decoder", "autoencoder")
@@ -69,13 +73,13 @@ class TrialConfig(Ruled, Recipe):
     """bf16: autocast around the network; weights and optimiser stay fp32. Left out: bf16 on a GPU, fp32 on a CPU."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """An autoencoder knows no noise and no class; a classifier's times and noise are all that it knows of `diffusion`."""
-        match self.method.kind:
-            case "autoencoder":
-                return without(content, {"diffusion"})
-            case "classifier":
-                read = {name: content["diffusion"][name] for name in ("noise_scale", "t_sampling")}
-                return {**content, "diffusion": read}
+        """An autoencoder knows no noise and no class; a classifier's times and noise are all that it knows of `diffusion`, and
+        masked tokens know the share of dropped classes."""
+        read = {"classifier": ("noise_scale", "t_sampling"), "masked_tokens": ("label_drop",)}
+        if self.method.kind == "autoencoder":
+            return without(content, {"diffusion"})
+        if self.method.kind in read:
+            return {**content, "diffusion": {name: content["diffusion"][name] for name in read[self.method.kind]}}
         return content
 
     @model_validator(mode="before")
@@ -142,6 +146,16 @@ class TrialConfig(Ruled, Recipe):
             raise ValueError(f"{rule}, got path={path}, num_classes={classes}; try path: {{kind: flow}}, or images of classes")
 
     @must_hold
+    def masked_tokens_are_trained_plainly(self) -> None:
+        odd = [f"{name}={str(on).lower()}" for name, on in (("compile", self.compile), ("graphs", self.graphs)) if on]
+        odd += [f"optimiser={self.optimiser.method}"] if self.optimiser.method != "adamw" else []
+        odd += [f"kernels={self.kernels}"] if self.kernels != "torch" else []
+        odd += [f"dimensions={self.diffusion.dimensions}"] if self.diffusion.dimensions is not None else []
+        if self.method.kind == "masked_tokens" and odd:
+            rule = "`method` masked_tokens shows another number of tokens in each update: it takes adamw and torch's kernels"
+            raise ValueError(f"{rule}, without compile, graphs or dimensions, got {', '.join(odd)}; leave them out")
+
+    @must_hold
     def a_trunk_of_pixels_halves_the_image(self) -> None:
         trunk, size, patch, method = self.model.trunk, self.data.image_size, self.model.patch, self.optimiser.method
         if not isinstance(trunk, OF_PIXELS):
@@ -166,7 +180,7 @@ class TrialConfig(Ruled, Recipe):
         model, trunk = self.model, self.model.trunk
         if not isinstance(trunk, EncoderDecoderTrunk):
             return
-        decoder = trunk.decoder(width=model.width, depth=model.depth, heads=model.heads)
+        decoder = trunk.decoder(model.encoder)
         if decoder.depth > model.depth or decoder.width % decoder.heads or model.width % 2:
             rule = "`trunk` encoder_decoder has a decoder of at most the encoder's depth, heads that divide its width, and an"
             got = f"width={model.width}, depth={model.depth}, decoder_width={decoder.width}, decoder_depth={decoder.depth}"
@@ -368,8 +382,11 @@ class TrialConfig(Ruled, Recipe):
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of what noise is drawn for: all that the network sees, or an autoencoder's code."""
+        """Channels, height and width of what noise is drawn for: all that the network sees, or an autoencoder's code; repeats,
+        tokens and their numbers where the head draws tokens."""
         trunk = self.model.trunk
+        if isinstance(self.method, MaskedTokensMethod):
+            return (self.method.head_repeats, self.grid**2, self.token_dim)
         if not isinstance(trunk, AutoencoderTrunk):
             return self.shape
         side = self.data.image_size >> trunk.halvings
@@ -377,8 +394,8 @@ class TrialConfig(Ruled, Recipe):
 
     @property
     def noise_scale(self) -> float:
-        """Standard deviation of the noise: a code's is as its network says, and scaled by nothing."""
-        return 1.0 if isinstance(self.method, AutoencoderMethod) else self.diffusion.noise_scale
+        """Standard deviation of the noise: a code's and a token's is scaled by nothing."""
+        return 1.0 if isinstance(self.method, (AutoencoderMethod, MaskedTokensMethod)) else self.diffusion.noise_scale
 
     @property
     def error_kind(self) -> str:

@@ -33,6 +33,11 @@ class Purpose(IntEnum):
     ROUTING = 9
     LIFT = 10
     BORDER_NOISE = 11
+    MASK_RATE = 12
+    MASK_ORDER = 13
+    HEAD_TIME = 14
+    SAMPLE_ORDER = 15
+    SAMPLE_TOKENS = 16
     FEATURE_DIRECTION = 32
 
 

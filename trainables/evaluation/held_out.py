@@ -7,9 +7,10 @@ from trainables.data import ImageSet
 from trainables.diffusion.lift import lift_of
 from trainables.evaluation.metrics.classes import HeldoutClasses
 from trainables.evaluation.metrics.heldout import HeldoutGrid
+from trainables.evaluation.metrics.masked import HeldoutTokens
 from trainables.evaluation.metrics.reconstruction import HeldoutImages
 
-HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses
+HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses | HeldoutTokens
 
 
 def held_out(trial: TrialConfig, images: ImageSet, *, device: torch.device | str = "cpu") -> HeldOut:
@@ -19,4 +20,6 @@ def held_out(trial: TrialConfig, images: ImageSet, *, device: torch.device | str
             return HeldoutImages(images, device=device)
         case "classifier":
             return HeldoutClasses(images, device=device)
+        case "masked_tokens":
+            return HeldoutTokens(images, device=device)
     return HeldoutGrid(images, device=device, lift=lift_of(trial), path=trial.diffusion.path)

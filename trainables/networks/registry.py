@@ -16,6 +16,7 @@ from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, L
 from trainables.networks.parts.encoder_decoder import EncoderDecoderPart
 from trainables.networks.parts.heads import LinearHeadPart
 from trainables.networks.parts.jit_blocks import JitBlocks
+from trainables.networks.parts.masked_autoencoder import MaskedAutoencoderPart
 from trainables.networks.parts.mlp_trunk import MlpTrunk
 from trainables.networks.parts.neural_field import NeuralFieldPart
 from trainables.networks.parts.part import Initial, Part
@@ -52,6 +53,7 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
 """By the kind of `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
 WHOLE_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
     "autoencoder": AutoencoderPart,
+    "masked_autoencoder": MaskedAutoencoderPart,
     "encoder_decoder": EncoderDecoderPart,
     "unet": UnetPart,
     "unet_classifier": UnetClassifierPart,

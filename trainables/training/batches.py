@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.config.method import MaskedTokensMethod
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
@@ -20,6 +21,7 @@ from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
+from trainables.training.masks import masks_and_times
 from trainables.training.truths import truths_of
 
 RESIDENT_SHARE = 0.25
@@ -32,8 +34,9 @@ _UPLOADED_AT_ONCE = 4096
 class Batch:
     """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped.
 
-    `route` [B, N] says which tokens skip blocks, where some do. `truths`: what terms of the loss that read tokens should find,
-    by their kind.
+    `route` [B, N] says which tokens skip blocks, where some do. Of masked tokens e is noise [B, R, N, P] of each one's own, and
+    `route` [B, 1 + R, N] says mask and times (`trainables.training.masks`). `truths`: what terms of the loss that read tokens
+    should find, by their kind.
     """
 
     x: Tensor
@@ -97,6 +100,8 @@ class Batches:
         return Batch(x=x, e=self._trial.noise_scale * noise, t=t, y=y, route=route, truths=truths)
 
     def _route(self, first: Tensor, count: int) -> Tensor | None:
+        if isinstance(self._trial.method, MaskedTokensMethod):
+            return masks_and_times(self._draws, self._trial, first=first, count=count)
         if self._trial.model.routing.kind == "none":
             return None
         return self._draws.normal(Purpose.ROUTING, first=first, count=count, shape=(self._trial.grid**2,))

@@ -63,6 +63,9 @@ class RungPictures:
         """By what they show, uint8 [k, C, H, W]."""
         if self._trial.method.kind == "autoencoder":
             return {"progress": self._again(evaluation)}
+        if self._trial.method.kind == "masked_tokens":
+            labels = method_of(self._trial).starts(self._trial, self._images, evaluation)[:IMAGES]
+            return {"progress": generate(self._learner.network, self._trial, evaluation, labels)}
         return {"progress": self._samples(evaluation), "denoised": self._denoised(evaluation)}
 
     def _again(self, evaluation: EvaluationConfig) -> Tensor:
@@ -126,7 +129,8 @@ class RungPictures:
 
 def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:
     """The evaluation as pictures on the way are drawn."""
-    return evaluation.model_copy(update={"sampler": "euler", "steps": min(STEPS, evaluation.steps)})
+    fewer = {"steps": min(STEPS, evaluation.steps), "head_steps": min(STEPS, evaluation.head_steps)}
+    return evaluation.model_copy(update={"sampler": "euler", **fewer})
 
 
 def share_of_training(assignment: Assignment, evaluation: EvaluationConfig) -> float:

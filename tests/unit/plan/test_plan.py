@@ -308,6 +308,16 @@ VALUES: dict[str, Any] = {
     "kl_weight": 1e-3,
     "code_entries": 16,
     "commitment": 0.5,
+    "method": "masked_tokens",
+    "mask_mean": 0.9,
+    "mask_deviation": 0.5,
+    "mask_least": 0.5,
+    "head_repeats": 2,
+    "class_copies": 2,
+    "token_head_width": 64,
+    "token_head_blocks": 2,
+    "temperature": 0.9,
+    "head_steps": 50,
     "pool": "adaptive",
 }
 UVIT = {"trunk": "uvit", "trunk_width": 16}
@@ -320,6 +330,18 @@ OF_CODES: dict[str, dict[str, Any]] = {
     "commitment": {"code": "vq"},
 }
 """What exists under the trunk autoencoder, which one preset has."""
+OF_MASKED_TOKENS: tuple[str, ...] = (
+    "mask_mean",
+    "mask_deviation",
+    "mask_least",
+    "head_repeats",
+    "class_copies",
+    "token_head_width",
+    "token_head_blocks",
+    "temperature",
+    "head_steps",
+)
+"""What exists under the method masked_tokens."""
 UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "levels": {"path": "karras"},
@@ -354,6 +376,7 @@ UNDER: dict[str, dict[str, Any]] = {
     "resample": UNET,
     "scale_shift": UNET,
     **OF_CODES,
+    **{name: {"method": "masked_tokens"} for name in OF_MASKED_TOKENS},
     "pool": {},
 }
 """What an axis hangs on, where the baseline has it not."""

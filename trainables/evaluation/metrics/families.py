@@ -1,6 +1,6 @@
 """The entries of the registry: one family of metrics for each network that features come from, and those of no images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainables.evaluation.metrics.metric import Metric, NetworkAlone, Samples
@@ -57,15 +57,16 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, *, pixels: str, staged: str, karras: str, again: str, classes: str) -> Iterator[Metric]:
+def of_network(whole: str, *, pixels: str, own: Mapping[str, str]) -> Iterator[Metric]:
     """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
-    `staged` and `karras`: of that of those paths, `again`: of an autoencoder's, `classes`: of a classifier's."""
+    `own`: of the errors that stand at rungs, by the kind that they are of."""
     yield from _of_the_flow(whole, pixels)
     yield from _of_quarters()
-    yield from _of_stages(whole, staged)
-    yield from _of_levels(whole, karras)
-    yield from _of_autoencoders(again)
-    yield from _of_classifiers(classes)
+    yield from _of_stages(whole, own["staged"])
+    yield from _of_levels(whole, own["karras"])
+    yield from _of_autoencoders(own["autoencoder"])
+    yield from _of_classifiers(own["classifier"])
+    yield from _of_masked_tokens(own["masked_tokens"])
 
 
 def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
@@ -199,6 +200,24 @@ def _of_classifiers(classes: str) -> Iterator[Metric]:
         needs=NetworkAlone(of="classifier"),
         compute=f"{_HERE}.classes:accuracy",
         blind_to=blind,
+    )
+
+
+def _of_masked_tokens(masked: str) -> Iterator[Metric]:
+    """The metric of a network that finds masked patches."""
+    yield Metric(
+        masked,
+        "minimize",
+        "mean squared noise",
+        "error of the noise that the head finds in masked patches of held-out images, at fixed masks, times and noise; says "
+        "nothing along patch_size, by which patches are other things to find, nor along temperature and head_steps, "
+        f"{_NOR}",
+        needs=NetworkAlone(of="masked_tokens"),
+        compute=f"{_HERE}.masked:error",
+        blind_to=_UNSAMPLED | {"patch_size", "temperature", "head_steps"},
+        scale="log",
+        plain="how wrong the network is on masked patches of images that training never saw",
+        judges=True,
     )
 
 

@@ -26,6 +26,7 @@ RUNG_METRICS = {
     "karras": "heldout_level_error",
     "autoencoder": "heldout_reconstruction_error",
     "classifier": "heldout_cross_entropy",
+    "masked_tokens": "heldout_masked_error",
 }
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
 
@@ -45,14 +46,7 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
 
 METRICS: dict[str, Metric] = by_name(
     *of_features(),
-    *of_network(
-        RUNG_METRIC,
-        pixels=PIXEL_METRIC,
-        staged=RUNG_METRICS["staged"],
-        karras=RUNG_METRICS["karras"],
-        again=RUNG_METRICS["autoencoder"],
-        classes=RUNG_METRICS["classifier"],
-    ),
+    *of_network(RUNG_METRIC, pixels=PIXEL_METRIC, own=RUNG_METRICS),
 )
 """By name, in the order in which they are shown."""
 
