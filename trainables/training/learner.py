@@ -19,6 +19,7 @@ from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.training.graphed import kernels_of
 from trainables.training.health import Health
+from trainables.training.latents import Latents
 from trainables.training.optimiser import learning_rate, optimiser_of
 from trainables.training.reduction import Reduction
 from trainables.training.step import step_of
@@ -40,7 +41,16 @@ class Learner:
     dropout alone is drawn by the micro-batch.
     """
 
-    def __init__(self, trial: TrialConfig, images: ImageSet, *, workers: Workers, fit: Fit | None = None) -> None:
+    def __init__(
+        self,
+        trial: TrialConfig,
+        images: ImageSet,
+        *,
+        workers: Workers,
+        fit: Fit | None = None,
+        latents: Latents | None = None,
+    ) -> None:
+        """`latents`: the codes that a latent trial trains on."""
         self.trial = trial
         self.workers = workers
         self.share = share_of(trial, workers)
@@ -48,6 +58,8 @@ class Learner:
         self.device = torch.device(trial.device)
         self.image_losses = step_of(trial)
         self.network = self.image_losses.network
+        if latents is not None:
+            self.network.space = latents.space
         self.network.activation_checkpointing = self.fit.activation_checkpointing
         self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
         self.optimiser = optimiser_of(self.network, trial.optimiser)
@@ -59,7 +71,7 @@ class Learner:
         self._kernels = kernels_of(trial, self.fit, self.optimiser)
         self._loss = torch.zeros((), device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._batches = Batches(trial, images, device=self.device)
+        self._batches = Batches(trial, images, device=self.device, latents=latents)
         self._asked: deque[tuple[Tensor, torch.cuda.Event]] = deque()
 
     @property
