@@ -30,6 +30,8 @@ class Parent(Frozen):
     """The trial's id."""
     images: PositiveInt
     """The image count of the checkpoint."""
+    parts: Annotated[tuple[Literal["encoder"], ...], Field(max_length=1), JOINED_LATER] = ()
+    """Parts of the network that alone start from it, the others from the seed; none: the whole network."""
 
 
 class Recipe(Frozen):

@@ -37,6 +37,9 @@ TRUNK_OF_METHOD = {
 }
 """Trunks that one method trains, and trains alone."""
 
+ENCODING = ("encoder_decoder", "autoencoder")
+"""Trunks with an encoder, which a child may begin from alone."""
+
 DCT_SIDE = 8
 """Side of the blocks whose frequencies the term `frequency` weighs."""
 
@@ -202,6 +205,13 @@ class TrialConfig(Ruled, Recipe):
         if method != "adamw" or self.kernels != "torch":
             rule = f"`trunk` {trunk.kind} takes adamw, and torch's kernels"
             raise ValueError(f"{rule}, got optimiser={method}, kernels={self.kernels}; try optimiser=adamw, kernels=torch")
+
+    @must_hold
+    def a_part_of_a_parent_is_a_part_of_the_network(self) -> None:
+        parts, trunk = self.parent.parts if self.parent is not None else (), self.model.trunk.kind
+        if parts and trunk not in ENCODING:
+            rule = f"`parent.parts` names what the trunks {choices(ENCODING)} are made of"
+            raise ValueError(f"{rule}, got parts={', '.join(parts)}, trunk={trunk}; leave it out")
 
     @must_hold
     def an_encoder_and_its_decoder_fit(self) -> None:

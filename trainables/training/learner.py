@@ -194,21 +194,26 @@ class Learner:
         self._kernels.forget()
 
     @torch.no_grad()
-    def begin_from(self, weights: Mapping[str, Tensor]) -> None:
+    def begin_from(self, weights: Mapping[str, Tensor], *, parts: Sequence[str] = ()) -> None:
         """Start with a parent's weights, and averages that have seen nothing else. What terms of the loss train beside the
-        network begins anew where the parent has it not.
+        network begins anew where the parent has it not, and so does what is outside `parts`, where some are named.
 
-        ValueError: the parent's network is of another shape.
+        ValueError: the parent's network, or a part of it, is of another shape.
         """
         parameters = trained(self.network)
         own = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        beside = {name: weights.get(name, tensor) for name, tensor in own.items() if name not in of_model(own)}
-        weights = {**of_model(weights), **beside}
-        if odd := _unlike(parameters, weights):
-            raise ValueError(f"a parent's network must have the trial's shape, got a difference in {', '.join(odd[:4])}")
-        assign(parameters, weights)
+        if parts:
+            taken, expected = _within(weights, parts), _within(own, parts)
+        else:
+            beside = {name: tensor for name, tensor in weights.items() if name in own and name not in of_model(own)}
+            taken, expected = {**of_model(weights), **beside}, {**of_model(own), **beside}
+        if odd := _unlike(expected, taken):
+            what = f"{', '.join(parts)} " if parts else "network "
+            raise ValueError(f"a parent's {what}must have the trial's shape, got a difference in {', '.join(odd[:4])}")
+        begun = {**own, **taken}
+        assign(parameters, begun)
         for average in self.averages.tensors.values():
-            assign(average, weights)
+            assign(average, begun)
 
 
 def share_of(trial: TrialConfig, workers: Workers) -> int:
@@ -221,6 +226,11 @@ def share_of(trial: TrialConfig, workers: Workers) -> int:
         rule = "each worker's share of a batch must hold equal shares of the path's stages"
         raise ValueError(f"{rule}, got {share} images a worker, stages={stages}")
     return share
+
+
+def _within(weights: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
+    """Those of some parts of the network."""
+    return {name: tensor for name, tensor in weights.items() if name.partition(".")[0] in parts}
 
 
 def _unlike(parameters: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
