@@ -202,11 +202,14 @@ def _attempts(reader: LedgerReader, sweeps: Sequence[str]) -> dict[str, list[Att
 
 
 def _parents(entries: Sequence[EntryRow]) -> Iterator[tuple[str, int]]:
-    """Where planned trials start from. A trial of another version need not be a valid configuration any more."""
+    """Where planned trials start from, and what guides their samples. A trial of another version need not be a valid
+    configuration any more."""
     for entry in entries:
         parent = json.loads(entry.trial_json).get("parent")
         if parent is not None:
             yield parent["trial"], parent["images"]
+        if (guide := entry.evaluation.guide) is not None:
+            yield guide.trial, guide.images
 
 
 def _collect_trial(

@@ -308,6 +308,7 @@ VALUES: dict[str, Any] = {
     "code_entries": 16,
     "commitment": 0.5,
     "pool": "adaptive",
+    "classifier_scale": 2.0,
 }
 UVIT = {"trunk": "uvit", "trunk_width": 16}
 ENCODER_DECODER = {"trunk": "encoder_decoder"}

@@ -13,8 +13,8 @@ BINS = 4
 STEPS_APART = 8
 """Held-out images after which the grid's times repeat: from so many on, every time is met."""
 
-_UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
-_SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
+_UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "classifier_scale"})
+_SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift, guidance and classifier_scale: nothing is sampled"
 _NOR = f"nor {_SAMPLING}"
 _NOTHING = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {_NOR}"
 _BLIND = _UNSAMPLED | {"noise_scale", "path", "dimensions"}
