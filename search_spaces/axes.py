@@ -15,6 +15,7 @@ from trainables.config.diffusion import Target
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, choices
 from trainables.config.heads import HEADS
 from trainables.config.network import ModelConfig
+from trainables.config.path import KarrasPath
 from trainables.config.recipe import AttentionMode, Precision
 from trainables.config.times import TSampling
 from trainables.config.trunks import TRUNKS, is_read
@@ -143,6 +144,7 @@ _T_SAMPLINGS: list[str] = [variant().kind for variant in get_args(get_args(TSamp
 _DRAWN = ("diffusion", "t_sampling")
 _WEIGHED = ("diffusion", "weighting")
 _PATH = ("diffusion", "path")
+_LEVELS = KarrasPath.model_fields["levels"]
 _REGISTERED = (
     Axis(
         "trunk",
@@ -184,10 +186,11 @@ _REGISTERED = (
     Axis("loss", "the space of the squared error: x, eps or v", _TARGET, at("diffusion", "loss")),
     Axis(
         "path",
-        "flow: from noise to the image at once; staged: from a small or blurred image on (PixelFlow)",
-        TypeAdapter(Literal["flow", "staged"]),
+        "flow: from noise to the image at once; staged: from a small or blurred image on (PixelFlow); karras: by EDM (EPG)",
+        TypeAdapter(Literal["flow", "staged", "karras"]),
         kind_of(*_PATH),
     ),
+    of_variant("levels", "noise levels of the path in training", _within(_LEVELS), (*_PATH, "levels"), "karras"),
     of_variant("stages", "stages of the path", POSITIVE_INT, (*_PATH, "stages"), "staged"),
     of_variant(
         "stage_transform",

@@ -1,8 +1,8 @@
 """Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT, PixelFlow,
-ADM and latent diffusion's autoencoders.
+EPG, ADM and latent diffusion's autoencoders.
 
-A flow in our t (t = 1 is data), or stages of one, with v-prediction, as their papers train it. What else their recipes have
-is in no preset.
+A flow in our t (t = 1 is data), or stages of one, with v-prediction, or EPG's noise levels, as their papers train it. What
+else their recipes have is in no preset.
 """
 
 from typing import Any
@@ -21,10 +21,10 @@ from trainables.config.heads import (
 from trainables.config.method import AutoencoderMethod, ClassifierMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
-from trainables.config.path import StagedPath
+from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Recipe
 from trainables.config.times import LogitNormal, Uniform
-from trainables.config.trunks import UnetClassifierTrunk, UnetTrunk
+from trainables.config.trunks import EncoderDecoderTrunk, UnetClassifierTrunk, UnetTrunk
 
 _FLATTENED: dict[str, Any] = {
     "embedding": LinearEmbedding(),
@@ -92,6 +92,24 @@ _ADM_64 = UnetTrunk(width=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(2,
 _ADM_256 = UnetTrunk(width=256, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, attention=(8, 16, 32), head_channels=64)
 
 
+def _epg() -> Recipe:
+    """At 256 px, whose noise it scales by 256 / 64. No text says how many heads the decoder has: here heads of 72, as wide as
+    other transformers' of this size."""
+    model = ModelConfig(
+        patch_size=16,
+        width=768,
+        depth=12,
+        heads=12,
+        position="none",
+        rope=False,
+        class_tokens=0,
+        trunk=EncoderDecoderTrunk(decoder_width=1584, decoder_heads=22),
+    )
+    diffusion = DiffusionConfig(path=KarrasPath(), noise_scale=4.0, t_sampling=LogitNormal(mu=1.2, sigma=1.6), loss="x")
+    optimiser = OptimiserConfig(learning_rate=1e-4, beta2=0.999, weight_decay=0.01, grad_clip=0.5)
+    return Recipe(model=model, diffusion=diffusion, optimiser=optimiser, batch_size=256)
+
+
 def _classifier() -> Recipe:
     """What guides ADM at 256 px, without its random crops."""
     trunk = UnetClassifierTrunk(width=128, multipliers=_ADM_256.multipliers, attention=(8, 16, 32), head_channels=64)
@@ -120,6 +138,7 @@ NEIGHBOURS: dict[str, Recipe] = {
     "dip-xl": _recipe(PatchUnetHead(width=64), depth=26, **_XL),
     "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **_LIGHTNING, **_XL),
     "pixelflow-xl": _pixelflow(),
+    "epg-xl": _epg(),
     "ldm-kl-f8": _autoencoder(width=128, multipliers=(1, 2, 4, 4), blocks=2),
     "ldm-vq-f4": _autoencoder(
         width=128, multipliers=(1, 2, 4), blocks=2, code_channels=3, code={"kind": "vq", "entries": 8192}

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trainables.config.fields import JOINED_LATER, Fraction, PositiveFloat, PositiveInt, Ruled, must_hold
+from trainables.config.fields import JOINED_LATER, Fraction, PositiveFloat, PositiveInt, Ruled, must_hold, without
 from trainables.config.objective import LossTermConfig, NoWeighting, SigmoidWeighting, TappedTerm, WeightedTerm, Weighting
-from trainables.config.path import FLOW, Path, StagedPath
+from trainables.config.path import FLOW, KarrasPath, Path, StagedPath
 from trainables.config.times import LogitNormal, TSampling
 
 Target = Literal["x", "eps", "v"]
@@ -36,11 +36,13 @@ class DiffusionConfig(Ruled):
     noised and predicted, and samples back from there; null: as it is."""
 
     path: Annotated[Path, JOINED_LATER] = FLOW
-    """How an image becomes noise: the flow, or stages."""
+    """How an image becomes noise: the flow, stages, or the flow at EDM's noise levels."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Nothing reads `loss` where a weighting puts the squared error into x and no term compares outputs beside it."""
-        read = self.weighting.kind == "none" or any(isinstance(term, WeightedTerm) for term in self.terms)
+        """Nothing reads `loss` where a weighting puts the squared error into x and no term compares outputs beside it, nor
+        `t_eps_train` where x itself is compared at noise levels."""
+        content = without(content, {"t_eps_train"}) if isinstance(self.path, KarrasPath) else content
+        read = not self.weighs_x or any(isinstance(term, WeightedTerm) for term in self.terms)
         return content if read else {**content, "loss": "v"}
 
     @property
@@ -51,7 +53,12 @@ class DiffusionConfig(Ruled):
     @property
     def error_space(self) -> Target:
         """The space of the squared error."""
-        return self.loss if self.weighting.kind == "none" else "x"
+        return "x" if self.weighs_x else self.loss
+
+    @property
+    def weighs_x(self) -> bool:
+        """Whether a weighting by time counts errors of x: the configured one, or that of a path which has its own."""
+        return self.weighting.kind != "none" or isinstance(self.path, KarrasPath)
 
     @must_hold
     def importance_knows_the_density(self) -> None:
@@ -75,6 +82,15 @@ class DiffusionConfig(Ruled):
             rule = "a `path` of stages predicts v under v-loss, or x under x- or v-loss, and has no weighting by log-SNR"
             got = f"prediction={self.prediction}, loss={self.loss}, weighting={self.weighting.kind}"
             raise ValueError(f"{rule}, got {got}; try prediction=v, loss=v")
+
+    @must_hold
+    def noise_levels_have_an_image(self) -> None:
+        weighted = any(isinstance(term, WeightedTerm) for term in self.terms)
+        elsewhere = weighted and self.loss != "x"
+        if isinstance(self.path, KarrasPath) and (self.prediction != "x" or self.weighting.kind != "none" or elsewhere):
+            rule = "a `path` karras predicts x, has a weighting of its own, and takes `terms` under loss=x"
+            got = f"prediction={self.prediction}, weighting={self.weighting.kind}, loss={self.loss}"
+            raise ValueError(f"{rule}, got {got}; try prediction=x, weighting=none, loss=x")
 
     @must_hold
     def stages_are_of_images(self) -> None:

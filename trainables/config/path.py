@@ -67,4 +67,27 @@ class StagedPath(Ruled):
             raise ValueError(f"{rule}, got noise={self.noise}, gamma={self.gamma:g}; leave them out, or try downsample")
 
 
-Path = Annotated[FlowPath | StagedPath, Field(discriminator="kind")]
+class KarrasPath(Frozen):
+    """The flow's line at the noise levels of EDM's grid (EPG, arXiv 2510.12586), sigma = (1 - t) / t from 80 down to 0.002.
+
+    A time that is drawn trains the level next to it. The network sees z / sqrt((1 - t)^2 s^2 + t^2 / 4) and is told
+    250 ln(s sigma), where s is `noise_scale`; EPG's is image_size / 64. It predicts x, whose squared error counts by one over
+    the distance to the next level. Samples go from level to level by rules in sigma, without a clamp.
+    """
+
+    kind: Literal["karras"] = "karras"
+    levels: Annotated[PositiveInt, Field(ge=2, le=100_000)] = 1280
+    """Of the grid in training (EPG: 1280); sampling has one of its own, a level a step."""
+
+    @property
+    def count(self) -> int:
+        """Of its stages."""
+        return 1
+
+    def sides(self, image_size: int) -> tuple[int, ...]:
+        """Pixels along the image of each stage."""
+        return (image_size,)
+
+
+DiffusionPath = FlowPath | StagedPath | KarrasPath
+Path = Annotated[DiffusionPath, Field(discriminator="kind")]

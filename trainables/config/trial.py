@@ -25,9 +25,9 @@ from trainables.config.fields import (
 )
 from trainables.config.method import AutoencoderMethod, ClassifierMethod, DenoiserMethod
 from trainables.config.objective import RepresentationTerm, WeightedTerm
-from trainables.config.path import StagedPath
+from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
-from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk
+from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, UvitSizes
 
 TRUNK_OF_METHOD = {"autoencoder": "autoencoder", "classifier": "unet_classifier"}
 """Trunks that one method trains, and trains alone."""
@@ -238,6 +238,19 @@ class TrialConfig(Ruled, Recipe):
         if odd:
             rule = "a `path` of stages goes through a transformer of several grids, which has no routing, output skip, graphs"
             raise ValueError(f"{rule}, head pixel_transformer or term representation, got {', '.join(odd)}; leave that out")
+
+    @must_hold
+    def noise_levels_are_told_to_who_can_hear_them(self) -> None:
+        model, kind = self.model, self.model.trunk.kind
+        if not isinstance(self.diffusion.path, KarrasPath):
+            return
+        odd = [f"trunk={kind}"] if isinstance(model.trunk, UvitSizes) else []
+        if kind == "transformer":
+            odd += [f"output_skip={model.output_skip}"] if model.output_skip != "none" else []
+            odd += [f"time_kind={model.time_kind}"] if model.time_kind != "raw" else []
+        if odd:
+            rule = "a `path` karras tells the logarithm of its noise, for which no U-ViT, output skip, time_kind=clock is made"
+            raise ValueError(f"{rule}, got {', '.join(odd)}; leave that out, or try path: {{kind: flow}}")
 
     @must_hold
     def output_skip_needs_x_prediction(self) -> None:

@@ -1,11 +1,12 @@
 """How a sampler steps along dz/dt = v, of images or of numbers. Free of torch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from trainables.config.evaluation import Sampling
-from trainables.config.path import FlowPath, StagedPath
+from trainables.config.path import DiffusionPath, FlowPath, KarrasPath
+from trainables.diffusion.karras_grid import sigmas
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,12 +50,33 @@ class Heun:
         return (t, after)
 
 
+class NoiseHeun:
+    """Heun's rule in sigma = (1 - t) / t, of z / t, whose slope is the noise z - t v (arXiv 2206.00364, algorithm 1); t > 0.
+
+    Euler's in sigma is the one in t.
+    """
+
+    def step(self, velocity: Velocity[Z], z: Z, t: float, after: float) -> Z:
+        began, change = z / t, (1 - after) / after - (1 - t) / t
+        first = z - t * velocity(z, t)
+        reached = after * (began + change * first)
+        second = reached - after * velocity(reached, after)
+        return after * (began + change * 0.5 * (first + second))
+
+    def visited(self, t: float, after: float) -> tuple[float, ...]:
+        return (t, after)
+
+
 EULER = Euler()
 INTEGRATORS: dict[str, Integrator] = {
     "euler": EULER,
     "heun": Heun(),
 }
 """By the names that `Sampling.sampler` allows."""
+IN_SIGMA: dict[str, Integrator] = {
+    "heun": NoiseHeun(),
+}
+"""Those of a path of noise levels that are others there."""
 
 
 def time_grid(evaluation: Sampling) -> list[float]:
@@ -76,13 +98,20 @@ def steps_of(evaluation: Sampling) -> Iterator[Step]:
     return _ruled(time_grid(evaluation), evaluation)
 
 
-def stage_steps(evaluation: Sampling, path: FlowPath | StagedPath) -> list[list[Step]]:
+def stage_steps(evaluation: Sampling, path: DiffusionPath) -> list[list[Step]]:
     """The steps in each stage of a path, which has an equal share of them; the last stages have those that are over."""
     if isinstance(path, FlowPath):
         return [list(steps_of(evaluation))]
+    if isinstance(path, KarrasPath):
+        return [list(_ruled(level_grid(evaluation), evaluation, rules={**INTEGRATORS, **IN_SIGMA}))]
     even, over = divmod(evaluation.steps, path.stages)
     counts = [even + (number >= path.stages - over) for number in range(path.stages)]
     return [list(_ruled(stage_grid(count, shift=evaluation.shift), evaluation)) for count in counts]
+
+
+def level_grid(evaluation: Sampling) -> list[float]:
+    """The times of EDM's levels, one a step, and then 1; the shift multiplies each level's sigma, as it does the flow's."""
+    return [*(1 / (1 + evaluation.shift * sigma) for sigma in sigmas(evaluation.steps)), 1.0]
 
 
 def stage_grid(steps: int, *, shift: float) -> list[float]:
@@ -91,6 +120,6 @@ def stage_grid(steps: int, *, shift: float) -> list[float]:
     return [*(s / (s + (1 - s) * shift) for s in evenly), 1.0]
 
 
-def _ruled(times: list[float], evaluation: Sampling) -> Iterator[Step]:
+def _ruled(times: list[float], evaluation: Sampling, *, rules: Mapping[str, Integrator] = INTEGRATORS) -> Iterator[Step]:
     for t, after in pairwise(times):
-        yield (EULER if after == 1.0 else INTEGRATORS[evaluation.sampler]), t, after
+        yield (EULER if after == 1.0 else rules[evaluation.sampler]), t, after

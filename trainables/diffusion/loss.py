@@ -9,7 +9,7 @@ from trainables.config.objective import TappedTerm
 from trainables.diffusion.stages import WHOLE, PathStage
 from trainables.diffusion.tapped import TAPPED, Told
 from trainables.diffusion.terms import TERMS
-from trainables.diffusion.weighting import WEIGHTINGS
+from trainables.diffusion.weighting import weighting_of
 
 
 def loss(
@@ -39,7 +39,7 @@ def loss(
         ours, theirs = (stage.convert(o, z, t, source=source, target=space, t_eps=clamp) for o in (output, true))
         return TERMS[term](ours, theirs, t)
 
-    total = WEIGHTINGS[diffusion.weighting.kind](compared("squared_error", diffusion.error_space), t, diffusion)
+    total = weighting_of(diffusion)(compared("squared_error", diffusion.error_space), t, diffusion)
     for term in diffusion.terms:
         if isinstance(term, TappedTerm):
             assert told is not None, "a term that reads tokens is told of them"

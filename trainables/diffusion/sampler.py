@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_sampling
-from trainables.config.path import FLOW, FlowPath, StagedPath
+from trainables.config.path import FLOW, DiffusionPath
 from trainables.diffusion.classifier_guidance import push
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.integrators import Velocity, stage_steps
@@ -50,7 +50,7 @@ def sample(
     z, count = z0, 0
     with evaluating(network):
         for stage, noise, steps in zip(stages, (z0, *borders), per_stage, strict=True):
-            z = stage.entered(z, noise)
+            z = (1 - steps[0][1]) * stage.entered(z, noise)  # nothing of the image yet, at whatever time the steps begin
             velocity = _velocity(network, labels, stage=stage, diffusion=diffusion, evaluation=evaluation, null=num_classes)
             if guide is not None and evaluation.guide is not None:
                 velocity = _pushed(velocity, guide, labels, noise_scale=diffusion.noise_scale, evaluation=evaluation)
@@ -60,7 +60,7 @@ def sample(
     return z
 
 
-def passes(evaluation: EvaluationConfig, path: FlowPath | StagedPath = FLOW) -> int:
+def passes(evaluation: EvaluationConfig, path: DiffusionPath = FLOW) -> int:
     """How often the network sees each image while it is drawn: twice at a time t where guidance acts."""
     visited = [
         _scale_at(t, stage, evaluation)
@@ -113,7 +113,7 @@ def _velocity(
 
     def one(z: Tensor, t: float, y: Tensor) -> Tensor:
         times = torch.full((len(z),), t, dtype=torch.float32, device=z.device)
-        output = network(z, stage.told(times), y)
+        output = network(*stage.seen(z, times, diffusion.noise_scale), y)
         return stage.convert(output, z, times, source=diffusion.prediction, target="v", t_eps=evaluation.t_eps_sample)
 
     def guided(z: Tensor, t: float) -> Tensor:

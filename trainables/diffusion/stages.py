@@ -14,14 +14,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.config.diffusion import Target
-from trainables.config.path import FlowPath, StagedPath
+from trainables.config.path import DiffusionPath, FlowPath, KarrasPath, StagedPath
 from trainables.diffusion.blur import blurred
 from trainables.diffusion.maths import convert, floored, noisy, per_image, target_of
+from trainables.diffusion.noise_levels import CLOCK, DATA, snapped
 from trainables.diffusion.stage_bounds import STEPS, clock, starts
 
 Time = TypeVar("Time", Tensor, float)
 GUIDANCE = (0.0, 1 / 6, 2 / 3, 1.0)
 """Shares of the guidance by stage, of PixelFlow's four; of another number of stages linear between."""
+
+
+class Seen(NamedTuple):
+    """What a network is given beside the class."""
+
+    z: Tensor
+    """[B, C, h, w]."""
+    t: Tensor
+    """The time that it is told, [B]."""
 
 
 class Example(NamedTuple):
@@ -32,7 +42,9 @@ class Example(NamedTuple):
     e: Tensor
     """Their noise."""
     z: Tensor
-    """What the network sees."""
+    """On the line between the two."""
+    t: Tensor
+    """Where on it, [B]."""
 
 
 class PathStage(Protocol):
@@ -46,7 +58,10 @@ class PathStage(Protocol):
         """Of whole images and their noise, [B, C, H, W], at times t [B] in the stage."""
 
     def told(self, t: Time) -> Time:
-        """The time that the network is told: all stages share [0, 1]."""
+        """The time on the path, in [0, 1] which all stages share: guidance goes by it."""
+
+    def seen(self, z: Tensor, t: Tensor, noise_scale: float | Tensor) -> Seen:
+        """What the network is given of z at t [B]."""
 
     def truth(self, x: Tensor, e: Tensor, space: Target) -> Tensor:
         """The true output in a space, [B, C, h, w], of an example's x and e."""
@@ -65,10 +80,13 @@ class WholeFlow:
     guidance: float = 1.0
 
     def example(self, x: Tensor, e: Tensor, t: Tensor) -> Example:
-        return Example(x, e, noisy(x, e, t))
+        return Example(x, e, noisy(x, e, t), t)
 
     def told(self, t: Time) -> Time:
         return t
+
+    def seen(self, z: Tensor, t: Tensor, noise_scale: float | Tensor) -> Seen:
+        return Seen(z, t)
 
     def truth(self, x: Tensor, e: Tensor, space: Target) -> Tensor:
         return target_of(x, e, space)
@@ -81,6 +99,39 @@ class WholeFlow:
 
 
 WHOLE = WholeFlow()
+
+
+@dataclass(frozen=True)
+class LevelledFlow:
+    """The flow's line at EDM's noise levels, seen as EDM shows it: z_t / t is its x + sigma n, sigma = (1 - t) / t times the
+    standard deviation of e."""
+
+    path: KarrasPath
+    guidance: float = 1.0
+
+    def example(self, x: Tensor, e: Tensor, t: Tensor) -> Example:
+        """At the level next to t."""
+        t = snapped(t, self.path.levels)
+        return Example(x, e, noisy(x, e, t), t)
+
+    def told(self, t: Time) -> Time:
+        return t
+
+    def seen(self, z: Tensor, t: Tensor, noise_scale: float | Tensor) -> Seen:
+        """z_t / t over sqrt(sigma^2 + 1/4), and 250 ln(sigma)."""
+        noise = noise_scale * (1 - t)
+        scale = (noise.square() + (DATA * t).square()).sqrt()
+        return Seen(z / per_image(scale), CLOCK * (noise / t).log())
+
+    def truth(self, x: Tensor, e: Tensor, space: Target) -> Tensor:
+        return target_of(x, e, space)
+
+    def convert(self, output: Tensor, z: Tensor, t: Tensor, *, source: Target, target: Target, t_eps: float | Tensor) -> Tensor:
+        """As the flow's, without a clamp: no level is nearer to the image than the last."""
+        return convert(output, z, t, source=source, target=target, t_eps=0.0)
+
+    def entered(self, z: Tensor, noise: Tensor) -> Tensor:
+        return z
 
 
 @dataclass(frozen=True)
@@ -108,14 +159,17 @@ class ScaleStage:
         return GUIDANCE[below] + (place - below) * (GUIDANCE[below + 1] - GUIDANCE[below])
 
     def example(self, x: Tensor, e: Tensor, t: Tensor) -> Example:
-        x, e, t = self._clean(x), self._noise(e), per_image(t)
-        return Example(x, e, t * self._at_end(x, e) + (1 - t) * self._at_start(x, e))
+        x, e, share = self._clean(x), self._noise(e), per_image(t)
+        return Example(x, e, share * self._at_end(x, e) + (1 - share) * self._at_start(x, e), t)
 
     def told(self, t: Time) -> Time:
         first, then = clock(self.path)[self.number : self.number + 2]
         # The last stage counts up to the clock's last step, and the others to before the next one's first.
         rate = (then - first) / (STEPS - 1 if self._halvings == 0 else STEPS)
         return first / STEPS + rate * t
+
+    def seen(self, z: Tensor, t: Tensor, noise_scale: float | Tensor) -> Seen:
+        return Seen(z, self.told(t))
 
     def truth(self, x: Tensor, e: Tensor, space: Target) -> Tensor:
         assert space != "eps", "no stage is trained so"
@@ -172,10 +226,12 @@ class ScaleStage:
         return e[..., :height, :width]
 
 
-def path_stages(path: FlowPath | StagedPath) -> tuple[PathStage, ...]:
+def path_stages(path: DiffusionPath) -> tuple[PathStage, ...]:
     """The stages of a path, the noisiest first."""
     if isinstance(path, FlowPath):
         return (WHOLE,)
+    if isinstance(path, KarrasPath):
+        return (LevelledFlow(path),)
     return tuple(ScaleStage(path, number) for number in range(path.stages))
 
 

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.objective import MinSnrWeighting, SigmoidWeighting
+from trainables.config.path import KarrasPath
 from trainables.config.times import LogitNormal
+from trainables.diffusion.noise_levels import level_weight
 
 
 class Weighting(Protocol):
@@ -41,6 +43,13 @@ def min_snr(losses: Tensor, t: Tensor, diffusion: DiffusionConfig) -> Tensor:
     return log_snr(t, diffusion).exp().clamp(max=config.gamma) * losses
 
 
+def by_level(losses: Tensor, t: Tensor, diffusion: DiffusionConfig) -> Tensor:
+    """One over the distance to the next noise level, of errors of x (EPG)."""
+    path = diffusion.path
+    assert isinstance(path, KarrasPath)
+    return level_weight(t, path.levels) * losses
+
+
 def doubled_density(t: Tensor, diffusion: DiffusionConfig) -> Tensor:
     """Twice the density of the log-SNR under `t_sampling` at each t, p(t) t (1 - t), [B]: |dl/dt| = 2 / (t (1 - t))."""
     config = diffusion.t_sampling
@@ -61,3 +70,8 @@ WEIGHTINGS: dict[str, Weighting] = {
     "min_snr": min_snr,
 }
 """By the `kind` of their configuration in `config.objective.Weighting`."""
+
+
+def weighting_of(diffusion: DiffusionConfig) -> Weighting:
+    """The configured one, or that of a path which has its own."""
+    return by_level if isinstance(diffusion.path, KarrasPath) else WEIGHTINGS[diffusion.weighting.kind]

@@ -130,12 +130,13 @@ def _of_stage(
     truths: Mapping[str, Tensor],
 ) -> Tensor:
     """The loss of each image that trains this stage, [B]."""
-    trial, example, time = network.trial, stage.example(x, e, t), stage.told(t)
+    trial, example = network.trial, stage.example(x, e, t)
+    z, time = stage.seen(example.z, example.t, network.noise_scale)
     told: dict[str, Told] = {}
     with torch.autocast(x.device.type, torch.bfloat16, enabled=trial.precision == "bf16"):
         if truths:
-            output, tokens = network.tapped(example.z, time, y, route)
+            output, tokens = network.tapped(z, time, y, route)
             told = {kind: Told(module(tokens[kind]), truths[kind]) for kind, module in network.auxiliary.items()}
         else:
-            output = network(example.z, time, y) if route is None else network(example.z, time, y, route)
-    return loss(output.float(), *example, t, trial.diffusion, t_eps=t_eps, told=told, stage=stage)
+            output = network(z, time, y) if route is None else network(z, time, y, route)
+    return loss(output.float(), *example, trial.diffusion, t_eps=t_eps, told=told, stage=stage)

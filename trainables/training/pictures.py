@@ -12,7 +12,6 @@ from trainables.data.pixels import to_pixels, to_unit
 from trainables.data.split import spread_evenly
 from trainables.diffusion.evaluating import evaluating
 from trainables.diffusion.lift import lift_of
-from trainables.diffusion.maths import convert, noisy
 from trainables.diffusion.sampler import guided_passes, sample
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -105,22 +104,23 @@ class RungPictures:
         stages = path_stages(self._trial.diffusion.path)
         with evaluating(self._learner.network):
             if len(stages) == 1:
-                rows = [self._clean(x, e, y, time, evaluation) for time in TIMES]
+                rows = [self._clean(stages[0], x, e, y, time, evaluation) for time in TIMES]
             else:
                 rows = [self._end(stage, x, e, y, evaluation) for stage in stages]
         return to_pixels(require_finite(self._lift.down(torch.cat([x, *rows]).float()), what="the pixels of a picture"))
 
-    def _clean(self, x: Tensor, e: Tensor, y: Tensor, time: float, evaluation: EvaluationConfig) -> Tensor:
-        """The images as the network sees them through the flow's noise, [B, C, H, W]."""
-        t = torch.full((len(x),), time, device=x.device)
-        z, source = noisy(x, e, t), self._trial.diffusion.prediction
-        return convert(self._learner.network(z, t, y), z, t, source=source, target="x", t_eps=evaluation.t_eps_sample)
+    def _clean(self, stage: PathStage, x: Tensor, e: Tensor, y: Tensor, time: float, evaluation: EvaluationConfig) -> Tensor:
+        """The images as the network sees them through noise, [B, C, H, W]."""
+        diffusion = self._trial.diffusion
+        _, _, z, t = stage.example(x, e, torch.full((len(x),), time, device=x.device))
+        output = self._learner.network(*stage.seen(z, t, diffusion.noise_scale), y)
+        return stage.convert(output, z, t, source=diffusion.prediction, target="x", t_eps=evaluation.t_eps_sample)
 
     def _end(self, stage: PathStage, x: Tensor, e: Tensor, y: Tensor, evaluation: EvaluationConfig) -> Tensor:
         """Where a stage leads by the network's answer in its middle, each pixel as many as it stands for, [B, C, H, W]."""
         t = torch.full((len(x),), 0.5, device=x.device)
         z, source = stage.example(x, e, t).z, self._trial.diffusion.prediction
-        output = self._learner.network(z, stage.told(t), y)
+        output = self._learner.network(*stage.seen(z, t, self._trial.diffusion.noise_scale), y)
         v = stage.convert(output, z, t, source=source, target="v", t_eps=evaluation.t_eps_sample)
         return F.interpolate(z + (1 - t).view(-1, 1, 1, 1) * v, size=x.shape[-1], mode="nearest")
 

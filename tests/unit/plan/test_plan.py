@@ -218,6 +218,7 @@ def test_a_trials_id_ignores_budget_and_evaluation_and_feels_everything_else(tmp
 
 VALUES: dict[str, Any] = {
     "path": "staged",
+    "levels": 40,
     "stages": 2,
     "stage_transform": "blur",
     "stage_noise": "halved",
@@ -322,6 +323,7 @@ OF_CODES: dict[str, dict[str, Any]] = {
 """What exists under the trunk autoencoder, which one preset has."""
 UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
+    "levels": {"path": "karras"},
     "stages": {"path": "staged"},
     "stage_transform": {"path": "staged"},
     "stage_noise": {"path": "staged"},

@@ -57,12 +57,13 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, *, pixels: str, staged: str, again: str, classes: str) -> Iterator[Metric]:
+def of_network(whole: str, *, pixels: str, staged: str, karras: str, again: str, classes: str) -> Iterator[Metric]:
     """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
-    `staged`: of that of a path of stages, `again`: of an autoencoder's, `classes`: of a classifier's."""
+    `staged` and `karras`: of that of those paths, `again`: of an autoencoder's, `classes`: of a classifier's."""
     yield from _of_the_flow(whole, pixels)
     yield from _of_quarters()
     yield from _of_stages(whole, staged)
+    yield from _of_levels(whole, karras)
     yield from _of_autoencoders(again)
     yield from _of_classifiers(classes)
 
@@ -128,6 +129,23 @@ def _of_stages(whole: str, staged: str) -> Iterator[Metric]:
         blind_to=_BLIND | {"stages", "stage_transform", "stage_noise", "stage_gamma"},
         scale="log",
         plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
+        in_tables=False,
+    )
+
+
+def _of_levels(whole: str, karras: str) -> Iterator[Metric]:
+    """Of a path of noise levels."""
+    yield Metric(
+        karras,
+        "minimize",
+        "mean squared velocity",
+        f"`{whole}` of a path of noise levels, each time of the same grid at the level next to it; {_NOTHING}, nor along "
+        "levels, by which those are others",
+        needs=NetworkAlone(of="karras"),
+        compute=f"{_HERE}.heldout:v_error",
+        blind_to=_BLIND | {"levels"},
+        scale="log",
+        plain="how wrong the network is on images that training never saw, over many noise levels",
         in_tables=False,
     )
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainables.config.path import FLOW, FlowPath, StagedPath
+from trainables.config.path import FLOW, DiffusionPath
 from trainables.config.times import LogitNormal
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -74,7 +74,7 @@ class HeldoutGrid:
         seed: int = 0,
         device: torch.device | str = "cpu",
         lift: Lift = AS_IT_IS,
-        path: FlowPath | StagedPath = FLOW,
+        path: DiffusionPath = FLOW,
     ) -> None:
         self._images, self._stages = images, path_stages(path)
         self.images = count = min(len(images.heldout), MOST_IMAGES)
@@ -159,14 +159,15 @@ class HeldoutGrid:
         """Mean squared error of v in pixels of each place where an image [1, C, H, W] is always the answer, float64 [B]."""
         away = (answer - self._lift.down(self._x[self._image[places]])).double()
         t, nothing = self._t[places].double(), torch.zeros_like(away)
-        away = stage.example(away, nothing, t).x
-        v = stage.convert(away, torch.zeros_like(away), t, source="x", target="v", t_eps=0.0)
+        away, _, nothing, t = stage.example(away, nothing, t)
+        v = stage.convert(away, torch.zeros_like(nothing), t, source="x", target="v", t_eps=0.0)
         return v.square().mean((1, 2, 3))
 
     def _squares(self, network: nn.Module, trial: TrialConfig, stage: PathStage, places: slice) -> _Errors:
         image, t = self._image[places], self._t[places]
-        x, e, z = stage.example(self._x[image], trial.diffusion.noise_scale * self._n[places], t)
-        output = network(z, stage.told(t), self._y[image])
+        noise_scale = trial.diffusion.noise_scale
+        x, e, z, t = stage.example(self._x[image], noise_scale * self._n[places], t)
+        output = network(*stage.seen(z, t, noise_scale), self._y[image])
         # No clamp: the grid lies within 0.09 < t < 0.67, and a clamp would favour one prediction over another.
         v = stage.convert(output, z, t, source=trial.diffusion.prediction, target="v", t_eps=0.0)
         missed = v - stage.truth(x, e, "v")

@@ -23,6 +23,7 @@ RUNG_METRIC = "heldout_v_error"
 RUNG_METRICS = {
     "flow": RUNG_METRIC,
     "staged": "heldout_stage_error",
+    "karras": "heldout_level_error",
     "autoencoder": "heldout_reconstruction_error",
     "classifier": "heldout_cross_entropy",
 }
@@ -48,6 +49,7 @@ METRICS: dict[str, Metric] = by_name(
         RUNG_METRIC,
         pixels=PIXEL_METRIC,
         staged=RUNG_METRICS["staged"],
+        karras=RUNG_METRICS["karras"],
         again=RUNG_METRICS["autoencoder"],
         classes=RUNG_METRICS["classifier"],
     ),

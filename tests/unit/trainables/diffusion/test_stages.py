@@ -55,7 +55,7 @@ def test_a_stage_shows_tells_and_asks_what_pixelflow_s_does(number: int) -> None
     stage, t, noise = path_stages(OFFICIAL)[number], own["t_in_stage"].float(), own["noise"]
     whole = torch.full((len(t), *ARRAYS["x"].shape[1:]), torch.nan)
     whole[..., : noise.shape[-2], : noise.shape[-1]] = noise
-    x, e, z = stage.example(ARRAYS["x"][own["images"]], whole, t)
+    x, e, z, _ = stage.example(ARRAYS["x"][own["images"]], whole, t)
     close(z, own["xt"])
     close(stage.truth(x, e, "v"), own["target"])
     close(1000 * stage.told(own["t_in_stage"]), own["timestep"])
@@ -137,7 +137,7 @@ def test_blurs_add_up_and_stages_of_one_meet() -> None:
 def test_a_true_image_says_the_true_velocity(path: StagedPath) -> None:
     t = torch.linspace(0, 0.95, 6)
     for stage in path_stages(path):
-        x, e, z = stage.example(normal(6, 3, 16, 16), 2 * normal(6, 3, 16, 16, seed=1), t)
+        x, e, z, _ = stage.example(normal(6, 3, 16, 16), 2 * normal(6, 3, 16, 16, seed=1), t)
         said = stage.convert(x, z, t, source="x", target="v", t_eps=0.0)
         torch.testing.assert_close(said, stage.truth(x, e, "v"), rtol=1e-4, atol=1e-4)
 

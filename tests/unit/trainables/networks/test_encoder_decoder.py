@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces.presets import preset
 from tests.support.kept import kept_by_autograd
 from tests.support.networks import (
     closed_forms_are_exact_of_images,
@@ -14,13 +15,14 @@ from tests.support.networks import (
     losses_stand_apart,
 )
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
-from tests.support.trials import batch, moved, small_model, small_trial
+from tests.support.trials import batch, moved, small_model, small_trial, trial_of_recipe
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import identity
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import describe, open_images
 from trainables.evaluation.metrics.registry import RUNG_METRIC
+from trainables.networks.cost import parameter_count
 from trainables.networks.encoder_decoder import EncoderDecoder
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.networks.registry import build
@@ -68,6 +70,11 @@ def test_the_memory_model_follows_what_autograd_keeps(trunk: dict[str, Any], cha
     modelled = peak_bytes(trial, Fit(1, activation_checkpointing=False)) - state_bytes(trial)
     assert 0.85 < 4 * modelled / (more - fewer) < 1.5
     assert peak_bytes(trial, Fit(1, activation_checkpointing=True)) - state_bytes(trial) < 0.6 * modelled
+
+
+def test_the_preset_has_the_published_parameters() -> None:
+    data = DataConfig(digest="none", image_size=256, num_classes=1000)
+    assert round(parameter_count(trial_of_recipe(preset("epg-xl"), data=data)) / 1e6) == 583
 
 
 def test_recomputing_gives_the_same_gradients() -> None:

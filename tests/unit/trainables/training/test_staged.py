@@ -75,7 +75,7 @@ def test_the_loss_of_an_image_is_the_squared_error_of_its_stage_s_velocity() -> 
     with torch.no_grad():
         for index, (loss, stage) in enumerate(zip(losses(trial, given)[:3], stages, strict=True)):
             one = slice(index, index + 1)
-            x, e, z = stage.example(given.x[one], given.e[one], given.t[one])
+            x, e, z, _ = stage.example(given.x[one], given.e[one], given.t[one])
             error = network(z, stage.told(given.t[one]), given.y[one]) - stage.truth(x, e, "v")
             assert float(loss) == pytest.approx(float(error.square().mean()), rel=1e-4)
 
