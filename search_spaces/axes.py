@@ -10,14 +10,18 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant, under
+from search_spaces.recipe_axes import OF_SPACE, PRESET
 from trainables.config.autoencoder import KlCode, VqCode
 from trainables.config.diffusion import Target
+from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, choices
 from trainables.config.heads import HEADS
+from trainables.config.method import METHODS, MaskedTokensMethod
 from trainables.config.network import ModelConfig
 from trainables.config.path import KarrasPath
 from trainables.config.recipe import AttentionMode, Precision
 from trainables.config.times import TSampling
+from trainables.config.trial import TRUNK_OF_METHOD
 from trainables.config.trunks import TRUNKS, is_read
 
 _CODE = ("model", "trunk", "code")
@@ -68,6 +72,29 @@ def _of_code(name: str, setting: str, kind: str, about: str) -> "Axis":
         return bool(trunk["kind"] == "autoencoder" and trunk["code"]["kind"] == kind)
 
     return Axis(name, about, _within(_CODES[kind].model_fields[setting]), at(*_CODE, setting), has, f"code={kind}")
+
+
+def _of_masked_tokens(setting: str, about: str) -> "Axis":
+    """A setting of the method masked_tokens."""
+    values = _within(MaskedTokensMethod.model_fields[setting])
+    return Axis(setting, about, values, at("method", setting), under(("method",), "masked_tokens"), "method=masked_tokens")
+
+
+def _drawn_by_a_head(setting: str, about: str) -> "Axis":
+    """A setting of the evaluation that only a token's head reads."""
+    values = _within(EvaluationConfig.model_fields[setting])
+    return Axis(setting, about, values, at("evaluation", setting), under(("method",), "masked_tokens"), "method=masked_tokens")
+
+
+def _put_method(tree: Tree, kind: str) -> None:
+    """With the trunk that it alone trains, where there is one."""
+    if tree["method"]["kind"] == kind:
+        return
+    tree["method"], trunk = {"kind": kind}, tree["model"]["trunk"]["kind"]
+    if kind in TRUNK_OF_METHOD:
+        tree["model"]["trunk"] = {"kind": TRUNK_OF_METHOD[kind]}
+    elif trunk in TRUNK_OF_METHOD.values():
+        tree["model"]["trunk"] = {"kind": "transformer"}
 
 
 def _within(info: FieldInfo) -> TypeAdapter[Any]:
@@ -146,6 +173,17 @@ _WEIGHED = ("diffusion", "weighting")
 _PATH = ("diffusion", "path")
 _LEVELS = KarrasPath.model_fields["levels"]
 _REGISTERED = (
+    PRESET,
+    Axis(
+        "method",
+        f"what the network is trained for, with the trunk that is the method's own: {choices([*METHODS])}",
+        TypeAdapter(Literal[tuple(METHODS)]),  # type: ignore[arg-type]
+        Slot(_put_method, at("method", "kind").get),
+    ),
+    _of_masked_tokens("mask_mean", "mean of the normal distribution that the share of masked tokens is drawn from"),
+    _of_masked_tokens("mask_deviation", "its standard deviation"),
+    _of_masked_tokens("mask_least", "least share of masked tokens"),
+    _of_masked_tokens("head_repeats", "times at which the head sees each masked token in an update"),
     Axis(
         "trunk",
         f"what computes between the noisy image and the output: {choices([*TRUNKS])}",
@@ -162,7 +200,7 @@ _REGISTERED = (
     _of_trunk("scale_shift", "scale_shift", "whether time and class scale and shift in the U-Net, or are added"),
     _of_trunk("pool", "pool", "how a classifier's places become one: attention (ADM) or adaptive, their mean"),
     _of_trunk("decoder_width", "decoder_width", "width of a decoder's tokens; null is its encoder's"),
-    _of_trunk("decoder_depth", "decoder_depth", "blocks of a decoder, at most its encoder's; null is as many"),
+    _of_trunk("decoder_depth", "decoder_depth", "blocks of a decoder, in EPG at most its encoder's; null is as many"),
     _of_trunk("decoder_heads", "decoder_heads", "attention heads of a decoder; null is its encoder's"),
     _of_trunk("code_channels", "code_channels", "numbers of an autoencoder's code at each place"),
     Axis(
@@ -176,6 +214,10 @@ _REGISTERED = (
     _of_code("kl_weight", "weight", "kl", "weight of the code's divergence from the normal"),
     _of_code("code_entries", "entries", "vq", "vectors that the code is chosen from"),
     _of_code("commitment", "commitment", "vq", "weight of the code's distance to its vector"),
+    _of_trunk("class_copies", "class_copies", "tokens of the class, of the trunk of masked tokens"),
+    _of_trunk("token_head_width", "head_width", "width of the head that draws a token"),
+    _of_trunk("token_head_blocks", "head_blocks", "its MLPs"),
+    *OF_SPACE,
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
     Axis(
         "prediction",
@@ -346,6 +388,8 @@ _REGISTERED = (
         TypeAdapter(NonNegativeFloat),
         at("evaluation", "classifier_scale"),
     ),
+    _drawn_by_a_head("temperature", "by which the noise of a token's steps is multiplied"),
+    _drawn_by_a_head("head_steps", "steps by which a token is drawn"),
 )
 _SETTINGS = {
     "bottleneck": "embedding",

@@ -1,5 +1,5 @@
 """Presets of the networks beside JiT, in their published sizes: PixNerd, DDT, DeCo, PixelDiT, DiP, LightningDiT, PixelFlow,
-EPG, ADM and latent diffusion's autoencoders.
+EPG, ADM, latent diffusion's autoencoders and MAR.
 
 A flow in our t (t = 1 is data), or stages of one, with v-prediction, or EPG's noise levels, as their papers train it. What
 else their recipes have is in no preset.
@@ -18,7 +18,8 @@ from trainables.config.heads import (
     PixelMlpHead,
     PixelTransformerHead,
 )
-from trainables.config.method import AutoencoderMethod, ClassifierMethod
+from trainables.config.masked import MaskedTrunk
+from trainables.config.method import AutoencoderMethod, ClassifierMethod, MaskedTokensMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.path import KarrasPath, StagedPath
@@ -128,6 +129,14 @@ def _autoencoder(**trunk: Any) -> Recipe:
     return Recipe(model=model, method=method, optimiser=optimiser, batch_size=12)
 
 
+def _mar(head_width: int, head_blocks: int, **sizes: int) -> Recipe:
+    """For codes of 16 channels, a token each; of pixels give it a patch, as in mar-b/16."""
+    trunk = MaskedTrunk(head_width=head_width, head_blocks=head_blocks, dropout=0.1)
+    model = ModelConfig.model_validate({"patch_size": 1, "class_tokens": 0, **sizes, "trunk": trunk.model_dump()})
+    optimiser = OptimiserConfig(learning_rate=1e-4, scale_with_batch=True, weight_decay=0.02, grad_clip=3.0)
+    return Recipe(model=model, method=MaskedTokensMethod(), optimiser=optimiser, batch_size=2048)
+
+
 NEIGHBOURS: dict[str, Recipe] = {
     "pixnerd-l": _recipe(NeuralFieldHead(width=64, blocks=2), depth=22, **_L),
     "pixnerd-xl": _recipe(NeuralFieldHead(width=64, blocks=4), depth=26, **_XL),
@@ -143,6 +152,9 @@ NEIGHBOURS: dict[str, Recipe] = {
     "ldm-vq-f4": _autoencoder(
         width=128, multipliers=(1, 2, 4), blocks=2, code_channels=3, code={"kind": "vq", "entries": 8192}
     ),
+    "mar-b": _mar(1024, 6, width=768, depth=12, heads=12),
+    "mar-l": _mar(1280, 8, width=1024, depth=16, heads=16),
+    "mar-h": _mar(1536, 12, width=1280, depth=20, heads=16),
     "adm-64": _of_pixels(_ADM_64),
     "adm-256": _of_pixels(_ADM_256),
     "adm-classifier-256": _classifier(),

@@ -8,7 +8,7 @@ from typing import Any
 from search_spaces.neighbours import NEIGHBOURS
 from trainables.config.average import DecayEma
 from trainables.config.diffusion import DiffusionConfig
-from trainables.config.method import AutoencoderMethod, ClassifierMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod, MaskedTokensMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
@@ -98,6 +98,15 @@ def _tiny_autoencoder() -> Recipe:
     return tiny.model_copy(update={"model": model, "method": AutoencoderMethod(), "optimiser": optimiser})
 
 
+def _tiny_masked() -> Recipe:
+    """About 900,000 parameters, for 64 patches of 32-pixel images on a CPU; a few tokens of the class and a small head."""
+    tiny = _tiny()
+    trunk = {"kind": "masked_autoencoder", "decoder_depth": 2, "class_copies": 4, "head_width": 96, "head_blocks": 2}
+    model = ModelConfig.model_validate({**tiny.model.model_dump(), "patch_size": 4, "trunk": trunk})
+    optimiser = tiny.optimiser.model_copy(update={"learning_rate": 1e-3, "grad_clip": 1.0})
+    return tiny.model_copy(update={"model": model, "method": MaskedTokensMethod(), "optimiser": optimiser})
+
+
 def _tiny_classifier() -> Recipe:
     """About half a million parameters that find the classes of noisy 32-pixel images, on a CPU."""
     tiny = _tiny()
@@ -126,6 +135,7 @@ PRESETS: dict[str, Recipe] = {
     "jit-tiny": _tiny(),
     "autoencoder-tiny": _tiny_autoencoder(),
     "classifier-tiny": _tiny_classifier(),
+    "mar-tiny": _tiny_masked(),
     **{f"jit-{size}": _jit(size) for size in _JIT_SIZES},
     **{f"jit-{size}-{rung}": _jit(size, **parts) for size in ("b", "l") for rung, parts in _LADDER.items()},
     **{f"dit-{size}": _dit(size) for size in _DIT_SIZES},

@@ -17,6 +17,8 @@ WEIGHTS = "model.safetensors"
 """The weights that the scores are of: an average, or the trained ones."""
 GUIDE = "classifier.safetensors"
 """The weights of the classifier that its samples are guided by, where one does."""
+AUTOENCODER = "autoencoder.safetensors"
+"""Of a latent model: the autoencoder that its codes are of, with their statistics."""
 CONFIG = "config.json"
 SCORES = "scores.json"
 LINEAGE = "lineage.json"
@@ -71,10 +73,13 @@ def _network_of(trial: TrialConfig, weights: Path) -> "Network":
     from safetensors.torch import load_file
 
     from trainables.networks.registry import blank_model
+    from trainables.training.encoders import latent_of
 
     network = blank_model(trial)
     try:
         network.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"a champion's {weights.name} must fit its {CONFIG}, got {weights.parent}: {error}") from error
+        if trial.space.kind == "latent":
+            network.space = latent_of(trial, (weights.parent / AUTOENCODER).read_bytes())
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise UserError(f"a champion's files must fit its {CONFIG}, got {weights.parent}: {error}") from error
     return network.eval()

@@ -13,7 +13,7 @@ from jit_sweep.ledger.records import HeldoutRow, SweepRow
 from jit_sweep.models.candidate import Candidate
 from jit_sweep.models.gates import FreshScore, Gate, fresh_score
 from jit_sweep.models.model_card import model_card
-from jit_sweep.models.model_folder import CARD, CONFIG, GUIDE, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
+from jit_sweep.models.model_folder import AUTOENCODER, CARD, CONFIG, GUIDE, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
 from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.as_json import finding_row
@@ -152,6 +152,7 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
     from trainables.methods.guiding import guide_of
     from trainables.networks.network import of_model
     from trainables.storage.checkpoint import Store
+    from trainables.training.encoders import kept_autoencoder
 
     entry = evidence.registered.entry
     checkpoints = Store(store)
@@ -161,6 +162,7 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
             rule = f"trial {entry.trial_id} must have its checkpoint at {entry.images} images in {redact(store)}"
             raise UserError(f"{rule}, got {commit.images if commit else 'none'}; give the storage it was trained with")
         weights = checkpoints.read(commit).tensors[part_of(entry.evaluation.weights)]
+        autoencoder = kept_autoencoder(entry.trial, store) if entry.trial.space.kind == "latent" else None
         guide = guide_of(entry.evaluation, entry.trial, storage=store, device="cpu")
     except (OSError, ValueError) as error:
         raise UserError(f"the checkpoint of trial {entry.trial_id} must be readable: {error}") from error
@@ -168,6 +170,8 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
     for file, tensors in written.items():
         save_file(tensors, folder / file)
         (folder / file).chmod(0o644)  # safetensors leaves it to its owner alone
+    if autoencoder is not None:
+        (folder / AUTOENCODER).write_bytes(autoencoder)
     config = ModelFolderConfig(trial=entry.trial, evaluation=entry.evaluation, guide=guide.trial if guide else None)
     address = redact(checkpoints.address(commit))
     scores, lineage = scores_of(evidence), lineage_of(evidence, sweep, tracked, commit=commit, checkpoint=address)

@@ -1,5 +1,7 @@
 """What autograd keeps of a forward pass, to hold the memory model against."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,11 @@ def kept_by_autograd(trial: TrialConfig, *, images: int) -> int:
 
 def bytes_kept(network: nn.Module, z: Tensor, t: Tensor, y: Tensor) -> int:
     """The same of a network and what it is given."""
+    return bytes_kept_by(network, lambda: network(z, t, y))
+
+
+def bytes_kept_by(network: nn.Module, forward: Callable[[], Tensor]) -> int:
+    """The same of a forward pass of its own."""
     own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
     alive = []
@@ -27,6 +34,6 @@ def bytes_kept(network: nn.Module, z: Tensor, t: Tensor, y: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = network(z, t, y)
+        output = forward()
         output.square().mean().backward()
     return sum(kept.values())

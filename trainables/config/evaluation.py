@@ -59,6 +59,10 @@ class Sampling(Frozen):
     labels: Annotated[Labels, JoinedLater(was=("drawn",))] = "proportional"
     """The classes of the samples: in the training images' proportions to the image, which are equal numbers a class of an even
     set; or drawn one by one in them, whose luck is noise in every score. Sweeps of before this key drew."""
+    temperature: Annotated[NonNegativeFloat, Field(le=10), JOINED_LATER] = 1.0
+    """What the noise of the head's steps is multiplied by; only masked tokens (`method` masked_tokens) have such a head."""
+    head_steps: Annotated[PositiveInt, Field(ge=2, le=1_000), JOINED_LATER] = 100
+    """Steps by which such a head draws a token, of the 1,000 of its training; `steps` are those of the image."""
 
     features: Annotated[FeaturesConfig, JOINED_LATER] = "efflite0"
     """The network on whose features images are compared: the packaged one, or one whose weights you have in a file."""

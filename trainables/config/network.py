@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from trainables.config.decoder import DecoderSizes, HalfSizes
 from trainables.config.fields import (
     JOINED_LATER,
     Fraction,
@@ -17,7 +18,8 @@ from trainables.config.fields import (
     without,
 )
 from trainables.config.heads import Head, LinearHead, PixelHead
-from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, TransformerTrunk, Trunk, UvitSizes, is_read
+from trainables.config.masked import MaskedTrunk
+from trainables.config.trunks import OF_PIXELS, TransformerTrunk, Trunk, UvitSizes, is_read
 
 
 class LinearEmbedding(Frozen):
@@ -181,7 +183,7 @@ class ModelConfig(Ruled):
     @property
     def drops(self) -> bool:
         """Whether anything is dropped in training."""
-        if isinstance(self.trunk, OF_PIXELS):
+        if isinstance(self.trunk, (*OF_PIXELS, MaskedTrunk)):
             return self.trunk.dropout > 0
         return bool(self.attn_dropout or self.proj_dropout)
 
@@ -191,20 +193,22 @@ class ModelConfig(Ruled):
         return not isinstance(self.trunk, OF_PIXELS)
 
     @property
+    def encoder(self) -> HalfSizes:
+        """The blocks that these settings say; where there is a decoder beside them, the encoder's."""
+        return HalfSizes(self.width, self.depth, self.heads)
+
+    @property
     def attention_head(self) -> int:
         """Width of one head of attention, of the widest."""
         if isinstance(self.trunk, OF_PIXELS):
             return self.trunk.head_channels
-        own = self.width // self.heads
-        if not isinstance(self.trunk, EncoderDecoderTrunk):
-            return own
-        decoder = self.trunk.decoder(width=self.width, depth=self.depth, heads=self.heads)
-        return max(own, decoder.width // decoder.heads)
+        halves = (self.encoder, self.trunk.decoder(self.encoder)) if isinstance(self.trunk, DecoderSizes) else (self.encoder,)
+        return max(half.width // half.heads for half in halves)
 
     @property
     def attention_dropout(self) -> float:
         """Of attention weights."""
-        if isinstance(self.trunk, UvitSizes):
+        if isinstance(self.trunk, (UvitSizes, MaskedTrunk)):
             return self.trunk.dropout
         return self.attn_dropout if self.sees_patches else 0.0
 
@@ -219,6 +223,12 @@ class ModelConfig(Ruled):
     def heads_divide_width(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"`heads` must divide width, got heads={self.heads}, width={self.width}")
+
+    @must_hold
+    def the_decoders_heads_divide_its_width(self) -> None:
+        if isinstance(self.trunk, MaskedTrunk) and (decoder := self.trunk.decoder(self.encoder)).width % decoder.heads:
+            rule = "`decoder_heads` must divide decoder_width"
+            raise ValueError(f"{rule}, got decoder_heads={decoder.heads}, decoder_width={decoder.width}")
 
     @must_hold
     def positions_need_quarters(self) -> None:

@@ -1,12 +1,14 @@
 """The trunks of a network: what lies between the noisy image and the output."""
 
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
 from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.convolutions import Blocks, GroupedWidth, Multipliers, Width, check_at_levels
+from trainables.config.decoder import DecoderSizes
 from trainables.config.fields import Fraction, Frozen, PositiveInt, Ruled, choices, must_hold
+from trainables.config.masked import MaskedTrunk
 
 
 class TransformerTrunk(Frozen):
@@ -126,29 +128,11 @@ class ResidualUvitTrunk(UvitSizes):
     kind: Literal["residual_uvit"] = "residual_uvit"
 
 
-class Decoder(NamedTuple):
-    """Sizes of a decoder's blocks."""
-
-    width: int
-    depth: int
-    heads: int
-
-
-class EncoderDecoderTrunk(Frozen):
+class EncoderDecoderTrunk(DecoderSizes):
     """A plain vision transformer, and a decoder that reads each of its blocks again (EPG, arXiv 2510.12586). Of the settings
     beside this one the encoder reads the patch size, width, depth, heads, `mlp_ratio` and `time_period`."""
 
     kind: Literal["encoder_decoder"] = "encoder_decoder"
-    decoder_width: Width | None = None
-    """Of the decoder's tokens; none: the encoder's (EPG-XL: 1584 beside 768)."""
-    decoder_depth: Blocks | None = None
-    """The decoder's blocks, at most the encoder's, of which each reads one; none: as many."""
-    decoder_heads: Annotated[PositiveInt, Field(le=1_000)] | None = None
-    """Attention heads of the decoder; none: the encoder's."""
-
-    def decoder(self, *, width: int, depth: int, heads: int) -> Decoder:
-        """The decoder of an encoder of these sizes."""
-        return Decoder(self.decoder_width or width, self.decoder_depth or depth, self.decoder_heads or heads)
 
 
 def _by_its_name(given: Any) -> Any:
@@ -156,14 +140,16 @@ def _by_its_name(given: Any) -> Any:
     return {"kind": given} if isinstance(given, str) else given
 
 
+_Patches = TransformerTrunk | PointTrunk | MaskedTrunk | EncoderDecoderTrunk
 _OfPixels = AutoencoderTrunk | UnetTrunk | UnetClassifierTrunk | UvitTrunk | ResidualUvitTrunk
-_Trunks = TransformerTrunk | PointTrunk | _OfPixels | EncoderDecoderTrunk
+_Trunks = _Patches | _OfPixels
 Trunk = Annotated[_Trunks, Field(discriminator="kind"), BeforeValidator(_by_its_name)]
 TRUNKS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Trunk)[0])}
 """By their kind."""
 READS: dict[str, frozenset[str]] = {
     "mlp": frozenset({"patch_size", "width", "depth", "embedding", "trunk", "time_period"}),
     "autoencoder": frozenset({"trunk"}),
+    "masked_autoencoder": frozenset({"patch_size", "width", "depth", "heads", "mlp_ratio", "trunk"}),
     "unet": frozenset({"trunk", "time_period"}),
     "unet_classifier": frozenset({"trunk", "time_period"}),
     "uvit": frozenset({"trunk"}),

@@ -33,6 +33,12 @@ class Purpose(IntEnum):
     ROUTING = 9
     LIFT = 10
     BORDER_NOISE = 11
+    MASK_RATE = 12
+    MASK_ORDER = 13
+    HEAD_TIME = 14
+    SAMPLE_ORDER = 15
+    SAMPLE_TOKENS = 16
+    POSTERIOR = 17
     FEATURE_DIRECTION = 32
 
 

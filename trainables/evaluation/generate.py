@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import TrialConfig
 from trainables.data.pixels import to_pixels
+from trainables.diffusion.lift import lift_of
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.evaluation.replayed import Replayed
 from trainables.methods.method import Stepped
 from trainables.methods.registry import method_of
+from trainables.networks.network import Network, Space
 
 _BATCHES = 8
 """At least so many of an evaluation, where they have a few images each: that is how many workers share it."""
@@ -62,7 +64,8 @@ def drawing(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=trial.precision == "bf16")
     with torch.inference_mode(), autocast:
         replayed = Replayed(network, device) if trial.graphs and device.type == "cuda" else network
-        yield partial(_batch, replayed, trial, evaluation, begun.to(device), guide)
+        space = network.space if isinstance(network, Network) else lift_of(trial)
+        yield partial(_batch, replayed, space, trial, evaluation, begun.to(device), guide)
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -72,6 +75,7 @@ def device_of(network: nn.Module) -> torch.device:
 
 def _batch(
     network: nn.Module,
+    space: Space,
     trial: TrialConfig,
     evaluation: EvaluationConfig,
     begun: Tensor,
@@ -80,5 +84,6 @@ def _batch(
     stepped: Stepped = lambda _: None,
 ) -> Tensor:
     method, own = method_of(trial), begun[place]
-    images = method.draw(network, trial, evaluation, own, first=place.start, stepped=stepped, guide=guide)
+    samples = method.draw(network, trial, evaluation, own, first=place.start, stepped=stepped, guide=guide)
+    images = space.down(samples.float())
     return to_pixels(require_finite(images, what="generated pixels"))

@@ -4,9 +4,14 @@ from trainables.config.trial import TrialConfig
 from trainables.methods.autoencoder import Reconstruction
 from trainables.methods.classifier import Classification
 from trainables.methods.denoiser import Denoiser
+from trainables.methods.masked_tokens import MaskedTokens
 from trainables.methods.method import Method, Training
 
-DRAWING: dict[str, Method] = {"denoiser": Denoiser(), "autoencoder": Reconstruction()}
+DRAWING: dict[str, Method] = {
+    "denoiser": Denoiser(),
+    "autoencoder": Reconstruction(),
+    "masked_tokens": MaskedTokens(),
+}
 """By the kind of a trial's `method`: those by which samples are drawn."""
 METHODS: dict[str, Training] = {**DRAWING, "classifier": Classification()}
 """All of them."""

@@ -36,6 +36,11 @@ def images_of(patches: Tensor, patch: int, channels: int) -> Tensor:
     return cut.permute(0, 5, 1, 3, 2, 4).reshape(b, channels, grid * patch, grid * patch)
 
 
+def images_of_patches(patches: Tensor, patch: int, channels: int) -> Tensor:
+    """The way back of `patches_of`, [B, N, C patch^2] -> [B, C, H, W]."""
+    return images_of(patches.unflatten(-1, (channels, -1)).transpose(-1, -2).flatten(-2), patch, channels)
+
+
 class LinearPatches(nn.Module):
     """One linear map from a patch to a token."""
 
@@ -70,7 +75,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
-        channels = (trial.data.channels, *conv_stem_channels(trial.model))
+        channels = (trial.canvas.channels, *conv_stem_channels(trial.model))
         self.stem = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
         self.expand = nn.Linear(channels[-1], trial.model.width)
 

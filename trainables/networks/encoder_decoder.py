@@ -140,7 +140,7 @@ class EncoderDecoder(Network):
         super().__init__()
         model, trunk, self.trial = trial.model, trial.model.trunk, trial
         assert isinstance(trunk, EncoderDecoderTrunk)
-        decoder = trunk.decoder(width=model.width, depth=model.depth, heads=model.heads)
+        decoder = trunk.decoder(model.encoder)
         sizes = {"heads": decoder.heads, "hidden": plain_hidden(model, decoder.width), "encoder_width": model.width}
         self.encoder = Encoder(trial)
         self.label = nn.Embedding(trial.data.num_classes + 1, model.width)

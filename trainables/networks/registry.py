@@ -8,6 +8,7 @@ alone where it has both in itself. So is what a term of the loss trains beside t
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.autoencoder import AutoencoderPart
 from trainables.networks.parts.class_finder import ClassFinderPart
@@ -16,6 +17,7 @@ from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, L
 from trainables.networks.parts.encoder_decoder import EncoderDecoderPart
 from trainables.networks.parts.heads import LinearHeadPart
 from trainables.networks.parts.jit_blocks import JitBlocks
+from trainables.networks.parts.masked_autoencoder import MaskedAutoencoderPart
 from trainables.networks.parts.mlp_trunk import MlpTrunk
 from trainables.networks.parts.neural_field import NeuralFieldPart
 from trainables.networks.parts.part import Initial, Part
@@ -52,6 +54,7 @@ TRUNKS: dict[str, Callable[[TrialConfig, Part, Part], Part]] = {
 """By the kind of `model.trunk`: from a trial, its embedding and its head; its module is the whole network, a `Network`."""
 WHOLE_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
     "autoencoder": AutoencoderPart,
+    "masked_autoencoder": MaskedAutoencoderPart,
     "encoder_decoder": EncoderDecoderPart,
     "unet": UnetPart,
     "unet_classifier": UnetClassifierPart,
@@ -121,10 +124,13 @@ def blank_model(trial: TrialConfig) -> "Network":
     """The same without what only its training has: what is sampled from, kept and exported."""
     from torch import nn
 
+    from trainables.diffusion.lift import lift_of
+    from trainables.networks.latent import UNREAD
     from trainables.networks.network import Network
 
     network = parts_of(trial).trunk.module()
     assert isinstance(network, Network)
+    network.space = UNREAD if isinstance(trial.space, LatentSpace) else lift_of(trial)
     network.auxiliary = nn.ModuleDict()
     return network
 

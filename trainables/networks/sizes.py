@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from trainables.config.autoencoder import AutoencoderTrunk
+from trainables.config.masked import MaskedTrunk
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.config.trunks import EncoderDecoderTrunk, UnetSizes, UvitSizes
@@ -65,14 +66,15 @@ def routed_tokens(trial: TrialConfig) -> int:
 
 def attention_weights(trial: TrialConfig) -> int:
     """Numbers in the attention weights of the block that has most of them, of one image."""
-    trunk, size = trial.model.trunk, trial.data.image_size
+    trunk, size = trial.model.trunk, trial.canvas.side
     if isinstance(trunk, AutoencoderTrunk):
         return (size >> min([trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)])) ** 4
     if isinstance(trunk, UvitSizes):
         return trunk.heads * (trial.grid >> trunk.halvings) ** 4
+    if isinstance(trunk, MaskedTrunk):
+        return int(trunk.decoder(trial.model.encoder).heads * (trial.grid**2 + trunk.class_copies) ** 2)
     if isinstance(trunk, EncoderDecoderTrunk):
-        model = trial.model
-        most = max(model.heads, trunk.decoder(width=model.width, depth=model.depth, heads=model.heads).heads)
+        most = max(trial.model.heads, trunk.decoder(trial.model.encoder).heads)
         return int(most * (trial.grid**2 + BEFORE_PATCHES) ** 2)
     if not isinstance(trunk, UnetSizes):
         return trial.model.heads * (trial.grid**2 + trial.model.class_tokens) ** 2

@@ -11,7 +11,6 @@ from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels, to_unit
 from trainables.data.split import spread_evenly
 from trainables.diffusion.evaluating import evaluating
-from trainables.diffusion.lift import lift_of
 from trainables.diffusion.sampler import guided_passes, sample
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -42,7 +41,7 @@ class RungPictures:
 
     def __init__(self, assignment: Assignment, learner: Learner, images: ImageSet) -> None:
         self._trial, self._learner, self._images = assignment.trial, learner, images
-        self._lift = lift_of(assignment.trial)
+        self._space = learner.network.space
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
         self._guide: Network | None = None
         self._wanted = self._trial.draws and self._trial.data.channels in (1, 3) and self._evaluation is not None
@@ -70,6 +69,9 @@ class RungPictures:
         """By what they show, uint8 [k, C, H, W]."""
         if self._trial.method.kind == "autoencoder":
             return {"progress": self._again(evaluation)}
+        if self._trial.method.kind == "masked_tokens":
+            labels = method_of(self._trial).starts(self._trial, self._images, evaluation)[:IMAGES]
+            return {"progress": generate(self._learner.network, self._trial, evaluation, labels)}
         return {"progress": self._samples(evaluation), "denoised": self._denoised(evaluation)}
 
     def _again(self, evaluation: EvaluationConfig) -> Tensor:
@@ -92,14 +94,14 @@ class RungPictures:
             borders=noise[1:],
             guide=self._guide,
         )
-        return to_pixels(require_finite(self._lift.down(drawn.float()), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._space.down(drawn.float()), what="the pixels of a picture"))
 
     def _denoised(self, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, or in the middle of each
         of its path's stages for at the stage's end, uint8 [k, C, H, W]."""
         chosen = spread_evenly(self._images.heldout, min(IMAGES, len(self._images.heldout)))
         x, y = (part.to(self._learner.device) for part in (to_unit(self._images.read(chosen)), self._images.labels(chosen)))
-        x = self._lift.up(x)
+        x = self._space.up(x)
         e = self._noise(Purpose.HELDOUT_NOISE, len(x), seed=evaluation.seed)
         stages = path_stages(self._trial.diffusion.path)
         with evaluating(self._learner.network):
@@ -107,7 +109,7 @@ class RungPictures:
                 rows = [self._clean(stages[0], x, e, y, time, evaluation) for time in TIMES]
             else:
                 rows = [self._end(stage, x, e, y, evaluation) for stage in stages]
-        return to_pixels(require_finite(self._lift.down(torch.cat([x, *rows]).float()), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._space.down(torch.cat([x, *rows]).float()), what="the pixels of a picture"))
 
     def _clean(self, stage: PathStage, x: Tensor, e: Tensor, y: Tensor, time: float, evaluation: EvaluationConfig) -> Tensor:
         """The images as the network sees them through noise, [B, C, H, W]."""
@@ -134,7 +136,8 @@ class RungPictures:
 
 def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:
     """The evaluation as pictures on the way are drawn."""
-    return evaluation.model_copy(update={"sampler": "euler", "steps": min(STEPS, evaluation.steps)})
+    fewer = {"steps": min(STEPS, evaluation.steps), "head_steps": min(STEPS, evaluation.head_steps)}
+    return evaluation.model_copy(update={"sampler": "euler", **fewer})
 
 
 def share_of_training(assignment: Assignment, evaluation: EvaluationConfig, *, guide: TrialConfig | None = None) -> float:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainables.config.decoder import HalfSizes
 from trainables.config.trial import TrialConfig
-from trainables.config.trunks import Decoder, EncoderDecoderTrunk
+from trainables.config.trunks import EncoderDecoderTrunk
 from trainables.networks.parts.part import Initial, Macs
 from trainables.networks.sizes import BEFORE_PATCHES, BF16, FP32, activation_bytes, image_bytes, plain_hidden
 
@@ -97,10 +98,10 @@ class EncoderDecoderPart:
         return EncoderPart(self.trial)
 
     @property
-    def decoder(self) -> Decoder:
+    def decoder(self) -> HalfSizes:
         model = self.trial.model
         assert isinstance(model.trunk, EncoderDecoderTrunk)
-        return model.trunk.decoder(width=model.width, depth=model.depth, heads=model.heads)
+        return model.trunk.decoder(model.encoder)
 
     @property
     def block(self) -> PlainBlock:

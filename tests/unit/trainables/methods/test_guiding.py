@@ -12,7 +12,7 @@ from tests.support.classifiers import classifier, of_shades
 from tests.support.trials import batch, moved, small_model, small_trial
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_guide, check_sampling
+from trainables.config.evaluation_rules import check_evaluation, check_guide, check_sampling
 from trainables.config.trial import TrialConfig
 from trainables.data import DataError, open_images
 from trainables.data.pixels import to_unit
@@ -180,6 +180,15 @@ def test_what_cannot_guide_is_refused_before_anything_is_trained(tmp_path: Path)
     other = trial.data.model_copy(update={"digest": "another"})
     with pytest.raises(ValueError, match="got images .* for another of"):
         check_guide(denoiser(trial.model_copy(update={"data": other})), trial)
+
+
+def test_a_classifier_guides_denoisers_alone() -> None:
+    model = small_model(class_tokens=0, trunk={"kind": "autoencoder", "width": 32, "multipliers": (1, 2)})
+    coder = small_trial(model, method={"kind": "autoencoder"})
+    with pytest.raises(ValueError, match="`classifier` guides denoisers of pixels, got method=autoencoder"):
+        check_evaluation(coder, how(classifier=NAMED), images=64)
+    check_evaluation(small_trial(), how(classifier=NAMED), images=64)
+    check_evaluation(classifier(), how(classifier=NAMED, t_eps_sample=0.0), images=64)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {

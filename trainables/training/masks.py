@@ -1,0 +1,25 @@
+"""Which tokens of a training image are masked, and the times at which the head sees them; each a function of its number."""
+
+import torch
+from torch import Tensor
+
+from trainables.config.method import MaskedTokensMethod
+from trainables.config.trial import TrialConfig
+from trainables.draws.philox import Draws, Purpose
+from trainables.networks.masked_layout import mask_rate, masked_count
+
+
+def masks_and_times(draws: Draws, trial: TrialConfig, *, first: Tensor, count: int) -> Tensor:
+    """Of each token of these images, float32 [count, 1 + R, N]: first a place in an order of its image's own, below 0 where it
+    is masked, then times in [0, 1], evenly distributed.
+
+    The share of masked tokens is one for all images of an update, drawn by the number of its first, as the original draws one a
+    batch: the encoder sees images of one length, however the update is cut. No images of two updates are asked for at once.
+    """
+    method, tokens, update = trial.method, trial.grid**2, int(first) // trial.batch_size
+    assert isinstance(method, MaskedTokensMethod)
+    share = mask_rate(float(draws.uniform(Purpose.MASK_RATE, first=update * trial.batch_size, count=1)), method)
+    order = draws.normal(Purpose.MASK_ORDER, first=first, count=count, shape=(1, tokens))
+    times = draws.normal(Purpose.HEAD_TIME, first=first, count=count, shape=(method.head_repeats, tokens))
+    places = order.argsort(-1).argsort(-1) - masked_count(share, tokens)
+    return torch.cat((places.float(), torch.special.ndtr(times)), dim=1)
