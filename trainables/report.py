@@ -16,7 +16,7 @@ TrialOutcome = Literal["done", "trained", "paused", "stopped", "diverged"]
 WeightsFrom = Literal["seed", "parent", "checkpoint"]
 RungPicture = Literal["progress", "denoised"]
 """Samples of equal noise; and held-out images above what the network takes them for at fixed times, the noisiest first."""
-Undertaking = Literal["compiling", "reading the real images' features", "drawing samples"]
+Undertaking = Literal["compiling", "encoding the training images", "reading the real images' features", "drawing samples"]
 
 
 class ExitCode(IntEnum):

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -31,6 +32,7 @@ from trainables.training.beginning import Beginning, begin, planned_images
 from trainables.training.fitting import fitted
 from trainables.training.hardware import peak_flops
 from trainables.training.health import Divergence
+from trainables.training.latents import latents_of
 from trainables.training.learner import Learner, share_of
 from trainables.training.pictures import RungPictures
 from trainables.training.scoring import Scoring
@@ -100,7 +102,10 @@ class _Run:
         self.store = Store(assignment.storage)
         share = share_of(self.trial, workers)
         fit = fitted(self.trial, self.images, share=share, workers=workers.size, limits=assignment)
-        self.learner = Learner(self.trial, self.images, workers=workers, fit=fit)
+        encoding = Telling(tell, images=lambda: 0)
+        encoded = partial(encoding, "encoding the training images")
+        latents = latents_of(self.trial, self.images, assignment.storage, encoded=encoded)
+        self.learner = Learner(self.trial, self.images, workers=workers, fit=fit, latents=latents)
         self.telling = Telling(tell, images=lambda: self.learner.images)
         self.scoring = Scoring(
             assignment,

@@ -196,8 +196,8 @@ def _terms(results: Results) -> set[str]:
 
 def _ranks(results: Results) -> dict[str, int]:
     """The metrics of the table with their columns' ranks: the objective stays longest, then what decides verdicts."""
-    objective, extractor = results.objective, results.extractor
-    shown, judging = (of(objective, extractor=extractor) for of in (table_metrics, verdict_metrics))
+    objective, scored = results.objective, results.scored
+    shown, judging = (of(objective, scored) for of in (table_metrics, verdict_metrics))
     names = shown if objective in shown else [objective, *shown]
     by_importance = sorted(names, key=lambda name: (name != objective, name not in judging))
     return {name: by_importance.index(name) for name in names}

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from jit_sweep.budget.spending import HOUR_S, devices_of, tuner_devices_of
+from jit_sweep.plan.asked import combinations
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.plan.grid import combinations
 from jit_sweep.plan.order import turn
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.sampling_remarks import samples_to_tune

@@ -136,14 +136,15 @@ class Evaluations:
     @cached_property
     def evaluator(self) -> "Evaluator":
         """Made on first use: what is known already needs neither images nor a network."""
-        from trainables.data.errors import DataError
         from trainables.evaluation.evaluator import Evaluator
+        from trainables.training.encoders import latent_of
 
         subject = self.subject
         try:
             read = lambda done, of: self._told("reading the real images' features", done, of)  # noqa: E731
-            return Evaluator(subject.trial, subject.weights, self.image_set, cache=subject.storage, read=read)
-        except DataError as error:
+            space = latent_of(subject.trial, subject.autoencoder) if subject.autoencoder is not None else None
+            return Evaluator(subject.trial, subject.weights, self.image_set, cache=subject.storage, space=space, read=read)
+        except ValueError as error:
             raise UserError(str(error)) from error
 
     @cached_property

@@ -9,7 +9,7 @@ from jit_sweep.inference.evaluate import Evaluations, Told
 from jit_sweep.inference.trained import Places, of_trial
 from jit_sweep.ledger.evaluations import EvaluationLog
 from jit_sweep.ledger.event_records import MeasuredNoise, NoiseMeasured
-from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, extractor_of
+from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, scored_of
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.results.scales import on_scale, scale_of
 from jit_sweep.statistics.variance import Components, components, mean_correlation
@@ -46,7 +46,7 @@ def measure(
         most = max(counts_of)  # noise is of one budget; the largest is what verdicts rest on
         arms = [arm for arm in arms if arm.images == most]
     drawn = {arm.label: _drawn(arm, places, log, seeds=seeds, resamples=resamples, told=told, begun=begun) for arm in arms}
-    judges = verdict_metrics(results.objective, extractor=extractor_of(arms))
+    judges = verdict_metrics(results.objective, scored_of(arms))
     metrics = [name for name in judges if isinstance(METRICS[name].needs, Samples)]
     found = _summary(arms, drawn, metrics)
     log.add(found, sweep=sweep)

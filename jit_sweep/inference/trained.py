@@ -13,7 +13,7 @@ from jit_sweep.home import Home
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.models import official
-from jit_sweep.models.model_folder import LINEAGE, WEIGHTS, read_config
+from jit_sweep.models.model_folder import AUTOENCODER, LINEAGE, WEIGHTS, read_config
 from jit_sweep.plan.images import with_prepared
 from jit_sweep.redact import redact
 from jit_sweep.results.naming import full_id
@@ -62,6 +62,8 @@ class Trained:
     """None where nothing says which images it was trained on."""
     storage: str
     """Where features of real images are kept."""
+    autoencoder: bytes | None = None
+    """Of a latent trial: the file of the autoencoder whose codes it sees."""
     owned: Owned | None = None
 
 
@@ -121,6 +123,7 @@ def _of_folder(folder: Path, places: Places) -> Trained:
         images=images,
         data=_data_of(rows, places) or _packaged(config.trial),
         storage=places.home.locations().storage,
+        autoencoder=_autoencoder_in(folder) if config.trial.space.kind == "latent" else None,
         owned=owned if rows else None,
     )
 
@@ -146,6 +149,25 @@ def _weights(trial: TrialConfig, folder: Path, files: Mapping[str, str]) -> "Wei
             rule = "a model's weights must fit its config.json"
             raise UserError(f"{rule}, got other names or shapes in {folder / file}: {', '.join(odd[:4])}; export it again")
     return found
+
+
+def _autoencoder_in(folder: Path) -> bytes:
+    """UserError: the folder lacks it."""
+    try:
+        return (folder / AUTOENCODER).read_bytes()
+    except OSError as error:
+        rule = f"a latent model's folder must hold its {AUTOENCODER}"
+        raise UserError(f"{rule}, got {folder} ({error.strerror}); export it again") from error
+
+
+def _autoencoder_of(trial: TrialConfig, storage: str) -> bytes:
+    """UserError: the storage lacks it."""
+    from trainables.training.encoders import kept_autoencoder
+
+    try:
+        return kept_autoencoder(trial, storage)
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
 
 
 def _lineage(folder: Path, places: Places) -> tuple[Owned | None, int | None]:
@@ -183,6 +205,7 @@ def of_trial(rows: list[EntryRow], places: Places, *, images: int | None = None)
         images=found.commit.images,
         data=_data_of(rows, places),
         storage=storage,
+        autoencoder=_autoencoder_of(row.trial, storage) if row.trial.space.kind == "latent" else None,
         owned=Owned(own.sweep, row.trial_id),
     )
 

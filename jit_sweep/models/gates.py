@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from jit_sweep.ledger.records import HeldoutRow
 from jit_sweep.models.candidate import Candidate
 from jit_sweep.plan.questions import Question
-from jit_sweep.results.arms import Arm, extractor_of
+from jit_sweep.results.arms import Arm, scored_of
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, learned_nothing, still_learning
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.findings import Asking, Finding, Outcome, Reply
@@ -127,7 +127,7 @@ def _beside_real(fresh: Arm, heldout: HeldoutRow | None, objective: str) -> Iter
         yield Gate("held-out row", True, f"{share:.3g} times what real held-out images score ({real[objective]:.5g})")
     elif isinstance(metric_of(objective).needs, Samples):
         yield Gate("held-out row", False, f"there is no {objective} of real held-out images")
-    judges = verdict_metrics(objective, extractor=extractor_of([fresh]))
+    judges = verdict_metrics(objective, scored_of([fresh]))
     nearer = [metric for metric in judges if _is_nearer(fresh, metric, real)]
     words = f"{', '.join(nearer)} better than of real held-out images" if nearer else "no better than real held-out images"
     yield Gate("memorisation", not nearer, words)
@@ -160,7 +160,7 @@ def against_champion(fresh: Arm, champion: Arm, asking: Asking) -> tuple[Finding
     arms = tuple(replace(arm, arm=cell) for arm, cell in zip((fresh, champion), cells, strict=True))
     question, scores = Question.pair((ROLE,), *cells), StageScores(arms)
     differing = _differing_axes(fresh, champion)
-    beside = [m for m in verdict_metrics(asking.objective, extractor=extractor_of(arms)) if m != asking.objective]
+    beside = [m for m in verdict_metrics(asking.objective, scored_of(arms)) if m != asking.objective]
     judges = [metric for metric in beside if not METRICS[metric].blind_to & differing]
     effect, *others = (scores.effect(question, metric=metric) for metric in (asking.objective, *judges))
     reply = Reply(question, arms, _refused(arms, asking.objective, differing), effect, tuple(filter(None, others)))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 """The weights that the scores are of: an average, or the trained ones."""
+AUTOENCODER = "autoencoder.safetensors"
+"""Of a latent model: the autoencoder that its codes are of, with their statistics."""
 CONFIG = "config.json"
 SCORES = "scores.json"
 LINEAGE = "lineage.json"
@@ -57,10 +59,14 @@ def load_network(folder: Path) -> "Network":
     from safetensors.torch import load_file
 
     from trainables.networks.registry import blank_model
+    from trainables.training.encoders import latent_of
 
-    network = blank_model(read_config(folder).trial)
+    trial = read_config(folder).trial
+    network = blank_model(trial)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"a champion's {WEIGHTS} must fit its {CONFIG}, got {folder}: {error}") from error
+        if trial.space.kind == "latent":
+            network.space = latent_of(trial, (folder / AUTOENCODER).read_bytes())
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise UserError(f"a champion's files must fit its {CONFIG}, got {folder}: {error}") from error
     return network.eval()

@@ -13,7 +13,7 @@ from jit_sweep.ledger.records import HeldoutRow, SweepRow
 from jit_sweep.models.candidate import Candidate
 from jit_sweep.models.gates import FreshScore, Gate, fresh_score
 from jit_sweep.models.model_card import model_card
-from jit_sweep.models.model_folder import CARD, CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
+from jit_sweep.models.model_folder import AUTOENCODER, CARD, CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
 from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.as_json import finding_row
@@ -151,6 +151,7 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
     from trainables.networks.network import of_model
     from trainables.storage.checkpoint import Store
     from trainables.training.ema import part_of
+    from trainables.training.encoders import kept_autoencoder
 
     entry = evidence.registered.entry
     checkpoints = Store(store)
@@ -160,9 +161,12 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
             rule = f"trial {entry.trial_id} must have its checkpoint at {entry.images} images in {redact(store)}"
             raise UserError(f"{rule}, got {commit.images if commit else 'none'}; give the storage it was trained with")
         weights = checkpoints.read(commit).tensors[part_of(entry.evaluation.weights)]
+        autoencoder = kept_autoencoder(entry.trial, store) if entry.trial.space.kind == "latent" else None
     except (OSError, ValueError) as error:
         raise UserError(f"the checkpoint of trial {entry.trial_id} must be readable: {error}") from error
     save_file(of_model(weights), folder / WEIGHTS)
+    if autoencoder is not None:
+        (folder / AUTOENCODER).write_bytes(autoencoder)
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     config = ModelFolderConfig(trial=entry.trial, evaluation=entry.evaluation)
     address = redact(checkpoints.address(commit))

@@ -6,11 +6,12 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from jit_sweep.errors import UserError
+from jit_sweep.plan.asked import trials_asked
 from jit_sweep.plan.blindness import blindness_faults
 from jit_sweep.plan.budget_buys import Speeds, budget_faults
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
-from jit_sweep.plan.grid import planned_arms, trials_asked
+from jit_sweep.plan.grid import planned_arms
 from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults

@@ -17,7 +17,11 @@ def refusals(first: ValueError, *, cell: Cell | None, planner: Planner, images: 
     yield first
     if cell is None:
         return
-    fields = trial_fields(cell.recipe, spec=planner.spec, data=planner.data, seed=0, images=images)
+    try:
+        recipe = planner.resolved(cell.recipe)
+    except ValueError:
+        return  # it is the first
+    fields = trial_fields(recipe, spec=planner.spec, data=planner.data, seed=0, images=images)
     trial = TrialConfig.model_construct(**fields)
     for check in (
         lambda: check_batch(cell.recipe, spec=planner.spec, images=images),

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from jit_sweep.plan.asked import combinations
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.fault import Fault, missing_axes
-from jit_sweep.plan.grid import combinations, limits_in_words
+from jit_sweep.plan.grid import limits_in_words
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.refusals import refusals
 from jit_sweep.spec.stages import SearchSpec, SearchStage

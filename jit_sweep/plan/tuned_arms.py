@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from jit_sweep.plan.asked import seeds_of
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.plan.grid import seeds_of
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.tuning import tuned_at
 from jit_sweep.spec.nuisance import Nuisance

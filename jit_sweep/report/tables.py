@@ -12,13 +12,13 @@ from jit_sweep.report.losses import Loss
 from jit_sweep.report.numbers import compact, duration, rounded, with_error
 from jit_sweep.report.sampling_surfaces import Surface
 from jit_sweep.report.time_to_quality import SeedRange, TimeToQuality
-from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
+from jit_sweep.results.arms import Arm, Spread, TrialResult, scored_of, scored_of_trials
 from jit_sweep.results.tuned_sampling import TunedArm
 from jit_sweep.results.tuning import TriedArm, TunedStage
 from jit_sweep.results.words import short_label, state_in_words
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
-from trainables.evaluation.metrics.registry import table_metrics
+from trainables.evaluation.metrics.registry import ScoreKinds, table_metrics
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Table:
     rows: tuple[TableRow, ...]
 
 
-def metrics_of_table(objective: str, *, extractor: str) -> list[str]:
+def metrics_of_table(objective: str, scored: ScoreKinds) -> list[str]:
     """The objective first."""
-    return list(dict.fromkeys((objective, *table_metrics(objective, extractor=extractor))))
+    return list(dict.fromkeys((objective, *table_metrics(objective, scored))))
 
 
 def arms_table(arms: Sequence[Arm], *, objective: str, heldout: HeldoutRow | None) -> Table:
     """Arms in the given order, then images that no model made: real held-out ones, white ones and the mean image."""
-    metrics = metrics_of_table(objective, extractor=extractor_of(arms))
+    metrics = metrics_of_table(objective, scored_of(arms))
     rows = [
         TableRow(
             cells=(
@@ -130,7 +130,7 @@ def quality_table(rows: Sequence[TimeToQuality], *, metric: str) -> Table:
 
 def searched_table(trials: Sequence[TrialResult], front: frozenset[str], *, objective: str) -> Table:
     """Searched trials in the given order; those on the Pareto front say so."""
-    metrics = metrics_of_table(objective, extractor=extractor_of_trials(trials))
+    metrics = metrics_of_table(objective, scored_of_trials(trials))
     rows = [
         TableRow(
             (

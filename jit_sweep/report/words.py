@@ -31,6 +31,6 @@ def _meanings(results: Results) -> Iterator[tuple[str, str]]:
     cells = [*(arm.arm for arm in results.arms), *(trial.entry.arm for trial in results.searched)]
     varied = {axis for cell in cells for axis in cell}
     yield from ((name, axis.about.replace("`", "")) for name, axis in AXES.items() if name in varied)
-    for name in metrics_of_table(results.objective, extractor=results.extractor):
+    for name in metrics_of_table(results.objective, results.scored):
         yield name, metric_of(name).in_plain_words
     yield from TOLD.items()

@@ -15,7 +15,7 @@ from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
 from trainables.config.features import extractor_name
 from trainables.config.trial import MATHS_VERSION
-from trainables.evaluation.metrics.registry import score_names
+from trainables.evaluation.metrics.registry import ScoreKinds, score_names
 from trainables.process_caches import ProcessCache
 
 LEAST_SEEDS = 2
@@ -254,11 +254,14 @@ def _seed(trial: TrialResult) -> int:
     return trial.entry.seed
 
 
-def extractor_of(arms: Sequence[Arm]) -> str:
-    """The name of the network on whose features a sweep's images are compared."""
-    return extractor_of_trials([trial for arm in arms[:1] for trial in arm.trials])
+def scored_of(arms: Sequence[Arm]) -> ScoreKinds:
+    """What arms have scores of."""
+    return scored_of_trials([arm.trials[0] for arm in arms if arm.trials])
 
 
-def extractor_of_trials(trials: Sequence[TrialResult]) -> str:
+def scored_of_trials(trials: Sequence[TrialResult]) -> ScoreKinds:
     """The same of trials that share an evaluation."""
-    return extractor_name(trials[0].entry.evaluation.features) if trials else "efflite0"
+    if not trials:
+        return ScoreKinds()
+    kinds = frozenset(trial.entry.trial.error_kind for trial in trials)
+    return ScoreKinds(extractor_name(trials[0].entry.evaluation.features), kinds)

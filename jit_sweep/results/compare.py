@@ -7,12 +7,12 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.differences import Change, changes
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.plan.questions import Question
-from jit_sweep.results.arms import Arm, Spread, TrialResult, extractor_of, extractor_of_trials
+from jit_sweep.results.arms import Arm, Spread, TrialResult, scored_of, scored_of_trials
 from jit_sweep.results.compared import Compared, Kind, differing_field, read_compared
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.findings import Asking, Finding, Outcome, reply
 from jit_sweep.results.leaderboard import marks_of, read_asking
-from trainables.evaluation.metrics.registry import verdict_metrics
+from trainables.evaluation.metrics.registry import ScoreKinds, verdict_metrics
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_comparison(reader: LedgerReader, first: str, second: str) -> Comparison
 
 
 def _of_trials(made: Comparison, one: TrialResult, other: TrialResult) -> Comparison:
-    judging = _metrics(made.objective, extractor_of_trials([one]))
+    judging = _metrics(made.objective, scored_of_trials([one]))
     metrics = [name for name in judging if one.value(name) is not None or other.value(name) is not None]
     images = one.entry.images, other.entry.images
     if images[0] != images[1]:
@@ -147,7 +147,7 @@ def _rows(label: str, objective: str, pair: tuple[Arm, Arm], finding: Finding) -
     """The objective; of two arms alone every metric that judges."""
     effects = {effect.metric: effect for effect in (finding.effect, *finding.others) if effect}
     first, second = pair
-    metrics = [objective] if label else _metrics(objective, extractor_of(pair))
+    metrics = [objective] if label else _metrics(objective, scored_of(pair))
     return [
         ComparedRow(label, name, first.metrics.get(name), second.metrics.get(name), effects.get(name))
         for name in metrics
@@ -155,8 +155,8 @@ def _rows(label: str, objective: str, pair: tuple[Arm, Arm], finding: Finding) -
     ]
 
 
-def _metrics(objective: str, extractor: str) -> Sequence[str]:
-    return list(dict.fromkeys((objective, *verdict_metrics(objective, extractor=extractor))))
+def _metrics(objective: str, scored: ScoreKinds) -> Sequence[str]:
+    return list(dict.fromkeys((objective, *verdict_metrics(objective, scored))))
 
 
 def _alone(trial: TrialResult, metric: str) -> Spread | None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple, overload
 
 from jit_sweep.plan.questions import Question
-from jit_sweep.results.arms import Arm, extractor_of
+from jit_sweep.results.arms import Arm, scored_of
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, is_of_samples, learned_nothing, refusal, same_run
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
@@ -231,7 +231,7 @@ def reply(question: Question, scores: StageScores, asking: Asking, *, look: Look
 def _witnesses(question: Question, arms: Sequence[Arm], asking: Asking) -> Iterator[str]:
     """The metrics that may contradict the objective: those of samples only where some arm's are better than blank images."""
     noise = all(learned_nothing(arm, asking.marks) for arm in arms)
-    for metric in verdict_metrics(asking.objective, extractor=extractor_of(arms)):
+    for metric in verdict_metrics(asking.objective, scored_of(arms)):
         sees = not METRICS[metric].blind_to & {*question.axes} and not (noise and is_of_samples(metric))
         if sees and metric != asking.objective:
             yield metric

@@ -11,7 +11,7 @@ from jit_sweep.ledger.asked import first_asked
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, RungRow, ScoreRow, SweepRow
 from jit_sweep.plan.questions import PATCH_SIZE
-from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, extractor_of_trials, grid_arms, with_scores
+from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, grid_arms, scored_of_trials, with_scores
 from jit_sweep.results.comparable import Marks, learned_nothing
 from jit_sweep.results.convergence import with_convergence
 from jit_sweep.results.findings import NO_FINDINGS, Asking, Findings
@@ -24,7 +24,7 @@ from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
 from jit_sweep.statistics.student_t import mean
 from search_spaces.cells import recipe_values
-from trainables.evaluation.metrics.registry import measured_on_the_way, metric_of
+from trainables.evaluation.metrics.registry import ScoreKinds, measured_on_the_way, metric_of
 
 
 class NoBestArm(UserError):
@@ -52,9 +52,9 @@ class Results:
     """What the sweep planned to ask, answered together, whatever part of the arms is shown."""
 
     @property
-    def extractor(self) -> str:
-        """The name of the network on whose features images are compared."""
-        return extractor_of_trials([*(trial for arm in self.arms for trial in arm.trials), *self.searched][:1])
+    def scored(self) -> ScoreKinds:
+        """What its trials have scores of."""
+        return scored_of_trials([*(trial for arm in self.arms for trial in arm.trials), *self.searched])
 
     @property
     def better_than_real(self) -> list[BetterThanReal]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import HeldoutRow
-from jit_sweep.results.arms import Arm, extractor_of
+from jit_sweep.results.arms import Arm, scored_of
 from trainables.evaluation.metrics.registry import metric_of, verdict_metrics
 
 
@@ -26,7 +26,7 @@ def better_than_real(arms: Sequence[Arm], heldout: HeldoutRow | None, *, objecti
     """In the objective and in the other metrics that judge, by more than a score's own standard error."""
     if heldout is None:
         return []
-    names = dict.fromkeys((objective, *verdict_metrics(objective, extractor=extractor_of(arms))))
+    names = dict.fromkeys((objective, *verdict_metrics(objective, scored_of(arms))))
     found = [(arm, name, heldout.values[name]) for arm in arms for name in names if name in heldout.values]
     return [each for arm, name, real in found for each in _beyond(arm, name, real)]
 

@@ -14,6 +14,7 @@ from jit_sweep.results.arms import Arm
 from jit_sweep.schedulers.audit import is_of_the_sample
 from jit_sweep.statistics.student_t import mean
 from search_spaces.cells import arm_label
+from trainables.evaluation.metrics.families import UNSAMPLED
 from trainables.evaluation.metrics.registry import metric_of
 
 LEAST_ARMS = 4
@@ -68,14 +69,15 @@ def fidelity(
 ) -> list[RungFidelity]:
     """One value for each group and rung with at least `LEAST_ARMS` arms that have a value there and a final score.
 
-    `within`: axes whose values part the arms into groups. Pruned arms have no final score and are not correlated,
-    nor are those of which a seed collapsed, whose score is an accident.
+    `within`: axes whose values part the arms into groups, as do those along which the rungs' values do not compare. Pruned arms
+    have no final score and are not correlated, nor are those of which a seed collapsed, whose score is an accident.
     """
+    parting = {*within, *(metric_of(metric).blind_to - UNSAMPLED)}
     drawn = _drawn(verdicts)
     values = {(row.trial_id, row.images): row.value for row in rungs if row.name == metric}
     groups: defaultdict[str, list[Arm]] = defaultdict(list)
     for arm in arms:
-        groups[arm_label({axis: arm.arm[axis] for axis in within if axis in arm.arm})].append(arm)
+        groups[arm_label({axis: arm.arm[axis] for axis in arm.arm if axis in parting})].append(arm)
     fidelities = []
     for group, whole in groups.items():
         members = [arm for arm in whole if not arm.collapsed]

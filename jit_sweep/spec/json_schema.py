@@ -84,10 +84,11 @@ def _open_overrides(definitions: dict[str, Schema], recipe: Schema) -> None:
         definitions[name].pop("required", None)
         for field in definitions[name]["properties"].values():
             field.pop("default", None)
-    averages, method = recipe["properties"]["ema"]["items"], recipe["properties"]["method"]
-    for union in (averages, method):
+    averages, whole = recipe["properties"]["ema"]["items"], {name: recipe["properties"][name] for name in ("method", "space")}
+    for union in (averages, *whole.values()):
         _require_kind(union, definitions)
-    _replace(baseline, "method", {key: value for key, value in method.items() if key != "default"})
+    for name, union in whole.items():
+        _replace(baseline, name, {key: value for key, value in union.items() if key != "default"})
     _replace(baseline, "ema", _or_null({"type": "array", "items": averages}))
 
 

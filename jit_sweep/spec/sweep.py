@@ -47,6 +47,8 @@ class Baseline(Frozen):
     """What differs in the network."""
     method: dict[str, Any] = {}
     """What differs in what the network is trained for."""
+    space: dict[str, Any] = {}
+    """What differs in what the network's numbers are of: pixels, or an autoencoder's codes."""
     diffusion: dict[str, Any] = {}
     """What differs in prediction, loss and noise."""
     optimiser: dict[str, Any] = {}
@@ -85,14 +87,22 @@ class Baseline(Frozen):
         return both_dropouts(model)
 
     def placed(self, located: Callable[[str], str]) -> Self:
-        """The same with the files of its teachers where `located` says that their addresses are."""
-        terms = [_placed(term, located) for term in self.diffusion.get("terms", ())]
-        return self.model_copy(update={"diffusion": {**self.diffusion, **({"terms": terms} if terms else {})}})
+        """The same with the files of its teachers and its encoder where `located` says that their addresses are."""
+        terms, space = [_placed(term, located) for term in self.diffusion.get("terms", ())], self.space
+        if weights := (space.get("encoder") or {}).get("weights") if _of_file(space) else None:
+            space = {**space, "encoder": {**space["encoder"], "weights": located(weights)}}
+        return self.model_copy(update={"diffusion": {**self.diffusion, **({"terms": terms} if terms else {})}, "space": space})
 
     def recipe(self) -> Recipe:
         """The preset with its overrides. pydantic.ValidationError: an override does not fit."""
         over = self.model_dump(exclude={"preset"}, exclude_none=True)
         return Recipe.model_validate(merged(preset(self.preset).model_dump(), over))
+
+
+def _of_file(space: dict[str, Any]) -> bool:
+    """Whether a file holds what encodes."""
+    encoder = space.get("encoder")
+    return isinstance(encoder, dict) and encoder.get("kind") == "file"
 
 
 BESIDE_SCORES = {"at", "tune"}

@@ -10,6 +10,7 @@ from jit_sweep.home import LOCATIONS
 from jit_sweep.redact import redact
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.objective import RepresentationTerm
+from trainables.config.space import FileEncoder, LatentSpace
 from trainables.storage.address import local_path
 
 
@@ -53,13 +54,16 @@ def check_reachable(spec: SweepSpec, *, cluster: str) -> None:
 
 
 def _files(spec: SweepSpec) -> Iterator[tuple[str, str]]:
-    """The files that workers read beside the images, each with its key: networks of features, statistics and teachers."""
+    """The files that workers read beside the images, each with its key: of features, statistics, encoders and teachers."""
     features, reference = spec.evaluation.features, spec.evaluation.reference
     if not isinstance(features, str):
         yield "evaluation.features.weights", features.weights
     if reference is not None:
         yield "evaluation.reference.file", reference.file
-    for term in spec.baseline.recipe().diffusion.terms:
+    recipe = spec.baseline.recipe()
+    if isinstance(recipe.space, LatentSpace) and isinstance(recipe.space.encoder, FileEncoder):
+        yield "baseline.space.encoder.weights", recipe.space.encoder.weights
+    for term in recipe.diffusion.terms:
         if isinstance(term, RepresentationTerm):
             yield "baseline.diffusion.terms.teacher.weights", term.teacher.weights
 
@@ -73,6 +77,7 @@ _VALID = {
     "evaluation.features.weights": _A_FILE,
     "evaluation.reference.file": _A_FILE,
     "baseline.diffusion.terms.teacher.weights": _A_FILE,
+    "baseline.space.encoder.weights": _A_FILE,
 }
 
 

@@ -21,7 +21,7 @@ MOST_LETTERS = 7900
 
 def metrics_shown(results: Results) -> list[str]:
     """The objective first, then the metrics that verdicts rest on."""
-    return list(dict.fromkeys((results.objective, *verdict_metrics(results.objective, extractor=results.extractor))))
+    return list(dict.fromkeys((results.objective, *verdict_metrics(results.objective, results.scored))))
 
 
 def arm_points(results: Results, *, at: float) -> list[Metric]:

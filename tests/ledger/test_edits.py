@@ -142,6 +142,13 @@ def make_autoencoders(tree: Tree) -> None:
     tree["objective"] = "heldout_reconstruction_error"
 
 
+def see_codes(tree: Tree) -> None:
+    """Trials in another space, whose own error is another one."""
+    encoder = {"kind": "trial", "trial": "0" * 12, "images": 8}
+    tree["baseline"]["space"] = {"kind": "latent", "encoder": encoder, "trunk": {"kind": "autoencoder", "multipliers": [1]}}
+    tree["objective"] = "heldout_latent_error"
+
+
 WIDE = {"v": {"prediction": "v"}, "wide": {"width": 32}}
 FURTHER = {"grid": {"axes": {"learning_rate": [0.002]}}}
 SHORT = {"low": 1e-3, "high": 2e-3}
@@ -163,6 +170,7 @@ EDITS: tuple[Edit, ...] = (
     kept("baseline.preset", "jit-tiny/8"),
     kept("baseline.model", {"width": 16, "depth": 3, "heads": 2, "class_tokens": 2, "class_tokens_start": 1}),
     Edit("baseline.method", make_autoencoders, refused="method"),
+    Edit("baseline.space", see_codes, refused="space"),
     kept("baseline.diffusion", {"noise_scale": 2.0}),
     kept("baseline.optimiser", {"learning_rate": 2e-3, "warmup_images": 0}),
     kept("baseline.ema", []),

@@ -40,6 +40,11 @@ OTHERS: dict[str, Any] = {
     "model.trunk": {"kind": "unet", "width": 32},
     "model.final_norm": "layer",
     "method": {"kind": "autoencoder", "squared": 0.0},
+    "space": {
+        "kind": "latent",
+        "encoder": {"kind": "trial", "trial": "0" * 12, "images": 8},
+        "trunk": {"kind": "autoencoder", "multipliers": (1, 1)},
+    },
     "diffusion.prediction": "v",
     "diffusion.loss": "x",
     "diffusion.t_sampling": {"kind": "uniform"},

@@ -28,7 +28,12 @@ def check_budget(trial: TrialConfig, *, images: int) -> None:
 
 def of_start(trial: TrialConfig) -> str:
     """What an average is of before training has moved it."""
-    return "initial weights" if trial.parent is None else "its parent's weights"
+    return "its parent's weights" if begins_trained(trial) else "initial weights"
+
+
+def begins_trained(trial: TrialConfig) -> bool:
+    """Whether all of its first weights are a parent's."""
+    return trial.parent is not None and not trial.parent.parts
 
 
 def budget_remarks(

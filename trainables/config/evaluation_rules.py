@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from trainables.config.average import RAW, DecayEma, EmaConfig, start_share
-from trainables.config.budget_rules import UNMOVED, of_start
+from trainables.config.budget_rules import UNMOVED, begins_trained, of_start
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import percent
@@ -45,7 +45,7 @@ def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images
     check_weights(trial, evaluation.weights)
     if trial.draws:
         _check_drawn(trial, evaluation, images=images)
-    if trial.parent is None and (share := _start_share(trial, evaluation, images)) > UNMOVED:
+    if not begins_trained(trial) and (share := _start_share(trial, evaluation, images)) > UNMOVED:
         got = f"got {evaluation.weights}, an average that is still {percent(share)} initial weights"
         after = f"after {images // trial.batch_size:,} updates"
         raise ValueError(f"`weights` must be trained ones, {got} {after}; {_quicker(trial, evaluation, images)}")

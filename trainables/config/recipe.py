@@ -10,6 +10,7 @@ from trainables.config.fields import JOINED_LATER, Frozen, PositiveInt
 from trainables.config.method import DENOISER, Method
 from trainables.config.network import ModelConfig
 from trainables.config.optimiser import OptimiserConfig
+from trainables.config.space import PIXELS, Space
 
 Precision = Literal["fp32", "bf16"]
 
@@ -29,6 +30,8 @@ class Parent(Frozen):
     """The trial's id."""
     images: PositiveInt
     """The image count of the checkpoint."""
+    parts: Annotated[tuple[Literal["encoder"], ...], Field(max_length=1), JOINED_LATER] = ()
+    """Parts of the network that alone start from it, the others from the seed; none: the whole network."""
 
 
 class Recipe(Frozen):
@@ -38,6 +41,8 @@ class Recipe(Frozen):
     """The network."""
     method: Annotated[Method, JOINED_LATER] = DENOISER
     """What the network is trained for."""
+    space: Annotated[Space, JOINED_LATER] = PIXELS
+    """What its numbers are of: pixels, or an autoencoder's codes."""
     diffusion: DiffusionConfig = DiffusionConfig()
     """Prediction, loss and noise."""
     optimiser: OptimiserConfig = OptimiserConfig()

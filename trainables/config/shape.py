@@ -76,5 +76,7 @@ def _tapped(trial: TrialConfig) -> tuple[TappedTerm, ...]:
 
 
 def _without_cell(trial: TrialConfig, *, exclude: set[str]) -> dict[str, object]:
-    """Everything but the diffusion and what is left out."""
-    return {**trial.model_dump(exclude={*exclude, "diffusion", "data"}), "data": trial.data.model_dump(exclude=INPUTS)}
+    """Everything but the diffusion and what is left out; of a code its shape alone, whoever makes it."""
+    content = trial.model_dump(exclude={*exclude, "diffusion", "data", "space"})
+    content |= {} if trial.space.kind == "pixels" else {"canvas": list(trial.canvas)}
+    return {**content, "data": trial.data.model_dump(exclude=INPUTS)}

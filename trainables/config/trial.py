@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import model_validator
 
@@ -27,6 +27,7 @@ from trainables.config.method import AutoencoderMethod, ClassifierMethod, Denois
 from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Device, Precision, Recipe, default_precision
+from trainables.config.space import LatentSpace
 from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, UvitSizes
 
 TRUNK_OF_METHOD = {
@@ -35,6 +36,9 @@ TRUNK_OF_METHOD = {
     "masked_tokens": "masked_autoencoder",
 }
 """Trunks that one method trains, and trains alone."""
+
+ENCODING = ("encoder_decoder", "autoencoder")
+"""Trunks with an encoder, which a child may begin from alone."""
 
 DCT_SIDE = 8
 """Side of the blocks whose frequencies the term `frequency` weighs."""
@@ -58,6 +62,14 @@ class DataConfig(Frozen):
     """1 means an unconditional model."""
     flip: bool = True
     """Mirror each image left to right with probability one half, as the official JiT trainer does."""
+
+
+class Canvas(NamedTuple):
+    """What a network's patches are of."""
+
+    channels: int
+    side: int
+    """Pixels along the image, or places along its code."""
 
 
 class TrialConfig(Ruled, Recipe):
@@ -96,15 +108,44 @@ class TrialConfig(Ruled, Recipe):
 
     @must_hold
     def patch_divides_image(self) -> None:
-        patch, size = self.model.patch_size, self.data.image_size
+        patch, size = self.model.patch_size, self.canvas.side
         if self.model.sees_patches and size % patch:
             valid = nearest([d for d in range(1, size + 1) if size % d == 0], patch)
-            rule = "`patch_size` must divide image_size"
-            raise ValueError(f"{rule}, got patch_size={patch}, image_size={size}; try {choices(valid)}")
+            what = "image_size" if self.space.kind == "pixels" else "the side of the code"
+            rule = f"`patch_size` must divide {what}"
+            raise ValueError(f"{rule}, got patch_size={patch}, {what.replace('the ', '')}={size}; try {choices(valid)}")
+
+    @must_hold
+    def a_code_is_known(self) -> None:
+        space, size = self.space, self.data.image_size
+        if not isinstance(space, LatentSpace):
+            return
+        if space.trunk is None or space.encoder.kind == "stage":
+            rule = "`space.encoder` of a trial must be a trial or a file, with the autoencoder's `trunk`"
+            raise ValueError(f"{rule}, got {space.encoder.kind}; only a sweep file knows its stages")
+        if size % (unit := 2**space.trunk.halvings):
+            rule = f"`space` latent halves the side of images {space.trunk.halvings} times"
+            raise ValueError(
+                f"{rule}, got image_size={size}; take images of a multiple of {unit}, or an encoder of fewer levels"
+            )
+
+    @must_hold
+    def codes_are_no_pixels(self) -> None:
+        if self.space.kind == "pixels":
+            return
+        method, diffusion = self.method.kind, self.diffusion
+        odd = [f"method={method}"] if method != "denoiser" else []
+        odd += [f"path={diffusion.path.kind}"] if diffusion.path.kind != "flow" else []
+        odd += [f"dimensions={diffusion.dimensions}"] if diffusion.dimensions is not None else []
+        odd += [f"term.{term.kind}" for term in diffusion.terms if term.kind in ("frequency", "representation")]
+        odd += ["graphs=true"] if self.graphs else []
+        if odd:
+            rule = "`space` latent takes a denoiser on the path flow, without lift, loss terms that read pixels, or graphs"
+            raise ValueError(f"{rule}, got {', '.join(odd)}; change them, or try space: {{kind: pixels}}")
 
     @must_hold
     def a_lift_loses_nothing(self) -> None:
-        dimensions, patch, channels = self.diffusion.dimensions, self.model.patch_size, self.data.channels
+        dimensions, patch, channels = self.diffusion.dimensions, self.model.patch_size, self.canvas.channels
         if dimensions is not None and dimensions < (numbers := channels * patch**2):
             rule = "`dimensions` must be at least the numbers of a patch, channels x patch_size^2"
             got = f"dimensions={dimensions}, channels={channels}, patch_size={patch}"
@@ -154,7 +195,7 @@ class TrialConfig(Ruled, Recipe):
 
     @must_hold
     def a_trunk_of_pixels_halves_the_image(self) -> None:
-        trunk, size, patch, method = self.model.trunk, self.data.image_size, self.model.patch, self.optimiser.method
+        trunk, size, patch, method = self.model.trunk, self.canvas.side, self.model.patch, self.optimiser.method
         if not isinstance(trunk, OF_PIXELS):
             return
         if size % (patch * 2**trunk.halvings) or self.diffusion.dimensions is not None:
@@ -164,6 +205,13 @@ class TrialConfig(Ruled, Recipe):
         if method != "adamw" or self.kernels != "torch":
             rule = f"`trunk` {trunk.kind} takes adamw, and torch's kernels"
             raise ValueError(f"{rule}, got optimiser={method}, kernels={self.kernels}; try optimiser=adamw, kernels=torch")
+
+    @must_hold
+    def a_part_of_a_parent_is_a_part_of_the_network(self) -> None:
+        parts, trunk = self.parent.parts if self.parent is not None else (), self.model.trunk.kind
+        if parts and trunk not in ENCODING:
+            rule = f"`parent.parts` names what the trunks {choices(ENCODING)} are made of"
+            raise ValueError(f"{rule}, got parts={', '.join(parts)}, trunk={trunk}; leave it out")
 
     @must_hold
     def an_encoder_and_its_decoder_fit(self) -> None:
@@ -344,12 +392,20 @@ class TrialConfig(Ruled, Recipe):
     @property
     def grid(self) -> int:
         """Patches along one side; pixels, where the trunk sees no patches."""
-        return self.data.image_size // self.model.patch
+        return self.canvas.side // self.model.patch
+
+    @property
+    def canvas(self) -> Canvas:
+        """What patches are of: the image, or its code."""
+        data, space = self.data, self.space
+        if not isinstance(space, LatentSpace) or space.trunk is None:
+            return Canvas(data.channels, data.image_size)
+        return Canvas(space.trunk.code_channels, data.image_size >> space.trunk.halvings)
 
     @property
     def grids(self) -> tuple[int, ...]:
         """Patches along one side in each stage of its path."""
-        return tuple(side // self.model.patch_size for side in self.diffusion.path.sides(self.data.image_size))
+        return tuple(side // self.model.patch_size for side in self.diffusion.path.sides(self.canvas.side))
 
     @property
     def stage_views(self) -> tuple["TrialConfig", ...]:
@@ -361,14 +417,19 @@ class TrialConfig(Ruled, Recipe):
 
     @property
     def channels(self) -> int:
-        """Of what the network sees: the images', or the dimensions that they are lifted to."""
-        return self.diffusion.dimensions or self.data.channels
+        """Of what the network sees: the canvas's, or the dimensions that they are lifted to."""
+        return self.diffusion.dimensions or self.canvas.channels
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of what the network sees: the image, or its lifted patches, a pixel each."""
         side = self.grid * self.seen_patch
         return (self.channels, side, side)
+
+    @property
+    def canvas_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the image, or of its code."""
+        return (self.canvas.channels, self.canvas.side, self.canvas.side)
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
@@ -389,8 +450,10 @@ class TrialConfig(Ruled, Recipe):
 
     @property
     def error_kind(self) -> str:
-        """What the error of a network alone is of: of two kinds they do not compare. The path's, or the method's."""
-        return self.diffusion.path.kind if isinstance(self.method, DenoiserMethod) else self.method.kind
+        """What the error of a network alone is of, its method, space or path: of two kinds they do not compare."""
+        if not isinstance(self.method, DenoiserMethod):
+            return self.method.kind
+        return self.diffusion.path.kind if self.space.kind == "pixels" else self.space.kind
 
     @property
     def draws(self) -> bool:

@@ -51,7 +51,7 @@ AS_IT_IS = Lift()
 
 def lift_of(trial: TrialConfig) -> Lift:
     """How a trial lifts what its network sees."""
-    return Lift(trial.data.channels, trial.model.patch_size, trial.diffusion.dimensions)
+    return Lift(trial.canvas.channels, trial.model.patch_size, trial.diffusion.dimensions)
 
 
 def _matrix_on(device: torch.device, *, numbers: int, dimensions: int) -> Tensor:

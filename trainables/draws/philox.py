@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     HEAD_TIME = 14
     SAMPLE_ORDER = 15
     SAMPLE_TOKENS = 16
+    POSTERIOR = 17
     FEATURE_DIRECTION = 32
 
 

@@ -23,7 +23,7 @@ from trainables.evaluation.neighbours import nearest
 from trainables.evaluation.reference import references
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
 from trainables.methods.registry import method_of
-from trainables.networks.network import Network, of_model
+from trainables.networks.network import Network, Space, of_model
 from trainables.networks.registry import blank_model
 
 COLUMNS, ROWS = 8, 8
@@ -58,9 +58,11 @@ class Evaluator:
         images: ImageSet,
         *,
         cache: str | None,
+        space: Space | None = None,
         read: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> None:
-        self._trial, self._weights, self._images = trial, weights, images
+        """`space`: of a latent trial, what its network sees."""
+        self._trial, self._weights, self._images, self._space = trial, weights, images, space
         self._cache, self._read = cache, read
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
         self._device = torch.device("cuda" if trial.device == "cuda" and torch.cuda.is_available() else "cpu")
@@ -141,11 +143,13 @@ class Evaluator:
 
     @cached_property
     def _grid(self) -> HeldOut:
-        return held_out(self._trial, self._images, device=self._device)
+        return held_out(self._trial, self._images, space=self._blank.space, device=self._device)
 
     @cached_property
     def _blank(self) -> Network:
-        return blank_model(self._trial).to(self._device).eval()
+        network = blank_model(self._trial).to(self._device).eval()
+        network.space = self._space or network.space
+        return network
 
     def _network(self, weights: str) -> Network:
         """The network with the weights of this name. ValueError: they are not its own. NotFinite: they are no numbers."""

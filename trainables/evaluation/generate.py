@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import TrialConfig
 from trainables.data.pixels import to_pixels
+from trainables.diffusion.lift import lift_of
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.evaluation.replayed import Replayed
 from trainables.methods.method import Stepped
 from trainables.methods.registry import method_of
+from trainables.networks.network import Network, Space
 
 _BATCHES = 8
 """At least so many of an evaluation, where they have a few images each: that is how many workers share it."""
@@ -57,7 +59,8 @@ def drawing(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=trial.precision == "bf16")
     with torch.inference_mode(), autocast:
         replayed = Replayed(network, device) if trial.graphs and device.type == "cuda" else network
-        yield partial(_batch, replayed, trial, evaluation, begun.to(device))
+        space = network.space if isinstance(network, Network) else lift_of(trial)
+        yield partial(_batch, replayed, space, trial, evaluation, begun.to(device))
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -67,6 +70,7 @@ def device_of(network: nn.Module) -> torch.device:
 
 def _batch(
     network: nn.Module,
+    space: Space,
     trial: TrialConfig,
     evaluation: EvaluationConfig,
     begun: Tensor,
@@ -74,5 +78,5 @@ def _batch(
     stepped: Stepped = lambda _: None,
 ) -> Tensor:
     method, own = method_of(trial), begun[place]
-    images = method.draw(network, trial, evaluation, own, first=place.start, stepped=stepped)
+    images = space.down(method.draw(network, trial, evaluation, own, first=place.start, stepped=stepped).float())
     return to_pixels(require_finite(images, what="generated pixels"))

@@ -9,12 +9,14 @@ from trainables.evaluation.metrics.classes import HeldoutClasses
 from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.metrics.masked import HeldoutTokens
 from trainables.evaluation.metrics.reconstruction import HeldoutImages
+from trainables.networks.latent import Latent
+from trainables.networks.network import Space
 
 HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses | HeldoutTokens
 
 
-def held_out(trial: TrialConfig, images: ImageSet, *, device: torch.device | str = "cpu") -> HeldOut:
-    """Those of a trial, on a device."""
+def held_out(trial: TrialConfig, images: ImageSet, *, space: Space, device: torch.device | str = "cpu") -> HeldOut:
+    """Those of a trial, on a device; `space`: its network's own."""
     match trial.method.kind:
         case "autoencoder":
             return HeldoutImages(images, device=device)
@@ -22,4 +24,5 @@ def held_out(trial: TrialConfig, images: ImageSet, *, device: torch.device | str
             return HeldoutClasses(images, device=device)
         case "masked_tokens":
             return HeldoutTokens(images, device=device)
-    return HeldoutGrid(images, device=device, lift=lift_of(trial), path=trial.diffusion.path)
+    latent = space if isinstance(space, Latent) else None
+    return HeldoutGrid(images, device=device, lift=lift_of(trial), latent=latent, path=trial.diffusion.path)

@@ -11,7 +11,6 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.split import shares
-from trainables.diffusion.lift import lift_of
 from trainables.diffusion.loss import loss
 from trainables.diffusion.sampler import passes, sample
 from trainables.diffusion.stages import PathStage, path_stages
@@ -69,7 +68,7 @@ class Denoiser:
     ) -> Tensor:
         """By the evaluation's sampler, of these labels."""
         start, *borders = sampling_noise(trial, evaluation, first=first, count=len(begun))
-        samples = sample(
+        return sample(
             network,
             start.to(begun.device),
             begun,
@@ -79,7 +78,6 @@ class Denoiser:
             stepped=stepped,
             borders=[noise.to(begun.device) for noise in borders],
         )
-        return lift_of(trial).down(samples.float())
 
     def passes(self, trial: TrialConfig, evaluation: EvaluationConfig) -> int:
         """By the sampler, its steps and its guidance."""

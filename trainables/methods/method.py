@@ -53,8 +53,9 @@ class Method(Training, Protocol):
         first: int,
         stepped: Stepped,
     ) -> Tensor:
-        """The samples of these starts [b, ...], which are on the network's device, in [-1, 1]: float [b, C, H, W]. Sample i of
-        them has the noise of place first + i, whoever draws it, and in whatever batch."""
+        """The samples of these starts [b, ...], which are on the network's device, as the network sees images: float [b, C, H,
+        W], pixels in [-1, 1] where that is what it sees. Sample i of them has the noise of place first + i, whoever draws it,
+        and in whatever batch."""
         ...
 
     def passes(self, trial: TrialConfig, evaluation: EvaluationConfig) -> int:

@@ -128,7 +128,7 @@ class Autoencoder(Network):
         super().__init__()
         trunk, self.trial = trial.model.trunk, trial
         assert isinstance(trunk, AutoencoderTrunk)
-        self.trunk, side, channels = trunk, trial.data.image_size, trunk.code_channels
+        self.trunk, side, channels = trunk, trial.canvas.side, trunk.code_channels
         told = 2 * channels if trunk.code.kind == "kl" else channels
         self.encoder = Half(trial, encoder_steps(trunk, side=side), into=trial.channels, out=told)
         self.to_code, self.from_code = nn.Conv2d(told, told, 1), nn.Conv2d(channels, channels, 1)
@@ -144,12 +144,13 @@ class Autoencoder(Network):
 
     def encoded(self, x: Tensor) -> Tensor:
         """The code of images [B, C, H, W], float32 [B, Z, h, w]: a Gaussian's mean, or what entries are sought next to."""
-        told = self._told(x)
+        told = self.told(x)
         return told.chunk(2, dim=1)[0] if isinstance(self.trunk.code, KlCode) else told
 
-    def decoded(self, code: Tensor) -> Tensor:
-        """Images of codes [B, Z, h, w], each place of which becomes its nearest entry where there are entries, float32."""
-        if isinstance(self.trunk.code, VqCode):
+    def decoded(self, code: Tensor, *, quantise: bool = True) -> Tensor:
+        """Images of codes [B, Z, h, w], float32. Each place becomes its nearest entry first, where there are entries, unless it
+        is to stay as it is."""
+        if quantise and isinstance(self.trunk.code, VqCode):
             code = self._nearest(code)
         out: Tensor = self.decoder(self, self.from_code(code))
         return out.float()
@@ -157,7 +158,7 @@ class Autoencoder(Network):
     def coded(self, x: Tensor, e: Tensor) -> Coded:
         """The code in training: drawn from its Gaussian by standard normal e [B, Z, h, w], or entries, past which the gradient
         goes straight."""
-        told = self._told(x)
+        told = self.told(x)
         if isinstance(self.trunk.code, KlCode):
             mean, log_variance = told.chunk(2, dim=1)
             log_variance = log_variance.clamp(*LOG_VARIANCE)
@@ -175,7 +176,8 @@ class Autoencoder(Network):
         out: Tensor = self.decoder(self, self.from_code(found.code))
         return out.float(), found.penalty
 
-    def _told(self, x: Tensor) -> Tensor:
+    def told(self, x: Tensor) -> Tensor:
+        """Mean and log variance of a Gaussian code [B, 2 Z, h, w], or a code before entries are sought [B, Z, h, w]; fp32."""
         out: Tensor = self.to_code(self.encoder(self, x))
         return out.float()
 

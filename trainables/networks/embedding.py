@@ -75,7 +75,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
-        channels = (trial.data.channels, *conv_stem_channels(trial.model))
+        channels = (trial.canvas.channels, *conv_stem_channels(trial.model))
         self.stem = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
         self.expand = nn.Linear(channels[-1], trial.model.width)
 

@@ -1,7 +1,7 @@
 """What the trainer, the sampler and the adapters know of a network, whatever its parts."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,18 @@ class Tapped(NamedTuple):
     """[B, N, D] by the term's kind, without class tokens."""
 
 
+class Space(Protocol):
+    """Between pixels and what a network sees."""
+
+    def up(self, x: Tensor) -> Tensor:
+        """Of images [B, C, H, W] in [-1, 1], without chance."""
+        ...
+
+    def down(self, x: Tensor) -> Tensor:
+        """And back."""
+        ...
+
+
 class Network(nn.Module):
     """o(z, t, y): z float32 [B, C, H, W], t float32 [B] in [0, 1], y int64 [B] in 0..num_classes (the last is null)."""
 
@@ -30,6 +42,8 @@ class Network(nn.Module):
     """Recompute each block in the backward pass instead of keeping what it needs."""
     noise_scale: Tensor
     """Standard deviation of the noise, a scalar."""
+    space: Space
+    """What its numbers are of. No part of its weights."""
     auxiliary: nn.ModuleDict
     """What terms of the loss train beside it, by the term's kind: from tokens [B, N, D] to what the term compares. It trains,
     averages and is saved with the network, and is no part of a model."""

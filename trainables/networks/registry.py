@@ -8,6 +8,7 @@ alone where it has both in itself. So is what a term of the loss trains beside t
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.autoencoder import AutoencoderPart
 from trainables.networks.parts.class_finder import ClassFinderPart
@@ -123,10 +124,13 @@ def blank_model(trial: TrialConfig) -> "Network":
     """The same without what only its training has: what is sampled from, kept and exported."""
     from torch import nn
 
+    from trainables.diffusion.lift import lift_of
+    from trainables.networks.latent import UNREAD
     from trainables.networks.network import Network
 
     network = parts_of(trial).trunk.module()
     assert isinstance(network, Network)
+    network.space = UNREAD if isinstance(trial.space, LatentSpace) else lift_of(trial)
     network.auxiliary = nn.ModuleDict()
     return network
 

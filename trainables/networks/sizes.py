@@ -66,7 +66,7 @@ def routed_tokens(trial: TrialConfig) -> int:
 
 def attention_weights(trial: TrialConfig) -> int:
     """Numbers in the attention weights of the block that has most of them, of one image."""
-    trunk, size = trial.model.trunk, trial.data.image_size
+    trunk, size = trial.model.trunk, trial.canvas.side
     if isinstance(trunk, AutoencoderTrunk):
         return (size >> min([trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)])) ** 4
     if isinstance(trunk, UvitSizes):

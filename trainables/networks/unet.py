@@ -127,7 +127,7 @@ class Unet(Network):
         self.time = TimeEmbedding(condition, period=trial.model.time_period, features=trunk.width)
         self.label = nn.Embedding(trial.data.num_classes + 1, condition)
         self.first = nn.Conv2d(trial.channels, trunk.width, 3, padding=1)
-        steps = layout(trunk, side=trial.data.image_size)
+        steps = layout(trunk, side=trial.canvas.side)
         self.down, self.middle, self.up = (
             nn.ModuleList([Step(step, trial, trunk) for step in part]) for part in (steps.down, steps.middle, steps.up)
         )

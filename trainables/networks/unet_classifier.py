@@ -52,7 +52,7 @@ class UnetClassifier(Network):
         assert isinstance(trunk, UnetClassifierTrunk)
         self.time = TimeEmbedding(UNET_CONDITION * trunk.width, period=trial.model.time_period, features=trunk.width)
         self.first = nn.Conv2d(trial.channels, trunk.width, 3, padding=1)
-        steps = layout(trunk, side=trial.data.image_size)
+        steps = layout(trunk, side=trial.canvas.side)
         self.down, self.middle = (
             nn.ModuleList([Step(step, trial, trunk) for step in part]) for part in (steps.down, steps.middle)
         )

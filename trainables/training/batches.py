@@ -6,6 +6,7 @@ what an update sees. On a GPU the draws are made there, and a small image set li
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.config.method import MaskedTokensMethod
+from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
@@ -21,6 +23,7 @@ from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
+from trainables.training.latents import Latents
 from trainables.training.masks import masks_and_times
 from trainables.training.truths import truths_of
 
@@ -53,15 +56,18 @@ class Batches:
     ValueError: a label that the trial's network does not know.
     """
 
-    def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device) -> None:
+    def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device, latents: Latents | None = None) -> None:
+        """`latents`: the codes that a latent trial trains on."""
         self._trial = trial
         self._device = device
         self._draws = draws_on(device, seed=trial.seed)
-        self._pixels: _Resident | _Hosted = _Resident(images, device) if resident_bytes(images, device) else _Hosted(images)
+        self._latents = latents
+        self._source = _source(images, latents, device)
         self._ahead = Ahead(self._fetched)
         self._count = len(images.train)
         self._epochs: dict[int, NDArray[np.int64]] = {}
         self._truths = truths_of(trial)
+        self._lift = lift_of(trial)
         _check_labels(images, num_classes=trial.data.num_classes)
 
     def take(self, first: int, count: int) -> Batch:
@@ -77,7 +83,7 @@ class Batches:
         return self._ahead.take(BatchPiece(first, count), then=then)
 
     def _fetched(self, first: int, count: int) -> tuple[Tensor, ...]:
-        of_each, *rest = self._pixels.fetch(self._order(first, count))
+        of_each, *rest = self._source.fetch(self._order(first, count))
         parts = (torch.cat((torch.tensor([first]), of_each)), *rest)
         return parts if self._device.type == "cpu" else tuple(part.pin_memory() for part in parts)
 
@@ -85,10 +91,9 @@ class Batches:
         """The batch of what was fetched, now on the device. Kernels that are replayed on other numbers make their batch."""
         data, diffusion, draws = self._trial.data, self._trial.diffusion, self._draws
         first, count = numbers[0], len(numbers) - 1
-        pixels, y = self._pixels.read(numbers[1:], *rest)
-        if data.flip:
-            mirrored = draws.uniform(Purpose.FLIP, first=first, count=count) < 0.5
-            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        read, y = self._source.read(numbers[1:], *rest)
+        mirrored = draws.uniform(Purpose.FLIP, first=first, count=count) < 0.5 if data.flip else None
+        pixels = _turned(read, mirrored) if self._latents is None else read
         truths = {kind: truth(pixels, y) for kind, truth in self._truths.items()}
         if data.num_classes > 1:
             dropped = draws.uniform(Purpose.LABEL_DROP, first=first, count=count) < self._trial.label_drop
@@ -96,8 +101,15 @@ class Batches:
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.noise_shape)
         route = self._route(first, count)
-        x = lift_of(self._trial).up(to_unit(pixels))
+        x = self._lift.up(to_unit(pixels)) if self._latents is None else self._codes(self._latents, read, mirrored, first)
         return Batch(x=x, e=self._trial.noise_scale * noise, t=t, y=y, route=route, truths=truths)
+
+    def _codes(self, latents: Latents, told: Tensor, mirrored: Tensor | None, first: Tensor) -> Tensor:
+        """What the network sees of images [B, 2, Z', h, w], each with its mirror image."""
+        chosen = told[:, 0] if mirrored is None else torch.where(mirrored[:, None, None, None], told[:, 1], told[:, 0])
+        draw, space = partial(self._draws.normal, Purpose.POSTERIOR, first=first, count=len(told)), self._trial.space
+        drawn = isinstance(space, LatentSpace) and space.sample == "draw"
+        return latents.space.seen(chosen, draw(shape=self._trial.canvas_shape) if drawn else None)
 
     def _route(self, first: Tensor, count: int) -> Tensor | None:
         if isinstance(self._trial.method, MaskedTokensMethod):
@@ -129,6 +141,30 @@ def draws_on(device: torch.device, *, seed: int) -> Draws:
     from trainables.draws.device import DeviceDraws
 
     return DeviceDraws(seed, device)
+
+
+def _source(images: ImageSet, latents: Latents | None, device: torch.device) -> "_Resident | _Hosted | _Encoded":
+    if latents is not None:
+        return _Encoded(images, latents)
+    return _Resident(images, device) if resident_bytes(images, device) else _Hosted(images)
+
+
+def _turned(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Images [B, C, H, W], some of them left to right."""
+    return pixels if mirrored is None else torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+
+
+class _Encoded:
+    """Codes in the host's memory, mapped from its disk."""
+
+    def __init__(self, images: ImageSet, latents: Latents) -> None:
+        self._images, self._latents = images, latents
+
+    def fetch(self, order: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        return self._images.labels(self._images.train[order]), self._latents.read(order)
+
+    def read(self, labels: Tensor, *codes: Tensor) -> tuple[Tensor, Tensor]:
+        return codes[0], labels
 
 
 class _Hosted:

@@ -81,7 +81,7 @@ def begin(assignment: Assignment, learner: Learner, store: Store, *, workers: Wo
         return Beginning("checkpoint", damages, interim, rung_due=checkpoint.state.get("rung_due", False))
     if trial.parent is None:
         return Beginning("seed", damages)
-    learner.begin_from(_weights_of(trial.parent, store, workers=workers))
+    learner.begin_from(_weights_of(trial.parent, store, workers=workers), parts=trial.parent.parts)
     return Beginning("parent", damages)
 
 

@@ -19,6 +19,7 @@ from trainables.training.batches import Batches
 from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
 from trainables.training.graphed import kernels_of
 from trainables.training.health import Health
+from trainables.training.latents import Latents
 from trainables.training.optimiser import learning_rate, optimiser_of
 from trainables.training.reduction import Reduction
 from trainables.training.step import step_of
@@ -40,7 +41,16 @@ class Learner:
     dropout alone is drawn by the micro-batch.
     """
 
-    def __init__(self, trial: TrialConfig, images: ImageSet, *, workers: Workers, fit: Fit | None = None) -> None:
+    def __init__(
+        self,
+        trial: TrialConfig,
+        images: ImageSet,
+        *,
+        workers: Workers,
+        fit: Fit | None = None,
+        latents: Latents | None = None,
+    ) -> None:
+        """`latents`: the codes that a latent trial trains on."""
         self.trial = trial
         self.workers = workers
         self.share = share_of(trial, workers)
@@ -48,6 +58,8 @@ class Learner:
         self.device = torch.device(trial.device)
         self.image_losses = step_of(trial)
         self.network = self.image_losses.network
+        if latents is not None:
+            self.network.space = latents.space
         self.network.activation_checkpointing = self.fit.activation_checkpointing
         self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
         self.optimiser = optimiser_of(self.network, trial.optimiser)
@@ -59,7 +71,7 @@ class Learner:
         self._kernels = kernels_of(trial, self.fit, self.optimiser)
         self._loss = torch.zeros((), device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._batches = Batches(trial, images, device=self.device)
+        self._batches = Batches(trial, images, device=self.device, latents=latents)
         self._asked: deque[tuple[Tensor, torch.cuda.Event]] = deque()
 
     @property
@@ -182,21 +194,26 @@ class Learner:
         self._kernels.forget()
 
     @torch.no_grad()
-    def begin_from(self, weights: Mapping[str, Tensor]) -> None:
+    def begin_from(self, weights: Mapping[str, Tensor], *, parts: Sequence[str] = ()) -> None:
         """Start with a parent's weights, and averages that have seen nothing else. What terms of the loss train beside the
-        network begins anew where the parent has it not.
+        network begins anew where the parent has it not, and so does what is outside `parts`, where some are named.
 
-        ValueError: the parent's network is of another shape.
+        ValueError: the parent's network, or a part of it, is of another shape.
         """
         parameters = trained(self.network)
         own = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        beside = {name: weights.get(name, tensor) for name, tensor in own.items() if name not in of_model(own)}
-        weights = {**of_model(weights), **beside}
-        if odd := _unlike(parameters, weights):
-            raise ValueError(f"a parent's network must have the trial's shape, got a difference in {', '.join(odd[:4])}")
-        assign(parameters, weights)
+        if parts:
+            taken, expected = _within(weights, parts), _within(own, parts)
+        else:
+            beside = {name: tensor for name, tensor in weights.items() if name in own and name not in of_model(own)}
+            taken, expected = {**of_model(weights), **beside}, {**of_model(own), **beside}
+        if odd := _unlike(expected, taken):
+            what = f"{', '.join(parts)} " if parts else "network "
+            raise ValueError(f"a parent's {what}must have the trial's shape, got a difference in {', '.join(odd[:4])}")
+        begun = {**own, **taken}
+        assign(parameters, begun)
         for average in self.averages.tensors.values():
-            assign(average, weights)
+            assign(average, begun)
 
 
 def share_of(trial: TrialConfig, workers: Workers) -> int:
@@ -209,6 +226,11 @@ def share_of(trial: TrialConfig, workers: Workers) -> int:
         rule = "each worker's share of a batch must hold equal shares of the path's stages"
         raise ValueError(f"{rule}, got {share} images a worker, stages={stages}")
     return share
+
+
+def _within(weights: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
+    """Those of some parts of the network."""
+    return {name: tensor for name, tensor in weights.items() if name.partition(".")[0] in parts}
 
 
 def _unlike(parameters: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:

@@ -10,7 +10,6 @@ from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels, to_unit
 from trainables.data.split import spread_evenly
 from trainables.diffusion.evaluating import evaluating
-from trainables.diffusion.lift import lift_of
 from trainables.diffusion.sampler import sample
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.draws.philox import PhiloxDraws, Purpose
@@ -39,7 +38,7 @@ class RungPictures:
 
     def __init__(self, assignment: Assignment, learner: Learner, images: ImageSet) -> None:
         self._trial, self._learner, self._images = assignment.trial, learner, images
-        self._lift = lift_of(assignment.trial)
+        self._space = learner.network.space
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
         shown = self._trial.draws and self._trial.data.channels in (1, 3)
         self._wanted = shown and self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
@@ -87,14 +86,14 @@ class RungPictures:
             num_classes=self._trial.data.num_classes,
             borders=noise[1:],
         )
-        return to_pixels(require_finite(self._lift.down(drawn.float()), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._space.down(drawn.float()), what="the pixels of a picture"))
 
     def _denoised(self, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images in a row, and below them what the network takes them for at each of `TIMES`, or in the middle of each
         of its path's stages for at the stage's end, uint8 [k, C, H, W]."""
         chosen = spread_evenly(self._images.heldout, min(IMAGES, len(self._images.heldout)))
         x, y = (part.to(self._learner.device) for part in (to_unit(self._images.read(chosen)), self._images.labels(chosen)))
-        x = self._lift.up(x)
+        x = self._space.up(x)
         e = self._noise(Purpose.HELDOUT_NOISE, len(x), seed=evaluation.seed)
         stages = path_stages(self._trial.diffusion.path)
         with evaluating(self._learner.network):
@@ -102,7 +101,7 @@ class RungPictures:
                 rows = [self._clean(stages[0], x, e, y, time, evaluation) for time in TIMES]
             else:
                 rows = [self._end(stage, x, e, y, evaluation) for stage in stages]
-        return to_pixels(require_finite(self._lift.down(torch.cat([x, *rows]).float()), what="the pixels of a picture"))
+        return to_pixels(require_finite(self._space.down(torch.cat([x, *rows]).float()), what="the pixels of a picture"))
 
     def _clean(self, stage: PathStage, x: Tensor, e: Tensor, y: Tensor, time: float, evaluation: EvaluationConfig) -> Tensor:
         """The images as the network sees them through noise, [B, C, H, W]."""

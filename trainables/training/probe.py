@@ -31,6 +31,7 @@ from trainables.evaluation.score import MOST_JACKKNIFED, extractors_used, of_sam
 from trainables.methods.registry import method_of
 from trainables.networks.memory import peak_bytes
 from trainables.training.fitting import fitted
+from trainables.training.latents import stand_in
 from trainables.training.learner import Learner
 from trainables.training.measurement import Measured, ProbeRequest
 from trainables.training.workers import Workers
@@ -68,7 +69,8 @@ def measure(request: ProbeRequest) -> Measured:
         raise ValueError("a trial on a GPU can only be measured where torch finds one, got none")
     images = open_images(request.data, holdout=request.holdout)
     fit = fitted(request.trial, images, share=request.trial.batch_size, workers=request.workers, limits=request)
-    learner = Learner(request.trial, images, workers=Workers(), fit=fit)
+    latents = stand_in(request.trial, images) if request.trial.space.kind == "latent" else None
+    learner = Learner(request.trial, images, workers=Workers(), fit=fit, latents=latents)
     warm = 2 if request.trial.graphs else 1  # the second records what the first has warmed up
     first_s = sum(_timed(learner, learner.update) for _ in range(warm))
     update_s = _update_s(learner)
@@ -148,7 +150,7 @@ def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
     """What rungs measure of a network, and all its metrics without images, scaled up from one batch of the grid."""
     whole = min(len(images.heldout), MOST_IMAGES)
     few = min(whole, max(1, images_at_once(learner.trial, device=learner.device.type) // 2))
-    grid = held_out(learner.trial, _FewHeldOut(images, few), device=learner.device)
+    grid = held_out(learner.trial, _FewHeldOut(images, few), space=learner.network.space, device=learner.device)
     of_rung = partial(METRICS[RUNG_METRICS[learner.trial.error_kind]].of_network, grid, learner.network, learner.trial)
     of_rung()  # warms up
     every = partial(score_network, grid, learner.network, learner.trial)

@@ -54,7 +54,7 @@ class Scoring:
         self._assignment, self._trial = assignment, assignment.trial
         self._learner, self._images = learner, images
         self._workers, self._interrupted, self._telling = workers, interrupted, telling
-        self._grid = held_out(self._trial, images, device=learner.device)
+        self._grid = held_out(self._trial, images, space=learner.network.space, device=learner.device)
         self._sampled: dict[tuple[int, str, str], Sampled] = {}
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
 

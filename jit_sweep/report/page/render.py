@@ -99,7 +99,7 @@ def _for_script(data: Any) -> str:
 
 
 def _trials(report: Report) -> TrialColumns:
-    shown = table_metrics(report.results.objective, extractor=report.results.extractor)
+    shown = table_metrics(report.results.objective, report.results.scored)
     metrics = [name for name in shown if any(name in arm.metrics for arm in report.results.arms)] or shown
     results = [*(trial for arm in report.results.arms for trial in arm.trials), *report.results.searched]
     labels = [arm_label(trial.entry.arm) for trial in results]

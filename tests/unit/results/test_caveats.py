@@ -17,7 +17,7 @@ from tests.support.scored_arms import ERROR, FD, KID, train_arm
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.features import InceptionFeatures
 from trainables.evaluation.metrics.jackknife import standard_error
-from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
+from trainables.evaluation.metrics.registry import ScoreKinds, table_metrics, verdict_metrics
 
 X, V = {"prediction": "x"}, {"prediction": "v"}
 GOOD, BAD = [1.0, 1.01, 1.02, 1.01], [2.0, 2.05, 2.02, 2.01]
@@ -105,12 +105,12 @@ def test_a_verdict_is_held_against_the_one_with_the_clamp_off(ledger: LedgerFixt
 
 def test_an_objective_of_no_images_is_judged_with_the_metrics_of_the_sweeps_own_features(ledger: LedgerFixture) -> None:
     assert verdict_metrics(ERROR) == [FD, KID, ERROR]
-    assert verdict_metrics(ERROR, extractor="inception") == ["fid", "kid", ERROR]
-    assert "fid" in table_metrics(ERROR, extractor="inception")
+    assert verdict_metrics(ERROR, ScoreKinds("inception")) == ["fid", "kid", ERROR]
+    assert "fid" in table_metrics(ERROR, ScoreKinds("inception"))
     features = EvaluationConfig(n=64, features=InceptionFeatures(weights="weights.pth"))
     entry = planned(arm=X).model_copy(update={"evaluation": features})
     ledger.train(entry, {"fid": 1.0, "kid": 1.0, ERROR: 1.0})
-    assert of_arms(ledger).extractor == "inception"
+    assert of_arms(ledger).scored.extractor == "inception"
 
 
 def test_what_is_no_better_than_white_paper_is_seen_on_every_network() -> None:

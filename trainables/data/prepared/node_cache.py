@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from trainables.data.prepared.manifest import Manifest, Shard
+from trainables.data.prepared.manifest import Shard
 
 SPARED_BYTES = 2**30
 """What a full cache leaves free of a disk."""
@@ -32,15 +33,27 @@ class CacheFull(OSError):
     """The set fits neither the disk nor the cache's limit, whatever may be evicted: the message is complete."""
 
 
+class InShards(Protocol):
+    """What can be held: the manifest of a prepared set, or of another thing in shards."""
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal content."""
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Its files."""
+
+
 @dataclass(frozen=True)
 class NodeCache:
-    """Prepared sets below one folder of a node's disk."""
+    """Prepared sets, and others in shards, below one folder of a node's disk."""
 
     root: Path
     most_bytes: int | None = None
     """What the sets may take together; None: what the disk holds, but for `SPARED_BYTES`."""
 
-    def hold(self, manifest: Manifest) -> "HeldSet":
+    def hold(self, manifest: InShards) -> "HeldSet":
         """The set's folder, held by this process, with room for all its shards. CacheFull: there is none to be had."""
         folder = self.root / set_name(manifest)
         with self._alone():
@@ -61,7 +74,7 @@ class NodeCache:
         with FileLock(self.root / _LOCK):
             yield
 
-    def _make_room(self, folder: Path, manifest: Manifest) -> None:
+    def _make_room(self, folder: Path, manifest: InShards) -> None:
         """Evict what nobody holds until the rest of this set fits."""
         missing = sum(shard.bytes for shard in manifest.shards if not has_shard(folder, shard))
         idle = sorted((other for other in self._sets() if other != folder and not is_held(other)), key=_used_at)
@@ -145,7 +158,7 @@ def _most_bytes(gib: str) -> int | None:
     return int(bytes)
 
 
-def set_name(manifest: Manifest) -> str:
+def set_name(manifest: InShards) -> str:
     """What a set's folder is called: equal sets in other shards lie apart."""
     shards = hashlib.sha256("".join(shard.sha256 for shard in manifest.shards).encode()).hexdigest()
     return f"{manifest.digest}-{shards[:8]}"

@@ -13,11 +13,12 @@ BINS = 4
 STEPS_APART = 8
 """Held-out images after which the grid's times repeat: from so many on, every time is met."""
 
-_UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
+UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
+"""Axes of how samples are drawn: they change no error of a network alone."""
 _SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
 _NOR = f"nor {_SAMPLING}"
 _NOTHING = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {_NOR}"
-_BLIND = _UNSAMPLED | {"noise_scale", "path", "dimensions"}
+_BLIND = UNSAMPLED | {"noise_scale", "path", "dimensions"}
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,16 @@ def of_features() -> Iterator[Metric]:
     yield from _of_points()
 
 
-def of_network(whole: str, *, pixels: str, own: Mapping[str, str]) -> Iterator[Metric]:
-    """The metrics of a network without images; `whole`: the name of the flow's error over all t, `pixels`: of that in pixels,
-    `own`: of the errors that stand at rungs, by the kind that they are of."""
-    yield from _of_the_flow(whole, pixels)
+def of_network(rung: Mapping[str, str], *, pixels: str) -> Iterator[Metric]:
+    """The metrics of a network without images; `rung`: the name of each kind's own, `pixels`: of the flow's in pixels."""
+    yield from _of_the_flow(rung["flow"], pixels)
     yield from _of_quarters()
-    yield from _of_stages(whole, own["staged"])
-    yield from _of_levels(whole, own["karras"])
-    yield from _of_autoencoders(own["autoencoder"])
-    yield from _of_classifiers(own["classifier"])
-    yield from _of_masked_tokens(own["masked_tokens"])
+    yield from _of_stages(rung["flow"], rung["staged"])
+    yield from _of_levels(rung["flow"], rung["karras"])
+    yield from _of_latents(rung["flow"], rung["latent"])
+    yield from _of_autoencoders(rung["autoencoder"])
+    yield from _of_classifiers(rung["classifier"])
+    yield from _of_masked_tokens(rung["masked_tokens"])
 
 
 def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
@@ -134,6 +135,23 @@ def _of_stages(whole: str, staged: str) -> Iterator[Metric]:
     )
 
 
+def _of_latents(whole: str, latent: str) -> Iterator[Metric]:
+    """Of the flow among an autoencoder's codes."""
+    yield Metric(
+        latent,
+        "minimize",
+        "mean squared velocity",
+        f"`{whole}` of codes, on the same grid of held-out images, noise and t; {_NOTHING}, nor along encoder, whose codes are "
+        "others, and latent_quantise, which decodes",
+        needs=NetworkAlone(of="latent"),
+        compute=f"{_HERE}.heldout:v_error",
+        blind_to=_BLIND | {"encoder", "latent_quantise"},
+        scale="log",
+        plain="how wrong the network is on codes of images that training never saw, over all noise levels",
+        judges=True,
+    )
+
+
 def _of_levels(whole: str, karras: str) -> Iterator[Metric]:
     """Of a path of noise levels."""
     yield Metric(
@@ -160,7 +178,7 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         f"error of held-out images that an autoencoder makes again from their codes, without chance; says nothing {_SAMPLING}",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:error",
-        blind_to=_UNSAMPLED,
+        blind_to=UNSAMPLED,
         scale="log",
         plain="how much of images that training never saw is lost in their codes",
         judges=True,
@@ -172,13 +190,13 @@ def _of_autoencoders(again: str) -> Iterator[Metric]:
         f"peak signal-to-noise ratio of the same images, the mean over them; says nothing {_SAMPLING}",
         needs=NetworkAlone(of="autoencoder"),
         compute=f"{_HERE}.reconstruction:psnr",
-        blind_to=_UNSAMPLED,
+        blind_to=UNSAMPLED,
     )
 
 
 def _of_classifiers(classes: str) -> Iterator[Metric]:
     """The metrics of a network that finds the class of a noisy image."""
-    blind = _UNSAMPLED | {"noise_scale"}
+    blind = UNSAMPLED | {"noise_scale"}
     yield Metric(
         classes,
         "minimize",
@@ -214,7 +232,7 @@ def _of_masked_tokens(masked: str) -> Iterator[Metric]:
         f"{_NOR}",
         needs=NetworkAlone(of="masked_tokens"),
         compute=f"{_HERE}.masked:error",
-        blind_to=_UNSAMPLED | {"patch_size", "temperature", "head_steps"},
+        blind_to=UNSAMPLED | {"patch_size", "temperature", "head_steps"},
         scale="log",
         plain="how wrong the network is on masked patches of images that training never saw",
         judges=True,

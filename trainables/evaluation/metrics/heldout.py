@@ -28,6 +28,7 @@ from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.evaluation.metrics.families import BINS, STEPS_APART
 from trainables.evaluation.metrics.one_pass import OnePass
+from trainables.networks.latent import Latent
 
 MOST_IMAGES = 384
 """Held-out images on the grid at most, spread evenly over the held-out list."""
@@ -64,7 +65,8 @@ class HeldoutGrid:
     """The grid: image i at the quantiles (j + 1/2) / 16 of t with j = i modulo 8, so that all times are covered alike.
 
     Images and noise stay on `device`; the noise is keyed by `seed` and the place on the grid. `lift`: that of the trials;
-    `path`: theirs, in each of whose stages the grid is met once.
+    `latent`: whose codes they see, of which everything here is then, and nothing of pixels; `path`: theirs, in each of whose
+    stages the grid is met once.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class HeldoutGrid:
         seed: int = 0,
         device: torch.device | str = "cpu",
         lift: Lift = AS_IT_IS,
+        latent: Latent | None = None,
         path: DiffusionPath = FLOW,
     ) -> None:
         self._images, self._stages = images, path_stages(path)
         self.images = count = min(len(images.heldout), MOST_IMAGES)
         chosen = spread_evenly(images.heldout, count)
-        self._lift = lift
-        self._x = lift.up(to_unit(images.read(chosen).to(device)))
+        self._lift, self._latent = lift, latent
+        self._x = (latent or lift).up(to_unit(images.read(chosen).to(device)))
         self._y = images.labels(chosen).to(device)
         places = torch.arange(count * _TIMES_PER_IMAGE, device=device)
         self._image = places // _TIMES_PER_IMAGE
@@ -146,11 +149,12 @@ class HeldoutGrid:
 
     @cached_property
     def mean_image_error(self) -> float:
-        """The v-error in pixels of an x-prediction that always answers the training images' mean: what no sound model exceeds.
+        """The v-error in pixels of an x-prediction that always answers the training images' mean, or their codes' among codes:
+        what no sound model exceeds.
 
         v_hat - v = (m - x) / (1 - t) of the flow: the noise drops out, and its scale with it.
         """
-        mean = mean_image(self._images)[None].to(self._x.device)
+        mean = (mean_image(self._images) if self._latent is None else self._latent.mean_code)[None].to(self._x.device)
         starts = range(0, len(self._t), _READ_AT_ONCE)
         places = [slice(start, start + _READ_AT_ONCE) for start in starts]
         return float(torch.cat([self._squares_of(mean, stage, place) for stage in self._stages for place in places]).mean())

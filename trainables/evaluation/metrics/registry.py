@@ -24,6 +24,7 @@ RUNG_METRICS = {
     "flow": RUNG_METRIC,
     "staged": "heldout_stage_error",
     "karras": "heldout_level_error",
+    "latent": "heldout_latent_error",
     "autoencoder": "heldout_reconstruction_error",
     "classifier": "heldout_cross_entropy",
     "masked_tokens": "heldout_masked_error",
@@ -46,7 +47,7 @@ def by_name(*metrics: Metric) -> dict[str, Metric]:
 
 METRICS: dict[str, Metric] = by_name(
     *of_features(),
-    *of_network(RUNG_METRIC, pixels=PIXEL_METRIC, own=RUNG_METRICS),
+    *of_network(RUNG_METRICS, pixels=PIXEL_METRIC),
 )
 """By name, in the order in which they are shown."""
 
@@ -124,26 +125,35 @@ def metric_of(text: str) -> Metric:
     return METRICS[parse(text).metric]
 
 
-def table_metrics(objective: str = RUNG_METRIC, *, extractor: str = "efflite0") -> list[str]:
-    """The metrics that tables for people have a column for, of a sweep with this objective and scores on these features."""
-    return [metric.name for metric in _beside(objective, extractor) if metric.in_tables]
+class ScoreKinds(NamedTuple):
+    """What the trials of a sweep have scores of."""
+
+    extractor: str = "efflite0"
+    """The network on whose features their images are compared."""
+    kinds: frozenset[str] = frozenset({NetworkAlone().of})
+    """Their `error_kind`s."""
 
 
-def verdict_metrics(objective: str = RUNG_METRIC, *, extractor: str = "efflite0") -> list[str]:
+def table_metrics(objective: str = RUNG_METRIC, scored: ScoreKinds = ScoreKinds()) -> list[str]:  # noqa: B008 - a constant
+    """The metrics that tables for people have a column for, of a sweep with this objective and such scores."""
+    return [metric.name for metric in _beside(objective, scored) if metric.in_tables]
+
+
+def verdict_metrics(objective: str = RUNG_METRIC, scored: ScoreKinds = ScoreKinds()) -> list[str]:  # noqa: B008 - a constant
     """The metrics that verdicts rest on, of a sweep with this objective: those on its features, and those of no images."""
-    return [metric.name for metric in _beside(objective, extractor) if metric.judges]
+    return [metric.name for metric in _beside(objective, scored) if metric.judges]
 
 
-def _beside(objective: str, extractor: str) -> list[Metric]:
-    """On the objective's features; on the evaluation's, and of its own kind of trial, where it needs none."""
+def _beside(objective: str, scored: ScoreKinds) -> list[Metric]:
+    """On the objective's features, or the evaluation's where it needs none; and of the trials' own kinds, or of its own."""
     needs = metric_of(objective).needs
-    kind = needs.of if isinstance(needs, NetworkAlone) else NetworkAlone().of
-    own = needs.extractor if isinstance(needs, Samples) else extractor
+    kinds = {needs.of} if isinstance(needs, NetworkAlone) else scored.kinds
+    own = needs.extractor if isinstance(needs, Samples) else scored.extractor
     others = EXTRACTOR_CHOICES - {own}
     return [
         metric
         for metric in METRICS.values()
-        if (metric.needs.extractor not in others if isinstance(metric.needs, Samples) else metric.needs.of == kind)
+        if (metric.needs.extractor not in others if isinstance(metric.needs, Samples) else metric.needs.of in kinds)
     ]
 
 

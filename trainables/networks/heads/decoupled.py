@@ -17,7 +17,7 @@ class Decoupled(nn.Module):
         super().__init__()
         model = trial.model
         assert isinstance(model.head, DecoupledHead)
-        self.model, self.channels = model, trial.data.channels
+        self.model, self.channels = model, trial.canvas.channels
         self.embedding = LinearPatches(trial)
         self.modulation = nn.Linear(model.width, block_chunks(model) * model.head.blocks * model.width)
         self.blocks = nn.ModuleList([Block(trial, drops=False) for _ in range(model.head.blocks)])

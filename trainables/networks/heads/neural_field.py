@@ -16,7 +16,7 @@ class NeuralField(nn.Module):
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
-        head, channels = trial.model.head, trial.data.channels
+        head, channels = trial.model.head, trial.canvas.channels
         assert isinstance(head, NeuralFieldHead)
         self.patch = trial.model.patch_size
         self.features = PixelFeatures(channels=channels, patch=self.patch, width=head.width)

@@ -15,7 +15,7 @@ class PatchUnet(nn.Module):
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
-        head, channels = trial.model.head, trial.data.channels
+        head, channels = trial.model.head, trial.canvas.channels
         assert isinstance(head, PatchUnetHead)
         self.patch, self.channels = trial.model.patch_size, channels
         levels = unet_levels(self.patch, width=head.width, channels=channels)

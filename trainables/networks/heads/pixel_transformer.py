@@ -20,7 +20,7 @@ class PixelTransformer(nn.Module):
 
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__()
-        head, channels, size = trial.model.head, trial.data.channels, trial.data.image_size
+        head, channels, size = trial.model.head, trial.canvas.channels, trial.canvas.side
         assert isinstance(head, PixelTransformerHead)
         self.patch = trial.model.patch_size
         self.expand = nn.Linear(channels, head.width)

@@ -31,7 +31,7 @@ class AutoencoderPart:
 
     @cached_property
     def _halves(self) -> tuple[tuple[CodingStep, ...], tuple[CodingStep, ...]]:
-        side = self.trial.data.image_size
+        side = self.trial.canvas.side
         return encoder_steps(self.trunk, side=side), decoder_steps(self.trunk, side=side)
 
     @property
@@ -45,7 +45,7 @@ class AutoencoderPart:
 
     @property
     def _places(self) -> int:
-        return int((self.trial.data.image_size >> self.trunk.halvings) ** 2)
+        return int((self.trial.canvas.side >> self.trunk.halvings) ** 2)
 
     def parameters(self) -> int:
         channels, code, told = self.trial.channels, self.trunk.code_channels, self._told
@@ -59,7 +59,7 @@ class AutoencoderPart:
         """The image is data."""
         channels, code, told = self.trial.channels, self.trunk.code_channels, self._told
         first, bottom, last = self._ends
-        pixels, places = self.trial.data.image_size**2, self._places
+        pixels, places = self.trial.canvas.side**2, self._places
         of_image = pixels * KERNEL * channels * first
         ends = of_image + places * KERNEL * bottom * (told + code) + pixels * KERNEL * last * channels
         between = places * (told**2 + code**2 + self._entries * code)
@@ -68,7 +68,7 @@ class AutoencoderPart:
     def activation_bytes(self, *, recomputed: bool) -> int:
         """What the steps keep, or what comes into them and the most that one keeps; the last norms' inputs and outputs."""
         steps, (_, bottom, last) = [step for half in self._halves for step in half], self._ends
-        pixels, places = self.trial.data.image_size**2, self._places
+        pixels, places = self.trial.canvas.side**2, self._places
         closed = self._stream + FP32 + activation_bytes(self.trial)
         ends = (places * bottom + pixels * last) * closed
         kept = [self._step_bytes(step) for step in steps]

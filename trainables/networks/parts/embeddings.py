@@ -80,14 +80,14 @@ class ConvStemPart:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        return (self.trial.data.channels, *conv_stem_channels(self.trial.model))
+        return (self.trial.canvas.channels, *conv_stem_channels(self.trial.model))
 
     def parameters(self) -> int:
         width = self.trial.model.width
         return sum(9 * a * b + b for a, b in pairwise(self.channels)) + self.channels[-1] * width + width
 
     def macs(self) -> Macs:
-        sides = [self.trial.data.image_size >> i for i in range(1, len(self.channels))]
+        sides = [self.trial.canvas.side >> i for i in range(1, len(self.channels))]
         stem = [9 * a * b * side**2 for (a, b), side in zip(pairwise(self.channels), sides, strict=True)]
         tokens = self.trial.grid**2 * self.channels[-1] * self.trial.model.width
         return Macs(sum(stem) + tokens, input_gradient=stem[0])

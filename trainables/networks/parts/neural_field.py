@@ -30,14 +30,14 @@ class NeuralFieldPart:
         return 2 * self.head.width**2 * self.head.ratio
 
     def parameters(self) -> int:
-        width, channels = self.head.width, self.trial.data.channels
+        width, channels = self.head.width, self.trial.canvas.channels
         block = (self.trial.model.width + 1) * self._generated + width
         around = (channels + PIXEL_WAVES) * width + width + width + width * channels + channels
         return self.head.blocks * block + around
 
     def macs(self) -> Macs:
-        width, channels = self.head.width, self.trial.data.channels
-        tokens, pixels = self.trial.grid**2, self.trial.data.image_size**2
+        width, channels = self.head.width, self.trial.canvas.channels
+        tokens, pixels = self.trial.grid**2, self.trial.canvas.side**2
         features = pixels * (channels + PIXEL_WAVES) * width
         blocks = self.head.blocks * (tokens * self.trial.model.width + pixels) * self._generated
         return Macs(features + blocks + pixels * width * channels, input_gradient=features)
@@ -46,10 +46,10 @@ class NeuralFieldPart:
         """The features' input; of each block the stream and its normalised form in fp32, the hidden values before and after
         silu, and the matrices as they come, in fp32, and with unit columns."""
         head, activation = self.head, activation_bytes(self.trial)
-        tokens, pixels = self.trial.grid**2, self.trial.data.image_size**2
+        tokens, pixels = self.trial.grid**2, self.trial.canvas.side**2
         of_pixel = 2 * head.width * FP32 + 2 * head.width * head.ratio * activation
         matrices = self._generated * (2 * FP32 + (activation if activation < FP32 else 0))
-        inputs = pixels * (self.trial.data.channels + PIXEL_WAVES) * FP32
+        inputs = pixels * (self.trial.canvas.channels + PIXEL_WAVES) * FP32
         condition = 2 * tokens * self.trial.model.width * FP32
         return inputs + condition + head.blocks * (pixels * of_pixel + tokens * matrices) + 2 * pixels * head.width * FP32
 

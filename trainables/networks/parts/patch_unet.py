@@ -29,22 +29,22 @@ class PatchUnetPart:
 
     @property
     def _levels(self) -> tuple[UnetLevel, ...]:
-        return unet_levels(self.trial.model.patch_size, width=self.head.width, channels=self.trial.data.channels)
+        return unet_levels(self.trial.model.patch_size, width=self.head.width, channels=self.trial.canvas.channels)
 
     @property
     def _bottom(self) -> tuple[int, int]:
         """Channels into and out of the convolution that meets the token."""
-        above = self._levels[-1].width if self._levels else self.trial.data.channels
+        above = self._levels[-1].width if self._levels else self.trial.canvas.channels
         return above + self.trial.model.width, self._levels[-1].width if self._levels else self.head.width
 
     def parameters(self) -> int:
         into, out = self._bottom
-        channels, width = self.trial.data.channels, self.head.width
+        channels, width = self.trial.canvas.channels, self.head.width
         return sum(map(_level_parameters, self._levels)) + into * out + out + width * channels + channels
 
     def macs(self) -> Macs:
         into, out = self._bottom
-        channels, patch, patches = self.trial.data.channels, self.trial.model.patch_size, self.trial.grid**2
+        channels, patch, patches = self.trial.canvas.channels, self.trial.model.patch_size, self.trial.grid**2
         last = patch * patch * self.head.width * channels
         whole = sum(map(_level_macs, self._levels)) + into * out + last
         first = self._levels[0].side ** 2 * KERNEL * channels * self._levels[0].width if self._levels else 0
@@ -63,7 +63,7 @@ class PatchUnetPart:
     @property
     def _ends(self) -> int:
         """The patches that go in."""
-        return self.trial.data.channels * self.trial.data.image_size**2 * FP32
+        return self.trial.canvas.channels * self.trial.canvas.side**2 * FP32
 
     def initial(self, name: str) -> Initial:
         """Every convolution as torch makes it; none is zero."""

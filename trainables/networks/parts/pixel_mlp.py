@@ -25,15 +25,15 @@ class PixelMlpPart:
         return head
 
     def parameters(self) -> int:
-        width, channels = self.head.width, self.trial.data.channels
+        width, channels = self.head.width, self.trial.canvas.channels
         features = (channels + PIXEL_WAVES) * width + width + width * width + width
         condition = (self.trial.model.width + 1) * self.trial.model.patch_size**2 * width
         block = 2 * width + 2 * (width * width + width) + 3 * (width * width + width)
         return features + condition + self.head.blocks * block + width * channels + channels
 
     def macs(self) -> Macs:
-        width, channels = self.head.width, self.trial.data.channels
-        pixels = self.trial.data.image_size**2
+        width, channels = self.head.width, self.trial.canvas.channels
+        pixels = self.trial.canvas.side**2
         features, condition = pixels * (channels + PIXEL_WAVES) * width, pixels * self.trial.model.width * width
         of_pixel = width * width + self.head.blocks * 5 * width * width + width * channels
         return Macs(features + condition + pixels * of_pixel, input_gradient=features)
@@ -42,8 +42,8 @@ class PixelMlpPart:
         """The features' input, and condition and stream; of each block the stream and its normalised form, shift, scale, 1 +
         scale and gate in fp32, and what the two products take and leave."""
         width, activation = self.head.width, activation_bytes(self.trial)
-        pixels, condition = self.trial.data.image_size**2, self.trial.grid**2 * self.trial.model.width * FP32
-        around = (self.trial.data.channels + PIXEL_WAVES) * FP32 + width * (2 * FP32 + 4 * activation)
+        pixels, condition = self.trial.canvas.side**2, self.trial.grid**2 * self.trial.model.width * FP32
+        around = (self.trial.canvas.channels + PIXEL_WAVES) * FP32 + width * (2 * FP32 + 4 * activation)
         block = width * (6 * FP32 + 4 * activation)
         return 2 * condition + pixels * (around + self.head.blocks * block)
 

@@ -31,15 +31,15 @@ class PixelTransformerPart:
         return self.trial.model.patch_size**2 * self.head.width
 
     def parameters(self) -> int:
-        d, width, numbers, channels = self.trial.model.width, self.head.width, self._numbers, self.trial.data.channels
+        d, width, numbers, channels = self.trial.model.width, self.head.width, self._numbers, self.trial.canvas.channels
         attention = 2 * numbers * d + d + numbers + attention_parameters(self.trial.model)
         mlp = 2 * PIXEL_MLP_RATIO * width * width + (PIXEL_MLP_RATIO + 1) * width
         block = attention + mlp + 2 * width + (d + 1) * 6 * numbers
         return channels * width + width + self.head.blocks * block + width + width * channels + channels
 
     def macs(self) -> Macs:
-        d, width, numbers, channels = self.trial.model.width, self.head.width, self._numbers, self.trial.data.channels
-        tokens, pixels = self.trial.grid**2, self.trial.data.image_size**2
+        d, width, numbers, channels = self.trial.model.width, self.head.width, self._numbers, self.trial.canvas.channels
+        tokens, pixels = self.trial.grid**2, self.trial.canvas.side**2
         attention = tokens * (8 * numbers * d + 4 * d * d) + 2 * tokens * tokens * d
         block = attention + pixels * 2 * PIXEL_MLP_RATIO * width * width
         return Macs(2 * pixels * channels * width + self.head.blocks * block, input_gradient=pixels * channels * width)
@@ -48,7 +48,7 @@ class PixelTransformerPart:
         """Stream and condition; of each block two streams with their normalised forms, the six modulations and 1 + scale twice
         in fp32, what the products take and leave, and the attention's own."""
         width, activation = self.head.width, activation_bytes(self.trial)
-        tokens, pixels = self.trial.grid**2, self.trial.data.image_size**2
+        tokens, pixels = self.trial.grid**2, self.trial.canvas.side**2
         of_pixel = width * (12 * FP32 + activation * (2 + 2 * PIXEL_MLP_RATIO + 2))
         block = pixels * of_pixel + tokens * attention_bytes(self.trial, tokens)
         condition = 2 * tokens * self.trial.model.width * FP32

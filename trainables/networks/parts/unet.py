@@ -32,7 +32,7 @@ class UnetPart:
 
     @cached_property
     def _steps(self) -> UnetSteps:
-        return UnetSteps(self.trial, self.trunk, layout(self.trunk, side=self.trial.data.image_size).steps)
+        return UnetSteps(self.trial, self.trunk, layout(self.trunk, side=self.trial.canvas.side).steps)
 
     @property
     def _ends(self) -> tuple[int, int]:
@@ -49,7 +49,7 @@ class UnetPart:
     def macs(self) -> Macs:
         """The image and the sinusoids of t are data."""
         first, last = self._ends
-        told, pixels = self._steps.condition, self.trial.data.image_size**2
+        told, pixels = self._steps.condition, self.trial.canvas.side**2
         of_image = pixels * KERNEL * self.trial.channels * first
         time = self.trunk.width * told
         out = pixels * KERNEL * self.trial.channels * last
@@ -57,7 +57,7 @@ class UnetPart:
 
     def activation_bytes(self, *, recomputed: bool) -> int:
         """What the steps keep; the last norm's input and output."""
-        pixels, steps = self.trial.data.image_size**2, self._steps
+        pixels, steps = self.trial.canvas.side**2, self._steps
         ends = pixels * self._ends[1] * (steps.stream + FP32 + activation_bytes(self.trial))
         return ends + steps.activation_bytes(recomputed=recomputed)
 

@@ -29,7 +29,7 @@ class UnetClassifierPart:
 
     @cached_property
     def _steps(self) -> UnetSteps:
-        steps = layout(self.trunk, side=self.trial.data.image_size)
+        steps = layout(self.trunk, side=self.trial.canvas.side)
         return UnetSteps(self.trial, self.trunk, (*steps.down, *steps.middle))
 
     @property
@@ -48,7 +48,7 @@ class UnetClassifierPart:
     def macs(self) -> Macs:
         """The image and the sinusoids of t are data."""
         (width, places), told = self._bottom, self._steps.condition
-        of_image = self.trial.data.image_size**2 * KERNEL * self.trial.channels * self.trunk.width
+        of_image = self.trial.canvas.side**2 * KERNEL * self.trial.channels * self.trunk.width
         time = self.trunk.width * told
         pool = (places + 1) * (3 * width**2 + 2 * width) if self.trunk.pool == "attention" else 0
         whole = of_image + time + told * told + self._steps.macs() + pool + width * self.trial.data.num_classes

@@ -19,6 +19,7 @@ from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_sampling
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import ImageSet, open_images
+from trainables.diffusion.lift import AS_IT_IS
 from trainables.evaluation.generate import generate
 from trainables.evaluation.held_out import held_out
 from trainables.evaluation.metrics.masked import HeldoutTokens
@@ -176,7 +177,7 @@ def test_what_a_sample_costs_is_counted_in_passes_of_training(guidance: float) -
 
 def test_the_held_out_error_of_who_says_no_noise_is_one_and_hears_no_setting_of_training() -> None:
     images, trial = few_images(), few_images_trial()
-    grid = held_out(trial, images)
+    grid = held_out(trial, images, space=AS_IT_IS)
     assert isinstance(grid, HeldoutTokens)
     own = RUNG_METRICS[trial.error_kind]
     assert METRICS[own].of_network(grid, build(trial), trial) == pytest.approx(grid.mean_image_error, abs=0.02)

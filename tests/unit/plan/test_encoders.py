@@ -1,0 +1,96 @@
+"""Stages that encode the images of later ones: known before anything starts, by the arm that they are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jit_sweep.errors import UserError
+from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.plan import plan
+from jit_sweep.spec.read import read_spec
+from tests.support.sweep_files import write_sweep
+from trainables.config.space import LatentSpace, TrialEncoder
+
+CODES: dict[str, Any] = {
+    "name": "codes",
+    "grid": {
+        "axes": {"preset": ["autoencoder-tiny"], "code": ["kl", "vq"]},
+        "seeds": [3, 4],
+        "cells": [{"where": {"code": "vq"}, "images_per_trial": 64}],
+    },
+}
+BUDGET = {"images_per_trial": 32}
+
+
+def planned(folder: Path, *stages: dict[str, Any], **changes: Any) -> Plan:
+    content = {"baseline": {"preset": "jit-tiny/2"}, "budget": BUDGET, "stages": list(stages), "scheduler": {"kind": "none"}}
+    return plan(read_spec(write_sweep(folder, **{**content, **changes})), source="sweep.yaml")
+
+
+def denoisers(encoder: Any, **axes: Any) -> dict[str, Any]:
+    return {"grid": {"axes": {"encoder": encoder, **axes}}}
+
+
+def refused(folder: Path, *stages: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as error:
+        planned(folder, *stages)
+    return str(error.value)
+
+
+def test_an_arm_of_an_earlier_stage_is_named_by_its_values_and_known_by_its_trial(tmp_path: Path) -> None:
+    entries = planned(tmp_path, CODES, denoisers(["codes code=vq", None])).entries
+    vq = next(entry for entry in entries if entry.arm.get("code") == "vq" and entry.seed == 3)
+    latent, pixels = entries[-2:]
+    assert isinstance(latent.trial.space, LatentSpace)
+    assert latent.trial.space.encoder == TrialEncoder(trial=vq.trial_id, images=64, weights="ema")
+    assert latent.trial.space.trunk == vq.trial.model.trunk
+    assert (latent.trial.canvas, pixels.trial.canvas) == ((4, 8), (3, 32))
+    assert (latent.label, pixels.label) == ("encoder=codes code=vq", "encoder=none")
+
+
+def test_who_encodes_is_part_of_who_is_trained_on_the_codes(tmp_path: Path) -> None:
+    kl, vq = planned(tmp_path, CODES, denoisers(["codes code=kl", "codes code=vq"])).entries[-2:]
+    assert kl.trial_id != vq.trial_id
+    longer = {**CODES, "grid": {**CODES["grid"], "cells": [{"where": {"code": "vq"}, "images_per_trial": 96}]}}
+    kl_again, vq_longer = planned(tmp_path, longer, denoisers(["codes code=kl", "codes code=vq"])).entries[-2:]
+    assert kl_again.trial_id == kl.trial_id
+    assert vq_longer.trial_id != vq.trial_id
+
+
+def test_a_baseline_may_see_codes_and_a_preset_in_a_stage_takes_its_place(tmp_path: Path) -> None:
+    one_arm = {"name": "codes", "grid": {"axes": {"preset": ["autoencoder-tiny"]}}}
+    baseline = {"preset": "jit-tiny/2", "space": {"kind": "latent", "encoder": {"kind": "stage", "stage": "codes"}}}
+    entries = planned(tmp_path, one_arm, {"grid": {"axes": {"prediction": ["x", "v"]}}}, baseline=baseline).entries
+    assert [entry.trial.space.kind for entry in entries] == ["pixels", "latent", "latent"]
+    assert entries[0].trial.method.kind == "autoencoder"
+
+
+def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
+    grid = {"grid": {"axes": {"preset": ["jit-tiny/8", "autoencoder-tiny"]}}}
+    entries = planned(tmp_path, grid, baseline={"preset": "jit-tiny", "attention": "fp32", "compile": True}).entries
+    assert [(entry.trial.attention, entry.trial.compile) for entry in entries] == [("fp32", True)] * 2
+    assert entries[0].trial.model.patch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (
+            (CODES, denoisers(["codes"])),
+            "must name one arm of the stage codes, got none of its 2; try codes preset",
+        ),
+        ((CODES, denoisers(["codes code=xy"])), "got code=xy, which 0 arms of it have"),
+        ((CODES, denoisers(["code code=vq"])), "must name an earlier stage of the sweep, got 'code'; did you mean 'codes'?"),
+        ((denoisers(["codes code=vq"]), CODES), "must name an earlier stage of the sweep, got 'codes'; put one before it"),
+        (
+            ({"name": "plain", "grid": {"axes": {"prediction": ["x"]}}}, denoisers(["plain"])),
+            "must name a stage that trains an autoencoder, got plain, which trains transformer",
+        ),
+        ((CODES, denoisers(["=vq"])), "must be a stage's name, or such as `codes code=vq`"),
+        ((CODES, denoisers(["codes code=vq"], preset=["jit-none"])), "`preset` must be a known one, got 'jit-none'"),
+        ((CODES, denoisers(["codes code=vq"], latent_sample=["draw"])), "`sample` draw needs a Gaussian code, got code=vq"),
+    ],
+)
+def test_an_encoder_that_no_stage_trains_is_refused(stages: tuple[dict[str, Any], ...], said: str, tmp_path: Path) -> None:
+    assert said in refused(tmp_path, *stages)
