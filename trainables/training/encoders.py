@@ -6,6 +6,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from trainables.config.average import part_of
 from trainables.config.fields import content_hash, identity
 from trainables.config.space import FileEncoder, LatentSpace, TrialEncoder
 from trainables.config.trial import TrialConfig
@@ -15,7 +16,6 @@ from trainables.networks.latent import CodeStatistics, Latent, autoencoder_of
 from trainables.official.diffusers_autoencoder import is_of_diffusers, renamed
 from trainables.storage.checkpoint import CheckpointError, Store
 from trainables.storage.folder import Folder
-from trainables.training.ema import part_of
 
 FILE = "autoencoder.safetensors"
 _WEIGHTS, _STATISTICS = "autoencoder.", "statistics."
