@@ -202,11 +202,13 @@ def _attempts(reader: LedgerReader, sweeps: Sequence[str]) -> dict[str, list[Att
 
 
 def _parents(entries: Sequence[EntryRow]) -> Iterator[tuple[str, int]]:
-    """Where planned trials start from, and what guides their samples. What another version wrote need not be a valid
-    configuration any more."""
+    """Where planned trials start from, whose codes they see, and what guides their samples. What another version wrote need not
+    be a valid configuration any more."""
     for entry in entries:
-        for named in (json.loads(entry.trial_json).get("parent"), json.loads(entry.evaluation_json).get("classifier")):
-            if named is not None:
+        trial = json.loads(entry.trial_json)
+        encoder = trial.get("space", {}).get("encoder")
+        for named in (trial.get("parent"), encoder, json.loads(entry.evaluation_json).get("classifier")):
+            if named is not None and "trial" in named:
                 yield named["trial"], named["images"]
 
 

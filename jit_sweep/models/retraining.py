@@ -40,7 +40,10 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     same trials.
     """
     unchanged = {"prediction": candidate.trial.entry.trial.diffusion.prediction}  # a grid has an axis, the baseline's arm none
-    values = candidate.values or unchanged
+    trial = candidate.trial.entry.trial
+    # What encodes is trained already: of a stage that this sweep has not, the trial itself.
+    space = trial.space.model_dump(mode="json") if trial.space.kind == "latent" else spec.baseline.space
+    values = {axis: value for axis, value in candidate.values.items() if axis != "encoder"} or unchanged
     grid = Grid(axes={axis: (value,) for axis, value in values.items()}, seeds=tuple(seeds))
     evaluation = judged_by.evaluation.model_copy(update={"seed": noise, "tune": None, "at": spec.evaluation.at})
     content = {
@@ -53,7 +56,7 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     return SweepSpec(
         name=f"{spec.name.partition(MARK)[0][:LONGEST_STEM]}{MARK}{content_hash(content)[:8]}",
         data=spec.data,
-        baseline=spec.baseline,
+        baseline=spec.baseline.model_copy(update={"space": space}),
         stages=(GridStage(grid=grid),),
         objective=judged_by.objective,
         evaluation=evaluation,

@@ -15,7 +15,7 @@ from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
 from trainables.config.features import extractor_name
 from trainables.config.trial import MATHS_VERSION
-from trainables.evaluation.metrics.registry import ScoreKinds, score_names
+from trainables.evaluation.metrics.registry import RUNG_METRICS, ScoreKinds, score_names
 from trainables.process_caches import ProcessCache
 
 LEAST_SEEDS = 2
@@ -256,12 +256,12 @@ def _seed(trial: TrialResult) -> int:
 
 def scored_of(arms: Sequence[Arm]) -> ScoreKinds:
     """What arms have scores of."""
-    return scored_of_trials([arm.trials[0] for arm in arms if arm.trials])
+    return scored_of_trials([trial for arm in arms for trial in arm.trials])
 
 
 def scored_of_trials(trials: Sequence[TrialResult]) -> ScoreKinds:
     """The same of trials that share an evaluation."""
     if not trials:
         return ScoreKinds()
-    kinds = frozenset(trial.entry.trial.error_kind for trial in trials)
-    return ScoreKinds(extractor_name(trials[0].entry.evaluation.features), kinds)
+    kinds = {kind for kind, name in RUNG_METRICS.items() if any(trial.value(name) is not None for trial in trials)}
+    return ScoreKinds(extractor_name(trials[0].entry.evaluation.features), frozenset(kinds) or ScoreKinds().kinds)

@@ -24,7 +24,7 @@ from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
 from jit_sweep.statistics.student_t import mean
 from search_spaces.cells import recipe_values
-from trainables.evaluation.metrics.registry import ScoreKinds, measured_on_the_way, metric_of
+from trainables.evaluation.metrics.registry import RUNG_METRICS, ScoreKinds, measured_on_the_way, metric_of
 
 
 class NoBestArm(UserError):
@@ -162,22 +162,31 @@ def best_first(trials: Sequence[TrialResult], *, objective: str) -> list[TrialRe
 
 def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
     """Arms by their mean objective, the best first; then those that lost seeds, since their mean is of the survivors; then
-    those of which a seed collapsed, whose good score is an accident."""
+    those of which a seed collapsed, whose good score is an accident; then those that are no rivals of the others."""
+    rivals = {arm.position for arm in rivals_of(arms)}
 
-    def order(arm: Arm) -> tuple[bool, bool, bool, float, tuple[int, int]]:
+    def order(arm: Arm) -> tuple[bool, bool, bool, bool, float, tuple[int, int]]:
         values = arm.by_seed(objective).values()
         missing, value = _rank(mean([*values]) if values else None, objective)
-        return missing, arm.collapsed > 0, arm.lost > 0 or arm.pruned > 0, value, arm.position
+        return arm.position not in rivals, missing, arm.collapsed > 0, arm.lost > 0 or arm.pruned > 0, value, arm.position
 
     return sorted(arms, key=order)
 
 
+def rivals_of(arms: Sequence[Arm]) -> list[Arm]:
+    """Those that may be the best: where some draw images from noise, not those that make held-out images again."""
+    again = RUNG_METRICS["autoencoder"]
+    drawn = [arm for arm in arms if again not in arm.metrics]
+    return drawn or [*arms]
+
+
 def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SEEDS) -> Arm:
-    """The best mean among the arms that have all the seeds that their own cell planned, `least_seeds` or more, none collapsed.
+    """The best mean among the rivals that have all seeds that their own cell planned, `least_seeds` or more, none collapsed.
 
     NoBestArm: there is no such arm.
     """
-    whole = [arm for arm in arms if len(arm.by_seed(objective)) == len(arm.trials) >= least_seeds and not arm.collapsed]
+    rivals = rivals_of(arms)
+    whole = [arm for arm in rivals if len(arm.by_seed(objective)) == len(arm.trials) >= least_seeds and not arm.collapsed]
     if not whole:
         raise NoBestArm(_no_best_arm(arms, objective=objective, least_seeds=least_seeds))
     return leaderboard(whole, objective=objective)[0]

@@ -7,9 +7,10 @@ import pytest
 
 from jit_sweep.ledger.records import Cause
 from jit_sweep.results.arms import Arm
-from jit_sweep.results.leaderboard import NoBestArm, best_arm, best_cell, median_seed, read_results
+from jit_sweep.results.leaderboard import NoBestArm, best_arm, best_cell, leaderboard, median_seed, read_results
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
 from tests.support.scored_arms import ERROR, FD, KID, collapse_arm, train_arm
+from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 from trainables.networks.cost import training_flops
 
 X, V, EPS = {"prediction": "x"}, {"prediction": "v"}, {"prediction": "eps"}
@@ -98,6 +99,30 @@ def test_the_best_arm_is_the_best_mean_of_those_with_the_seeds_that_their_own_ce
     arms = read_results(ledger.reader, "mine").arms
     assert best_arm(arms, objective=OBJECTIVE).arm == EPS
     assert best_arm(arms, objective=OBJECTIVE, least_seeds=3).arm == X
+
+
+def test_images_made_again_are_no_rivals_of_images_that_are_drawn(ledger: LedgerFixture) -> None:
+    again = {OBJECTIVE: 0.1, "heldout_reconstruction_error": 0.02}
+    train_arm(ledger, X, [again, again])
+    alone = read_results(ledger.reader, "mine").arms
+    assert best_arm(alone, objective=OBJECTIVE).arm == X
+    train_arm(ledger, V, [5.0, 5.0])
+    arms = read_results(ledger.reader, "mine").arms
+    assert best_arm(arms, objective=OBJECTIVE).arm == V
+    assert [arm.arm for arm in leaderboard(arms, objective=OBJECTIVE)] == [V, X]
+    cell = best_cell(ledger.reader.entries("mine"), ledger.reader.scores("mine"), objective=OBJECTIVE)
+    assert cell is not None
+    assert cell.arm == V
+
+
+def test_tables_have_the_errors_of_the_kinds_that_are_there(ledger: LedgerFixture) -> None:
+    train_arm(ledger, X, [{OBJECTIVE: 1.0, "heldout_latent_error": 0.7}])
+    train_arm(ledger, V, [{OBJECTIVE: 2.0, "heldout_reconstruction_error": 0.02}])
+    results = read_results(ledger.reader, "mine")
+    assert results.scored.kinds == {"latent", "autoencoder"}
+    assert {"heldout_latent_error", "heldout_reconstruction_error"} <= {*table_metrics(OBJECTIVE, results.scored)}
+    assert "heldout_v_error" not in table_metrics(OBJECTIVE, results.scored)
+    assert "heldout_latent_error" in verdict_metrics(OBJECTIVE, results.scored)
 
 
 def test_a_search_starts_from_one_seed_only_where_no_arm_has_more(ledger: LedgerFixture) -> None:
