@@ -382,6 +382,12 @@ _REGISTERED = (
     Axis("sampling_steps", "steps of the sampler", POSITIVE_INT, at("evaluation", "steps")),
     Axis("sampling_shift", "time shift of the sampler's steps; 1 is none", POSITIVE, at("evaluation", "shift")),
     Axis("guidance", "classifier-free guidance scale; 1 is off", TypeAdapter(NonNegativeFloat), at("evaluation", "guidance")),
+    Axis(
+        "classifier_scale",
+        "how strongly the evaluation's `classifier` guides; 0 is off",
+        TypeAdapter(NonNegativeFloat),
+        at("evaluation", "classifier_scale"),
+    ),
     _drawn_by_a_head("temperature", "by which the noise of a token's steps is multiplied"),
     _drawn_by_a_head("head_steps", "steps by which a token is drawn"),
 )

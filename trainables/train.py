@@ -12,6 +12,7 @@ from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
 from trainables.evaluation.finite import NotFinite
 from trainables.evaluation.generate import Interrupted
+from trainables.methods.guiding import TRIAL
 from trainables.networks.cost import training_flops
 from trainables.report import (
     ASKED_TO_STOP,
@@ -289,7 +290,12 @@ class _Run:
                     attempt=self.attempt,
                     images=self.learner.images,
                     tensors=self.learner.parts(),
-                    state={**self.learner.state(), "final": final, "rung_due": rung_due},
+                    state={
+                        **self.learner.state(),
+                        "final": final,
+                        "rung_due": rung_due,
+                        TRIAL: self.trial.model_dump(mode="json"),
+                    },
                 )
                 others = [interim for interim in self.interim if interim.images != commit.images]
                 self.interim = [] if final else [*others[-(KEPT - 1) :], commit]

@@ -28,7 +28,19 @@ if TYPE_CHECKING:
 TELL_EVERY_S = 10.0
 HELDOUT = "held-out"
 _SHORT = {"white images": "white", "the mean image": "mean image"}
-_SHOWN = ("n", "sampler", "steps", "guidance", "interval", "shift", "t_eps_sample", "weights", "seed")
+_SHOWN = (
+    "n",
+    "sampler",
+    "steps",
+    "guidance",
+    "classifier",
+    "classifier_scale",
+    "interval",
+    "shift",
+    "t_eps_sample",
+    "weights",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
@@ -152,8 +164,10 @@ def columns_of(record: Evaluated) -> list[Column]:
 
 def in_words(evaluation: EvaluationConfig) -> str:
     """The settings that people compare by."""
-    content = evaluation.model_dump(mode="json")
-    hidden = {"interval"} if evaluation.guidance == 1 else set[str]()
+    content, guide = evaluation.model_dump(mode="json"), evaluation.guide
+    content |= {"classifier": f"{guide.trial} at {guide.images:,} images"} if guide is not None else {}
+    hidden = {"classifier", "classifier_scale"} if guide is None else set[str]()
+    hidden |= {"interval"} if evaluation.guidance == 1 and guide is None else set()
     hidden |= {"shift"} if evaluation.shift == 1 else set()
     return ", ".join(f"{key} {in_short(content[key])}" for key in _SHOWN if key not in hidden)
 

@@ -181,9 +181,9 @@ def _lineage(folder: Path, places: Places) -> tuple[Owned | None, int | None]:
 def of_trial(rows: list[EntryRow], places: Places, *, images: int | None = None) -> Trained:
     """A trial's newest checkpoint that is whole, of the ledger's entries about it; the one at so many images. UserError: there
     is none."""
+    from trainables.config.average import MODEL, OPTIMISER
     from trainables.storage.checkpoint import Store
     from trainables.storage.whole import newest_whole
-    from trainables.training.ema import MODEL, OPTIMISER
 
     row, storage = rows[0], _storage_of(rows, places)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 from diffusers import ModelMixin
 from torch import Tensor
 
-from jit_sweep.models.model_folder import load_network, read_config
+from jit_sweep.models.model_folder import load_guide, load_network, read_config
 
 
 class JitSweepNetwork(ModelMixin):
@@ -14,7 +14,7 @@ class JitSweepNetwork(ModelMixin):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.settings, self.network = read_config(folder), load_network(folder)
+        self.settings, self.network, self.guide = read_config(folder), load_network(folder), load_guide(folder)
 
     @classmethod
     def from_pretrained(cls, folder: str, **_: Any) -> "JitSweepNetwork":

@@ -25,6 +25,7 @@ class JitSweepPipeline(DiffusionPipeline):
         output_type: `pil`, or `np` for float32 [n, H, W, C] in 0..1.
         """
         wanted = None if labels is None else torch.tensor(list(labels))
-        drawn = images_of(self.network.network, self.network.settings, n=n, seed=seed, labels=wanted)
+        model = self.network
+        drawn = images_of(model.network, model.settings, guide=model.guide, n=n, seed=seed, labels=wanted)
         images = drawn.permute(0, 2, 3, 1).cpu().numpy() / 255
         return ImagePipelineOutput(images=VaeImageProcessor.numpy_to_pil(images) if output_type == "pil" else images)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 """The weights that the scores are of: an average, or the trained ones."""
+GUIDE = "classifier.safetensors"
+"""The weights of the classifier that its samples are guided by, where one does."""
 AUTOENCODER = "autoencoder.safetensors"
 """Of a latent model: the autoencoder that its codes are of, with their statistics."""
 CONFIG = "config.json"
@@ -29,6 +31,8 @@ class ModelFolderConfig(Frozen):
 
     trial: TrialConfig
     evaluation: EvaluationConfig
+    guide: TrialConfig | None = None
+    """The classifier that guides the samples."""
 
     @field_validator("evaluation", mode="before")
     @classmethod
@@ -54,6 +58,16 @@ def read_config(folder: Path) -> ModelFolderConfig:
 
 def load_network(folder: Path) -> "Network":
     """A champion's network with the weights that were scored, on the CPU, ready to sample from. UserError: no such files."""
+    return _network_of(read_config(folder).trial, folder / WEIGHTS)
+
+
+def load_guide(folder: Path) -> "Network | None":
+    """The classifier that guides a champion's samples; None where none does. UserError: no such files."""
+    guide = read_config(folder).guide
+    return _network_of(guide, folder / GUIDE).requires_grad_(False) if guide is not None else None
+
+
+def _network_of(trial: TrialConfig, weights: Path) -> "Network":
     # Here and not at the top: torch takes seconds to start, and `export` does without.
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -61,12 +75,11 @@ def load_network(folder: Path) -> "Network":
     from trainables.networks.registry import blank_model
     from trainables.training.encoders import latent_of
 
-    trial = read_config(folder).trial
     network = blank_model(trial)
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        network.load_state_dict(load_file(weights))
         if trial.space.kind == "latent":
-            network.space = latent_of(trial, (folder / AUTOENCODER).read_bytes())
+            network.space = latent_of(trial, (weights.parent / AUTOENCODER).read_bytes())
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise UserError(f"a champion's files must fit its {CONFIG}, got {folder}: {error}") from error
+        raise UserError(f"a champion's files must fit its {CONFIG}, got {weights.parent}: {error}") from error
     return network.eval()

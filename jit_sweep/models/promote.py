@@ -13,7 +13,7 @@ from jit_sweep.ledger.records import HeldoutRow, SweepRow
 from jit_sweep.models.candidate import Candidate
 from jit_sweep.models.gates import FreshScore, Gate, fresh_score
 from jit_sweep.models.model_card import model_card
-from jit_sweep.models.model_folder import AUTOENCODER, CARD, CONFIG, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
+from jit_sweep.models.model_folder import AUTOENCODER, CARD, CONFIG, GUIDE, LINEAGE, SCORES, WEIGHTS, ModelFolderConfig
 from jit_sweep.redact import redact
 from jit_sweep.results.arms import Arm, TrialResult
 from jit_sweep.results.as_json import finding_row
@@ -148,9 +148,10 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
     # Here and not at the top: torch takes seconds to start, and `export` does without.
     from safetensors.torch import save_file
 
+    from trainables.config.average import part_of
+    from trainables.methods.guiding import guide_of
     from trainables.networks.network import of_model
     from trainables.storage.checkpoint import Store
-    from trainables.training.ema import part_of
     from trainables.training.encoders import kept_autoencoder
 
     entry = evidence.registered.entry
@@ -162,13 +163,16 @@ def write_files(folder: Path, evidence: Evidence, sweep: SweepRow, tracked: Trac
             raise UserError(f"{rule}, got {commit.images if commit else 'none'}; give the storage it was trained with")
         weights = checkpoints.read(commit).tensors[part_of(entry.evaluation.weights)]
         autoencoder = kept_autoencoder(entry.trial, store) if entry.trial.space.kind == "latent" else None
+        guide = guide_of(entry.evaluation, entry.trial, storage=store, device="cpu")
     except (OSError, ValueError) as error:
         raise UserError(f"the checkpoint of trial {entry.trial_id} must be readable: {error}") from error
-    save_file(of_model(weights), folder / WEIGHTS)
+    written = {WEIGHTS: of_model(weights)} | ({GUIDE: of_model(guide.state_dict())} if guide is not None else {})
+    for file, tensors in written.items():
+        save_file(tensors, folder / file)
+        (folder / file).chmod(0o644)  # safetensors leaves it to its owner alone
     if autoencoder is not None:
         (folder / AUTOENCODER).write_bytes(autoencoder)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
-    config = ModelFolderConfig(trial=entry.trial, evaluation=entry.evaluation)
+    config = ModelFolderConfig(trial=entry.trial, evaluation=entry.evaluation, guide=guide.trial if guide else None)
     address = redact(checkpoints.address(commit))
     scores, lineage = scores_of(evidence), lineage_of(evidence, sweep, tracked, commit=commit, checkpoint=address)
     _write_json(folder / CONFIG, config.model_dump(mode="json"))

@@ -202,11 +202,12 @@ def _attempts(reader: LedgerReader, sweeps: Sequence[str]) -> dict[str, list[Att
 
 
 def _parents(entries: Sequence[EntryRow]) -> Iterator[tuple[str, int]]:
-    """Where planned trials start from. A trial of another version need not be a valid configuration any more."""
+    """Where planned trials start from, and what guides their samples. What another version wrote need not be a valid
+    configuration any more."""
     for entry in entries:
-        parent = json.loads(entry.trial_json).get("parent")
-        if parent is not None:
-            yield parent["trial"], parent["images"]
+        for named in (json.loads(entry.trial_json).get("parent"), json.loads(entry.evaluation_json).get("classifier")):
+            if named is not None:
+                yield named["trial"], named["images"]
 
 
 def _collect_trial(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jit_sweep.errors import UserError
 from jit_sweep.models.images import images_of
-from jit_sweep.models.model_folder import load_network, read_config
+from jit_sweep.models.model_folder import load_guide, load_network, read_config
 from jit_sweep.tracking import registry
 from trainables.evaluation.grid import write_grid
 
@@ -27,14 +27,14 @@ def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None
             folder = Path(model)
         else:
             folder = registry.load(model, tracking_uri=tracking_uri, folder=Path(temporary))
-        config, network = read_config(folder), load_network(folder)
+        config, network, guide = read_config(folder), load_network(folder), load_guide(folder)
     if not config.trial.draws:
         raise UserError(f"samples are drawn by denoisers, got {model}, a {config.trial.method.kind}; score it with `evaluate`")
     if config.trial.method.kind == "autoencoder":
         rule = "samples are drawn from noise, and an autoencoder makes images from images"
         raise UserError(f"{rule}, got {model}; look at its trial's pictures, or score it with `evaluate`")
     try:
-        write_grid(images_of(network, config, n=n, seed=seed), str(out.absolute()), columns=min(n, COLUMNS))
+        write_grid(images_of(network, config, guide=guide, n=n, seed=seed), str(out.absolute()), columns=min(n, COLUMNS))
     except ValueError as error:
         raise UserError(f"the model's samples must follow its training: {error}") from None
     except OSError as error:

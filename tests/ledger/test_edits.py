@@ -60,6 +60,9 @@ BEGUN: Mapping[Kind, int] = {"grid": 2, "search": 6, "ablation": 2}
 """Trials begun when a run is killed, the last of them half way: of a search, one of its proposals is done."""
 
 
+GUIDED: Tree = {"classifier": {"trial": "0" * 12, "images": 8}, "classifier_scale": 2.0}
+
+
 @dataclass(frozen=True)
 class Edit:
     """One change of a sweep file."""
@@ -198,6 +201,8 @@ EDITS: tuple[Edit, ...] = (
     kept("evaluation.steps", 3),
     kept("evaluation.guidance", 1.5),
     kept("evaluation.interval", [0.2, 1.0]),
+    kept("evaluation.classifier", GUIDED["classifier"]),
+    Edit("evaluation.classifier_scale", lambda tree: tree["evaluation"].update(GUIDED), refused="evaluation.classifier"),
     kept("evaluation.shift", 2.0),
     kept("evaluation.temperature", 0.9),
     kept("evaluation.head_steps", 50),

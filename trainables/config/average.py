@@ -10,7 +10,9 @@ from trainables.config.fields import Fraction, Frozen, PositiveInt
 RAW = "raw"
 """The name of the weights themselves where an average of them could stand."""
 
-RESERVED = frozenset({RAW, "model", "optimiser"})
+MODEL, OPTIMISER = "model", "optimiser"
+"""A checkpoint's parts besides the averages."""
+RESERVED = frozenset({RAW, MODEL, OPTIMISER})
 """Names that no average may have."""
 
 
@@ -67,3 +69,8 @@ def start_share(average: EmaConfig, *, updates: int, batch_size: int) -> float:
 def _warming(keep: float) -> int:
     """Updates k whose (1 + k) / (10 + k) is below b."""
     return max(0, math.ceil((10 * keep - 1) / (1 - keep)))
+
+
+def part_of(weights: str) -> str:
+    """The part of a checkpoint that holds an average, by its name, or the weights themselves."""
+    return MODEL if weights == RAW else weights

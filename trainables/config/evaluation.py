@@ -16,12 +16,22 @@ from trainables.config.fields import (
     PositiveInt,
     content_hash,
     identity,
+    without,
 )
 
 Time = Annotated[NonNegativeFloat, Field(le=1)]
 Labels = Literal["proportional", "drawn"]
 RECORDED: dict[str, Any] = {"labels": "drawn"}
 """What is meant where a record of an evaluation leaves a setting out: it was written before the setting joined."""
+
+
+class GuidingClassifier(Frozen):
+    """A trial of `method` classifier, on the same images and with the same noise, that has a checkpoint in the storage."""
+
+    trial: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    """Its id."""
+    images: PositiveInt
+    """The image count of the checkpoint, whose weights are those that stand at its rungs."""
 
 
 class Sampling(Frozen):
@@ -36,7 +46,12 @@ class Sampling(Frozen):
     guidance: Annotated[NonNegativeFloat, Field(le=1000)] = 1.0
     """Classifier-free guidance scale; 1 is off."""
     interval: tuple[Time, Time] = (0.1, 1.0)
-    """The times t at which guidance acts: low < t < high (arXiv 2404.07724)."""
+    """The times t at which guidance of either kind acts: low < t < high (arXiv 2404.07724)."""
+    classifier: Annotated[GuidingClassifier | None, JOINED_LATER] = None
+    """What guides samples to their classes by its gradient (ADM, arXiv 2105.05233), beside `guidance` or instead of it; null:
+    nothing."""
+    classifier_scale: Annotated[NonNegativeFloat, Field(le=1000), JOINED_LATER] = 1.0
+    """How strongly it does; 0 is off."""
     shift: Annotated[float, Field(ge=1e-3, le=1e3, strict=True)] = 1.0
     """Time shift k of the steps: equally spaced s become t = s / (s + (1 - s) k). Above 1 they are denser near the noise."""
     seed: NonNegativeInt = 0
@@ -54,6 +69,15 @@ class Sampling(Frozen):
     reference: Annotated[ReferenceStatistics | None, JOINED_LATER] = None
     """What Frechet distances to the training split are to instead of it, such as published statistics of a data set; all other
     metrics stay with the sweep's own images. null: the training split."""
+
+    def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Without a classifier that does not act."""
+        return content if self.guide is not None else without(content, {"classifier", "classifier_scale"})
+
+    @property
+    def guide(self) -> GuidingClassifier | None:
+        """The classifier, where it acts."""
+        return self.classifier if self.classifier_scale else None
 
     def placed(self, located: Callable[[str], str]) -> Self:
         """The same with its files where `located` says that their addresses are."""

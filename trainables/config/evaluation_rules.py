@@ -26,11 +26,38 @@ def check_sampling(diffusion: DiffusionConfig, evaluation: EvaluationConfig, *, 
     if guidance != 1 and not diffusion.label_drop:
         rule = "`guidance` other than 1 needs the null label, which only `label_drop` trains"
         raise ValueError(f"{rule}, got guidance={guidance:g}, label_drop=0; try label_drop=0.1 or guidance=1.0")
+    if evaluation.guide is not None or evaluation.classifier_scale != 1:
+        _check_classifier(diffusion, evaluation, num_classes=num_classes)
     if evaluation.steps < diffusion.path.count:
         rule = "`steps` are shared out over the path's stages, each of which needs one"
         raise ValueError(f"{rule}, got steps={evaluation.steps}, stages={diffusion.path.count}; raise steps")
     if diffusion.prediction == "eps" and not evaluation.t_eps_sample:
         raise ValueError("`t_eps_sample` must be above 0 for eps-prediction, which divides by t, got 0; try 0.05")
+
+
+def _check_classifier(diffusion: DiffusionConfig, evaluation: EvaluationConfig, *, num_classes: int) -> None:
+    if evaluation.classifier is None:
+        rule = "`classifier_scale` other than 1 needs a `classifier` that guides"
+        raise ValueError(f"{rule}, got classifier_scale={evaluation.classifier_scale:g}, classifier=null; name one, or try 1.0")
+    if not evaluation.classifier_scale:
+        return
+    if num_classes == 1 or diffusion.path.kind != "flow" or diffusion.dimensions is not None:
+        rule = "`classifier` guides noisy images of several classes, along the path flow, that are not lifted"
+        got = f"num_classes={num_classes}, path={diffusion.path.kind}, dimensions={diffusion.dimensions}"
+        raise ValueError(f"{rule}, got {got}; try classifier: null")
+    if not evaluation.t_eps_sample:
+        raise ValueError("`t_eps_sample` must be above 0 under a `classifier`, whose push divides by t, got 0; try 0.05")
+
+
+def check_guide(trial: TrialConfig, guide: TrialConfig) -> None:
+    """ValueError: samples of a trial cannot be guided by this one."""
+    if guide.method.kind != "classifier":
+        raise ValueError(f"`classifier` must be a trial of method classifier, got {guide.id}, a {guide.method.kind}; name one")
+    seen = [(each.data.digest, each.shape, each.data.num_classes, each.noise_scale) for each in (trial, guide)]
+    names = ("images", "shape", "num_classes", "noise_scale")
+    if odd := [f"{name} {theirs} for {own}" for name, own, theirs in zip(names, *seen, strict=True) if own != theirs]:
+        rule = "`classifier` must have been trained on the same images, classes and noise_scale"
+        raise ValueError(f"{rule}, got {', '.join(odd)} of {guide.id}; train one on them")
 
 
 def check_heldout(evaluation: Sampling, *, heldout: int) -> None:
@@ -54,6 +81,9 @@ def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images
 def _check_drawn(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     check_judge(trial, evaluation)
     check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
+    if evaluation.guide is not None and (trial.method.kind != "denoiser" or trial.space.kind != "pixels"):
+        rule = "`classifier` guides denoisers of pixels"
+        raise ValueError(f"{rule}, got method={trial.method.kind}, space={trial.space.kind}; try classifier: null")
     if evaluation.guidance != 1 and _nulls(trial, images) < 1:
         rule = "`guidance` other than 1 needs a null label that training has met"
         got = f"got label_drop={trial.diffusion.label_drop:g} of {images:,} images"

@@ -134,13 +134,13 @@ class TrialConfig(Ruled, Recipe):
         if self.space.kind == "pixels":
             return
         method, diffusion = self.method.kind, self.diffusion
-        odd = [f"method={method}"] if method != "denoiser" else []
+        odd = [f"method={method}"] if method not in ("denoiser", "masked_tokens") else []
         odd += [f"path={diffusion.path.kind}"] if diffusion.path.kind != "flow" else []
         odd += [f"dimensions={diffusion.dimensions}"] if diffusion.dimensions is not None else []
         odd += [f"term.{term.kind}" for term in diffusion.terms if term.kind in ("frequency", "representation")]
         odd += ["graphs=true"] if self.graphs else []
         if odd:
-            rule = "`space` latent takes a denoiser on the path flow, without lift, loss terms that read pixels, or graphs"
+            rule = "`space` latent takes masked tokens, or a denoiser on the path flow, without lift, graphs or pixel terms"
             raise ValueError(f"{rule}, got {', '.join(odd)}; change them, or try space: {{kind: pixels}}")
 
     @must_hold

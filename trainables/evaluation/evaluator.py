@@ -22,6 +22,7 @@ from trainables.evaluation.held_out import HeldOut, held_out
 from trainables.evaluation.neighbours import nearest
 from trainables.evaluation.reference import references
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, extractors_used, score_network
+from trainables.methods.guiding import guide_of
 from trainables.methods.registry import method_of
 from trainables.networks.network import Network, Space, of_model
 from trainables.networks.registry import blank_model
@@ -47,7 +48,8 @@ class Evaluation:
 class Evaluator:
     """Scores the weights of one trial against one image set, on a GPU where there is one and the trial trained on one.
 
-    `cache`: folder or URI where the real images' features are kept; `read` hears how many have been computed, and of how many.
+    `cache`: folder or URI where the real images' features are kept, and classifiers that guide lie; `read` hears how many
+    features have been computed, and of how many.
     DataError: the images are not of the size, channels and classes that the network takes.
     """
 
@@ -99,7 +101,7 @@ class Evaluator:
         check_sampling(self._trial.diffusion, evaluation, num_classes=self._trial.data.num_classes)
         check_heldout(evaluation, heldout=len(self._images.heldout))
         network, begun = self._network(evaluation.weights), method_of(self._trial).starts(self._trial, self._images, evaluation)
-        with drawing(network, self._trial, evaluation, begun) as batch:
+        with drawing(network, self._trial, evaluation, begun, guide=self._guide(evaluation)) as batch:
             for place in batches(self._trial, begun, device=self._device):
                 yield batch(place, partial(_tell, place, evaluation.steps, drawn))
 
@@ -108,7 +110,7 @@ class Evaluator:
         class of up to `ROWS` that the images have; `neighbours`, samples and below each the training image that is nearest in
         features."""
         begun = method_of(self._trial).starts(self._trial, self._images, evaluation)[: COLUMNS * ROWS]
-        samples = generate(self._network(evaluation.weights), self._trial, evaluation, begun)
+        samples = self._generated(evaluation, begun)
         name = extractor_name(evaluation.features)
         features = extractor(name, evaluation.features).features(samples[:COLUMNS])
         real = references(self._images, under=name, cache=self._cache, features=evaluation.features, read=self._read)
@@ -129,8 +131,14 @@ class Evaluator:
         rows, method, count = [], method_of(self._trial), min(COLUMNS, evaluation.n)
         for label in classes:
             begun = method.starts_of_class(self._trial, self._images, int(label), count=count)
-            rows.append(generate(self._network(evaluation.weights), self._trial, evaluation, begun))
+            rows.append(self._generated(evaluation, begun))
         return torch.cat(rows)
+
+    def _generated(self, evaluation: EvaluationConfig, begun: Tensor) -> Tensor:
+        return generate(self._network(evaluation.weights), self._trial, evaluation, begun, guide=self._guide(evaluation))
+
+    def _guide(self, evaluation: EvaluationConfig) -> Network | None:
+        return guide_of(evaluation, self._trial, storage=self._cache, device=self._device)
 
     def _features(self, evaluation: EvaluationConfig, drawn: Callable[[int], None]) -> dict[str, Tensor]:
         """The features of the samples, float32 [n, d] by extractor."""

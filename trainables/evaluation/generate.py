@@ -27,12 +27,14 @@ class Interrupted(Exception):
     """Asked to stop between two batches."""
 
 
-def generate(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, begun: Tensor) -> Tensor:
+def generate(
+    network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, begun: Tensor, *, guide: nn.Module | None = None
+) -> Tensor:
     """uint8 images [n, C, H, W] of these starts [n, ...] (`Method.starts`), on the network's device, in the trial's precision.
 
     NotFinite: a sample is not finite.
     """
-    with drawing(network, trial, evaluation, begun) as batch:
+    with drawing(network, trial, evaluation, begun, guide=guide) as batch:
         return torch.cat([batch(place) for place in batches(trial, begun, device=device_of(network))])
 
 
@@ -50,8 +52,11 @@ is not finite."""
 
 
 @contextmanager
-def drawing(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, begun: Tensor) -> Iterator[Draw]:
-    """Draws batches of images of these starts [n, ...]: each place of them has noise of its own, whoever draws it.
+def drawing(
+    network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig, begun: Tensor, *, guide: nn.Module | None = None
+) -> Iterator[Draw]:
+    """Draws batches of images of these starts [n, ...]: each place of them has noise of its own, whoever draws it. `guide`: the
+    classifier that the evaluation names, on the network's device.
 
     Within it the network's weights stay as they are, and torch keeps no gradients.
     """
@@ -60,7 +65,7 @@ def drawing(network: nn.Module, trial: TrialConfig, evaluation: EvaluationConfig
     with torch.inference_mode(), autocast:
         replayed = Replayed(network, device) if trial.graphs and device.type == "cuda" else network
         space = network.space if isinstance(network, Network) else lift_of(trial)
-        yield partial(_batch, replayed, space, trial, evaluation, begun.to(device))
+        yield partial(_batch, replayed, space, trial, evaluation, begun.to(device), guide)
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -74,9 +79,11 @@ def _batch(
     trial: TrialConfig,
     evaluation: EvaluationConfig,
     begun: Tensor,
+    guide: nn.Module | None,
     place: slice,
     stepped: Stepped = lambda _: None,
 ) -> Tensor:
     method, own = method_of(trial), begun[place]
-    images = space.down(method.draw(network, trial, evaluation, own, first=place.start, stepped=stepped).float())
+    samples = method.draw(network, trial, evaluation, own, first=place.start, stepped=stepped, guide=guide)
+    images = space.down(samples.float())
     return to_pixels(require_finite(images, what="generated pixels"))

@@ -23,6 +23,6 @@ def held_out(trial: TrialConfig, images: ImageSet, *, space: Space, device: torc
         case "classifier":
             return HeldoutClasses(images, device=device)
         case "masked_tokens":
-            return HeldoutTokens(images, device=device)
+            return HeldoutTokens(images, space=space, device=device)
     latent = space if isinstance(space, Latent) else None
     return HeldoutGrid(images, device=device, lift=lift_of(trial), latent=latent, path=trial.diffusion.path)

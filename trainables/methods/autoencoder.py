@@ -57,6 +57,7 @@ class Reconstruction:
         *,
         first: int,
         stepped: Stepped,
+        guide: nn.Module | None,
     ) -> Tensor:
         """These images made again, without chance."""
         label = torch.zeros(len(begun), dtype=torch.int64, device=begun.device)

@@ -65,6 +65,7 @@ class Denoiser:
         *,
         first: int,
         stepped: Stepped,
+        guide: nn.Module | None,
     ) -> Tensor:
         """By the evaluation's sampler, of these labels."""
         start, *borders = sampling_noise(trial, evaluation, first=first, count=len(begun))
@@ -76,6 +77,7 @@ class Denoiser:
             evaluation=evaluation,
             num_classes=trial.data.num_classes,
             stepped=stepped,
+            guide=guide,
             borders=[noise.to(begun.device) for noise in borders],
         )
 

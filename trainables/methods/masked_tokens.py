@@ -22,7 +22,7 @@ from trainables.networks.parts.masked_autoencoder import MaskedAutoencoderPart
 from trainables.process_caches import ProcessCache
 
 PIXEL_RANGE = 1.0
-"""Pixels lie within this of 0, so that a clean token does; the original draws codes, which know no such bound."""
+"""Pixels lie within this of 0, so that a clean token does; codes know no such bound."""
 _PLACES = 2**32
 """More than there are samples of an evaluation."""
 _chains: ProcessCache[tuple[int, torch.device], Chain] = ProcessCache("chains of the head's diffusion")
@@ -100,6 +100,7 @@ class MaskedTokens:
         *,
         first: int,
         stepped: Stepped,
+        guide: nn.Module | None,
     ) -> Tensor:
         """From images of masked tokens alone, in an order of each image's own; those of a step are drawn at once, each by the
         head's chain, from what the tokens drawn before say of them."""
@@ -168,6 +169,7 @@ def _drawn(
     network: MaskedAutoencoder, condition: Tensor, guidance: float, noise: _Noise, evaluation: EvaluationConfig, number: int
 ) -> Tensor:
     """Tokens of a condition [B, K, D], or [2 B, K, D] where guided, float32 [B, K, P]."""
+    limit = PIXEL_RANGE if network.trial.space.kind == "pixels" else None
     short = chain_on(condition.device, count=evaluation.head_steps)
     like = condition.new_empty(noise.samples, condition.shape[1], network.trial.token_dim, dtype=torch.float32)
     w = noise.of(number, evaluation.head_steps, like)
@@ -175,7 +177,7 @@ def _drawn(
         step = torch.full(w.shape[:2], place, device=w.device)
         output = _guided(network.head, w, short.steps[step], condition, guidance)
         own, temperature = noise.of(number, place, like), evaluation.temperature
-        w = cleaner(output, w, step, short, noise=own, temperature=temperature, limit=PIXEL_RANGE)
+        w = cleaner(output, w, step, short, noise=own, temperature=temperature, limit=limit)
     return w
 
 

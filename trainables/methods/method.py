@@ -52,10 +52,11 @@ class Method(Training, Protocol):
         *,
         first: int,
         stepped: Stepped,
+        guide: nn.Module | None,
     ) -> Tensor:
         """The samples of these starts [b, ...], which are on the network's device, as the network sees images: float [b, C, H,
         W], pixels in [-1, 1] where that is what it sees. Sample i of them has the noise of place first + i, whoever draws it,
-        and in whatever batch."""
+        and in whatever batch. `guide`: the classifier that the evaluation names."""
         ...
 
     def passes(self, trial: TrialConfig, evaluation: EvaluationConfig) -> int:

@@ -96,9 +96,9 @@ def _last(trial: TrialConfig) -> tuple[str, str]:
 
 
 def _check_flow(trial: TrialConfig) -> None:
-    if trial.diffusion.path.kind != "flow":
-        rule = "`diffusion.path` must be flow for code that counts one time from the data on"
-        raise ValueError(f"{rule}, got {trial.diffusion.path.kind}; sample it by the program itself")
+    if trial.error_kind != "flow":
+        rule = "a trial must be of one flow for code that counts one time from the data on"
+        raise ValueError(f"{rule}, got {trial.error_kind}; sample it by the program itself")
 
 
 def _check(state_dict: Mapping[str, Tensor], trial: TrialConfig) -> None:

@@ -4,19 +4,21 @@ weights, else the seed's."""
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from trainables.assignment import Assignment
+from trainables.config.average import MODEL
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.recipe import Parent
 from trainables.data import DataError, ImageSet, open_images
 from trainables.data.holdout import Holdout
 from trainables.evaluation.score import check_files
+from trainables.methods.guiding import guide_of
 from trainables.process_caches import ProcessCache
 from trainables.report import WeightsFrom
 from trainables.storage.checkpoint import CheckpointError, Commit, Damage, Store
 from trainables.storage.whole import Whole, newest_whole
-from trainables.training.ema import MODEL
 from trainables.training.learner import Learner
 from trainables.training.truths import check_truths
 from trainables.training.workers import Workers
@@ -58,10 +60,18 @@ def planned_images(assignment: Assignment) -> ImageSet:
 def _check_files(assignment: Assignment, images: ImageSet) -> None:
     try:
         check_truths(assignment.trial)
+        _check_guides(assignment)
         for evaluation in assignment.evaluations:
             check_files(evaluation, images)
     except ValueError as error:
         raise DataError(str(error)) from None
+
+
+def _check_guides(assignment: Assignment) -> None:
+    """ValueError: a classifier that an evaluation names is not in the storage, or cannot guide the trial."""
+    trial = assignment.trial
+    for evaluation in assignment.evaluations if trial.draws else ():
+        guide_of(evaluation, trial, storage=assignment.storage, device=torch.device(trial.device))
 
 
 def begin(assignment: Assignment, learner: Learner, store: Store, *, workers: Workers) -> Beginning:

@@ -102,6 +102,7 @@ def draw(
     kept: KeptSamples,
     interrupted: Callable[[], bool],
     drawn: Callable[[int], None],
+    guide: nn.Module | None = None,
 ) -> Drawn:
     """Samples of these labels [n] and their features, equal for every number of workers; each of these must call it.
 
@@ -112,7 +113,7 @@ def draw(
     parts = kept.read() if workers.lead else []
     begun = workers.agree(count_of(parts))
     places = [place for place in places if place.start >= begun]
-    with drawing(network, trial, evaluation, labels) as batch:
+    with drawing(network, trial, evaluation, labels, guide=guide) as batch:
         for first in range(0, len(places), workers.size):
             if workers.agree(interrupted()):
                 kept.save()

@@ -8,9 +8,6 @@ from torch import Tensor, nn
 
 from trainables.config.average import RAW, EmaConfig, decay_of
 
-MODEL, OPTIMISER = "model", "optimiser"
-"""A checkpoint's parts besides the averages."""
-
 
 class Averages:
     """The averaged copies of a network's trainable parameters; buffers and frozen parameters have none.
@@ -63,11 +60,6 @@ class Averages:
             yield
         finally:
             assign(parameters, own)
-
-
-def part_of(weights: str) -> str:
-    """The part of a checkpoint that holds an average, by its name, or the weights themselves."""
-    return MODEL if weights == RAW else weights
 
 
 def trained(network: nn.Module) -> dict[str, nn.Parameter]:

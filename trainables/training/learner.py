@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 
+from trainables.config.average import MODEL, OPTIMISER
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.networks.memory import Fit
 from trainables.networks.network import of_model
 from trainables.training.ahead import BatchPiece
 from trainables.training.batches import Batches
-from trainables.training.ema import MODEL, OPTIMISER, Averages, assign, trained
+from trainables.training.ema import Averages, assign, trained
 from trainables.training.graphed import kernels_of
 from trainables.training.health import Health
 from trainables.training.latents import Latents

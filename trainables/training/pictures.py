@@ -6,19 +6,22 @@ from torch import Tensor
 
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_pixels, to_unit
 from trainables.data.split import spread_evenly
 from trainables.diffusion.evaluating import evaluating
-from trainables.diffusion.sampler import sample
+from trainables.diffusion.sampler import guided_passes, sample
 from trainables.diffusion.stages import PathStage, path_stages
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.finite import NotFinite, require_finite
 from trainables.evaluation.generate import generate
 from trainables.evaluation.grid import write_grid
 from trainables.methods.denoiser import sample_labels, sampling_noise
+from trainables.methods.guiding import guide_of, guiding_flops
 from trainables.methods.registry import method_of
 from trainables.networks.cost import forward_flops, training_flops
+from trainables.networks.network import Network
 from trainables.report import RungPicture
 from trainables.training.learner import Learner
 
@@ -40,8 +43,12 @@ class RungPictures:
         self._trial, self._learner, self._images = assignment.trial, learner, images
         self._space = learner.network.space
         self._evaluation = next((few_steps(each) for each in assignment.evaluations), None)
-        shown = self._trial.draws and self._trial.data.channels in (1, 3)
-        self._wanted = shown and self._evaluation is not None and share_of_training(assignment, self._evaluation) <= MOST_SHARE
+        self._guide: Network | None = None
+        self._wanted = self._trial.draws and self._trial.data.channels in (1, 3) and self._evaluation is not None
+        if self._wanted and self._evaluation is not None:
+            self._guide = guide_of(self._evaluation, self._trial, storage=assignment.storage, device=learner.device)
+            guide = self._guide.trial if self._guide is not None else None
+            self._wanted = share_of_training(assignment, self._evaluation, guide=guide) <= MOST_SHARE
 
     def draw(self, folder: str) -> dict[RungPicture, str]:
         """Write them below a folder or URI; their addresses. None where they cost too much, or the weights have diverged."""
@@ -85,6 +92,7 @@ class RungPictures:
             evaluation=evaluation,
             num_classes=self._trial.data.num_classes,
             borders=noise[1:],
+            guide=self._guide,
         )
         return to_pixels(require_finite(self._space.down(drawn.float()), what="the pixels of a picture"))
 
@@ -132,7 +140,10 @@ def few_steps(evaluation: EvaluationConfig) -> EvaluationConfig:
     return evaluation.model_copy(update={"sampler": "euler", **fewer})
 
 
-def share_of_training(assignment: Assignment, evaluation: EvaluationConfig) -> float:
-    """What the pictures of all rungs take of the floating-point operations of the whole trial."""
-    looked_at = IMAGES * (method_of(assignment.trial).passes(assignment.trial, evaluation) + len(TIMES)) * len(assignment.rungs)
-    return looked_at * forward_flops(assignment.trial) / training_flops(assignment.trial, images=assignment.images)
+def share_of_training(assignment: Assignment, evaluation: EvaluationConfig, *, guide: TrialConfig | None = None) -> float:
+    """What the pictures of all rungs take of the floating-point operations of the whole trial, with those of a guiding
+    classifier."""
+    trial, images = assignment.trial, IMAGES * len(assignment.rungs)
+    looked_at = method_of(trial).passes(trial, evaluation) + len(TIMES)
+    pushes = guided_passes(evaluation) * guiding_flops(guide) if guide is not None else 0
+    return images * (looked_at * forward_flops(trial) + pushes) / training_flops(trial, images=assignment.images)

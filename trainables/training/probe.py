@@ -164,7 +164,7 @@ def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig)
         return 0.0
     few, trial = min(evaluation.n, images_at_once(learner.trial, device=learner.device.type)), learner.trial
     short = evaluation.model_copy(
-        update={"n": few, "steps": 2 * trial.diffusion.path.count, "sampler": "euler", "guidance": 1.0}
+        update={"n": few, "steps": 2 * trial.diffusion.path.count, "sampler": "euler", "guidance": 1.0, "classifier": None}
     )
     method = method_of(trial)
     begun = method.starts(trial, images, short)

@@ -14,6 +14,7 @@ from trainables.evaluation.grid import scatter, write_grid
 from trainables.evaluation.held_out import held_out
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRIC, RUNG_METRICS, NetworkAlone, parse
 from trainables.evaluation.score import HELDOUT_ROW, ImageScores, Scorer, score_network
+from trainables.methods.guiding import guide_of
 from trainables.methods.registry import method_of
 from trainables.report import Rung, Scored
 from trainables.storage.folder import Folder
@@ -146,6 +147,7 @@ class Scoring:
                     kept=kept,
                     interrupted=self._interrupted,
                     drawn=drawn,
+                    guide=guide_of(evaluation, self._trial, storage=self._assignment.storage, device=self._learner.device),
                 )
             # Weights of earlier are never asked for again.
             now = {known: sampled for known, sampled in self._sampled.items() if known[0] == self._learner.images}

@@ -13,13 +13,12 @@ from search_spaces.cells import put
 from tests.support.trained import EVALUATION, image_file
 from tests.support.trials import CLASSES, SIZE, trial_of_recipe
 from tests.unit.plan.test_plan import UNDER, VALUES, recipe_for
-from trainables.config.average import RAW
+from trainables.config.average import MODEL, OPTIMISER, RAW
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig
 from trainables.data import describe, open_images
 from trainables.evaluation.evaluator import Evaluator
-from trainables.training.ema import MODEL, OPTIMISER
 from trainables.training.learner import Learner
 from trainables.training.workers import Workers
 
@@ -37,6 +36,7 @@ OTHERWISE: dict[str, Any] = {"width": 48, "learning_rate": 0.02, "t_eps_train": 
 """In place of values that are too large for a small network, or that few draws and few steps do not come to."""
 ELSEWHERE = {
     "attention": "the same product by another kernel, equal to rounding (networks/test_jit.py)",
+    "classifier_scale": "needs a trained classifier in a storage (methods/test_guiding.py)",
     "residual": "of autocast alone, which fp32 has none of (networks/test_jit.py)",
 }
 

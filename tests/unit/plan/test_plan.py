@@ -323,6 +323,7 @@ VALUES: dict[str, Any] = {
     "temperature": 0.9,
     "head_steps": 50,
     "pool": "adaptive",
+    "classifier_scale": 2.0,
 }
 OF_STAGES = {"preset", "encoder", "latent_sample", "latent_quantise"}
 """Axes that only a recipe of a sweep knows: no trial says which preset it came from, or which stage trains its encoder."""

@@ -134,6 +134,23 @@ def test_noise_levels_are_decided_by_their_own_error_or_by_samples(key: str) -> 
     assert levelled({"depth": [2, 4]}, "heldout_level_error").entries
 
 
+def test_masked_tokens_and_denoisers_are_ranked_by_scores_of_samples_alone() -> None:
+    def of_methods(methods: list[str], objective: str) -> Plan:
+        stages = [{"grid": {"axes": {"method": methods, "patch_size": [4]}}}]
+        beside = {"baseline": {"preset": "jit-tiny/4"}, "budget": {"images_per_trial": 64}, "objective": objective}
+        return plan(SweepSpec.model_validate(tiny_sweep(stages=stages, **beside)), source="sweep.yaml")
+
+    both = ["denoiser", "masked_tokens"]
+    of_masks = "got heldout_masked_error, which is of masked_tokens trials and says nothing of flow; try a score of samples"
+    with pytest.raises(UserError, match=of_masks):
+        of_methods(both, "heldout_masked_error")
+    of_flow = "got heldout_v_error, which is of flow trials and says nothing of masked_tokens; try heldout_masked_error"
+    with pytest.raises(UserError, match=of_flow):
+        of_methods(["masked_tokens"], "heldout_v_error")
+    assert of_methods(both, "kid_efflite0_96").entries
+    assert of_methods(["masked_tokens"], "heldout_masked_error").entries
+
+
 def test_classifiers_are_ranked_by_their_own_scores_alone() -> None:
     def of_classifiers(**keys: Any) -> Plan:
         stages = [{"grid": {"axes": {"pool": ["attention", "adaptive"]}}}]

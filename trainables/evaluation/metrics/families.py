@@ -13,9 +13,9 @@ BINS = 4
 STEPS_APART = 8
 """Held-out images after which the grid's times repeat: from so many on, every time is met."""
 
-UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance"})
+UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "classifier_scale"})
 """Axes of how samples are drawn: they change no error of a network alone."""
-_SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift and guidance: nothing is sampled"
+_SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift, guidance and classifier_scale: nothing is sampled"
 _NOR = f"nor {_SAMPLING}"
 _NOTHING = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {_NOR}"
 _BLIND = UNSAMPLED | {"noise_scale", "path", "dimensions"}

@@ -10,6 +10,7 @@ from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.data.split import spread_evenly
 from trainables.diffusion.evaluating import evaluating
+from trainables.diffusion.lift import AS_IT_IS
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
@@ -18,21 +19,23 @@ from trainables.evaluation.metrics.one_pass import OnePass
 from trainables.methods.masked_tokens import shown
 from trainables.networks.masked_autoencoder import MaskedAutoencoder, Masking
 from trainables.networks.masked_layout import masked_count
+from trainables.networks.network import Space
 
 SHARES = (0.7, 0.8, 0.9, 1.0)
 """Of masked tokens, from image to image in turn, whatever a trial was trained on."""
 
 
 class HeldoutTokens:
-    """Held-out images on a device, spread evenly over their list; masks, times and noise are keyed by `seed` and place."""
+    """Held-out images on a device, spread evenly over their list; masks, times and noise are keyed by `seed` and place.
+    `space`: the trials', whose tokens they are."""
 
     mean_image_error = 1.0
     """What no sound model exceeds: the error of a head that says no noise."""
 
-    def __init__(self, images: ImageSet, *, seed: int = 0, device: torch.device | str = "cpu") -> None:
+    def __init__(self, images: ImageSet, *, space: Space = AS_IT_IS, seed: int = 0, device: torch.device | str = "cpu") -> None:
         self.images = min(len(images.heldout), MOST_IMAGES)
         chosen = spread_evenly(images.heldout, self.images)
-        self._x, self._y = to_unit(images.read(chosen).to(device)), images.labels(chosen).to(device)
+        self._x, self._y = space.up(to_unit(images.read(chosen).to(device))), images.labels(chosen).to(device)
         self._draws = PhiloxDraws(seed)
         self._pass: OnePass[Tensor] = OnePass()
 

@@ -138,7 +138,7 @@ def test_guidance_grows_with_the_tokens_that_are_drawn() -> None:
 def drawn(trial: TrialConfig, labels: Tensor, *, first: int = 0, **changes: Any) -> Tensor:
     how = EvaluationConfig.model_validate({**EVALUATION.model_dump(), **changes})
     with torch.no_grad():
-        return MaskedTokens().draw(network_of(trial), trial, how, labels, first=first, stepped=lambda _: None)
+        return MaskedTokens().draw(network_of(trial), trial, how, labels, first=first, stepped=lambda _: None, guide=None)
 
 
 def test_a_sample_is_its_place_s_own_whoever_draws_it() -> None:
@@ -159,7 +159,7 @@ def test_what_an_evaluation_says_of_steps_guidance_and_temperature_is_heard() ->
         assert torch.equal(drawn(trial, labels, **unheard), one)
     told: list[int] = []
     with torch.no_grad():
-        MaskedTokens().draw(network_of(trial), trial, EVALUATION, labels, first=0, stepped=told.append)
+        MaskedTokens().draw(network_of(trial), trial, EVALUATION, labels, first=0, stepped=told.append, guide=None)
     assert told[-1] == EVALUATION.steps
     assert told == sorted(told)
 
@@ -170,7 +170,7 @@ def test_what_a_sample_costs_is_counted_in_passes_of_training(guidance: float) -
     how = EVALUATION.model_copy(update={"guidance": guidance})
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         network, labels = build(trial), torch.zeros(2, dtype=torch.int64)
-        MaskedTokens().draw(network, trial, how, labels, first=0, stepped=lambda _: None)
+        MaskedTokens().draw(network, trial, how, labels, first=0, stepped=lambda _: None, guide=None)
     exact = counter.get_total_flops() / (2 * 2 * forward_macs(trial))
     assert MaskedTokens().passes(trial, how) == max(1, round(exact))
 

@@ -9,16 +9,18 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from search_spaces.presets import preset
 from tests.support.kept import bytes_kept_by
-from tests.support.trials import batch, moved, small_model, small_trial
+from tests.support.trials import batch, moved, small_model, small_trial, trial_of_recipe
 from trainables.config.method import MaskedTokensMethod
 from trainables.config.network import ModelConfig
-from trainables.config.trial import TrialConfig
+from trainables.config.trial import DataConfig, TrialConfig
 from trainables.networks.cost import forward_macs, parameter_count, training_flops
 from trainables.networks.embedding import patches_of
 from trainables.networks.masked_autoencoder import MaskedAutoencoder, Masking
 from trainables.networks.masked_layout import mask_chances, mask_rate, masked_count
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
+from trainables.networks.noise_time import NoiseTime
 from trainables.networks.parts.masked_autoencoder import MaskedAutoencoderPart
 from trainables.networks.registry import blank, build
 
@@ -28,6 +30,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "another decoder": {"decoder_width": 32, "decoder_depth": 1, "decoder_heads": 2},
     "one copy": {"class_copies": 1, "head_blocks": 1},
 }
+PUBLISHED = {"mar-b": 207_924_768, "mar-l": 478_326_304, "mar-h": 942_403_104}
+"""By the official network's own formula, to which the golden file holds ours; MAR-B is published as 208 M."""
 REPEATS = 3
 KEPT, RECOMPUTED = (Fit(1, activation_checkpointing=recomputed) for recomputed in (False, True))
 
@@ -71,6 +75,15 @@ def heads_output(network: MaskedAutoencoder, images: int, count: int) -> Tensor:
 def forced(count: int) -> dict[str, float]:
     """A distribution of which every draw masks so many of 16 tokens."""
     return {"mask_mean": (count - 0.5) / 16, "mask_deviation": 1e-3, "mask_least": (count - 0.9) / 16}
+
+
+@pytest.mark.parametrize(("name", "count"), PUBLISHED.items())
+def test_a_preset_has_the_parameters_of_the_formula_on_its_codes(name: str, count: int) -> None:
+    data = DataConfig(digest="none", image_size=16, channels=16, num_classes=1000)
+    trial = trial_of_recipe(preset(name), data=data)
+    with torch.device("meta"):
+        assert sum(parameter.numel() for parameter in blank(trial).parameters()) == count
+    assert parameter_count(trial) == count
 
 
 @pytest.mark.parametrize("count", [12, 15, 16])
@@ -144,6 +157,11 @@ def test_masked_tokens_are_unknown_and_every_other_one_and_the_class_are_heard()
         hidden = place in chosen.masked[0].tolist()
         assert moved_by(other) == [not hidden, False]
     assert moved_by(tokens, torch.tensor([(int(y[0]) + 1) % 6, int(y[1])])) == [True, False]
+
+
+def test_code_that_counts_one_time_from_the_data_on_is_refused_what_has_another() -> None:
+    with pytest.raises(ValueError, match="a trial must be of one flow .* got masked_tokens; sample it by the program itself"):
+        NoiseTime(network_of(masked()), t_eps=0.05)
 
 
 def test_a_fresh_head_says_no_noise_and_a_variance_between_the_bounds() -> None:

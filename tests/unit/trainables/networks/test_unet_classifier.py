@@ -4,23 +4,23 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from search_spaces.presets import preset
+from tests.support.classifiers import OWN, classifier, of_shades
 from tests.support.kept import kept_by_autograd
 from tests.support.networks import closed_forms_are_exact_of_images, compiles_to_the_same, goes_on_bit_for_bit
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
-from tests.support.trials import batch, moved, small_model, small_trial, trial_of_recipe
+from tests.support.trials import batch, moved, trial_of_recipe
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import identity
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import describe, open_images
 from trainables.evaluation.metrics.classes import HeldoutClasses
-from trainables.evaluation.metrics.registry import METRICS, RUNG_METRICS
+from trainables.evaluation.metrics.registry import METRICS
 from trainables.networks.cost import parameter_count
 from trainables.networks.memory import Fit, peak_bytes, state_bytes
 from trainables.networks.registry import blank, build
@@ -32,7 +32,6 @@ from trainables.training.step import EagerStep
 from trainables.training.workers import Workers
 
 KEPT = Fit(1, activation_checkpointing=False)
-SMALL: dict[str, Any] = {"kind": "unet_classifier", "width": 32, "blocks": 1, "head_channels": 8}
 VARIANTS: dict[str, dict[str, Any]] = {
     "adm": {},
     "adaptive": {"pool": "adaptive"},
@@ -40,12 +39,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one level": {"multipliers": (1,), "attention": ()},
     "legacy order": {"attention_order": "heads"},
 }
-OWN = RUNG_METRICS["classifier"]
-
-
-def classifier(trunk: dict[str, Any] | None = None, **changes: Any) -> TrialConfig:
-    model = small_model(class_tokens=0, trunk={**SMALL, **(trunk or {})})
-    return small_trial(model, method={"kind": "classifier"}, **changes)
 
 
 def few_images_trial(**changes: Any) -> TrialConfig:
@@ -172,16 +165,3 @@ def test_a_trained_one_finds_classes_that_it_never_saw_and_has_no_scores_of_samp
     assert (scored.grid, scored.heldout, scored.rows, scored.collapsed) == ("", {}, {}, False)
     assert isinstance(reports[-1], Ended)
     assert reports[-1].outcome == "done"
-
-
-def of_shades(folder: Path) -> tuple[TrialConfig, dict[str, Any]]:
-    """A classifier of images of 8 px that are bright above or below, and where they are."""
-    labels = np.arange(40) % 2
-    images = np.random.default_rng(0).integers(0, 100, (40, 8, 8, 3), dtype=np.uint8)
-    images[labels == 0, :4] += 155
-    images[labels == 1, 4:] += 155
-    np.savez(folder / "shades.npz", images=images, labels=labels)
-    told: dict[str, Any] = {"data": str(folder / "shades.npz"), "holdout": 8, "storage": str(folder)}
-    data = DataConfig(digest=describe(told["data"], holdout=8).digest, image_size=8, num_classes=2)
-    trunk = {"multipliers": (1,), "attention": ()}
-    return classifier(trunk, data=data, batch_size=8, optimiser={"learning_rate": 1e-3}), told

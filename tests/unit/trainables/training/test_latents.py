@@ -187,6 +187,22 @@ def test_a_denoiser_of_codes_is_trained_scored_and_learns(trained: tuple[TrialCo
     assert not {"heldout_v_error", "heldout_reconstruction_error"} & scored.values.keys()
 
 
+def test_masked_tokens_are_codes_as_they_are_pixels(trained: tuple[TrialConfig, str]) -> None:
+    encoder, storage = trained
+    trunk = {"kind": "masked_autoencoder", "class_copies": 2, "head_width": 64, "head_blocks": 2}
+    trial = latent(
+        encoder, model=small_model(patch_size=1, depth=2, class_tokens=0, trunk=trunk), method={"kind": "masked_tokens"}
+    )
+    assert (trial.grid, trial.token_dim, trial.noise_shape) == (8, 4, (4, 64, 4))
+    how, own = EvaluationConfig(n=8, steps=4, head_steps=10, guidance=2.0), RUNG_METRICS["masked_tokens"]
+    work = Assignment(trial=trial, images=160, rungs=(8, 160), rung_metric=own, evaluations=(how,), storage=storage, **WHERE)
+    reports = [*train(work)]
+    first, last = (report.values[own] for report in reports if isinstance(report, Rung))
+    assert last < 0.9 * first
+    [scored] = [report for report in reports if isinstance(report, Scored)]
+    assert {own, "fd_efflite0_96"} <= scored.values.keys()
+
+
 def test_samples_are_decoded_by_the_file_that_goes_with_a_model(trained: tuple[TrialConfig, str]) -> None:
     trial = latent(trained[0])
     learner = Learner(trial, IMAGES, workers=Workers(), latents=codes_of(trial, trained[1]))
