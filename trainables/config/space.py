@@ -43,7 +43,8 @@ class StageEncoder(Frozen):
 
 
 class FileEncoder(Frozen):
-    """Weights from a file, as `export` writes them."""
+    """Weights from a file: as `export` writes them, or of diffusers' `AutoencoderKL` and `VQModel`; `trunk` has their sizes (of
+    Stable Diffusion's first one: width 128, multipliers 1, 2, 4, 4, blocks 2)."""
 
     kind: Literal["file"] = "file"
     weights: Annotated[str, Field(min_length=1)]

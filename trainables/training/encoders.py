@@ -13,6 +13,7 @@ from trainables.config.trial import TrialConfig
 from trainables.data.errors import DataError
 from trainables.evaluation.features.weights import state_dict_of
 from trainables.networks.latent import CodeStatistics, Latent, autoencoder_of
+from trainables.official.diffusers_autoencoder import is_of_diffusers, renamed
 from trainables.storage.checkpoint import CheckpointError, Store
 from trainables.storage.folder import Folder
 
@@ -33,11 +34,18 @@ def encoder_weights(trial: TrialConfig, storage: str) -> dict[str, Tensor]:
     encoder = _space(trial).encoder
     try:
         if isinstance(encoder, FileEncoder):
-            return state_dict_of(encoder.weights, sha256=encoder.sha256)
+            return _of_file(trial, encoder)
         assert isinstance(encoder, TrialEncoder)
         return _of_checkpoint(encoder, Store(storage))
     except ValueError as error:
         raise DataError(str(error)) from error
+
+
+def _of_file(trial: TrialConfig, encoder: FileEncoder) -> dict[str, Tensor]:
+    """Under our names, whoever wrote them."""
+    weights, trunk = state_dict_of(encoder.weights, sha256=encoder.sha256), _space(trial).trunk
+    assert trunk is not None
+    return renamed(weights, trunk, side=trial.data.image_size) if is_of_diffusers(weights) else weights
 
 
 def _of_checkpoint(encoder: TrialEncoder, store: Store) -> dict[str, Tensor]:
