@@ -118,6 +118,22 @@ def test_what_decides_is_the_error_of_no_other_path(key: str, changes: dict[str,
     assert staged_plan({"path": ["flow", "staged"]}).entries
 
 
+@pytest.mark.parametrize("key", ["objective", "scheduler.metric"])
+def test_noise_levels_are_decided_by_their_own_error_or_by_samples(key: str) -> None:
+    def levelled(axes: dict[str, Any], metric: str) -> Plan:
+        decides: dict[str, Any] = {"objective": metric} if key == "objective" else {"scheduler": {**EARLY, "metric": metric}}
+        given = {"baseline": {**tiny_sweep()["baseline"], "diffusion": {"path": {"kind": "karras"}}}, **decides}
+        tree = tiny_sweep(stages=[{"grid": {"axes": axes}}], budget={"images_per_trial": 64}, **given)
+        return plan(SweepSpec.model_validate(tree), source="sweep.yaml")
+
+    own = f"{key}: must be a score of every trial, got heldout_v_error, which is of flow trials and says nothing of karras"
+    with pytest.raises(UserError, match=f"{own}; try heldout_level_error, or a score of samples"):
+        levelled({"depth": [2, 4]}, "heldout_v_error")
+    with pytest.raises(UserError, match="got heldout_level_error, which is of karras trials and says nothing of flow"):
+        levelled({"path": ["flow", "karras"]}, "heldout_level_error")
+    assert levelled({"depth": [2, 4]}, "heldout_level_error").entries
+
+
 def test_masked_tokens_and_denoisers_are_ranked_by_scores_of_samples_alone() -> None:
     def of_methods(methods: list[str], objective: str) -> Plan:
         stages = [{"grid": {"axes": {"method": methods, "patch_size": [4]}}}]

@@ -30,6 +30,8 @@ RUNG_METRICS = {
     "masked_tokens": "heldout_masked_error",
 }
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
+UNDRAWN = frozenset({"classifier"})
+"""Kinds of trials that have no scores of samples."""
 
 PIXEL_METRIC = "heldout_pixel_v_error"
 """`RUNG_METRIC` in pixels, whatever they were lifted to."""
@@ -149,12 +151,14 @@ def _beside(objective: str, scored: ScoreKinds) -> list[Metric]:
     needs = metric_of(objective).needs
     kinds = {needs.of} if isinstance(needs, NetworkAlone) else scored.kinds
     own = needs.extractor if isinstance(needs, Samples) else scored.extractor
-    others = EXTRACTOR_CHOICES - {own}
-    return [
-        metric
-        for metric in METRICS.values()
-        if (metric.needs.extractor not in others if isinstance(metric.needs, Samples) else metric.needs.of in kinds)
-    ]
+    others, drawn = EXTRACTOR_CHOICES - {own}, not kinds or bool(kinds - UNDRAWN)
+
+    def is_beside(metric: Metric) -> bool:
+        if isinstance(metric.needs, Samples):
+            return drawn and metric.needs.extractor not in others
+        return metric.needs.of in kinds
+
+    return [metric for metric in METRICS.values() if is_beside(metric)]
 
 
 def _registered(name: str, info: ValidationInfo) -> str:

@@ -51,6 +51,7 @@ def test_tables_show_what_is_meant_for_people_and_verdicts_rest_on_what_judges()
     assert verdict_metrics("fd_vit_raw") == ["fd_vit", "kid_vit", "heldout_v_error"]
     assert {"fd_efflite0_96", "kid_efflite0_96", "heldout_v_error"} <= set(verdict_metrics())
     assert "fd_efflite0_96_heldout" not in verdict_metrics()
+    assert table_metrics("heldout_cross_entropy") == ["heldout_cross_entropy", "heldout_accuracy"]
     assert {*verdict_metrics(), "fd_efflite0_96_heldout"} <= set(table_metrics())
 
 

@@ -27,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "clipped": {"optimiser": {"grad_clip": 1e-2}},
     "rounded": {"gradient_sum": "bf16"},
     "staged": {"diffusion": {"path": {"kind": "staged", "stages": 2}}},
+    "levels": {"diffusion": {"path": {"kind": "karras"}}},
     "lifted": {"diffusion": {"dimensions": 100}},
     "classifier": {"diffusion": {"terms": [{"kind": "classifier", "weight": 0.5}]}},
 }
