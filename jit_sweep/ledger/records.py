@@ -219,6 +219,11 @@ class EntryRow:
         return _EVALUATIONS.get(self.evaluation_json, make=lambda: _evaluation(self.evaluation_json))
 
     @property
+    def makes_again(self) -> bool:
+        """Whether its images are held-out ones made again, and none that are drawn."""
+        return '"autoencoder"' in self.trial_json and self.trial.method.kind == "autoencoder"
+
+    @property
     def judged(self) -> Mapping[str, str | int | float | bool | None]:
         """The arm that verdicts are about: of a tuning trial the one that it tunes."""
         return self.base if self.origin == "tuning" else self.arm

@@ -24,7 +24,7 @@ from jit_sweep.spec.stages import PlannedStage
 from jit_sweep.spec.stored import readable
 from jit_sweep.statistics.student_t import mean
 from search_spaces.cells import recipe_values
-from trainables.evaluation.metrics.registry import RUNG_METRICS, ScoreKinds, measured_on_the_way, metric_of
+from trainables.evaluation.metrics.registry import ScoreKinds, measured_on_the_way, metric_of
 
 
 class NoBestArm(UserError):
@@ -151,11 +151,12 @@ def read_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
 
 
 def best_first(trials: Sequence[TrialResult], *, objective: str) -> list[TrialResult]:
-    """Trials by the objective, the best first; then those that collapsed, then those without it; equal ones as they came."""
+    """Trials by the objective, the best first; then those that collapsed, then those without it; then those that make images
+    again, where others draw some; equal ones as they came."""
 
-    def order(trial: TrialResult) -> tuple[bool, bool, float]:
+    def order(trial: TrialResult) -> tuple[bool, bool, bool, float]:
         missing, value = _rank(trial.value(objective), objective)
-        return missing, trial.collapsed, value
+        return trial.entry.makes_again, missing, trial.collapsed, value
 
     return sorted(trials, key=order)
 
@@ -175,8 +176,7 @@ def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
 
 def rivals_of(arms: Sequence[Arm]) -> list[Arm]:
     """Those that may be the best: where some draw images from noise, not those that make held-out images again."""
-    again = RUNG_METRICS["autoencoder"]
-    drawn = [arm for arm in arms if again not in arm.metrics]
+    drawn = [arm for arm in arms if not any(trial.entry.makes_again for trial in arm.trials[:1])]
     return drawn or [*arms]
 
 

@@ -60,7 +60,7 @@ def test_the_stage_that_encodes_is_trained_before_who_sees_its_codes(home: Playe
 def test_the_checkpoint_that_encodes_is_kept_however_few_a_sweep_keeps(tmp_path: Path) -> None:
     home = PlayedHome(tmp_path, score=score)
     home.run(latent(retention={"best": 1}))
-    needs = needs_of(home.reader, (), ended=frozenset())
+    needs = needs_of(home.reader, (), ended=frozenset({home.name}))
     [(encoder, images)] = {(each.trial, each.images) for row in home.rows() if (each := encoder_of(row)) is not None}
     assert images in needs[encoder]
     others = {row.trial_id for row in home.rows() if row.trial.method.kind == "autoencoder"} - {encoder}

@@ -7,6 +7,7 @@ what an update sees. On a GPU the draws are made there, and a small image set li
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,9 +24,11 @@ from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
-from trainables.training.latents import Latents
 from trainables.training.masks import masks_and_times
 from trainables.training.truths import truths_of
+
+if TYPE_CHECKING:
+    from trainables.training.latents import Latents
 
 RESIDENT_SHARE = 0.25
 """An image set lives on a GPU where it takes at most this share of its memory."""
@@ -56,7 +59,7 @@ class Batches:
     ValueError: a label that the trial's network does not know.
     """
 
-    def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device, latents: Latents | None = None) -> None:
+    def __init__(self, trial: TrialConfig, images: ImageSet, *, device: torch.device, latents: "Latents | None" = None) -> None:
         """`latents`: the codes that a latent trial trains on."""
         self._trial = trial
         self._device = device
@@ -104,7 +107,7 @@ class Batches:
         x = self._lift.up(to_unit(pixels)) if self._latents is None else self._codes(self._latents, read, mirrored, first)
         return Batch(x=x, e=self._trial.noise_scale * noise, t=t, y=y, route=route, truths=truths)
 
-    def _codes(self, latents: Latents, told: Tensor, mirrored: Tensor | None, first: Tensor) -> Tensor:
+    def _codes(self, latents: "Latents", told: Tensor, mirrored: Tensor | None, first: Tensor) -> Tensor:
         """What the network sees of images [B, 2, Z', h, w], each with its mirror image."""
         chosen = told[:, 0] if mirrored is None else torch.where(mirrored[:, None, None, None], told[:, 1], told[:, 0])
         draw, space = partial(self._draws.normal, Purpose.POSTERIOR, first=first, count=len(told)), self._trial.space
@@ -143,7 +146,7 @@ def draws_on(device: torch.device, *, seed: int) -> Draws:
     return DeviceDraws(seed, device)
 
 
-def _source(images: ImageSet, latents: Latents | None, device: torch.device) -> "_Resident | _Hosted | _Encoded":
+def _source(images: ImageSet, latents: "Latents | None", device: torch.device) -> "_Resident | _Hosted | _Encoded":
     if latents is not None:
         return _Encoded(images, latents)
     return _Resident(images, device) if resident_bytes(images, device) else _Hosted(images)
@@ -157,7 +160,7 @@ def _turned(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
 class _Encoded:
     """Codes in the host's memory, mapped from its disk."""
 
-    def __init__(self, images: ImageSet, latents: Latents) -> None:
+    def __init__(self, images: ImageSet, latents: "Latents") -> None:
         self._images, self._latents = images, latents
 
     def fetch(self, order: NDArray[np.int64]) -> tuple[Tensor, ...]:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,13 @@ from trainables.training.batches import Batches
 from trainables.training.ema import Averages, assign, trained
 from trainables.training.graphed import kernels_of
 from trainables.training.health import Health
-from trainables.training.latents import Latents
 from trainables.training.optimiser import learning_rate, optimiser_of
 from trainables.training.reduction import Reduction
 from trainables.training.step import step_of
 from trainables.training.workers import Ask, Workers
+
+if TYPE_CHECKING:
+    from trainables.training.latents import Latents
 
 Tensors = dict[str, dict[str, Tensor]]
 LOOK_EVERY = 50
@@ -49,7 +51,7 @@ class Learner:
         *,
         workers: Workers,
         fit: Fit | None = None,
-        latents: Latents | None = None,
+        latents: "Latents | None" = None,
     ) -> None:
         """`latents`: the codes that a latent trial trains on."""
         self.trial = trial
