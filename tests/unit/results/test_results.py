@@ -8,8 +8,11 @@ import pytest
 from jit_sweep.ledger.records import Cause
 from jit_sweep.results.arms import Arm
 from jit_sweep.results.leaderboard import NoBestArm, best_arm, best_cell, leaderboard, median_seed, read_results
+from search_spaces.presets import preset
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
 from tests.support.scored_arms import ERROR, FD, KID, collapse_arm, train_arm
+from tests.support.trials import trial_of_recipe
+from trainables.config.trial import DataConfig
 from trainables.evaluation.metrics.registry import table_metrics, verdict_metrics
 from trainables.networks.cost import training_flops
 
@@ -103,7 +106,10 @@ def test_the_best_arm_is_the_best_mean_of_those_with_the_seeds_that_their_own_ce
 
 def test_images_made_again_are_no_rivals_of_images_that_are_drawn(ledger: LedgerFixture) -> None:
     again = {"preset": "autoencoder-tiny"}
-    train_arm(ledger, again, [0.1, 0.1])
+    for seed in (0, 1):
+        data = DataConfig(digest="d" * 12, image_size=32, num_classes=4)
+        own = trial_of_recipe(preset("autoencoder-tiny"), data=data, seed=seed)
+        ledger.train(planned(arm=again, seed=seed, images=960).model_copy(update={"trial": own}), {OBJECTIVE: 0.1})
     alone = read_results(ledger.reader, "mine").arms
     assert best_arm(alone, objective=OBJECTIVE).arm == again
     train_arm(ledger, V, [5.0, 5.0])

@@ -113,9 +113,12 @@ ELSEWHERE = {"training splits", "packaged records", "recording streams", "kernel
     "recorded evaluations",
     "evaluations in words",
     "teachers",
+    "latents",
+    "guiding classifiers",
+    "chains of the head's diffusion",
 }
-"""What only a trial on a GPU keeps, one on a packaged set, one of lifted points, one that is scored by a file's features or
-has a teacher, a preparation, or a table of results."""
+"""What only a trial on a GPU keeps, one on a packaged set, of lifted points, codes or masked tokens, one that is scored by a file's
+features or has a teacher or a guide, a preparation, or a table of results."""
 
 
 def test_the_value_used_longest_ago_makes_room_before_the_next_is_made() -> None:

@@ -214,7 +214,7 @@ def _of_classifiers(classes: str) -> Iterator[Metric]:
         "heldout_accuracy",
         "maximize",
         "share",
-        "share of the same grid whose likeliest class is the image's; blind to what the cross-entropy is blind to",
+        f"share of the same grid whose likeliest class is the image's; says nothing along noise_scale, {_NOR}",
         needs=NetworkAlone(of="classifier"),
         compute=f"{_HERE}.classes:accuracy",
         blind_to=blind,
