@@ -117,7 +117,7 @@ ELSEWHERE = {"training splits", "packaged records", "recording streams", "kernel
     "guiding classifiers",
     "chains of the head's diffusion",
 }
-"""What only a trial on a GPU keeps, one on a packaged set, of lifted points, codes or masked tokens, one that is scored by a file's
+"""What only a trial on a GPU keeps, on a packaged set, of lifted points, codes or masked tokens, one that is scored by a file's
 features or has a teacher or a guide, a preparation, or a table of results."""
 
 
