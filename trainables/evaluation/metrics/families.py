@@ -228,11 +228,11 @@ def _of_masked_tokens(masked: str) -> Iterator[Metric]:
         "minimize",
         "mean squared noise",
         "error of the noise that the head finds in masked patches of held-out images, at fixed masks, times and noise; says "
-        "nothing along patch_size, by which patches are other things to find, nor along temperature and head_steps, "
+        "nothing along patch_size and encoder, by which patches are other things to find, nor along temperature and head_steps, "
         f"{_NOR}",
         needs=NetworkAlone(of="masked_tokens"),
         compute=f"{_HERE}.masked:error",
-        blind_to=UNSAMPLED | {"patch_size", "temperature", "head_steps"},
+        blind_to=UNSAMPLED | {"patch_size", "encoder", "temperature", "head_steps"},
         scale="log",
         plain="how wrong the network is on masked patches of images that training never saw",
         judges=True,
