@@ -228,7 +228,7 @@ def _of_masked_tokens(masked: str) -> Iterator[Metric]:
         "minimize",
         "mean squared noise",
         "error of the noise that the head finds in masked patches of held-out images, at fixed masks, times and noise; says "
-        "nothing along patch_size and encoder, by which patches are other things to find, nor along temperature and head_steps, "
+        "nothing along patch_size and encoder, by which patches are other things, nor along temperature and head_steps, "
         f"{_NOR}",
         needs=NetworkAlone(of="masked_tokens"),
         compute=f"{_HERE}.masked:error",
