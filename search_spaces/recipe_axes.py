@@ -73,8 +73,8 @@ OF_SPACE = (
         "whose codes it sees: an earlier stage, with an arm of it where there are several (`codes code=vq`); null: pixels",
         TypeAdapter(Annotated[str, AfterValidator(_checked)] | None),
         Slot(_put_encoder, _get_encoder),
-        lambda tree: bool(tree["method"]["kind"] == "denoiser"),
-        "method=denoiser",
+        lambda tree: bool(tree["method"]["kind"] in ("denoiser", "masked_tokens")),
+        "method=denoiser or masked_tokens",
     ),
     Axis(
         "latent_sample",

@@ -12,8 +12,9 @@ from trainables.config.trial import TrialConfig
 from trainables.diffusion.evaluating import evaluating
 from trainables.networks.autoencoder import LOG_VARIANCE, Autoencoder
 
-AT_ONCE = 64
-"""Images that go through an autoencoder at once: a code's last bits depend on it."""
+MOST_AT_ONCE = 64
+MAP_BYTES = 2**28
+"""Of the images that go through an autoencoder at once, in one map of its first level."""
 
 
 class CodeStatistics(NamedTuple):
@@ -55,7 +56,9 @@ class Latent:
         """The images of codes [B, Z, h, w], float32 [B, C, H, W]."""
         codes = x.float() * self._std + self._mean
         with evaluating(self._autoencoder), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            return torch.cat([self._autoencoder.decoded(part, quantise=self._quantise) for part in codes.split(AT_ONCE)])
+            return torch.cat(
+                [self._autoencoder.decoded(part, quantise=self._quantise) for part in codes.split(at_once(self._autoencoder))]
+            )
 
     def _normalised(self, code: Tensor) -> Tensor:
         return (code - self._mean) / self._std
@@ -76,11 +79,17 @@ class _Unread:
 UNREAD = _Unread()
 
 
+def at_once(autoencoder: Autoencoder) -> int:
+    """Images that go through it at once. A code's last bits depend on that, so that it depends on nothing but the network."""
+    a_map = 4 * autoencoder.trunk.width * autoencoder.trial.data.image_size**2
+    return max(1, min(MOST_AT_ONCE, MAP_BYTES // a_map))
+
+
 def told(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     """All that an autoencoder says of images [B, C, H, W] in [-1, 1], float32: mean and log variance of a Gaussian code
     [B, 2 Z, h, w], or the code before entries are sought [B, Z, h, w]."""
     with evaluating(autoencoder), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        return torch.cat([autoencoder.told(part) for part in x.split(AT_ONCE)])
+        return torch.cat([autoencoder.told(part) for part in x.split(at_once(autoencoder))])
 
 
 def code_of(autoencoder: Autoencoder, stored: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from trainables.data.prepared.manifest import Shard
 from trainables.data.prepared.node_cache import node_cache
 from trainables.data.prepared.prepared_set import checked_content, map_shard
 from trainables.networks.autoencoder import Autoencoder
-from trainables.networks.latent import AT_ONCE, CodeStatistics, Latent, autoencoder_of, code_of, encoding_trial, told
+from trainables.networks.latent import CodeStatistics, Latent, at_once, autoencoder_of, code_of, encoding_trial, told
 from trainables.networks.registry import build
 from trainables.process_caches import ProcessCache
 from trainables.storage.address import local_path
@@ -154,9 +154,10 @@ def _in_shards(
 ) -> Iterator[NDArray[np.float32]]:
     """The codes of the training split, shard by shard."""
     parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(images.train), AT_ONCE):
+    count = at_once(autoencoder)
+    for start in range(0, len(images.train), count):
         encoded(start, len(images.train))
-        pixels = images.read(images.train[start : start + AT_ONCE]).to(device)
+        pixels = images.read(images.train[start : start + count]).to(device)
         both = [told(autoencoder, to_unit(seen.contiguous())) for seen in (pixels, pixels.flip(-1))]
         parts.append(torch.stack(both, dim=1).cpu().numpy())
         if sum(part.nbytes for part in parts) >= most_bytes:

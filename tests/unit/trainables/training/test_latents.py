@@ -22,7 +22,8 @@ from trainables.data.pixels import to_pixels, to_unit
 from trainables.evaluation.generate import generate
 from trainables.evaluation.held_out import held_out
 from trainables.evaluation.metrics.registry import METRICS, RUNG_METRICS
-from trainables.networks.latent import CodeStatistics, Latent, autoencoder_of, told
+from trainables.networks.autoencoder import Autoencoder
+from trainables.networks.latent import CodeStatistics, Latent, at_once, autoencoder_of, told
 from trainables.process_caches import clear_process_caches
 from trainables.report import Ended, Rung, Scored
 from trainables.train import train
@@ -320,3 +321,10 @@ def test_statistics_of_codes_stay_with_the_autoencoder() -> None:
     wide = Latent(trial.space, space._autoencoder, twice)
     torch.testing.assert_close(wide.down(codes), space.down(2 * codes))
     assert to_pixels(wide.down(codes)).shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize(("side", "count"), [(32, 64), (1024, 2)])
+def test_large_images_go_through_an_autoencoder_a_few_at_a_time(side: int, count: int) -> None:
+    trial = encoding().model_copy(update={"data": DATA.model_copy(update={"image_size": side})})
+    with torch.device("meta"):
+        assert at_once(Autoencoder(trial)) == count
