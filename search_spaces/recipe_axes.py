@@ -11,7 +11,7 @@ from trainables.config.fields import without
 from trainables.config.space import PIXELS, LatentSpace, StageEncoder
 from trainables.config.yaml import parsed
 
-_TRAINED = ("model", "method", "space", "diffusion", "optimiser", "ema", "batch_size")
+TRAINED = ("model", "method", "space", "diffusion", "optimiser", "ema", "batch_size")
 """What a preset says of a recipe; how fast it is computed stays as it was."""
 
 
@@ -22,7 +22,7 @@ def _known(name: str) -> str:
 
 def _put_preset(tree: Tree, name: str) -> None:
     recipe = preset(name).model_dump()
-    tree.update({key: recipe[key] for key in _TRAINED})
+    tree.update({key: recipe[key] for key in TRAINED})
 
 
 def _unread(_tree: Tree) -> AxisValue:

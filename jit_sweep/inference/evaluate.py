@@ -142,7 +142,8 @@ class Evaluations:
         subject = self.subject
         try:
             read = lambda done, of: self._told("reading the real images' features", done, of)  # noqa: E731
-            space = latent_of(subject.trial, subject.autoencoder) if subject.autoencoder is not None else None
+            content = subject.autoencoder
+            space = None if content is None else (lambda device: latent_of(subject.trial, content, device=device))
             return Evaluator(subject.trial, subject.weights, self.image_set, cache=subject.storage, space=space, read=read)
         except ValueError as error:
             raise UserError(str(error)) from error

@@ -30,7 +30,8 @@ def export_diffusers(folder: Path, out: Path) -> list[str]:
     kind = read_config(folder).trial.error_kind
     if kind != "flow":
         rule = "diffusers' pipeline draws along one flow"
-        raise UserError(f"{rule}, got a model of kind {kind}; draw from it with `sample`")
+        remedy = "score it with `evaluate`" if kind in ("autoencoder", "classifier") else "draw from it with `sample`"
+        raise UserError(f"{rule}, got a model of kind {kind}; {remedy}")
     if not (folder / WEIGHTS).is_file():
         raise UserError(
             f"a model's folder must hold a {WEIGHTS}, as `export` and `import-jit` write it, got {folder}; export it"

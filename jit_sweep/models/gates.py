@@ -180,8 +180,10 @@ def _refused(arms: Sequence[Arm], objective: str, differing: frozenset[str]) -> 
 
 
 def _differing_axes(one: Arm, other: Arm) -> frozenset[str]:
-    a, b = (recipe_values(arm.trials[0].entry.trial) for arm in (one, other))
-    return frozenset(axis for axis in a.keys() | b.keys() if a.get(axis) != b.get(axis))
+    trials = [arm.trials[0].entry.trial for arm in (one, other)]
+    a, b = (recipe_values(trial) for trial in trials)
+    seen = {"encoder"} if trials[0].space != trials[1].space else set()  # of a trial no value of that axis says whose codes
+    return frozenset(axis for axis in a.keys() | b.keys() if a.get(axis) != b.get(axis)) | seen
 
 
 def _verdict_gate(finding: Finding, asking: Asking) -> Gate:

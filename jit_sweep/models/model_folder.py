@@ -79,7 +79,7 @@ def _network_of(trial: TrialConfig, weights: Path) -> "Network":
     try:
         network.load_state_dict(load_file(weights))
         if trial.space.kind == "latent":
-            network.space = latent_of(trial, (weights.parent / AUTOENCODER).read_bytes())
+            network.space = latent_of(trial, (weights.parent / AUTOENCODER).read_bytes(), device="cpu")
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(f"a champion's files must fit its {CONFIG}, got {weights.parent}: {error}") from error
     return network.eval()

@@ -147,6 +147,8 @@ def require_official(trial: TrialConfig) -> None:
         differing["prediction"] = (trial.diffusion.prediction, "x")
     if trial.diffusion.path.kind != "flow":
         differing["path"] = (trial.diffusion.path.kind, "flow")
+    if trial.space.kind != "pixels":
+        differing["space"] = (trial.space.kind, "pixels")
     if trial.diffusion.dimensions is not None:
         differing["dimensions"] = (trial.diffusion.dimensions, None)
     if any(term.kind == "classifier" for term in trial.diffusion.tapped):

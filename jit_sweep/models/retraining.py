@@ -2,6 +2,9 @@
 
 import itertools
 from collections.abc import Collection, Sequence
+from typing import Any
+
+from pydantic import BaseModel
 
 from jit_sweep.budget.costs import resources_of
 from jit_sweep.budget.spending import HOUR_S, devices_of
@@ -12,6 +15,7 @@ from jit_sweep.plan.entry import Plan, recipe_id
 from jit_sweep.results.convergence import LAST_RUNGS
 from jit_sweep.spec.stages import Grid, GridStage
 from jit_sweep.spec.sweep import BESIDE_SCORES, Budget, SweepSpec
+from search_spaces.recipe_axes import TRAINED
 from trainables.config.fields import content_hash
 
 FIRST_FRESH = 1000
@@ -40,10 +44,12 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     same trials.
     """
     unchanged = {"prediction": candidate.trial.entry.trial.diffusion.prediction}  # a grid has an axis, the baseline's arm none
-    trial = candidate.trial.entry.trial
-    # What encodes is trained already: of a stage that this sweep has not, the trial itself.
-    space = trial.space.model_dump(mode="json") if trial.space.kind == "latent" else spec.baseline.space
-    values = {axis: value for axis, value in candidate.values.items() if axis != "encoder"} or unchanged
+    trial, baseline, own = candidate.trial.entry.trial, spec.baseline, dict(candidate.values)
+    if own.pop("encoder", None) is not None or baseline.space:
+        # What encodes is trained already: of a stage that this sweep has not, the trial itself.
+        own.pop("preset", None)
+        baseline = baseline.model_copy(update={key: _plain(getattr(trial, key)) for key in TRAINED})
+    values = own or unchanged
     grid = Grid(axes={axis: (value,) for axis, value in values.items()}, seeds=tuple(seeds))
     evaluation = judged_by.evaluation.model_copy(update={"seed": noise, "tune": None, "at": spec.evaluation.at})
     content = {
@@ -56,7 +62,7 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     return SweepSpec(
         name=f"{spec.name.partition(MARK)[0][:LONGEST_STEM]}{MARK}{content_hash(content)[:8]}",
         data=spec.data,
-        baseline=spec.baseline.model_copy(update={"space": space}),
+        baseline=baseline,
         stages=(GridStage(grid=grid),),
         objective=judged_by.objective,
         evaluation=evaluation,
@@ -66,6 +72,13 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
         tracking=judged_by.tracking,
         ledger=judged_by.ledger,
     )
+
+
+def _plain(part: Any) -> Any:
+    """A part of a trial as a sweep file has it."""
+    if isinstance(part, tuple):
+        return tuple(_plain(each) for each in part)
+    return part.model_dump(mode="json") if isinstance(part, BaseModel) else part
 
 
 def question_of(reader: LedgerReader, project: str, retrained: str) -> int:

@@ -29,7 +29,7 @@ def draw(model: str, *, tracking_uri: str, out: Path, n: int, seed: int) -> None
             folder = registry.load(model, tracking_uri=tracking_uri, folder=Path(temporary))
         config, network, guide = read_config(folder), load_network(folder), load_guide(folder)
     if not config.trial.draws:
-        raise UserError(f"samples are drawn by denoisers, got {model}, a {config.trial.method.kind}; score it with `evaluate`")
+        raise UserError(f"samples are drawn from noise, got {model}, a {config.trial.method.kind}; score it with `evaluate`")
     if config.trial.method.kind == "autoencoder":
         rule = "samples are drawn from noise, and an autoencoder makes images from images"
         raise UserError(f"{rule}, got {model}; look at its trial's pictures, or score it with `evaluate`")

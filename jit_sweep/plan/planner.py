@@ -12,10 +12,11 @@ from jit_sweep.plan.places import Place, places
 from jit_sweep.plan.rungs import rungs_of
 from jit_sweep.plan.trial import evaluation_of, trial_of, update_unit
 from jit_sweep.spec.schedulers import Ladder, NoScheduler
-from jit_sweep.spec.stages import PlannedStage
+from jit_sweep.spec.stages import PlannedStage, SearchStage
 from jit_sweep.spec.sweep import Matched, SweepSpec
 from search_spaces.axis import AxisValue
 from search_spaces.cells import Cell, arm_label, put
+from search_spaces.quantities import excess
 from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import choices, counted
@@ -82,12 +83,27 @@ class Planner:
         """The first seed of the arm that it names. ValueError: there is no such stage, or it has several such arms."""
         key = encoder.model_dump_json()
         if key not in self._encoders:
+            self._encoders[key] = None
             self._encoders[key] = self._found(encoder.stage, encoder.where)
-        return self._encoders[key]
+        if (found := self._encoders[key]) is None:
+            rule = f"the arms of the stage {encoder.stage} must have images of their own where the baseline sees their codes"
+            raise ValueError(f"{rule}, got `matched`, which asks for the baseline's cost; give them `cells: images_per_trial`")
+        return found
 
     @cached_property
-    def _encoders(self) -> dict[str, Entry]:
+    def _encoders(self) -> dict[str, Entry | None]:
+        """None: it is being sought."""
         return {}
+
+    @cached_property
+    def encoding(self) -> frozenset[str]:
+        """The stages that encode the images of others."""
+        axes = [stage.search.axes if isinstance(stage, SearchStage) else stage.design.axes for stage in self.spec.stages]
+        given = [axis["encoder"] for axis in axes if isinstance(axis.get("encoder"), tuple)]
+        named = [str(value).split()[0] for values in given for value in values if value is not None]
+        space = self.baseline.space
+        own = [space.encoder.stage] if isinstance(space, LatentSpace) and isinstance(space.encoder, StageEncoder) else []
+        return frozenset((*named, *own))
 
     def _found(self, name: str, where: Mapping[str, AxisValue]) -> Entry:
         planned = {each.name: (at, each.design) for at, each in enumerate(self.spec.stages) if isinstance(each, PlannedStage)}
@@ -104,7 +120,16 @@ class Planner:
         (first,) = named
         cell = put(self.baseline, first)
         images = images_asked(design, first) or self.images_of(cell, stage=stage)
-        return self.entry(cell, stage=stage, position=0, seed=seeds_of(design, first)[0], images=images)
+        entry = self.entry(cell, stage=stage, position=0, seed=seeds_of(design, first)[0], images=images)
+        if design.nuisance is not None or excess(getattr(design, "limits", {}), entry.trial, images=images):
+            why = (
+                "`nuisance`, by which its setting is known later"
+                if design.nuisance is not None
+                else "`limits`, which leave it out"
+            )
+            rule = f"`space.encoder` must name an arm of the stage {name} that is trained as it stands there"
+            raise ValueError(f"{rule}, got one with {why}; leave that out of the stage")
+        return entry
 
     def _cost(self, recipe: Recipe, matched: Matched, *, images: int) -> float:
         """FLOPs or seconds of a recipe's trial. ValueError: its speed is not measured."""

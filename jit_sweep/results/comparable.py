@@ -31,6 +31,7 @@ def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: M
         _unmatched(arms, matched)
         or _differing(question, arms)
         or _blind(question, objective)
+        or _made_again(arms)
         or _counted("unfinished", sum(arm.unfinished for arm in arms))
         or _counted("stopped early", sum(arm.pruned for arm in arms))
         or _too_few_shared(arms, objective)
@@ -107,6 +108,11 @@ def _differing(question: Question, arms: Sequence[Arm]) -> str:
 def _blind(question: Question, objective: str) -> str:
     blind = metric_of(objective).blind_to & {*question.axes}
     return f"objective: {objective} says nothing along {', '.join(sorted(blind))}" if blind else ""
+
+
+def _made_again(arms: Sequence[Arm]) -> str:
+    made = {arm.trials[0].entry.makes_again for arm in arms}
+    return "images: drawn from noise and held-out ones made again" if len(made) > 1 else ""
 
 
 def _counted(what: str, count: int) -> str:

@@ -25,12 +25,12 @@ def score(row: EntryRow, metric: str) -> float:
     return (1.0 if row.trial.diffusion.prediction == "x" else 2.0) * (1 + luck)
 
 
-def latent(**changes: Any) -> dict[str, Any]:
+def latent(**given: Any) -> dict[str, Any]:
     codes = {"preset": ["autoencoder-tiny"], "code": ["kl", "vq"], "batch_size": [8]}
     denoisers = {"encoder": ["codes code=vq"], "prediction": ["x", "v"]}
     stages = [{"name": "codes", "grid": {"axes": codes}}, {"grid": {"axes": denoisers, "seeds": 3}}]
     baseline = {**tiny_sweep()["baseline"], "preset": "jit-tiny/2"}
-    return tiny_sweep(stages=stages, baseline=baseline, **changes)
+    return tiny_sweep(**{"stages": stages, "baseline": baseline, **given})
 
 
 @pytest.fixture
@@ -65,6 +65,19 @@ def test_the_checkpoint_that_encodes_is_kept_however_few_a_sweep_keeps(tmp_path:
     assert images in needs[encoder]
     others = {row.trial_id for row in home.rows() if row.trial.method.kind == "autoencoder"} - {encoder}
     assert not others & needs.keys()
+
+
+@pytest.mark.parametrize("encoder", ["codes code=vq", None])
+def test_a_winner_of_another_preset_or_of_pixels_is_trained_again_as_it_was(tmp_path: Path, encoder: str | None) -> None:
+    home = PlayedHome(tmp_path, score=score)
+    codes = {"preset": ["autoencoder-tiny"], "code": ["vq"], "batch_size": [8]}
+    denoisers = {"preset": ["jit-tiny/4"], "batch_size": [8], "encoder": [encoder], "prediction": ["x", "v"]}
+    stages = [{"name": "codes", "grid": {"axes": codes}}, {"grid": {"axes": denoisers, "seeds": 3}}]
+    space = {"kind": "latent", "encoder": {"kind": "stage", "stage": "codes"}}
+    home.run(latent(stages=stages, baseline={**tiny_sweep()["baseline"], "space": space}))
+    candidate = candidate_of(read_results(home.reader, home.name))
+    spec = SweepSpec.model_validate(home.reader.sweep(home.name).spec)
+    check_same(plan(retraining(spec, candidate, seeds=(1000, 1001), judged_by=spec, noise=1), source="a test"), candidate)
 
 
 def test_a_winner_that_sees_codes_is_trained_again_without_the_stage_that_encodes(home: PlayedHome) -> None:

@@ -68,7 +68,8 @@ class TrialConfig(TrialFields):
             return
         if space.trunk is None or space.encoder.kind == "stage":
             rule = "`space.encoder` of a trial must be a trial or a file, with the autoencoder's `trunk`"
-            raise ValueError(f"{rule}, got {space.encoder.kind}; only a sweep file knows its stages")
+            remedy = "only a sweep file knows its stages" if space.encoder.kind == "stage" else "write `trunk`"
+            raise ValueError(f"{rule}, got a {space.encoder.kind}{' without trunk' if space.trunk is None else ''}; {remedy}")
         if size % (unit := 2**space.trunk.halvings):
             rule = f"`space` latent halves the side of images {space.trunk.halvings} times"
             raise ValueError(

@@ -60,10 +60,10 @@ class Evaluator:
         images: ImageSet,
         *,
         cache: str | None,
-        space: Space | None = None,
+        space: Callable[[torch.device], Space] | None = None,
         read: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> None:
-        """`space`: of a latent trial, what its network sees."""
+        """`space`: of a latent trial, what its network sees, on the device that it is asked for."""
         self._trial, self._weights, self._images, self._space = trial, weights, images, space
         self._cache, self._read = cache, read
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
@@ -156,7 +156,8 @@ class Evaluator:
     @cached_property
     def _blank(self) -> Network:
         network = blank_model(self._trial).to(self._device).eval()
-        network.space = self._space or network.space
+        if self._space is not None:
+            network.space = self._space(self._device)
         return network
 
     def _network(self, weights: str) -> Network:

@@ -97,8 +97,8 @@ def code_of(autoencoder: Autoencoder, stored: Tensor) -> Tensor:
     return stored.chunk(2, dim=1)[0] if autoencoder.trunk.code.kind == "kl" else stored
 
 
-def autoencoder_of(trial: TrialConfig, weights: Mapping[str, Tensor]) -> Autoencoder:
-    """The autoencoder whose codes a trial sees, with these weights, frozen, on the trial's device.
+def autoencoder_of(trial: TrialConfig, weights: Mapping[str, Tensor], *, device: torch.device | str) -> Autoencoder:
+    """The autoencoder whose codes a trial sees, with these weights, frozen, on a device.
 
     ValueError: they are of another network than the trial's `space.trunk`.
     """
@@ -108,7 +108,7 @@ def autoencoder_of(trial: TrialConfig, weights: Mapping[str, Tensor]) -> Autoenc
         rule = "`space.trunk` must be the network whose weights `space.encoder` names"
         raise ValueError(f"{rule}, got a difference in {', '.join(odd[:4])}; write the trunk as it was trained")
     network.load_state_dict(dict(weights))
-    return network.to(trial.device).requires_grad_(False).eval()
+    return network.to(device).requires_grad_(False).eval()
 
 
 def encoding_trial(trial: TrialConfig) -> TrialConfig:

@@ -1,5 +1,6 @@
 """The training split in an autoencoder's codes, mirror images too: encoded once for a storage, mapped from a node's disk."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,10 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from trainables.config.fields import Frozen, PositiveInt
 from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -29,22 +28,19 @@ from trainables.process_caches import ProcessCache
 from trainables.storage.address import local_path
 from trainables.storage.folder import Folder
 from trainables.storage.turns import FileTurn
-from trainables.training.encoders import FILE, encoder_weights, latent_of, latents_folder, packed
+from trainables.training.encoders import (
+    MANIFEST,
+    CodesManifest,
+    encoder_weights,
+    latent_of,
+    latents_folder,
+    packed,
+    read_manifest,
+    write_autoencoder,
+)
 
-MANIFEST = "codes.json"
 Encoded = Callable[[int, int], object]
 """Hears how many images have been encoded, and of how many."""
-
-
-class CodesManifest(Frozen):
-    """What lies in a folder of codes, written last: the files never change."""
-
-    digest: str
-    """The folder's own name: what is encoded, and by what."""
-    count: PositiveInt
-    """Training images."""
-    shards: tuple[Shard, ...]
-    """`.npy` of float32 [n, 2, Z', h, w]: the codes of an image and of its mirror image, in the order of the training split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +79,9 @@ def latents_of(
 
 
 def _made(trial: TrialConfig, images: ImageSet, storage: str, folder: Folder, encoded: Encoded) -> Latents:
-    manifest = _manifest(folder) or _encoded(trial, images, storage, folder, encoded)
+    manifest = read_manifest(folder) or _encoded(trial, images, storage, folder, encoded)
     try:
-        space = latent_of(trial, folder.read(FILE))
+        space = latent_of(trial, checked_content(folder, manifest.autoencoder), device=trial.device)
         path = local_path(folder.uri)
         held = None if path is not None else node_cache().hold(manifest)
         if held is not None:
@@ -104,20 +100,15 @@ def _mapped(folder: Path, shard: Shard) -> NDArray[np.float32]:
     return codes
 
 
-def _manifest(folder: Folder) -> CodesManifest | None:
-    try:
-        return CodesManifest.model_validate_json(folder.read(MANIFEST))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        rule = "the record of encoded images must be whole"
-        raise DataError(f"{rule}, got a damaged {folder.address(MANIFEST)}; delete that folder, and go on") from error
-
-
 def _encoded(trial: TrialConfig, images: ImageSet, storage: str, folder: Folder, encoded: Encoded) -> CodesManifest:
     """Of several processes one encodes, and the others wait for it."""
-    turn = FileTurn(folder, MANIFEST)
-    manifest = turn.taken(lambda: _manifest(folder))
+
+    def waited(seconds: float) -> None:
+        time.sleep(seconds)
+        encoded(0, len(images.train))  # another process encodes
+
+    turn = FileTurn(folder, MANIFEST, wait=waited)
+    manifest = turn.taken(lambda: read_manifest(folder))
     if manifest is not None:
         turn.over()
         return manifest
@@ -135,7 +126,7 @@ def _encoded(trial: TrialConfig, images: ImageSet, storage: str, folder: Folder,
 def _encode(trial: TrialConfig, images: ImageSet, storage: str, folder: Folder, encoded: Encoded) -> CodesManifest:
     weights = encoder_weights(trial, storage)
     try:
-        autoencoder = autoencoder_of(trial, weights)
+        autoencoder = autoencoder_of(trial, weights, device=trial.device)
     except ValueError as error:
         raise DataError(str(error)) from error
     sums, shards = _Sums(), list[Shard]()
@@ -143,10 +134,16 @@ def _encode(trial: TrialConfig, images: ImageSet, storage: str, folder: Folder, 
         sums.add(code_of(autoencoder, torch.from_numpy(codes).flatten(0, 1)))
         file = write_array(folder, f"codes-{number:05d}", codes)
         shards.append(Shard(**file.model_dump(), count=len(codes)))
-    folder.put(FILE, packed(weights, sums.statistics()))
-    manifest = CodesManifest(digest=folder.uri.rpartition("/")[2], count=len(images.train), shards=tuple(shards))
+    manifest = CodesManifest(
+        digest=folder.uri.rpartition("/")[2],
+        count=len(images.train),
+        shards=tuple(shards),
+        autoencoder=write_autoencoder(folder, packed(weights, sums.statistics())),
+    )
     folder.create(MANIFEST, manifest.model_dump_json(indent=1).encode())
-    return manifest
+    standing = read_manifest(folder)  # which may be another process's, whose codes differ in their last bits
+    assert standing is not None, "a manifest that was created is there"
+    return standing
 
 
 def _in_shards(

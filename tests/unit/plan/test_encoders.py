@@ -21,6 +21,7 @@ CODES: dict[str, Any] = {
     },
 }
 BUDGET = {"images_per_trial": 32}
+HALVING = {"kind": "halving", "first_rung": {"images": 32}, "metric": "fd_efflite0_96"}
 
 
 def planned(folder: Path, *stages: dict[str, Any], **changes: Any) -> Plan:
@@ -66,6 +67,29 @@ def test_a_baseline_may_see_codes_and_a_preset_in_a_stage_takes_its_place(tmp_pa
     assert entries[0].trial.method.kind == "autoencoder"
 
 
+def test_an_arm_that_encodes_is_never_stopped_early(tmp_path: Path) -> None:
+    grid = {"axes": {"preset": ["autoencoder-tiny"], "code": ["kl", "vq"]}}
+    stages = (
+        {"name": "codes", "grid": grid},
+        {"name": "others", "grid": {"axes": {**grid["axes"], "code_channels": [8]}}},
+        denoisers(["codes code=vq"]),
+    )
+    entries = planned(tmp_path, *stages, scheduler=HALVING, budget={"images_per_trial": 128}).entries
+    assert [entry.protected for entry in entries] == [True, True, False, False, False]
+
+
+def test_the_cost_of_a_baseline_that_sees_codes_asks_for_no_cost_of_itself(tmp_path: Path) -> None:
+    one_arm: dict[str, Any] = {"name": "codes", "grid": {"axes": {"preset": ["autoencoder-tiny"]}}}
+    baseline = {"preset": "jit-tiny/2", "space": {"kind": "latent", "encoder": {"kind": "stage", "stage": "codes"}}}
+    budget = {**BUDGET, "matched": "flops"}
+    denoiser = {"grid": {"axes": {"prediction": ["x", "v"]}}}
+    with pytest.raises(UserError, match="must have images of their own where the baseline sees their codes"):
+        planned(tmp_path, one_arm, denoiser, baseline=baseline, budget=budget)
+    own = {"axes": one_arm["grid"]["axes"], "cells": [{"where": {"preset": "autoencoder-tiny"}, "images_per_trial": 64}]}
+    entries = planned(tmp_path, {**one_arm, "grid": own}, denoiser, baseline=baseline, budget=budget).entries
+    assert [entry.images for entry in entries] == [64, 32, 32]
+
+
 def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
     grid = {"grid": {"axes": {"preset": ["jit-tiny/8", "autoencoder-tiny"]}}}
     entries = planned(tmp_path, grid, baseline={"preset": "jit-tiny", "attention": "fp32", "compile": True}).entries
@@ -86,6 +110,10 @@ def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
         (
             ({"name": "plain", "grid": {"axes": {"prediction": ["x"]}}}, denoisers(["plain"])),
             "must name a stage that trains an autoencoder, got plain, which trains transformer",
+        ),
+        (
+            ({**CODES, "grid": {**CODES["grid"], "limits": {"parameters": 1000}}}, denoisers(["codes code=vq"])),
+            "must name an arm of the stage codes that is trained as it stands there, got one with `limits`, which leave it out",
         ),
         ((CODES, denoisers(["=vq"])), "must be a stage's name, or such as `codes code=vq`"),
         ((CODES, denoisers(["codes code=vq"], preset=["jit-none"])), "`preset` must be a known one, got 'jit-none'"),

@@ -10,6 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from jit_sweep.errors import UserError
+from jit_sweep.models.images import images_of
+from jit_sweep.models.model_folder import AUTOENCODER, CONFIG, WEIGHTS, ModelFolderConfig, load_network, read_config
 from tests.support.networks import goes_on_bit_for_bit
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import small_model, small_trial
@@ -87,7 +90,7 @@ def test_the_training_split_is_encoded_once_with_its_mirror_images(trained: tupl
     assert heard == []
     places = np.array([5, 0, 3])
     pixels = to_unit(IMAGES.read(IMAGES.train[places]))
-    network = autoencoder_of(trial, encoder_weights(trial, storage))
+    network = autoencoder_of(trial, encoder_weights(trial, storage), device="cpu")
     wanted = torch.stack([told(network, pixels), told(network, pixels.flip(-1).contiguous())], dim=1)
     torch.testing.assert_close(again.read(places), wanted, rtol=1e-4, atol=1e-5)
     assert again.read(places).equal(first.read(places))
@@ -109,7 +112,7 @@ def test_codes_are_normalised_by_what_they_measure(trained: tuple[TrialConfig, s
 def test_down_undoes_up_as_far_as_the_autoencoder_does(trained: tuple[TrialConfig, str]) -> None:
     encoder, storage = trained
     trial = latent(encoder)
-    space, network = codes_of(trial, storage).space, autoencoder_of(trial, encoder_weights(trial, storage))
+    space, network = codes_of(trial, storage).space, autoencoder_of(trial, encoder_weights(trial, storage), device="cpu")
     x = to_unit(IMAGES.read(IMAGES.heldout))
     with torch.no_grad():
         torch.testing.assert_close(space.down(space.up(x)), network.decoded(network.encoded(x)), rtol=1e-3, atol=1e-4)
@@ -211,8 +214,24 @@ def test_samples_are_decoded_by_the_file_that_goes_with_a_model(trained: tuple[T
     how, labels = EvaluationConfig(n=4, sampler="euler", steps=2), torch.tensor([0, 1, 0, 1])
     drawn = generate(learner.network, trial, how, labels)
     assert drawn.shape == (4, 3, 32, 32)
-    learner.network.space = latent_of(trial, kept_autoencoder(trial, trained[1]))
+    learner.network.space = latent_of(trial, kept_autoencoder(trial, trained[1]), device="cpu")
     assert generate(learner.network, trial, how, labels).equal(drawn)
+
+
+def test_a_model_that_a_gpu_has_trained_is_read_on_the_cpu(trained: tuple[TrialConfig, str], tmp_path: Path) -> None:
+    trial = latent(trained[0])
+    learner = Learner(trial, IMAGES, workers=Workers(), latents=codes_of(trial, trained[1]))
+    of_gpu = trial.model_copy(update={"device": "cuda"})
+    how = EvaluationConfig(n=2, sampler="euler", steps=2)
+    (tmp_path / CONFIG).write_text(ModelFolderConfig(trial=of_gpu, evaluation=how).model_dump_json())
+    save_file({name: tensor.contiguous() for name, tensor in learner.network.state_dict().items()}, tmp_path / WEIGHTS)
+    (tmp_path / AUTOENCODER).write_bytes(kept_autoencoder(trial, trained[1]))
+    labels = torch.tensor([0, 1])
+    drawn = images_of(load_network(tmp_path), read_config(tmp_path), guide=None, n=2, seed=how.seed, labels=labels)
+    assert drawn.equal(generate(learner.network, trial, how, labels))
+    (tmp_path / AUTOENCODER).unlink()
+    with pytest.raises(UserError, match="a champion's files must fit"):
+        load_network(tmp_path)
 
 
 def test_an_autoencoder_of_a_file_is_the_same_as_the_trials(trained: tuple[TrialConfig, str], tmp_path: Path) -> None:
