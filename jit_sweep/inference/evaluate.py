@@ -144,7 +144,15 @@ class Evaluations:
             read = lambda done, of: self._told("reading the real images' features", done, of)  # noqa: E731
             content = subject.autoencoder
             space = None if content is None else (lambda device: latent_of(subject.trial, content, device=device))
-            return Evaluator(subject.trial, subject.weights, self.image_set, cache=subject.storage, space=space, read=read)
+            return Evaluator(
+                subject.trial,
+                subject.weights,
+                self.image_set,
+                cache=subject.storage,
+                space=space,
+                guide=subject.guide,
+                read=read,
+            )
         except ValueError as error:
             raise UserError(str(error)) from error
 

@@ -13,7 +13,7 @@ from jit_sweep.home import Home
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow
 from jit_sweep.models import official
-from jit_sweep.models.model_folder import AUTOENCODER, LINEAGE, WEIGHTS, read_config
+from jit_sweep.models.model_folder import AUTOENCODER, LINEAGE, WEIGHTS, load_guide, read_config
 from jit_sweep.plan.images import with_prepared
 from jit_sweep.redact import redact
 from jit_sweep.results.naming import full_id
@@ -26,6 +26,7 @@ from trainables.data.holdout import Holdout
 
 if TYPE_CHECKING:
     from trainables.evaluation.evaluator import Weights
+    from trainables.networks.network import Network
 
 MOST_IMAGES = 2**53
 
@@ -64,6 +65,8 @@ class Trained:
     """Where features of real images are kept."""
     autoencoder: bytes | None = None
     """Of a latent trial: the file of the autoencoder whose codes it sees."""
+    guide: "Network | None" = None
+    """The classifier that a model's folder takes along."""
     owned: Owned | None = None
 
 
@@ -124,6 +127,7 @@ def _of_folder(folder: Path, places: Places) -> Trained:
         data=_data_of(rows, places) or _packaged(config.trial),
         storage=places.home.locations().storage,
         autoencoder=_autoencoder_in(folder) if config.trial.space.kind == "latent" else None,
+        guide=load_guide(folder),
         owned=owned if rows else None,
     )
 

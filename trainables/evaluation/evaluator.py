@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.config.evaluation import EvaluationConfig
-from trainables.config.evaluation_rules import check_draws, check_heldout, check_sampling
+from trainables.config.evaluation_rules import check_draws, check_guide, check_heldout, check_sampling
 from trainables.config.features import FeaturesConfig, ReferenceStatistics, extractor_name
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -61,9 +61,12 @@ class Evaluator:
         *,
         cache: str | None,
         space: Callable[[torch.device], Space] | None = None,
+        guide: Network | None = None,
         read: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> None:
-        """`space`: of a latent trial, what its network sees, on the device that it is asked for."""
+        """`space`: of a latent trial, what its network sees, on a device; `guide`: a classifier that is at hand, for evaluations
+        that name it; others lie in `cache`."""
+        self._own_guide = guide
         self._trial, self._weights, self._images, self._space = trial, weights, images, space
         self._cache, self._read = cache, read
         self._scorers: dict[tuple[FeaturesConfig, ReferenceStatistics | None], Scorer] = {}
@@ -138,6 +141,10 @@ class Evaluator:
         return generate(self._network(evaluation.weights), self._trial, evaluation, begun, guide=self._guide(evaluation))
 
     def _guide(self, evaluation: EvaluationConfig) -> Network | None:
+        named, own = evaluation.guide, self._own_guide
+        if named is not None and own is not None and own.trial.id == named.trial:
+            check_guide(self._trial, own.trial)
+            return own.to(self._device)
         return guide_of(evaluation, self._trial, storage=self._cache, device=self._device)
 
     def _features(self, evaluation: EvaluationConfig, drawn: Callable[[int], None]) -> dict[str, Tensor]:

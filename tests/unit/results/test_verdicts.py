@@ -16,8 +16,11 @@ from jit_sweep.results.verdicts import findings
 from jit_sweep.spec.stages import Grid
 from jit_sweep.statistics.families import holm
 from search_spaces.axes import AXES
+from search_spaces.presets import preset
 from tests.support.ledger import OBJECTIVE, LedgerFixture, planned, trial
 from tests.support.scored_arms import ERROR, FD, KID, collapse_arm, train_arm
+from tests.support.trials import trial_of_recipe
+from trainables.config.trial import DataConfig
 from trainables.evaluation.metrics.registry import METRICS
 from trainables.networks.cost import training_flops
 
@@ -107,6 +110,20 @@ def test_an_objective_that_is_blind_along_the_axis_judges_nothing(ledger: Ledger
     question = Question.pair(("noise_scale",), *(arm.arm for arm in read_results(ledger.reader, "mine").arms))
     scores = StageScores(read_results(ledger.reader, "mine").arms)
     assert reply(question, scores, Asking(ERROR)).refused == f"objective: {ERROR} says nothing along noise_scale"
+
+
+def test_images_made_again_are_judged_by_no_verdict_with_drawn_ones(ledger: LedgerFixture) -> None:
+    data = DataConfig(digest="d" * 12, image_size=32, num_classes=4)
+    again = trial_of_recipe(preset("autoencoder-tiny"), data=data, batch_size=48)
+    for name, values in (("jit-tiny", BAD), ("autoencoder-tiny", GOOD)):
+        for seed, value in enumerate(values):
+            entry = planned(arm={"preset": name}, seed=seed)
+            own = again.model_copy(update={"seed": seed}) if name == "autoencoder-tiny" else entry.trial
+            ledger.train(entry.model_copy(update={"trial": own}), dict.fromkeys((FD, KID), value))
+    arms = read_results(ledger.reader, "mine").arms
+    question = Question.pair(("preset",), *(arm.arm for arm in arms))
+    refused = reply(question, StageScores(arms), Asking(OBJECTIVE)).refused
+    assert refused == "images: drawn from noise and held-out ones made again"
 
 
 def test_more_questions_ask_more_of_each(ledger: LedgerFixture) -> None:
