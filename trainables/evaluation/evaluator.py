@@ -64,8 +64,8 @@ class Evaluator:
         guide: Network | None = None,
         read: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> None:
-        """`space`: of a latent trial, what its network sees, on a device; `guide`: a classifier that is at hand, for evaluations
-        that name it; others lie in `cache`."""
+        """`space`: of a latent trial, what its network sees, on a device; `guide`: a classifier at hand, for evaluations that
+        name it; others lie in `cache`."""
         self._own_guide = guide
         self._trial, self._weights, self._images, self._space = trial, weights, images, space
         self._cache, self._read = cache, read

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from jit_sweep.errors import UserError
 from jit_sweep.models.images import images_of
 from jit_sweep.models.model_folder import AUTOENCODER, CONFIG, WEIGHTS, ModelFolderConfig, load_network, read_config
+from jit_sweep.models.official import require_official
 from tests.support.networks import goes_on_bit_for_bit
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import small_model, small_trial
@@ -232,6 +233,11 @@ def test_a_model_that_a_gpu_has_trained_is_read_on_the_cpu(trained: tuple[TrialC
     (tmp_path / AUTOENCODER).unlink()
     with pytest.raises(UserError, match="a champion's files must fit"):
         load_network(tmp_path)
+
+
+def test_the_official_code_has_no_codes() -> None:
+    with pytest.raises(UserError, match=r"got .*space=latent \(official: pixels\)"):
+        require_official(latent(encoding()))
 
 
 def test_an_autoencoder_of_a_file_is_the_same_as_the_trials(trained: tuple[TrialConfig, str], tmp_path: Path) -> None:
