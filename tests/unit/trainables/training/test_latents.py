@@ -119,7 +119,8 @@ def test_down_undoes_up_as_far_as_the_autoencoder_does(trained: tuple[TrialConfi
         torch.testing.assert_close(space.down(space.up(x)), network.decoded(network.encoded(x)), rtol=1e-3, atol=1e-4)
 
 
-def test_a_sample_is_not_quantised_where_that_is_not_asked_for(tmp_path: Path) -> None:
+def test_a_sample_is_not_quantised_where_that_is_not_asked_for() -> None:
+    """By the axis latent_quantise."""
     trial = latent(encoding("vq"))
     left = latent(encoding("vq"), space={"quantise": False})
     spaces = [stand_in(each, IMAGES).space for each in (trial, left)]
@@ -133,6 +134,7 @@ def batches(trial: TrialConfig, latents: Latents) -> Batches:
 
 
 def test_a_batch_is_of_codes_turned_and_drawn_by_the_number_of_the_image(trained: tuple[TrialConfig, str]) -> None:
+    """Drawn by the axis latent_sample."""
     encoder, storage = trained
     still = latent(encoder)
     latents = codes_of(still, storage)
