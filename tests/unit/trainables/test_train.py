@@ -467,7 +467,7 @@ def test_samples_that_are_no_numbers_at_a_rung_are_a_divergence(tmp_path: Path, 
     def without_numbers(network: torch.nn.Module, noise: Tensor, *_: object, **__: object) -> Tensor:
         return noise / 0 - noise / 0
 
-    monkeypatch.setattr("trainables.evaluation.generate.sample", without_numbers)
+    monkeypatch.setattr("trainables.methods.denoiser.sample", without_numbers)
     work = assignment(tmp_path, steps=4, scored=True, rungs=(2 * BATCH,), rung_metric="fd_efflite0_96")
     end = run(work)[-1]
     assert isinstance(end, Ended)

@@ -13,7 +13,7 @@ from torch.multiprocessing.spawn import spawn
 from tests.support.trials import lively
 from tests.unit.trainables.test_train import BATCH, DATA, assignment, run, trial
 from trainables.config.evaluation import EvaluationConfig
-from trainables.evaluation import generate
+from trainables.methods import denoiser
 from trainables.report import Ended, Rung, Scored
 from trainables.storage.folder import Folder
 from trainables.train import train
@@ -53,7 +53,7 @@ def one_of(rank: int, folder: str) -> None:
 def trained(folder: Path, *, rank: int, fault: Fault) -> dict[str, object]:
     """What a worker has to say of its trial."""
     if fault == "not finite":
-        vars(generate)["sample"] = without_numbers
+        vars(denoiser)["sample"] = without_numbers
     work = assignment(**rung_of(folder))  # type: ignore[arg-type]
     asked = iter([False] * AT + [fault == "interrupted"])
     reports = list(train(work, workers=Workers(rank=rank, size=SIZE), interrupted=lambda: rank == 0 and next(asked, False)))
