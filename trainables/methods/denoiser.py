@@ -20,7 +20,19 @@ from trainables.methods.method import Stepped
 from trainables.networks.network import Network
 
 
-class Denoiser:
+class FromLabels:
+    """A method whose samples start from a class, beside noise."""
+
+    def starts(self, _trial: TrialConfig, images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
+        """Labels int64 [n]."""
+        return sample_labels(images, evaluation)
+
+    def starts_of_class(self, _trial: TrialConfig, _images: ImageSet, label: int, *, count: int) -> Tensor:
+        """The label, int64 [count]."""
+        return torch.full((count,), label)
+
+
+class Denoiser(FromLabels):
     """See `trainables.config.method.DenoiserMethod`."""
 
     def losses(
@@ -47,14 +59,6 @@ class Denoiser:
             for stage, place, given in zip(stages, places, own, strict=True)
         ]
         return torch.stack(losses, dim=1).flatten()
-
-    def starts(self, _trial: TrialConfig, images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
-        """Labels int64 [n]."""
-        return sample_labels(images, evaluation)
-
-    def starts_of_class(self, _trial: TrialConfig, _images: ImageSet, label: int, *, count: int) -> Tensor:
-        """The label, int64 [count]."""
-        return torch.full((count,), label)
 
     def draw(
         self,

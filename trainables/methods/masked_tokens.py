@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.trial import TrialConfig
-from trainables.data import ImageSet
 from trainables.diffusion.ddpm import STEPS, Chain, chain, cleaner, head_loss, noisy
 from trainables.diffusion.evaluating import evaluating
 from trainables.draws.philox import PhiloxDraws, Purpose
-from trainables.methods.denoiser import sample_labels
+from trainables.methods.denoiser import FromLabels
 from trainables.methods.method import Stepped
 from trainables.networks.embedding import images_of_patches, patches_of
 from trainables.networks.masked_autoencoder import MaskedAutoencoder, Masking, taken
@@ -58,7 +57,7 @@ def shown(network: MaskedAutoencoder, x: Tensor, e: Tensor, t: Tensor, y: Tensor
     return Shown(clean, own, step, network.head(noisy(clean, own, step, chain_on(x.device)), step, known))
 
 
-class MaskedTokens:
+class MaskedTokens(FromLabels):
     """See `trainables.config.method.MaskedTokensMethod`."""
 
     def losses(
@@ -82,14 +81,6 @@ class MaskedTokens:
             seen = shown(network, x, e, t, y, masking)
         terms = head_loss(seen.output, seen.x, seen.e, seen.step, chain_on(x.device))
         return (terms.squared + terms.bound).mean((1, 2))
-
-    def starts(self, _trial: TrialConfig, images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
-        """Labels int64 [n]."""
-        return sample_labels(images, evaluation)
-
-    def starts_of_class(self, _trial: TrialConfig, _images: ImageSet, label: int, *, count: int) -> Tensor:
-        """The label, int64 [count]."""
-        return torch.full((count,), label)
 
     def draw(
         self,
