@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables.config.average import part_of
-from trainables.config.fields import Frozen, PositiveInt, content_hash, identity
+from trainables.config.fields import Frozen, content_hash, identity
 from trainables.config.space import FileEncoder, LatentSpace, TrialEncoder
 from trainables.config.trial import TrialConfig
 from trainables.data.errors import DataError
@@ -31,8 +31,6 @@ class CodesManifest(Frozen):
 
     digest: str
     """The folder's own name: what is encoded, and by what."""
-    count: PositiveInt
-    """Training images."""
     shards: tuple[Shard, ...]
     """`.npy` of float32 [n, 2, Z', h, w]: the codes of an image and of its mirror image, in the order of the training split."""
     autoencoder: StoredFile

@@ -136,7 +136,6 @@ def _encode(trial: TrialConfig, images: ImageSet, storage: str, folder: Folder, 
         shards.append(Shard(**file.model_dump(), count=len(codes)))
     manifest = CodesManifest(
         digest=folder.uri.rpartition("/")[2],
-        count=len(images.train),
         shards=tuple(shards),
         autoencoder=write_autoencoder(folder, packed(weights, sums.statistics())),
     )
