@@ -83,7 +83,7 @@ def test_the_cost_of_a_baseline_that_sees_codes_asks_for_no_cost_of_itself(tmp_p
     baseline = {"preset": "jit-tiny/2", "space": {"kind": "latent", "encoder": {"kind": "stage", "stage": "codes"}}}
     budget = {**BUDGET, "matched": "flops"}
     denoiser = {"grid": {"axes": {"prediction": ["x", "v"]}}}
-    with pytest.raises(UserError, match="must have images of their own where the baseline sees their codes"):
+    with pytest.raises(UserError, match="must have images of their own where the baseline builds on them"):
         planned(tmp_path, one_arm, denoiser, baseline=baseline, budget=budget)
     own = {"axes": one_arm["grid"]["axes"], "cells": [{"where": {"preset": "autoencoder-tiny"}, "images_per_trial": 64}]}
     entries = planned(tmp_path, {**one_arm, "grid": own}, denoiser, baseline=baseline, budget=budget).entries
