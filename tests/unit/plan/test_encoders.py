@@ -90,6 +90,16 @@ def test_the_cost_of_a_baseline_that_sees_codes_asks_for_no_cost_of_itself(tmp_p
     assert [entry.images for entry in entries] == [64, 32, 32]
 
 
+def test_a_race_of_presets_is_refused_where_its_metric_is_blind_to_what_differs(tmp_path: Path) -> None:
+    race = {"kind": "halving", "first_rung": {"images": 32}, "metric": "heldout_v_error"}
+    budget = {"images_per_trial": 128}
+    alike = {"grid": {"axes": {"preset": ["jit-tiny/8", "jit-tiny/16"]}}}
+    assert planned(tmp_path, alike, scheduler=race, budget=budget).entries
+    noisier = {"grid": {"axes": {"preset": ["jit-tiny/8", "epg-xl"], "batch_size": [32]}}}
+    with pytest.raises(UserError, match="must hold noise_scale, along which heldout_v_error does not compare arms"):
+        planned(tmp_path, noisier, scheduler=race, budget=budget)
+
+
 def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
     grid = {"grid": {"axes": {"preset": ["jit-tiny/8", "autoencoder-tiny"]}}}
     entries = planned(tmp_path, grid, baseline={"preset": "jit-tiny", "attention": "fp32", "compile": True}).entries
