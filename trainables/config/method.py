@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from trainables.config.fields import (
+    JOINED_LATER,
     FiniteFloat,
     Fraction,
     Frozen,
@@ -14,6 +15,7 @@ from trainables.config.fields import (
     Ruled,
     must_hold,
 )
+from trainables.config.objective import AlignmentTerm
 
 ErrorWeight = Annotated[NonNegativeFloat, Field(le=1000)]
 
@@ -33,6 +35,8 @@ class AutoencoderMethod(Ruled):
     """Weight of the mean absolute error over an image's numbers."""
     squared: ErrorWeight = 1.0
     """Weight of the mean squared error."""
+    alignment: Annotated[AlignmentTerm | None, JOINED_LATER] = None
+    """A teacher whose tokens the code is to be near; null: none."""
 
     @must_hold
     def something_is_missed(self) -> None:
