@@ -8,9 +8,10 @@ from typing import Any
 from search_spaces.neighbours import NEIGHBOURS
 from trainables.config.average import DecayEma
 from trainables.config.diffusion import DiffusionConfig
-from trainables.config.method import AutoencoderMethod, ClassifierMethod, MaskedTokensMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod, EncoderPretrainingMethod, MaskedTokensMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig, WarmupEpochs, WarmupShare
+from trainables.config.path import KarrasPath
 from trainables.config.recipe import Recipe
 from trainables.config.spelling import nearest_name
 from trainables.config.times import LogitNormal, Uniform
@@ -116,6 +117,28 @@ def _tiny_classifier() -> Recipe:
     return tiny.model_copy(update={"model": model, "method": ClassifierMethod(), "optimiser": optimiser})
 
 
+_TINY_ENCODER: dict[str, Any] = {"patch_size": 4, "position": "none", "rope": False}
+
+
+def _tiny_epg() -> Recipe:
+    """About 1.2 million parameters, for 64 patches of 32-pixel images on a CPU; noise as EPG draws it."""
+    tiny = _tiny()
+    model = ModelConfig.model_validate({**tiny.model.model_dump(), **_TINY_ENCODER, "trunk": {"kind": "encoder_decoder"}})
+    diffusion = DiffusionConfig(path=KarrasPath(), noise_scale=0.5, t_sampling=LogitNormal(mu=1.2, sigma=1.6), loss="x")
+    optimiser = tiny.optimiser.model_copy(update={"learning_rate": 1e-3, "grad_clip": 1.0})
+    return tiny.model_copy(update={"model": model, "diffusion": diffusion, "optimiser": optimiser})
+
+
+def _tiny_epg_pretraining() -> Recipe:
+    """What its encoder may begin from, by a projection of 256 numbers; levels that double every 2048 images."""
+    tiny = _tiny_epg()
+    trunk = {"kind": "encoder_pretrainer", "projector_width": 256, "projected_width": 64}
+    model = ModelConfig.model_validate({**tiny.model.model_dump(), "trunk": trunk})
+    method = EncoderPretrainingMethod(doubling_images=2048)
+    diffusion = DiffusionConfig(noise_scale=tiny.diffusion.noise_scale)
+    return tiny.model_copy(update={"model": model, "method": method, "diffusion": diffusion})
+
+
 def _toy() -> Recipe:
     """The paper's toy (figure 2): an MLP of five layers and 256 units on points lifted to 512 dimensions."""
     plain = {**_PLAIN, "position": "none", "trunk": "mlp"}
@@ -136,6 +159,8 @@ PRESETS: dict[str, Recipe] = {
     "autoencoder-tiny": _tiny_autoencoder(),
     "classifier-tiny": _tiny_classifier(),
     "mar-tiny": _tiny_masked(),
+    "epg-tiny": _tiny_epg(),
+    "epg-pretraining-tiny": _tiny_epg_pretraining(),
     **{f"jit-{size}": _jit(size) for size in _JIT_SIZES},
     **{f"jit-{size}-{rung}": _jit(size, **parts) for size in ("b", "l") for rung, parts in _LADDER.items()},
     **{f"dit-{size}": _dit(size) for size in _DIT_SIZES},

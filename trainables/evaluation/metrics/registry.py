@@ -28,9 +28,10 @@ RUNG_METRICS = {
     "autoencoder": "heldout_reconstruction_error",
     "classifier": "heldout_cross_entropy",
     "masked_tokens": "heldout_masked_error",
+    "encoder_pretraining": "heldout_contrast",
 }
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
-UNDRAWN = frozenset({"classifier"})
+UNDRAWN = frozenset({"classifier", "encoder_pretraining"})
 """Kinds of trials that have no scores of samples."""
 
 PIXEL_METRIC = "heldout_pixel_v_error"
