@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant, under
-from search_spaces.recipe_axes import OF_SPACE, PRESET
+from search_spaces.recipe_axes import OF_PARENT, OF_SPACE, PRESET
 from trainables.config.autoencoder import KlCode, VqCode
 from trainables.config.diffusion import Target
 from trainables.config.evaluation import EvaluationConfig
@@ -217,6 +217,7 @@ _REGISTERED = (
     _of_trunk("class_copies", "class_copies", "tokens of the class, of the trunk of masked tokens"),
     _of_trunk("token_head_width", "head_width", "width of the head that draws a token"),
     _of_trunk("token_head_blocks", "head_blocks", "its MLPs"),
+    *OF_PARENT,
     *OF_SPACE,
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
     Axis(

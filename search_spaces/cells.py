@@ -1,6 +1,6 @@
 """From axis values to a recipe, and back."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -9,6 +9,8 @@ from search_spaces.axis import AxisValue, Tree
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.recipe import Recipe
 from trainables.config.trial import TrialConfig
+
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ def put(recipe: Recipe, values: Mapping[str, AxisValue]) -> Cell:
 def axis_values(trial: TrialConfig, evaluation: EvaluationConfig) -> dict[str, AxisValue]:
     """The value of every axis that exists in a trial and its evaluation: what `put` would write to get them."""
     return _values({**trial.model_dump(), "evaluation": evaluation.model_dump()})
+
+
+def differing_axes(recipes: Iterable[Recipe]) -> set[str]:
+    """The axes along which recipes differ, those that exist in one alone among them."""
+    values = [recipe_values(recipe) for recipe in recipes]
+    return {axis for each in values for axis in each if any(other.get(axis, _ABSENT) != each[axis] for other in values)}
 
 
 def recipe_values(recipe: Recipe) -> dict[str, AxisValue]:

@@ -8,11 +8,13 @@ from pydantic import AfterValidator, TypeAdapter
 from search_spaces.axis import SWITCH, Axis, AxisValue, Slot, Tree, at, under
 from search_spaces.presets import preset
 from trainables.config.fields import without
-from trainables.config.space import PIXELS, LatentSpace, StageEncoder
+from trainables.config.space import PIXELS, LatentSpace
+from trainables.config.stage_arm import StageArm
 from trainables.config.yaml import parsed
 
 TRAINED = ("model", "method", "space", "diffusion", "optimiser", "ema", "batch_size")
 """What a preset says of a recipe; how fast it is computed stays as it was."""
+WHOLE = "whole"
 
 
 def _known(name: str) -> str:
@@ -30,13 +32,13 @@ def _unread(_tree: Tree) -> AxisValue:
     raise KeyError("preset")
 
 
-def _named(text: str) -> StageEncoder:
+def _named(text: str) -> StageArm:
     """Of `STAGE`, or `STAGE AXIS=VALUE ...`. ValueError: it is no such text."""
     stage, *words = text.split() or [""]
     pairs = [word.partition("=") for word in words]
     if "=" in stage or not stage or any(not axis or not equals for axis, equals, _ in pairs):
         raise ValueError(f"must be a stage's name, or such as `codes code=vq`, got {text!r}; name a stage")
-    return StageEncoder(stage=stage, where={axis: parsed(value) for axis, _, value in pairs})
+    return StageArm(stage=stage, where={axis: parsed(value) for axis, _, value in pairs})
 
 
 def _checked(text: str) -> str:
@@ -49,16 +51,39 @@ def _put_encoder(tree: Tree, named: str | None) -> None:
         tree["space"] = PIXELS.model_dump()
         return
     own = without(tree["space"], {"encoder", "trunk"}) if tree["space"]["kind"] == "latent" else {"kind": "latent"}
-    tree["space"] = LatentSpace.model_validate({**own, "encoder": _named(named)}).model_dump()
+    tree["space"] = LatentSpace.model_validate({**own, "encoder": {"kind": "stage", **_named(named).model_dump()}}).model_dump()
 
 
 def _get_encoder(tree: Tree) -> str | None:
     """KeyError: it is no stage of the sweep."""
     if tree["space"]["kind"] == "pixels":
         return None
-    stage, where = tree["space"]["encoder"]["stage"], tree["space"]["encoder"]["where"]
-    words = (f"{axis}={value if isinstance(value, str) else json.dumps(value)}" for axis, value in where.items())
-    return " ".join((stage, *words))
+    return _worded(tree["space"]["encoder"])
+
+
+def _worded(named: Tree) -> str:
+    """A stage's arm as an axis value. KeyError: it is no stage of the sweep."""
+    words = (f"{axis}={value if isinstance(value, str) else json.dumps(value)}" for axis, value in named["where"].items())
+    return " ".join((named["stage"], *words))
+
+
+def _put_parent(tree: Tree, named: str | None) -> None:
+    parts = (tree["parent"] or {}).get("parts", ())
+    tree["parent"] = None if named is None else {**_named(named).model_dump(), "parts": parts}
+
+
+def _get_parent(tree: Tree) -> str | None:
+    """KeyError: it is no stage of the sweep."""
+    return None if tree["parent"] is None else _worded(tree["parent"])
+
+
+def _put_parts(tree: Tree, parts: str) -> None:
+    tree["parent"]["parts"] = () if parts == WHOLE else (parts,)
+
+
+def _get_parts(tree: Tree) -> str:
+    found: tuple[str, ...] = tree["parent"]["parts"]
+    return found[0] if found else WHOLE
 
 
 PRESET = Axis(
@@ -67,11 +92,30 @@ PRESET = Axis(
     TypeAdapter(Annotated[str, AfterValidator(_known)]),
     Slot(_put_preset, _unread),
 )
+_STAGE_ARM: TypeAdapter[str | None] = TypeAdapter(Annotated[str, AfterValidator(_checked)] | None)
+NAMES_A_STAGE = ("encoder", "parent")
+"""Axes whose values name an earlier stage, with an arm of it where there are several; null: none."""
+OF_PARENT = (
+    Axis(
+        "parent",
+        "whose weights it starts from: an earlier stage, with an arm of it where there are several; null: the seed's",
+        _STAGE_ARM,
+        Slot(_put_parent, _get_parent),
+    ),
+    Axis(
+        "parent_part",
+        "what of its parent's weights it starts from: the encoder alone, or the whole network",
+        TypeAdapter(Literal["encoder", "whole"]),
+        Slot(_put_parts, _get_parts),
+        lambda tree: tree["parent"] is not None,
+        "a parent",
+    ),
+)
 OF_SPACE = (
     Axis(
         "encoder",
         "whose codes it sees: an earlier stage, with an arm of it where there are several (`codes code=vq`); null: pixels",
-        TypeAdapter(Annotated[str, AfterValidator(_checked)] | None),
+        _STAGE_ARM,
         Slot(_put_encoder, _get_encoder),
         lambda tree: bool(tree["method"]["kind"] in ("denoiser", "masked_tokens")),
         "method=denoiser or masked_tokens",

@@ -15,8 +15,9 @@ from jit_sweep.plan.entry import Plan, recipe_id
 from jit_sweep.results.convergence import LAST_RUNGS
 from jit_sweep.spec.stages import Grid, GridStage
 from jit_sweep.spec.sweep import BESIDE_SCORES, Budget, SweepSpec
-from search_spaces.recipe_axes import TRAINED
+from search_spaces.recipe_axes import NAMES_A_STAGE, TRAINED
 from trainables.config.fields import content_hash
+from trainables.config.recipe import StageParent
 
 FIRST_FRESH = 1000
 """Sweeps count their seeds from 0: from here on they are unused, and equal for two models that are compared."""
@@ -45,10 +46,13 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     """
     unchanged = {"prediction": candidate.trial.entry.trial.diffusion.prediction}  # a grid has an axis, the baseline's arm none
     trial, baseline, own = candidate.trial.entry.trial, spec.baseline, dict(candidate.values)
-    if own.pop("encoder", None) is not None or baseline.space:
-        # What encodes is trained already: of a stage that this sweep has not, the trial itself.
-        own.pop("preset", None)
-        baseline = baseline.model_copy(update={key: _plain(getattr(trial, key)) for key in TRAINED})
+    named = [own.pop(axis, None) for axis in NAMES_A_STAGE]
+    if any(named) or baseline.space or isinstance(baseline.parent, StageParent):
+        # What it builds on is trained already: of a stage that this sweep has not, the trial itself.
+        for axis in ("preset", "parent_part"):
+            own.pop(axis, None)
+        taken = {key: _plain(getattr(trial, key)) for key in TRAINED}
+        baseline = baseline.model_copy(update={**taken, "parent": trial.parent})
     values = own or unchanged
     grid = Grid(axes={axis: (value,) for axis, value in values.items()}, seeds=tuple(seeds))
     evaluation = judged_by.evaluation.model_copy(update={"seed": noise, "tune": None, "at": spec.evaluation.at})

@@ -47,8 +47,9 @@ def _of_races(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
     decided: set[str] = set()
     for entry in (entry for entry in entries if entry.origin == "grid"):
         decided |= set() if entry.protected else {entry.race}
-        for axis in blind & entry.arm.keys():
-            met.setdefault((entry.race, axis), set()).add(entry.arm[axis])
+        values = recipe_values(entry.trial) if "preset" in entry.arm else entry.arm
+        for axis in blind & values.keys():
+            met.setdefault((entry.race, axis), set()).add(values[axis])
     apart = {axis for (race, axis), values in met.items() if race in decided and len(values) > 1}
     for axes in (*(search.axes for search in searches(planner.spec).values()), *_tuned(planner).values()):
         apart |= blind & axes.keys()

@@ -18,7 +18,7 @@ def refusals(first: ValueError, *, cell: Cell | None, planner: Planner, images: 
     if cell is None:
         return
     try:
-        recipe = planner.resolved(cell.recipe)
+        recipe = planner.earlier.resolved(cell.recipe)
     except ValueError:
         return  # it is the first
     fields = trial_fields(recipe, spec=planner.spec, data=planner.data, seed=0, images=images)

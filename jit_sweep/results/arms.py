@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -13,7 +13,9 @@ from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
+from trainables.config.evaluation import unread
 from trainables.config.features import extractor_name
+from trainables.config.method import DENOISER
 from trainables.config.trial import MATHS_VERSION
 from trainables.evaluation.metrics.registry import RUNG_METRICS, ScoreKinds, score_names
 from trainables.process_caches import ProcessCache
@@ -173,7 +175,7 @@ class Arm:
         return {
             "data": trial["data"]["digest"],
             **{name: str(trial[name]) for name in ("batch_size", "precision", "device")},
-            **_settings_of(entry),
+            **{name: value for name, value in _settings_of(entry).items() if name not in _unread_in(trial)},
         }
 
     @cached_property
@@ -210,6 +212,11 @@ class Arm:
 def _settings_of(entry: EntryRow) -> dict[str, str]:
     """Of its evaluation, in words, by field."""
     return _SETTINGS.get(entry.evaluation_json, make=lambda: {f"evaluation.{k}": str(v) for k, v in entry.evaluation})
+
+
+def _unread_in(trial: Mapping[str, Any]) -> set[str]:
+    method = trial.get("method", {}).get("kind", DENOISER.kind)
+    return {f"evaluation.{name}" for name in unread(method)}
 
 
 def told_apart(arms: Sequence[Arm]) -> list[str]:

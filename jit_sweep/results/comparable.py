@@ -6,6 +6,7 @@ from jit_sweep.plan.questions import PATCH_SIZE, Question
 from jit_sweep.results.arms import Arm, Convergence
 from jit_sweep.results.scales import in_words, scale_of
 from jit_sweep.spec.sweep import Matched
+from search_spaces.cells import differing_axes
 from trainables.evaluation.metrics.metric import Samples
 from trainables.evaluation.metrics.registry import metric_of
 
@@ -18,9 +19,11 @@ Marks = Mapping[str, float]
 
 
 _SET_BY: Mapping[str, set[str]] = {
+    "batch_size": {"batch_size", "preset"},
     "evaluation.steps": {"sampling_steps"},
     "evaluation.shift": {"sampling_shift"},
-    "evaluation.t_eps_sample": {"t_eps_sample", "t_eps_train"},
+    "evaluation.t_eps_sample": {"t_eps_sample", "t_eps_train", "preset"},
+    "evaluation.weights": {"weights", "preset"},
 }
 """Axes that set a setting of another name; the clamp of sampling is that of training where none is given."""
 
@@ -30,7 +33,7 @@ def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: M
     return (
         _unmatched(arms, matched)
         or _differing(question, arms)
-        or _blind(question, objective)
+        or _blind(question, arms, objective)
         or _made_again(arms)
         or _counted("unfinished", sum(arm.unfinished for arm in arms))
         or _counted("stopped early", sum(arm.pruned for arm in arms))
@@ -97,16 +100,22 @@ def still_learning(convergence: Convergence) -> str:
 def _differing(question: Question, arms: Sequence[Arm]) -> str:
     first = arms[0].settings
     unlike = [arm.settings for arm in arms if arm.settings != first]
-    for field in (field for field in first if any(settings[field] != first[field] for settings in unlike)):
+    for field in (field for field in first if any(settings.get(field, first[field]) != first[field] for settings in unlike)):
         if _SET_BY.get(field, {field.removeprefix("evaluation.")}).isdisjoint(question.axes):
-            return f"{field}: {' and '.join(dict.fromkeys(arm.settings[field] for arm in arms))}"
+            values = (arm.settings[field] for arm in arms if field in arm.settings)  # of another method it may change nothing
+            return f"{field}: {' and '.join(dict.fromkeys(values))}"
     if len({arm.trials[0].entry.sweep for arm in arms}) > 1 and len(maths := {arm.maths_version: None for arm in arms}) > 1:
         return f"maths_version: {' and '.join(maths)}"
     return ""
 
 
-def _blind(question: Question, objective: str) -> str:
-    blind = metric_of(objective).blind_to & {*question.axes}
+def _blind(question: Question, arms: Sequence[Arm], objective: str) -> str:
+    """A preset differs along axes that a question does not name."""
+    blind = metric_of(objective).blind_to
+    if "preset" in question.axes and blind:
+        blind &= differing_axes(arm.trials[0].entry.trial for arm in arms)
+    else:
+        blind &= {*question.axes}
     return f"objective: {objective} says nothing along {', '.join(sorted(blind))}" if blind else ""
 
 

@@ -83,7 +83,7 @@ def _unwrapped(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     members = [member for member in get_args(annotation) if member is not type(None)]
-    return members[0] if len(members) == 1 and type(None) in get_args(annotation) else annotation
+    return _unwrapped(members[0]) if len(members) == 1 and type(None) in get_args(annotation) else annotation
 
 
 def _variants(union: Any) -> dict[str, Any]:

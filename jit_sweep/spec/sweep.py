@@ -15,7 +15,7 @@ from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.network import both_dropouts
-from trainables.config.recipe import AttentionMode, Kernels, Parent, Precision, Recipe
+from trainables.config.recipe import AnyParent, AttentionMode, Kernels, Precision, Recipe
 from trainables.config.tuning import Tuning
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, check_scored, score_names
 
@@ -72,7 +72,7 @@ class Baseline(Frozen):
     """Replay an update's kernels as a CUDA graph; null: the preset's."""
     gradient_sum: Precision | None = None
     """Precision in which the gradients of several workers are added up; null: the preset's."""
-    parent: Parent | None = None
+    parent: AnyParent | None = None
     """The checkpoint that every trial's weights start from; null: they start from the seed."""
 
     @field_validator("preset")

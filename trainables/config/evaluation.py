@@ -25,6 +25,21 @@ RECORDED: dict[str, Any] = {"labels": "drawn"}
 """What is meant where a record of an evaluation leaves a setting out: it was written before the setting joined."""
 
 
+_OF_A_HEAD = frozenset({"temperature", "head_steps"})
+_OF_A_FLOW = frozenset({"sampler", "interval", "shift", "t_eps_sample", "classifier", "classifier_scale"})
+_OF_NOISE = frozenset({"steps", "guidance"})
+_UNREAD = {
+    "masked_tokens": _OF_A_FLOW,
+    "autoencoder": _OF_A_HEAD | _OF_A_FLOW | _OF_NOISE,
+    "classifier": _OF_A_HEAD | _OF_A_FLOW | _OF_NOISE,
+}
+
+
+def unread(method: str) -> frozenset[str]:
+    """The settings of an evaluation that change nothing of a trial of this kind of `method`."""
+    return _UNREAD.get(method, _OF_A_HEAD)
+
+
 class GuidingClassifier(Frozen):
     """A trial of `method` classifier, on the same images and with the same noise, that has a checkpoint in the storage."""
 

@@ -1,8 +1,8 @@
 """How to train, whatever the images: what presets are made of and sweeps override."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from trainables.config.average import DecayEma, EmaConfig
 from trainables.config.diffusion import DiffusionConfig
@@ -11,6 +11,7 @@ from trainables.config.method import DENOISER, EncoderPretrainingMethod, Method
 from trainables.config.network import ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.space import PIXELS, Space
+from trainables.config.stage_arm import StageArm
 
 Precision = Literal["fp32", "bf16"]
 
@@ -23,6 +24,9 @@ the first two, and computes the product with v in bf16: no mode here is it to th
 Kernels = Literal["torch", "triton"]
 
 
+Parts = Annotated[tuple[Literal["encoder"], ...], Field(max_length=1)]
+
+
 class Parent(Frozen):
     """The checkpoint that a trial's weights start from; optimiser, averages and image count begin anew."""
 
@@ -30,7 +34,7 @@ class Parent(Frozen):
     """The trial's id."""
     images: PositiveInt
     """The image count of the checkpoint."""
-    parts: Annotated[tuple[Literal["encoder"], ...], Field(max_length=1), JOINED_LATER] = ()
+    parts: Annotated[Parts, JOINED_LATER] = ()
     """Parts of the network that alone start from it, the others from the seed; none: the whole network."""
 
 
@@ -47,6 +51,20 @@ class Unit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.setting}={self.images}"
+
+
+class StageParent(StageArm):
+    """What an earlier stage of the sweep trains."""
+
+    parts: Parts = ()
+    """Parts of the network that alone start from it, the others from the seed; none: the whole network."""
+
+
+def _names_a_stage(given: Any) -> str:
+    return "stage" if isinstance(given, StageArm) or (isinstance(given, dict) and "stage" in given) else "trial"
+
+
+AnyParent = Annotated[Annotated[Parent, Tag("trial")] | Annotated[StageParent, Tag("stage")], Discriminator(_names_a_stage)]
 
 
 class Recipe(Frozen):
@@ -82,8 +100,8 @@ class Recipe(Frozen):
     """Replay an update's kernels as a CUDA graph, which spares a small model the time of starting them one by one."""
     gradient_sum: Annotated[Precision, JOINED_LATER] = "fp32"
     """Precision in which the gradients of several workers are added up."""
-    parent: Parent | None = None
-    """None: the weights start from the seed."""
+    parent: AnyParent | None = None
+    """What the weights start from; null: the seed."""
 
     @property
     def unit(self) -> Unit:

@@ -8,6 +8,7 @@ from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.average import RAW
 from trainables.config.features import Sha256
 from trainables.config.fields import JOINED_LATER, FiniteFloat, Frozen, PositiveFloat, PositiveInt, Ruled, must_hold, without
+from trainables.config.stage_arm import StageArm
 
 Mean = Annotated[FiniteFloat, Field(ge=-1000, le=1000)]
 Spread = Annotated[PositiveFloat, Field(ge=1e-6, le=1000)]
@@ -31,15 +32,10 @@ class TrialEncoder(Frozen):
     """`raw`, or the name of one of the trial's averages."""
 
 
-class StageEncoder(Frozen):
-    """What an earlier stage of the sweep trains: the first seed of its one arm, or of the arm with these values. A trial's own
-    record has that trial in its place."""
+class StageEncoder(StageArm):
+    """What an earlier stage of the sweep trains."""
 
     kind: Literal["stage"] = "stage"
-    stage: Annotated[str, Field(min_length=1)]
-    """The stage's name."""
-    where: dict[str, str | int | float | bool | None] = {}
-    """Axis values that one of its arms alone has; nothing of a stage with one arm."""
 
 
 class FileEncoder(Frozen):

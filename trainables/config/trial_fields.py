@@ -20,7 +20,7 @@ from trainables.config.method import (
     EncoderPretrainingMethod,
     MaskedTokensMethod,
 )
-from trainables.config.recipe import Device, Precision, Recipe, default_precision
+from trainables.config.recipe import Device, Parent, Precision, Recipe, default_precision
 from trainables.config.space import LatentSpace
 
 
@@ -50,6 +50,8 @@ class TrialFields(Ruled, Recipe):
     """Everything that decides a trial's numbers, before the rules that hold between it (`TrialConfig`)."""
 
     data: DataConfig
+    parent: Parent | None = None
+    """What the weights start from: no stage of a sweep, but the trial itself; null: the seed."""
     seed: NonNegativeInt = 0
     device: Device = "cpu"
     precision: Precision = "fp32"

@@ -83,11 +83,21 @@ def test_the_cost_of_a_baseline_that_sees_codes_asks_for_no_cost_of_itself(tmp_p
     baseline = {"preset": "jit-tiny/2", "space": {"kind": "latent", "encoder": {"kind": "stage", "stage": "codes"}}}
     budget = {**BUDGET, "matched": "flops"}
     denoiser = {"grid": {"axes": {"prediction": ["x", "v"]}}}
-    with pytest.raises(UserError, match="must have images of their own where the baseline sees their codes"):
+    with pytest.raises(UserError, match="must have images of their own where the baseline builds on them"):
         planned(tmp_path, one_arm, denoiser, baseline=baseline, budget=budget)
     own = {"axes": one_arm["grid"]["axes"], "cells": [{"where": {"preset": "autoencoder-tiny"}, "images_per_trial": 64}]}
     entries = planned(tmp_path, {**one_arm, "grid": own}, denoiser, baseline=baseline, budget=budget).entries
     assert [entry.images for entry in entries] == [64, 32, 32]
+
+
+def test_a_race_of_presets_is_refused_where_its_metric_is_blind_to_what_differs(tmp_path: Path) -> None:
+    race = {"kind": "halving", "first_rung": {"images": 32}, "metric": "heldout_v_error"}
+    budget = {"images_per_trial": 128}
+    alike = {"grid": {"axes": {"preset": ["jit-tiny/8", "jit-tiny/16"]}}}
+    assert planned(tmp_path, alike, scheduler=race, budget=budget).entries
+    noisier = {"grid": {"axes": {"preset": ["jit-tiny/8", "epg-xl"], "batch_size": [32]}}}
+    with pytest.raises(UserError, match="must hold noise_scale, along which heldout_v_error does not compare arms"):
+        planned(tmp_path, noisier, scheduler=race, budget=budget)
 
 
 def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ ELSEWHERE = {
     "attention": "the same product by another kernel, equal to rounding (networks/test_jit.py)",
     "classifier_scale": "needs a trained classifier in a storage (methods/test_guiding.py)",
     "encoder": "needs a trained autoencoder in a storage (training/test_latents.py)",
-    "latent_sample": "the same (training/test_latents.py)",
+    "parent": "needs a trained parent in a storage (training/test_parent_parts.py)",
+    "parent_part": "`parent.parts`, which says the same (training/test_parent_parts.py)",
+    "latent_sample": "needs a trained autoencoder in a storage (training/test_latents.py)",
     "latent_quantise": "the same (training/test_latents.py)",
     "residual": "of autocast alone, which fp32 has none of (networks/test_jit.py)",
 }

@@ -309,6 +309,8 @@ VALUES: dict[str, Any] = {
     "code_entries": 16,
     "commitment": 0.5,
     "preset": "jit-tiny/8",
+    "parent": "codes code=vq",
+    "parent_part": "encoder",
     "encoder": "codes code=vq",
     "latent_sample": "draw",
     "latent_quantise": False,
@@ -325,8 +327,8 @@ VALUES: dict[str, Any] = {
     "pool": "adaptive",
     "classifier_scale": 2.0,
 }
-OF_STAGES = {"preset", "encoder", "latent_sample", "latent_quantise"}
-"""Axes that only a recipe of a sweep knows: no trial says which preset it came from, or which stage trains its encoder."""
+OF_STAGES = {"preset", "parent", "parent_part", "encoder", "latent_sample", "latent_quantise"}
+"""Axes that only a recipe of a sweep knows: no trial says which preset it came from, or which stage it builds on."""
 UVIT = {"trunk": "uvit", "trunk_width": 16}
 ENCODER_DECODER = {"trunk": "encoder_decoder"}
 OF_CODES: dict[str, dict[str, Any]] = {
@@ -351,6 +353,7 @@ OF_MASKED_TOKENS: tuple[str, ...] = (
 """What exists under the method masked_tokens."""
 UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
+    "parent_part": {"parent": "codes"},
     "latent_sample": {"encoder": "codes"},
     "latent_quantise": {"encoder": "codes"},
     "levels": {"path": "karras"},

@@ -16,6 +16,7 @@ from jit_sweep.results.convergence import with_convergence
 from jit_sweep.results.leaderboard import read_results
 from tests.support.ledger import OBJECTIVE, LedgerFixture
 from tests.support.scored_arms import ERROR, train_arm
+from trainables.evaluation.metrics.registry import metric_of
 
 INCEPTION = {"kind": "inception", "weights": "/weights.pth", "sha256": "0" * 64}
 SHARED: dict[str, Any] = {"objective": OBJECTIVE, "marks": {}}
@@ -40,6 +41,16 @@ def otherwise(arm: Arm, part: str, key: str, value: Any) -> Arm:
     entries = [replace(trial.entry, **change) for trial, change in zip(arm.trials, changes, strict=True)]
     trials = [replace(entry, trial_id=entry.trial.id) for entry in entries]
     return replace(arm, trials=tuple(replace(t, entry=e) for t, e in zip(arm.trials, trials, strict=True)))
+
+
+def masked_tokens(arm: Arm, key: str, value: Any) -> Arm:
+    """An arm of that method with a setting of its head."""
+    tokens = otherwise(arm, "evaluation_json", key, value)
+    method = {"kind": "masked_tokens"}
+    entries = [
+        replace(t.entry, trial_json=json.dumps({**json.loads(t.entry.trial_json), "method": method})) for t in tokens.trials
+    ]
+    return replace(tokens, trials=tuple(replace(t, entry=e) for t, e in zip(tokens.trials, entries, strict=True)))
 
 
 def asked(arms: Sequence[Arm], *axes: str) -> Question:
@@ -75,6 +86,30 @@ def test_what_the_question_is_about_may_differ_in_the_field_that_it_sets(arms: l
     one, other = arms
     shorter = otherwise(other, "evaluation_json", "steps", 7)
     assert refusal(asked(arms, "sampling_steps"), [one, shorter], **SHARED) == ""
+
+
+@pytest.mark.parametrize(("key", "value"), [("head_steps", 25), ("temperature", 0.9)])
+def test_a_setting_that_one_method_alone_reads_keeps_no_other_from_being_compared(
+    arms: list[Arm], key: str, value: Any
+) -> None:
+    one, other = arms
+    assert refusal(asked(arms, "method"), [one, otherwise(other, "evaluation_json", key, value)], **SHARED) == ""
+    masked = masked_tokens(other, key, value)
+    assert refusal(asked(arms, "method"), [one, masked], **SHARED) == ""
+    again = masked_tokens(other, key, 2 * value)
+    assert refusal(asked(arms, "method"), [masked, again], **SHARED).startswith(f"evaluation.{key}: ")
+
+
+def test_a_preset_is_compared_along_no_axis_that_the_metric_is_blind_to(arms: list[Arm]) -> None:
+    one, other = arms
+    assert "noise_scale" in metric_of(ERROR).blind_to
+    noisier = otherwise(
+        other, "trial_json", "diffusion", {**other.trials[0].entry.trial.diffusion.model_dump(), "noise_scale": 2.0}
+    )
+    by_error = {**SHARED, "objective": ERROR}
+    assert refusal(asked(arms, "preset"), [one, other], **by_error) == ""
+    assert refusal(asked(arms, "preset"), [one, noisier], **by_error) == f"objective: {ERROR} says nothing along noise_scale"
+    assert refusal(asked(arms, "preset"), [one, noisier], **SHARED) == ""
 
 
 def test_a_trial_of_another_version_of_the_maths_is_refused(arms: list[Arm]) -> None:

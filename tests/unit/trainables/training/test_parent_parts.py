@@ -1,4 +1,4 @@
-"""A child that begins with a part of its parent's weights."""
+"""A child that begins with a part of its parent's weights, as the axis parent_part says."""
 
 from pathlib import Path
 from typing import Any, Literal

@@ -1,0 +1,148 @@
+"""Earlier stages on whose trials later ones build: known before anything starts, by the arm that they are."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from jit_sweep.plan.asked import cells_of, images_asked, is_where, seeds_of
+from jit_sweep.plan.entry import Entry
+from jit_sweep.spec.stages import PlannedStage, SearchStage
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label, put
+from search_spaces.quantities import excess
+from search_spaces.recipe_axes import NAMES_A_STAGE
+from trainables.config.autoencoder import AutoencoderTrunk
+from trainables.config.fields import choices, counted
+from trainables.config.recipe import Parent, Recipe, StageParent
+from trainables.config.space import LatentSpace, StageEncoder, TrialEncoder
+from trainables.config.spelling import did_you_mean
+from trainables.config.stage_arm import StageArm
+from trainables.config.trial import TrialConfig
+from trainables.networks.cost import parameter_count
+
+if TYPE_CHECKING:
+    from jit_sweep.plan.planner import Planner
+
+
+class StageReference(NamedTuple):
+    """Where something names an arm of an earlier stage."""
+
+    key: str
+    arm: StageArm
+
+
+def references(recipe: Recipe) -> Iterator[StageReference]:
+    """What a recipe builds on."""
+    if isinstance(recipe.space, LatentSpace) and isinstance(recipe.space.encoder, StageEncoder):
+        yield StageReference("space.encoder", recipe.space.encoder)
+    if isinstance(recipe.parent, StageParent):
+        yield StageReference("parent", recipe.parent)
+
+
+class EarlierStages:
+    """Finds the trials that the stages of one sweep name."""
+
+    def __init__(self, planner: "Planner") -> None:
+        self._planner = planner
+        self._found: dict[str, Entry | None] = {}
+        """None: it is being sought."""
+
+    @property
+    def built_on(self) -> frozenset[str]:
+        """The stages that others name."""
+        spec = self._planner.spec
+        axes = [stage.search.axes if isinstance(stage, SearchStage) else stage.design.axes for stage in spec.stages]
+        given = [each[name] for each in axes for name in NAMES_A_STAGE if isinstance(each.get(name), tuple)]
+        named = [str(value).split()[0] for values in given for value in values if value is not None]
+        return frozenset((*named, *(reference.arm.stage for reference in references(self._planner.baseline))))
+
+    def check_order(self, recipe: Recipe, *, stage: int) -> None:
+        """ValueError: what a stage builds on is trained by itself, or by a later one."""
+        known = [each.name for each in self._planner.spec.stages[:stage] if each.name]
+        for key, arm in references(recipe):
+            if arm.stage not in known:
+                rule = f"`{key}` must name an earlier stage of the sweep"
+                otherwise = "put one before it" if not known else f"try {choices(known)}"
+                raise ValueError(f"{rule}, got {arm.stage!r}; {did_you_mean(arm.stage, known, otherwise=otherwise)}")
+
+    def resolved(self, recipe: Recipe) -> Recipe:
+        """The recipe, with the trial itself in the place of each stage that it names. ValueError: that stage trains none that
+        is known before anything starts, or another kind than is asked for."""
+        for key, arm in references(recipe):
+            entry = self._entry(key, arm)
+            if isinstance(arm, StageParent):
+                parent = Parent(trial=entry.trial_id, images=entry.images, parts=arm.parts)
+                recipe = recipe.model_copy(update={"parent": parent})
+            else:
+                recipe = recipe.model_copy(update={"space": _seen_by(recipe, entry, stage=arm.stage)})
+        return recipe
+
+    def check_parent(self, trial: TrialConfig, *, named: Recipe) -> None:
+        """ValueError: a trial cannot begin from what its recipe names."""
+        if not isinstance(arm := named.parent, StageParent):
+            return
+        parent = self._entry("parent", arm).trial
+        if arm.parts:
+            own, theirs = _encoder_of(trial), _encoder_of(parent)
+            if own != theirs:
+                rule = "`parent.parts` must be of the same sizes in both"
+                raise ValueError(f"{rule}, got {theirs} of the stage {arm.stage} for {own}; change one of them")
+        elif parameter_count(trial) != parameter_count(parent):
+            rule = "`parent` must train the same network"
+            got = f"{parameter_count(parent):,} parameters of the stage {arm.stage} for {parameter_count(trial):,}"
+            raise ValueError(f"{rule}, got {got}; change one of them, or name `parts`")
+
+    def _entry(self, key: str, arm: StageArm) -> Entry:
+        """The first seed of the arm that it names. ValueError: there is no such stage, or it has several such arms."""
+        name = f"{arm.stage} {sorted(arm.where.items())}"
+        if name not in self._found:
+            self._found[name] = None
+            self._found[name] = self._sought(key, arm.stage, arm.where)
+        if (found := self._found[name]) is None:
+            rule = f"the arms of the stage {arm.stage} must have images of their own where the baseline builds on them"
+            raise ValueError(f"{rule}, got `matched`, which asks for the baseline's cost; give them `cells: images_per_trial`")
+        return found
+
+    def _sought(self, key: str, name: str, where: Mapping[str, AxisValue]) -> Entry:
+        planner = self._planner
+        planned = {
+            each.name: (at, each.design) for at, each in enumerate(planner.spec.stages) if isinstance(each, PlannedStage)
+        }
+        if name not in planned:
+            rule, known = f"`{key}` must name a grid of the sweep", [known for known in planned if known]
+            raise ValueError(f"{rule}, got {name!r}; {did_you_mean(name, known, otherwise='give a stage this `name`')}")
+        stage, design = planned[name]
+        arms = list(cells_of(design))
+        named = [values for values in arms if is_where(where, values)]
+        if len(named) != 1:
+            rule = f"`{key}` must name one arm of the stage {name}"
+            got = f"{arm_label(where)}, which {counted(len(named), 'arm')} of it have" if where else f"none of its {len(arms)}"
+            raise ValueError(f"{rule}, got {got}; try {name} {arm_label(arms[0])}")
+        (first,) = named
+        cell = put(planner.baseline, first)
+        images = images_asked(design, first) or planner.images_of(cell, stage=stage)
+        entry = planner.entry(cell, stage=stage, position=0, seed=seeds_of(design, first)[0], images=images)
+        if design.nuisance is not None or excess(getattr(design, "limits", {}), entry.trial, images=images):
+            why = (
+                "`nuisance`, by which its setting is known later"
+                if design.nuisance is not None
+                else "`limits`, which leave it out"
+            )
+            rule = f"`{key}` must name an arm of the stage {name} that is trained as it stands there"
+            raise ValueError(f"{rule}, got one with {why}; leave that out of the stage")
+        return entry
+
+
+def _seen_by(recipe: Recipe, entry: Entry, *, stage: str) -> LatentSpace:
+    """The recipe's space, with what a trial encodes. ValueError: it is no autoencoder."""
+    trunk = entry.trial.model.trunk
+    if not isinstance(trunk, AutoencoderTrunk):
+        rule = "`space.encoder` must name a stage that trains an autoencoder"
+        raise ValueError(f"{rule}, got {stage}, which trains {trunk.kind}; name another")
+    encoder = TrialEncoder(trial=entry.trial_id, images=entry.images, weights=entry.trial.rung_weights)
+    return LatentSpace.model_validate({**recipe.space.model_dump(), "encoder": encoder, "trunk": trunk})
+
+
+def _encoder_of(trial: TrialConfig) -> str:
+    """What decides an encoder's shape, in words."""
+    width, depth, heads = trial.model.encoder
+    return f"width={width}, depth={depth}, heads={heads}, patch_size={trial.model.patch_size}"

@@ -1,0 +1,17 @@
+"""How a later stage of a sweep names an arm of an earlier one."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trainables.config.fields import Frozen
+
+
+class StageArm(Frozen):
+    """The first seed of an earlier stage's one arm, or of the arm with these values. A trial's own record has that trial in its
+    place."""
+
+    stage: Annotated[str, Field(min_length=1)]
+    """The stage's name."""
+    where: dict[str, str | int | float | bool | None] = {}
+    """Axis values that one of its arms alone has; nothing of a stage with one arm."""
