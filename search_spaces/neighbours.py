@@ -112,7 +112,7 @@ def _epg() -> Recipe:
 
 
 def _epg_pretraining() -> Recipe:
-    """Its first stage, which has 614 million images and half a cosine of its rate."""
+    """Its first stage, in the paper 614 million images long."""
     second = _epg()
     trunk = EncoderPretrainerTrunk().model_dump()
     model = ModelConfig.model_validate({**second.model.model_dump(), "trunk": trunk})

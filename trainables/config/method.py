@@ -87,7 +87,7 @@ class EncoderPretrainingMethod(Ruled):
     """Share of the average named `target` that an update keeps; there is no warm-up."""
     group: Annotated[PositiveInt, Field(ge=2, le=65_536)] = 32
     """Images that are told apart, and whose mean and variance the projection divides by: in a row of the batch, so that it does
-    not matter how that is shared out over workers and micro-batches (in EPG what a GPU has of a batch of 1024)."""
+    not matter how that is shared out over workers and micro-batches (EPG's own is not known)."""
     first_levels: Annotated[PositiveInt, Field(le=100_000)] = 20
     """Steps of the grid of noise levels at first."""
     last_levels: Annotated[PositiveInt, Field(le=100_000)] = 1280

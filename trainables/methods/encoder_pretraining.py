@@ -26,7 +26,7 @@ class Contrasts(NamedTuple):
     """The noisy image finds itself at the next level."""
 
 
-class Given(NamedTuple):
+class ShownAtLevels(NamedTuple):
     """What networks are shown of images, [B, ...] each."""
 
     views: tuple[AtLevel, AtLevel]
@@ -55,7 +55,7 @@ class EncoderPretraining:
         made = route[:, 2:].unflatten(1, (VIEWS, NUMBERS))
         one, other = (view(x, made[:, place], least_side=method.least_side) for place in range(VIEWS))
         cleanest = torch.full_like(route[:, 0], SMALLEST)
-        given = Given(
+        given = ShownAtLevels(
             views=(at_level(one, e, cleanest, scale), at_level(other, e, cleanest, scale)),
             level=at_level(x, e, route[:, 0], scale),
             next_level=at_level(x, e, route[:, 1], scale),
@@ -64,7 +64,7 @@ class EncoderPretraining:
         return found.views + found.levels
 
 
-def contrasts(network: EncoderPretrainer, given: Given) -> Contrasts:
+def contrasts(network: EncoderPretrainer, given: ShownAtLevels) -> Contrasts:
     """In the trial's precision. Gradients go through the network's views and the noisier level alone."""
     method, count = _method(network), len(given.level.z)
     autocast = torch.autocast(given.level.z.device.type, torch.bfloat16, enabled=network.trial.precision == "bf16")

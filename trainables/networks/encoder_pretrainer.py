@@ -28,7 +28,7 @@ class GroupedBatchNorm(nn.Module):
         """[B, W], B a multiple of the group -> float32 [B, W]."""
         groups = x.float().unflatten(0, (-1, self.group))
         variance, mean = torch.var_mean(groups, dim=1, correction=0, keepdim=True)
-        normed = (groups - mean) * (variance + EPS).rsqrt() * self.weight + self.bias
+        normed: Tensor = (groups - mean) * (variance + EPS).rsqrt() * self.weight + self.bias
         return normed.flatten(0, 1)
 
 

@@ -13,7 +13,7 @@ from trainables.config.average import TARGET
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.karras_grid import SMALLEST, sigma_at
 from trainables.diffusion.noise_levels import at_level
-from trainables.methods.encoder_pretraining import Given, contrasts
+from trainables.methods.encoder_pretraining import ShownAtLevels, contrasts
 from trainables.networks.cost import parameter_count
 from trainables.networks.encoder_decoder import EncoderDecoder
 from trainables.networks.encoder_pretrainer import EncoderPretrainer
@@ -170,7 +170,7 @@ def test_both_contrasts_of_epg_s_first_stage_are_its_own_image_by_image() -> Non
     torch.testing.assert_close(scale * torch.full_like(pair[0], SMALLEST), arrays["pre_sigma_min"], rtol=TOLERANCE, atol=0)
     x, e = arrays["pre_x"], scale * arrays["pre_noise"]
     one, other = (at_level(arrays[f"pre_view{n}"], e, torch.full_like(pair[0], SMALLEST), scale) for n in (1, 2))
-    given = Given((one, other), at_level(x, e, pair[0], scale), at_level(x, e, pair[1], scale))
+    given = ShownAtLevels((one, other), at_level(x, e, pair[0], scale), at_level(x, e, pair[1], scale))
     with torch.no_grad():
         found = contrasts(network, given)
     for ours, key in ((found.views, "pre_contrastive"), (found.levels, "pre_consistency")):
