@@ -128,6 +128,12 @@ def metric_of(text: str) -> Metric:
     return METRICS[parse(text).metric]
 
 
+def has_score(kind: str, name: str) -> bool:
+    """Whether trials of this `error_kind` have the score of this shown name."""
+    needs = metric_of(name).needs
+    return kind not in UNDRAWN if isinstance(needs, Samples) else kind == needs.of
+
+
 class ScoreKinds(NamedTuple):
     """What the trials of a sweep have scores of."""
 
