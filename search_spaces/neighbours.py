@@ -19,13 +19,13 @@ from trainables.config.heads import (
     PixelTransformerHead,
 )
 from trainables.config.masked import MaskedTrunk
-from trainables.config.method import AutoencoderMethod, ClassifierMethod, MaskedTokensMethod
+from trainables.config.method import AutoencoderMethod, ClassifierMethod, EncoderPretrainingMethod, MaskedTokensMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Recipe
 from trainables.config.times import LogitNormal, Uniform
-from trainables.config.trunks import EncoderDecoderTrunk, UnetClassifierTrunk, UnetTrunk
+from trainables.config.trunks import EncoderDecoderTrunk, EncoderPretrainerTrunk, UnetClassifierTrunk, UnetTrunk
 
 FLATTENED: dict[str, Any] = {
     "embedding": LinearEmbedding(),
@@ -113,6 +113,17 @@ def _epg() -> Recipe:
     return Recipe(model=model, diffusion=diffusion, optimiser=optimiser, batch_size=256)
 
 
+def _epg_pretraining() -> Recipe:
+    """Its first stage, in the paper 614 million images long."""
+    second = _epg()
+    trunk = EncoderPretrainerTrunk().model_dump()
+    model = ModelConfig.model_validate({**second.model.model_dump(), "trunk": trunk})
+    optimiser = OptimiserConfig(learning_rate=2e-4, beta2=0.999, weight_decay=0.03)
+    diffusion = DiffusionConfig(noise_scale=second.diffusion.noise_scale)
+    changes = {"model": model, "method": EncoderPretrainingMethod(), "diffusion": diffusion, "optimiser": optimiser}
+    return second.model_copy(update={**changes, "batch_size": 1024})
+
+
 def _classifier() -> Recipe:
     """What guides ADM at 256 px, without its random crops."""
     trunk = UnetClassifierTrunk(width=128, multipliers=_ADM_256.multipliers, attention=(8, 16, 32), head_channels=64)
@@ -150,6 +161,7 @@ NEIGHBOURS: dict[str, Recipe] = {
     "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **LIGHTNING, **_XL),
     "pixelflow-xl": _pixelflow(),
     "epg-xl": _epg(),
+    "epg-pretraining-xl": _epg_pretraining(),
     "ldm-kl-f8": _autoencoder(width=128, multipliers=(1, 2, 4, 4), blocks=2),
     "ldm-vq-f4": _autoencoder(
         width=128, multipliers=(1, 2, 4), blocks=2, code_channels=3, code={"kind": "vq", "entries": 8192}

@@ -11,13 +11,20 @@ from trainables.config.average import DecayEma
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import Frozen
 from trainables.config.heads import DecoupledHead, NeuralFieldHead, PatchUnetHead, PixelMlpHead, PixelTransformerHead
-from trainables.config.method import AutoencoderMethod, ClassifierMethod, DenoiserMethod, MaskedTokensMethod, Method
+from trainables.config.method import (
+    AutoencoderMethod,
+    ClassifierMethod,
+    DenoiserMethod,
+    EncoderPretrainingMethod,
+    MaskedTokensMethod,
+    Method,
+)
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.objective import SigmoidWeighting, WeightedTerm
 from trainables.config.optimiser import OptimiserConfig, WarmupShare
-from trainables.config.path import StagedPath
+from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.recipe import Recipe
-from trainables.config.times import ShiftedCosine, Uniform
+from trainables.config.times import LogitNormal, ShiftedCosine, Uniform
 
 _SIZES: dict[str, Any] = {
     "patch_size": 16,
@@ -40,6 +47,9 @@ _PIXELFLOW: dict[str, Any] = {
     "time_kind": "clock",
     "size_embedding": True,
 }
+_EPG: dict[str, Any] = {"patch_size": 4, "position": "none", "rope": False}
+_EPG_NOISE = 0.5
+"""Side over 64 pixels."""
 _UNIFORM_V = DiffusionConfig(prediction="v", t_sampling=Uniform())
 _AT_64 = ShiftedCosine(shift=2.0)
 """Simple diffusion's schedule is for 64 px: at 32 px its noise is less."""
@@ -104,6 +114,19 @@ TINY: dict[str, Recipe] = {
     "pixelflow-tiny": _tiny(_staged(), rate=4e-3, **_PIXELFLOW),
     "pyramidal-flow-tiny": _tiny(_staged(noise="halved"), rate=4e-3, **_DIT, patch_size=4, size_embedding=True),
     "fdm-tiny": _tiny(_staged(transform="blur"), rate=4e-3, trunk={"kind": "transformer"}, patch_size=4),
+    "epg-tiny": _tiny(
+        DiffusionConfig(path=KarrasPath(), noise_scale=_EPG_NOISE, t_sampling=LogitNormal(mu=1.2, sigma=1.6), loss="x"),
+        rate=1e-3,
+        trunk={"kind": "encoder_decoder"},
+        **_EPG,
+    ),
+    "epg-pretraining-tiny": _tiny(
+        DiffusionConfig(noise_scale=_EPG_NOISE),
+        method=EncoderPretrainingMethod(doubling_images=2048),
+        rate=1e-3,
+        trunk={"kind": "encoder_pretrainer", "projector_width": 256, "projected_width": 64},
+        **_EPG,
+    ),
     "autoencoder-tiny": _tiny(method=AutoencoderMethod(), trunk={"kind": "autoencoder", "width": 32, "multipliers": (1, 1, 1)}),
     "classifier-tiny": _tiny(
         method=ClassifierMethod(),

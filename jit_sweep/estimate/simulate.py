@@ -215,7 +215,7 @@ def shared(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 def checkpoint_bytes(trial: TrialConfig) -> int:
     """Weights, averages and moments, in fp32."""
-    return FP32_BYTES * parameter_count(trial) * (1 + len(trial.ema) + MOMENTS)
+    return FP32_BYTES * parameter_count(trial) * (1 + len(trial.averages) + MOMENTS)
 
 
 def _corners(plan: Plan, stage: int) -> Iterator[Entry]:

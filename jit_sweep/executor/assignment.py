@@ -8,6 +8,7 @@ from jit_sweep.ledger.records import EntryRow
 from jit_sweep.spec.sweep import SweepSpec
 from trainables.assignment import Assignment
 from trainables.data.holdout import Holdout
+from trainables.evaluation.metrics.registry import RUNG_METRIC
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def assignment_of(
         scores=scores,
         rungs=tuple(sorted({rung for row in rows for rung in row.rungs})),
         resume_from=finished_images,
-        rung_metric=settings.rung_metric,
+        rung_metric=settings.rung_metric if first.trial.draws else RUNG_METRIC,
         data=settings.data,
         holdout=settings.holdout,
         storage=settings.storage,

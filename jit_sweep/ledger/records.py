@@ -12,7 +12,7 @@ from trainables.config.evaluation import RECORDED, EvaluationConfig
 from trainables.config.shape import StepShape, lane_shape
 from trainables.config.trial import TrialConfig
 from trainables.evaluation.metrics.jackknife import standard_errors
-from trainables.evaluation.metrics.registry import ScoredWeights, ScoreName, joined, parse, shown
+from trainables.evaluation.metrics.registry import UNDRAWN, ScoredWeights, ScoreName, joined, parse, shown
 from trainables.networks.cost import training_flops
 from trainables.process_caches import ProcessCache
 from trainables.report import Activity, RungPicture
@@ -222,6 +222,17 @@ class EntryRow:
     def makes_again(self) -> bool:
         """Whether its images are held-out ones made again, and none that are drawn."""
         return '"autoencoder"' in self.trial_json and self.trial.method.kind == "autoencoder"
+
+    @property
+    def draws(self) -> bool:
+        """Whether images are drawn of it, and scored."""
+        return not any(f'"{kind}"' in self.trial_json for kind in UNDRAWN) or self.trial.draws
+
+    @property
+    def apart(self) -> int:
+        """0 of what draws images from noise, 1 of what makes held-out ones again, 2 of what makes none: of unlike trials those
+        with a higher one are no rivals of the others."""
+        return 2 if not self.draws else int(self.makes_again)
 
     @property
     def judged(self) -> Mapping[str, str | int | float | bool | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jit_sweep.errors import UserError
 from jit_sweep.models.model_folder import WEIGHTS, read_config, require_new
+from trainables.evaluation.metrics.registry import UNDRAWN
 
 NETWORK = "network"
 INDEX = {
@@ -30,7 +31,7 @@ def export_diffusers(folder: Path, out: Path) -> list[str]:
     kind = read_config(folder).trial.error_kind
     if kind != "flow":
         rule = "diffusers' pipeline draws along one flow"
-        remedy = "score it with `evaluate`" if kind in ("autoencoder", "classifier") else "draw from it with `sample`"
+        remedy = "score it with `evaluate`" if kind in ("autoencoder", *UNDRAWN) else "draw from it with `sample`"
         raise UserError(f"{rule}, got a model of kind {kind}; {remedy}")
     if not (folder / WEIGHTS).is_file():
         raise UserError(

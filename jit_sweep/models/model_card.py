@@ -7,7 +7,7 @@ from jit_sweep.commands import shell_line
 from jit_sweep.models.model_folder import CONFIG, ModelFolderConfig
 from trainables.config.features import extractor_name
 from trainables.config.fields import counted
-from trainables.config.method import AutoencoderMethod, MaskedTokensMethod
+from trainables.config.method import AutoencoderMethod, EncoderPretrainingMethod, MaskedTokensMethod
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 
@@ -106,6 +106,8 @@ def _method(trial: TrialConfig) -> str:
         return f"autoencoder, absolute error by {method.absolute:g} and squared error by {method.squared:g}"
     if isinstance(method, MaskedTokensMethod):
         return f"masked tokens, at least {method.mask_least:g} of an image's, each seen {method.head_repeats} times by its head"
+    if isinstance(method, EncoderPretrainingMethod):
+        return f"encoder, pre-trained to tell {method.group} images apart, noise scale {diffusion.noise_scale:g}"
     drawn = f"t {diffusion.t_sampling.kind}, noise scale {diffusion.noise_scale:g}"
     if not trial.draws:
         return f"classifier of noisy images, {drawn}"

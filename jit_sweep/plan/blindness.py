@@ -4,38 +4,21 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.fault import Fault
+from jit_sweep.plan.kinds import kind_faults
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.stages import PlannedStage
 from search_spaces.axis import AxisValue
 from search_spaces.cells import recipe_values
-from trainables.evaluation.metrics.registry import RUNG_METRICS, NetworkAlone, Samples, metric_of, score_names
+from trainables.evaluation.metrics.registry import metric_of, score_names
 
 
 def blindness_faults(planner: Planner, entries: Iterable[Entry]) -> list[Fault]:
     """A fault where the arms of a race differ along an axis that the rung metric is blind to, where a search varies one that an
     objective is blind to, and where what decides is the error of another kind of trial."""
     found = [*entries]
-    return [*_of_races(planner, found), *_of_searches(planner), *_of_tuning(planner), *_of_kinds(planner, found)]
-
-
-def _of_kinds(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
-    kinds = {entry.trial.error_kind: None for entry in entries}
-    undrawn = {entry.trial.error_kind: None for entry in entries if not entry.trial.draws}
-    scheduler = planner.spec.scheduler
-    deciding = {} if isinstance(scheduler, NoScheduler) else {"scheduler.metric": scheduler.metric}
-    for key, name in {"objective": planner.spec.objective, **deciding}.items():
-        needs = metric_of(name).needs
-        if isinstance(needs, Samples) and undrawn:
-            rule = f"must be a score of every trial, got {name}, which is of samples, and of {', '.join(undrawn)} trials none"
-            yield Fault(key, f"{rule} are drawn; try {RUNG_METRICS[next(iter(undrawn))]}, in a sweep of their own")
-        others = [kind for kind in kinds if isinstance(needs, NetworkAlone) and kind != needs.of]
-        if isinstance(needs, NetworkAlone) and others:
-            rule = f"must be a score of every trial, got {name}, which is of {needs.of} trials and says nothing of"
-            own = RUNG_METRICS[others[0]] if len(kinds) == 1 else ""
-            remedies = [*([own] if own else []), *([] if undrawn else ["a score of samples"])] or ["a sweep for each"]
-            yield Fault(key, f"{rule} {', '.join(others)}; try {', or '.join(remedies)}")
+    return [*_of_races(planner, found), *_of_searches(planner), *_of_tuning(planner), *kind_faults(planner, found)]
 
 
 def _of_races(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:

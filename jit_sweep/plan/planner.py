@@ -20,6 +20,7 @@ from trainables.config.recipe import Recipe
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.config.trial import TrialConfig
 from trainables.data import DataDescription
+from trainables.evaluation.metrics.registry import has_score
 from trainables.networks.cost import training_flops
 
 
@@ -113,11 +114,16 @@ class Planner:
             images=images,
             evaluation=self.evaluation(cell, trial, images=images),
             rungs=rungs.measured,
-            gates=rungs.gates,
+            gates=rungs.gates if self._is_raced(trial) else (),
             race=self._race(cell, stage=place.id, images=images),
             protected=protected,
             origin=place.origin,
         )
+
+    def _is_raced(self, trial: TrialConfig) -> bool:
+        """Whether gates are of use to it: what draws nothing is no rival of what does, and may lack what they compare."""
+        scheduler = self.spec.scheduler
+        return trial.draws or (not isinstance(scheduler, NoScheduler) and has_score(trial.error_kind, scheduler.metric))
 
     def _race(self, cell: Cell, *, stage: str, images: int) -> str:
         """What a cell is compared with early: cells of its stage that share the `compare_within` axes, and where the rungs

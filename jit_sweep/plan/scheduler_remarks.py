@@ -6,6 +6,7 @@ from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.schedulers.race import LEAST_FREEDOM
 from jit_sweep.spec.schedulers import Early, Ladder, Median, NoScheduler
+from trainables.evaluation.metrics.registry import has_score
 
 
 def remarks(plan: Plan) -> list[str]:
@@ -56,6 +57,10 @@ def _nothing(scheduler: Early, entries: Sequence[Entry]) -> str:
     arms: dict[str, list[Entry]] = {}
     for entry in entries:
         arms.setdefault(entry.racer, []).append(entry)
+    if undrawn := {
+        entry.trial.error_kind: None for entry in entries if not has_score(entry.trial.error_kind, scheduler.metric)
+    }:
+        return f"{scheduler.metric} says nothing of {', '.join(undrawn)} trials"
     if not _gates(entries):
         return f"no rung lies between `first_rung` and the end, {max(entry.images for entry in entries):,} images"
     if all(entry.protected for entry in entries):

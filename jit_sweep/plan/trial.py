@@ -93,15 +93,16 @@ def batch_sizes(spec: SweepSpec) -> set[int]:
 
 def check_batch(recipe: Recipe, *, spec: SweepSpec, images: int) -> None:
     """An axis may bring a batch size that the budget and the workers do not fit. ValueError: this one is such."""
-    workers, batch_size, stages = spec.resources.workers, recipe.batch_size, recipe.diffusion.path.count
+    workers, batch_size, unit = spec.resources.workers, recipe.batch_size, recipe.unit
     if images % batch_size:
         rule = "`images_per_trial` must be a multiple of batch_size"
-        unit = update_unit(spec, batch_size)
-        nearest_multiple = max(1, round(images / unit)) * unit
+        updates = update_unit(spec, batch_size)
+        nearest_multiple = max(1, round(images / updates)) * updates
         raise ValueError(f"{rule}, got {images}, batch_size={batch_size}; try {nearest_multiple}")
     if batch_size % workers:
         raise ValueError(f"`workers` must divide batch_size, got workers={workers}, batch_size={batch_size}")
     share, micro = batch_size // workers, spec.resources.micro_batch
-    if batch_size % stages == 0 and (share % stages or (micro is not None and min(micro, share) % stages)):
-        rule = "a worker's share of a batch, and `micro_batch`, must be multiples of the path's stages"
-        raise ValueError(f"{rule}, got {share} images a worker, micro_batch={micro}, stages={stages}")
+    uneven = share % unit.images or (micro is not None and min(micro, share) % unit.images)
+    if batch_size % unit.images == 0 and uneven:
+        rule = f"a worker's share of a batch, and `micro_batch`, must be multiples of {unit.of}"
+        raise ValueError(f"{rule}, got {share} images a worker, micro_batch={micro}, {unit}")

@@ -26,6 +26,8 @@ _SET_BY: Mapping[str, set[str]] = {
     "evaluation.weights": {"weights", "preset"},
 }
 """Axes that set a setting of another name; the clamp of sampling is that of training where none is given."""
+_IMAGES = ("drawn from noise", "held-out ones made again", "none at all")
+"""By `EntryRow.apart`."""
 
 
 def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: Marks, matched: Matched = "images") -> str:
@@ -35,6 +37,7 @@ def refusal(question: Question, arms: Sequence[Arm], *, objective: str, marks: M
         or _differing(question, arms)
         or _blind(question, arms, objective)
         or _made_again(arms)
+        or _of_no_images(arms, objective)
         or _counted("unfinished", sum(arm.unfinished for arm in arms))
         or _counted("stopped early", sum(arm.pruned for arm in arms))
         or _too_few_shared(arms, objective)
@@ -120,8 +123,13 @@ def _blind(question: Question, arms: Sequence[Arm], objective: str) -> str:
 
 
 def _made_again(arms: Sequence[Arm]) -> str:
-    made = {arm.trials[0].entry.makes_again for arm in arms}
-    return "images: drawn from noise and held-out ones made again" if len(made) > 1 else ""
+    made = sorted({arm.trials[0].entry.apart for arm in arms})
+    return f"images: {' and '.join(_IMAGES[apart] for apart in made)}" if len(made) > 1 else ""
+
+
+def _of_no_images(arms: Sequence[Arm], objective: str) -> str:
+    undrawn = is_of_samples(objective) and not all(arm.trials[0].entry.draws for arm in arms)
+    return f"objective: {objective} is of samples, and these draw none" if undrawn else ""
 
 
 def _counted(what: str, count: int) -> str:

@@ -152,11 +152,11 @@ def read_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:
 
 def best_first(trials: Sequence[TrialResult], *, objective: str) -> list[TrialResult]:
     """Trials by the objective, the best first; then those that collapsed, then those without it; then those that make images
-    again, where others draw some; equal ones as they came."""
+    again or none, where others draw some; equal ones as they came."""
 
-    def order(trial: TrialResult) -> tuple[bool, bool, bool, float]:
+    def order(trial: TrialResult) -> tuple[int, bool, bool, float]:
         missing, value = _rank(trial.value(objective), objective)
-        return trial.entry.makes_again, missing, trial.collapsed, value
+        return trial.entry.apart, missing, trial.collapsed, value
 
     return sorted(trials, key=order)
 
@@ -175,9 +175,9 @@ def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
 
 
 def rivals_of(arms: Sequence[Arm]) -> list[Arm]:
-    """Those that may be the best: where some draw images from noise, not those that make held-out images again."""
-    drawn = [arm for arm in arms if not any(trial.entry.makes_again for trial in arm.trials[:1])]
-    return drawn or [*arms]
+    """Those that may be the best: where some draw images from noise, not those that make held-out images again, or none."""
+    standing = [max((trial.entry.apart for trial in arm.trials[:1]), default=0) for arm in arms]
+    return [arm for arm, apart in zip(arms, standing, strict=True) if apart == min(standing)]
 
 
 def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SEEDS) -> Arm:

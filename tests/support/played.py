@@ -26,7 +26,7 @@ from jit_sweep.schedulers.decide import Decider
 from jit_sweep.search.proposer import Proposer
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.ledger import ALICE
-from trainables.evaluation.metrics.registry import verdict_metrics
+from trainables.evaluation.metrics.registry import RUNG_METRICS, verdict_metrics
 from trainables.report import Committed, Ended, Rung, Scored
 
 
@@ -149,7 +149,7 @@ class _Run:
         served = [other for other in self.reader.entries(self.name) if other.serves(attempt)]
         sequence = 0
         for images in sorted({rung for other in served for rung in other.rungs if rung > attempt.images}):
-            metric = self.plan.spec.rung_metric
+            metric = self.plan.spec.rung_metric if row.trial.draws else RUNG_METRICS[row.trial.error_kind]
             rung = Rung(images=images, values={metric: drawn(row.trial_id, metric, images)})
             answer = self.writer.report(row.trial_id, attempt.number, sequence + 1, rung)
             self.writer.report(row.trial_id, attempt.number, sequence + 2, Committed(images=images, uri="memory://c"))
@@ -166,7 +166,8 @@ class _Run:
         self.writer.report(row.trial_id, attempt.number, sequence + 100, _ended(row.images, "done"))
 
     def scored(self, row: EntryRow) -> Scored:
-        values = {metric: self.score(row, metric) for metric in verdict_metrics()}
+        own = verdict_metrics() if row.trial.draws else [RUNG_METRICS[row.trial.error_kind]]
+        values = {metric: self.score(row, metric) for metric in own}
         return Scored(images=row.images, evaluation=row.evaluation_id, n=8, values=values, grid="memory://grid")
 
 

@@ -12,6 +12,8 @@ RAW = "raw"
 
 MODEL, OPTIMISER = "model", "optimiser"
 """A checkpoint's parts besides the averages."""
+TARGET = "target"
+"""The average that a method keeps for its own loss."""
 RESERVED = frozenset({RAW, MODEL, OPTIMISER})
 """Names that no average may have."""
 

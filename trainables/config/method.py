@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from trainables.config.average import TARGET, DecayEma
 from trainables.config.fields import (
     JOINED_LATER,
     FiniteFloat,
@@ -17,6 +18,9 @@ from trainables.config.fields import (
 )
 from trainables.config.objective import AlignmentTerm
 
+LONGEST_GROWTH = 20
+"""Doublings after which every count of levels has met its bound."""
+Temperature = Annotated[PositiveFloat, Field(ge=1e-3, le=100)]
 ErrorWeight = Annotated[NonNegativeFloat, Field(le=1000)]
 
 
@@ -69,7 +73,52 @@ class MaskedTokensMethod(Frozen):
     """How often the head sees each masked token in an update, at times and with noise of its own."""
 
 
-Method = Annotated[DenoiserMethod | AutoencoderMethod | ClassifierMethod | MaskedTokensMethod, Field(discriminator="kind")]
+class EncoderPretrainingMethod(Ruled):
+    """An encoder that knows an image by another view of it, and at one noise level by the next (EPG's first stage, arXiv
+    2510.12586): a denoiser may begin from it. Of `diffusion` it reads `noise_scale` alone, and draws nothing.
+
+    The loss is a cross entropy of finding an image among its group: each of two views, projected, is to find the other, made by
+    a running average of the network, and the class token of a noisy image its own at the next level. The level is one for a
+    whole update. Views are crops, mirrored or not: which ones EPG takes is not known.
+    """
+
+    kind: Literal["encoder_pretraining"] = "encoder_pretraining"
+    temperature: Temperature = 0.2
+    """By which the cosines of two views are divided."""
+    level_temperature: Temperature = 0.1
+    """By which the cosines of two noise levels are."""
+    target_decay: Fraction = 0.99
+    """Share of the average named `target` that an update keeps; there is no warm-up."""
+    group: Annotated[PositiveInt, Field(ge=2, le=65_536)] = 32
+    """Images that are told apart, and whose mean and variance the projection divides by: in a row of the batch, so that it does
+    not matter how that is shared out over workers and micro-batches (EPG's own is not known)."""
+    first_levels: Annotated[PositiveInt, Field(le=100_000)] = 20
+    """Steps of the grid of noise levels at first."""
+    last_levels: Annotated[PositiveInt, Field(le=100_000)] = 1280
+    """Steps that it grows to by doubling."""
+    doubling_images: PositiveInt = 87_771_428
+    """Images after which there are twice as many: here a seventh of EPG's 600,000 updates, so that each count lasts as long."""
+    least_side: Annotated[Fraction, Field(gt=0)] = 0.5
+    """Side of the smallest crop over the image's."""
+
+    @must_hold
+    def levels_grow(self) -> None:
+        if self.first_levels > self.last_levels:
+            got = f"first_levels={self.first_levels}, last_levels={self.last_levels}"
+            raise ValueError(f"`first_levels` must be at most last_levels, got {got}; swap them")
+
+    @property
+    def target(self) -> DecayEma:
+        """The average that views are found by."""
+        return DecayEma(name=TARGET, decay=self.target_decay, warmup=False)
+
+    def levels_at(self, images: int) -> int:
+        """Steps of the grid in the update that begins at an image count."""
+        return min(self.last_levels, self.first_levels << min(images // self.doubling_images, LONGEST_GROWTH))
+
+
+_Methods = DenoiserMethod | AutoencoderMethod | ClassifierMethod | MaskedTokensMethod | EncoderPretrainingMethod
+Method = Annotated[_Methods, Field(discriminator="kind")]
 
 METHODS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Method)[0])}
 """By their kind."""

@@ -1,13 +1,13 @@
 """How to train, whatever the images: what presets are made of and sweeps override."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
 from trainables.config.average import DecayEma, EmaConfig
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import JOINED_LATER, Frozen, PositiveInt
-from trainables.config.method import DENOISER, Method
+from trainables.config.method import DENOISER, EncoderPretrainingMethod, Method
 from trainables.config.network import ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.space import PIXELS, Space
@@ -36,6 +36,21 @@ class Parent(Frozen):
     """The image count of the checkpoint."""
     parts: Annotated[Parts, JOINED_LATER] = ()
     """Parts of the network that alone start from it, the others from the seed; none: the whole network."""
+
+
+class Unit(NamedTuple):
+    """Images that a batch, a worker's share of it and a micro-batch hold a multiple of."""
+
+    images: int
+    of: str
+    """What they are, as a rule names it."""
+    held: str
+    """What of it is then held."""
+    setting: str
+    """What says how many."""
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.images}"
 
 
 class StageParent(StageArm):
@@ -87,6 +102,13 @@ class Recipe(Frozen):
     """Precision in which the gradients of several workers are added up."""
     parent: AnyParent | None = None
     """What the weights start from; null: the seed."""
+
+    @property
+    def unit(self) -> Unit:
+        """One of every stage of the path, or those that are told apart."""
+        if isinstance(self.method, EncoderPretrainingMethod):
+            return Unit(self.method.group, "the method's group", "whole groups of the method", "group")
+        return Unit(self.diffusion.path.count, "the path's stages", "equal shares of the path's stages", "stages")
 
 
 def default_precision(device: str) -> Precision:

@@ -18,7 +18,7 @@ from trainables.config.objective import RepresentationTerm, WeightedTerm
 from trainables.config.path import KarrasPath, StagedPath
 from trainables.config.space import LatentSpace
 from trainables.config.trial_fields import Canvas, DataConfig, TrialFields
-from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, UvitSizes
+from trainables.config.trunks import OF_PIXELS, EncoderDecoderTrunk, EncoderPretrainerTrunk, UvitSizes
 
 __all__ = ["ENCODING", "MATHS_VERSION", "TRUNK_OF_METHOD", "Canvas", "DataConfig", "TrialConfig", "id_by_seed"]
 
@@ -26,10 +26,11 @@ TRUNK_OF_METHOD = {
     "autoencoder": "autoencoder",
     "classifier": "unet_classifier",
     "masked_tokens": "masked_autoencoder",
+    "encoder_pretraining": "encoder_pretrainer",
 }
 """Trunks that one method trains, and trains alone."""
 
-ENCODING = ("encoder_decoder", "autoencoder")
+ENCODING = ("encoder_decoder", "encoder_pretrainer", "autoencoder")
 """Trunks with an encoder, which a child may begin from alone."""
 
 DCT_SIDE = 8
@@ -131,6 +132,18 @@ class TrialConfig(TrialFields):
             raise ValueError(f"{rule}, got path={path}, num_classes={classes}; try path: {{kind: flow}}, or images of classes")
 
     @must_hold
+    def an_encoder_is_pretrained_plainly(self) -> None:
+        model, dimensions = self.model, self.diffusion.dimensions
+        odd = [f"{name}={str(on).lower()}" for name, on in (("compile", self.compile), ("graphs", self.graphs)) if on]
+        odd += [f"optimiser={self.optimiser.method}"] if self.optimiser.method != "adamw" else []
+        odd += [f"kernels={self.kernels}"] if self.kernels != "torch" else []
+        odd += [f"dimensions={dimensions}"] if dimensions is not None else []
+        odd += [f"width={model.width}"] if model.width % 2 else []
+        if isinstance(model.trunk, EncoderPretrainerTrunk) and odd:
+            rule = "`method` encoder_pretraining takes adamw, torch's kernels and an even `width`, no compile, graphs or lift"
+            raise ValueError(f"{rule}, got {', '.join(odd)}; change that")
+
+    @must_hold
     def masked_tokens_are_trained_plainly(self) -> None:
         odd = [f"{name}={str(on).lower()}" for name, on in (("compile", self.compile), ("graphs", self.graphs)) if on]
         odd += [f"optimiser={self.optimiser.method}"] if self.optimiser.method != "adamw" else []
@@ -223,12 +236,12 @@ class TrialConfig(TrialFields):
                 raise ValueError(f"{rule}, got image_size={size}, patch_size={patch}; try fewer stages or a smaller patch_size")
 
     @must_hold
-    def a_batch_has_equal_shares_of_the_stages(self) -> None:
-        path = self.diffusion.path
-        if isinstance(path, StagedPath) and self.batch_size % path.stages:
-            near = max(1, round(self.batch_size / path.stages)) * path.stages
-            rule = "`batch_size` must be a multiple of the path's stages"
-            raise ValueError(f"{rule}, got batch_size={self.batch_size}, stages={path.stages}; try batch_size={near}")
+    def a_batch_is_of_whole_units(self) -> None:
+        unit = self.unit
+        if self.batch_size % unit.images:
+            near = max(1, round(self.batch_size / unit.images)) * unit.images
+            rule, got = f"`batch_size` must be a multiple of {unit.of}", f"batch_size={self.batch_size}, {unit}"
+            raise ValueError(f"{rule}, got {got}; try batch_size={near}")
 
     @must_hold
     def stages_go_through_a_transformer(self) -> None:
@@ -270,9 +283,9 @@ class TrialConfig(TrialFields):
 
     @must_hold
     def averages_have_names_of_their_own(self) -> None:
-        names = [average.name for average in self.ema]
-        if RESERVED & set(names) or len(set(names)) < len(names):
-            rule = f"`ema` must name each average once, and none of them {', '.join(sorted(RESERVED))}"
+        names, reserved = [average.name for average in self.ema], RESERVED | {own.name for own in self.own_averages}
+        if reserved & set(names) or len(set(names)) < len(names):
+            rule = f"`ema` must name each average once, and none of them {', '.join(sorted(reserved))}"
             raise ValueError(f"{rule}, got {', '.join(names)}")
 
     @must_hold

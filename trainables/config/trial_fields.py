@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import model_validator
 
 from trainables.config.autoencoder import AutoencoderTrunk
-from trainables.config.average import RAW
+from trainables.config.average import RAW, EmaConfig
 from trainables.config.fields import (
     Frozen,
     NonNegativeInt,
@@ -13,7 +13,13 @@ from trainables.config.fields import (
     Ruled,
     without,
 )
-from trainables.config.method import AutoencoderMethod, ClassifierMethod, DenoiserMethod, MaskedTokensMethod
+from trainables.config.method import (
+    AutoencoderMethod,
+    ClassifierMethod,
+    DenoiserMethod,
+    EncoderPretrainingMethod,
+    MaskedTokensMethod,
+)
 from trainables.config.objective import AuxiliaryTerm, ClassifierTerm, TeacherConfig
 from trainables.config.recipe import Device, Parent, Precision, Recipe, default_precision
 from trainables.config.space import LatentSpace
@@ -53,9 +59,13 @@ class TrialFields(Ruled, Recipe):
     """bf16: autocast around the network; weights and optimiser stay fp32. Left out: bf16 on a GPU, fp32 on a CPU."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """An autoencoder knows no noise and no class; a classifier's times and noise are all that it knows of `diffusion`, and
-        masked tokens know the share of dropped classes."""
-        read = {"classifier": ("noise_scale", "t_sampling"), "masked_tokens": ("label_drop",)}
+        """An autoencoder knows no noise and no class; a classifier's times and noise are all that it knows of `diffusion`, an
+        encoder's pre-training knows the noise, and masked tokens the share of dropped classes."""
+        read = {
+            "classifier": ("noise_scale", "t_sampling"),
+            "masked_tokens": ("label_drop",),
+            "encoder_pretraining": ("noise_scale",),
+        }
         if self.method.kind == "autoencoder":
             return without(content, {"diffusion"})
         if self.method.kind in read:
@@ -74,6 +84,16 @@ class TrialFields(Ruled, Recipe):
     def rung_weights(self) -> str:
         """The weights that stand at the rungs: the first average, or the weights themselves."""
         return self.ema[0].name if self.ema else RAW
+
+    @property
+    def own_averages(self) -> tuple[EmaConfig, ...]:
+        """Averages that its method keeps beside those of `ema`, for its loss alone."""
+        return (self.method.target,) if isinstance(self.method, EncoderPretrainingMethod) else ()
+
+    @property
+    def averages(self) -> tuple[EmaConfig, ...]:
+        """All that an update goes on with."""
+        return (*self.ema, *self.own_averages)
 
     @property
     def grid(self) -> int:
@@ -144,7 +164,7 @@ class TrialFields(Ruled, Recipe):
     @property
     def draws(self) -> bool:
         """Whether samples are drawn of it."""
-        return not isinstance(self.method, ClassifierMethod)
+        return not isinstance(self.method, (ClassifierMethod, EncoderPretrainingMethod))
 
     @property
     def auxiliary(self) -> tuple[AuxiliaryTerm, ...]:

@@ -135,17 +135,29 @@ class EncoderDecoderTrunk(DecoderSizes):
     kind: Literal["encoder_decoder"] = "encoder_decoder"
 
 
+class EncoderPretrainerTrunk(Frozen):
+    """The encoder of `encoder_decoder` alone, with the MLP that its class token is projected by (EPG's first stage, arXiv
+    2510.12586). Of the settings beside this one it reads the same."""
+
+    kind: Literal["encoder_pretrainer"] = "encoder_pretrainer"
+    projector_width: Width = 4096
+    """Hidden width of the projection's three maps."""
+    projected_width: Width = 256
+    """Numbers that a class token is projected to."""
+
+
 def _by_its_name(given: Any) -> Any:
     """A trunk's name alone, which is all there was to say of the first ones, stands for it with its defaults."""
     return {"kind": given} if isinstance(given, str) else given
 
 
-_Patches = TransformerTrunk | PointTrunk | MaskedTrunk | EncoderDecoderTrunk
+_Patches = TransformerTrunk | PointTrunk | MaskedTrunk | EncoderDecoderTrunk | EncoderPretrainerTrunk
 _OfPixels = AutoencoderTrunk | UnetTrunk | UnetClassifierTrunk | UvitTrunk | ResidualUvitTrunk
 _Trunks = _Patches | _OfPixels
 Trunk = Annotated[_Trunks, Field(discriminator="kind"), BeforeValidator(_by_its_name)]
 TRUNKS: dict[str, type[Frozen]] = {variant().kind: variant for variant in get_args(get_args(Trunk)[0])}
 """By their kind."""
+_ENCODER = frozenset({"patch_size", "width", "depth", "heads", "mlp_ratio", "time_period", "trunk"})
 READS: dict[str, frozenset[str]] = {
     "mlp": frozenset({"patch_size", "width", "depth", "embedding", "trunk", "time_period"}),
     "autoencoder": frozenset({"trunk"}),
@@ -154,7 +166,8 @@ READS: dict[str, frozenset[str]] = {
     "unet_classifier": frozenset({"trunk", "time_period"}),
     "uvit": frozenset({"trunk"}),
     "residual_uvit": frozenset({"trunk"}),
-    "encoder_decoder": frozenset({"patch_size", "width", "depth", "heads", "mlp_ratio", "time_period", "trunk"}),
+    "encoder_decoder": _ENCODER,
+    "encoder_pretrainer": _ENCODER,
 }
 """Settings of a model that a trunk has a use for, by its kind; the transformer has one for all."""
 OF_PIXELS = (AutoencoderTrunk, UnetSizes, UvitSizes)

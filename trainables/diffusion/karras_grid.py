@@ -12,5 +12,10 @@ FIRST_ROOT, LAST_ROOT = LARGEST ** (1 / RHO), SMALLEST ** (1 / RHO)
 
 def sigmas(count: int) -> list[float]:
     """So many levels, from the noisiest."""
-    step = (LAST_ROOT - FIRST_ROOT) / max(1, count - 1)
-    return [(FIRST_ROOT + number * step) ** RHO for number in range(count)]
+    return [sigma_at(number, steps=max(1, count - 1)) for number in range(count)]
+
+
+def sigma_at(number: int, *, steps: int) -> float:
+    """A level of the grid with so many steps, from 0, the noisiest."""
+    step = (LAST_ROOT - FIRST_ROOT) / steps
+    return float((FIRST_ROOT + number * step) ** RHO)

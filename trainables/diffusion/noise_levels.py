@@ -3,15 +3,34 @@
 Levels are of EDM's grid, in sigma = (1 - t) / t; t [B] is in (0, 1).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from trainables.diffusion.karras_grid import FIRST_ROOT, LAST_ROOT, RHO
+from trainables.diffusion.maths import per_image
 
 DATA = 0.5
 """Standard deviation of the images that EDM's input scaling assumes."""
 CLOCK = 250.0
 """By which ln(sigma) is multiplied before the network is told it."""
+
+
+class AtLevel(NamedTuple):
+    """What a network is given of an image at a noise level."""
+
+    z: Tensor
+    """[B, C, H, W]."""
+    time: Tensor
+    """250 ln(sigma), [B]."""
+
+
+def at_level(x: Tensor, e: Tensor, sigma: Tensor, noise_scale: float | Tensor) -> AtLevel:
+    """x + sigma e over sqrt(sigma^2 + 1/4), of images [B, C, H, W] at sigmas [B] times the standard deviation of e."""
+    noise = noise_scale * sigma
+    scale = (noise.square() + DATA**2).sqrt()
+    return AtLevel((x + per_image(sigma) * e) / per_image(scale), CLOCK * noise.log())
 
 
 def snapped(t: Tensor, levels: int) -> Tensor:

@@ -39,6 +39,8 @@ class Purpose(IntEnum):
     SAMPLE_ORDER = 15
     SAMPLE_TOKENS = 16
     POSTERIOR = 17
+    PRETRAINING_LEVEL = 18
+    VIEWS = 19
     FEATURE_DIRECTION = 32
 
 

@@ -6,13 +6,14 @@ from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.diffusion.lift import lift_of
 from trainables.evaluation.metrics.classes import HeldoutClasses
+from trainables.evaluation.metrics.contrast import HeldoutViews
 from trainables.evaluation.metrics.heldout import HeldoutGrid
 from trainables.evaluation.metrics.masked import HeldoutTokens
 from trainables.evaluation.metrics.reconstruction import HeldoutImages
 from trainables.networks.latent import Latent
 from trainables.networks.network import Space
 
-HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses | HeldoutTokens
+HeldOut = HeldoutGrid | HeldoutImages | HeldoutClasses | HeldoutViews | HeldoutTokens
 
 
 def held_out(trial: TrialConfig, images: ImageSet, *, space: Space, device: torch.device | str = "cpu") -> HeldOut:
@@ -22,6 +23,8 @@ def held_out(trial: TrialConfig, images: ImageSet, *, space: Space, device: torc
             return HeldoutImages(images, device=device)
         case "classifier":
             return HeldoutClasses(images, device=device)
+        case "encoder_pretraining":
+            return HeldoutViews(images, device=device)
         case "masked_tokens":
             return HeldoutTokens(images, space=space, device=device)
     latent = space if isinstance(space, Latent) else None

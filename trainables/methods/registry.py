@@ -4,6 +4,7 @@ from trainables.config.trial import TrialConfig
 from trainables.methods.autoencoder import Reconstruction
 from trainables.methods.classifier import Classification
 from trainables.methods.denoiser import Denoiser
+from trainables.methods.encoder_pretraining import EncoderPretraining
 from trainables.methods.masked_tokens import MaskedTokens
 from trainables.methods.method import Method, Training
 
@@ -13,7 +14,11 @@ DRAWING: dict[str, Method] = {
     "masked_tokens": MaskedTokens(),
 }
 """By the kind of a trial's `method`: those by which samples are drawn."""
-METHODS: dict[str, Training] = {**DRAWING, "classifier": Classification()}
+METHODS: dict[str, Training] = {
+    **DRAWING,
+    "classifier": Classification(),
+    "encoder_pretraining": EncoderPretraining(),
+}
 """All of them."""
 
 

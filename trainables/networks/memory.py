@@ -41,12 +41,12 @@ def fit(
     `memory_bytes` None is no limit.
 
     Infeasible: not even the smallest choice fits; the message has its bytes. ValueError: the `micro_batch` that is set does not
-    hold equal shares of the path's stages.
+    hold whole units of the trial.
     """
-    unit = trial.diffusion.path.count
+    unit = trial.unit.images
     if micro_batch and min(micro_batch, share) % unit:
-        rule = "`micro_batch` must hold equal shares of the path's stages"
-        raise ValueError(f"{rule}, got {micro_batch}, stages={unit}; try {max(1, micro_batch // unit) * unit}")
+        rule = f"`micro_batch` must hold {trial.unit.held}"
+        raise ValueError(f"{rule}, got {micro_batch}, {trial.unit}; try {max(1, micro_batch // unit) * unit}")
     if memory_bytes is None:
         return Fit(min(micro_batch or share, share), activation_checkpointing=bool(activation_checkpointing))
     sizes = [min(micro_batch, share)] if micro_batch else _sizes(share, unit)
@@ -65,7 +65,7 @@ def fit(
 
 
 def _sizes(share: int, unit: int) -> list[int]:
-    """Micro-batches that divide a share and hold equal shares of the path's stages, the largest first."""
+    """Micro-batches of whole units that divide a share, the largest first."""
     return [count for count in range(share, 0, -1) if share % count == 0 and count % unit == 0]
 
 
@@ -92,4 +92,4 @@ def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:
     gradients' where several workers add theirs up in it. A frozen teacher's weights besides."""
     rounded = (trial.precision == "bf16") + (workers > 1 and trial.gradient_sum == "bf16")
     teachers = FP32 * sum(teacher_parameters(teacher) for teacher in trial.teachers)
-    return ((4 + len(trial.ema)) * FP32 + rounded * BF16) * parameter_count(trial) + teachers
+    return ((4 + len(trial.averages)) * FP32 + rounded * BF16) * parameter_count(trial) + teachers

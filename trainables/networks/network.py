@@ -1,6 +1,7 @@
 """What the trainer, the sampler and the adapters know of a network, whatever its parts."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
@@ -9,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainables.config.trial import TrialConfig
 
+NOTHING: Mapping[str, Mapping[str, Tensor]] = MappingProxyType({})
 AUXILIARY = "auxiliary"
 """The attribute of a network that holds what terms of its loss train beside it."""
 
@@ -44,6 +46,9 @@ class Network(nn.Module):
     """Standard deviation of the noise, a scalar."""
     space: Space
     """What its numbers are of. No part of its weights."""
+    averages: Mapping[str, Mapping[str, Tensor]] = NOTHING
+    """Of its weights, by an average's name and a parameter's, for a loss that looks at them; while nothing keeps any they are
+    the weights themselves. No part of its weights."""
     auxiliary: nn.ModuleDict
     """What terms of the loss train beside it, by the term's kind: from tokens [B, N, D] to what the term compares. It trains,
     averages and is saved with the network, and is no part of a model."""

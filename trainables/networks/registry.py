@@ -16,6 +16,7 @@ from trainables.networks.parts.class_finder import ClassFinderPart
 from trainables.networks.parts.decoupled import DecoupledPart
 from trainables.networks.parts.embeddings import BottleneckPart, ConvStemPart, LinearPart
 from trainables.networks.parts.encoder_decoder import EncoderDecoderPart
+from trainables.networks.parts.encoder_pretrainer import EncoderPretrainerPart
 from trainables.networks.parts.heads import LinearHeadPart
 from trainables.networks.parts.jit_blocks import JitBlocks
 from trainables.networks.parts.masked_autoencoder import MaskedAutoencoderPart
@@ -57,6 +58,7 @@ WHOLE_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
     "autoencoder": AutoencoderPart,
     "masked_autoencoder": MaskedAutoencoderPart,
     "encoder_decoder": EncoderDecoderPart,
+    "encoder_pretrainer": EncoderPretrainerPart,
     "unet": UnetPart,
     "unet_classifier": UnetClassifierPart,
     "uvit": UvitPart,

@@ -7,7 +7,7 @@ from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.masked import MaskedTrunk
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
-from trainables.config.trunks import EncoderDecoderTrunk, UnetSizes, UvitSizes
+from trainables.config.trunks import EncoderDecoderTrunk, EncoderPretrainerTrunk, UnetSizes, UvitSizes
 
 FP32 = 4
 """Bytes; weights, gradients and averages are always fp32."""
@@ -76,6 +76,8 @@ def attention_weights(trial: TrialConfig) -> int:
     if isinstance(trunk, EncoderDecoderTrunk):
         most = max(trial.model.heads, trunk.decoder(trial.model.encoder).heads)
         return int(most * (trial.grid**2 + BEFORE_PATCHES) ** 2)
+    if isinstance(trunk, EncoderPretrainerTrunk):
+        return trial.model.heads * (trial.grid**2 + BEFORE_PATCHES) ** 2
     if not isinstance(trunk, UnetSizes):
         return trial.model.heads * (trial.grid**2 + trial.model.class_tokens) ** 2
     levels = {trunk.halvings, *(factor.bit_length() - 1 for factor in trunk.attention)}

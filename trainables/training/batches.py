@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config.method import MaskedTokensMethod
+from trainables.config.method import EncoderPretrainingMethod, MaskedTokensMethod
 from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -26,6 +26,7 @@ from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
 from trainables.training.masks import masks_and_times
 from trainables.training.truths import truths_of
+from trainables.training.views import levels_and_views
 
 if TYPE_CHECKING:
     from trainables.training.latents import Latents
@@ -41,8 +42,9 @@ class Batch:
     """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped.
 
     `route` [B, N] says which tokens skip blocks, where some do. Of masked tokens e is noise [B, R, N, P] of each one's own, and
-    `route` [B, 1 + R, N] says mask and times (`trainables.training.masks`). `truths`: what terms of the loss that read tokens
-    should find, by their kind.
+    `route` [B, 1 + R, N] says mask and times (`trainables.training.masks`); where an encoder is pre-trained it says noise
+    levels and views, [B, 10] (`trainables.training.views`). `truths`: what terms of the loss that read tokens should find, by
+    their kind.
     """
 
     x: Tensor
@@ -117,6 +119,8 @@ class Batches:
     def _route(self, first: Tensor, count: int) -> Tensor | None:
         if isinstance(self._trial.method, MaskedTokensMethod):
             return masks_and_times(self._draws, self._trial, first=first, count=count)
+        if isinstance(self._trial.method, EncoderPretrainingMethod):
+            return levels_and_views(self._draws, self._trial, first=first, count=count)
         if self._trial.model.routing.kind == "none":
             return None
         return self._draws.normal(Purpose.ROUTING, first=first, count=count, shape=(self._trial.grid**2,))

@@ -64,7 +64,8 @@ class Learner:
         if latents is not None:
             self.network.space = latents.space
         self.network.activation_checkpointing = self.fit.activation_checkpointing
-        self.averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
+        self.averages = Averages(self.network, trial.averages, batch_size=trial.batch_size)
+        self.network.averages = self.averages.tensors
         self.optimiser = optimiser_of(self.network, trial.optimiser)
         self.health = Health(self.device)
         self.reduction = self._reduction() if workers.size > 1 else None
@@ -225,9 +226,9 @@ def share_of(trial: TrialConfig, workers: Workers) -> int:
     if rest:
         rule = "the number of workers must divide batch_size"
         raise ValueError(f"{rule}, got workers={workers.size}, batch_size={trial.batch_size}")
-    if share % (stages := trial.diffusion.path.count):
-        rule = "each worker's share of a batch must hold equal shares of the path's stages"
-        raise ValueError(f"{rule}, got {share} images a worker, stages={stages}")
+    if share % trial.unit.images:
+        rule = f"each worker's share of a batch must hold {trial.unit.held}"
+        raise ValueError(f"{rule}, got {share} images a worker, {trial.unit}")
     return share
 
 

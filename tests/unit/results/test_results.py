@@ -7,7 +7,16 @@ import pytest
 
 from jit_sweep.ledger.records import Cause
 from jit_sweep.results.arms import Arm
-from jit_sweep.results.leaderboard import NoBestArm, best_arm, best_cell, leaderboard, median_seed, read_results
+from jit_sweep.results.leaderboard import (
+    NoBestArm,
+    best_arm,
+    best_cell,
+    best_first,
+    leaderboard,
+    median_seed,
+    read_results,
+    rivals_of,
+)
 from search_spaces.presets import preset
 from tests.support.ledger import OBJECTIVE, LedgerFixture, ended, planned, scored
 from tests.support.scored_arms import ERROR, FD, KID, collapse_arm, train_arm
@@ -119,6 +128,24 @@ def test_images_made_again_are_no_rivals_of_images_that_are_drawn(ledger: Ledger
     cell = best_cell(ledger.reader.entries("mine"), ledger.reader.scores("mine"), objective=OBJECTIVE)
     assert cell is not None
     assert cell.arm == V
+
+
+def test_trials_that_draw_no_images_are_ranked_behind_those_that_do_and_never_the_best(ledger: LedgerFixture) -> None:
+    finder = {"preset": "classifier-tiny"}
+    data = DataConfig(digest="d" * 12, image_size=32, num_classes=4)
+    for seed in (0, 1, 2):
+        own = trial_of_recipe(preset("classifier-tiny"), data=data, seed=seed)
+        entry = planned(arm=finder, seed=seed, position=9 + seed, images=960).model_copy(update={"trial": own})
+        ledger.train(entry, {"heldout_cross_entropy": 0.1})
+    train_arm(ledger, V, [{}, {}])  # whose objective is missing too
+    results = read_results(ledger.reader, "mine")
+    assert [arm.arm for arm in results.arms] == [V, finder]
+    assert rivals_of(results.arms) == [results.arms[0]]
+    assert {"heldout_cross_entropy"} <= {*table_metrics(OBJECTIVE, results.scored)}
+    with pytest.raises(NoBestArm):
+        best_arm(results.arms, objective=OBJECTIVE, least_seeds=1)
+    trials = [trial for arm in results.arms[::-1] for trial in arm.trials]
+    assert [trial.entry.draws for trial in best_first(trials, objective=OBJECTIVE)] == [True] * 2 + [False] * 3
 
 
 def test_tables_have_the_errors_of_the_kinds_that_are_there(ledger: LedgerFixture) -> None:

@@ -68,6 +68,7 @@ def of_network(rung: Mapping[str, str], *, pixels: str) -> Iterator[Metric]:
     yield from _of_autoencoders(rung["autoencoder"])
     yield from _of_classifiers(rung["classifier"])
     yield from _of_masked_tokens(rung["masked_tokens"])
+    yield from _of_encoders(rung["encoder_pretraining"])
 
 
 def _of_the_flow(whole: str, pixels: str) -> Iterator[Metric]:
@@ -235,6 +236,23 @@ def _of_masked_tokens(masked: str) -> Iterator[Metric]:
         blind_to=UNSAMPLED | {"patch_size", "encoder", "temperature", "head_steps"},
         scale="log",
         plain="how wrong the network is on masked patches of images that training never saw",
+        judges=True,
+    )
+
+
+def _of_encoders(contrast: str) -> Iterator[Metric]:
+    """The metric of an encoder that is pre-trained."""
+    yield Metric(
+        contrast,
+        "minimize",
+        "nats",
+        "cross-entropy of finding a held-out image among 32 by the class token of another view of it, over fixed views, noise "
+        f"levels and noise; says nothing along noise_scale, by which the same level is noisier, {_NOR}",
+        needs=NetworkAlone(of="encoder_pretraining"),
+        compute=f"{_HERE}.contrast:contrast",
+        blind_to=UNSAMPLED | {"noise_scale"},
+        scale="log",
+        plain="how surely an encoder knows an image that training never saw by another, noisy view of it",
         judges=True,
     )
 

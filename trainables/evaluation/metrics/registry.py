@@ -28,9 +28,10 @@ RUNG_METRICS = {
     "autoencoder": "heldout_reconstruction_error",
     "classifier": "heldout_cross_entropy",
     "masked_tokens": "heldout_masked_error",
+    "encoder_pretraining": "heldout_contrast",
 }
 """By a trial's `error_kind`: what rungs measure of it. Of two kinds they do not compare."""
-UNDRAWN = frozenset({"classifier"})
+UNDRAWN = frozenset({"classifier", "encoder_pretraining"})
 """Kinds of trials that have no scores of samples."""
 
 PIXEL_METRIC = "heldout_pixel_v_error"
@@ -125,6 +126,12 @@ def score_names() -> list[str]:
 def metric_of(text: str) -> Metric:
     """The metric of a score's shown name. ValueError: there is none."""
     return METRICS[parse(text).metric]
+
+
+def has_score(kind: str, name: str) -> bool:
+    """Whether trials of this `error_kind` have the score of this shown name."""
+    needs = metric_of(name).needs
+    return kind not in UNDRAWN if isinstance(needs, Samples) else kind == needs.of
 
 
 class ScoreKinds(NamedTuple):

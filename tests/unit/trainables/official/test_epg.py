@@ -9,12 +9,19 @@ import torch
 from torch import Tensor
 
 from tests.support.paths import GOLDEN
+from trainables.config.average import TARGET
 from trainables.config.trial import TrialConfig
+from trainables.diffusion.karras_grid import SMALLEST, sigma_at
+from trainables.diffusion.noise_levels import at_level
+from trainables.methods.encoder_pretraining import ShownAtLevels, contrasts
 from trainables.networks.cost import parameter_count
 from trainables.networks.encoder_decoder import EncoderDecoder
+from trainables.networks.encoder_pretrainer import EncoderPretrainer
 from trainables.networks.registry import blank
 
 TOLERANCE = 1e-5
+EPG_SIDE = 64
+"""Side of the images whose noise EPG scales by 1."""
 ENDS = {
     "encoder.embedding.expand": "patch_embed.proj",
     "encoder.norm": "norm",
@@ -32,6 +39,7 @@ BLOCK = {
     "mlp.first": "mlp.fc1",
     "mlp.second": "mlp.fc2",
 }
+PROJECTOR = {"first": 0, "norm1": 1, "second": 3, "norm2": 4, "third": 6}
 DECODER = {**BLOCK, "merge": "skip_linear", "merge_norm": "skip_norm", "modulation": "adaLN_modulation.1"}
 
 
@@ -60,7 +68,34 @@ def trial_of(config: dict[str, Any]) -> TrialConfig:
         "decoder_depth": config["decoder_depth"],
         "decoder_heads": config["decoder_num_heads"],
     }
-    model = {
+    sizes = {"image_size": config["image_size"], "channels": config["in_channels"], "num_classes": config["num_classes"]}
+    model = model_of(config, trunk)
+    return TrialConfig.model_validate({"model": model, "data": {"digest": "none", **sizes}, "attention": "fp32"})
+
+
+def pretraining_of(case: Golden) -> TrialConfig:
+    """The same of its first stage; the images of the file are one group."""
+    config, told = case.meta["pretrain_config"], case.meta["pretrain"]
+    group, side = len(case.arrays["pre_x"]), config["image_size"]
+    trunk = {
+        "kind": "encoder_pretrainer",
+        "projector_width": config["hidden_dim"],
+        "projected_width": config["output_dim"],
+    }
+    method = {
+        "kind": "encoder_pretraining",
+        "temperature": told["tau_contrastive"],
+        "level_temperature": told["tau_consistency"],
+        "group": group,
+    }
+    data = {"digest": "none", "image_size": side, "channels": config["in_channels"], "num_classes": 1}
+    plain = {"batch_size": group, "diffusion": {"noise_scale": side / EPG_SIDE}, "attention": "fp32", "data": data}
+    return TrialConfig.model_validate({"model": model_of(config, trunk), "method": method, **plain})
+
+
+def model_of(config: dict[str, Any], trunk: dict[str, Any]) -> dict[str, Any]:
+    """The encoder's sizes around a trunk."""
+    return {
         "patch_size": config["patch_size"],
         "width": config["embed_dim"],
         "depth": config["depth"],
@@ -71,8 +106,6 @@ def trial_of(config: dict[str, Any]) -> TrialConfig:
         "class_tokens": 0,
         "trunk": trunk,
     }
-    sizes = {"image_size": config["image_size"], "channels": config["in_channels"], "num_classes": config["num_classes"]}
-    return TrialConfig.model_validate({"model": model, "data": {"digest": "none", **sizes}, "attention": "fp32"})
 
 
 def theirs(name: str) -> str:
@@ -80,6 +113,8 @@ def theirs(name: str) -> str:
     if name in LEARNED:
         return LEARNED[name]
     module, _, kind = name.rpartition(".")
+    if module.startswith("projector."):
+        return f"projection_head.{PROJECTOR[module.removeprefix('projector.')]}.{kind}"
     if module in ENDS:
         return f"{ENDS[module]}.{kind}"
     within = module.removeprefix("encoder.")
@@ -113,3 +148,30 @@ def test_the_network_computes_epg_s_image_weighted_loss_and_gradients() -> None:
 def test_it_has_epg_s_parameters() -> None:
     case = golden()
     assert parameter_count(case.trial) == case.meta["parameters"]
+
+
+def test_both_contrasts_of_epg_s_first_stage_are_its_own_image_by_image() -> None:
+    case = golden()
+    arrays, trial = case.arrays, pretraining_of(case)
+    network = blank(trial)
+    assert isinstance(network, EncoderPretrainer)
+    names = [name for name, _ in network.named_parameters()]
+    assert len(names) == sum(key.startswith("pre/sd/") for key in arrays)
+    weights, target = (
+        {name: arrays[f"{of}/sd/{theirs(name)}"].reshape(p.shape) for name, p in network.named_parameters()}
+        for of in ("pre", "target")
+    )
+    network.load_state_dict(weights)
+    network.averages = {TARGET: target}
+    levels, index, scale = case.meta["pretrain"]["levels"], case.meta["pretrain"]["index"], trial.noise_scale
+    pair = torch.tensor([[sigma_at(index + place, steps=levels - 1)] * len(arrays["pre_x"]) for place in (0, 1)])
+    torch.testing.assert_close(scale * pair[0], arrays["pre_sigma"], rtol=TOLERANCE, atol=0)
+    torch.testing.assert_close(scale * pair[1], arrays["pre_sigma_next"], rtol=TOLERANCE, atol=0)
+    torch.testing.assert_close(scale * torch.full_like(pair[0], SMALLEST), arrays["pre_sigma_min"], rtol=TOLERANCE, atol=0)
+    x, e = arrays["pre_x"], scale * arrays["pre_noise"]
+    one, other = (at_level(arrays[f"pre_view{n}"], e, torch.full_like(pair[0], SMALLEST), scale) for n in (1, 2))
+    given = ShownAtLevels((one, other), at_level(x, e, pair[0], scale), at_level(x, e, pair[1], scale))
+    with torch.no_grad():
+        found = contrasts(network, given)
+    for ours, key in ((found.views, "pre_contrastive"), (found.levels, "pre_consistency")):
+        assert float((ours - arrays[key]).abs().max() / arrays[key].abs().max()) < TOLERANCE
