@@ -68,7 +68,7 @@ def test_the_baseline_of_a_later_stage_may_start_from_an_earlier_one(tmp_path: P
         ),
         (
             (FIRST, children("first prediction=x", parent_part=["encoder"])),
-            "`parent.parts` names what the trunks encoder_decoder or autoencoder are made of",
+            "`parent.parts` names what the trunks encoder_decoder, encoder_pretrainer or autoencoder are",
         ),
     ],
 )
