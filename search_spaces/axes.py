@@ -6,11 +6,11 @@ To add one: register it in `AXES`. Nothing else names it.
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant, under
-from search_spaces.recipe_axes import OF_PARENT, OF_SPACE, PRESET
+from search_spaces.recipe_axes import CLASSIFIER, OF_PARENT, OF_SPACE, PRESET
 from trainables.config.autoencoder import KlCode, VqCode
 from trainables.config.diffusion import Target
 from trainables.config.evaluation import EvaluationConfig
@@ -126,6 +126,25 @@ def _get_dropout(tree: Tree) -> float:
     if attn != proj:
         raise KeyError("dropout")
     return float(proj)
+
+
+def _put_interval(tree: Tree, text: str) -> None:
+    tree["evaluation"]["interval"] = tuple(float(end) for end in text.split(".."))
+
+
+def _get_interval(tree: Tree) -> str:
+    return "..".join(f"{end:g}" for end in tree["evaluation"]["interval"])
+
+
+def _checked_interval(text: str) -> str:
+    """As a table has it. ValueError: it is no interval of times."""
+    try:
+        low, high = (float(end) for end in text.split(".."))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"must be two times of 0..1 such as 0.1..1, the lower one first, got {text!r}")
+    return f"{low:g}..{high:g}"
 
 
 def _term(kind: str, about: str) -> "Axis":
@@ -383,6 +402,13 @@ _REGISTERED = (
     Axis("sampling_steps", "steps of the sampler", POSITIVE_INT, at("evaluation", "steps")),
     Axis("sampling_shift", "time shift of the sampler's steps; 1 is none", POSITIVE, at("evaluation", "shift")),
     Axis("guidance", "classifier-free guidance scale; 1 is off", TypeAdapter(NonNegativeFloat), at("evaluation", "guidance")),
+    Axis(
+        "interval",
+        "times t at which guidance of either kind acts, such as 0.1..1",
+        TypeAdapter(Annotated[str, AfterValidator(_checked_interval)]),
+        Slot(_put_interval, _get_interval),
+    ),
+    CLASSIFIER,
     Axis(
         "classifier_scale",
         "how strongly the evaluation's `classifier` guides; 0 is off",

@@ -1,6 +1,6 @@
 """How a later stage of a sweep names an arm of an earlier one."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,3 +15,8 @@ class StageArm(Frozen):
     """The stage's name."""
     where: dict[str, str | int | float | bool | None] = {}
     """Axis values that one of its arms alone has; nothing of a stage with one arm."""
+
+
+def names_a_stage(given: Any) -> Literal["stage", "trial"]:
+    """Tells an earlier stage of the sweep apart from a trial by its id, as what somebody builds on."""
+    return "stage" if isinstance(given, StageArm) or (isinstance(given, dict) and "stage" in given) else "trial"

@@ -44,6 +44,8 @@ OTHERWISE: dict[str, Any] = {"width": 48, "learning_rate": 0.02, "t_eps_train": 
 """In place of values that are too large for a small network, or that few draws and few steps do not come to."""
 ELSEWHERE = {
     "attention": "the same product by another kernel, equal to rounding (networks/test_jit.py)",
+    "classifier": "needs a trained classifier in a storage (methods/test_guiding.py)",
+    "interval": "of guidance alone, which is off here (diffusion/test_sampler.py)",
     "classifier_scale": "needs a trained classifier in a storage (methods/test_guiding.py)",
     "encoder": "needs a trained autoencoder in a storage (training/test_latents.py)",
     "parent": "needs a trained parent in a storage (training/test_parent_parts.py)",
