@@ -179,6 +179,14 @@ def _of_term(kind: str, name: str, about: str) -> "Axis":
     )
 
 
+def _put_alignment(tree: Tree, weight: float) -> None:
+    tree["method"]["alignment"] = {**tree["method"]["alignment"], "weight": weight} if weight else None
+
+
+def _get_alignment(tree: Tree) -> float:
+    return float(tree["method"]["alignment"]["weight"])
+
+
 def _term_in(tree: Tree, kind: str) -> Tree | None:
     """The loss term of this kind."""
     return next((term for term in tree["diffusion"]["terms"] if term["kind"] == kind), None)
@@ -229,6 +237,14 @@ _REGISTERED = (
         kind_of(*_CODE),
         under(("model", "trunk"), "autoencoder"),
         "trunk=autoencoder",
+    ),
+    Axis(
+        "alignment",
+        "weight of a code's distance to a frozen teacher's tokens (VA-VAE), which the baseline names; 0 is none",
+        TypeAdapter(NonNegativeFloat),
+        Slot(_put_alignment, _get_alignment),
+        lambda tree: tree["method"]["kind"] == "autoencoder" and tree["method"]["alignment"] is not None,
+        "method.alignment",
     ),
     _of_code("kl_weight", "weight", "kl", "weight of the code's divergence from the normal"),
     _of_code("code_entries", "entries", "vq", "vectors that the code is chosen from"),

@@ -27,7 +27,7 @@ from trainables.config.recipe import Recipe
 from trainables.config.times import LogitNormal, Uniform
 from trainables.config.trunks import EncoderDecoderTrunk, EncoderPretrainerTrunk, UnetClassifierTrunk, UnetTrunk
 
-_FLATTENED: dict[str, Any] = {
+FLATTENED: dict[str, Any] = {
     "embedding": LinearEmbedding(),
     "position": "none",
     "class_tokens": 0,
@@ -38,7 +38,7 @@ _FLATTENED: dict[str, Any] = {
     "block_start": "torch",
 }
 """The trunk that PixNerd, DDT, DeCo, DiP and PixelDiT share."""
-_LIGHTNING: dict[str, Any] = {
+LIGHTNING: dict[str, Any] = {
     "position": "sincos",
     "bias": True,
     "rope_kind": "axial",
@@ -48,14 +48,16 @@ _LIGHTNING: dict[str, Any] = {
     "qk_norm": False,
 }
 """LightningDiT's own trunk: JiT's without q/k-norm and class tokens."""
-_FLOW = DiffusionConfig(prediction="v", t_sampling=LogitNormal(mu=0.0, sigma=1.0), t_eps_train=0.0)
+FLOW_OF_PATCHES = DiffusionConfig(prediction="v", t_sampling=LogitNormal(mu=0.0, sigma=1.0), t_eps_train=0.0)
 _XL: dict[str, Any] = {"width": 1152, "heads": 16}
 _L: dict[str, Any] = {"width": 1024, "heads": 16}
 
 
 def _recipe(head: Frozen, *, patch_size: int = 16, **model: Any) -> Recipe:
-    network = ModelConfig.model_validate({**_FLATTENED, "patch_size": patch_size, "head": head.model_dump(), **model})
-    return Recipe(model=network, diffusion=_FLOW, optimiser=OptimiserConfig(learning_rate=1e-4, beta2=0.999), batch_size=256)
+    network = ModelConfig.model_validate({**FLATTENED, "patch_size": patch_size, "head": head.model_dump(), **model})
+    return Recipe(
+        model=network, diffusion=FLOW_OF_PATCHES, optimiser=OptimiserConfig(learning_rate=1e-4, beta2=0.999), batch_size=256
+    )
 
 
 def _of_pixels(trunk: Frozen) -> Recipe:
@@ -156,7 +158,7 @@ NEIGHBOURS: dict[str, Recipe] = {
     "deco-xl": _recipe(PixelMlpHead(width=32, blocks=3), depth=28, **_XL),
     "pixeldit-xl": _recipe(PixelTransformerHead(width=16, blocks=4), depth=26, adaln_start="zero", **_XL),
     "dip-xl": _recipe(PatchUnetHead(width=64), depth=26, **_XL),
-    "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **_LIGHTNING, **_XL),
+    "lightningdit-xl": _recipe(LinearHead(), patch_size=1, depth=28, **LIGHTNING, **_XL),
     "pixelflow-xl": _pixelflow(),
     "epg-xl": _epg(),
     "epg-pretraining-xl": _epg_pretraining(),

@@ -6,12 +6,11 @@ JiT sizes and defaults: arXiv 2511.13720, table 9 and the official code. DiT siz
 from typing import Any
 
 from search_spaces.neighbours import NEIGHBOURS
+from search_spaces.tiny import TINY
 from trainables.config.average import DecayEma
 from trainables.config.diffusion import DiffusionConfig
-from trainables.config.method import AutoencoderMethod, ClassifierMethod, EncoderPretrainingMethod, MaskedTokensMethod
 from trainables.config.network import LinearEmbedding, ModelConfig
 from trainables.config.optimiser import OptimiserConfig, WarmupEpochs, WarmupShare
-from trainables.config.path import KarrasPath
 from trainables.config.recipe import Recipe
 from trainables.config.spelling import nearest_name
 from trainables.config.times import LogitNormal, Uniform
@@ -76,69 +75,6 @@ def _dit(size: str) -> Recipe:
     return Recipe(model=model, diffusion=diffusion, optimiser=OptimiserConfig(learning_rate=1e-4, beta2=0.999), batch_size=256)
 
 
-def _tiny() -> Recipe:
-    """About a million parameters, for 32-pixel images on a CPU."""
-    model = ModelConfig(
-        patch_size=16, width=96, depth=4, heads=4, embedding=LinearEmbedding(), class_tokens=0, class_tokens_start=1
-    )
-    return Recipe(
-        model=model,
-        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_images=WarmupShare(share=1 / 16)),
-        ema=(DecayEma(decay=0.995),),
-        batch_size=32,
-        precision="fp32",
-    )
-
-
-def _tiny_autoencoder() -> Recipe:
-    """About a third of a million parameters, for a code of a quarter of the side of 32-pixel images, on a CPU."""
-    tiny = _tiny()
-    trunk = {"kind": "autoencoder", "width": 32, "multipliers": (1, 1, 1)}
-    model = ModelConfig.model_validate({**tiny.model.model_dump(), "trunk": trunk})
-    optimiser = tiny.optimiser.model_copy(update={"grad_clip": 1.0})
-    return tiny.model_copy(update={"model": model, "method": AutoencoderMethod(), "optimiser": optimiser})
-
-
-def _tiny_masked() -> Recipe:
-    """About 900,000 parameters, for 64 patches of 32-pixel images on a CPU; a few tokens of the class and a small head."""
-    tiny = _tiny()
-    trunk = {"kind": "masked_autoencoder", "decoder_depth": 2, "class_copies": 4, "head_width": 96, "head_blocks": 2}
-    model = ModelConfig.model_validate({**tiny.model.model_dump(), "patch_size": 4, "trunk": trunk})
-    optimiser = tiny.optimiser.model_copy(update={"learning_rate": 1e-3, "grad_clip": 1.0})
-    return tiny.model_copy(update={"model": model, "method": MaskedTokensMethod(), "optimiser": optimiser})
-
-
-def _tiny_classifier() -> Recipe:
-    """About half a million parameters that find the classes of noisy 32-pixel images, on a CPU."""
-    tiny = _tiny()
-    trunk = {"kind": "unet_classifier", "width": 32, "multipliers": (1, 2, 2), "blocks": 1, "attention": (4,)}
-    model = ModelConfig.model_validate({**tiny.model.model_dump(), "trunk": trunk})
-    optimiser = tiny.optimiser.model_copy(update={"learning_rate": 1e-3, "weight_decay": 0.05, "grad_clip": 1.0})
-    return tiny.model_copy(update={"model": model, "method": ClassifierMethod(), "optimiser": optimiser})
-
-
-_TINY_ENCODER: dict[str, Any] = {"patch_size": 4, "position": "none", "rope": False}
-
-
-def _tiny_epg() -> Recipe:
-    """About 1.2 million parameters, for 64 patches of 32-pixel images on a CPU; noise as EPG draws it."""
-    tiny = _tiny()
-    model = ModelConfig.model_validate({**tiny.model.model_dump(), **_TINY_ENCODER, "trunk": {"kind": "encoder_decoder"}})
-    diffusion = DiffusionConfig(path=KarrasPath(), noise_scale=0.5, t_sampling=LogitNormal(mu=1.2, sigma=1.6), loss="x")
-    optimiser = tiny.optimiser.model_copy(update={"learning_rate": 1e-3, "grad_clip": 1.0})
-    return tiny.model_copy(update={"model": model, "diffusion": diffusion, "optimiser": optimiser})
-
-
-def _tiny_epg_pretraining() -> Recipe:
-    """What its encoder may begin from, by a projection of 256 numbers; levels that double every 2048 images."""
-    tiny = _tiny_epg()
-    trunk = {"kind": "encoder_pretrainer", "projector_width": 256, "projected_width": 64}
-    model = ModelConfig.model_validate({**tiny.model.model_dump(), "trunk": trunk})
-    method = EncoderPretrainingMethod(doubling_images=2048)
-    diffusion = DiffusionConfig(noise_scale=tiny.diffusion.noise_scale)
-    return tiny.model_copy(update={"model": model, "method": method, "diffusion": diffusion})
-
-
 def _toy() -> Recipe:
     """The paper's toy (figure 2): an MLP of five layers and 256 units on points lifted to 512 dimensions."""
     plain = {**_PLAIN, "position": "none", "trunk": "mlp"}
@@ -155,12 +91,7 @@ def _toy() -> Recipe:
 
 PRESETS: dict[str, Recipe] = {
     "toy": _toy(),
-    "jit-tiny": _tiny(),
-    "autoencoder-tiny": _tiny_autoencoder(),
-    "classifier-tiny": _tiny_classifier(),
-    "mar-tiny": _tiny_masked(),
-    "epg-tiny": _tiny_epg(),
-    "epg-pretraining-tiny": _tiny_epg_pretraining(),
+    **TINY,
     **{f"jit-{size}": _jit(size) for size in _JIT_SIZES},
     **{f"jit-{size}-{rung}": _jit(size, **parts) for size in ("b", "l") for rung, parts in _LADDER.items()},
     **{f"dit-{size}": _dit(size) for size in _DIT_SIZES},

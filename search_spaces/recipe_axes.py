@@ -15,6 +15,8 @@ from trainables.config.yaml import parsed
 TRAINED = ("model", "method", "space", "diffusion", "optimiser", "ema", "batch_size")
 """What a preset says of a recipe; how fast it is computed stays as it was."""
 WHOLE = "whole"
+BEST = "best"
+"""Behind a stage's name: of its arms, or of those with the values behind it, the best once it has ended."""
 
 
 def _known(name: str) -> str:
@@ -33,12 +35,14 @@ def _unread(_tree: Tree) -> AxisValue:
 
 
 def _named(text: str) -> StageArm:
-    """Of `STAGE`, or `STAGE AXIS=VALUE ...`. ValueError: it is no such text."""
+    """Of `STAGE`, `STAGE AXIS=VALUE ...`, or with `best` behind the stage. ValueError: it is no such text."""
     stage, *words = text.split() or [""]
+    best = words[:1] == [BEST]
+    words = words[1:] if best else words
     pairs = [word.partition("=") for word in words]
     if "=" in stage or not stage or any(not axis or not equals for axis, equals, _ in pairs):
-        raise ValueError(f"must be a stage's name, or such as `codes code=vq`, got {text!r}; name a stage")
-    return StageArm(stage=stage, where={axis: parsed(value) for axis, _, value in pairs})
+        raise ValueError(f"must be a stage's name, or such as `codes code=vq` or `codes best`, got {text!r}; name a stage")
+    return StageArm(stage=stage, where={axis: parsed(value) for axis, _, value in pairs}, best=best)
 
 
 def _checked(text: str) -> str:
@@ -64,7 +68,7 @@ def _get_encoder(tree: Tree) -> str | None:
 def _worded(named: Tree) -> str:
     """A stage's arm as an axis value. KeyError: it is no stage of the sweep."""
     words = (f"{axis}={value if isinstance(value, str) else json.dumps(value)}" for axis, value in named["where"].items())
-    return " ".join((named["stage"], *words))
+    return " ".join((named["stage"], *([BEST] if named["best"] else []), *words))
 
 
 def _put_parent(tree: Tree, named: str | None) -> None:
@@ -107,7 +111,7 @@ NAMES_A_STAGE = ("encoder", "parent", "classifier")
 """Axes whose values name an earlier stage, with an arm of it where there are several; null: none."""
 CLASSIFIER = Axis(
     "classifier",
-    "what guides samples by its gradient: an earlier stage, with an arm of it where there are several; null: nothing",
+    "what guides samples by its gradient: an earlier stage, with an arm of it or `best` where there are several; null: nothing",
     _STAGE_ARM,
     Slot(_put_classifier, _get_classifier),
     lambda tree: bool(tree["method"]["kind"] == "denoiser"),
@@ -116,7 +120,7 @@ CLASSIFIER = Axis(
 OF_PARENT = (
     Axis(
         "parent",
-        "whose weights it starts from: an earlier stage, with an arm of it where there are several; null: the seed's",
+        "whose weights it starts from: an earlier stage, with an arm of it or `best` where there are several; null: the seed's",
         _STAGE_ARM,
         Slot(_put_parent, _get_parent),
     ),
@@ -132,7 +136,8 @@ OF_PARENT = (
 OF_SPACE = (
     Axis(
         "encoder",
-        "whose codes it sees: an earlier stage, with an arm of it where there are several (`codes code=vq`); null: pixels",
+        "whose codes it sees: an earlier stage, with an arm of it where there are several (`codes code=vq`, or `codes best`: "
+        "that of least error, once all have ended); null: pixels",
         _STAGE_ARM,
         Slot(_put_encoder, _get_encoder),
         lambda tree: bool(tree["method"]["kind"] in ("denoiser", "masked_tokens")),

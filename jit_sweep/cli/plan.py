@@ -25,6 +25,7 @@ from jit_sweep.plan.sampling_remarks import sampling_remarks
 from jit_sweep.plan.scheduler_remarks import remarks
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.plan.tuned_arms import still_to_come, tuning_costs
+from jit_sweep.plan.waiting import waiting_lines
 from jit_sweep.spec.read import UnsoundFile, read_spec
 from jit_sweep.spec.stages import SearchSpec
 from jit_sweep.spec.sweep import SweepSpec
@@ -120,7 +121,7 @@ def _with_change(plan: Plan, home: Home) -> Plan:
 
 def check_affordable(plan: Plan, speeds: Speeds, *, source: str) -> None:
     """UserError: by these measured speeds the budget brings no trial to its end."""
-    if faults := budget_faults(plan.spec, plan.entries, speeds):
+    if faults := budget_faults(plan.spec, plan.whole, speeds):
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
 
 
@@ -191,17 +192,23 @@ def _time_in_all(plan: Plan, home: Home) -> str:
 
 
 def _json_rows(plan: Plan) -> list[dict[str, Any]]:
-    """The planned trials, then a row for each that a search will propose, and for each of an arm that is tuned before."""
+    """The planned trials, then a row for each that a search will propose, and for each that an arm must be tuned or chosen
+    for before."""
     later = [
         {"stage": stage, "origin": "search", "state": "proposed later", "from": search.start, "sampler": search.sampler}
         for stage, search in searches(plan.spec).items()
         for _ in range(proposals(plan)[stage])
     ]
     tuned = [
-        {"stage": each.stage, "origin": "grid", "state": "tuned later", **each.arm, "seed": each.seed}
+        {"stage": each.stage, "origin": each.origin, "state": _comes(each, plan), **each.arm, "seed": each.seed}
         for each in still_to_come(plan)
     ]
     return [*trial_rows(plan.entries), *later, *tuned]
+
+
+def _comes(entry: Entry, plan: Plan) -> str:
+    """How a trial comes about that is not planned yet."""
+    return "planned later" if entry.stage in plan.waiting else "tuned later"
 
 
 def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
@@ -211,6 +218,7 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "left_out": plan.left_out,
         "races": [each._asdict() for each in race_ranges(plan)],
         "tuning": [each._asdict() for each in tuning_costs(plan)],
+        "choices": [choice.model_dump(mode="json") for choice in plan.choices],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
         "sampling": sampling_remarks(plan),
@@ -227,6 +235,7 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
         title, proposed = plan.spec.stage_title(stage), counted(proposals(plan)[stage], "trial")
         say(screen, f"{title}: {proposed} proposed later by {search.sampler} from the {_start(search)}")
     later = [
+        *waiting_lines(plan),
         *((each.stage, str(each)) for each in race_ranges(plan)),
         *((each.stage, str(each)) for each in tuning_costs(plan)),
     ]

@@ -96,7 +96,7 @@ def print_power_by_seeds(plan: Plan, noise: Noise | None, screen: Console) -> No
 
 
 def _stage(plan: Plan, prospect: Prospect) -> int:
-    return next(entry.stage for entry in plan.entries if arm_label(entry.judged) == prospect.question.labels[0])
+    return next(entry.stage for entry in plan.whole if arm_label(entry.judged) == prospect.question.labels[0])
 
 
 def _about(noise: Noise | None, plan: Plan) -> str:

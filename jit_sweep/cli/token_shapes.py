@@ -17,7 +17,7 @@ def token_rows(plan: Plan, *, ranked: bool) -> list[dict[str, Any]]:
 
     `ranked`: look at the training images for the effective rank of their patches.
     """
-    shapes = {_shape(entry): entry for entry in plan.entries if entry.trial.model.sees_patches}
+    shapes = {_shape(entry): entry for entry in plan.whole if entry.trial.model.sees_patches}
     if len(shapes) < 2:
         return []
     ranks = _ranks(plan, {entry.trial.model.patch_size for entry in shapes.values()}) if ranked else {}

@@ -29,14 +29,25 @@ class _Pair(NamedTuple):
 
 def of_grid(plan: Plan, now: Place, before: Place | None, rows: Rows, renamed: Renamed) -> Iterator[str]:
     """What becomes of a grid's arms and trials, and of those that tune its arms."""
-    planned, name = [entry for entry in plan.entries if entry.stage == now.stage], _named(plan, now)
+    planned, name = [entry for entry in plan.whole if entry.stage == now.stage], _named(plan, now)
     if before is None:
         yield f"{name} is new: {counted(len(planned), 'trial')}"
         return
     shown = [row for row in rows if not row.superseded and _id(row, renamed) in (now.id, before.id)]
+    if now.stage in plan.waiting:
+        yield from _of_waiting(plan, now, shown)
+        return
     for origin, of in (("grid", name), ("tuning", f"the tuning of {name}")):
         own, known = [entry for entry in planned if entry.origin == origin], [row for row in shown if row.origin == origin]
         yield from _of_arms(of, own, known, rows)
+
+
+def _of_waiting(plan: Plan, now: Place, shown: Rows) -> Iterator[str]:
+    """A stage of which nothing is known before an earlier one has ended."""
+    if shown:
+        names = " and ".join(choice.name for choice in plan.waiting[now.stage])
+        history = f"its {counted(len(shown), 'trial')} {_stay(len(shown))} as history, and {_return(len(shown))} where that"
+        yield f"{_named(plan, now)} waits until it is known again which arm is {names}: {history} is the same"
 
 
 def _of_arms(name: str, planned: Sequence[Entry], shown: Rows, rows: Rows) -> Iterator[str]:
@@ -70,6 +81,9 @@ def of_search(
         return
     own = [row for row in rows if row.origin == "search" and _id(row, renamed) in (now.id, before.id)]
     shown = [row for row in own if not row.superseded]
+    if now.stage in plan.waiting:
+        yield from _of_waiting(plan, now, shown)
+        return
     if before.content != now.content:
         yield f"{name} looks for something else: {_history(shown)}, {wanted} are proposed anew"
     elif shown:
@@ -127,6 +141,9 @@ def _seeds(name: str, *, fresh: int, lost: int) -> Iterator[str]:
 def _budgets(name: str, pairs: Sequence[_Pair], rows: Rows) -> Iterator[str]:
     """What another budget does to trials that stay. One whose warm-up or cosine follows the budget becomes another trial."""
     known = {row.trial_id for row in rows}
+    elsewhere = [pair for pair in pairs if pair.before.images == pair.now.images and pair.before.trial_id != pair.now.trial_id]
+    rest = "anew: what they build on is another trial, and what was trained stays as history"
+    yield from _counted(name, len(elsewhere), "begin", rest)
     for target in sorted({pair.now.images for pair in pairs if pair.before.images != pair.now.images}):
         own = [pair for pair in pairs if pair.now.images == target]
         same = [pair for pair in own if pair.before.trial_id == pair.now.trial_id]
@@ -169,6 +186,10 @@ def _cell(arm: Mapping[str, Any]) -> str:
 def _slot(entry: EntryRow | Entry) -> tuple[str, int, str]:
     """What an entry is but for its budget."""
     return _cell(entry.arm), entry.seed, entry.evaluation_id if isinstance(entry, EntryRow) else entry.evaluation.id
+
+
+def _return(count: int) -> str:
+    return "returns" if count == 1 else "return"
 
 
 def _stay(count: int) -> str:

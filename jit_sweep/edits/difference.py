@@ -52,7 +52,7 @@ def difference(plan: Plan, sweep: SweepRow, rows: Sequence[EntryRow], scores: Se
     lines = [str(change) for change in changes(before, now) if change.path != "stages"]
     lines += _of_keys(pairs, before, now)
     renamed = adopted({(row.stage_id, row.content, row.origin) for row in rows}, [pair.now for pair in pairs])
-    lines += _consequences(with_further(plan, rows, scores), pairs, rows, scores, marks, renamed)
+    lines += _consequences(with_further(plan, rows, scores, marks=marks), pairs, rows, scores, marks, renamed)
     kept = {pair.before for pair in pairs}
     return lines + [of_gone(place, rows) for place in stages_before if place not in kept]
 

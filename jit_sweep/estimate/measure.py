@@ -137,7 +137,7 @@ def remembered(plan: Plan, home: Home) -> Estimate | None:
 
 def probed(plan: Plan, prober: Prober, *, compiled: bool) -> Estimate:
     """The estimate of a plan by what a prober measures or remembers. UserError: a shape cannot be measured."""
-    entries = [*plan.entries, *largest_proposals(plan).values()]
+    entries = [*plan.whole, *largest_proposals(plan).values()]
     requests = [(entry, request_of(plan.spec, entry, compiled=compiled)) for entry in entries]
     keys = {entry.key: key_of(request, prober.machine) for entry, request in requests}
     wanted: dict[str, tuple[str, ProbeRequest]] = {}

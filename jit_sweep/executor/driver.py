@@ -101,7 +101,7 @@ class Driver:
 
     def _ended(self) -> RunEnd:
         try:
-            rows = self.reader.entries(self.sweep)
+            rows, unplanned = self.reader.entries(self.sweep), self.searcher.unplanned
         except DatabaseAway as error:
             _log.warning("how the trials stand at the end cannot be read: %s", error)
             return RunEnd(SweepState.FAILED, self.failure or "the ledger cannot be read at the end of the run")
@@ -111,6 +111,7 @@ class Driver:
             stopping=self.stopping.is_set(),
             reason=self.reason,
             refused=self.searcher.refused,
+            unplanned=unplanned,
         )
 
     def _finish(self, ended: RunEnd) -> None:

@@ -24,7 +24,9 @@ def tunes_after(plan: Plan, ended: RunEnd) -> bool:
     return ended.state is SweepState.DONE and plan.spec.evaluation.tune is not None
 
 
-def run_end(rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: str, refused: str) -> RunEnd:
+def run_end(
+    rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: str, refused: str, unplanned: str = ""
+) -> RunEnd:
     """The end of a run that hands nothing out any more.
 
     Args:
@@ -33,6 +35,7 @@ def run_end(rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: s
         stopping: whether its trials were asked to save and pause.
         reason: why the run itself asked for that.
         refused: why the budget ended before some of them.
+        unplanned: why a stage trains nothing, which builds on others that have ended.
     """
     if failure:
         return RunEnd(SweepState.FAILED, failure)
@@ -42,4 +45,6 @@ def run_end(rows: Sequence[EntryRow], *, failure: str, stopping: bool, reason: s
     if reason or unsettled:
         paused = "some trials are paused, and running the sweep again goes on with them"
         return RunEnd(SweepState.INCOMPLETE, reason or refused or paused)
+    if unplanned:
+        return RunEnd(SweepState.INCOMPLETE, unplanned)
     return RunEnd(SweepState.DONE)

@@ -14,6 +14,7 @@ from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.places import places
 from jit_sweep.results.further import with_further
+from jit_sweep.results.leaderboard import marks_of
 
 
 def take_up(plan: Plan, writer: LedgerWriter, reader: LedgerReader) -> None:
@@ -23,7 +24,7 @@ def take_up(plan: Plan, writer: LedgerWriter, reader: LedgerReader) -> None:
     writer.register(sweep, fingerprint=plan.fingerprint, identity=plan.identity, spec=spec)
     writer.ask(sweep, asked_by(plan))
     writer.reopen(sweep)
-    whole = with_further(plan, reader.entries(sweep), reader.scores(sweep))
+    whole = with_further(plan, reader.entries(sweep), reader.scores(sweep), marks=marks_of(reader.heldout(sweep)))
     writer.plan_entries(sweep, whole.entries, places=places(plan.spec))
 
 
@@ -38,7 +39,8 @@ def end_at_once(
     )
     if not isinstance(searcher.suggest(sweep), Over):
         return None
-    return run_end(reader.entries(sweep), failure="", stopping=False, reason="", refused=searcher.refused)
+    rows, refused, unplanned = reader.entries(sweep), searcher.refused, searcher.unplanned
+    return run_end(rows, failure="", stopping=False, reason="", refused=refused, unplanned=unplanned)
 
 
 class _Desk:

@@ -27,7 +27,9 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Cause, EntryRow
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.search import proposals
+from jit_sweep.results.choices import no_choice
 from jit_sweep.results.further import further, growing
+from jit_sweep.results.leaderboard import marks_of
 from jit_sweep.search.proposer import Proposer
 
 _log = logging.getLogger(__name__)
@@ -81,6 +83,15 @@ class LedgerSearcher:
         self._dead_lanes = DeadLanes()
         self.refused = ""
         """Why the budget ended before the sweep did; empty where it has not."""
+
+    @property
+    def unplanned(self) -> str:
+        """Why a stage trains nothing, which builds on others that have ended; empty where there is none."""
+        if not self._plan.waiting:
+            return ""
+        name = self._plan.spec.name
+        marks = marks_of(self._reader.heldout(name))
+        return no_choice(self._plan, self._entries.rows(), self._reader.scores(name), marks=marks)
 
     def suggest(self, trial_id: str) -> Target | Wait | Over:
         """The next work of a lane, which names it `trial_id`; or to wait, be it for the ledger; or the end."""

@@ -28,7 +28,7 @@ DEFAULT_N = Sampling.model_fields["n"].default
 def soundness_remarks(plan: Plan) -> list[str]:
     """A line for each thing that some trials of the plan do not reach, with the first of them and how many more there are."""
     found: dict[str, dict[str, None]] = {}
-    for entry in [*one_a_cell(plan.entries), *_starts(plan)]:
+    for entry in [*one_a_cell(plan.whole), *_starts(plan)]:
         for text in _of_entry(plan, entry):
             found.setdefault(text, {})[entry.label] = None
     lines = [f"{next(iter(cells))}{and_more(len(cells) - 1, 'cell')}: {text}" for text, cells in found.items()]

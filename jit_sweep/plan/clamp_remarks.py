@@ -12,7 +12,7 @@ FAIR = 0.005
 
 def clamp_remarks(plan: Plan) -> list[str]:
     """For a clamp axis: what share of the training samples each value touches, in each kind of cell of the plan."""
-    known = [entry for entry in one_a_cell(plan.entries) if entry.trial.method.kind == "denoiser"]
+    known = [entry for entry in one_a_cell(plan.whole) if entry.trial.method.kind == "denoiser"]
     touched = [entry.trial.diffusion for entry in known if "t_eps_train" in entry.arm]
     for search in searches(plan.spec).values():
         space = search.axes.get("t_eps_train", ())
@@ -24,7 +24,7 @@ def clamp_remarks(plan: Plan) -> list[str]:
 def _sampling_clamp_remarks(plan: Plan) -> list[str]:
     """Along `prediction`, how each way to sample biases the predictions apart, by an exact network."""
     biases: dict[str, dict[str, float]] = {}
-    for entry in one_a_cell(plan.entries):
+    for entry in one_a_cell(plan.whole):
         diffusion, how = entry.trial.diffusion, entry.evaluation
         if "prediction" in entry.arm and entry.trial.error_kind == "flow":
             steps = f"t_eps_sample={how.t_eps_sample:g} in {how.steps} {how.sampler} steps"

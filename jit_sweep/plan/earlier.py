@@ -1,11 +1,14 @@
-"""Earlier stages on whose trials later ones build: known before anything starts, by the arm that they are."""
+"""Earlier stages on whose trials later ones build, by the arm that they are: a named one is known before anything starts, the
+best of several once that stage has ended."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jit_sweep.plan.asked import cells_of, images_asked, is_where, seeds_of
+from jit_sweep.plan.candidates import choice_among, named_in_words
+from jit_sweep.plan.choice import ArmChoice
 from jit_sweep.plan.entry import Entry
-from jit_sweep.spec.stages import PlannedStage, SearchStage
+from jit_sweep.spec.stages import Design, PlannedStage, SearchStage
 from search_spaces.axis import AxisValue
 from search_spaces.cells import Cell, arm_label, put
 from search_spaces.quantities import excess
@@ -48,6 +51,8 @@ class EarlierStages:
         self._planner = planner
         self._found: dict[str, Entry | None] = {}
         """None: it is being sought."""
+        self.awaited: dict[str, ArmChoice] = {}
+        """What was asked for so far that is the best of several arms, whether it is known or not."""
 
     @property
     def built_on(self) -> frozenset[str]:
@@ -118,43 +123,84 @@ class EarlierStages:
 
     def _entry(self, key: str, arm: StageArm) -> Entry:
         """The first seed of the arm that it names. ValueError: there is no such stage, or it has several such arms."""
-        name = f"{arm.stage} {sorted(arm.where.items())}"
+        name = named_in_words(arm)
         if name not in self._found:
             self._found[name] = None
-            self._found[name] = self._sought(key, arm.stage, arm.where)
+            self._found[name] = self._best(key, arm) if arm.best else self._only(key, arm)
         if (found := self._found[name]) is None:
             rule = f"the arms of the stage {arm.stage} must have images of their own where the baseline builds on them"
             raise ValueError(f"{rule}, got `matched`, which asks for the baseline's cost; give them `cells: images_per_trial`")
         return found
 
-    def _sought(self, key: str, name: str, where: Mapping[str, AxisValue]) -> Entry:
+    def _only(self, key: str, arm: StageArm) -> Entry:
+        stage, named = self._named(key, arm)
+        if len(named) != 1:
+            arms, where = list(cells_of(stage.design)), arm.where
+            rule = f"`{key}` must name one arm of the stage {arm.stage}"
+            got = f"{arm_label(where)}, which {counted(len(named), 'arm')} of it have" if where else f"none of its {len(arms)}"
+            best = f", or {arm.stage} best" if named else ""
+            raise ValueError(f"{rule}, got {got}; try {arm.stage} {arm_label(arms[0])}{best}")
+        entry = self._trained(key, arm, stage, named[0])
+        if _is_left_out(entry, stage.design):
+            raise ValueError(_not_as_it_stands(key, arm, "`limits`, which leave it out"))
+        return entry
+
+    def _best(self, key: str, arm: StageArm) -> Entry:
+        """The arm that is chosen, or stands in its place until then."""
+        stage, named = self._named(key, arm)
+        entries = [self._trained(key, arm, stage, values) for values in named]
+        kept = {entry.label: entry for entry in entries if not _is_left_out(entry, stage.design)}
+        if not kept:
+            rule, got = f"`{key}` must name arms of the stage {arm.stage}", named_in_words(arm)
+            why = "`limits` leave all of them out" if named else "none has these values"
+            raise ValueError(f"{rule}, got {got}, and {why}; try {arm.stage} best")
         planner = self._planner
-        planned = {
-            each.name: (at, each.design) for at, each in enumerate(planner.spec.stages) if isinstance(each, PlannedStage)
-        }
+        choice = choice_among([*kept.values()], arm, key=key, design=stage.design, baseline=planner.baseline)
+        self.awaited[choice.name] = choice
+        return kept.get(arm_label(planner.chosen.get(choice.name, choice.arm)), kept[arm_label(choice.arm)])
+
+    def _named(self, key: str, arm: StageArm) -> "_NamedArms":
+        """The stage, and the cells of it that an arm's values fit. ValueError: there is no such stage."""
+        spec, name = self._planner.spec, arm.stage
+        planned = {each.name: _Built(at, each.design) for at, each in enumerate(spec.stages) if isinstance(each, PlannedStage)}
         if name not in planned:
             rule, known = f"`{key}` must name a grid of the sweep", [known for known in planned if known]
             raise ValueError(f"{rule}, got {name!r}; {did_you_mean(name, known, otherwise='give a stage this `name`')}")
-        stage, design = planned[name]
-        arms = list(cells_of(design))
-        named = [values for values in arms if is_where(where, values)]
-        if len(named) != 1:
-            rule = f"`{key}` must name one arm of the stage {name}"
-            got = f"{arm_label(where)}, which {counted(len(named), 'arm')} of it have" if where else f"none of its {len(arms)}"
-            raise ValueError(f"{rule}, got {got}; try {name} {arm_label(arms[0])}")
-        (first,) = named
-        cell = put(planner.baseline, first)
-        images = images_asked(design, first) or planner.images_of(cell, stage=stage)
-        entry = planner.entry(cell, stage=stage, position=0, seed=seeds_of(design, first)[0], images=images)
-        if design.nuisance is not None or excess(getattr(design, "limits", {}), entry.trial, images=images):
-            why = (
-                "`nuisance`, by which its setting is known later"
-                if design.nuisance is not None
-                else "`limits`, which leave it out"
-            )
-            rule = f"`{key}` must name an arm of the stage {name} that is trained as it stands there"
-            raise ValueError(f"{rule}, got one with {why}; leave that out of the stage")
+        stage = planned[name]
+        return _NamedArms(stage, [values for values in cells_of(stage.design) if is_where(arm.where, values)])
+
+    def _trained(self, key: str, arm: StageArm, stage: "_Built", values: Mapping[str, AxisValue]) -> Entry:
+        """The first seed of a cell. ValueError: what it will be is not known."""
+        planner, design = self._planner, stage.design
+        cell = put(planner.baseline, values)
+        images = images_asked(design, values) or planner.images_of(cell, stage=stage.at)
+        entry = planner.entry(cell, stage=stage.at, position=0, seed=seeds_of(design, values)[0], images=images)
+        if design.nuisance is not None:
+            raise ValueError(_not_as_it_stands(key, arm, "`nuisance`, by which its setting is known later"))
         return entry
+
+
+class _Built(NamedTuple):
+    """An earlier stage."""
+
+    at: int
+    design: Design
+
+
+class _NamedArms(NamedTuple):
+    """The arms that somebody names, by their cells."""
+
+    stage: _Built
+    cells: list[dict[str, AxisValue]]
+
+
+def _is_left_out(entry: Entry, design: Design) -> bool:
+    return bool(excess(getattr(design, "limits", {}), entry.trial, images=entry.images))
+
+
+def _not_as_it_stands(key: str, arm: StageArm, why: str) -> str:
+    rule = f"`{key}` must name an arm of the stage {arm.stage} that is trained as it stands there"
+    return f"{rule}, got one with {why}; leave that out of the stage"
 
 
 def _seen_by(recipe: Recipe, entry: Entry, *, stage: str) -> LatentSpace:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
+from jit_sweep.plan.choice import ArmChoice
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
@@ -80,6 +81,24 @@ class Plan(Frozen):
     entries: tuple[Entry, ...]
     left_out: dict[int, int] = {}
     """Cells above the limits of their grid, by stage: they are not among the entries."""
+    choices: tuple[ArmChoice, ...] = ()
+    """The arms of earlier stages that later ones build on as the best of several."""
+    later: tuple[Entry, ...] = ()
+    """Of the stages that wait for such an arm, as they would be with the one that is costliest: none of them is trained."""
+
+    @property
+    def whole(self) -> tuple[Entry, ...]:
+        """What its grids train, of those that wait for an arm as it would be."""
+        return (*self.entries, *self.later)
+
+    @property
+    def waiting(self) -> dict[int, list[ArmChoice]]:
+        """The stages that wait for an arm of an earlier one, and for which."""
+        found: dict[int, list[ArmChoice]] = {}
+        for choice in self.choices:
+            for stage in () if choice.made else choice.by:
+                found.setdefault(stage, []).append(choice)
+        return found
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ ONE_KNOB = {"t_sampling", "loss", "weighting", "t_eps_train"}
 
 def near_duplicate_remarks(plan: Plan) -> list[str]:
     """A line for each set of cells that weigh the times alike and share everything else; they stay apart as planned."""
-    trained = {(recipe_id(entry.trial), entry.images): entry for entry in reversed(one_a_cell(plan.entries))}
+    trained = {(recipe_id(entry.trial), entry.images): entry for entry in reversed(one_a_cell(plan.whole))}
     beside: dict[str, list[Entry]] = {}
     for entry in reversed(trained.values()):
         if not entry.trial.diffusion.terms and entry.trial.error_kind == "flow":

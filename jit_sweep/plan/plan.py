@@ -9,13 +9,15 @@ from jit_sweep.errors import UserError
 from jit_sweep.plan.asked import trials_asked
 from jit_sweep.plan.blindness import blindness_faults
 from jit_sweep.plan.budget_buys import Speeds, budget_faults
+from jit_sweep.plan.choice import ArmChoice
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.fault import Fault, by_reason
-from jit_sweep.plan.grid import planned_arms
+from jit_sweep.plan.grid import PlannedArms, planned_arms
 from jit_sweep.plan.images import described
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults
 from jit_sweep.plan.trial import batch_sizes
+from jit_sweep.plan.waiting import WithArms, joined, planned_stage
 from jit_sweep.spec.mending import OF_DATA, PACKAGED
 from jit_sweep.spec.sifted import Sifted
 from jit_sweep.spec.stages import MOST_TRIALS, CellRule, GridStage, PlannedStage, Stage
@@ -56,11 +58,17 @@ def _planned_on(planner: Planner, *, source: str) -> Plan:
     spec = planner.spec
     counts = [*preset_faults(planner), *count_faults(planner)]
     stages = _planned_stages(with_possible_counts(planner) if counts else planner)
-    rest = [*stages.faults, *blindness_faults(planner, stages.entries)]
-    rest += [] if counts else budget_faults(spec, stages.entries)
+    rest = [*stages.faults, *blindness_faults(planner, [*stages.entries, *stages.later])]
+    rest += [] if counts else budget_faults(spec, [*stages.entries, *stages.later])
     _refuse([*map(str, counts), *by_reason(rest)], source=source)
     return Plan(
-        spec=spec, data=planner.data, baseline=planner.baseline, entries=tuple(stages.entries), left_out=stages.left_out
+        spec=spec,
+        data=planner.data,
+        baseline=planner.baseline,
+        entries=tuple(stages.entries),
+        left_out=stages.left_out,
+        choices=joined(stages.choices),
+        later=tuple(stages.later),
     )
 
 
@@ -78,6 +86,8 @@ class _PlannedStages:
     """What all stages come to."""
 
     entries: list[Entry] = field(default_factory=list)
+    later: list[Entry] = field(default_factory=list)
+    choices: list[ArmChoice] = field(default_factory=list)
     left_out: dict[int, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
@@ -88,16 +98,22 @@ def _planned_stages(planner: Planner) -> _PlannedStages:
         try:
             trials += _trials_asked(stage)
             _refuse_too_many(trials)
-            if isinstance(stage, PlannedStage):
-                grid = planned_arms(stage.design, planner=planner, stage=index)
-                planned.entries += grid.entries
-                planned.faults += grid.faults
-                planned.left_out |= {index: grid.left_out} if grid.left_out else {}
-            else:
-                planned.faults += search_faults(stage.search, planner=planner, stage=index)
+            found = planned_stage(_with_arms(stage, index), planner=planner, stage=index)
+            planned.choices += found.choices
+            known = planned.later if found.choices else planned.entries
+            known += found.planned.entries
+            planned.faults += found.planned.faults
+            planned.left_out |= {index: found.planned.left_out} if found.planned.left_out else {}
         except ValueError as error:
             planned.faults.append(Fault(f"stages[{index}]", str(error)))
     return planned
+
+
+def _with_arms(stage: Stage, index: int) -> WithArms:
+    """A stage's entries and faults, of a search its faults, by the planner that knows which earlier arms it builds on."""
+    if isinstance(stage, PlannedStage):
+        return lambda planner: planned_arms(stage.design, planner=planner, stage=index)
+    return lambda planner: PlannedArms((), 0, tuple(search_faults(stage.search, planner=planner, stage=index)))
 
 
 def _trials_asked(stage: Stage) -> int:

@@ -35,11 +35,13 @@ class Planner:
     """Images a second here, by which arms are matched in device-seconds; None: they are planned with equal images."""
     promised: Mapping[str, int] = field(default_factory=dict)
     """Images that arms were given at launch by the speeds of then, by the arm's label: those stay."""
+    chosen: Mapping[str, Mapping[str, AxisValue]] = field(default_factory=dict)
+    """The arms that are the best of several, by what they are named as; of others the first in the file stands there."""
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
         """The one that a plan was made by."""
-        return cls(plan.spec, plan.data, plan.baseline)
+        return cls(plan.spec, plan.data, plan.baseline, chosen={choice.name: choice.arm for choice in plan.choices})
 
     @cached_property
     def places(self) -> tuple[Place, ...]:

@@ -58,7 +58,7 @@ def arms_of(plan: Plan, stage: int) -> int:
 
 def images_of_a_seed(plan: Plan, stage: int) -> int:
     """What one more seed of every arm of a grid trains on."""
-    return sum({arm_label(entry.judged): entry.images for entry in plan.entries if entry.stage == stage}.values())
+    return sum({arm_label(entry.judged): entry.images for entry in plan.whole if entry.stage == stage}.values())
 
 
 def _of_stage(plan: Plan, stage: int, asked: Sequence[Question]) -> Iterator[Prospect]:

@@ -279,7 +279,7 @@ def _agree(one: Cell, other: Cell, *, but: set[str]) -> bool:
 def questions_of(plan: Plan) -> dict[int, tuple[Question, ...]]:
     """What the grids and ablations of a plan ask, by stage."""
     cells: dict[int, dict[str, Cell]] = {}
-    for entry in plan.entries:
+    for entry in plan.whole:
         cells.setdefault(entry.stage, {}).setdefault(arm_label(entry.judged), entry.judged)
     baseline = recipe_values(plan.baseline)
     planned = {stage: each for stage, each in enumerate(plan.spec.stages) if isinstance(each, PlannedStage)}

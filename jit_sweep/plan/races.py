@@ -37,6 +37,6 @@ def race_ranges(plan: Plan) -> list[RaceRange]:
 
 
 def _range(plan: Plan, stage: int, race: RacingSeeds) -> RaceRange:
-    a_seed = [entry for entry in plan.entries if entry.stage == stage and entry.seed == 0]
+    a_seed = [entry for entry in plan.whole if entry.stage == stage and entry.seed == 0]
     arms, images = len(a_seed), sum(entry.images for entry in a_seed)
     return RaceRange(stage, race.min, race.max, arms * race.min, arms * race.max, images * race.min, images * race.max)

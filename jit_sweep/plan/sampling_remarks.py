@@ -18,7 +18,7 @@ def sampling_remarks(plan: Plan) -> list[str]:
     if tuning is None:
         return []
     few, n = tuning.images(plan.spec.evaluation.n), plan.spec.evaluation.n
-    trials = {entry.trial_id: entry for entry in plan.entries}.values()
+    trials = {entry.trial_id: entry for entry in plan.whole}.values()
     each = [samples_to_tune(tuning, entry) for entry in trials]
     most = max((_settings(tuning, entry) for entry in trials), default=tuning.trials)
     how = f"at most {counted(most, 'setting')} on {few:,} images each, and two on {n:,} to confirm"

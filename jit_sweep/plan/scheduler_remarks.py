@@ -15,7 +15,7 @@ def remarks(plan: Plan) -> list[str]:
     if isinstance(scheduler, NoScheduler):
         return []
     races: dict[str, list[Entry]] = {}
-    for entry in plan.entries:
+    for entry in plan.whole:
         races.setdefault(entry.race, []).append(entry)
     grids = [_line(_shown(entries[0]), _gates(entries), _nothing(scheduler, entries), scheduler) for entries in races.values()]
     return grids + [_search_line(plan, scheduler, stage) for stage in searches(plan.spec)]

@@ -23,7 +23,7 @@ def tunings(plan: Plan) -> dict[int, Nuisance]:
 def tuned_arms(plan: Plan, stage: int, settings: Mapping[str, Mapping[str, AxisValue]]) -> list[Entry]:
     """The trials of a stage's arms, each at its own setting, with the stage's seeds, by the arm's label."""
     planner, design = Planner.of(plan), _designs(plan)[stage]
-    tuning = [entry for entry in plan.entries if entry.stage == stage and entry.origin == "tuning"]
+    tuning = [entry for entry in plan.whole if entry.stage == stage and entry.origin == "tuning"]
     found: list[Entry] = []
     for first in {arm_label(entry.judged): entry for entry in tuning}.values():
         cell = put(planner.baseline, first.judged)
@@ -36,7 +36,7 @@ def tuned_arms(plan: Plan, stage: int, settings: Mapping[str, Mapping[str, AxisV
 
 def seeds_to_judge(plan: Plan, stage: int) -> dict[str, set[int]]:
     """The seeds that each arm of a stage is judged by, by the arm's label."""
-    own = [entry for entry in plan.entries if entry.stage == stage]
+    own = [entry for entry in plan.whole if entry.stage == stage]
     if stage in tunings(plan):
         return {arm_label(entry.judged): {*seeds_of(_designs(plan)[stage], entry.judged)} for entry in own}
     seeds: dict[str, set[int]] = {}
@@ -46,12 +46,14 @@ def seeds_to_judge(plan: Plan, stage: int) -> dict[str, set[int]]:
 
 
 def still_to_come(plan: Plan) -> list[Entry]:
-    """The trials of all arms that are to be tuned, at the middle of the settings, which costs what each of them costs."""
-    return [
+    """The trials of the stages that wait for the best arm of another, as they would cost most; and those of all arms that are
+    to be tuned, at the middle of the settings, which costs what each of them costs."""
+    tuned = [
         entry
         for stage, nuisance in tunings(plan).items()
         for entry in tuned_arms(plan, stage, dict.fromkeys(seeds_to_judge(plan, stage), nuisance.settings[0]))
     ]
+    return [*plan.later, *tuned]
 
 
 class TuningCost(NamedTuple):
@@ -78,8 +80,8 @@ def tuning_costs(plan: Plan) -> Iterator[TuningCost]:
     """What the tuning of each stage costs, and what comes after it."""
     later = still_to_come(plan)
     for stage, nuisance in tunings(plan).items():
-        tuning = [entry for entry in plan.entries if entry.stage == stage]
-        fresh = [entry for entry in later if entry.stage == stage]
+        tuning = [entry for entry in plan.whole if entry.stage == stage]
+        fresh = [entry for entry in later if entry.stage == stage and entry.origin == "grid"]
         counts = len(tuning), sum(e.images for e in tuning), len(fresh), sum(e.images for e in fresh)
         yield TuningCost(stage, tuple(nuisance.axes), nuisance.trials, nuisance.seeds, *counts)
 

@@ -9,6 +9,7 @@ from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import searches
 from jit_sweep.results.arms import with_scores
+from jit_sweep.results.choices import decided
 from jit_sweep.results.leaderboard import marks_of
 from jit_sweep.search.alignment import Alignment, aligned
 from jit_sweep.search.history import Observation, observations_of
@@ -35,11 +36,18 @@ class Proposer:
 
     def align(self, rows: Sequence[EntryRow], stage: int) -> Alignment:
         """What must change for a search's former proposals to be those of the sweep file as it is now."""
+        self._decide(rows)
+        if stage in self._plan.waiting:
+            return Alignment((), tuple(row.key for row in rows if row.stage == stage and row.origin == "search"))
         start = self._start(rows, stage)
         return aligned(self._reader.entries(self._plan.spec.name, every=True), self._planner, start, stage=stage)
 
     def propose(self, rows: Sequence[EntryRow], stage: int) -> list[Entry]:
-        """The entries of one arm more; none where the space holds nothing new. A repetition is thrown away."""
+        """The entries of one arm more; none where the space holds nothing new, or none of the arms that it may build on is
+        sound. A repetition is thrown away."""
+        self._decide(rows)
+        if stage in self._plan.waiting:
+            return []
         own = [row for row in rows if row.stage == stage]
         known, first = {row.key for row in own}, max((row.position for row in own), default=-1) + 1
         start = self._start(rows, stage)
@@ -52,6 +60,14 @@ class Proposer:
                 return fresh
         _log.warning("the search of stage %s ends: nothing new is proposed", stage)
         return []
+
+    def _decide(self, rows: Sequence[EntryRow]) -> None:
+        """Take up what is known by now of the arms that searches build on."""
+        if self._plan.waiting:
+            name = self._plan.spec.name
+            marks = marks_of(self._reader.heldout(name))
+            self._plan = decided(self._plan, rows, self._reader.scores(name), marks=marks)
+            self._planner = Planner.of(self._plan)
 
     def _proposed(
         self, stage: int, start: Origin, observations: Sequence[Observation], *, first: int, again: int

@@ -91,7 +91,10 @@ class Baseline(Frozen):
         terms, space = [_placed(term, located) for term in self.diffusion.get("terms", ())], self.space
         if weights := (space.get("encoder") or {}).get("weights") if _of_file(space) else None:
             space = {**space, "encoder": {**space["encoder"], "weights": located(weights)}}
-        return self.model_copy(update={"diffusion": {**self.diffusion, **({"terms": terms} if terms else {})}, "space": space})
+        diffusion = {**self.diffusion, **({"terms": terms} if terms else {})}
+        alignment = self.method.get("alignment")
+        method = {**self.method, **({"alignment": _placed(alignment, located)} if alignment else {})}
+        return self.model_copy(update={"diffusion": diffusion, "method": method, "space": space})
 
     def recipe(self) -> Recipe:
         """The preset with its overrides. pydantic.ValidationError: an override does not fit."""

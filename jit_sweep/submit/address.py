@@ -9,6 +9,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import LOCATIONS
 from jit_sweep.redact import redact
 from jit_sweep.spec.sweep import SweepSpec
+from trainables.config.method import AutoencoderMethod
 from trainables.config.objective import RepresentationTerm
 from trainables.config.space import FileEncoder, LatentSpace
 from trainables.storage.address import local_path
@@ -66,6 +67,8 @@ def _files(spec: SweepSpec) -> Iterator[tuple[str, str]]:
     for term in recipe.diffusion.terms:
         if isinstance(term, RepresentationTerm):
             yield "baseline.diffusion.terms.teacher.weights", term.teacher.weights
+    if isinstance(recipe.method, AutoencoderMethod) and recipe.method.alignment is not None:
+        yield "baseline.method.alignment.teacher.weights", recipe.method.alignment.teacher.weights
 
 
 _A_FILE = "the URI of a file (s3://BUCKET/FILE), or an absolute path on a file system that all nodes share"
@@ -77,6 +80,7 @@ _VALID = {
     "evaluation.features.weights": _A_FILE,
     "evaluation.reference.file": _A_FILE,
     "baseline.diffusion.terms.teacher.weights": _A_FILE,
+    "baseline.method.alignment.teacher.weights": _A_FILE,
     "baseline.space.encoder.weights": _A_FILE,
 }
 

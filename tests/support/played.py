@@ -21,7 +21,9 @@ from jit_sweep.ledger.writer import LedgerWriter
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.search import proposals
+from jit_sweep.results.choices import no_choice
 from jit_sweep.results.further import further, growing
+from jit_sweep.results.leaderboard import marks_of
 from jit_sweep.schedulers.decide import Decider
 from jit_sweep.search.proposer import Proposer
 from jit_sweep.spec.sweep import SweepSpec
@@ -40,6 +42,8 @@ class PlayedHome:
     """Trials and the rungs that they have been trained to, in order."""
     score: "Callable[[EntryRow, str], float]" = field(default=lambda row, metric: drawn(row.trial_id, metric, row.images))
     """A trial's score in a metric."""
+    collapsed: "Callable[[EntryRow], bool]" = field(default=lambda row: False)
+    """Whether a trial's score is an accident."""
 
     def __post_init__(self) -> None:
         self.engine = open_engine(f"sqlite:///{self.folder}/ledger.db")
@@ -57,7 +61,7 @@ class PlayedHome:
     def run_plan(self, planned: Plan, *, most: int | None = None, cut: bool = False) -> SweepState:
         """Run a plan, as `run` does a file."""
         with self.writing(planned) as writer:
-            run = _Run(planned, self.reader, writer, self.trained, self.score)
+            run = _Run(planned, self.reader, writer, self.trained, self.score, self.collapsed)
             run.start()
             return run.to_end(most=most, cut=cut)
 
@@ -89,6 +93,7 @@ class _Run:
     writer: LedgerWriter
     trained: list[tuple[str, int]]
     score: Callable[[EntryRow, str], float]
+    collapsed: Callable[[EntryRow], bool]
 
     def __post_init__(self) -> None:
         self.name, self.proposer = self.plan.spec.name, Proposer(self.plan, self.reader)
@@ -139,6 +144,8 @@ class _Run:
 
     def ended(self) -> SweepState:
         whole = all(row.state in (EntryState.DONE, EntryState.PRUNED) for row in self.reader.entries(self.name))
+        rows, scores = self.reader.entries(self.name), self.reader.scores(self.name)
+        whole &= not no_choice(self.plan, rows, scores, marks=marks_of(self.reader.heldout(self.name)))
         return SweepState.DONE if whole else SweepState.INCOMPLETE
 
     def train(self, row: EntryRow, *, cut: bool) -> None:
@@ -166,9 +173,12 @@ class _Run:
         self.writer.report(row.trial_id, attempt.number, sequence + 100, _ended(row.images, "done"))
 
     def scored(self, row: EntryRow) -> Scored:
-        own = verdict_metrics() if row.trial.draws else [RUNG_METRICS[row.trial.error_kind]]
-        values = {metric: self.score(row, metric) for metric in own}
-        return Scored(images=row.images, evaluation=row.evaluation_id, n=8, values=values, grid="memory://grid")
+        own = RUNG_METRICS[row.trial.error_kind]
+        metrics = dict.fromkeys((*verdict_metrics(), own)) if row.trial.draws else [own]
+        values, collapsed = {metric: self.score(row, metric) for metric in metrics}, self.collapsed(row)
+        return Scored(
+            images=row.images, evaluation=row.evaluation_id, n=8, values=values, grid="memory://grid", collapsed=collapsed
+        )
 
 
 def drawn(trial_id: str, metric: str, images: int) -> float:

@@ -8,7 +8,7 @@ from trainables.config.budget_rules import UNMOVED, begins_trained, of_start
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import percent
-from trainables.config.objective import RepresentationTerm
+from trainables.config.objective import ClassifierTerm
 from trainables.config.spelling import did_you_mean
 from trainables.config.trial import TrialConfig
 
@@ -99,9 +99,10 @@ def check_draws(trial: TrialConfig, *, asked: str) -> None:
 def check_judge(trial: TrialConfig, evaluation: EvaluationConfig) -> None:
     """ValueError: the network that scores has taught the trial, so that its features are what was trained for."""
     features = evaluation.features
-    for term in trial.diffusion.tapped:
-        if isinstance(term, RepresentationTerm) and not isinstance(features, str) and features.sha256 == term.teacher.sha256:
-            rule = "`evaluation.features` must not be the teacher of the term representation"
+    for term in trial.auxiliary:
+        taught = None if isinstance(term, ClassifierTerm) else term.teacher.sha256
+        if not isinstance(features, str) and features.sha256 == taught:
+            rule = f"`evaluation.features` must not be the teacher of the term {term.kind}"
             got = f"weights with SHA-256 {features.sha256[:12]} as both"
             raise ValueError(f"{rule}, got {got}; score by another network, such as efflite0, or let another teach")
 

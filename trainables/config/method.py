@@ -6,6 +6,7 @@ from pydantic import Field
 
 from trainables.config.average import TARGET, DecayEma
 from trainables.config.fields import (
+    JOINED_LATER,
     FiniteFloat,
     Fraction,
     Frozen,
@@ -15,6 +16,7 @@ from trainables.config.fields import (
     Ruled,
     must_hold,
 )
+from trainables.config.objective import AlignmentTerm
 
 LONGEST_GROWTH = 20
 """Doublings after which every count of levels has met its bound."""
@@ -37,6 +39,8 @@ class AutoencoderMethod(Ruled):
     """Weight of the mean absolute error over an image's numbers."""
     squared: ErrorWeight = 1.0
     """Weight of the mean squared error."""
+    alignment: Annotated[AlignmentTerm | None, JOINED_LATER] = None
+    """A teacher whose tokens the code is to be near; null: none."""
 
     @must_hold
     def something_is_missed(self) -> None:

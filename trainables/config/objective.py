@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trainables.config.features import Sha256
-from trainables.config.fields import FiniteFloat, Frozen, PositiveFloat, PositiveInt
+from trainables.config.fields import FiniteFloat, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.network import ModelConfig
 
 TermWeight = Annotated[PositiveFloat, Field(le=1e6)]
@@ -95,6 +95,27 @@ class RepresentationTerm(Frozen):
 
 TappedTerm = ClassifierTerm | RepresentationTerm
 """A term of what a module that trains beside the network makes of its tokens after some blocks."""
+Margin = Annotated[NonNegativeFloat, Field(le=2)]
+
+
+class AlignmentTerm(Frozen):
+    """How far a linear map of an autoencoder's code is from a frozen teacher's patch tokens at the same places, as cosines of
+    each place, and of each two places of an image (VA-VAE, arXiv 2501.01423). Where the teacher's grid is another than the
+    code's, its tokens are interpolated to that."""
+
+    kind: Literal["alignment"] = "alignment"
+    weight: TermWeight = 0.1
+    """By which it is multiplied (VA-VAE: 0.1, times a ratio of gradients that changes as it trains)."""
+    margin_of_place: Margin = 0.5
+    """1 - cosine of a place that costs nothing (VA-VAE: 0.5)."""
+    margin_of_two: Margin = 0.25
+    """Difference between the code's and the teacher's cosine of two places that costs nothing (VA-VAE: 0.25)."""
+    teacher: TeacherConfig
+    """It must not be the network that scores."""
+
+
+AuxiliaryTerm = ClassifierTerm | RepresentationTerm | AlignmentTerm
+"""A term for which a module is trained beside the network, and thrown away."""
 LossTermConfig = Annotated[WeightedTerm | ClassifierTerm | RepresentationTerm, Field(discriminator="kind")]
 
 

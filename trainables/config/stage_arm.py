@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trainables.config.fields import Frozen
+from trainables.config.fields import JOINED_LATER, Frozen
 
 
 class StageArm(Frozen):
@@ -15,6 +15,9 @@ class StageArm(Frozen):
     """The stage's name."""
     where: dict[str, str | int | float | bool | None] = {}
     """Axis values that one of its arms alone has; nothing of a stage with one arm."""
+    best: Annotated[bool, Field(strict=True), JOINED_LATER] = False
+    """Of several such arms, the one with the least error on held-out images once that stage has ended: its mean over seeds, of
+    arms whose every seed is scored and none collapsed."""
 
 
 def names_a_stage(given: Any) -> Literal["stage", "trial"]:

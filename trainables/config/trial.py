@@ -220,11 +220,11 @@ class TrialConfig(TrialFields):
     @must_hold
     def a_teacher_sees_images(self) -> None:
         channels, dimensions, graphs = self.data.channels, self.diffusion.dimensions, self.graphs
-        for term in self.diffusion.tapped:
-            if term.kind == "representation" and (channels not in (1, 3) or dimensions is not None or graphs):
-                rule = "the term representation shows a teacher images of 1 or 3 channels, and no graph replays that"
-                got = f"channels={channels}, dimensions={dimensions}, graphs={str(graphs).lower()}"
-                raise ValueError(f"{rule}, got {got}; try graphs=false, or leave it out of `terms`")
+        if self.teachers and (channels not in (1, 3) or dimensions is not None or graphs):
+            kind = next(term.kind for term in self.auxiliary if term.kind != "classifier")
+            rule = f"the term {kind} shows a teacher images of 1 or 3 channels, and no graph replays that"
+            got = f"channels={channels}, dimensions={dimensions}, graphs={str(graphs).lower()}"
+            raise ValueError(f"{rule}, got {got}; try graphs=false, or leave it out")
 
     @must_hold
     def stages_hold_whole_patches(self) -> None:

@@ -20,6 +20,7 @@ from trainables.config.method import (
     EncoderPretrainingMethod,
     MaskedTokensMethod,
 )
+from trainables.config.objective import AuxiliaryTerm, ClassifierTerm, TeacherConfig
 from trainables.config.recipe import Device, Parent, Precision, Recipe, default_precision
 from trainables.config.space import LatentSpace
 
@@ -164,6 +165,23 @@ class TrialFields(Ruled, Recipe):
     def draws(self) -> bool:
         """Whether samples are drawn of it."""
         return not isinstance(self.method, (ClassifierMethod, EncoderPretrainingMethod))
+
+    @property
+    def auxiliary(self) -> tuple[AuxiliaryTerm, ...]:
+        """The terms of its loss for which a module is trained beside the network."""
+        alignment = self.method.alignment if isinstance(self.method, AutoencoderMethod) else None
+        return self.diffusion.tapped if alignment is None else (alignment,)
+
+    @property
+    def teachers(self) -> tuple[TeacherConfig, ...]:
+        """The frozen networks that it learns from."""
+        return tuple(term.teacher for term in self.auxiliary if not isinstance(term, ClassifierTerm))
+
+    @property
+    def taught_grid(self) -> int:
+        """Places along one side of what a teacher's tokens are compared with: patches, or an autoencoder's code."""
+        trunk = self.model.trunk
+        return self.data.image_size >> trunk.halvings if isinstance(trunk, AutoencoderTrunk) else self.grid
 
     @property
     def label_drop(self) -> float:

@@ -8,12 +8,21 @@ from torch import Tensor, nn
 
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.method import AutoencoderMethod
+from trainables.config.objective import AlignmentTerm
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.data.split import spread_evenly
+from trainables.diffusion.alignment import of_places, of_two_places
 from trainables.methods.method import Stepped
 from trainables.networks.autoencoder import Autoencoder
+
+
+def _misaligned(said: Tensor, true: Tensor, term: AlignmentTerm) -> Tensor:
+    """Of the code in the teacher's width [B, W, h, w] and the teacher's tokens [B, h w, W], [B] in float32."""
+    places = said.float().flatten(2).mT
+    of_place = of_places(places, true, margin=term.margin_of_place)
+    return of_place + of_two_places(places, true, margin=term.margin_of_two)
 
 
 class Reconstruction:
@@ -28,16 +37,21 @@ class Reconstruction:
         _y: Tensor,
         _t_eps: float | Tensor,
         _route: Tensor | None,
-        _truths: Mapping[str, Tensor],
+        truths: Mapping[str, Tensor],
     ) -> Tensor:
-        """Absolute and squared errors over an image's numbers, and what its code costs; e is what codes are drawn by."""
+        """Absolute and squared errors over an image's numbers, what its code costs, and how far that is from a teacher's tokens
+        where there is one; e is what codes are drawn by."""
         assert isinstance(network, Autoencoder)
         method = network.trial.method
         assert isinstance(method, AutoencoderMethod)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=network.trial.precision == "bf16"):
-            again, penalty = network.reconstructed(x, e)
+            again, coded = network.reconstructed(x, e)
         missed = (again - x).flatten(1)
-        return method.absolute * missed.abs().mean(1) + method.squared * missed.square().mean(1) + penalty
+        losses = method.absolute * missed.abs().mean(1) + method.squared * missed.square().mean(1) + coded.penalty
+        if method.alignment is None:
+            return losses
+        said = network.auxiliary[method.alignment.kind](coded.code)
+        return losses + method.alignment.weight * _misaligned(said, truths[method.alignment.kind], method.alignment)
 
     def starts(self, _trial: TrialConfig, images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images to make again, uint8 [n, C, H, W]."""

@@ -170,11 +170,11 @@ class Autoencoder(Network):
         to_code = (told - chosen.detach()).square().flatten(1).mean(1)
         return Coded(told + (chosen - told).detach(), to_entry + self.trunk.code.commitment * to_code)
 
-    def reconstructed(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-        """Images made again in training, float32 [B, C, H, W], and what their codes cost [B]."""
+    def reconstructed(self, x: Tensor, e: Tensor) -> tuple[Tensor, Coded]:
+        """Images made again in training, float32 [B, C, H, W], and the codes that they are made of."""
         found = self.coded(x, e)
         out: Tensor = self.decoder(self, self.from_code(found.code))
-        return out.float(), found.penalty
+        return out.float(), found
 
     def told(self, x: Tensor) -> Tensor:
         """Mean and log variance of a Gaussian code [B, 2 Z, h, w], or a code before entries are sought [B, Z, h, w]; fp32."""

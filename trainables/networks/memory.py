@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from trainables.config.objective import RepresentationTerm, TeacherConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 from trainables.networks.parts.projector import teacher_parameters, teacher_working_bytes
@@ -84,7 +83,7 @@ def peak_bytes(trial: TrialConfig, fit: Fit, *, workers: int = 1) -> int:
     parts = [part for view in views for part in parts_of(view).trained]
     kept = sum(part.activation_bytes(recomputed=fit.activation_checkpointing) for part in parts) // len(views)
     handed_over = FP32 * parameter_count(trial) if trial.compile else 0
-    taught = max((teacher_working_bytes(teacher) for teacher in _teachers(trial)), default=0)
+    taught = max((teacher_working_bytes(teacher) for teacher in trial.teachers), default=0)
     return state_bytes(trial, workers=workers) + max(fit.micro_batch * max(around + kept, taught), handed_over)
 
 
@@ -92,9 +91,5 @@ def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:
     """Weights, gradients, AdamW's two moments and the averages; in bf16 also the weights' copies in that precision, and the
     gradients' where several workers add theirs up in it. A frozen teacher's weights besides."""
     rounded = (trial.precision == "bf16") + (workers > 1 and trial.gradient_sum == "bf16")
-    teachers = FP32 * sum(teacher_parameters(teacher) for teacher in _teachers(trial))
+    teachers = FP32 * sum(teacher_parameters(teacher) for teacher in trial.teachers)
     return ((4 + len(trial.averages)) * FP32 + rounded * BF16) * parameter_count(trial) + teachers
-
-
-def _teachers(trial: TrialConfig) -> list[TeacherConfig]:
-    return [term.teacher for term in trial.diffusion.tapped if isinstance(term, RepresentationTerm)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
+from trainables.networks.parts.alignment import AlignmentPart
 from trainables.networks.parts.autoencoder import AutoencoderPart
 from trainables.networks.parts.class_finder import ClassFinderPart
 from trainables.networks.parts.decoupled import DecoupledPart
@@ -68,8 +69,9 @@ WHOLE_TRUNKS: dict[str, Callable[[TrialConfig], Part]] = {
 AUXILIARIES: dict[str, Callable[[TrialConfig], Part]] = {
     "classifier": ClassFinderPart,
     "representation": ProjectorPart,
+    "alignment": AlignmentPart,
 }
-"""By the kind of a term of the loss that reads tokens."""
+"""By the kind of a term of the loss that has a module of its own."""
 
 
 class Parts(NamedTuple):
@@ -106,10 +108,10 @@ class Parts(NamedTuple):
 def parts_of(trial: TrialConfig) -> Parts:
     """The parts of a trial's network."""
     kind = trial.model.trunk.kind
+    auxiliary: dict[str, Part] = {term.kind: AUXILIARIES[term.kind](trial) for term in trial.auxiliary}
     if kind in WHOLE_TRUNKS:
-        return Parts(WHOLE_TRUNKS[kind](trial), around={}, auxiliary={})
+        return Parts(WHOLE_TRUNKS[kind](trial), around={}, auxiliary=auxiliary)
     embedding, head = EMBEDDINGS[trial.model.embedding.kind](trial), HEADS[trial.model.head.kind](trial)
-    auxiliary: dict[str, Part] = {term.kind: AUXILIARIES[term.kind](trial) for term in trial.diffusion.tapped}
     return Parts(TRUNKS[kind](trial, embedding, head), {"embedding": embedding, "head": head}, auxiliary)
 
 

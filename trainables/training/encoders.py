@@ -18,6 +18,7 @@ from trainables.data.prepared.manifest import Shard, StoredFile
 from trainables.data.prepared.prepared_set import checked_content
 from trainables.evaluation.features.weights import state_dict_of
 from trainables.networks.latent import CodeStatistics, Latent, autoencoder_of
+from trainables.networks.network import of_model
 from trainables.official.diffusers_autoencoder import is_of_diffusers, renamed
 from trainables.storage.checkpoint import CheckpointError, Store
 from trainables.storage.folder import Folder
@@ -86,7 +87,7 @@ def _of_checkpoint(encoder: TrialEncoder, store: Store) -> dict[str, Tensor]:
         raise ValueError(f"{rule}: {error}; train {encoder.trial} again") from error
     if (part := part_of(encoder.weights)) not in parts:
         raise ValueError(f"`space.encoder.weights` must name weights of {encoder.trial}, got {encoder.weights}; try raw")
-    return parts[part]
+    return of_model(parts[part])
 
 
 def packed(weights: dict[str, Tensor], statistics: CodeStatistics) -> bytes:

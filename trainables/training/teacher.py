@@ -1,10 +1,11 @@
-"""The frozen network whose patch tokens the loss term `representation` is to find; nothing of it is ever saved."""
+"""The frozen network whose patch tokens the terms `representation` and `alignment` of a loss are to find; nothing of it is ever
+saved."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.config.objective import RepresentationTerm, TeacherConfig
+from trainables.config.objective import TeacherConfig
 from trainables.config.trial import TrialConfig
 from trainables.evaluation.features.vit import Vit, VitSizes, normalised, vit_of
 from trainables.evaluation.features.weights import state_dict_of
@@ -15,16 +16,17 @@ _teachers: ProcessCache[tuple[TeacherConfig, str], Vit] = ProcessCache("teachers
 """By what a trial says of it and the kind of device."""
 
 
-def teacher_tokens(trial: TrialConfig, term: RepresentationTerm, images: Tensor) -> Tensor:
-    """A teacher's patch tokens of uint8 images [B, C, H, W], float32 [B, N, width] in the trial's own grid.
+def teacher_tokens(trial: TrialConfig, teacher: TeacherConfig, images: Tensor) -> Tensor:
+    """A teacher's patch tokens of uint8 images [B, C, H, W], float32 [B, N, width] in the grid of the
+    trial's tokens, or of its code.
 
-    It computes in the trial's precision. ValueError: its file is not what the term says. OSError: it cannot be read.
+    It computes in the trial's precision. ValueError: its file is not what the trial says. OSError: it cannot be read.
     """
-    teacher, device = term.teacher, images.device.type
+    device = images.device.type
     network = teacher_of(teacher, device=device)
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=trial.precision == "bf16"):
         tokens = network.patches(normalised(images, teacher.grid * teacher.patch))
-        return regridded(tokens.float(), grid=trial.grid)
+        return regridded(tokens.float(), grid=trial.taught_grid)
 
 
 def teacher_of(teacher: TeacherConfig, *, device: str) -> Vit:

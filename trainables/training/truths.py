@@ -1,10 +1,9 @@
-"""What terms of the loss that read a network's tokens should find, from the clean images of a batch and their classes."""
+"""What terms of the loss with a module of their own should find, from the clean images of a batch and their classes."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
-from trainables.config.objective import RepresentationTerm
 from trainables.config.trial import TrialConfig
 
 Truth = Callable[[Tensor, Tensor], Tensor]
@@ -13,16 +12,15 @@ Truth = Callable[[Tensor, Tensor], Tensor]
 
 def truths_of(trial: TrialConfig) -> dict[str, Truth]:
     """By the term's kind."""
-    return {term.kind: TRUTHS[term.kind](trial) for term in trial.diffusion.tapped}
+    return {term.kind: TRUTHS[term.kind](trial) for term in trial.auxiliary}
 
 
 def check_truths(trial: TrialConfig) -> None:
     """Load the networks that truths need, before anything is trained. ValueError: a file is not what the trial says of it."""
     from trainables.training.teacher import teacher_of  # reads files of weights, which a trial without a teacher does without
 
-    for term in trial.diffusion.tapped:
-        if isinstance(term, RepresentationTerm):
-            teacher_of(term.teacher, device=trial.device)
+    for teacher in trial.teachers:
+        teacher_of(teacher, device=trial.device)
 
 
 def _classes(_: TrialConfig) -> Truth:
@@ -32,12 +30,13 @@ def _classes(_: TrialConfig) -> Truth:
 def _teacher_s_tokens(trial: TrialConfig) -> Truth:
     from trainables.training.teacher import teacher_tokens  # as above
 
-    term = next(term for term in trial.diffusion.tapped if isinstance(term, RepresentationTerm))
-    return lambda images, classes: teacher_tokens(trial, term, images)
+    (teacher,) = trial.teachers
+    return lambda images, classes: teacher_tokens(trial, teacher, images)
 
 
 TRUTHS: dict[str, Callable[[TrialConfig], Truth]] = {
     "classifier": _classes,
     "representation": _teacher_s_tokens,
+    "alignment": _teacher_s_tokens,
 }
-"""By the kind of a term that reads tokens."""
+"""By the kind of a term that has a module of its own."""

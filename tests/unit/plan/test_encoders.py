@@ -8,9 +8,13 @@ import pytest
 from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.plan import plan
+from jit_sweep.plan.tuned_arms import still_to_come
+from jit_sweep.plan.waiting import with_arms
+from jit_sweep.results.further import growing
 from jit_sweep.spec.read import read_spec
 from tests.support.sweep_files import write_sweep
 from trainables.config.space import LatentSpace, TrialEncoder
+from trainables.networks.cost import training_flops
 
 CODES: dict[str, Any] = {
     "name": "codes",
@@ -112,7 +116,7 @@ def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
     [
         (
             (CODES, denoisers(["codes"])),
-            "must name one arm of the stage codes, got none of its 2; try codes preset",
+            "must name one arm of the stage codes, got none of its 2; try codes preset=autoencoder-tiny code=kl, or codes best",
         ),
         ((CODES, denoisers(["codes code=xy"])), "got code=xy, which 0 arms of it have"),
         ((CODES, denoisers(["code code=vq"])), "must name an earlier stage of the sweep, got 'code'; did you mean 'codes'?"),
@@ -132,3 +136,90 @@ def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
 )
 def test_an_encoder_that_no_stage_trains_is_refused(stages: tuple[dict[str, Any], ...], said: str, tmp_path: Path) -> None:
     assert said in refused(tmp_path, *stages)
+
+
+def test_the_best_arm_lets_its_stage_wait_and_costs_what_the_dearest_would(tmp_path: Path) -> None:
+    plan = planned(tmp_path, CODES, denoisers(["codes best", None], prediction=["x", "v"]), {"grid": {"axes": {"width": [32]}}})
+    assert [entry.stage for entry in plan.entries] == [0] * 4 + [2]
+    assert [entry.label for entry in plan.later][:2] == [f"encoder=codes best prediction={each}" for each in ("x", "v")]
+    (choice,) = plan.choices
+    assert (choice.stage, choice.by, choice.metric, choice.made) == (0, (1,), "heldout_reconstruction_error", False)
+    assert [arm["code"] for arm in choice.arms] == ["kl", "vq"]
+    assert still_to_come(plan) == [*plan.later]
+    assert {*growing(plan)} == {1}
+    ways = [training_flops(with_arms(plan, {choice.name: arm}).entries[4].trial, images=32) for arm in choice.arms]
+    assert training_flops(plan.later[0].trial, images=32) == max(ways)
+
+
+def test_a_baseline_may_see_the_best_codes(tmp_path: Path) -> None:
+    space = {"kind": "latent", "encoder": {"kind": "stage", "stage": "codes", "best": True, "where": {"code": "vq"}}}
+    found = planned(
+        tmp_path, CODES, {"grid": {"axes": {"prediction": ["x", "v"]}}}, baseline={"preset": "jit-tiny/2", "space": space}
+    )
+    assert [choice.name for choice in found.choices] == ["codes best code=vq"]
+    (vq,) = found.choices[0].arms
+    known = with_arms(found, {"codes best code=vq": vq})
+    assert not known.later
+    assert [entry.trial.space.kind for entry in known.entries] == ["pixels"] * 4 + ["latent"] * 2
+
+
+def test_what_a_sweep_is_does_not_hang_on_a_choice_that_nobody_asks_for(tmp_path: Path) -> None:
+    one_arm = {"name": "codes", "grid": {"axes": {"preset": ["autoencoder-tiny"]}}}
+    stages = (one_arm, {"grid": {"axes": {"prediction": ["x", "v"]}}})
+    encoder = {"kind": "stage", "stage": "codes"}
+    spaces = [{"kind": "latent", "encoder": {**encoder, **best}} for best in ({}, {"best": False}, {"best": True})]
+    plain, said, best = (
+        planned(tmp_path, *stages, baseline={"preset": "jit-tiny/2", "space": space}).fingerprint for space in spaces
+    )
+    assert plain == said != best
+
+
+@pytest.mark.parametrize(
+    ("codes", "denoiser", "changes", "said"),
+    [
+        ({}, denoisers(["codes best code=xy"]), {}, "got codes best code=xy, and none has these values; try codes best"),
+        (
+            {},
+            denoisers(["codes best"], latent_sample=["draw"]),
+            {},
+            "got code=vq; try sample: mean; so it is where codes best is preset=autoencoder-tiny code=vq",
+        ),
+        (
+            {},
+            denoisers(["codes best", "codes code=vq"]),
+            {},
+            "got the same run as encoder=codes best; leave one of them out; so it is where codes best is",
+        ),
+        ({"limits": {"parameters": 1000}}, denoisers(["codes best"]), {}, "`limits` leave all of them out"),
+        (
+            {"seeds": {"min": 3, "max": 6}, "cells": []},
+            denoisers(["codes best"]),
+            {},
+            "got codes best, whose seeds race and are not as many in each; give the stage a number of seeds",
+        ),
+        (
+            {},
+            denoisers(["codes best"]),
+            {"budget": {**BUDGET, "matched": "device_seconds"}},
+            "`budget.matched: device_seconds` needs the speed of every arm at launch, got codes best",
+        ),
+        (
+            {"axes": {"preset": ["autoencoder-tiny", "jit-tiny/4"]}, "cells": []},
+            denoisers(["codes best"]),
+            {},
+            "of heldout_reconstruction_error and heldout_v_error (preset=autoencoder-tiny, preset=jit-tiny/4)",
+        ),
+        (
+            {"axes": {"noise_scale": [1.0, 2.0]}, "cells": []},
+            {"grid": {"axes": {"parent": ["codes best"]}}},
+            {},
+            "which differ in noise_scale, along which heldout_v_error says nothing; name one, such as codes best noise_scale=1",
+        ),
+    ],
+)
+def test_a_best_arm_that_nothing_tells_apart_is_refused(
+    codes: dict[str, Any], denoiser: dict[str, Any], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, {**CODES, "grid": {**CODES["grid"], **codes}}, denoiser, **changes)
+    assert said in str(error.value)

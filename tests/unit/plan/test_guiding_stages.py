@@ -45,6 +45,17 @@ def test_an_arm_of_an_earlier_stage_guides_and_is_known_by_its_trial(tmp_path: P
     assert plain.evaluation.guide is None
 
 
+def test_the_best_classifier_of_a_stage_guides_once_it_is_known(tmp_path: Path) -> None:
+    found = planned(tmp_path, FINDER, denoisers(classifier=["finder best", None]))
+    [choice] = found.choices
+    assert (choice.metric, [arm["pool"] for arm in choice.arms]) == ("heldout_cross_entropy", ["attention", "adaptive"])
+    assert {entry.trial.method.kind for entry in found.entries} == {"classifier"}
+    guided, plain = found.later
+    assert guided.evaluation.guide is not None
+    assert guided.evaluation.guide.trial in {entry.trial_id for entry in found.entries}
+    assert plain.evaluation.guide is None
+
+
 def test_who_guides_is_part_of_how_samples_are_scored(tmp_path: Path) -> None:
     axes = {"classifier": ["finder pool=adaptive"]}
     longer = {**FINDER["grid"], "cells": [{"where": {"pool": "adaptive"}, "images_per_trial": 96}]}
@@ -90,7 +101,8 @@ def test_a_classifier_that_guides_is_never_stopped_early(tmp_path: Path) -> None
 def test_an_axis_puts_a_stage_and_an_interval_where_they_are_read() -> None:
     cell = put(preset("jit-tiny"), {"classifier": "finder pool=adaptive", "interval": "0.25..1.0"})
     assert StageClassifier.model_validate(cell.evaluation["classifier"]).where == {"pool": "adaptive"}
-    assert cell.evaluation["interval"] == (0.25, 1.0)
+    interval: Any = cell.evaluation["interval"]
+    assert interval == (0.25, 1.0)
     tree = {**cell.recipe.model_dump(), "evaluation": cell.evaluation}
     assert AXES["classifier"].slot.get(tree) == "finder pool=adaptive"
     assert AXES["interval"].slot.get(tree) == "0.25..1" == AXES["interval"].check("0.25..1.0")

@@ -54,6 +54,15 @@ def test_the_baseline_of_a_later_stage_may_start_from_an_earlier_one(tmp_path: P
     assert [entry.trial.parent for entry in entries] == [None, own, own]
 
 
+def test_the_shipped_denoisers_begin_from_the_encoder_that_an_earlier_stage_pretrains() -> None:
+    entries = plan(read_spec("epg"), source="epg").entries
+    first, *denoisers = entries
+    assert (first.trial.method.kind, first.trial.draws) == ("encoder_pretraining", False)
+    parents = [entry.trial.parent for entry in denoisers]
+    assert parents == [None] * 3 + [Parent(trial=first.trial_id, images=first.images, parts=("encoder",))] * 3
+    assert len({entry.trial.model for entry in denoisers}) == len({entry.images for entry in denoisers}) == 1
+
+
 @pytest.mark.parametrize(
     ("stages", "said"),
     [
@@ -68,7 +77,7 @@ def test_the_baseline_of_a_later_stage_may_start_from_an_earlier_one(tmp_path: P
         ),
         (
             (FIRST, children("first prediction=x", parent_part=["encoder"])),
-            "`parent.parts` names what the trunks encoder_decoder or autoencoder are made of",
+            "`parent.parts` names what the trunks encoder_decoder, encoder_pretrainer or autoencoder are made of",
         ),
     ],
 )

@@ -25,12 +25,13 @@ from search_spaces.cells import Cell, axis_values, put, recipe_values
 from search_spaces.presets import PRESETS, preset
 from search_spaces.quantities import QUANTITIES, excess
 from tests.support.sweep_files import write_sweep
-from tests.support.teachers import representation
+from tests.support.teachers import representation, teacher
 from tests.support.trials import trial_of_recipe
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.method import AutoencoderMethod
 from trainables.config.network import ConvStemEmbedding
-from trainables.config.objective import RepresentationTerm
+from trainables.config.objective import AlignmentTerm, RepresentationTerm, TeacherConfig
 from trainables.config.recipe import Recipe
 from trainables.config.shape import speed_shape
 from trainables.config.times import Uniform
@@ -305,6 +306,7 @@ VALUES: dict[str, Any] = {
     "scale_shift": False,
     "code_channels": 8,
     "code": "vq",
+    "alignment": 0.2,
     "kl_weight": 1e-3,
     "code_entries": 16,
     "commitment": 0.5,
@@ -392,14 +394,19 @@ UNDER: dict[str, dict[str, Any]] = {
     **OF_CODES,
     **{name: {"method": "masked_tokens"} for name in OF_MASKED_TOKENS},
     "pool": {},
+    "alignment": {},
 }
 """What an axis hangs on, where the baseline has it not."""
 
 
 def recipe_for(name: str, folder: Path) -> Recipe:
     """A recipe in which an axis may be varied: a teacher is no value of one."""
-    others = {"pool": "classifier-tiny", **dict.fromkeys(OF_CODES, "autoencoder-tiny")}
+    others = {"pool": "classifier-tiny", **dict.fromkeys([*OF_CODES, "alignment"], "autoencoder-tiny")}
     recipe = preset(others.get(name, "jit-tiny"))
+    if name == "alignment":
+        return recipe.model_copy(
+            update={"method": AutoencoderMethod(alignment=AlignmentTerm(teacher=TeacherConfig(**teacher(folder))))}
+        )
     if "representation" not in name:
         return recipe
     return recipe.model_copy(update={"diffusion": DiffusionConfig(terms=(RepresentationTerm(**representation(folder)),))})
@@ -410,7 +417,7 @@ def test_every_axis_changes_something(name: str, tmp_path: Path) -> None:
     recipe = put(recipe_for(name, tmp_path), UNDER.get(name, {})).recipe
     cell = put(recipe, {name: VALUES[name]})
     assert (cell.recipe != recipe) != bool(cell.evaluation)
-    put_there = {"interval": (0.2, 0.9), "classifier": {"stage": "finder", "where": {"pool": "adaptive"}}}
+    put_there = {"interval": (0.2, 0.9), "classifier": {"stage": "finder", "where": {"pool": "adaptive"}, "best": False}}
     assert [*cell.evaluation.values()] in ([], [put_there.get(name, VALUES[name])])
 
 

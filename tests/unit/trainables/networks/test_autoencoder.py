@@ -112,9 +112,9 @@ def test_the_loss_is_the_weighted_error_and_what_the_code_costs() -> None:
     assert isinstance(step.network, Autoencoder)
     with torch.no_grad():
         losses = step(Batch(x=x, e=e, t=t, y=y))
-        again, penalty = step.network.reconstructed(x, e)
+        again, coded = step.network.reconstructed(x, e)
     missed = (again - x).flatten(1)
-    torch.testing.assert_close(losses, 0.5 * missed.abs().mean(1) + 2.0 * missed.square().mean(1) + penalty)
+    torch.testing.assert_close(losses, 0.5 * missed.abs().mean(1) + 2.0 * missed.square().mean(1) + coded.penalty)
 
 
 def test_nothing_of_the_diffusion_is_part_of_an_autoencoders_id() -> None:
