@@ -17,6 +17,7 @@ from jit_sweep.plan.budget_buys import Speeds, bought, budget_faults
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
+from jit_sweep.plan.foundations import foundations
 from jit_sweep.plan.images import change_since_prepared, with_prepared
 from jit_sweep.plan.near_duplicates import near_duplicate_remarks
 from jit_sweep.plan.plan import faults_beside, plan
@@ -218,6 +219,7 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "left_out": plan.left_out,
         "races": [each._asdict() for each in race_ranges(plan)],
         "tuning": [each._asdict() for each in tuning_costs(plan)],
+        "foundations": [each._asdict() for each in foundations(plan.entries)],
         "choices": [choice.model_dump(mode="json") for choice in plan.choices],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
@@ -236,6 +238,7 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
         say(screen, f"{title}: {proposed} proposed later by {search.sampler} from the {_start(search)}")
     later = [
         *waiting_lines(plan),
+        *((each.stage, each.line) for each in foundations(plan.entries)),
         *((each.stage, str(each)) for each in race_ranges(plan)),
         *((each.stage, str(each)) for each in tuning_costs(plan)),
     ]

@@ -12,6 +12,7 @@ from jit_sweep.cli.silence import clock
 from jit_sweep.cli.tables import Column, cell_column, say, table_of
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import LOST, EntryRow, EntryState, SweepRow, SweepState, when
+from jit_sweep.plan.foundations import foundations
 from jit_sweep.results import why
 from jit_sweep.results.as_json import standing_row
 from jit_sweep.results.retired import retired
@@ -38,6 +39,8 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         print_json("status", [standing_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
+    for each in foundations(rows):
+        say(console(), f"stage {each.stage}: {each.line}")
     if (spec := readable(named.spec)) is not None and spec.evaluation.tune is not None:
         done, left = len(reader.tuned(sweep)), len(untuned(spec, reader))
         say(console(), f"sampling is tuned of {counted(done, 'trial')}{f', and still to be of {left:,}' if left else ''}")

@@ -25,7 +25,7 @@ from jit_sweep.spec.sweep import Budget, SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.recipe import Recipe, default_precision
-from trainables.data import describe
+from trainables.data import DataDescription, describe
 
 
 def plan(
@@ -41,6 +41,11 @@ def plan(
     except (OSError, ValueError) as error:
         raise UserError("\n".join([f"{source}: data: {error}", *_faults_on_any_data(spec, source=source)])) from None
     return _planned_on(Planner(spec, data, _baseline(spec), speeds, promised), source=source)
+
+
+def planned_on(spec: SweepSpec, data: DataDescription, *, source: str) -> Plan:
+    """The plan of a sweep on images of which the facts are known. UserError: as of `plan`."""
+    return _planned_on(Planner(spec, data, _baseline(spec)), source=source)
 
 
 def faults_beside(found: Sifted) -> list[str]:
@@ -75,7 +80,7 @@ def _planned_on(planner: Planner, *, source: str) -> Plan:
 def _faults_on_any_data(spec: SweepSpec, *, source: str) -> list[str]:
     """What is wrong with a sweep whose data is away, as far as it has nothing to do with that: planned on the packaged set."""
     try:
-        _planned_on(Planner(spec, describe(PACKAGED), _baseline(spec)), source=source)
+        planned_on(spec, describe(PACKAGED), source=source)
     except UserError as error:
         return Sifted(None, source, unsure=OF_DATA).trusted(str(error).splitlines())
     return []

@@ -88,7 +88,7 @@ def read_report(reader: LedgerReader, name: str, *, goal: float | None = None) -
         pictures=tuple(reader.rung_pictures(name)),
         losses=tuple(lost),
         costs=costs,
-        provenance=provenance(sweep, results, entries, costs, lost),
+        provenance=provenance(sweep, results, entries, costs, lost, ended=reader.end_reason(name)),
         written_at=reader.now(),
         seconds_left=time_left(entries, later=0, now=reader.now()) if sweep.is_run else None,
         surfaces=tuple(sampling_surfaces(reader, name, arms)),

@@ -9,6 +9,7 @@ import yaml
 from jit_sweep.budget.costs import CostOutcome, Costs
 from jit_sweep.commands import shell_line
 from jit_sweep.ledger.records import EntryRow, SweepRow, when
+from jit_sweep.plan.foundations import foundations
 from jit_sweep.provenance import git_commit, package_versions
 from jit_sweep.redact import redact
 from jit_sweep.report.losses import Loss
@@ -44,9 +45,9 @@ class Provenance:
 
 
 def provenance(
-    sweep: SweepRow, results: Results, entries: Sequence[EntryRow], costs: Costs, lost: Sequence[Loss]
+    sweep: SweepRow, results: Results, entries: Sequence[EntryRow], costs: Costs, lost: Sequence[Loss], *, ended: str = ""
 ) -> Provenance:
-    """Where a sweep's results come from, told by the program that reports them."""
+    """Where a sweep's results come from, told by the program that reports them. `ended`: why its last run went to no end."""
     commit = git_commit()
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     facts = [
@@ -57,6 +58,8 @@ def provenance(
         ("evaluation", _pairs(sweep.identity["evaluation"])),
         ("begun", when(sweep.created_at)),
         ("last change", when(sweep.updated_at)),
+        *([("the last run ended", ended)] if ended else []),
+        *((f"stage {each.stage}", each.line) for each in foundations(entries)),
         (TOTAL, f"{costs.total.device_hours:.3g} {costs.unit}-hours"),
         ("written with", versions + (f", commit {commit[:12]}" if commit else "")),
     ]

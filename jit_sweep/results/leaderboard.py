@@ -177,7 +177,8 @@ def leaderboard(arms: Sequence[Arm], *, objective: str) -> list[Arm]:
 def rivals_of(arms: Sequence[Arm]) -> list[Arm]:
     """Those that may be the best: where some draw images from noise, not those that make held-out images again, or none."""
     standing = [max((trial.entry.apart for trial in arm.trials[:1]), default=0) for arm in arms]
-    return [arm for arm, apart in zip(arms, standing, strict=True) if apart == min(standing)]
+    nearest = min(standing, default=0)
+    return [arm for arm, apart in zip(arms, standing, strict=True) if apart == nearest]
 
 
 def best_arm(arms: Sequence[Arm], *, objective: str, least_seeds: int = LEAST_SEEDS) -> Arm:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jit_sweep.budget.guard import BudgetGuard
+from jit_sweep.cli.status import status
 from jit_sweep.doctor.recorded import of_rows
 from jit_sweep.doctor.replay import every_event
 from jit_sweep.edits.difference import read_difference
@@ -13,7 +14,9 @@ from jit_sweep.executor.opening import end_at_once
 from jit_sweep.ledger.records import EntryRow, SweepState
 from jit_sweep.models.candidate import candidate_of
 from jit_sweep.models.retraining import check_same, retraining
+from jit_sweep.plan.foundations import foundations
 from jit_sweep.plan.plan import plan
+from jit_sweep.report.contents import read_report
 from jit_sweep.results.choices import decided, no_choice
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.spec.sweep import SweepSpec
@@ -144,18 +147,36 @@ def test_the_file_as_it_ran_differs_in_nothing_and_has_ended(home: PlayedHome) -
     assert ended.state is SweepState.DONE
 
 
-def test_where_no_arm_is_sound_the_run_ends_with_the_reason(home: PlayedHome) -> None:
+def test_where_no_arm_is_sound_the_run_ends_with_the_reason(home: PlayedHome, capsys: pytest.CaptureFixture[str]) -> None:
     home.collapsed = lambda row: bool(code_of(row))
     planned = planned_file(latent(then=[{"grid": {"axes": {"batch_size": [8]}}}]))
     assert home.run_plan(planned) is SweepState.INCOMPLETE
     assert {row.stage for row in home.rows()} == {0, 2}, "what does not build on it is trained"
     with home.writing(planned) as writer:
         ended = end_at_once(planned, writer, home.reader, guard=BudgetGuard(planned.spec, home.reader))
-    assert ended is not None
+        assert ended is not None
+        writer.finish(home.name, ended.state, reason=ended.reason)
     assert ended.state is SweepState.INCOMPLETE
     assert ended.reason.startswith("`codes best` must be an arm whose every seed has heldout_reconstruction_error")
     assert "code=kl batch_size=8: 2 of 2 scored, 2 collapsed" in ended.reason
     assert "so stage `denoisers` trains nothing; train stage `codes` longer" in ended.reason
+    assert ("the last run ended", ended.reason) in read_report(home.reader, home.name).provenance.facts
+    status(home.name, f"sqlite:///{home.folder}/ledger.db", as_json=False)
+    assert ended.reason[:60] in " ".join(capsys.readouterr().out.split())
+
+
+def test_status_and_report_say_whose_codes_were_chosen_and_what_they_cost(
+    home: PlayedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.run(latent())
+    [vq] = [row for row in home.rows() if (code_of(row), row.seed) == ("vq", 3)]
+    [each] = foundations(home.rows())
+    assert (each.stage, each.gives, each.trial, each.images, each.arms) == (1, "codes", vq.trial_id, vq.images, 2)
+    assert each.training_tflops == pytest.approx(vq.training_flops / 1e12)
+    assert ("stage 1", each.line) in read_report(home.reader, home.name).provenance.facts
+    status(home.name, f"sqlite:///{home.folder}/ledger.db", as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"stage 1: 2 arms have the codes of preset=autoencoder-tiny code=vq batch_size=8 seed=3 ({vq.trial_id})" in said
 
 
 def test_an_arm_added_to_the_file_may_become_the_one_that_encodes(home: PlayedHome) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.foundations import Foundation, foundations
 from jit_sweep.plan.plan import plan
 from jit_sweep.plan.tuned_arms import still_to_come
 from jit_sweep.plan.waiting import with_arms
@@ -136,6 +137,13 @@ def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
 )
 def test_an_encoder_that_no_stage_trains_is_refused(stages: tuple[dict[str, Any], ...], said: str, tmp_path: Path) -> None:
     assert said in refused(tmp_path, *stages)
+
+
+def test_what_encodes_is_named_with_its_cost_beside_the_arms_that_see_its_codes(tmp_path: Path) -> None:
+    plan = planned(tmp_path, CODES, denoisers(["codes code=vq", None], prediction=["x", "v"]))
+    [each] = foundations(plan.entries)
+    vq = next(entry for entry in plan.entries if entry.arm.get("code") == "vq" and entry.seed == 3)
+    assert each == Foundation(1, "codes", vq.label, 3, vq.trial_id, 64, training_flops(vq.trial, images=64) / 1e12, 2)
 
 
 def test_the_best_arm_lets_its_stage_wait_and_costs_what_the_dearest_would(tmp_path: Path) -> None:

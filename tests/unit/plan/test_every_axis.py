@@ -38,6 +38,9 @@ SMALL: dict[str, Any] = {
     "decoder_depth": 1,
     "decoder_heads": 1,
     "head_steps": 3,
+    "contrast_group": 8,
+    "projector_width": 48,
+    "projected_width": 16,
 }
 """Of these axes a recipe takes what exists there."""
 OTHERWISE: dict[str, Any] = {"width": 48, "learning_rate": 0.02, "t_eps_train": 0.6, "t_eps_sample": 0.3}

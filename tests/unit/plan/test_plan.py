@@ -326,6 +326,13 @@ VALUES: dict[str, Any] = {
     "token_head_blocks": 2,
     "temperature": 0.9,
     "head_steps": 50,
+    "contrast_temperature": 0.5,
+    "level_temperature": 0.5,
+    "contrast_group": 4,
+    "target_decay": 0.5,
+    "least_side": 0.9,
+    "projector_width": 128,
+    "projected_width": 32,
     "pool": "adaptive",
     "classifier_scale": 2.0,
     "classifier": "finder pool=adaptive",
@@ -355,6 +362,16 @@ OF_MASKED_TOKENS: tuple[str, ...] = (
     "head_steps",
 )
 """What exists under the method masked_tokens."""
+OF_PRETRAINING = (
+    "contrast_temperature",
+    "level_temperature",
+    "contrast_group",
+    "target_decay",
+    "least_side",
+    "projector_width",
+    "projected_width",
+)
+"""What exists where an encoder is pre-trained, as one preset does."""
 UNET = {"trunk": "unet", "trunk_width": 32, "trunk_blocks": 1}
 UNDER: dict[str, dict[str, Any]] = {
     "parent_part": {"parent": "codes"},
@@ -393,6 +410,7 @@ UNDER: dict[str, dict[str, Any]] = {
     "scale_shift": UNET,
     **OF_CODES,
     **{name: {"method": "masked_tokens"} for name in OF_MASKED_TOKENS},
+    **{name: {} for name in OF_PRETRAINING},
     "pool": {},
     "alignment": {},
 }
@@ -401,7 +419,11 @@ UNDER: dict[str, dict[str, Any]] = {
 
 def recipe_for(name: str, folder: Path) -> Recipe:
     """A recipe in which an axis may be varied: a teacher is no value of one."""
-    others = {"pool": "classifier-tiny", **dict.fromkeys([*OF_CODES, "alignment"], "autoencoder-tiny")}
+    others = {
+        "pool": "classifier-tiny",
+        **dict.fromkeys(OF_PRETRAINING, "epg-pretraining-tiny"),
+        **dict.fromkeys([*OF_CODES, "alignment"], "autoencoder-tiny"),
+    }
     recipe = preset(others.get(name, "jit-tiny"))
     if name == "alignment":
         return recipe.model_copy(

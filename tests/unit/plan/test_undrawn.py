@@ -41,6 +41,19 @@ def test_a_trial_that_draws_nothing_is_measured_at_rungs_and_meets_no_gate() -> 
     assert "arms may stop" in second
 
 
+def test_a_worker_s_share_and_micro_batch_hold_whole_groups_of_images_that_are_told_apart() -> None:
+    pretraining = grid({"preset": ["epg-pretraining-tiny"], "batch_size": [64]})
+    assert planned(pretraining, resources={"workers": 2, "micro_batch": 32}).entries
+    for resources, got in (
+        ({"workers": 4}, "got 16 images a worker, micro_batch=None, group=32"),
+        ({"workers": 1, "micro_batch": 48}, "got 64 images a worker, micro_batch=48, group=32"),
+    ):
+        with pytest.raises(UserError) as error:
+            planned(pretraining, resources=resources)
+        rule = "a worker's share of a batch, and `micro_batch`, must be multiples of the method's group"
+        assert f"{rule}, {got}" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("first", "keys", "said"),
     [

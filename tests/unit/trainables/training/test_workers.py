@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+from tests.support.encoders import pretraining
 from tests.support.trials import small_trial
 from tests.unit.trainables.test_train import BATCH, assignment, run, weights
 from tests.unit.trainables.training.test_learner import IMAGES
@@ -22,6 +23,7 @@ from trainables.training.workers import Workers
 pytestmark = pytest.mark.slow  # processes of their own
 SIZE = 2
 STEPS = 4
+ENCODER = pretraining(batch_size=16, method={"group": 4})
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "clipped": {"optimiser": {"grad_clip": 1e-2}},
@@ -29,6 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "staged": {"diffusion": {"path": {"kind": "staged", "stages": 2}}},
     "levels": {"diffusion": {"path": {"kind": "karras"}}},
     "lifted": {"diffusion": {"dimensions": 100}},
+    "encoder": {"model": ENCODER.model, "method": ENCODER.method, "batch_size": ENCODER.batch_size},
     "classifier": {"diffusion": {"terms": [{"kind": "classifier", "weight": 0.5}]}},
 }
 
@@ -58,8 +61,8 @@ def test_two_workers_train_what_one_trains_and_end_together(tmp_path: Path) -> N
 
 def weights_after(case: str, *, workers: Workers) -> list[Tensor]:
     """Of three updates over a case's batches, in micro-batches of one image where there are workers."""
-    trial = small_trial(batch_size=8, **CASES[case])
-    fit = Fit(trial.diffusion.path.count, activation_checkpointing=True) if workers.size > 1 else None
+    trial = small_trial(**{"batch_size": 8, **CASES[case]})
+    fit = Fit(trial.unit.images, activation_checkpointing=True) if workers.size > 1 else None
     learner = Learner(trial, IMAGES, workers=workers, fit=fit)
     for _ in range(3):
         learner.update()

@@ -1,0 +1,77 @@
+"""The trials of earlier stages that later ones build on, and what these have cost: what no later trial's own cost counts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from search_spaces.axis import AxisValue
+from search_spaces.cells import arm_label
+from trainables.config.fields import counted
+from trainables.config.recipe import Parent
+from trainables.config.space import LatentSpace, TrialEncoder
+from trainables.config.trial import TrialConfig
+from trainables.networks.cost import training_flops
+
+
+class Buildable(Protocol):
+    """What a sweep plans, or its ledger has."""
+
+    @property
+    def stage(self) -> int: ...
+    @property
+    def arm(self) -> Mapping[str, AxisValue]: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def trial(self) -> TrialConfig: ...
+    @property
+    def trial_id(self) -> str: ...
+
+
+class Foundation(NamedTuple):
+    """A trial whose codes another stage's trials see, or whose weights they start from."""
+
+    stage: int
+    """Who builds on it."""
+    gives: str
+    """`codes` or `weights`."""
+    arm: str
+    seed: int
+    trial: str
+    images: int
+    training_tflops: float
+    arms: int
+    """How many of that stage build on it."""
+
+    @property
+    def line(self) -> str:
+        """Such as `2 arms have the codes of code=vq seed=3 (0a1b2c3d4e5f): ...`."""
+        of = (
+            f"{counted(self.arms, 'arm')} {'has' if self.arms == 1 else 'have'} the {self.gives} of {self.arm} seed={self.seed}"
+        )
+        return f"{of} ({self.trial}): {self.images:,} images, {self.training_tflops:,.3g} training TFLOPs, in no cost of theirs"
+
+
+def foundations(entries: Sequence[Buildable]) -> list[Foundation]:
+    """Who builds on which trial of the same sweep, in the order of its stages."""
+    known = {each.trial_id: each for each in reversed(entries)}
+    found: dict[tuple[int, str, str], Foundation] = {}
+    for each in _one_an_arm(entries):
+        for gives, trial, images in _built_on(each.trial):
+            if (base := known.get(trial)) is not None:
+                tflops = training_flops(base.trial, images=images) / 1e12
+                key, arm = (each.stage, gives, trial), arm_label(base.arm)
+                first = found.setdefault(key, Foundation(each.stage, gives, arm, base.seed, trial, images, tflops, 0))
+                found[key] = first._replace(arms=first.arms + 1)
+    return [*found.values()]
+
+
+def _one_an_arm(entries: Sequence[Buildable]) -> list[Buildable]:
+    """Of later stages: seeds of an arm build on the same."""
+    return [*{(each.stage, arm_label(each.arm)): each for each in reversed(entries) if each.stage}.values()][::-1]
+
+
+def _built_on(trial: TrialConfig) -> Iterator[tuple[str, str, int]]:
+    if isinstance(trial.space, LatentSpace) and isinstance(trial.space.encoder, TrialEncoder):
+        yield "codes", trial.space.encoder.trial, trial.space.encoder.images
+    if isinstance(trial.parent, Parent):
+        yield "weights", trial.parent.trial, trial.parent.images
