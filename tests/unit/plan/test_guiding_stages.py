@@ -7,6 +7,7 @@ import pytest
 
 from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Plan
+from jit_sweep.plan.foundations import Foundation, foundations
 from jit_sweep.plan.plan import plan
 from jit_sweep.spec.read import read_spec
 from search_spaces.axes import AXES
@@ -14,6 +15,7 @@ from search_spaces.cells import put
 from search_spaces.presets import preset
 from tests.support.sweep_files import write_sweep
 from trainables.config.evaluation import GuidingClassifier, StageClassifier
+from trainables.networks.cost import training_flops
 
 FINDER: dict[str, Any] = {
     "name": "finder",
@@ -80,6 +82,13 @@ def test_arms_that_are_guided_otherwise_are_trained_once(tmp_path: Path) -> None
     assert {entry.evaluation.interval for entry in others} == {(0.1, 1.0), (0.3, 0.8)}
     guides = {entry.evaluation.guide for entry in others} - {None}
     assert guides == {GuidingClassifier(trial=finder.trial_id, images=32)}
+
+
+def test_what_guides_is_named_with_its_cost_beside_the_arms_that_it_guides(tmp_path: Path) -> None:
+    found = planned(tmp_path, ONE, denoisers(classifier=["finder", None], prediction=["x", "v"])).entries
+    [each] = foundations(found)
+    tflops = training_flops(found[0].trial, images=32) / 1e12
+    assert each == Foundation(1, "guidance", found[0].label, 0, found[0].trial_id, 32, tflops, 2)
 
 
 def test_a_sweep_may_be_guided_by_a_stage_of_its_own(tmp_path: Path) -> None:
