@@ -6,17 +6,17 @@ To add one: register it in `AXES`. Nothing else names it.
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from search_spaces.axis import FRACTION, POSITIVE, POSITIVE_INT, SWITCH, Axis, Slot, Tree, at, kind_of, of_variant, under
-from search_spaces.recipe_axes import OF_PARENT, OF_SPACE, PRESET
+from search_spaces.recipe_axes import CLASSIFIER, OF_PARENT, OF_SPACE, PRESET
 from trainables.config.autoencoder import KlCode, VqCode
 from trainables.config.diffusion import Target
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import FiniteFloat, Frozen, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, choices
 from trainables.config.heads import HEADS
-from trainables.config.method import METHODS, MaskedTokensMethod
+from trainables.config.method import METHODS
 from trainables.config.network import ModelConfig
 from trainables.config.path import KarrasPath
 from trainables.config.recipe import AttentionMode, Precision
@@ -24,6 +24,7 @@ from trainables.config.times import TSampling
 from trainables.config.trial import TRUNK_OF_METHOD
 from trainables.config.trunks import TRUNKS, is_read
 
+_PRETRAINING = "encoder_pretraining"
 _CODE = ("model", "trunk", "code")
 _CODES: dict[str, type[Frozen]] = {"kl": KlCode, "vq": VqCode}
 
@@ -74,10 +75,15 @@ def _of_code(name: str, setting: str, kind: str, about: str) -> "Axis":
     return Axis(name, about, _within(_CODES[kind].model_fields[setting]), at(*_CODE, setting), has, f"code={kind}")
 
 
+def _of_method(name: str, setting: str, method: str, about: str) -> "Axis":
+    """A setting of one method."""
+    values = _within(METHODS[method].model_fields[setting])
+    return Axis(name, about, values, at("method", setting), under(("method",), method), f"method={method}")
+
+
 def _of_masked_tokens(setting: str, about: str) -> "Axis":
     """A setting of the method masked_tokens."""
-    values = _within(MaskedTokensMethod.model_fields[setting])
-    return Axis(setting, about, values, at("method", setting), under(("method",), "masked_tokens"), "method=masked_tokens")
+    return _of_method(setting, setting, "masked_tokens", about)
 
 
 def _drawn_by_a_head(setting: str, about: str) -> "Axis":
@@ -126,6 +132,25 @@ def _get_dropout(tree: Tree) -> float:
     if attn != proj:
         raise KeyError("dropout")
     return float(proj)
+
+
+def _put_interval(tree: Tree, text: str) -> None:
+    tree["evaluation"]["interval"] = tuple(float(end) for end in text.split(".."))
+
+
+def _get_interval(tree: Tree) -> str:
+    return "..".join(f"{end:g}" for end in tree["evaluation"]["interval"])
+
+
+def _checked_interval(text: str) -> str:
+    """As a table has it. ValueError: it is no interval of times."""
+    try:
+        low, high = (float(end) for end in text.split(".."))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"must be two times of 0..1 such as 0.1..1, the lower one first, got {text!r}")
+    return f"{low:g}..{high:g}"
 
 
 def _term(kind: str, about: str) -> "Axis":
@@ -192,6 +217,11 @@ _REGISTERED = (
     _of_masked_tokens("mask_deviation", "its standard deviation"),
     _of_masked_tokens("mask_least", "least share of masked tokens"),
     _of_masked_tokens("head_repeats", "times at which the head sees each masked token in an update"),
+    _of_method("contrast_temperature", "temperature", _PRETRAINING, "by which cosines of two views are divided"),
+    _of_method("level_temperature", "level_temperature", _PRETRAINING, "by which cosines of two noise levels are divided"),
+    _of_method("contrast_group", "group", _PRETRAINING, "images that an encoder tells apart"),
+    _of_method("target_decay", "target_decay", _PRETRAINING, "share that an encoder's target keeps of itself in an update"),
+    _of_method("least_side", "least_side", _PRETRAINING, "side of a view's smallest crop over the image's"),
     Axis(
         "trunk",
         f"what computes between the noisy image and the output: {choices([*TRUNKS])}",
@@ -234,6 +264,8 @@ _REGISTERED = (
     _of_trunk("token_head_width", "head_width", "width of the head that draws a token"),
     _of_trunk("token_head_blocks", "head_blocks", "its MLPs"),
     *OF_PARENT,
+    _of_trunk("projector_width", "projector_width", "hidden width of what projects an encoder's class token"),
+    _of_trunk("projected_width", "projected_width", "numbers that it is projected to"),
     *OF_SPACE,
     Axis("patch_size", "side of a patch in pixels", POSITIVE_INT, at("model", "patch_size")),
     Axis(
@@ -399,6 +431,13 @@ _REGISTERED = (
     Axis("sampling_steps", "steps of the sampler", POSITIVE_INT, at("evaluation", "steps")),
     Axis("sampling_shift", "time shift of the sampler's steps; 1 is none", POSITIVE, at("evaluation", "shift")),
     Axis("guidance", "classifier-free guidance scale; 1 is off", TypeAdapter(NonNegativeFloat), at("evaluation", "guidance")),
+    Axis(
+        "interval",
+        "times t at which guidance of either kind acts, such as 0.1..1",
+        TypeAdapter(Annotated[str, AfterValidator(_checked_interval)]),
+        Slot(_put_interval, _get_interval),
+    ),
+    CLASSIFIER,
     Axis(
         "classifier_scale",
         "how strongly the evaluation's `classifier` guides; 0 is off",

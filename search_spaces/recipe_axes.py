@@ -81,6 +81,16 @@ def _get_parent(tree: Tree) -> str | None:
     return None if tree["parent"] is None else _worded(tree["parent"])
 
 
+def _put_classifier(tree: Tree, named: str | None) -> None:
+    tree["evaluation"]["classifier"] = None if named is None else _named(named).model_dump()
+
+
+def _get_classifier(tree: Tree) -> str | None:
+    """KeyError: it is no stage of the sweep."""
+    named = tree["evaluation"]["classifier"]
+    return None if named is None else _worded(named)
+
+
 def _put_parts(tree: Tree, parts: str) -> None:
     tree["parent"]["parts"] = () if parts == WHOLE else (parts,)
 
@@ -97,8 +107,16 @@ PRESET = Axis(
     Slot(_put_preset, _unread),
 )
 _STAGE_ARM: TypeAdapter[str | None] = TypeAdapter(Annotated[str, AfterValidator(_checked)] | None)
-NAMES_A_STAGE = ("encoder", "parent")
+NAMES_A_STAGE = ("encoder", "parent", "classifier")
 """Axes whose values name an earlier stage, with an arm of it where there are several; null: none."""
+CLASSIFIER = Axis(
+    "classifier",
+    "what guides samples by its gradient: an earlier stage, with an arm of it or `best` where there are several; null: nothing",
+    _STAGE_ARM,
+    Slot(_put_classifier, _get_classifier),
+    lambda tree: bool(tree["method"]["kind"] == "denoiser"),
+    "method=denoiser",
+)
 OF_PARENT = (
     Axis(
         "parent",

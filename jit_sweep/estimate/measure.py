@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ from trainables.config.average import RAW
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.fields import Frozen, content_hash
 from trainables.config.shape import SpeedShape, measured_as, speed_shape
+from trainables.config.trial import TrialConfig
 from trainables.training.measurement import Measured, ProbeRequest
 
 MEASURE = (sys.executable, "-m", "trainables.training.probe")
@@ -138,7 +140,8 @@ def remembered(plan: Plan, home: Home) -> Estimate | None:
 def probed(plan: Plan, prober: Prober, *, compiled: bool) -> Estimate:
     """The estimate of a plan by what a prober measures or remembers. UserError: a shape cannot be measured."""
     entries = [*plan.whole, *largest_proposals(plan).values()]
-    requests = [(entry, request_of(plan.spec, entry, compiled=compiled)) for entry in entries]
+    trials = {entry.trial_id: entry.trial for entry in entries}
+    requests = [(entry, request_of(plan.spec, entry, compiled=compiled, trials=trials)) for entry in entries]
     keys = {entry.key: key_of(request, prober.machine) for entry, request in requests}
     wanted: dict[str, tuple[str, ProbeRequest]] = {}
     for entry, request in requests:
@@ -165,13 +168,17 @@ def measured_by(command: Sequence[str], request: ProbeRequest, *, timeout_s: flo
         raise NotMeasured(f"a probe must print its measurement, got {done.stdout.strip()[-200:]!r}") from None
 
 
-def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> ProbeRequest:
-    """What to measure for an entry: one worker's part, without what its speed does not depend on."""
-    trial, resources = entry.trial, spec.resources
+def request_of(
+    spec: SweepSpec, entry: Entry, *, compiled: bool = True, trials: Mapping[str, TrialConfig] = MappingProxyType({})
+) -> ProbeRequest:
+    """What to measure for an entry: one worker's part, without what its speed does not depend on. `trials`: of the same plan,
+    by id, among which may be what guides its samples."""
+    trial, resources, named = entry.trial, spec.resources, entry.evaluation.guide
     same = {"seed": 0, "weights": RAW, "t_eps_sample": DiffusionConfig().t_eps_train}
     return ProbeRequest(
         trial=measured_as(trial, workers=resources.workers, compiled=trial.compile and compiled),
         evaluation=entry.evaluation.model_copy(update=same),
+        guide=trials.get(named.trial) if named is not None else None,
         data=spec.data.address,
         holdout=spec.data.holdout,
         workers=resources.workers,
@@ -184,7 +191,8 @@ def request_of(spec: SweepSpec, entry: Entry, *, compiled: bool = True) -> Probe
 
 def key_of(request: ProbeRequest, machine: Machine) -> str:
     """The hash that names a measurement: of the request without the data's address, the device and torch's version."""
-    shape = request.model_dump(mode="json", exclude={"data", "holdout"})
+    unread = {"data", "holdout", *(() if request.guide is not None else ("guide",))}  # older measurements know of none
+    shape = request.model_dump(mode="json", exclude=unread)
     return content_hash({"shape": shape, "device": machine.device, "torch": version("torch")})
 
 

@@ -139,12 +139,9 @@ def estimate(plan: Plan, shape_of: Callable[[Entry], str], measured: Callable[[E
     proposes.
     """
     spec = plan.spec
-    jobs = [
-        _job(spec, entries, shape_of(entries[0]), measured(entries[0]))
-        for entries in shared([*plan.entries, *still_to_come(plan)])
-    ]
+    jobs = [_job(spec, entries, shape_of(entries[0]), measured) for entries in shared([*plan.entries, *still_to_come(plan)])]
     later = [
-        _job(spec, [entry], shape_of(entry), measured(entry))
+        _job(spec, [entry], shape_of(entry), measured)
         for stage, entry in largest_proposals(plan).items()
         for _ in range(proposals(plan)[stage])
     ]
@@ -225,11 +222,12 @@ def _corners(plan: Plan, stage: int) -> Iterator[Entry]:
         yield planner.entry(cell, stage=stage, position=0, seed=search.seed, images=images)
 
 
-def _job(spec: SweepSpec, entries: Sequence[Entry], shape: str, measured: Measured) -> Job:
-    first = entries[0]
+def _job(spec: SweepSpec, entries: Sequence[Entry], shape: str, measured_of: Callable[[Entry], Measured]) -> Job:
+    """Entries that share a training may be guided otherwise, so that each takes its own time to score."""
+    first, measured = entries[0], measured_of(entries[0])
     training_s = first.images / (measured.images_per_second * spec.resources.workers)
     rungs_s = len(first.rungs) * _rung_s(spec, measured)
-    scores_s = sum(measured.sampled_s * (1 if entry.evaluation.weights == RAW else 2) for entry in entries)
+    scores_s = sum(measured_of(entry).sampled_s * (1 if entry.evaluation.weights == RAW else 2) for entry in entries)
     return Job(first, shape, measured, TRIAL_START_S + training_s + rungs_s + scores_s)
 
 

@@ -16,6 +16,7 @@ from jit_sweep.results.convergence import LAST_RUNGS
 from jit_sweep.spec.stages import Grid, GridStage
 from jit_sweep.spec.sweep import BESIDE_SCORES, Budget, SweepSpec
 from search_spaces.recipe_axes import NAMES_A_STAGE, TRAINED
+from trainables.config.evaluation import StageClassifier
 from trainables.config.fields import content_hash
 from trainables.config.recipe import StageParent
 
@@ -55,7 +56,11 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
         baseline = baseline.model_copy(update={**taken, "parent": trial.parent})
     values = own or unchanged
     grid = Grid(axes={axis: (value,) for axis, value in values.items()}, seeds=tuple(seeds))
-    evaluation = judged_by.evaluation.model_copy(update={"seed": noise, "tune": None, "at": spec.evaluation.at})
+    guide = judged_by.evaluation.classifier
+    if "classifier" in candidate.values or isinstance(guide, StageClassifier):
+        guide = candidate.trial.entry.evaluation.classifier
+    judged = {"seed": noise, "tune": None, "at": spec.evaluation.at, "classifier": guide}
+    evaluation = judged_by.evaluation.model_copy(update=judged)
     content = {
         "recipe": recipe_id(candidate.trial.entry.trial),
         "images": candidate.arm.images,

@@ -2,7 +2,7 @@
 best of several once that stage has ended."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jit_sweep.plan.asked import cells_of, images_asked, is_where, seeds_of
 from jit_sweep.plan.candidates import choice_among, named_in_words
@@ -10,16 +10,19 @@ from jit_sweep.plan.choice import ArmChoice
 from jit_sweep.plan.entry import Entry
 from jit_sweep.spec.stages import Design, PlannedStage, SearchStage
 from search_spaces.axis import AxisValue
-from search_spaces.cells import arm_label, put
+from search_spaces.cells import Cell, arm_label, put
 from search_spaces.quantities import excess
 from search_spaces.recipe_axes import NAMES_A_STAGE
 from trainables.config.autoencoder import AutoencoderTrunk
+from trainables.config.evaluation import AnyClassifier, GuidingClassifier, StageClassifier
+from trainables.config.evaluation_rules import check_guide
 from trainables.config.fields import choices, counted
 from trainables.config.recipe import Parent, Recipe, StageParent
 from trainables.config.space import LatentSpace, StageEncoder, TrialEncoder
 from trainables.config.spelling import did_you_mean
 from trainables.config.stage_arm import StageArm
 from trainables.config.trial import TrialConfig
+from trainables.evaluation.metrics.registry import UNDRAWN
 from trainables.networks.cost import parameter_count
 
 if TYPE_CHECKING:
@@ -58,12 +61,34 @@ class EarlierStages:
         axes = [stage.search.axes if isinstance(stage, SearchStage) else stage.design.axes for stage in spec.stages]
         given = [each[name] for each in axes for name in NAMES_A_STAGE if isinstance(each.get(name), tuple)]
         named = [str(value).split()[0] for values in given for value in values if value is not None]
-        return frozenset((*named, *(reference.arm.stage for reference in references(self._planner.baseline))))
+        return frozenset((*named, *(reference.arm.stage for reference in self._references(Cell(self._planner.baseline)))))
 
-    def check_order(self, recipe: Recipe, *, stage: int) -> None:
+    def _references(self, cell: Cell) -> Iterator[StageReference]:
+        """What a cell's trial and its evaluation build on."""
+        yield from references(cell.recipe)
+        if isinstance(named := self._classifier(cell), StageClassifier) and cell.recipe.method.kind not in UNDRAWN:
+            yield StageReference("evaluation.classifier", named)
+
+    def _classifier(self, cell: Cell) -> AnyClassifier | None:
+        """What is to guide a cell's samples."""
+        if "classifier" not in cell.evaluation:
+            return self._planner.spec.evaluation.classifier
+        own: Any = cell.evaluation["classifier"]
+        return None if own is None else StageClassifier.model_validate(own)
+
+    def classifier(self, cell: Cell, trial: TrialConfig) -> GuidingClassifier | None:
+        """What guides a trial's samples, where it draws some. ValueError: it is no classifier, or one of other images."""
+        named = self._classifier(cell) if trial.draws else None
+        if not isinstance(named, StageClassifier):
+            return named
+        entry = self._entry("evaluation.classifier", named)
+        check_guide(trial, entry.trial)
+        return GuidingClassifier(trial=entry.trial_id, images=entry.images)
+
+    def check_order(self, cell: Cell, *, stage: int) -> None:
         """ValueError: what a stage builds on is trained by itself, or by a later one."""
         known = [each.name for each in self._planner.spec.stages[:stage] if each.name]
-        for key, arm in references(recipe):
+        for key, arm in self._references(cell):
             if arm.stage not in known:
                 rule = f"`{key}` must name an earlier stage of the sweep"
                 otherwise = "put one before it" if not known else f"try {choices(known)}"

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
+from trainables.config.evaluation import EvaluationConfig
 from trainables.config.fields import counted
 from trainables.config.recipe import Parent
 from trainables.config.space import LatentSpace, TrialEncoder
@@ -25,15 +26,17 @@ class Buildable(Protocol):
     def trial(self) -> TrialConfig: ...
     @property
     def trial_id(self) -> str: ...
+    @property
+    def evaluation(self) -> EvaluationConfig: ...
 
 
 class Foundation(NamedTuple):
-    """A trial whose codes another stage's trials see, or whose weights they start from."""
+    """A trial whose codes another stage's trials see, whose weights they start from, or which guides their samples."""
 
     stage: int
     """Who builds on it."""
     gives: str
-    """`codes` or `weights`."""
+    """`codes`, `weights` or `guidance`."""
     arm: str
     seed: int
     trial: str
@@ -56,7 +59,7 @@ def foundations(entries: Sequence[Buildable]) -> list[Foundation]:
     known = {each.trial_id: each for each in reversed(entries)}
     found: dict[tuple[int, str, str], Foundation] = {}
     for each in _one_an_arm(entries):
-        for gives, trial, images in _built_on(each.trial):
+        for gives, trial, images in _built_on(each):
             if (base := known.get(trial)) is not None:
                 tflops = training_flops(base.trial, images=images) / 1e12
                 key, arm = (each.stage, gives, trial), arm_label(base.arm)
@@ -70,8 +73,11 @@ def _one_an_arm(entries: Sequence[Buildable]) -> list[Buildable]:
     return [*{(each.stage, arm_label(each.arm)): each for each in reversed(entries) if each.stage}.values()][::-1]
 
 
-def _built_on(trial: TrialConfig) -> Iterator[tuple[str, str, int]]:
+def _built_on(each: Buildable) -> Iterator[tuple[str, str, int]]:
+    trial = each.trial
     if isinstance(trial.space, LatentSpace) and isinstance(trial.space.encoder, TrialEncoder):
         yield "codes", trial.space.encoder.trial, trial.space.encoder.images
     if isinstance(trial.parent, Parent):
         yield "weights", trial.parent.trial, trial.parent.images
+    if (guide := each.evaluation.guide) is not None:
+        yield "guidance", guide.trial, guide.images

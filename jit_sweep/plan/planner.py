@@ -85,7 +85,8 @@ class Planner:
 
     def evaluation(self, cell: Cell, trial: TrialConfig, *, images: int) -> EvaluationConfig:
         """How a cell's trial is scored after `images`. ValueError: the trial cannot be scored so."""
-        return evaluation_of(trial, cell=cell, spec=self.spec, images=images)
+        classifier = self.earlier.classifier(cell, trial)
+        return evaluation_of(trial, cell=cell, spec=self.spec, images=images, classifier=classifier)
 
     def entry(
         self,
@@ -100,7 +101,7 @@ class Planner:
     ) -> Entry:
         """The planned piece for one cell and seed; `base`: the cell that it changes. ValueError: the cell makes no valid
         trial."""
-        self.earlier.check_order(cell.recipe, stage=stage)
+        self.earlier.check_order(cell, stage=stage)
         spec, trial, place = self.spec, self.trial(cell, seed=seed, images=images), self.places[stage]
         unit = update_unit(spec, trial.batch_size)
         rungs = rungs_of(spec.scheduler, trial, images=images, count=spec.budget.rungs, unit=unit)

@@ -9,7 +9,7 @@ from jit_sweep.spec.stages import SearchStage
 from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.cells import Cell
 from trainables.config.budget_rules import check_budget
-from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation import EvaluationConfig, GuidingClassifier
 from trainables.config.evaluation_rules import check_draws, check_evaluation, weight_names
 from trainables.config.optimiser import Cosine, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
@@ -54,13 +54,16 @@ def warmup_of(recipe: Recipe, *, images: int, epoch: int) -> int:
             return given
 
 
-def evaluation_of(trial: TrialConfig, *, cell: Cell, spec: SweepSpec, images: int) -> EvaluationConfig:
-    """A cell's evaluation after `images`: its own settings, else the sweep's, else what the trial has.
+def evaluation_of(
+    trial: TrialConfig, *, cell: Cell, spec: SweepSpec, images: int, classifier: GuidingClassifier | None
+) -> EvaluationConfig:
+    """A cell's evaluation after `images`, guided by this classifier: its own settings, else the sweep's, else what the trial
+    has.
 
     ValueError: the trial cannot be scored so.
     """
     sweeps = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train, weights=trial.rung_weights)
-    evaluation = EvaluationConfig.model_validate({**sweeps.model_dump(), **cell.evaluation})
+    evaluation = EvaluationConfig.model_validate({**sweeps.model_dump(), **cell.evaluation, "classifier": classifier})
     check_evaluation(trial, evaluation, images=images)
     if spec.evaluation.tune is not None:
         _check_tuning(spec.evaluation.tune, trial, evaluation, images=images)

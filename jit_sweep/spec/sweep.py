@@ -130,8 +130,9 @@ class EvaluationSpec(Sampling):
         return {key: value for key, value in super().as_hashed(content).items() if key not in BESIDE_SCORES}
 
     def resolved(self, **missing: float | str) -> EvaluationConfig:
-        """The evaluation with `t_eps_sample` and `weights` where none were given."""
-        return EvaluationConfig.model_validate(missing | self.model_dump(exclude_none=True, exclude=BESIDE_SCORES))
+        """The evaluation with `t_eps_sample` and `weights` where none were given, and without its classifier."""
+        given = self.model_dump(exclude_none=True, exclude={*BESIDE_SCORES, "classifier"})
+        return EvaluationConfig.model_validate(missing | given)
 
 
 Hours = Annotated[PositiveFloat, Field(le=1e6)]

@@ -46,6 +46,7 @@ from trainables.data import open_images
 from trainables.diffusion.sampler import passes, sample
 from trainables.training.learner import Learner
 from trainables.training.measurement import Measured
+from trainables.training.probe import measure
 from trainables.training.workers import Workers
 
 HERE = Machine("a processor", cpus=4, gpus=0)
@@ -208,6 +209,32 @@ def test_a_probe_takes_one_worker_s_share_of_the_batch() -> None:
     found = of(resources={"workers": 2, "cpus": 1})
     asked = request_of(found.spec, found.entries[0])
     assert (asked.trial.batch_size, asked.workers) == (4, 2)
+
+
+def guided() -> Plan:
+    finder = {"name": "finder", "grid": {"axes": {"preset": ["classifier-tiny"], "batch_size": [8]}}}
+    return of(stages=[finder, {"grid": {"axes": {"classifier": ["finder", None]}}}])
+
+
+def test_a_probe_of_guided_samples_knows_the_network_that_guides() -> None:
+    found = guided()
+    trials = {entry.trial_id: entry.trial for entry in found.entries}
+    finder, by_finder, plain = (request_of(found.spec, entry, trials=trials) for entry in found.entries)
+    assert (finder.guide, by_finder.guide, plain.guide) == (None, found.entries[0].trial, None)
+    assert measure(by_finder).sampled_s > 0
+    assert key_of(plain, HERE) == key(found.entries[2], found)
+
+
+def test_each_way_of_scoring_a_training_takes_its_own_time() -> None:
+    found, seconds = of(**grid(sampling_steps=[2, 4])), {2: 1.0, 4: 7.0}
+
+    def measured(entry: Entry) -> Measured:
+        return SPEED.model_copy(update={"sampled_s": seconds[entry.evaluation.steps]})
+
+    made = estimate(found, lambda entry: key(entry, found), measured, lanes=1)
+    same = adds_up(found, measured=SPEED.model_copy(update={"sampled_s": 4.0}))
+    assert len(made.jobs) == 1
+    assert made.jobs[0].seconds == pytest.approx(same.jobs[0].seconds)
 
 
 def test_compilation_is_left_out_where_it_is_asked_to_be() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from trainables.config.features import FeaturesConfig, ReferenceStatistics
 from trainables.config.fields import (
@@ -18,6 +18,7 @@ from trainables.config.fields import (
     identity,
     without,
 )
+from trainables.config.stage_arm import StageArm, names_a_stage
 
 Time = Annotated[NonNegativeFloat, Field(le=1)]
 Labels = Literal["proportional", "drawn"]
@@ -49,6 +50,15 @@ class GuidingClassifier(Frozen):
     """The image count of the checkpoint, whose weights are those that stand at its rungs."""
 
 
+class StageClassifier(StageArm):
+    """What an earlier stage of the sweep trains."""
+
+
+AnyClassifier = Annotated[
+    Annotated[GuidingClassifier, Tag("trial")] | Annotated[StageClassifier, Tag("stage")], Discriminator(names_a_stage)
+]
+
+
 class Sampling(Frozen):
     """How samples are drawn and counted."""
 
@@ -62,7 +72,7 @@ class Sampling(Frozen):
     """Classifier-free guidance scale; 1 is off."""
     interval: tuple[Time, Time] = (0.1, 1.0)
     """The times t at which guidance of either kind acts: low < t < high (arXiv 2404.07724)."""
-    classifier: Annotated[GuidingClassifier | None, JOINED_LATER] = None
+    classifier: Annotated[AnyClassifier | None, JOINED_LATER] = None
     """What guides samples to their classes by its gradient (ADM, arXiv 2105.05233), beside `guidance` or instead of it; null:
     nothing."""
     classifier_scale: Annotated[NonNegativeFloat, Field(le=1000), JOINED_LATER] = 1.0
@@ -87,12 +97,8 @@ class Sampling(Frozen):
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
         """Without a classifier that does not act."""
-        return content if self.guide is not None else without(content, {"classifier", "classifier_scale"})
-
-    @property
-    def guide(self) -> GuidingClassifier | None:
-        """The classifier, where it acts."""
-        return self.classifier if self.classifier_scale else None
+        acts = self.classifier is not None and self.classifier_scale
+        return content if acts else without(content, {"classifier", "classifier_scale"})
 
     def placed(self, located: Callable[[str], str]) -> Self:
         """The same with its files where `located` says that their addresses are."""
@@ -118,6 +124,13 @@ class EvaluationConfig(Sampling):
     """The clamp on 1 - t (and t) while sampling; 0 is off."""
     weights: str = "ema"
     """An average of the trial by its name, or `raw`."""
+    classifier: Annotated[GuidingClassifier | None, JOINED_LATER] = None
+    """What guides samples to their classes by its gradient: no stage of a sweep, but the trial itself; null: nothing."""
+
+    @property
+    def guide(self) -> GuidingClassifier | None:
+        """The classifier, where it acts."""
+        return self.classifier if self.classifier_scale else None
 
     @property
     def id(self) -> str:

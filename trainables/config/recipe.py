@@ -1,6 +1,6 @@
 """How to train, whatever the images: what presets are made of and sweeps override."""
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
@@ -11,7 +11,7 @@ from trainables.config.method import DENOISER, EncoderPretrainingMethod, Method
 from trainables.config.network import ModelConfig
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.space import PIXELS, Space
-from trainables.config.stage_arm import StageArm
+from trainables.config.stage_arm import StageArm, names_a_stage
 
 Precision = Literal["fp32", "bf16"]
 
@@ -60,11 +60,7 @@ class StageParent(StageArm):
     """Parts of the network that alone start from it, the others from the seed; none: the whole network."""
 
 
-def _names_a_stage(given: Any) -> str:
-    return "stage" if isinstance(given, StageArm) or (isinstance(given, dict) and "stage" in given) else "trial"
-
-
-AnyParent = Annotated[Annotated[Parent, Tag("trial")] | Annotated[StageParent, Tag("stage")], Discriminator(_names_a_stage)]
+AnyParent = Annotated[Annotated[Parent, Tag("trial")] | Annotated[StageParent, Tag("stage")], Discriminator(names_a_stage)]
 
 
 class Recipe(Frozen):

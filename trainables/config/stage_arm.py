@@ -1,6 +1,6 @@
 """How a later stage of a sweep names an arm of an earlier one."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -18,3 +18,8 @@ class StageArm(Frozen):
     best: Annotated[bool, Field(strict=True), JOINED_LATER] = False
     """Of several such arms, the one with the least error on held-out images once that stage has ended: its mean over seeds, of
     arms whose every seed is scored and none collapsed."""
+
+
+def names_a_stage(given: Any) -> Literal["stage", "trial"]:
+    """Tells an earlier stage of the sweep apart from a trial by its id, as what somebody builds on."""
+    return "stage" if isinstance(given, StageArm) or (isinstance(given, dict) and "stage" in given) else "trial"

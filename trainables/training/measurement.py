@@ -12,6 +12,8 @@ class ProbeRequest(Frozen):
     trial: TrialConfig
     """With the worker's share of the batch as its batch."""
     evaluation: EvaluationConfig
+    guide: TrialConfig | None = None
+    """The classifier that guides them, where it is known."""
     data: str
     """A packaged set's name, or the URI of a file that a reader takes."""
     holdout: Holdout | None = None

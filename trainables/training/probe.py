@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from trainables.config.evaluation import EvaluationConfig
+from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet, open_images
+from trainables.diffusion.classifier_guidance import push
+from trainables.diffusion.sampler import guided_passes
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.generate import generate
 from trainables.evaluation.held_out import held_out
@@ -30,6 +33,7 @@ from trainables.evaluation.reference import made_up
 from trainables.evaluation.score import MOST_JACKKNIFED, extractors_used, of_samples, score_network
 from trainables.methods.registry import method_of
 from trainables.networks.memory import peak_bytes
+from trainables.networks.registry import blank_model
 from trainables.training.fitting import fitted
 from trainables.training.latents import stand_in
 from trainables.training.learner import Learner
@@ -79,7 +83,7 @@ def measure(request: ProbeRequest) -> Measured:
         images_per_second=request.trial.batch_size / update_s,
         warmup_s=max(0.0, first_s - warm * update_s),
         rung_s=rung_s,
-        sampled_s=_sampled_s(learner, images, request.evaluation) + network_s,
+        sampled_s=_sampled_s(learner, images, request.evaluation, request.guide) + network_s,
         peak_bytes=_most_memory(learner.device),
         modelled_bytes=peak_bytes(request.trial, fit, workers=request.workers),
         micro_batch=fit.micro_batch,
@@ -157,7 +161,7 @@ def _network_s(learner: Learner, images: ImageSet) -> tuple[float, float]:
     return _timed(learner, of_rung) * whole / few, _timed(learner, every) * whole / few
 
 
-def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig) -> float:
+def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig, guide: TrialConfig | None) -> float:
     """Drawing and scoring n images, scaled up from two steps of one batch; the metrics at their real n. 0 of what draws
     none."""
     if not learner.trial.draws:
@@ -174,8 +178,22 @@ def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig)
 
     samples = drawn()  # warms up
     image_s = _timed(learner, drawn) / few * method.passes(trial, evaluation) / method.passes(trial, short)
+    if guide is not None:
+        image_s += _push_s(learner, guide, few) / few * guided_passes(evaluation)
     features_s = _features_s(learner, samples, evaluation) / few
     return evaluation.n * (image_s + features_s) + _metrics_s(learner, images, evaluation)
+
+
+def _push_s(learner: Learner, guide: TrialConfig, count: int) -> float:
+    """One push of `count` noisy images by a classifier, whatever it has learned."""
+    network, labels = blank_model(guide).to(learner.device).eval(), torch.zeros(count, dtype=torch.int64, device=learner.device)
+    z = torch.zeros(count, *learner.trial.shape, device=learner.device)
+
+    def pushed() -> torch.Tensor:
+        return push(network, z, 0.5, labels, scale=1.0, noise_scale=learner.trial.noise_scale, t_eps=0.05)
+
+    pushed()  # warms up
+    return _timed(learner, pushed)
 
 
 def _features_s(learner: Learner, samples: torch.Tensor, evaluation: EvaluationConfig) -> float:

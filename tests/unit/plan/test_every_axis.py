@@ -38,12 +38,17 @@ SMALL: dict[str, Any] = {
     "decoder_depth": 1,
     "decoder_heads": 1,
     "head_steps": 3,
+    "contrast_group": 8,
+    "projector_width": 48,
+    "projected_width": 16,
 }
 """Of these axes a recipe takes what exists there."""
 OTHERWISE: dict[str, Any] = {"width": 48, "learning_rate": 0.02, "t_eps_train": 0.6, "t_eps_sample": 0.3}
 """In place of values that are too large for a small network, or that few draws and few steps do not come to."""
 ELSEWHERE = {
     "attention": "the same product by another kernel, equal to rounding (networks/test_jit.py)",
+    "classifier": "needs a trained classifier in a storage (methods/test_guiding.py)",
+    "interval": "of guidance alone, which is off here (diffusion/test_sampler.py)",
     "classifier_scale": "needs a trained classifier in a storage (methods/test_guiding.py)",
     "encoder": "needs a trained autoencoder in a storage (training/test_latents.py)",
     "parent": "needs a trained parent in a storage (training/test_parent_parts.py)",

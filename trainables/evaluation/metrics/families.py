@@ -13,9 +13,12 @@ BINS = 4
 STEPS_APART = 8
 """Held-out images after which the grid's times repeat: from so many on, every time is met."""
 
-UNSAMPLED = frozenset({"t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "classifier_scale"})
+UNSAMPLED = frozenset(
+    {"t_eps_sample", "sampling_steps", "sampling_shift", "guidance", "interval", "classifier", "classifier_scale"}
+)
 """Axes of how samples are drawn: they change no error of a network alone."""
-_SAMPLING = "along t_eps_sample, sampling_steps, sampling_shift, guidance and classifier_scale: nothing is sampled"
+_GUIDANCE = "guidance, interval, classifier and classifier_scale"
+_SAMPLING = f"along t_eps_sample, sampling_steps, sampling_shift, {_GUIDANCE}: nothing is sampled"
 _NOR = f"nor {_SAMPLING}"
 _NOTHING = f"says nothing along noise_scale, dimensions and path, which scale the velocity itself, {_NOR}"
 _BLIND = UNSAMPLED | {"noise_scale", "path", "dimensions"}
