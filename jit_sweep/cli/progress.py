@@ -301,7 +301,10 @@ def summary(rows: Sequence[EntryRow], plan: Plan, *, stopping: bool) -> str:
     words += [f"{counts[state]} {said}" for state, said in in_words.items()]
     if later:
         words.append(f"{later} proposed later")
-    left = time_left(rows, later=later, now=time.time())
+    known = {row.stage for row in rows}
+    waiting = sum(entry.stage not in known for entry in plan.later)
+    words += [f"{waiting} planned later"] if waiting else []
+    left = time_left(rows, later=later + waiting, now=time.time())
     if stopping:
         words.append("stopping: trials save and pause; interrupt again to end at once")
     elif left:

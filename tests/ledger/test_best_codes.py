@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jit_sweep.budget.guard import BudgetGuard
+from jit_sweep.cli.progress import summary
 from jit_sweep.cli.status import status
 from jit_sweep.doctor.recorded import of_rows
 from jit_sweep.doctor.replay import every_event
@@ -78,6 +79,9 @@ def test_the_arm_with_the_least_error_of_images_made_again_encodes_by_its_first_
 def test_nothing_of_a_stage_that_waits_is_planned_before_the_other_has_ended(home: PlayedHome) -> None:
     assert home.run(latent(), most=3) is SweepState.INTERRUPTED
     assert {row.stage for row in home.rows()} == {0}
+    assert "6 planned later" in summary(home.rows(), planned_file(latent()), stopping=False)
+    home.run(latent())
+    assert "planned later" not in summary(home.rows(), planned_file(latent()), stopping=False)
 
 
 def test_the_mean_over_seeds_decides_and_no_lucky_seed(home: PlayedHome) -> None:
