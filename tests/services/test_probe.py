@@ -213,16 +213,17 @@ def test_a_probe_takes_one_worker_s_share_of_the_batch() -> None:
 
 def guided() -> Plan:
     finder = {"name": "finder", "grid": {"axes": {"preset": ["classifier-tiny"], "batch_size": [8]}}}
-    return of(stages=[finder, {"grid": {"axes": {"classifier": ["finder", None]}}}])
+    changes = {"guided": {"classifier": "finder", "classifier_scale": 4.0}}
+    return of(stages=[finder, {"ablation": {"kind": "one_at_a_time", "changes": changes}}])
 
 
 def test_a_probe_of_guided_samples_knows_the_network_that_guides() -> None:
     found = guided()
     trials = {entry.trial_id: entry.trial for entry in found.entries}
-    finder, by_finder, plain = (request_of(found.spec, entry, trials=trials) for entry in found.entries)
+    finder, plain, by_finder = (request_of(found.spec, entry, trials=trials) for entry in found.entries)
     assert (finder.guide, by_finder.guide, plain.guide) == (None, found.entries[0].trial, None)
     assert measure(by_finder).sampled_s > 0
-    assert key_of(plain, HERE) == key(found.entries[2], found)
+    assert key_of(plain, HERE) == key(found.entries[1], found)
 
 
 def test_each_way_of_scoring_a_training_takes_its_own_time() -> None:

@@ -167,9 +167,8 @@ def _sampled_s(learner: Learner, images: ImageSet, evaluation: EvaluationConfig,
     if not learner.trial.draws:
         return 0.0
     few, trial = min(evaluation.n, images_at_once(learner.trial, device=learner.device.type)), learner.trial
-    short = evaluation.model_copy(
-        update={"n": few, "steps": 2 * trial.diffusion.path.count, "sampler": "euler", "guidance": 1.0, "classifier": None}
-    )
+    unguided = {"guidance": 1.0, "classifier": None, "classifier_scale": 1.0}
+    short = evaluation.model_copy(update={"n": few, "steps": 2 * trial.diffusion.path.count, "sampler": "euler", **unguided})
     method = method_of(trial)
     begun = method.starts(trial, images, short)
 
