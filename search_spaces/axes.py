@@ -139,7 +139,7 @@ def _put_interval(tree: Tree, text: str) -> None:
 
 
 def _get_interval(tree: Tree) -> str:
-    return "..".join(f"{end:g}" for end in tree["evaluation"]["interval"])
+    return "..".join(f"{end:.12g}" for end in tree["evaluation"]["interval"])
 
 
 def _checked_interval(text: str) -> str:
@@ -150,7 +150,7 @@ def _checked_interval(text: str) -> str:
         low, high = 0.0, 0.0
     if not 0 <= low < high <= 1:
         raise ValueError(f"must be two times of 0..1 such as 0.1..1, the lower one first, got {text!r}")
-    return f"{low:g}..{high:g}"
+    return f"{low:.12g}..{high:.12g}"
 
 
 def _term(kind: str, about: str) -> "Axis":
@@ -436,6 +436,8 @@ _REGISTERED = (
         "times t at which guidance of either kind acts, such as 0.1..1",
         TypeAdapter(Annotated[str, AfterValidator(_checked_interval)]),
         Slot(_put_interval, _get_interval),
+        lambda tree: bool(tree["method"]["kind"] == "denoiser"),
+        "method=denoiser",
     ),
     CLASSIFIER,
     Axis(

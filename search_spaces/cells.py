@@ -1,6 +1,6 @@
 """From axis values to a recipe, and back."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -54,9 +54,14 @@ def axis_values(trial: TrialConfig, evaluation: EvaluationConfig) -> dict[str, A
     return _values({**trial.model_dump(), "evaluation": evaluation.model_dump()})
 
 
-def differing_axes(recipes: Iterable[Recipe]) -> set[str]:
-    """The axes along which recipes differ, those that exist in one alone among them."""
-    values = [recipe_values(recipe) for recipe in recipes]
+def values_in(trial: TrialConfig, arm: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+    """The value of every axis of an arm's trial: a preset's too, and those that only the arm says, such as whose codes it
+    sees."""
+    return {**recipe_values(trial), **arm}
+
+
+def differing_axes(values: Sequence[Mapping[str, AxisValue]]) -> set[str]:
+    """The axes along which arms differ, those that exist in one alone among them."""
     return {axis for each in values for axis in each if any(other.get(axis, _ABSENT) != each[axis] for other in values)}
 
 

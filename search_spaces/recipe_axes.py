@@ -34,7 +34,7 @@ def _unread(_tree: Tree) -> AxisValue:
     raise KeyError("preset")
 
 
-def _named(text: str) -> StageArm:
+def stage_arm(text: str) -> StageArm:
     """Of `STAGE`, `STAGE AXIS=VALUE ...`, or with `best` behind the stage. ValueError: it is no such text."""
     stage, *words = text.split() or [""]
     best = words[:1] == [BEST]
@@ -46,7 +46,7 @@ def _named(text: str) -> StageArm:
 
 
 def _checked(text: str) -> str:
-    _named(text)
+    stage_arm(text)
     return text
 
 
@@ -55,7 +55,8 @@ def _put_encoder(tree: Tree, named: str | None) -> None:
         tree["space"] = PIXELS.model_dump()
         return
     own = without(tree["space"], {"encoder", "trunk"}) if tree["space"]["kind"] == "latent" else {"kind": "latent"}
-    tree["space"] = LatentSpace.model_validate({**own, "encoder": {"kind": "stage", **_named(named).model_dump()}}).model_dump()
+    encoder = {"kind": "stage", **stage_arm(named).model_dump()}
+    tree["space"] = LatentSpace.model_validate({**own, "encoder": encoder}).model_dump()
 
 
 def _get_encoder(tree: Tree) -> str | None:
@@ -73,7 +74,7 @@ def _worded(named: Tree) -> str:
 
 def _put_parent(tree: Tree, named: str | None) -> None:
     parts = (tree["parent"] or {}).get("parts", ())
-    tree["parent"] = None if named is None else {**_named(named).model_dump(), "parts": parts}
+    tree["parent"] = None if named is None else {**stage_arm(named).model_dump(), "parts": parts}
 
 
 def _get_parent(tree: Tree) -> str | None:
@@ -82,7 +83,7 @@ def _get_parent(tree: Tree) -> str | None:
 
 
 def _put_classifier(tree: Tree, named: str | None) -> None:
-    tree["evaluation"]["classifier"] = None if named is None else _named(named).model_dump()
+    tree["evaluation"]["classifier"] = None if named is None else stage_arm(named).model_dump()
 
 
 def _get_classifier(tree: Tree) -> str | None:

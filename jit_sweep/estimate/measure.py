@@ -22,6 +22,7 @@ from jit_sweep.estimate.simulate import Estimate, estimate, largest_proposals
 from jit_sweep.home import Home
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.lanes import NodeSize, lanes_held
+from jit_sweep.plan.tuned_arms import still_to_come
 from jit_sweep.spec.sweep import Resources, SweepSpec
 from trainables.config.average import RAW
 from trainables.config.diffusion import DiffusionConfig
@@ -139,7 +140,7 @@ def remembered(plan: Plan, home: Home) -> Estimate | None:
 
 def probed(plan: Plan, prober: Prober, *, compiled: bool) -> Estimate:
     """The estimate of a plan by what a prober measures or remembers. UserError: a shape cannot be measured."""
-    entries = [*plan.whole, *largest_proposals(plan).values()]
+    entries = [*plan.entries, *still_to_come(plan), *largest_proposals(plan).values()]
     trials = {entry.trial_id: entry.trial for entry in entries}
     requests = [(entry, request_of(plan.spec, entry, compiled=compiled, trials=trials)) for entry in entries]
     keys = {entry.key: key_of(request, prober.machine) for entry, request in requests}

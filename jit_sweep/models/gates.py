@@ -17,7 +17,7 @@ from jit_sweep.results.verdicts import judged_alone
 from jit_sweep.statistics.rates import rate_interval
 from jit_sweep.statistics.reruns import expected
 from jit_sweep.statistics.student_t import Interval
-from search_spaces.cells import recipe_values
+from search_spaces.cells import differing_axes, recipe_values
 from trainables.config.fields import counted
 from trainables.evaluation.metrics.registry import METRICS, Samples, metric_of, verdict_metrics
 
@@ -181,9 +181,8 @@ def _refused(arms: Sequence[Arm], objective: str, differing: frozenset[str]) -> 
 
 def _differing_axes(one: Arm, other: Arm) -> frozenset[str]:
     trials = [arm.trials[0].entry.trial for arm in (one, other)]
-    a, b = (recipe_values(trial) for trial in trials)
     seen = {"encoder"} if trials[0].space != trials[1].space else set()  # of a trial no value of that axis says whose codes
-    return frozenset(axis for axis in a.keys() | b.keys() if a.get(axis) != b.get(axis)) | seen
+    return frozenset(differing_axes([recipe_values(trial) for trial in trials]) | seen)
 
 
 def _verdict_gate(finding: Finding, asking: Asking) -> Gate:

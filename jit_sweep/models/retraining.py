@@ -47,10 +47,10 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     """
     unchanged = {"prediction": candidate.trial.entry.trial.diffusion.prediction}  # a grid has an axis, the baseline's arm none
     trial, baseline, own = candidate.trial.entry.trial, spec.baseline, dict(candidate.values)
-    named = [own.pop(axis, None) for axis in NAMES_A_STAGE]
-    if any(named) or baseline.space or isinstance(baseline.parent, StageParent):
+    named = [axis for axis in NAMES_A_STAGE if axis in own]
+    if named or baseline.space or isinstance(baseline.parent, StageParent):
         # What it builds on is trained already: of a stage that this sweep has not, the trial itself.
-        for axis in ("preset", "parent_part"):
+        for axis in (*named, "preset", "parent_part"):
             own.pop(axis, None)
         taken = {key: _plain(getattr(trial, key)) for key in TRAINED}
         baseline = baseline.model_copy(update={**taken, "parent": trial.parent})
@@ -59,7 +59,8 @@ def retraining(spec: SweepSpec, candidate: Candidate, *, seeds: Sequence[int], j
     guide = judged_by.evaluation.classifier
     if "classifier" in candidate.values or isinstance(guide, StageClassifier):
         guide = candidate.trial.entry.evaluation.classifier
-    judged = {"seed": noise, "tune": None, "at": spec.evaluation.at, "classifier": guide}
+    judged: dict[str, Any] = {"seed": noise, "tune": None, "at": spec.evaluation.at, "classifier": guide}
+    judged |= {"classifier_scale": 1.0} if guide is None else {}
     evaluation = judged_by.evaluation.model_copy(update=judged)
     content = {
         "recipe": recipe_id(candidate.trial.entry.trial),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from jit_sweep.plan.entry import Entry
+from jit_sweep.plan.entry import Entry, one_a_cell
 from jit_sweep.plan.fault import Fault
 from jit_sweep.plan.kinds import kind_faults
 from jit_sweep.plan.planner import Planner
@@ -10,7 +10,7 @@ from jit_sweep.plan.search import searches
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.stages import PlannedStage
 from search_spaces.axis import AxisValue
-from search_spaces.cells import recipe_values
+from search_spaces.cells import recipe_values, values_in
 from trainables.evaluation.metrics.registry import metric_of, score_names
 
 
@@ -27,10 +27,10 @@ def _of_races(planner: Planner, entries: Iterable[Entry]) -> Iterator[Fault]:
         return
     blind = metric_of(scheduler.metric).blind_to - {*scheduler.compare_within}
     met: dict[tuple[str, str], set[AxisValue]] = {}
-    decided: set[str] = set()
-    for entry in (entry for entry in entries if entry.origin == "grid"):
-        decided |= set() if entry.protected else {entry.race}
-        values = recipe_values(entry.trial) if "preset" in entry.arm else entry.arm
+    grids = [entry for entry in entries if entry.origin == "grid"]
+    decided = {entry.race for entry in grids if not entry.protected}
+    for entry in one_a_cell(grids):
+        values = values_in(entry.trial, entry.arm) if "preset" in entry.arm else entry.arm
         for axis in blind & values.keys():
             met.setdefault((entry.race, axis), set()).add(values[axis])
     apart = {axis for (race, axis), values in met.items() if race in decided and len(values) > 1}

@@ -2,6 +2,7 @@
 best of several once that stage has ended."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jit_sweep.plan.asked import cells_of, images_asked, is_where, seeds_of
@@ -12,7 +13,7 @@ from jit_sweep.spec.stages import Design, PlannedStage, SearchStage
 from search_spaces.axis import AxisValue
 from search_spaces.cells import Cell, arm_label, put
 from search_spaces.quantities import excess
-from search_spaces.recipe_axes import NAMES_A_STAGE
+from search_spaces.recipe_axes import NAMES_A_STAGE, stage_arm
 from trainables.config.autoencoder import AutoencoderTrunk
 from trainables.config.evaluation import AnyClassifier, GuidingClassifier, StageClassifier
 from trainables.config.evaluation_rules import check_guide
@@ -23,7 +24,7 @@ from trainables.config.spelling import did_you_mean
 from trainables.config.stage_arm import StageArm
 from trainables.config.trial import TrialConfig
 from trainables.evaluation.metrics.registry import UNDRAWN
-from trainables.networks.cost import parameter_count
+from trainables.networks.cost import model_parameters
 
 if TYPE_CHECKING:
     from jit_sweep.plan.planner import Planner
@@ -54,14 +55,17 @@ class EarlierStages:
         self.awaited: dict[str, ArmChoice] = {}
         """What was asked for so far that is the best of several arms, whether it is known or not."""
 
-    @property
-    def built_on(self) -> frozenset[str]:
-        """The stages that others name."""
+    def is_built_on(self, stage: str | None, values: Mapping[str, AxisValue]) -> bool:
+        """Whether others name this arm of a stage, or may choose it as the best."""
+        return any(arm.stage == stage and is_where(arm.where, values) for arm in self._arms_named)
+
+    @cached_property
+    def _arms_named(self) -> list[StageArm]:
         spec = self._planner.spec
         axes = [stage.search.axes if isinstance(stage, SearchStage) else stage.design.axes for stage in spec.stages]
         given = [each[name] for each in axes for name in NAMES_A_STAGE if isinstance(each.get(name), tuple)]
-        named = [str(value).split()[0] for values in given for value in values if value is not None]
-        return frozenset((*named, *(reference.arm.stage for reference in self._references(Cell(self._planner.baseline)))))
+        named = [stage_arm(str(value)) for values in given for value in values if value is not None]
+        return [*named, *(reference.arm for reference in self._references(Cell(self._planner.baseline)))]
 
     def _references(self, cell: Cell) -> Iterator[StageReference]:
         """What a cell's trial and its evaluation build on."""
@@ -113,12 +117,13 @@ class EarlierStages:
         parent = self._entry("parent", arm).trial
         if arm.parts:
             own, theirs = _encoder_of(trial), _encoder_of(parent)
-            if own != theirs:
-                rule = "`parent.parts` must be of the same sizes in both"
-                raise ValueError(f"{rule}, got {theirs} of the stage {arm.stage} for {own}; change one of them")
-        elif parameter_count(trial) != parameter_count(parent):
+            if odd := [name for name in own if own[name] != theirs.get(name)]:
+                told = [", ".join(f"{name}={each.get(name, 'none')}" for name in odd) for each in (theirs, own)]
+                rule = "`parent.parts` must be of the same kind and sizes in both"
+                raise ValueError(f"{rule}, got {told[0]} of the stage {arm.stage} for {told[1]}; change one of them")
+        elif (theirs_count := model_parameters(parent)) != (own_count := model_parameters(trial)):
             rule = "`parent` must train the same network"
-            got = f"{parameter_count(parent):,} parameters of the stage {arm.stage} for {parameter_count(trial):,}"
+            got = f"{theirs_count:,} parameters of the stage {arm.stage} for {own_count:,}"
             raise ValueError(f"{rule}, got {got}; change one of them, or name `parts`")
 
     def _entry(self, key: str, arm: StageArm) -> Entry:
@@ -126,7 +131,11 @@ class EarlierStages:
         name = named_in_words(arm)
         if name not in self._found:
             self._found[name] = None
-            self._found[name] = self._best(key, arm) if arm.best else self._only(key, arm)
+            try:
+                self._found[name] = self._best(key, arm) if arm.best else self._only(key, arm)
+            except ValueError:
+                del self._found[name]
+                raise
         if (found := self._found[name]) is None:
             rule = f"the arms of the stage {arm.stage} must have images of their own where the baseline builds on them"
             raise ValueError(f"{rule}, got `matched`, which asks for the baseline's cost; give them `cells: images_per_trial`")
@@ -164,7 +173,9 @@ class EarlierStages:
         spec, name = self._planner.spec, arm.stage
         planned = {each.name: _Built(at, each.design) for at, each in enumerate(spec.stages) if isinstance(each, PlannedStage)}
         if name not in planned:
-            rule, known = f"`{key}` must name a grid of the sweep", [known for known in planned if known]
+            rule, known = f"`{key}` must name a grid or an ablation of the sweep", [known for known in planned if known]
+            if any(stage.name == name for stage in spec.stages):
+                raise ValueError(f"{rule}, got {name!r}, a search; name one of the others, or list its values in a grid")
             raise ValueError(f"{rule}, got {name!r}; {did_you_mean(name, known, otherwise='give a stage this `name`')}")
         stage = planned[name]
         return _NamedArms(stage, [values for values in cells_of(stage.design) if is_where(arm.where, values)])
@@ -213,7 +224,18 @@ def _seen_by(recipe: Recipe, entry: Entry, *, stage: str) -> LatentSpace:
     return LatentSpace.model_validate({**recipe.space.model_dump(), "encoder": encoder, "trunk": trunk})
 
 
-def _encoder_of(trial: TrialConfig) -> str:
-    """What decides an encoder's shape, in words."""
-    width, depth, heads = trial.model.encoder
-    return f"width={width}, depth={depth}, heads={heads}, patch_size={trial.model.patch_size}"
+_ENCODERS = {"encoder_decoder": "transformer", "encoder_pretrainer": "transformer", "autoencoder": "convolutions"}
+"""What the encoders of trunks are, by the trunk's kind."""
+
+
+def _encoder_of(trial: TrialConfig) -> dict[str, object]:
+    """What decides an encoder's shape."""
+    model, trunk = trial.model, trial.model.trunk
+    found: dict[str, object] = {"encoder": _ENCODERS.get(trunk.kind, "none"), "channels": trial.channels}
+    if isinstance(trunk, AutoencoderTrunk):
+        told = trunk.code_channels * (2 if trunk.code.kind == "kl" else 1)
+        sizes = {name: getattr(trunk, name) for name in ("width", "multipliers", "blocks", "attention")}
+        return {**found, **sizes, "code": told}
+    width, depth, heads = model.encoder
+    sizes = {"width": width, "depth": depth, "heads": heads, "mlp_ratio": model.mlp_ratio, "grid": trial.grid}
+    return {**found, **sizes, "patch_size": model.patch_size}

@@ -61,10 +61,10 @@ def foundations(entries: Sequence[Buildable]) -> list[Foundation]:
     for each in _one_an_arm(entries):
         for gives, trial, images in _built_on(each):
             if (base := known.get(trial)) is not None:
-                tflops = training_flops(base.trial, images=images) / 1e12
-                key, arm = (each.stage, gives, trial), arm_label(base.arm)
-                first = found.setdefault(key, Foundation(each.stage, gives, arm, base.seed, trial, images, tflops, 0))
-                found[key] = first._replace(arms=first.arms + 1)
+                if (key := (each.stage, gives, trial)) not in found:
+                    tflops = training_flops(base.trial, images=images) / 1e12
+                    found[key] = Foundation(each.stage, gives, arm_label(base.arm), base.seed, trial, images, tflops, 0)
+                found[key] = found[key]._replace(arms=found[key].arms + 1)
     return [*found.values()]
 
 

@@ -40,7 +40,8 @@ def planned_arms(design: Design, *, planner: Planner, stage: int) -> PlannedArms
     cells: list[Mapping[str, AxisValue]] = []
     tuned: list[Mapping[str, AxisValue]] = []
     for values in cells_of(design):
-        protected = _is_contrasted(design, values) or planner.spec.stages[stage].name in planner.earlier.built_on
+        named = planner.earlier.is_built_on(planner.spec.stages[stage].name, values)
+        protected = named or _is_contrasted(design, values)
         cell, images = None, images_asked(design, values) or planner.spec.budget.images_per_trial
         try:
             cell = put(planner.baseline, values)

@@ -1,9 +1,9 @@
 """Where a score would decide among trials of which some do not have it."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from jit_sweep.plan.asked import combinations
+from jit_sweep.plan.asked import cells_of, combinations
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.fault import Fault
 from jit_sweep.plan.planner import Planner
@@ -11,6 +11,7 @@ from jit_sweep.plan.search import searches
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import PlannedStage, SearchSpec
+from search_spaces.axis import AxisValue
 from search_spaces.cells import put
 from trainables.evaluation.metrics.registry import RUNG_METRICS, UNDRAWN, NetworkAlone, has_score, metric_of, score_names
 
@@ -19,7 +20,7 @@ def kind_faults(planner: Planner, entries: Sequence[Entry]) -> Iterator[Fault]:
     """A fault where the objective, or what the scheduler compares, is of another kind of trial than those that it decides on. A
     trial that draws nothing is no rival of those that do: an objective of samples decides on the others alone."""
     kinds, objective = _kinds(entries), planner.spec.objective
-    drawn = any(entry.trial.draws for entry in entries) or bool(searches(planner.spec))
+    drawn = any(entry.trial.draws for entry in entries) or bool(searches(planner.spec)) or _others_draw(planner, entries)
     if isinstance(metric_of(objective).needs, NetworkAlone) or not drawn:
         yield from _unscored("objective", objective, kinds, of=kinds)
     else:
@@ -27,6 +28,21 @@ def kind_faults(planner: Planner, entries: Sequence[Entry]) -> Iterator[Fault]:
     if not isinstance(scheduler := planner.spec.scheduler, NoScheduler):
         stopped = _kinds(entry for entry in entries if entry.trial.draws or not entry.protected)
         yield from _unscored("scheduler.metric", scheduler.metric, stopped, of=kinds)
+
+
+def _others_draw(planner: Planner, entries: Sequence[Entry]) -> bool:
+    """Whether a stage of which nothing could be planned draws: what is wrong there is told of it alone."""
+    known = {entry.stage for entry in entries}
+    lacking = [each.design for at, each in enumerate(planner.spec.stages) if at not in known and isinstance(each, PlannedStage)]
+    return any(
+        _method_of(planner, values) not in UNDRAWN for design in lacking for values in itertools.islice(cells_of(design), 1)
+    )
+
+
+def _method_of(planner: Planner, values: Mapping[str, AxisValue]) -> str:
+    """The kind of method that a cell trains, as far as its preset and its axes say."""
+    named = {axis: value for axis, value in values.items() if axis in ("preset", "method")}
+    return put(planner.baseline, named).recipe.method.kind
 
 
 def _kinds(entries: Iterable[Entry]) -> list[str]:
@@ -80,7 +96,7 @@ def _undrawn_in(search: SearchSpec, planner: Planner) -> list[str]:
     found: dict[str, None] = {}
     for values in combinations(given):
         try:
-            method = put(planner.baseline, values).recipe.method.kind
+            method = _method_of(planner, values)
         except ValueError:
             continue
         found |= {method: None} if method in UNDRAWN else {}

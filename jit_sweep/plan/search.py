@@ -35,6 +35,7 @@ def search_faults(search: SearchSpec, *, planner: Planner, stage: int) -> list[F
         try:
             cell = put(planner.baseline, values)
             cells.append(cell.values)
+            planner.earlier.check_order(cell, stage=stage)
             trial = planner.trial(cell, seed=search.seed, images=images)
             planner.evaluation(cell, trial, images=images)
             over.append(bool(excess(search.limits, trial, images=images)))

@@ -10,12 +10,15 @@ from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.cells import Cell
 from trainables.config.budget_rules import check_budget
 from trainables.config.evaluation import EvaluationConfig, GuidingClassifier
-from trainables.config.evaluation_rules import check_draws, check_evaluation, weight_names
+from trainables.config.evaluation_rules import check_evaluation, weight_names
 from trainables.config.optimiser import Cosine, WarmupEpochs, WarmupShare
 from trainables.config.recipe import Recipe
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.config.tuning import Tuning
 from trainables.data import DataDescription
+
+LEAST_APART = 2
+"""Held-out images of which one can be mistaken for another."""
 
 
 def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: int, images: int) -> TrialConfig:
@@ -23,6 +26,9 @@ def trial_of(recipe: Recipe, *, spec: SweepSpec, data: DataDescription, seed: in
     check_batch(recipe, spec=spec, images=images)
     trial = TrialConfig.model_validate(trial_fields(recipe, spec=spec, data=data, seed=seed, images=images))
     check_budget(trial, images=images)
+    if trial.method.kind == "encoder_pretraining" and data.heldout_count < LEAST_APART:
+        rule = f"`method` encoder_pretraining is measured by telling held-out images apart, of which it needs {LEAST_APART}"
+        raise ValueError(f"{rule}, got {data.heldout_count}; raise `data.holdout`")
     return trial
 
 
@@ -65,7 +71,7 @@ def evaluation_of(
     sweeps = spec.evaluation.resolved(t_eps_sample=trial.diffusion.t_eps_train, weights=trial.rung_weights)
     evaluation = EvaluationConfig.model_validate({**sweeps.model_dump(), **cell.evaluation, "classifier": classifier})
     check_evaluation(trial, evaluation, images=images)
-    if spec.evaluation.tune is not None:
+    if spec.evaluation.tune is not None and trial.draws:
         _check_tuning(spec.evaluation.tune, trial, evaluation, images=images)
     return evaluation
 
@@ -73,7 +79,6 @@ def evaluation_of(
 def _check_tuning(tuning: Tuning, trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     """ValueError: a setting that may be chosen could not be scored."""
     try:
-        check_draws(trial, asked="it tunes sampling")
         for each in tuning.each_alone(evaluation, weights=weight_names(trial)):
             check_evaluation(trial, each, images=images)
     except ValidationError:
@@ -108,4 +113,6 @@ def check_batch(recipe: Recipe, *, spec: SweepSpec, images: int) -> None:
     uneven = share % unit.images or (micro is not None and min(micro, share) % unit.images)
     if batch_size % unit.images == 0 and uneven:
         rule = f"a worker's share of a batch, and `micro_batch`, must be multiples of {unit.of}"
-        raise ValueError(f"{rule}, got {share} images a worker, micro_batch={micro}, {unit}")
+        raise ValueError(
+            f"{rule}, got {share} images a worker, micro_batch={'null' if micro is None else micro}, {unit}; try fewer workers"
+        )

@@ -16,7 +16,7 @@ from search_spaces.axis import AxisValue
 from search_spaces.cells import arm_label
 from trainables.networks.cost import training_flops
 
-MOST_WAYS = 256
+MOST_WAYS = 64
 """Combinations of arms that a stage may have to wait for: it is planned with each."""
 
 Arms = Mapping[str, Mapping[str, AxisValue]]
@@ -45,8 +45,8 @@ def planned_stage(plan_it: WithArms, *, planner: Planner, stage: int) -> Waiting
     _check(planner, choices.values())
     names = list(choices)
     combinations = itertools.product(*(choice.arms for choice in choices.values()))
-    ways = [dict(zip(names, arms, strict=True)) for arms in combinations]
-    found = [plan_it(replace(planner, chosen=arms)) for arms in ways]
+    ways = [dict(zip(names, arms, strict=True)) for arms in combinations]  # first the first of each, as planned already
+    found = [planned, *(plan_it(replace(planner, chosen=arms)) for arms in ways[1:])]
     faults = tuple(_faults(zip(ways, found, strict=True)))
     most = max(range(len(found)), key=lambda way: (_flops(found[way].entries), -way))
     stands = tuple(

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from jit_sweep.ledger.records import UNFINISHED, EntryRow, EntryState, ScoreRow
 from jit_sweep.statistics.student_t import mean, sample_sd
 from search_spaces.axis import AxisValue
-from search_spaces.cells import arm_label
+from search_spaces.cells import arm_label, values_in
 from trainables.config.evaluation import unread
 from trainables.config.features import extractor_name
 from trainables.config.method import DENOISER
@@ -172,11 +172,17 @@ class Arm:
         """What must be equal in two arms for their scores to compare, unless it is what they are compared for."""
         entry = self.trials[0].entry
         trial = from_json(entry.trial_json)
+        unread_here = _unread_in(trial)
         return {
             "data": trial["data"]["digest"],
             **{name: str(trial[name]) for name in ("batch_size", "precision", "device")},
-            **{name: value for name, value in _settings_of(entry).items() if name not in _unread_in(trial)},
+            **{name: value for name, value in _settings_of(entry).items() if name not in unread_here},
         }
+
+    @cached_property
+    def axis_values(self) -> dict[str, AxisValue]:
+        """The value of every axis, of its recipe and of its own."""
+        return values_in(self.trials[0].entry.trial, self.arm)
 
     @cached_property
     def maths_version(self) -> str:

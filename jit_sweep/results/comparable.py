@@ -101,12 +101,10 @@ def still_learning(convergence: Convergence) -> str:
 
 
 def _differing(question: Question, arms: Sequence[Arm]) -> str:
-    first = arms[0].settings
-    unlike = [arm.settings for arm in arms if arm.settings != first]
-    for field in (field for field in first if any(settings.get(field, first[field]) != first[field] for settings in unlike)):
-        if _SET_BY.get(field, {field.removeprefix("evaluation.")}).isdisjoint(question.axes):
-            values = (arm.settings[field] for arm in arms if field in arm.settings)  # of another method it may change nothing
-            return f"{field}: {' and '.join(dict.fromkeys(values))}"
+    for field in dict.fromkeys(field for arm in arms for field in arm.settings):
+        values = dict.fromkeys(arm.settings[field] for arm in arms if field in arm.settings)  # in others it changes nothing
+        if len(values) > 1 and _SET_BY.get(field, {field.removeprefix("evaluation.")}).isdisjoint(question.axes):
+            return f"{field}: {' and '.join(values)}"
     if len({arm.trials[0].entry.sweep for arm in arms}) > 1 and len(maths := {arm.maths_version: None for arm in arms}) > 1:
         return f"maths_version: {' and '.join(maths)}"
     return ""
@@ -115,10 +113,10 @@ def _differing(question: Question, arms: Sequence[Arm]) -> str:
 def _blind(question: Question, arms: Sequence[Arm], objective: str) -> str:
     """A preset differs along axes that a question does not name."""
     blind = metric_of(objective).blind_to
+    along = {*question.axes}
     if "preset" in question.axes and blind:
-        blind &= differing_axes(arm.trials[0].entry.trial for arm in arms)
-    else:
-        blind &= {*question.axes}
+        along |= differing_axes([arm.axis_values for arm in arms])
+    blind &= along
     return f"objective: {objective} says nothing along {', '.join(sorted(blind))}" if blind else ""
 
 

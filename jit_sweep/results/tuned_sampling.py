@@ -50,7 +50,7 @@ def untuned(spec: SweepSpec, reader: LedgerReader) -> list[EntryRow]:
         return []
     wanted = json.loads(spec.evaluation.tune.model_dump_json())
     collapsed = {(each.trial_id, each.evaluation_id) for each in reader.scores(spec.name) if each.collapsed}
-    rows = [row for row in reader.entries(spec.name) if row.state is EntryState.DONE]
+    rows = [row for row in reader.entries(spec.name) if row.state is EntryState.DONE and row.draws]
     tuned = reader.tuned(spec.name)
     return [
         row

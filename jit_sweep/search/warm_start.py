@@ -16,7 +16,7 @@ from jit_sweep.spec.sweep import EvaluationSpec
 from search_spaces.axes import AXES
 from search_spaces.axis import AxisValue
 from search_spaces.cells import axis_values, in_order
-from trainables.config.evaluation import RECORDED
+from trainables.config.evaluation import RECORDED, GuidingClassifier
 from trainables.config.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ def _values(trial: TrialResult, search: SearchSpec, start: Recipe, evaluation: E
     config = trial.entry.trial
     values = {name: value for name, value in axis_values(config, trial.entry.evaluation).items() if name in search.axes}
     resolved = evaluation.resolved(t_eps_sample=config.diffusion.t_eps_train, weights=config.rung_weights)
-    tree = {**start.model_dump(), "evaluation": resolved.model_dump()}
+    guide = evaluation.classifier.model_dump() if isinstance(evaluation.classifier, GuidingClassifier) else None
+    tree = {**start.model_dump(), "evaluation": {**resolved.model_dump(), "classifier": guide}}
     for name in in_order(search.axes):
         if AXES[name].exists(tree) != (name in values):
             return None

@@ -33,6 +33,7 @@ _UNREAD = {
     "masked_tokens": _OF_A_FLOW,
     "autoencoder": _OF_A_HEAD | _OF_A_FLOW | _OF_NOISE,
     "classifier": _OF_A_HEAD | _OF_A_FLOW | _OF_NOISE,
+    "encoder_pretraining": _OF_A_HEAD | _OF_A_FLOW | _OF_NOISE,
 }
 
 

@@ -13,6 +13,11 @@ def parameter_count(trial: TrialConfig) -> int:
     return sum(part.parameters() for part in parts_of(trial).trained)
 
 
+def model_parameters(trial: TrialConfig) -> int:
+    """Trainable numbers of the network alone."""
+    return sum(part.parameters() for part in parts_of(trial).drawing)
+
+
 def forward_macs(trial: TrialConfig) -> int:
     """Multiply-adds of matrix products and convolutions in one image's forward pass: the mean over its path's stages."""
     views = trial.stage_views

@@ -87,8 +87,55 @@ def test_a_parent_that_no_stage_trains_is_refused(stages: tuple[dict[str, Any], 
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("parent", "child", "said"),
+    [
+        ({"preset": ["jit-tiny/4"]}, {"preset": ["epg-tiny"]}, "got encoder=none of the stage first for encoder=transformer"),
+        (
+            {"preset": ["autoencoder-tiny"]},
+            {"preset": ["autoencoder-tiny"], "trunk_width": [64]},
+            "got width=32 of the stage first for width=64",
+        ),
+        ({"preset": ["autoencoder-tiny"]}, {"preset": ["epg-tiny"]}, "got encoder=convolutions, width=32"),
+    ],
+)
+def test_a_part_is_of_the_same_kind_and_sizes_in_both(
+    tmp_path: Path, parent: dict[str, Any], child: dict[str, Any], said: str
+) -> None:
+    stages = {"name": "first", "grid": {"axes": parent}}, children("first", parent_part=["encoder"], **child)
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, *stages)
+    assert "`parent.parts` must be of the same kind and sizes in both, " in str(error.value)
+    assert said in str(error.value)
+
+
+def test_what_loss_terms_train_beside_a_network_is_no_part_of_what_a_child_starts_from(tmp_path: Path) -> None:
+    first = {"name": "first", "grid": {"axes": {"term.classifier": [0.1]}}}
+    entries = planned(tmp_path, first, children("first", **{"term.classifier": [0]})).entries
+    assert entries[1].trial.parent == Parent(trial=entries[0].trial_id, images=32)
+
+
+def test_a_search_starts_from_no_stage_behind_it(tmp_path: Path) -> None:
+    search = {"search": {"trials": 2, "axes": {"parent": ["first prediction=x", None]}}}
+    with pytest.raises(UserError, match="`parent` must name an earlier stage of the sweep, got 'first'; put one before it"):
+        planned(tmp_path, search, FIRST)
+    assert planned(tmp_path, FIRST, search).entries
+
+
+def test_one_mistake_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, FIRST, children("first", prediction=["x", "v"]))
+    assert "matched" not in str(error.value)
+
+
+def test_a_search_is_no_stage_to_start_from(tmp_path: Path) -> None:
+    search = {"name": "seeking", "search": {"trials": 2, "axes": {"prediction": ["x", "v"]}}}
+    with pytest.raises(UserError, match="must name a grid or an ablation of the sweep, got 'seeking', a search"):
+        planned(tmp_path, search, children("seeking"))
+
+
 def test_an_encoder_of_other_sizes_is_refused(tmp_path: Path) -> None:
     first = {**FIRST, "grid": {"axes": {"prediction": ["x"]}}}
     stage = children("first", parent_part=["encoder"], depth=[2])
-    with pytest.raises(UserError, match="must be of the same sizes in both, got width=96, depth=4.*for width=96, depth=2"):
+    with pytest.raises(UserError, match="must be of the same kind and sizes in both, got depth=4 of the stage first"):
         planned(tmp_path, first, stage, model=TRUNK)

@@ -45,7 +45,7 @@ def test_a_worker_s_share_and_micro_batch_hold_whole_groups_of_images_that_are_t
     pretraining = grid({"preset": ["epg-pretraining-tiny"], "batch_size": [64]})
     assert planned(pretraining, resources={"workers": 2, "micro_batch": 32}).entries
     for resources, got in (
-        ({"workers": 4}, "got 16 images a worker, micro_batch=None, group=32"),
+        ({"workers": 4}, "got 16 images a worker, micro_batch=null, group=32"),
         ({"workers": 1, "micro_batch": 48}, "got 64 images a worker, micro_batch=48, group=32"),
     ):
         with pytest.raises(UserError) as error:

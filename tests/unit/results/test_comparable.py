@@ -100,6 +100,26 @@ def test_a_setting_that_one_method_alone_reads_keeps_no_other_from_being_compare
     assert refusal(asked(arms, "method"), [masked, again], **SHARED).startswith(f"evaluation.{key}: ")
 
 
+def test_a_difference_is_seen_whichever_arm_reads_it(arms: list[Arm]) -> None:
+    one, other = arms
+    masked, shorter = (
+        masked_tokens(other, "n", one.trials[0].entry.evaluation.n),
+        otherwise(other, "evaluation_json", "shift", 2.0),
+    )
+    for three in ([masked, one, shorter], [one, shorter, masked]):
+        assert refusal(asked(arms, "method"), three, **SHARED).startswith("evaluation.shift: ")
+
+
+def test_what_an_arm_alone_says_stays_in_sight_beside_a_preset(arms: list[Arm]) -> None:
+    one, other = (
+        replace(arm, arm={"preset": "jit-tiny", "encoder": f"codes code={code}"}) for arm, code in zip(arms, "ab", strict=True)
+    )
+    by_error = {**SHARED, "objective": "heldout_latent_error"}
+    assert refusal(asked([one, other], "preset", "encoder"), [one, other], **by_error) == (
+        "objective: heldout_latent_error says nothing along encoder"
+    )
+
+
 def test_a_preset_is_compared_along_no_axis_that_the_metric_is_blind_to(arms: list[Arm]) -> None:
     one, other = arms
     assert "noise_scale" in metric_of(ERROR).blind_to
