@@ -21,9 +21,11 @@ def kind_faults(planner: Planner, entries: Sequence[Entry]) -> Iterator[Fault]:
     trial that draws nothing is no rival of those that do: an objective of samples decides on the others alone."""
     kinds, objective = _kinds(entries), planner.spec.objective
     drawn = any(entry.trial.draws for entry in entries) or bool(searches(planner.spec)) or _others_draw(planner, entries)
-    if isinstance(metric_of(objective).needs, NetworkAlone) or not drawn:
+    if not drawn:
         yield from _unscored("objective", objective, kinds, of=kinds)
     else:
+        rivals = _kinds(entry for entry in entries if entry.trial.draws)
+        yield from _unscored("objective", objective, rivals, of=kinds)
         yield from _of_the_undrawn(planner, entries)
     if not isinstance(scheduler := planner.spec.scheduler, NoScheduler):
         stopped = _kinds(entry for entry in entries if entry.trial.draws or not entry.protected)
@@ -86,8 +88,8 @@ def _of_the_undrawn(planner: Planner, entries: Sequence[Entry]) -> Iterator[Faul
 
 
 def _undecided(key: str, name: str, kind: str, *, remedy: str) -> Fault:
-    rule = f"must be decided by a score that its trials have, got the objective {name}, of samples, and of {kind} trials"
-    return Fault(key, f"{rule} none are drawn; {remedy}, or put them in a sweep of their own by {RUNG_METRICS[kind]}")
+    rule = f"must be decided by a score that its trials have, got the objective {name}, and {kind} trials"
+    return Fault(key, f"{rule} have none; {remedy}, or put them in a sweep of their own by {RUNG_METRICS[kind]}")
 
 
 def _undrawn_in(search: SearchSpec, planner: Planner) -> list[str]:

@@ -135,7 +135,7 @@ def _of_stages(whole: str, staged: str) -> Iterator[Metric]:
         blind_to=_BLIND | {"stages", "stage_transform", "stage_noise", "stage_gamma"},
         scale="log",
         plain="how wrong the network is on images that training never saw, over all stages and their noise levels",
-        in_tables=False,
+        judges=True,
     )
 
 
@@ -169,7 +169,7 @@ def _of_levels(whole: str, karras: str) -> Iterator[Metric]:
         blind_to=_BLIND | {"levels"},
         scale="log",
         plain="how wrong the network is on images that training never saw, over many noise levels",
-        in_tables=False,
+        judges=True,
     )
 
 
