@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from jit_sweep.plan.asked import cells_of, combinations
+from jit_sweep.plan.asked import combinations
 from jit_sweep.plan.entry import Entry
 from jit_sweep.plan.fault import Fault
 from jit_sweep.plan.planner import Planner
@@ -23,6 +23,7 @@ def kind_faults(planner: Planner, entries: Sequence[Entry]) -> Iterator[Fault]:
     drawn = any(entry.trial.draws for entry in entries) or bool(searches(planner.spec)) or _others_draw(planner, entries)
     if not drawn:
         yield from _unscored("objective", objective, kinds, of=kinds)
+        yield from _untuned(planner, kinds)
     else:
         rivals = _kinds(entry for entry in entries if entry.trial.draws)
         yield from _unscored("objective", objective, rivals, of=kinds)
@@ -32,13 +33,18 @@ def kind_faults(planner: Planner, entries: Sequence[Entry]) -> Iterator[Fault]:
         yield from _unscored("scheduler.metric", scheduler.metric, stopped, of=kinds)
 
 
+def _untuned(planner: Planner, kinds: Sequence[str]) -> Iterator[Fault]:
+    if planner.spec.evaluation.tune is not None and kinds:
+        rule = f"it tunes sampling of what draws samples, got method={kinds[0]}"
+        yield Fault("evaluation.tune", f"{rule}; leave it out, or add a stage of denoisers")
+
+
 def _others_draw(planner: Planner, entries: Sequence[Entry]) -> bool:
     """Whether a stage of which nothing could be planned draws: what is wrong there is told of it alone."""
     known = {entry.stage for entry in entries}
     lacking = [each.design for at, each in enumerate(planner.spec.stages) if at not in known and isinstance(each, PlannedStage)]
-    return any(
-        _method_of(planner, values) not in UNDRAWN for design in lacking for values in itertools.islice(cells_of(design), 1)
-    )
+    firsts = ({axis: values[0] for axis, values in design.axes.items()} for design in lacking)
+    return any(_method_of(planner, values) not in UNDRAWN for values in firsts)
 
 
 def _method_of(planner: Planner, values: Mapping[str, AxisValue]) -> str:
