@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Frozen
-from trainables.config.objective import LossTermConfig, NoWeighting, WeightedTerm
+from trainables.config.objective import AuxiliaryTerm, LossTermConfig, NoWeighting, WeightedTerm
 from trainables.config.objective import Weighting as WeightingConfig
 from trainables.config.times import TSampling
 from trainables.diffusion.clamp import clamped_share
@@ -121,4 +121,6 @@ def test_what_a_configuration_may_name_is_what_is_registered() -> None:
     assert {*get_args(WeightedTerm.model_fields["kind"].annotation), "squared_error"} == TERMS.keys()
     tapped = {term for term in get_args(get_args(LossTermConfig)[0]) if term is not WeightedTerm}
     kinds = {kind for term in tapped for kind in get_args(term.model_fields["kind"].annotation)}
-    assert kinds == TAPPED.keys() == AUXILIARIES.keys() == TRUTHS.keys()
+    assert kinds == TAPPED.keys()
+    with_modules = {kind for term in get_args(AuxiliaryTerm) for kind in get_args(term.model_fields["kind"].annotation)}
+    assert with_modules == {*kinds, "alignment"} == AUXILIARIES.keys() == TRUTHS.keys()
