@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from trainables.config.fields import Fraction, PositiveFloat, PositiveInt
 from trainables.config.wording import rule_of
@@ -89,6 +90,12 @@ def of_variant(name: str, about: str, values: TypeAdapter[Any], path: tuple[str,
     """A setting of one kind of a variant: the last of `path` is its name there."""
     *above, _ = path
     return Axis(name, about, values, at(*path), under(tuple(above), kind), f"{above[-1]}={kind}")
+
+
+def within(info: FieldInfo) -> TypeAdapter[Any]:
+    """What a field takes, with its bounds."""
+    annotation: Any = Annotated[info.annotation, info]
+    return TypeAdapter(annotation)
 
 
 POSITIVE_INT: TypeAdapter[Any] = TypeAdapter(PositiveInt)
