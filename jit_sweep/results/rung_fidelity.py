@@ -14,7 +14,7 @@ from jit_sweep.results.arms import Arm
 from jit_sweep.schedulers.audit import is_of_the_sample
 from jit_sweep.statistics.student_t import mean
 from search_spaces.cells import arm_label
-from trainables.evaluation.metrics.families import UNSAMPLED
+from trainables.evaluation.metrics.of_networks import UNSAMPLED
 from trainables.evaluation.metrics.registry import metric_of
 
 LEAST_ARMS = 4

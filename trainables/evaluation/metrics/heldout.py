@@ -26,7 +26,7 @@ from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
-from trainables.evaluation.metrics.families import BINS, STEPS_APART
+from trainables.evaluation.metrics.of_networks import BINS, STEPS_APART
 from trainables.evaluation.metrics.one_pass import OnePass
 from trainables.networks.latent import Latent
 

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, ValidationInfo
 
 from trainables.config.features import FILE_KINDS, FeaturesConfig, extractor_name, features_form
 from trainables.config.spelling import did_you_mean
-from trainables.evaluation.metrics.families import EXTRACTOR_CHOICES, of_features, of_network
+from trainables.evaluation.metrics.families import EXTRACTOR_CHOICES, of_features
 from trainables.evaluation.metrics.metric import RAW_SUFFIX, Direction, Metric, NetworkAlone, Samples, loss
+from trainables.evaluation.metrics.of_networks import of_network
 
 __all__ = ["METRICS", "RUNG_METRIC", "RUNG_METRICS", "Direction", "Metric", "MetricName", "NetworkAlone", "Samples", "loss"]
 
