@@ -87,3 +87,17 @@ def test_a_winner_that_sees_codes_is_trained_again_without_the_stage_that_encode
     again = plan(retraining(spec, candidate, seeds=(1000, 1001, 1002), judged_by=spec, noise=1), source="a test")
     check_same(again, candidate)
     assert len(again.entries) == 3
+
+
+def test_a_winner_that_takes_its_baseline_s_parent_off_is_trained_again_without_it(tmp_path: Path) -> None:
+    def from_the_seed_is_best(row: EntryRow, metric: str) -> float:
+        return (1.0 if row.trial.parent is None else 2.0) * (1 + 0.01 * drawn(row.trial_id, metric, 0))
+
+    home = PlayedHome(tmp_path, score=from_the_seed_is_best)
+    first = {"name": "first", "grid": {"axes": {"prediction": ["x"]}}}
+    baseline = {**tiny_sweep()["baseline"], "parent": {"trial": "0" * 12, "images": 8}}
+    home.run(tiny_sweep(stages=[first, {"grid": {"axes": {"parent": [None, "first"]}, "seeds": 3}}], baseline=baseline))
+    candidate = candidate_of(read_results(home.reader, home.name))
+    assert candidate.values == {"parent": None}
+    spec = SweepSpec.model_validate(home.reader.sweep(home.name).spec)
+    check_same(plan(retraining(spec, candidate, seeds=(1000, 1001), judged_by=spec, noise=1), source="a test"), candidate)

@@ -238,6 +238,14 @@ def test_each_way_of_scoring_a_training_takes_its_own_time() -> None:
     assert made.jobs[0].seconds == pytest.approx(same.jobs[0].seconds)
 
 
+def test_what_is_planned_later_is_measured_with_the_rest(tmp_path: Path) -> None:
+    nuisance = {"axes": {"learning_rate": [1e-3, 2e-3]}, "trials": 2}
+    found = of(stages=[{"grid": {"axes": {"prediction": ["x", "v"]}, "seeds": [0], "nuisance": nuisance}}])
+    answering = (sys.executable, "-c", f"print({SPEED.model_dump_json()!r})")
+    made = probed(found, prober(tmp_path, answering), compiled=True)
+    assert len(made.jobs) == len(found.entries) + 2
+
+
 def test_compilation_is_left_out_where_it_is_asked_to_be() -> None:
     found = of(baseline={**tiny_sweep()["baseline"], "compile": True})
     assert [request_of(found.spec, found.entries[0], compiled=each).trial.compile for each in (True, False)] == [True, False]

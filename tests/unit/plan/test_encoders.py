@@ -105,6 +105,12 @@ def test_a_race_of_presets_is_refused_where_its_metric_is_blind_to_what_differs(
         planned(tmp_path, noisier, scheduler=race, budget=budget)
 
 
+def test_arms_with_unequal_seeds_are_no_choice(tmp_path: Path) -> None:
+    unequal = {**CODES, "grid": {**CODES["grid"], "cells": [{"where": {"code": "vq"}, "seeds": [3]}]}}
+    with pytest.raises(UserError, match=r"whose arms have unequal seeds \(1 of .*code=vq and 2 of .*code=kl\)"):
+        planned(tmp_path, unequal, denoisers(["codes best"]))
+
+
 def test_a_preset_keeps_how_fast_it_is_computed(tmp_path: Path) -> None:
     grid = {"grid": {"axes": {"preset": ["jit-tiny/8", "autoencoder-tiny"]}}}
     entries = planned(tmp_path, grid, baseline={"preset": "jit-tiny", "attention": "fp32", "compile": True}).entries

@@ -54,6 +54,21 @@ def test_a_worker_s_share_and_micro_batch_hold_whole_groups_of_images_that_are_t
         assert f"{rule}, {got}" in str(error.value)
 
 
+def test_a_fault_of_one_stage_says_nothing_of_the_objective_of_another() -> None:
+    tree = tiny_sweep(
+        stages=[{"name": "finder", **grid(POOLS)}, {"grid": {"axes": {"patch_size": [7]}}}], budget={"images_per_trial": 64}
+    )
+    with pytest.raises(UserError) as error:
+        plan(SweepSpec.model_validate(tree), source="sweep.yaml")
+    assert "patch_size=7" in str(error.value)
+    assert "objective" not in str(error.value)
+
+
+def test_sampling_is_tuned_beside_what_draws_nothing() -> None:
+    tuned = {"evaluation": {"n": 8, "sampler": "euler", "steps": 2, "tune": {"steps": [4], "n": 4}}}
+    assert planned(grid(POOLS), **tuned).entries
+
+
 @pytest.mark.parametrize(
     ("first", "keys", "said"),
     [
