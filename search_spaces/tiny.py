@@ -1,7 +1,8 @@
 """Presets of about a million parameters, for 32-pixel images on a CPU: JiT, and each system that stands beside it.
 
-Transformers of patches have blocks of width 96, three or four of them beside a head, and all one batch. What makes a system is its own: network,
-path, prediction, times and loss terms. Of rates of learning a few short trials have told which is about right.
+Transformers of patches have blocks of width 96, three or four of them beside a head, and all have one batch. What makes a
+system is its own: network, path, prediction, times and loss terms. Of rates of learning a few short trials have told which is
+about right.
 """
 
 from typing import Any
