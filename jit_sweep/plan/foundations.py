@@ -66,7 +66,7 @@ def foundations(entries: Sequence[Buildable], *, counted: bool = False) -> list[
     known = {each.trial_id: each for each in reversed(entries)}
     found: dict[tuple[int, str, str], Foundation] = {}
     for each in _one_an_arm(entries):
-        for gives, trial, images in _built_on(each):
+        for gives, trial, images in built_on(each.trial, each.evaluation):
             if (base := known.get(trial)) is not None:
                 if (key := (each.stage, gives, trial)) not in found:
                     tflops = training_flops(base.trial, images=images) / 1e12
@@ -102,11 +102,11 @@ def _one_an_arm(entries: Sequence[Buildable]) -> list[Buildable]:
     return [*{(each.stage, arm_label(each.arm)): each for each in reversed(entries) if each.stage}.values()][::-1]
 
 
-def _built_on(each: Buildable) -> Iterator[tuple[str, str, int]]:
-    trial = each.trial
+def built_on(trial: TrialConfig, evaluation: EvaluationConfig) -> Iterator[tuple[str, str, int]]:
+    """What a trial and its evaluation take from others: what that is, whose, and at how many images."""
     if isinstance(trial.space, LatentSpace) and isinstance(trial.space.encoder, TrialEncoder):
         yield "codes", trial.space.encoder.trial, trial.space.encoder.images
     if isinstance(trial.parent, Parent):
         yield "weights", trial.parent.trial, trial.parent.images
-    if (guide := each.evaluation.guide) is not None:
+    if (guide := evaluation.guide) is not None:
         yield "guidance", guide.trial, guide.images
