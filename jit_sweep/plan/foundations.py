@@ -1,4 +1,4 @@
-"""The trials of earlier stages that later ones build on, and what these have cost: what no later trial's own cost counts."""
+"""The trials of earlier stages that later ones build on, and what these have cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -91,7 +91,7 @@ def earlier_flops(entries: Sequence[Buildable]) -> dict[tuple[int, str], int]:
 def _beneath(each: Buildable, known: Mapping[str, Buildable]) -> dict[str, int]:
     """The trials that one is trained with, and these with, by id, and on how many images they were."""
     found: dict[str, int] = {}
-    for gives, trial, images in _built_on(each):
+    for gives, trial, images in built_on(each.trial, each.evaluation):
         if gives in _TRAINED_WITH and trial in known:
             found |= {trial: images, **_beneath(known[trial], known)}
     return found
