@@ -46,15 +46,18 @@ class Shown(NamedTuple):
 
 
 def shown(network: MaskedAutoencoder, x: Tensor, e: Tensor, t: Tensor, y: Tensor, masking: Masking) -> Shown:
-    """Of images [B, C, H, W] by noise e [B, R, N, P] at times t [B, R, N] in (0, 1), of which the masked tokens' own are
+    """Of images [B, C, H, W] by the masked tokens' noise e [B, R, M, P] at times t [B, R, N] in (0, 1), of which their own are
     taken."""
     tokens, masked = patches_of(x, network.trial.seen_patch), masking.masked
-    places = masked[:, None].expand(-1, e.shape[1], -1)
     clean = taken(tokens, masked)[:, None]
-    own = e.gather(2, places[..., None].expand(-1, -1, -1, e.shape[-1]))
-    step = (t.gather(2, places) * STEPS).long().clamp(max=STEPS - 1)
+    step = (t.gather(2, masked[:, None].expand(-1, e.shape[1], -1)) * STEPS).long().clamp(max=STEPS - 1)
     known = taken(network(tokens, masking, y), masked)[:, None]
-    return Shown(clean, own, step, network.head(noisy(clean, own, step, chain_on(x.device)), step, known))
+    return Shown(clean, e, step, network.head(noisy(clean, e, step, chain_on(x.device)), step, known))
+
+
+def noise_of(e: Tensor, masked: Tensor) -> Tensor:
+    """The masked tokens' own, [B, R, M, P] of noise [B, R, N, P] and places int64 [B, M]."""
+    return e.gather(2, masked[:, None, :, None].expand(-1, e.shape[1], -1, e.shape[-1]))
 
 
 class MaskedTokens(FromLabels):
@@ -72,11 +75,11 @@ class MaskedTokens(FromLabels):
         _truths: Mapping[str, Tensor],
     ) -> Tensor:
         """The squared error of the noise and the bound in bits, the mean over an image's masked tokens and their times; noise e
-        [B, R, N, P], and in route [B, 1 + R, N] masked tokens below 0, then times."""
+        [B, R, M, P] of M masked tokens, and in route [B, 1 + R, N] masked tokens below 0, then times."""
         assert isinstance(network, MaskedAutoencoder)
         assert route is not None
         places, t = route[:, 0], route[:, 1:]
-        masking = Masking(places.argsort(1), int((places[0] < 0).sum()))
+        masking = Masking(places.argsort(1), e.shape[2])
         with torch.autocast(x.device.type, torch.bfloat16, enabled=network.trial.precision == "bf16"):
             seen = shown(network, x, e, t, y, masking)
         terms = head_loss(seen.output, seen.x, seen.e, seen.step, chain_on(x.device))

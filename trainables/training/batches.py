@@ -22,11 +22,12 @@ from trainables.data.pixels import to_unit
 from trainables.diffusion.lift import lift_of
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
+from trainables.methods.masked_tokens import noise_of
 from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
-from trainables.training.masks import masks_and_times
+from trainables.training.masks import masked_of, masks_and_times
 from trainables.training.truths import truths_of
-from trainables.training.views import levels_and_views
+from trainables.training.views import levels_and_views, levels_of
 
 if TYPE_CHECKING:
     from trainables.training.latents import Latents
@@ -41,7 +42,7 @@ _UPLOADED_AT_ONCE = 4096
 class Batch:
     """Images x [B, C, H, W] in [-1, 1], noise e of the same shape, times t [B], labels y [B] with some dropped.
 
-    `route` [B, N] says which tokens skip blocks, where some do. Of masked tokens e is noise [B, R, N, P] of each one's own, and
+    `route` [B, N] says which tokens skip blocks, where some do. Of M masked tokens e is noise [B, R, M, P], each one's own, and
     `route` [B, 1 + R, N] says mask and times (`trainables.training.masks`); where an encoder is pre-trained it says noise
     levels and views, [B, 10] (`trainables.training.views`). `truths`: what terms of the loss that read tokens should find, by
     their kind.
@@ -69,7 +70,7 @@ class Batches:
         self._latents = latents
         self._source = _source(images, latents, device)
         self._ahead = Ahead(self._fetched)
-        self._count = len(images.train)
+        self._count, self._shares = len(images.train), isinstance(trial.method, MaskedTokensMethod | EncoderPretrainingMethod)
         self._epochs: dict[int, NDArray[np.int64]] = {}
         self._truths = truths_of(trial)
         self._lift = lift_of(trial)
@@ -89,14 +90,24 @@ class Batches:
 
     def _fetched(self, first: int, count: int) -> tuple[Tensor, ...]:
         of_each, *rest = self._source.fetch(self._order(first, count))
-        parts = (torch.cat((torch.tensor([first]), of_each)), *rest)
+        parts = (torch.cat((torch.tensor([first]), of_each)), *self._of_update(first), *rest)
         return parts if self._device.type == "cpu" else tuple(part.pin_memory() for part in parts)
+
+    def _of_update(self, first: int) -> tuple[Tensor, ...]:
+        """What all images of an update share, where they do: the host draws it, so that it never waits for a GPU to say it. Of
+        masked tokens that is a tensor as long as they are many, since a shape is known wherever its numbers are."""
+        if isinstance(self._trial.method, MaskedTokensMethod):
+            return (torch.zeros(masked_of(self._trial, first=first), dtype=torch.uint8),)
+        if isinstance(self._trial.method, EncoderPretrainingMethod):
+            return (levels_of(self._trial, first=first),)
+        return ()
 
     def made(self, numbers: Tensor, *rest: Tensor) -> Batch:
         """The batch of what was fetched, now on the device. Kernels that are replayed on other numbers make their batch."""
         data, diffusion, draws = self._trial.data, self._trial.diffusion, self._draws
         first, count = numbers[0], len(numbers) - 1
-        read, y = self._source.read(numbers[1:], *rest)
+        shared, parts = (rest[0], rest[1:]) if self._shares else (None, rest)
+        read, y = self._source.read(numbers[1:], *parts)
         mirrored = draws.uniform(Purpose.FLIP, first=first, count=count) < 0.5 if data.flip else None
         pixels = _turned(read, mirrored) if self._latents is None else read
         truths = {kind: truth(pixels, y) for kind, truth in self._truths.items()}
@@ -105,7 +116,9 @@ class Batches:
             y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.noise_shape)
-        route = self._route(first, count)
+        route = self._route(first, count, shared)
+        if shared is not None and route is not None and isinstance(self._trial.method, MaskedTokensMethod):
+            noise = noise_of(noise, route[:, 0].argsort(1)[:, : len(shared)])
         x = self._lift.up(to_unit(pixels)) if self._latents is None else self._codes(self._latents, read, mirrored, first)
         return Batch(x=x, e=self._trial.noise_scale * noise, t=t, y=y, route=route, truths=truths)
 
@@ -116,11 +129,11 @@ class Batches:
         drawn = isinstance(space, LatentSpace) and space.sample == "draw"
         return latents.space.seen(chosen, draw(shape=self._trial.canvas_shape) if drawn else None)
 
-    def _route(self, first: Tensor, count: int) -> Tensor | None:
-        if isinstance(self._trial.method, MaskedTokensMethod):
-            return masks_and_times(self._draws, self._trial, first=first, count=count)
-        if isinstance(self._trial.method, EncoderPretrainingMethod):
-            return levels_and_views(self._draws, self._trial, first=first, count=count)
+    def _route(self, first: Tensor, count: int, shared: Tensor | None) -> Tensor | None:
+        if shared is not None and isinstance(self._trial.method, MaskedTokensMethod):
+            return masks_and_times(self._draws, self._trial, first=first, count=count, masked=len(shared))
+        if shared is not None:
+            return levels_and_views(self._draws, self._trial, first=first, count=count, levels=shared)
         if self._trial.model.routing.kind == "none":
             return None
         return self._draws.normal(Purpose.ROUTING, first=first, count=count, shape=(self._trial.grid**2,))

@@ -6,24 +6,27 @@ from torch import Tensor
 from trainables.config.method import EncoderPretrainingMethod
 from trainables.config.trial import TrialConfig
 from trainables.diffusion.karras_grid import sigma_at
-from trainables.draws.philox import Draws, Purpose
+from trainables.draws.philox import Draws, PhiloxDraws, Purpose
 from trainables.methods.views import NUMBERS, VIEWS
 
 
-def levels_and_views(draws: Draws, trial: TrialConfig, *, first: Tensor, count: int) -> Tensor:
-    """Of each of these images, float32 [count, 2 + 8]: two neighbouring noise levels sigma, the noisier first, then for each of
-    two views what `trainables.methods.views.view` is told. No view is mirrored where the data says that no image is.
+def levels_of(trial: TrialConfig, *, first: int) -> Tensor:
+    """Two neighbouring noise levels sigma, the noisier first, float32 [2] on the CPU, of the update that this image is of.
 
-    The levels are one pair for all images of an update, drawn by the number of its first, as the original draws one a batch;
-    how finely the grid is cut follows from that number too. No images of two updates are asked for at once.
+    They are one pair for all images of an update, drawn by the number of its first, as the original draws one a batch; how
+    finely the grid is cut follows from that number too.
     """
-    method, update = trial.method, int(first) // trial.batch_size
+    method, begun = trial.method, first // trial.batch_size * trial.batch_size
     assert isinstance(method, EncoderPretrainingMethod)
-    begun = update * trial.batch_size
     steps = method.levels_at(begun)
-    level = int(float(draws.uniform(Purpose.PRETRAINING_LEVEL, first=begun, count=1)) * steps)
+    level = int(float(PhiloxDraws(trial.seed).uniform(Purpose.PRETRAINING_LEVEL, first=begun, count=1)) * steps)
+    return torch.tensor([sigma_at(level, steps=steps), sigma_at(level + 1, steps=steps)])
+
+
+def levels_and_views(draws: Draws, trial: TrialConfig, *, first: Tensor, count: int, levels: Tensor) -> Tensor:
+    """Of each of these images, float32 [count, 2 + 8]: its update's two `levels`, then for each of two views what
+    `trainables.methods.views.view` is told. No view is mirrored where the data says that no image is."""
     views = torch.special.ndtr(draws.normal(Purpose.VIEWS, first=first, count=count, shape=(VIEWS, NUMBERS)))
     if not trial.data.flip:
         views[..., 0] = 0.0
-    pair = views.new_tensor([sigma_at(level, steps=steps), sigma_at(level + 1, steps=steps)])
-    return torch.cat((pair.expand(count, -1), views.flatten(1)), dim=1)
+    return torch.cat((levels.expand(count, -1), views.flatten(1)), dim=1)

@@ -16,7 +16,7 @@ from trainables.evaluation.batch_size import images_at_once
 from trainables.evaluation.finite import require_finite
 from trainables.evaluation.metrics.heldout import MOST_IMAGES
 from trainables.evaluation.metrics.one_pass import OnePass
-from trainables.methods.masked_tokens import shown
+from trainables.methods.masked_tokens import noise_of, shown
 from trainables.networks.masked_autoencoder import MaskedAutoencoder, Masking
 from trainables.networks.masked_layout import masked_count
 from trainables.networks.network import Space
@@ -58,7 +58,7 @@ class HeldoutTokens:
             for place, share in enumerate(SHARES):
                 for own in torch.arange(place, self.images, len(SHARES), device=device).split(size):
                     masking = Masking(order[own], masked_count(share, count))
-                    seen = shown(network, self._x[own], e[own], t[own], self._y[own], masking)
+                    seen = shown(network, self._x[own], noise_of(e[own], masking.masked), t[own], self._y[own], masking)
                     missed = seen.output.chunk(2, dim=-1)[0] - seen.e
                     errors[own] = missed.double().square().mean((1, 2, 3))
         return require_finite(errors, what="the held-out errors of masked tokens")

@@ -33,7 +33,7 @@ from trainables.storage.checkpoint import Store
 from trainables.train import train
 from trainables.training.batches import Batches
 from trainables.training.learner import Learner, share_of
-from trainables.training.views import levels_and_views
+from trainables.training.views import levels_and_views, levels_of
 from trainables.training.workers import Workers
 
 CPU = torch.device("cpu")
@@ -50,7 +50,8 @@ def few_images_trial(**changes: Any) -> TrialConfig:
 
 
 def drawn(trial: TrialConfig, first: int, count: int) -> torch.Tensor:
-    return levels_and_views(PhiloxDraws(trial.seed), trial, first=torch.tensor(first), count=count)
+    levels = levels_of(trial, first=first)
+    return levels_and_views(PhiloxDraws(trial.seed), trial, first=torch.tensor(first), count=count, levels=levels)
 
 
 def test_an_image_s_loss_hangs_on_its_group_and_on_nothing_else() -> None:
