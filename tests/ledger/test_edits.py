@@ -201,6 +201,7 @@ EDITS: tuple[Edit, ...] = (
     kept("evaluation.sampler", "heun"),
     kept("evaluation.steps", 3),
     kept("evaluation.guidance", 1.5),
+    kept("evaluation.guidance_channels", 2),
     kept("evaluation.interval", [0.2, 1.0]),
     kept("evaluation.classifier", GUIDED["classifier"]),
     Edit("evaluation.classifier_scale", lambda tree: tree["evaluation"].update(GUIDED), refused="evaluation.classifier"),
