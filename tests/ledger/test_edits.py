@@ -208,6 +208,7 @@ EDITS: tuple[Edit, ...] = (
     kept("evaluation.shift", 2.0),
     kept("evaluation.temperature", 0.9),
     kept("evaluation.head_steps", 50),
+    kept("evaluation.token_limit", 3.0),
     kept("evaluation.seed", 1),
     kept("evaluation.t_eps_sample", 0.1),
     kept("evaluation.weights", "raw"),

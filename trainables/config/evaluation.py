@@ -13,6 +13,7 @@ from trainables.config.fields import (
     JoinedLater,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     content_hash,
     identity,
@@ -26,7 +27,7 @@ RECORDED: dict[str, Any] = {"labels": "drawn"}
 """What is meant where a record of an evaluation leaves a setting out: it was written before the setting joined."""
 
 
-_OF_A_HEAD = frozenset({"temperature", "head_steps"})
+_OF_A_HEAD = frozenset({"temperature", "head_steps", "token_limit"})
 _OF_A_FLOW = frozenset({"sampler", "guidance_channels", "interval", "shift", "t_eps_sample", "classifier", "classifier_scale"})
 _OF_NOISE = frozenset({"steps", "guidance"})
 _UNREAD = {
@@ -92,6 +93,9 @@ class Sampling(Frozen):
     """What the noise of the head's steps is multiplied by; only masked tokens (`method` masked_tokens) have such a head."""
     head_steps: Annotated[PositiveInt, Field(ge=2, le=1_000), JOINED_LATER] = 100
     """Steps by which such a head draws a token, of the 1,000 of its training; `steps` are those of the image."""
+    token_limit: Annotated[Annotated[PositiveFloat, Field(le=1_000)] | None, JOINED_LATER] = None
+    """The largest number of the clean token that each of these steps finds, such as 3: of codes in their standard deviations, of
+    pixels 1 where none is given. A head of a short training finds far larger ones. null: codes are not bounded, as MAR's."""
 
     features: Annotated[FeaturesConfig, JOINED_LATER] = "efflite0"
     """The network on whose features images are compared: the packaged one, or one whose weights you have in a file."""
