@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from jit_sweep.budget.spending import Need, Spending, Spent, key_of, refusal, together
 from jit_sweep.ledger.records import SETTLED, AttemptRow, EntryRow, EntryState
-from jit_sweep.spec.sweep import Budget
+from jit_sweep.spec.budget import Budget
 from trainables.config.trial import TrialConfig
 
 Goal = tuple[str, int]

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from jit_sweep.ledger.records import AttemptRow
-from jit_sweep.spec.sweep import Budget, Resources
+from jit_sweep.spec.budget import Budget
+from jit_sweep.spec.sweep import Resources
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.config.trial import TrialConfig
 

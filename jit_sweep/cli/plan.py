@@ -1,6 +1,6 @@
 """`validate` and `plan`: everything that can be known before anything is started."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from jit_sweep.plan.budget_buys import Speeds, bought, budget_faults
 from jit_sweep.plan.budget_remarks import soundness_remarks
 from jit_sweep.plan.clamp_remarks import clamp_remarks
 from jit_sweep.plan.entry import Entry, Plan
-from jit_sweep.plan.foundations import foundations
+from jit_sweep.plan.foundations import Foundation, earlier_flops, foundations
 from jit_sweep.plan.images import change_since_prepared, with_prepared
 from jit_sweep.plan.near_duplicates import near_duplicate_remarks
 from jit_sweep.plan.plan import faults_beside, plan
@@ -204,7 +204,15 @@ def _json_rows(plan: Plan) -> list[dict[str, Any]]:
         {"stage": each.stage, "origin": each.origin, "state": _comes(each, plan), **each.arm, "seed": each.seed}
         for each in still_to_come(plan)
     ]
-    return [*trial_rows(plan.entries), *later, *tuned]
+    return [*trial_rows(plan.entries, _earlier(plan)), *later, *tuned]
+
+
+def _earlier(plan: Plan) -> dict[tuple[int, str], int]:
+    return earlier_flops(plan.entries) if plan.spec.budget.count_earlier_stages else {}
+
+
+def _foundations(plan: Plan) -> list[Foundation]:
+    return foundations(plan.entries, counted=plan.spec.budget.count_earlier_stages)
 
 
 def _comes(entry: Entry, plan: Plan) -> str:
@@ -219,7 +227,7 @@ def _json_facts(plan: Plan, speeds: Speeds) -> dict[str, Any]:
         "left_out": plan.left_out,
         "races": [each._asdict() for each in race_ranges(plan)],
         "tuning": [each._asdict() for each in tuning_costs(plan)],
-        "foundations": [each._asdict() for each in foundations(plan.entries)],
+        "foundations": [each._asdict() for each in _foundations(plan)],
         "choices": [choice.model_dump(mode="json") for choice in plan.choices],
         "scheduler": remarks(plan),
         "budget": bought(plan, speeds),
@@ -238,7 +246,7 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
         say(screen, f"{title}: {proposed} proposed later by {search.sampler} from the {_start(search)}")
     later = [
         *waiting_lines(plan),
-        *((each.stage, each.line) for each in foundations(plan.entries)),
+        *((each.stage, each.line) for each in _foundations(plan)),
         *((each.stage, str(each)) for each in race_ranges(plan)),
         *((each.stage, str(each)) for each in tuning_costs(plan)),
     ]
@@ -249,13 +257,14 @@ def _print_plan(plan: Plan, screen: Console, speeds: Speeds) -> None:
         say(screen, line)
 
 
-def trial_rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
-    """Planned trials with what they cost; what the seeds of a cell share is worked out once."""
+def trial_rows(entries: Iterable[Entry], earlier: Mapping[tuple[int, str], int]) -> Iterator[dict[str, Any]]:
+    """Planned trials with what they cost; what the seeds of a cell share is worked out once. `earlier`: FLOPs of earlier stages
+    that count in an arm's, by stage and label."""
     cells: dict[tuple[str, str], tuple[Callable[[int], str], dict[str, Any]]] = {}
     for entry in entries:
         cell = (entry.stage_id, entry.label)
         if cell not in cells:
-            cells[cell] = id_by_seed(entry.trial), _cost_of(entry)
+            cells[cell] = id_by_seed(entry.trial), _cost_of(entry, earlier.get((entry.stage, entry.label), 0))
         id_of, cost = cells[cell]
         yield {
             "stage": entry.stage,
@@ -267,8 +276,8 @@ def trial_rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _cost_of(entry: Entry) -> dict[str, Any]:
-    """Of a trial; what a trunk of pixels sees is no token."""
+def _cost_of(entry: Entry, earlier: int) -> dict[str, Any]:
+    """Of a trial, with the FLOPs of earlier ones; what a trunk of pixels sees is no token."""
     trial, seen = entry.trial, entry.trial.grid**2
     patches = trial.model.sees_patches
     return {
@@ -279,13 +288,13 @@ def _cost_of(entry: Entry) -> dict[str, Any]:
         "token_dim": trial.token_dim if patches else None,
         "forward_gflops": forward_flops(trial) / 1e9,
         "images": entry.images,
-        "train_tflops": training_flops(trial, images=entry.images) / 1e12,
+        "train_tflops": (earlier + training_flops(trial, images=entry.images)) / 1e12,
         "evaluation": entry.evaluation.id,
     }
 
 
 def _print_table(plan: Plan, screen: Console) -> None:
-    entries, rows = plan.entries[:MOST_ROWS], list(trial_rows(plan.entries[:MOST_ROWS]))
+    entries, rows = plan.entries[:MOST_ROWS], list(trial_rows(plan.entries[:MOST_ROWS], _earlier(plan)))
     cells, common = cell_column([entry.arm for entry in entries])
     columns = [
         Column("stage", [str(entry.stage) for entry in entries], 5, right=True),

@@ -39,9 +39,10 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         print_json("status", [standing_row(row) for row in rows], sweep=sweep, state=str(named.standing))
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
-    for each in foundations(rows):
+    spec = readable(named.spec)
+    for each in foundations(rows, counted=spec is not None and spec.budget.count_earlier_stages):
         say(console(), f"stage {each.stage}: {each.line}")
-    if (spec := readable(named.spec)) is not None and spec.evaluation.tune is not None:
+    if spec is not None and spec.evaluation.tune is not None:
         done, left = len(reader.tuned(sweep)), len(untuned(spec, reader))
         say(console(), f"sampling is tuned of {counted(done, 'trial')}{f', and still to be of {left:,}' if left else ''}")
     if gone := retired(reader.entries(sweep, every=True)):

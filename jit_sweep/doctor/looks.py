@@ -7,9 +7,8 @@ from jit_sweep.doctor.replay import every_event
 from jit_sweep.ledger.event_records import EntriesAdded
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, SweepState
-from jit_sweep.results.arms import Arm, grid_arms, with_scores
-from jit_sweep.results.convergence import with_convergence
-from jit_sweep.results.leaderboard import marked_asking, rung_metric_of
+from jit_sweep.results.arms import Arm, with_scores
+from jit_sweep.results.leaderboard import marked_asking, planned_arms_of
 from jit_sweep.results.more_seeds import wanted_seeds
 from jit_sweep.results.verdicts import findings
 from search_spaces.cells import arm_label
@@ -45,8 +44,7 @@ def _arms_before(reader: LedgerReader, sweep: str, rows: list[EntryRow], stage: 
     """The arms as they stood when a stage had come to so many seeds, with the scores that were known `at` that time."""
     kept = [row for row in rows if row.stage != stage or row.seed < count]
     scores = [score for score in reader.scores(sweep) if score.created_at <= at]
-    arms, rungs = grid_arms(with_scores(kept, scores)), reader.rung_values(sweep)
-    return with_convergence(arms, rungs, metric=rung_metric_of(reader, sweep))
+    return planned_arms_of(reader.sweep(sweep), with_scores(kept, scores), reader.rung_values(sweep))
 
 
 def _planned_at(reader: LedgerReader, sweep: str) -> dict[str, float]:

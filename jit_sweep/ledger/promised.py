@@ -10,9 +10,11 @@ def promised_images(reader: LedgerReader, spec: SweepSpec) -> dict[str, int]:
     """By the arm's label; nothing where the file's budget is another now, or the ledger has no such sweep."""
     row = next((row for row in reader.sweeps() if row.name == spec.name), None)
     stored = readable(row.spec) if row is not None else None
-    if stored is None or (stored.budget.matched, stored.budget.images_per_trial) != (
-        spec.budget.matched,
-        spec.budget.images_per_trial,
-    ):
+    if stored is None or _by(stored) != _by(spec):
         return {}
     return {arm_label(row.judged): row.images for row in reader.entries(spec.name) if row.origin != "search"}
+
+
+def _by(spec: SweepSpec) -> tuple[object, ...]:
+    """What images are promised by."""
+    return spec.budget.matched, spec.budget.images_per_trial, spec.budget.count_earlier_stages

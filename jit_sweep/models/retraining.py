@@ -13,8 +13,9 @@ from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.models.candidate import Candidate
 from jit_sweep.plan.entry import Plan, recipe_id
 from jit_sweep.results.convergence import LAST_RUNGS
+from jit_sweep.spec.budget import Budget
 from jit_sweep.spec.stages import Grid, GridStage
-from jit_sweep.spec.sweep import BESIDE_SCORES, Budget, SweepSpec
+from jit_sweep.spec.sweep import BESIDE_SCORES, SweepSpec
 from search_spaces.recipe_axes import NAMES_A_STAGE, TRAINED
 from trainables.config.evaluation import StageClassifier
 from trainables.config.fields import content_hash

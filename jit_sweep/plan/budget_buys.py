@@ -9,7 +9,8 @@ from jit_sweep.plan.entry import Entry, Plan, one_a_cell
 from jit_sweep.plan.fault import Fault
 from jit_sweep.plan.search import proposals, searches
 from jit_sweep.plan.tuned_arms import still_to_come
-from jit_sweep.spec.sweep import Budget, SweepSpec
+from jit_sweep.spec.budget import Budget
+from jit_sweep.spec.sweep import SweepSpec
 from trainables.config.fields import counted
 from trainables.config.shape import SpeedShape, speed_shape
 from trainables.networks.cost import training_flops

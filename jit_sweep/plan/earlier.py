@@ -110,6 +110,17 @@ class EarlierStages:
                 recipe = recipe.model_copy(update={"space": _seen_by(recipe, entry, stage=arm.stage)})
         return recipe
 
+    def trained_with(self, recipe: Recipe) -> dict[str, Entry]:
+        """All trials, by id, that the recipe's own is trained with, and these with. ValueError: one is of no stage here."""
+        if outside := list(_named_outside(recipe)):
+            rule = "`budget.count_earlier_stages` needs what arms build on to be trained by a stage of the sweep"
+            raise ValueError(f"{rule}, got {outside[0]}; name a stage, or leave the count out")
+        found: dict[str, Entry] = {}
+        for key, arm in references(recipe):
+            entry = self._entry(key, arm)
+            found |= {entry.trial_id: entry, **self.trained_with(put(self._planner.baseline, entry.arm).recipe)}
+        return found
+
     def check_parent(self, trial: TrialConfig, *, named: Recipe) -> None:
         """ValueError: a trial cannot begin from what its recipe names."""
         if not isinstance(arm := named.parent, StageParent):
@@ -189,6 +200,14 @@ class EarlierStages:
         if design.nuisance is not None:
             raise ValueError(_not_as_it_stands(key, arm, "`nuisance`, by which its setting is known later"))
         return entry
+
+
+def _named_outside(recipe: Recipe) -> Iterator[str]:
+    """What a recipe builds on that other sweeps or programs have trained, by key."""
+    if isinstance(recipe.space, LatentSpace) and not isinstance(recipe.space.encoder, StageEncoder):
+        yield f"a `space.encoder` of kind {recipe.space.encoder.kind}"
+    if isinstance(recipe.parent, Parent):
+        yield f"the `parent` {recipe.parent.trial}"
 
 
 class _Built(NamedTuple):

@@ -1,4 +1,4 @@
-"""The trials of earlier stages that later ones build on, and what these have cost: what no later trial's own cost counts."""
+"""The trials of earlier stages that later ones build on, and what these have cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -30,6 +30,10 @@ class Buildable(Protocol):
     def evaluation(self) -> EvaluationConfig: ...
 
 
+_TRAINED_WITH = frozenset({"codes", "weights"})
+"""What a trial needs before it trains, of what others give; the rest is for its samples."""
+
+
 class Foundation(NamedTuple):
     """A trial whose codes another stage's trials see, whose weights they start from, or which guides their samples."""
 
@@ -44,6 +48,8 @@ class Foundation(NamedTuple):
     training_tflops: float
     arms: int
     """How many of that stage build on it."""
+    counted: bool = False
+    """Whether the budget counts it in their cost."""
 
     @property
     def line(self) -> str:
@@ -51,21 +57,44 @@ class Foundation(NamedTuple):
         of = (
             f"{counted(self.arms, 'arm')} {'has' if self.arms == 1 else 'have'} the {self.gives} of {self.arm} seed={self.seed}"
         )
-        return f"{of} ({self.trial}): {self.images:,} images, {self.training_tflops:,.3g} training TFLOPs, in no cost of theirs"
+        where = "counted in their cost" if self.counted else "in no cost of theirs"
+        return f"{of} ({self.trial}): {self.images:,} images, {self.training_tflops:,.3g} training TFLOPs, {where}"
 
 
-def foundations(entries: Sequence[Buildable]) -> list[Foundation]:
-    """Who builds on which trial of the same sweep, in the order of its stages."""
+def foundations(entries: Sequence[Buildable], *, counted: bool = False) -> list[Foundation]:
+    """Who builds on which trial of the same sweep, in the order of its stages. `counted`: `budget.count_earlier_stages`."""
     known = {each.trial_id: each for each in reversed(entries)}
     found: dict[tuple[int, str, str], Foundation] = {}
     for each in _one_an_arm(entries):
-        for gives, trial, images in _built_on(each):
+        for gives, trial, images in built_on(each.trial, each.evaluation):
             if (base := known.get(trial)) is not None:
                 if (key := (each.stage, gives, trial)) not in found:
                     tflops = training_flops(base.trial, images=images) / 1e12
-                    found[key] = Foundation(each.stage, gives, arm_label(base.arm), base.seed, trial, images, tflops, 0)
+                    own = counted and gives in _TRAINED_WITH
+                    found[key] = Foundation(each.stage, gives, arm_label(base.arm), base.seed, trial, images, tflops, 0, own)
                 found[key] = found[key]._replace(arms=found[key].arms + 1)
     return [*found.values()]
+
+
+def earlier_flops(entries: Sequence[Buildable]) -> dict[tuple[int, str], int]:
+    """Training FLOPs of the trials of the same sweep that arms of later stages are trained with, by stage and label; each trial
+    once an arm."""
+    known = {each.trial_id: each for each in reversed(entries)}
+    return {
+        (each.stage, arm_label(each.arm)): sum(
+            training_flops(known[trial].trial, images=images) for trial, images in _beneath(each, known).items()
+        )
+        for each in _one_an_arm(entries)
+    }
+
+
+def _beneath(each: Buildable, known: Mapping[str, Buildable]) -> dict[str, int]:
+    """The trials that one is trained with, and these with, by id, and on how many images they were."""
+    found: dict[str, int] = {}
+    for gives, trial, images in built_on(each.trial, each.evaluation):
+        if gives in _TRAINED_WITH and trial in known:
+            found |= {trial: images, **_beneath(known[trial], known)}
+    return found
 
 
 def _one_an_arm(entries: Sequence[Buildable]) -> list[Buildable]:
@@ -73,11 +102,11 @@ def _one_an_arm(entries: Sequence[Buildable]) -> list[Buildable]:
     return [*{(each.stage, arm_label(each.arm)): each for each in reversed(entries) if each.stage}.values()][::-1]
 
 
-def _built_on(each: Buildable) -> Iterator[tuple[str, str, int]]:
-    trial = each.trial
+def built_on(trial: TrialConfig, evaluation: EvaluationConfig) -> Iterator[tuple[str, str, int]]:
+    """What a trial and its evaluation take from others: what that is, whose, and at how many images."""
     if isinstance(trial.space, LatentSpace) and isinstance(trial.space.encoder, TrialEncoder):
         yield "codes", trial.space.encoder.trial, trial.space.encoder.images
     if isinstance(trial.parent, Parent):
         yield "weights", trial.parent.trial, trial.parent.images
-    if (guide := each.evaluation.guide) is not None:
+    if (guide := evaluation.guide) is not None:
         yield "guidance", guide.trial, guide.images

@@ -1,8 +1,9 @@
 """The sweep that a file's noise is measured on before it has run: its baseline alone, on some seeds."""
 
+from jit_sweep.spec.budget import Budget
 from jit_sweep.spec.schedulers import NoScheduler
 from jit_sweep.spec.stages import Grid, GridStage
-from jit_sweep.spec.sweep import Budget, Retention, SweepSpec
+from jit_sweep.spec.sweep import Retention, SweepSpec
 
 LONGEST_STEM = 50
 """Of a sweep's name, which may have 63 characters."""

@@ -18,10 +18,11 @@ from jit_sweep.plan.planner import Planner
 from jit_sweep.plan.search import search_faults
 from jit_sweep.plan.trial import batch_sizes
 from jit_sweep.plan.waiting import WithArms, joined, planned_stage
+from jit_sweep.spec.budget import Budget
 from jit_sweep.spec.mending import OF_DATA, PACKAGED
 from jit_sweep.spec.sifted import Sifted
 from jit_sweep.spec.stages import MOST_TRIALS, CellRule, GridStage, PlannedStage, Stage
-from jit_sweep.spec.sweep import Budget, SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.presets import resolution_of
 from trainables.config.evaluation_rules import check_heldout
 from trainables.config.recipe import Recipe, default_precision

@@ -11,8 +11,9 @@ from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.places import Place, places
 from jit_sweep.plan.rungs import rungs_of
 from jit_sweep.plan.trial import evaluation_of, trial_of, update_unit
+from jit_sweep.spec.budget import Matched
 from jit_sweep.spec.schedulers import Ladder, NoScheduler
-from jit_sweep.spec.sweep import Matched, SweepSpec
+from jit_sweep.spec.sweep import SweepSpec
 from search_spaces.axis import AxisValue
 from search_spaces.cells import Cell, arm_label
 from trainables.config.evaluation import EvaluationConfig
@@ -57,9 +58,16 @@ class Planner:
             return promised
         if matched == "images" or (matched == "device_seconds" and self.speeds is None):
             return given
-        batch = cell.recipe.batch_size
+        batch, count = cell.recipe.batch_size, self.spec.budget.count_earlier_stages
         whole, of_cell = (self._cost(recipe, matched, images=given) for recipe in (self.baseline, cell.recipe))
-        return max(1, round(given * whole / of_cell / batch)) * batch
+        before = [self._cost_before(recipe, matched) if count else 0.0 for recipe in (self.baseline, cell.recipe)]
+        left = whole + before[0] - before[1]
+        if left <= 0:
+            unit, scale = ("training TFLOPs", 1e12) if matched == "flops" else ("device-seconds", 1.0)
+            rule = f"with `count_earlier_stages` the earlier trials of an arm must cost less {unit} than the baseline in all"
+            got = f"{before[1] / scale:.3g} of {(whole + before[0]) / scale:.3g}"
+            raise ValueError(f"{rule}, got {got}; give the baseline more images, or the earlier stage fewer")
+        return max(1, round(given * left / of_cell / batch)) * batch
 
     @cached_property
     def earlier(self) -> EarlierStages:
@@ -69,6 +77,14 @@ class Planner:
     def _cost(self, recipe: Recipe, matched: Matched, *, images: int) -> float:
         """FLOPs or seconds of a recipe's trial. ValueError: its speed is not measured."""
         trial = trial_of(self.earlier.resolved(recipe), spec=self.spec, data=self.data, seed=0, images=images)
+        return self._cost_of(trial, matched, images=images)
+
+    def _cost_before(self, recipe: Recipe, matched: Matched) -> float:
+        """Of the trials that a recipe's own is trained with. ValueError: of one of them that is not known."""
+        earlier = self.earlier.trained_with(recipe)
+        return sum(self._cost_of(entry.trial, matched, images=entry.images) for entry in earlier.values())
+
+    def _cost_of(self, trial: TrialConfig, matched: Matched, *, images: int) -> float:
         if matched == "flops":
             return training_flops(trial, images=images)
         speed = (self.speeds or {}).get(speed_shape(trial))

@@ -20,7 +20,7 @@ class Point(NamedTuple):
 
     images: int
     flops: int
-    """Of training one of its trials so far."""
+    """Of training one of its trials so far, with those of earlier stages that count."""
     mean: float
     sd: float | None
     """Over seeds; None of one."""
@@ -66,5 +66,6 @@ def _points(arm: Arm, values: TrialValues) -> tuple[Point, ...]:
     points = []
     for images in rungs:
         there = [seen[images] for seen in of_seeds if images in seen]
-        points.append(Point(images, training_flops(trial, images=images), mean(there), sample_sd(there), len(there)))
+        flops = arm.earlier_flops + training_flops(trial, images=images)
+        points.append(Point(images, flops, mean(there), sample_sd(there), len(there)))
     return tuple(points)

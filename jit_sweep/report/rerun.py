@@ -16,6 +16,7 @@ from jit_sweep.report.losses import Loss
 from jit_sweep.report.numbers import duration
 from jit_sweep.results.leaderboard import Results
 from jit_sweep.spec.again import file_again
+from jit_sweep.spec.stored import readable
 
 TOTAL = "compute in total"
 """The fact that several sweeps add up."""
@@ -48,7 +49,8 @@ def provenance(
     sweep: SweepRow, results: Results, entries: Sequence[EntryRow], costs: Costs, lost: Sequence[Loss], *, ended: str = ""
 ) -> Provenance:
     """Where a sweep's results come from, told by the program that reports them. `ended`: why its last run went to no end."""
-    commit = git_commit()
+    commit, spec = git_commit(), readable(sweep.spec)
+    counts_earlier = spec is not None and spec.budget.count_earlier_stages
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     facts = [
         ("images", f"data digest {sweep.identity['data']['digest']}"),
@@ -59,7 +61,7 @@ def provenance(
         ("begun", when(sweep.created_at)),
         ("last change", when(sweep.updated_at)),
         *([("the last run ended", ended)] if ended else []),
-        *((f"stage {each.stage}", each.line) for each in foundations(entries)),
+        *((f"stage {each.stage}", each.line) for each in foundations(entries, counted=counts_earlier)),
         (TOTAL, f"{costs.total.device_hours:.3g} {costs.unit}-hours"),
         ("written with", versions + (f", commit {commit[:12]}" if commit else "")),
     ]

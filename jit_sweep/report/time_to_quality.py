@@ -64,7 +64,6 @@ def times_to_quality(
 
 
 def _row(arm: Arm, values: TrialValues, *, metric: str, goal: float, image_s: Mapping[str, float]) -> TimeToQuality:
-    config = arm.trials[0].entry.trial
     reached = [(trial, _reached(values.get(trial.entry.trial_id, {}), metric=metric, goal=goal)) for trial in _ended(arm)]
     images = [there if there is not None else math.inf for _, there in reached]
     hours = [_hours(trial, there, image_s) for trial, there in reached]
@@ -75,9 +74,16 @@ def _row(arm: Arm, values: TrialValues, *, metric: str, goal: float, image_s: Ma
         seeds=len(images),
         reached=sum(map(math.isfinite, images)),
         images=_range(images),
-        flops=_range([training_flops(config, images=int(each)) if math.isfinite(each) else math.inf for each in images]),
+        flops=_range([_flops(arm, each) for each in images]),
         hours=_range(known) if len(known) == len(hours) else None,
     )
+
+
+def _flops(arm: Arm, images: float) -> float:
+    """Of training up to an image count, with those of earlier stages that count."""
+    if math.isinf(images):
+        return math.inf
+    return arm.earlier_flops + training_flops(arm.trials[0].entry.trial, images=int(images))
 
 
 def _reached(seen: Mapping[int, float], *, metric: str, goal: float) -> int | None:

@@ -83,6 +83,8 @@ class Arm:
     """By seed."""
     convergence: Convergence | None = None
     """None where it is not known: with fewer than three rungs, or in a stage without an arm of several seeds."""
+    earlier_flops: int = 0
+    """Training FLOPs of the trials of earlier stages that it is trained with, where the budget counts them."""
 
     @cached_property
     def label(self) -> str:
@@ -164,8 +166,8 @@ class Arm:
 
     @cached_property
     def training_flops(self) -> int:
-        """FLOPs of training one of its trials to its budget."""
-        return self.trials[0].entry.training_flops
+        """FLOPs of training one of its trials to its budget, with those of earlier stages that count."""
+        return self.earlier_flops + self.trials[0].entry.training_flops
 
     @cached_property
     def settings(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from jit_sweep.plan.questions import PATCH_SIZE, Question
 from jit_sweep.results.arms import Arm, Convergence
 from jit_sweep.results.scales import in_words, scale_of
-from jit_sweep.spec.sweep import Matched
+from jit_sweep.spec.budget import Matched
 from search_spaces.cells import differing_axes
 from trainables.evaluation.metrics.metric import Samples
 from trainables.evaluation.metrics.registry import metric_of

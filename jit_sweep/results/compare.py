@@ -1,18 +1,25 @@
 """Two sweeps, arms or trials beside each other: what differs in configuration, and in results by the verdicts' own test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jit_sweep.errors import UserError
 from jit_sweep.ledger.differences import Change, changes
 from jit_sweep.ledger.reader import LedgerReader
+from jit_sweep.plan.foundations import built_on
 from jit_sweep.plan.questions import Question
 from jit_sweep.results.arms import Arm, Spread, TrialResult, scored_of, scored_of_trials
 from jit_sweep.results.compared import Compared, Kind, differing_field, read_compared
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.findings import Asking, Finding, Outcome, reply
 from jit_sweep.results.leaderboard import marks_of, read_asking
+from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import ScoreKinds, verdict_metrics
+
+_GIVEN_BY = {"encoder": "codes", "parent": "weights", "classifier": "guidance"}
+"""What the stage gives that each of these axes names."""
+_Baselines = tuple[Mapping[str, AxisValue], Mapping[str, AxisValue]]
+"""The value of each axis, of both sides."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ def read_comparison(reader: LedgerReader, first: str, second: str) -> Comparison
     if one.trial is not None and other.trial is not None:
         return _of_trials(made, one.trial, other.trial)
     asking = replace(read_asking(reader, one.sweep), marks=marks_of(reader.heldout(one.sweep.name)))
-    return _of_arms(made, one, other, asking)
+    baselines = asking.baseline, read_asking(reader, other.sweep).baseline
+    return _of_arms(made, one, other, asking, baselines)
 
 
 def _of_trials(made: Comparison, one: TrialResult, other: TrialResult) -> Comparison:
@@ -89,7 +97,7 @@ def _of_trials(made: Comparison, one: TrialResult, other: TrialResult) -> Compar
     return replace(made, rows=tuple(ComparedRow("", name, _alone(one, name), _alone(other, name)) for name in metrics))
 
 
-def _of_arms(made: Comparison, one: Compared, other: Compared, asking: Asking) -> Comparison:
+def _of_arms(made: Comparison, one: Compared, other: Compared, asking: Asking, baselines: _Baselines) -> Comparison:
     """The arms of both sides that are paired, judged together among all arms of their stages."""
     pairs = _pairs(one, other)
     named = _told_apart(one, other)
@@ -97,7 +105,7 @@ def _of_arms(made: Comparison, one: Compared, other: Compared, asking: Asking) -
     findings, rows = [], []
     for label, pair in pairs:
         first, second = (side[id(arm)] for side, arm in zip(named, pair, strict=True))
-        finding = _finding(first, second, scores, asking, one)
+        finding = _finding((first, second), scores, asking, one, refused=_of_other_trials(pair, baselines))
         findings.append(finding)
         rows += _rows(label, made.objective, (first, second), finding)
     paired = {id(arm) for _, pair in pairs for arm in pair}
@@ -129,11 +137,29 @@ def _told_apart(one: Compared, other: Compared) -> list[dict[int, Arm]]:
     return sides
 
 
-def _finding(first: Arm, second: Arm, scores: StageScores, asking: Asking, of: Compared) -> Finding:
+def _of_other_trials(pair: tuple[Arm, Arm], baselines: _Baselines) -> str:
+    """What both name by the same words and have of different trials, as `codes best` of two sweeps may be; empty: nothing."""
+    given = []
+    for arm in pair:
+        entry = arm.trials[0].entry
+        given.append(
+            {gives: f"{trial} at {images:,} images" for gives, trial, images in built_on(entry.trial, entry.evaluation)}
+        )
+    for axis, gives in _GIVEN_BY.items():
+        first, second = (arm.arm.get(axis, baseline.get(axis)) for arm, baseline in zip(pair, baselines, strict=True))
+        trials = [each.get(gives, "none") for each in given]
+        if first is not None and first == second and trials[0] != trials[1]:
+            return f"{axis} {first}: {' and '.join(trials)}"
+    return ""
+
+
+def _finding(pair: tuple[Arm, Arm], scores: StageScores, asking: Asking, of: Compared, *, refused: str) -> Finding:
+    first, second = pair
     axes = [axis for axis in dict.fromkeys([*first.arm, *second.arm]) if first.arm.get(axis) != second.arm.get(axis)]
     cells = (dict(first.arm), dict(second.arm))
     question = Question(kind="contrast", axes=tuple(axes), cells=cells, weights=(1.0, -1.0))
     answer = reply(question, scores, asking)
+    answer = replace(answer, refused=refused or answer.refused)
     if unjudged := answer.unjudged():
         return unjudged if unjudged.outcome is Outcome.SAME_RUN else replace(unjudged, effect=None, others=())
     found = answer.finding(Outcome.POST_HOC, "it was not asked before its scores were known")

@@ -2,35 +2,43 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 from jit_sweep.ledger.records import RungRow
 from jit_sweep.results.arms import Arm, Convergence
 from jit_sweep.results.scales import on_scale, scale_of
 from jit_sweep.statistics.luck import typical_sd
 from jit_sweep.statistics.student_t import mean
-from trainables.evaluation.metrics.registry import metric_of
+from trainables.evaluation.metrics.registry import RUNG_METRICS, metric_of
 
 LAST_RUNGS = 3
 """Over which the slope is taken."""
 AHEAD = 0.25
 """Share of the budget that the slope is followed further."""
 
+Curves = dict[str, dict[int, float]]
+"""A metric's value on its scale by trial and images."""
+
 
 def with_convergence(arms: Sequence[Arm], rungs: Sequence[RungRow], *, metric: str) -> list[Arm]:
-    """The arms with their convergence, where it is known: of three rungs or more, in a stage of which some arm has several
-    seeds."""
-    values: dict[str, dict[int, float]] = {}
+    """The arms with their convergence, where it is known: of three rungs or more, in a stage of which some arm of its kind has
+    several seeds. By `metric` where their trials have it, else by the one that is their own on the way."""
+    named = [metric, *(own for own in RUNG_METRICS.values() if own != metric)]
+    values: dict[str, Curves] = {name: {} for name in named}
     for row in rungs:
-        if row.name == metric:
-            values.setdefault(row.trial_id, {})[row.images] = on_scale(row.value, scale_of(metric))
-    found: list[Arm] = []
-    for _, of_stage in groupby(arms, key=lambda arm: arm.stage):
-        found += _of_stage(list(of_stage), values, metric)
+        if row.name in values:
+            values[row.name].setdefault(row.trial_id, {})[row.images] = on_scale(row.value, scale_of(row.name))
+    alike: dict[tuple[int, str], list[int]] = {}
+    for place, arm in enumerate(arms):
+        own = next((name for name in named if any(trial.entry.trial_id in values[name] for trial in arm.trials)), metric)
+        alike.setdefault((arm.stage, own), []).append(place)
+    found = [*arms]
+    for (_, own), places in alike.items():
+        for place, arm in zip(places, _of_group([arms[place] for place in places], values[own], own), strict=True):
+            found[place] = arm
     return found
 
 
-def _of_stage(arms: Sequence[Arm], values: Mapping[str, Mapping[int, float]], metric: str) -> list[Arm]:
+def _of_group(arms: Sequence[Arm], values: Curves, metric: str) -> list[Arm]:
     curves = [[_curve(values.get(trial.entry.trial_id, {}), arm.images) for trial in arm.trials] for arm in arms]
     noise = typical_sd([[curve[-1][1] for curve in of if curve] for of in curves])
     if noise is None:

@@ -12,9 +12,9 @@ from jit_sweep.results.arms import Arm, scored_of
 from jit_sweep.results.comparable import LEAST_SHARED_SEEDS, Marks, is_of_samples, learned_nothing, refusal, same_run
 from jit_sweep.results.effects import Effect, StageScores
 from jit_sweep.results.losses import SeedRates, seed_rates
+from jit_sweep.spec.budget import Matched
 from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import Design, StageMatched
-from jit_sweep.spec.sweep import Matched
 from jit_sweep.statistics.student_t import LEVEL
 from search_spaces.axis import AxisValue
 from trainables.evaluation.metrics.registry import METRICS, verdict_metrics

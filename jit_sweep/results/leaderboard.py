@@ -10,6 +10,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.ledger.asked import first_asked
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryRow, HeldoutRow, RungRow, ScoreRow, SweepRow
+from jit_sweep.plan.foundations import earlier_flops
 from jit_sweep.plan.questions import PATCH_SIZE
 from jit_sweep.results.arms import LEAST_SEEDS, Arm, TrialResult, grid_arms, scored_of_trials, with_scores
 from jit_sweep.results.comparable import Marks, learned_nothing
@@ -70,8 +71,7 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
     trials = with_scores([row for row in rows if not row.superseded], scores)
     searched = [trial for trial in trials if trial.entry.origin == "search"]
     rungs = reader.rung_values(sweep)
-    scheduler = _scheduler(row, rungs)
-    arms = with_convergence(grid_arms(trials), rungs, metric=scheduler["metric"])
+    scheduler, arms = _scheduler(row, rungs), planned_arms_of(row, trials, rungs)
     return Results(
         sweep=sweep,
         objective=objective,
@@ -94,19 +94,22 @@ def read_results(reader: LedgerReader, sweep: str) -> Results:
     )
 
 
+def planned_arms_of(sweep: SweepRow, trials: Sequence[TrialResult], rungs: Sequence[RungRow]) -> list[Arm]:
+    """The arms of a sweep's grids and ablations with all that verdicts ask of them."""
+    arms, spec = grid_arms(trials), readable(sweep.spec)
+    if spec is not None and spec.budget.count_earlier_stages:
+        flops = earlier_flops([trial.entry for trial in trials])
+        arms = [replace(arm, earlier_flops=flops.get((arm.stage, arm.label), 0)) for arm in arms]
+    return with_convergence(arms, rungs, metric=_scheduler(sweep, rungs)["metric"])
+
+
 def read_findings(reader: LedgerReader, sweep: str) -> tuple[Findings, Asking]:
     """What is known of a sweep's questions by now, and how they are asked."""
     row = reader.sweep(sweep)
     trials = with_scores(reader.entries(sweep), reader.scores(sweep))
-    rungs = reader.rung_values(sweep)
-    arms = with_convergence(grid_arms(trials), rungs, metric=_scheduler(row, rungs)["metric"])
+    arms = planned_arms_of(row, trials, reader.rung_values(sweep))
     asking = marked_asking(reader, row)
     return findings(arms, asking), asking
-
-
-def rung_metric_of(reader: LedgerReader, sweep: str) -> str:
-    """What a sweep's trials are measured by on the way."""
-    return str(_scheduler(reader.sweep(sweep), reader.rung_values(sweep))["metric"])
 
 
 def marked_asking(reader: LedgerReader, sweep: SweepRow) -> Asking:

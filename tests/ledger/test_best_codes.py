@@ -19,6 +19,7 @@ from jit_sweep.plan.foundations import foundations
 from jit_sweep.plan.plan import plan
 from jit_sweep.report.contents import read_report
 from jit_sweep.results.choices import decided, no_choice
+from jit_sweep.results.findings import Outcome
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.spec.sweep import SweepSpec
 from tests.support.played import PlayedHome, drawn, planned_file
@@ -181,6 +182,31 @@ def test_status_and_report_say_whose_codes_were_chosen_and_what_they_cost(
     status(home.name, f"sqlite:///{home.folder}/ledger.db", as_json=False)
     said = " ".join(capsys.readouterr().out.split())
     assert f"stage 1: 2 arms have the codes of preset=autoencoder-tiny code=vq batch_size=8 seed=3 ({vq.trial_id})" in said
+
+
+def test_arms_of_equal_flops_with_those_of_their_codes_compare_and_are_shown_with_them(
+    home: PlayedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = {
+        "axes": {"preset": ["autoencoder-tiny"], "batch_size": [8]},
+        "cells": [{"where": {"preset": "autoencoder-tiny"}, "images_per_trial": 16}],
+    }
+    denoisers = {"axes": {"encoder": ["codes", None]}, "seeds": 3, "contrasts": [{"axis": "encoder"}]}
+    stages = [{"name": "codes", "grid": codes}, {"name": "denoisers", "grid": denoisers}]
+    budget = {"images_per_trial": 4000, "matched": "flops", "count_earlier_stages": True}
+    home.run(
+        tiny_sweep(stages=stages, baseline={**tiny_sweep()["baseline"], "preset": "jit-tiny/2", "batch_size": 8}, budget=budget)
+    )
+    results = read_results(home.reader, home.name)
+    on_codes, on_pixels = (arm for label in ("codes", None) for arm in results.arms if arm.arm.get("encoder", "") == label)
+    [autoencoder] = [row for row in home.rows() if code_of(row)]
+    assert on_codes.training_flops == autoencoder.training_flops + on_codes.trials[0].entry.training_flops
+    assert on_codes.training_flops == pytest.approx(on_pixels.training_flops, rel=0.02)
+    assert on_codes.trials[0].entry.training_flops < 0.95 * on_pixels.training_flops, "without its codes it would not compare"
+    [finding] = results.findings.planned
+    assert finding.outcome is not Outcome.NOT_COMPARABLE, finding.reason
+    status(home.name, f"sqlite:///{home.folder}/ledger.db", as_json=False)
+    assert "training TFLOPs, counted in their cost" in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_arm_added_to_the_file_may_become_the_one_that_encodes(home: PlayedHome) -> None:

@@ -28,11 +28,12 @@ from jit_sweep.results.as_json import contents as contents_of
 from jit_sweep.results.leaderboard import best_cell, read_results
 from jit_sweep.results.tuning import arms_at_their_best
 from jit_sweep.spec.ablations import Ablation
+from jit_sweep.spec.budget import Budget
 from jit_sweep.spec.data import FileData, PackagedData
 from jit_sweep.spec.schedulers import Halving, Hyperband, Median, NoScheduler, Patient, PauseAndPromote
 from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import Grid, GridStage, SearchSpec
-from jit_sweep.spec.sweep import Baseline, Budget, EvaluationSpec, Resources, Retention, SweepSpec
+from jit_sweep.spec.sweep import Baseline, EvaluationSpec, Resources, Retention, SweepSpec
 from tests.support.ledger import contents
 from tests.support.played import PlayedHome, planned_file
 from tests.support.sweep_files import few_images, tiny_sweep
@@ -215,6 +216,7 @@ EDITS: tuple[Edit, ...] = (
     put("budget.images_per_trial", 8, said="4 trials count at 8 images"),
     put("budget.matched", "flops"),
     put("budget.matched", "both"),
+    put("budget.count_earlier_stages", True),
     put("budget.rungs", 1),
     put("budget.total_images", 10_000),
     put("budget.gpu_hours", 5.0),

@@ -47,10 +47,11 @@ def test_what_arms_were_given_at_launch_is_read_from_the_ledger(home: PlayedHome
     assert {entry.images for entry in again.entries if entry.judged["patch_size"] == 8} == {8}
 
 
-def test_another_budget_is_another_promise(home: PlayedHome) -> None:
+@pytest.mark.parametrize("change", [{"images_per_trial": 32}, {"count_earlier_stages": True}], ids=str)
+def test_another_budget_is_another_promise(home: PlayedHome, change: dict[str, Any]) -> None:
     launched(home, file())
     edited = deepcopy(file())
-    edited["budget"] = {**BUDGET, "images_per_trial": 32}
+    edited["budget"] = {**BUDGET, **change}
     assert promised_images(home.reader, SweepSpec.model_validate(edited)) == {}
 
 

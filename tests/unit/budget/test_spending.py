@@ -6,7 +6,7 @@ import pytest
 
 from jit_sweep.budget.spending import Need, Spending, Spent, is_over, refusal
 from jit_sweep.ledger.records import AttemptRow
-from jit_sweep.spec.sweep import Budget
+from jit_sweep.spec.budget import Budget
 from tests.support.attempts import attempt, done
 from tests.support.ledger import trial
 from trainables.config.shape import SpeedShape, speed_shape

@@ -520,7 +520,7 @@ def test_a_search_of_choices_proposes_as_many_as_there_are_within_its_limits_wit
 def test_every_quantity_that_can_be_limited_is_what_the_plan_shows_and_grows_with_the_model(tmp_path: Path, name: str) -> None:
     small, large = planned(tmp_path, **grid({"patch_size": [16, 4]})).entries
     values = [QUANTITIES[name].of(entry.trial, entry.images) for entry in (small, large)]
-    assert values == [row.get(name, value) for row, value in zip(trial_rows([small, large]), values, strict=True)]
+    assert values == [row.get(name, value) for row, value in zip(trial_rows([small, large], {}), values, strict=True)]
     of_patches = ("token_dimension", "token_dimension_over_width")
     assert values[0] < values[1] or name in ("parameters", "memory_gib", *of_patches)  # small patches make a small head
     deeper = small.trial.model_copy(update={"model": small.trial.model.model_copy(update={"depth": 9})})

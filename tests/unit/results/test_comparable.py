@@ -167,11 +167,11 @@ def test_patch_sizes_are_compared_where_both_had_converged(
     assert refusal(asked(arms), pair, **SHARED) == ""
 
 
-def rungs_of(arm: Arm, curve: Sequence[float], *, luck: float) -> list[RungRow]:
+def rungs_of(arm: Arm, curve: Sequence[float], *, luck: float, metric: str = ERROR) -> list[RungRow]:
     """Rungs equally far apart, the last at the end; each seed's lie a little higher than the one before."""
     at = [arm.images * (k + 1) // len(curve) for k in range(len(curve))]
     return [
-        RungRow(trial.entry.trial_id, images, ERROR, "evaluated", value * math.exp(luck * number), 1, 0.0)
+        RungRow(trial.entry.trial_id, images, metric, "evaluated", value * math.exp(luck * number), 1, 0.0)
         for number, trial in enumerate(arm.trials)
         for images, value in zip(at, curve, strict=True)
     ]
@@ -186,6 +186,16 @@ def test_an_arm_has_converged_where_a_quarter_more_would_bring_less_than_a_seed_
     assert known[0] is not None
     assert known[0].gain == pytest.approx(0.1, rel=1e-6)
     assert known[0].noise == pytest.approx(0.02)
+
+
+def test_arms_of_several_methods_converge_each_by_its_own_error_and_noise(arms: list[Arm]) -> None:
+    one, other = arms
+    own = "heldout_masked_error"
+    falling = [math.exp(-0.1 * step) for step in range(4)]
+    rungs = rungs_of(one, falling, luck=0.02) + rungs_of(other, falling, luck=0.5, metric=own)
+    known = [arm.convergence for arm in with_convergence(arms, rungs, metric=ERROR)]
+    assert [found and (found.metric, found.converged) for found in known] == [(ERROR, False), (own, True)]
+    assert [found and round(found.noise, 9) for found in known] == [0.02, 0.5]
 
 
 def test_nothing_is_said_of_convergence_with_two_rungs_or_before_the_end(arms: list[Arm]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,15 @@ import pytest
 from jit_sweep.cli.compare import compare, print_comparison
 from jit_sweep.cli.output import console
 from jit_sweep.errors import UserError
+from jit_sweep.ledger.records import SweepState
+from jit_sweep.plan.foundations import built_on
 from jit_sweep.results.compare import read_comparison
 from jit_sweep.results.findings import Outcome
 from jit_sweep.results.leaderboard import read_results
 from tests.support.ledger import FACTS, LedgerFixture, planned
+from tests.support.played import PlayedHome, drawn
 from tests.support.scored_arms import ERROR, FD, KID, train_arm
+from tests.support.sweep_files import tiny_sweep
 
 X, V = {"prediction": "x"}, {"prediction": "v"}
 SCORES = {"x": (1000.0, 1010.0, 1021.0, 1029.0), "v": (1300.0, 1315.0, 1322.0, 1341.0)}
@@ -137,3 +142,55 @@ def test_a_name_that_means_no_one_thing_is_told_by_rule_and_remedy(
 ) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         read_comparison(ledger.reader, first, second)
+
+
+CODES = {"preset": ["autoencoder-tiny"], "code": ["kl", "vq"]}
+FINDER = {"preset": ["classifier-tiny"]}
+PAIR = {"prediction": ["x", "v"]}
+
+
+def built(name: str, first: dict[str, Any], axis: str, value: str, *, batch_size: int = 8, **given: Any) -> dict[str, Any]:
+    """A sweep whose second stage builds on its first."""
+    stages = [
+        {"name": "first", "grid": {"axes": {**first, "batch_size": [batch_size]}, "seeds": [3]}},
+        {"name": "then", "grid": {"axes": {axis: [value], "learning_rate": [1e-3]}, "seeds": 3}},
+    ]
+    baseline = {**tiny_sweep()["baseline"], "preset": "jit-tiny/2" if axis == "encoder" else "jit-tiny"}
+    return tiny_sweep(**{"name": name, "stages": stages, "baseline": baseline, **given})
+
+
+@pytest.mark.parametrize(
+    ("first", "axis", "value", "said"),
+    [
+        (CODES, "encoder", "first best", "encoder first best"),
+        (CODES, "encoder", "first code=kl", "encoder first code=kl"),
+        (PAIR, "parent", "first prediction=x", "parent first prediction=x"),
+        (FINDER, "classifier", "first", "classifier first"),
+    ],
+)
+def test_arms_that_build_on_other_trials_by_the_same_words_do_not_compare(
+    tmp_path: Path, first: dict[str, Any], axis: str, value: str, said: str
+) -> None:
+    home = PlayedHome(tmp_path, score=lambda row, metric: drawn(f"{row.trial_id} {row.evaluation_id}", metric, 0))
+    for name, batch_size in (("one", 8), ("same", 8), ("other", 16)):
+        assert home.run(built(name, first, axis, value, batch_size=batch_size)) is SweepState.DONE
+    same, other = (read_comparison(home.reader, "one", name) for name in ("same", "other"))
+    of = {name: next(arm for arm in read_results(home.reader, name).arms if arm.stage == 1) for name in ("one", "other")}
+    one, two = (
+        next(each[1:] for each in built_on(arm.trials[0].entry.trial, arm.trials[0].entry.evaluation)) for arm in of.values()
+    )
+    assert one != two
+    [finding] = [each for each in other.findings if all(arm.stage == 1 for arm in each.arms)]
+    assert finding.verdict == f"NOT COMPARABLE: {said}: {one[0]} at {one[1]} images and {two[0]} at {two[1]} images"
+    assert finding.effect is None
+    assert {each.outcome for each in same.findings} == {Outcome.SAME_RUN}
+
+
+def test_a_baseline_that_names_a_stage_is_told_by_the_trial_that_it_means_too(tmp_path: Path) -> None:
+    home, child = PlayedHome(tmp_path), {"grid": {"axes": {"learning_rate": [1e-3]}, "seeds": 3}}
+    for name, batch_size in (("one", 8), ("other", 16)):
+        first = {"name": "first", "grid": {"axes": {"parent": [None], "batch_size": [batch_size]}}}
+        baseline = {**tiny_sweep()["baseline"], "parent": {"stage": "first"}}
+        assert home.run(tiny_sweep(name=name, stages=[first, child], baseline=baseline)) is SweepState.DONE
+    [finding] = read_comparison(home.reader, "one", "other").findings
+    assert finding.verdict.startswith("NOT COMPARABLE: parent first: ")

@@ -3,12 +3,13 @@
 import pytest
 
 from jit_sweep.spec.axis_spaces import Range
+from jit_sweep.spec.budget import Budget
 from jit_sweep.spec.json_schema import sweep_schema
 from jit_sweep.spec.nuisance import Nuisance
 from jit_sweep.spec.reference import Page, sweep_file_markdown
 from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import Grid, SearchSpec
-from jit_sweep.spec.sweep import Baseline, Budget, SweepSpec
+from jit_sweep.spec.sweep import Baseline, SweepSpec
 from trainables.config.fields import Frozen
 from trainables.config.network import ModelConfig
 
