@@ -455,7 +455,8 @@ def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> Non
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
         data = images.model_copy(update={"image_size": 128}) if name in staged else images
         trial = trial_of_recipe(cell.recipe, data=data)
-        evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
+        guide = {"classifier": {"trial": trial.id, "images": 8}} if name == "classifier_scale" else {}
+        evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation, **guide})
         assert axis_values(trial, evaluation)[name] == value
 
 
@@ -468,7 +469,7 @@ def test_only_axes_that_exist_have_a_value(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
     diffusion = entry.trial.diffusion.model_copy(update={"t_sampling": Uniform()})
     values = axis_values(entry.trial.model_copy(update={"diffusion": diffusion}), entry.evaluation)
-    assert AXES.keys() - values.keys() == {"t_mu", "t_sigma", "preset", *UNDER}
+    assert AXES.keys() - values.keys() == {"t_mu", "t_sigma", "preset", "classifier_scale", *UNDER}
 
 
 def test_an_embedding_that_the_bottleneck_axis_cannot_write_is_no_value_of_it(tmp_path: Path) -> None:
