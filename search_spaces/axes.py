@@ -22,7 +22,7 @@ from search_spaces.axis import (
     under,
     within,
 )
-from search_spaces.recipe_axes import CLASSIFIER, OF_PARENT, OF_SPACE, PRESET
+from search_spaces.recipe_axes import CLASSIFIER, OF_PARENT, OF_SPACE, PRESET, may_be_guided
 from search_spaces.trunk_axes import OF_METHOD, OF_PROJECTOR, OF_TRUNK
 from trainables.config.diffusion import Target
 from trainables.config.evaluation import EvaluationConfig
@@ -341,6 +341,8 @@ _REGISTERED = (
         "how strongly the evaluation's `classifier` guides; 0 is off",
         TypeAdapter(NonNegativeFloat),
         at("evaluation", "classifier_scale"),
+        may_be_guided,
+        "method=denoiser, and `classifier` is not null",
     ),
     _drawn_by_a_head("temperature", "by which the noise of a token's steps is multiplied"),
     _drawn_by_a_head("head_steps", "steps by which a token is drawn"),

@@ -92,6 +92,11 @@ def _get_classifier(tree: Tree) -> str | None:
     return None if named is None else _worded(named)
 
 
+def may_be_guided(tree: Tree) -> bool:
+    """Whether an evaluation has a classifier, or leaves it to the sweep's own."""
+    return bool(tree["method"]["kind"] == "denoiser") and tree["evaluation"].get("classifier", "the sweep's") is not None
+
+
 def _put_parts(tree: Tree, parts: str) -> None:
     tree["parent"]["parts"] = () if parts == WHOLE else (parts,)
 

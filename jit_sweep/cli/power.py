@@ -71,15 +71,19 @@ def print_power(plan: Plan, noise: Noise | None, screen: Console) -> None:
             say(screen, f"one seed more of every arm of {title} trains on {images:,} images")
     if len(sure) > MOST_QUESTIONS:
         screen.print(f"{len(sure) - MOST_QUESTIONS:,} more questions; --json has them")
-    if dim := [prospect for prospect in asked if not prospect.is_decidable]:
-        labels = ", ".join(prospect.question.label for prospect in dim[:3])
-        more_of = f" and {len(dim) - 3} more" if len(dim) > 3 else ""
-        say(screen, f"cannot be decided at all, since an arm has fewer than 3 seeds: {labels}{more_of}")
+    for dim, why in (
+        ([prospect for prospect in asked if not prospect.is_scored], f"{plan.spec.objective} is no score of an arm's trials"),
+        ([prospect for prospect in asked if prospect.is_scored and not prospect.is_decidable], "an arm has fewer than 3 seeds"),
+    ):
+        if dim:
+            labels = ", ".join(prospect.question.label for prospect in dim[:3])
+            more_of = f" and {len(dim) - 3} more" if len(dim) > 3 else ""
+            say(screen, f"cannot be decided at all, since {why}: {labels}{more_of}")
 
 
 def print_power_by_seeds(plan: Plan, noise: Noise | None, screen: Console) -> None:
     """The visible gap of a contrast and of an interaction over seeds, for each grid that asks something."""
-    asked = prospects(plan)
+    asked = [prospect for prospect in prospects(plan) if prospect.is_scored]
     for stage in dict.fromkeys(_stage(plan, prospect) for prospect in asked):
         own = [prospect for prospect in asked if _stage(plan, prospect) == stage]
         kinds = {prospect.question.kind: prospect._replace(family=len(own)) for prospect in own}

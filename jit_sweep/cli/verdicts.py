@@ -25,8 +25,14 @@ def print_verdicts(results: Results, screen: Console, *, most: int | None) -> No
     shown = planned.of(lambda each: each.is_decidable or each.is_same_run)
     if shown:
         _print_table(shown[:most], results, screen, family=sum(each.is_decidable for each in planned.unread))
-    if few := len(planned) - len(shown):
-        screen.print(f"\n{counted(few, 'question')} without a verdict: an arm has fewer seeds than a verdict needs")
+    without = planned.of(lambda each: not (each.is_decidable or each.is_same_run))
+    unscored = len(without.of(lambda each: not each.is_scored))
+    for count, why in (
+        (len(without) - unscored, "an arm has fewer seeds than a verdict needs"),
+        (unscored, f"{results.objective} is no score of an arm's trials"),
+    ):
+        if count:
+            say(screen, f"\n{counted(count, 'question')} without a verdict: {why}")
     if exploratory and most is None:
         _print_exploratory(exploratory, screen)
     elif exploratory:

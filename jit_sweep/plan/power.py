@@ -10,6 +10,7 @@ from jit_sweep.plan.tuned_arms import seeds_to_judge
 from jit_sweep.statistics.power import Precision, detectable_gap, planned_precision
 from jit_sweep.statistics.sequential import Looks
 from search_spaces.cells import arm_label
+from trainables.evaluation.metrics.registry import has_score
 
 LEAST_SEEDS = 3
 """Shared by the arms of a question: of fewer there is no verdict."""
@@ -27,10 +28,12 @@ class Prospect(NamedTuple):
     """Questions that are answered together."""
     alpha: float
     """Of the last look, where seeds race."""
+    is_scored: bool
+    """Whether the objective is a score of the trials of all its arms."""
 
     @property
     def is_decidable(self) -> bool:
-        return self.seeds >= LEAST_SEEDS
+        return self.seeds >= LEAST_SEEDS and self.is_scored
 
     def gap(self, *, sigma: float) -> float:
         """The difference that is seen four times in five, where one seed spreads by sigma."""
@@ -66,7 +69,9 @@ def _of_stage(plan: Plan, stage: int, asked: Sequence[Question]) -> Iterator[Pro
     if race is not None:
         seeds = {label: {*range(race.max)} for label in seeds}
     alpha = plan.spec.alpha if race is None else Looks(race.looks).level(-1, alpha=plan.spec.alpha)
+    kinds = {arm_label(entry.judged): entry.trial.error_kind for entry in plan.whole if entry.stage == stage}
+    scored = {label for label, kind in kinds.items() if has_score(kind, plan.spec.objective)}
     trials, distinct = sum(map(len, seeds.values())), len(set().union(*seeds.values()))
     for question in asked:
         shared = set.intersection(*(seeds[label] for label in question.labels))
-        yield Prospect(question, len(shared), trials - len(seeds) - distinct + 1, 1, alpha)
+        yield Prospect(question, len(shared), trials - len(seeds) - distinct + 1, 1, alpha, scored.issuperset(question.labels))

@@ -79,7 +79,8 @@ class Question(Frozen):
         one, other = self.cells[0], self.cells[-1]
         of_one, of_other = self._of_its_own(0), self._of_its_own(-1)
         asked = ", ".join(
-            f"{arm_label({axis: one.get(axis)})}{of_one} against {_value(other.get(axis))}{of_other}" for axis in self.axes[::-1]
+            f"{arm_label({axis: one.get(axis)})}{of_one} against {_value(other.get(axis))}{of_other}"
+            for axis in self.axes[::-1]
         )
         return f"{self.context}: {asked}{self._at_equal}" if self.context else f"{asked}{self._at_equal}"
 

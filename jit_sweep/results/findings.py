@@ -17,7 +17,7 @@ from jit_sweep.spec.seeds import RacingSeeds
 from jit_sweep.spec.stages import Design, StageMatched
 from jit_sweep.statistics.student_t import LEVEL
 from search_spaces.axis import AxisValue
-from trainables.evaluation.metrics.registry import METRICS, verdict_metrics
+from trainables.evaluation.metrics.registry import METRICS, has_score, verdict_metrics
 
 
 class Outcome(StrEnum):
@@ -98,8 +98,8 @@ class Finding:
 class Unread:
     """A finding that is worked out when it is first read: a table shows fifty of thousands."""
 
-    def __init__(self, arms: tuple[Arm, ...], answer: Callable[[], Finding]) -> None:
-        self.arms, self._answer = arms, answer
+    def __init__(self, arms: tuple[Arm, ...], objective: str, answer: Callable[[], Finding]) -> None:
+        self.arms, self._objective, self._answer = arms, objective, answer
 
     @cached_property
     def finding(self) -> Finding:
@@ -107,8 +107,13 @@ class Unread:
 
     @property
     def is_decidable(self) -> bool:
-        """Whether it was planned with seeds enough: else it has no place among the questions."""
-        return is_decidable(self.arms)
+        """Whether the plan left it an answer: else it has no place among the questions."""
+        return is_decidable(self.arms, self._objective)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the objective is a score of all its arms' trials."""
+        return is_scored(self.arms, self._objective)
 
     @property
     def is_same_run(self) -> bool:
@@ -188,11 +193,6 @@ class Reply:
     """Where its seeds race."""
 
     @property
-    def is_decidable(self) -> bool:
-        """Whether it was planned with seeds enough: else it has no place among the questions."""
-        return is_decidable(self.arms)
-
-    @property
     def p(self) -> float:
         """Over all looks where there are several; NaN where there is no test."""
         return self.look.p if self.look else self.own_p
@@ -242,6 +242,14 @@ def refused(question: Question, arms: Sequence[Arm], asking: Asking) -> str:
     return refusal(question, arms, objective=asking.objective, marks=asking.marks, matched=question.matched or asking.matched)
 
 
-def is_decidable(arms: Sequence[Arm]) -> bool:
-    """Whether seeds enough were planned for a question about these arms."""
-    return min(len(arm.trials) for arm in arms) >= LEAST_SHARED_SEEDS
+def is_decidable(arms: Sequence[Arm], objective: str) -> bool:
+    """Whether a question about these arms was planned so that it can be answered, whatever becomes of its trials: with seeds
+    enough, and of trials that have the objective."""
+    return min(len(arm.trials) for arm in arms) >= LEAST_SHARED_SEEDS and is_scored(arms, objective)
+
+
+def is_scored(arms: Sequence[Arm], objective: str) -> bool:
+    """Whether a metric is a score of the trials of all arms, as it is of all that draw samples where it is the objective of a
+    sweep with some."""
+    entries = (arm.trials[0].entry for arm in arms)
+    return all(entry.draws or has_score(entry.trial.error_kind, objective) for entry in entries)

@@ -1,7 +1,7 @@
 """What a sweep found: each question that it planned, answered together with the others.
 
 The method: a contrast on the objective, Holm's correction over what was planned, the other metrics as veto. A question whose
-arms were stopped, lost or cannot be compared keeps its place in the family.
+arms were stopped, lost or cannot be compared keeps its place in the family; one that its plan left no answer has none.
 """
 
 import math
@@ -39,13 +39,17 @@ def findings(arms: Sequence[Arm], asking: Asking) -> Findings:
         questions = planned_questions(cells, baseline=asking.baseline, design=design, matched=matched)
         asked = [_Asked(question, scores.asked(question), scores) for question in questions]
         planned[stage] = [each for each in asked if not each.is_post_hoc(asking)]
-        exploratory += [Unread(each.arms, partial(_explored, each.reply, asking)) for each in asked if each.is_post_hoc(asking)]
+        exploratory += [
+            Unread(each.arms, asking.objective, partial(_explored, each.reply, asking))
+            for each in asked
+            if each.is_post_hoc(asking)
+        ]
         known = {frozenset(question.labels) for question in questions}
         for axis, one, other in pairs_that_differ_in_one_axis(list(scores.arms.values())):
             if frozenset((one.label, other.label)) not in known:
                 answer = partial(_of_pair, axis, one, other, scores, matched)
-                exploratory.append(Unread((one, other), partial(_explored, answer, asking)))
-    family = sum(is_decidable(each.arms) for of in planned.values() for each in of)
+                exploratory.append(Unread((one, other), asking.objective, partial(_explored, answer, asking)))
+    family = sum(is_decidable(each.arms, asking.objective) for of in planned.values() for each in of)
     for stage, race in asking.races.items():
         if racing := planned.get(stage):
             looked = replies_at_looks([each.question for each in racing], stages[stage], asking, race, family=family)
@@ -77,11 +81,11 @@ def _of_pair(axis: str, one: Arm, other: Arm, scores: StageScores, matched: Stag
 
 def _judged(asked: Sequence[_Asked], asking: Asking) -> Iterator[Unread]:
     """All planned questions are tested together before any of them is read."""
-    family = [each for each in asked if is_decidable(each.arms)]
+    family = [each for each in asked if is_decidable(each.arms, asking.objective)]
     adjusted = iter(holm(_p_values(family, asking)).tolist() if family else ())
     for each in asked:
-        p = next(adjusted) if is_decidable(each.arms) else None
-        yield Unread(each.arms, partial(_read, each, p, asking, family=len(family)))
+        p = next(adjusted) if is_decidable(each.arms, asking.objective) else None
+        yield Unread(each.arms, asking.objective, partial(_read, each, p, asking, family=len(family)))
 
 
 def _p_values(family: Sequence[_Asked], asking: Asking) -> Figures:
@@ -110,7 +114,7 @@ def _judge(answer: Reply, p: float | None, asking: Asking, *, family: int) -> Fi
 
 def judged_alone(answer: Reply, asking: Asking) -> Finding:
     """The answer to a question that is asked by itself. Its arms must share seeds enough for one, or be refused."""
-    p = float(holm([answer.p])[0]) if answer.is_decidable else None
+    p = float(holm([answer.p])[0]) if is_decidable(answer.arms, asking.objective) else None
     return _judge(answer, p, asking, family=1)
 
 

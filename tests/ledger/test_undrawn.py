@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
+from jit_sweep.cli.output import console
+from jit_sweep.cli.power import print_power
+from jit_sweep.cli.verdicts import print_verdicts
 from jit_sweep.ledger.records import EntryRow, EntryState, SweepState
 from jit_sweep.models.candidate import candidate_of
 from jit_sweep.models.retention import needs_of
+from jit_sweep.plan.power import prospects
 from jit_sweep.results.as_json import contents
 from jit_sweep.results.findings import Outcome
 from jit_sweep.results.leaderboard import read_results
-from tests.support.played import PlayedHome, drawn
+from tests.support.played import PlayedHome, drawn, planned_file
 from tests.support.sweep_files import tiny_sweep
 
 EARLY = {"kind": "halving", "first_rung": {"images": 16}, "reduction": 2, "s_train": 0.01}
@@ -51,6 +55,37 @@ def test_its_arms_are_asked_nothing_that_samples_answer(home: PlayedHome) -> Non
     assert undrawn.outcome is Outcome.NOT_COMPARABLE
     assert undrawn.reason == "objective: fd_efflite0_96 is of samples, and these draw none"
     assert undrawn.effect is None
+
+
+@pytest.mark.parametrize("objective", ["fd_efflite0_96", "heldout_v_error"])
+def test_what_no_score_can_answer_makes_no_other_answer_weaker(
+    home: PlayedHome, capsys: pytest.CaptureFixture[str], objective: str
+) -> None:
+    planned = planned_file(mixed(objective=objective))
+    assert home.run_plan(planned) is SweepState.DONE
+    results = read_results(home.reader, home.name)
+    asked = {each.question.axes[0]: each for each in results.findings.planned}
+    assert asked["prediction"].effect is not None
+    assert asked["prediction"].adjusted_p == asked["prediction"].effect.p
+    assert (asked["pool"].outcome, asked["pool"].adjusted_p) == (Outcome.NOT_COMPARABLE, None)
+    print_verdicts(results, console(), most=None)
+    print_power(planned, None, console())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "p by Holm over 1 planned question" in said
+    assert f"1 question without a verdict: {objective} is no score of an arm's trials" in said
+    assert f"cannot be decided at all, since {objective} is no score of an arm's trials: preset=classifier-tiny" in said
+    assert {each.question.axes[0]: (each.is_decidable, each.family) for each in prospects(planned)} == {
+        "prediction": (True, 1),
+        "pool": (False, 1),
+    }
+
+
+def test_what_has_not_ended_keeps_its_place_in_the_family(home: PlayedHome) -> None:
+    more = {"grid": {"axes": {"prediction": ["x", "v"], "learning_rate": [2e-3, 3e-3]}, "seeds": 3, "interactions": []}}
+    assert home.run(mixed(stages=[mixed()["stages"][1], more]), most=5) is SweepState.INTERRUPTED
+    found = read_results(home.reader, home.name).findings.planned
+    assert {each.outcome for each in found} == {Outcome.NOT_COMPARABLE}
+    assert {each.adjusted_p for each in found} == {1.0}
 
 
 def test_it_goes_to_its_end_where_others_are_stopped(home: PlayedHome) -> None:

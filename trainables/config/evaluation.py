@@ -94,8 +94,8 @@ class Sampling(Frozen):
     head_steps: Annotated[PositiveInt, Field(ge=2, le=1_000), JOINED_LATER] = 100
     """Steps by which such a head draws a token, of the 1,000 of its training; `steps` are those of the image."""
     token_limit: Annotated[Annotated[PositiveFloat, Field(le=1_000)] | None, JOINED_LATER] = None
-    """The largest number of the clean token that each of these steps finds, such as 3: of codes in their standard deviations, of
-    pixels 1 where none is given. A head of a short training finds far larger ones. null: codes are not bounded, as MAR's."""
+    """The largest number of the clean token that each of these steps finds, such as 3: of codes in their standard deviations,
+    of pixels 1 where none is given. A head of a short training finds far larger ones. null: codes have no bound, as in MAR."""
 
     features: Annotated[FeaturesConfig, JOINED_LATER] = "efflite0"
     """The network on whose features images are compared: the packaged one, or one whose weights you have in a file."""

@@ -16,7 +16,7 @@ from trainables.config.fields import (
     Ruled,
     must_hold,
 )
-from trainables.config.objective import AlignmentTerm
+from trainables.config.objective import AlignmentTerm, PerceptualTerm, TaughtTerm
 
 LONGEST_GROWTH = 20
 """Doublings after which every count of levels has met its bound."""
@@ -41,6 +41,13 @@ class AutoencoderMethod(Ruled):
     """Weight of the mean squared error."""
     alignment: Annotated[AlignmentTerm | None, JOINED_LATER] = None
     """A teacher whose tokens the code is to be near; null: none."""
+    perceptual: Annotated[PerceptualTerm | None, JOINED_LATER] = None
+    """A teacher in whose tokens the image made again is to be near; null: none."""
+
+    @property
+    def taught(self) -> tuple[TaughtTerm, ...]:
+        """Its terms with a teacher."""
+        return tuple(term for term in (self.alignment, self.perceptual) if term is not None)
 
     @must_hold
     def something_is_missed(self) -> None:

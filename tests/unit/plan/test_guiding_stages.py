@@ -84,6 +84,23 @@ def test_arms_that_are_guided_otherwise_are_trained_once(tmp_path: Path) -> None
     assert guides == {GuidingClassifier(trial=finder.trial_id, images=32)}
 
 
+def test_where_nothing_guides_one_arm_is_left_of_all_strengths(tmp_path: Path) -> None:
+    crossed = denoisers(classifier=["finder", None], classifier_scale=[1.0, 4.0])
+    _, *found = planned(tmp_path, ONE, crossed).entries
+    labels = [f"classifier=finder classifier_scale={scale}" for scale in (1.0, 4.0)]
+    assert [entry.label for entry in found] == [*labels, "classifier=none"]
+    assert [entry.evaluation.classifier_scale for entry in found] == [1.0, 4.0, 1.0]
+    methods = denoisers(preset=["classifier-tiny", "jit-tiny/8"], classifier=["finder"], classifier_scale=[1.0, 4.0])
+    assert len(planned(tmp_path, ONE, methods).entries) == 1 + 1 + 2
+
+
+def test_a_strength_without_a_classifier_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        planned(tmp_path, ONE, denoisers(classifier_scale=[1.0, 4.0]))
+    said = "`classifier_scale` other than 1 needs a `classifier` that guides, got classifier_scale=4, classifier=null; name one"
+    assert said in str(error.value)
+
+
 def test_what_guides_is_named_with_its_cost_beside_the_arms_that_it_guides(tmp_path: Path) -> None:
     found = planned(tmp_path, ONE, denoisers(classifier=["finder", None], prediction=["x", "v"])).entries
     [each] = foundations(found)

@@ -31,7 +31,7 @@ from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.method import AutoencoderMethod
 from trainables.config.network import ConvStemEmbedding
-from trainables.config.objective import AlignmentTerm, RepresentationTerm, TeacherConfig
+from trainables.config.objective import RepresentationTerm
 from trainables.config.recipe import Recipe
 from trainables.config.shape import speed_shape
 from trainables.config.times import Uniform
@@ -307,6 +307,7 @@ VALUES: dict[str, Any] = {
     "code_channels": 8,
     "code": "vq",
     "alignment": 0.2,
+    "perceptual": 0.2,
     "kl_weight": 1e-3,
     "code_entries": 16,
     "commitment": 0.5,
@@ -343,6 +344,7 @@ OF_STAGES = {"preset", "parent", "parent_part", "encoder", "latent_sample", "lat
 """Axes that only a recipe of a sweep knows: no trial says which preset it came from, or which stage it builds on."""
 UVIT = {"trunk": "uvit", "trunk_width": 16}
 ENCODER_DECODER = {"trunk": "encoder_decoder"}
+OF_TEACHERS = ("alignment", "perceptual")
 OF_CODES: dict[str, dict[str, Any]] = {
     "code_channels": {},
     "code": {},
@@ -415,6 +417,7 @@ UNDER: dict[str, dict[str, Any]] = {
     **{name: {} for name in OF_PRETRAINING},
     "pool": {},
     "alignment": {},
+    "perceptual": {},
 }
 """What an axis hangs on, where the baseline has it not."""
 
@@ -424,13 +427,11 @@ def recipe_for(name: str, folder: Path) -> Recipe:
     others = {
         "pool": "classifier-tiny",
         **dict.fromkeys(OF_PRETRAINING, "epg-pretraining-tiny"),
-        **dict.fromkeys([*OF_CODES, "alignment"], "autoencoder-tiny"),
+        **dict.fromkeys([*OF_CODES, *OF_TEACHERS], "autoencoder-tiny"),
     }
     recipe = preset(others.get(name, "jit-tiny"))
-    if name == "alignment":
-        return recipe.model_copy(
-            update={"method": AutoencoderMethod(alignment=AlignmentTerm(teacher=TeacherConfig(**teacher(folder))))}
-        )
+    if name in OF_TEACHERS:
+        return recipe.model_copy(update={"method": AutoencoderMethod.model_validate({name: {"teacher": teacher(folder)}})})
     if "representation" not in name:
         return recipe
     return recipe.model_copy(update={"diffusion": DiffusionConfig(terms=(RepresentationTerm(**representation(folder)),))})
@@ -456,7 +457,8 @@ def test_axis_values_are_read_back_out_of_a_configuration(tmp_path: Path) -> Non
         cell = put(recipe, {**UNDER.get(name, {}), name: value})
         data = images.model_copy(update={"image_size": 128}) if name in staged else images
         trial = trial_of_recipe(cell.recipe, data=data)
-        evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation})
+        guide = {"classifier": {"trial": trial.id, "images": 8}} if name == "classifier_scale" else {}
+        evaluation = EvaluationConfig.model_validate({**entry.evaluation.model_dump(), **cell.evaluation, **guide})
         assert axis_values(trial, evaluation)[name] == value
 
 
@@ -469,7 +471,7 @@ def test_only_axes_that_exist_have_a_value(tmp_path: Path) -> None:
     entry = planned(tmp_path).entries[0]
     diffusion = entry.trial.diffusion.model_copy(update={"t_sampling": Uniform()})
     values = axis_values(entry.trial.model_copy(update={"diffusion": diffusion}), entry.evaluation)
-    assert AXES.keys() - values.keys() == {"t_mu", "t_sigma", "preset", *UNDER}
+    assert AXES.keys() - values.keys() == {"t_mu", "t_sigma", "preset", "classifier_scale", *UNDER}
 
 
 def test_an_embedding_that_the_bottleneck_axis_cannot_write_is_no_value_of_it(tmp_path: Path) -> None:

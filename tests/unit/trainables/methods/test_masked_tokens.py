@@ -162,7 +162,8 @@ def test_a_sample_is_its_place_s_own_whoever_draws_it() -> None:
 def test_what_an_evaluation_says_of_steps_guidance_and_temperature_is_heard() -> None:
     trial, labels = few_images_trial(), torch.zeros(2, dtype=torch.int64)
     one = drawn(trial, labels)
-    for changes in ({"steps": 8}, {"guidance": 2.0}, {"temperature": 0.5}, {"head_steps": 7}, {"token_limit": 0.5}, {"seed": 1}):
+    of_a_token = ({"temperature": 0.5}, {"head_steps": 7}, {"token_limit": 0.5})
+    for changes in ({"steps": 8}, {"guidance": 2.0}, *of_a_token, {"seed": 1}):
         assert (drawn(trial, labels, **changes) - one).abs().max() > 1e-3
     for unheard in ({"sampler": "heun"}, {"shift": 2.0}, {"interval": (0.2, 0.9)}, {"t_eps_sample": 0.3}):
         assert torch.equal(drawn(trial, labels, **unheard), one)
