@@ -57,12 +57,17 @@ def _put_method(tree: Tree, kind: str) -> None:
         tree["model"]["trunk"] = {"kind": "transformer"}
 
 
-def _put_alignment(tree: Tree, weight: float) -> None:
-    tree["method"]["alignment"] = {**tree["method"]["alignment"], "weight": weight} if weight else None
+def _of_teacher(kind: str, about: str) -> "Axis":
+    """The weight of an autoencoder's term with a teacher, which is no value of an axis; 0 is none."""
 
+    def put(tree: Tree, weight: float) -> None:
+        tree["method"][kind] = {**tree["method"][kind], "weight": weight} if weight else None
 
-def _get_alignment(tree: Tree) -> float:
-    return float(tree["method"]["alignment"]["weight"])
+    def there(tree: Tree) -> bool:
+        return tree["method"]["kind"] == "autoencoder" and tree["method"][kind] is not None
+
+    slot = Slot(put, at("method", kind, "weight").get)
+    return Axis(kind, f"weight of {about}; 0 is none", TypeAdapter(NonNegativeFloat), slot, there, f"method.{kind}")
 
 
 OF_METHOD = (
@@ -110,14 +115,8 @@ OF_TRUNK = (
         under(("model", "trunk"), "autoencoder"),
         "trunk=autoencoder",
     ),
-    Axis(
-        "alignment",
-        "weight of a code's distance to a frozen teacher's tokens (VA-VAE), which the baseline names; 0 is none",
-        TypeAdapter(NonNegativeFloat),
-        Slot(_put_alignment, _get_alignment),
-        lambda tree: tree["method"]["kind"] == "autoencoder" and tree["method"]["alignment"] is not None,
-        "method.alignment",
-    ),
+    _of_teacher("alignment", "a code's distance to a frozen teacher's tokens (VA-VAE), which the baseline names"),
+    _of_teacher("perceptual", "the distance of a frozen teacher's tokens of two images (LPIPS), which the baseline names"),
     _of_code("kl_weight", "weight", "kl", "weight of the code's divergence from the normal"),
     _of_code("code_entries", "entries", "vq", "vectors that the code is chosen from"),
     _of_code("commitment", "commitment", "vq", "weight of the code's distance to its vector"),

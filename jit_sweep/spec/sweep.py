@@ -93,8 +93,7 @@ class Baseline(Frozen):
         if weights := (space.get("encoder") or {}).get("weights") if _of_file(space) else None:
             space = {**space, "encoder": {**space["encoder"], "weights": located(weights)}}
         diffusion = {**self.diffusion, **({"terms": terms} if terms else {})}
-        alignment = self.method.get("alignment")
-        method = {**self.method, **({"alignment": _placed(alignment, located)} if alignment else {})}
+        method = {key: _placed(value, located) if isinstance(value, dict) else value for key, value in self.method.items()}
         return self.model_copy(update={"diffusion": diffusion, "method": method, "space": space})
 
     def recipe(self) -> Recipe:

@@ -67,8 +67,8 @@ def _files(spec: SweepSpec) -> Iterator[tuple[str, str]]:
     for term in recipe.diffusion.terms:
         if isinstance(term, RepresentationTerm):
             yield "baseline.diffusion.terms.teacher.weights", term.teacher.weights
-    if isinstance(recipe.method, AutoencoderMethod) and recipe.method.alignment is not None:
-        yield "baseline.method.alignment.teacher.weights", recipe.method.alignment.teacher.weights
+    for taught in recipe.method.taught if isinstance(recipe.method, AutoencoderMethod) else ():
+        yield f"baseline.method.{taught.kind}.teacher.weights", taught.teacher.weights
 
 
 _A_FILE = "the URI of a file (s3://BUCKET/FILE), or an absolute path on a file system that all nodes share"
@@ -81,6 +81,7 @@ _VALID = {
     "evaluation.reference.file": _A_FILE,
     "baseline.diffusion.terms.teacher.weights": _A_FILE,
     "baseline.method.alignment.teacher.weights": _A_FILE,
+    "baseline.method.perceptual.teacher.weights": _A_FILE,
     "baseline.space.encoder.weights": _A_FILE,
 }
 

@@ -109,6 +109,18 @@ def spec_with_files(top: str) -> SweepSpec:
     return SweepSpec.model_validate(tree)
 
 
+def test_the_teachers_of_an_autoencoder_are_among_these_files() -> None:
+    teacher = {"weights": "nets/teacher.pt", "sha256": "0" * 64}
+    terms = {"alignment": {"teacher": teacher}, "perceptual": {"teacher": teacher}}
+    tree = tiny_sweep(**REACHABLE, data={"uri": "s3://bucket/images.npz"})
+    tree["baseline"] = {"preset": "autoencoder-tiny", "method": terms}
+    with pytest.raises(UserError) as refusal:
+        check_reachable(SweepSpec.model_validate(tree), cluster=AWAY.url)
+    assert [line.split("`")[1] for line in str(refusal.value).splitlines()[1:]] == [
+        f"baseline.method.{kind}.teacher.weights" for kind in terms
+    ]
+
+
 def test_files_beside_the_images_are_refused_off_loopback_as_places_are() -> None:
     with pytest.raises(UserError) as refusal:
         check_reachable(spec_with_files("nets/"), cluster=AWAY.url)

@@ -16,7 +16,7 @@ from trainables.config.fields import (
     Ruled,
     must_hold,
 )
-from trainables.config.objective import AlignmentTerm
+from trainables.config.objective import AlignmentTerm, PerceptualTerm, TaughtTerm
 
 LONGEST_GROWTH = 20
 """Doublings after which every count of levels has met its bound."""
@@ -41,6 +41,13 @@ class AutoencoderMethod(Ruled):
     """Weight of the mean squared error."""
     alignment: Annotated[AlignmentTerm | None, JOINED_LATER] = None
     """A teacher whose tokens the code is to be near; null: none."""
+    perceptual: Annotated[PerceptualTerm | None, JOINED_LATER] = None
+    """A teacher in whose tokens the image made again is to be near; null: none."""
+
+    @property
+    def taught(self) -> tuple[TaughtTerm, ...]:
+        """Its terms with a teacher."""
+        return tuple(term for term in (self.alignment, self.perceptual) if term is not None)
 
     @must_hold
     def something_is_missed(self) -> None:
@@ -59,8 +66,8 @@ class MaskedTokensMethod(Frozen):
     """A network that finds masked tokens from the others, a patch each, and draws them a few at a time (MAR, arXiv 2406.11838).
     Of `diffusion` it reads `label_drop` alone: its head has a diffusion of its own, DDPM's with the cosine schedule and a
     learned variance. Of how samples are drawn it reads `steps`, in which all patches of an image are drawn by a cosine schedule
-    (at most one a patch), `head_steps` and `temperature` of each patch, and `guidance`, which grows from 1 with the share that
-    is drawn; not `sampler`, `interval`, `shift` and `t_eps_sample`."""
+    (at most one a patch), `head_steps`, `temperature` and `token_limit` of each patch, and `guidance`, which grows from 1 with
+    the share that is drawn; not `sampler`, `interval`, `shift` and `t_eps_sample`."""
 
     kind: Literal["masked_tokens"] = "masked_tokens"
     mask_mean: Annotated[FiniteFloat, Field(ge=0, le=2)] = 1.0

@@ -114,8 +114,22 @@ class AlignmentTerm(Frozen):
     """It must not be the network that scores."""
 
 
-AuxiliaryTerm = ClassifierTerm | RepresentationTerm | AlignmentTerm
-"""A term for which a module is trained beside the network, and thrown away."""
+class PerceptualTerm(Frozen):
+    """Squared distance between a frozen teacher's patch tokens, each of length 1, of an image and of what an autoencoder makes
+    of it, mean over the tokens: LPIPS (arXiv 1801.03924) without the weights that it learned of people's judgements, on a
+    vision transformer's last tokens. Neither image is clipped before it is seen."""
+
+    kind: Literal["perceptual"] = "perceptual"
+    weight: TermWeight = 1.0
+    """By which it is multiplied (latent diffusion: 1)."""
+    teacher: TeacherConfig
+    """It must not be the network that scores; `alignment` may have the same one."""
+
+
+TaughtTerm = AlignmentTerm | PerceptualTerm
+"""A term of an autoencoder's loss with a frozen teacher."""
+AuxiliaryTerm = ClassifierTerm | RepresentationTerm | TaughtTerm
+"""A term for which a module stands beside the network in training, and is thrown away."""
 LossTermConfig = Annotated[WeightedTerm | ClassifierTerm | RepresentationTerm, Field(discriminator="kind")]
 
 

@@ -168,14 +168,13 @@ class TrialFields(Ruled, Recipe):
 
     @property
     def auxiliary(self) -> tuple[AuxiliaryTerm, ...]:
-        """The terms of its loss for which a module is trained beside the network."""
-        alignment = self.method.alignment if isinstance(self.method, AutoencoderMethod) else None
-        return self.diffusion.tapped if alignment is None else (alignment,)
+        """The terms of its loss for which a module stands beside the network."""
+        return self.method.taught if isinstance(self.method, AutoencoderMethod) else self.diffusion.tapped
 
     @property
     def teachers(self) -> tuple[TeacherConfig, ...]:
-        """The frozen networks that it learns from."""
-        return tuple(term.teacher for term in self.auxiliary if not isinstance(term, ClassifierTerm))
+        """The frozen networks that it learns from, each once."""
+        return tuple(dict.fromkeys(term.teacher for term in self.auxiliary if not isinstance(term, ClassifierTerm)))
 
     @property
     def taught_grid(self) -> int:

@@ -13,7 +13,7 @@ from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
 from trainables.data.pixels import to_unit
 from trainables.data.split import spread_evenly
-from trainables.diffusion.alignment import of_places, of_two_places
+from trainables.diffusion.alignment import of_places, of_two_places, perceived
 from trainables.methods.method import Stepped
 from trainables.networks.autoencoder import Autoencoder
 
@@ -39,8 +39,8 @@ class Reconstruction:
         _route: Tensor | None,
         truths: Mapping[str, Tensor],
     ) -> Tensor:
-        """Absolute and squared errors over an image's numbers, what its code costs, and how far that is from a teacher's tokens
-        where there is one; e is what codes are drawn by."""
+        """Absolute and squared errors over an image's numbers, what its code costs, and how far that, and the image made of it,
+        are from a teacher's tokens where there is one; e is what codes are drawn by."""
         assert isinstance(network, Autoencoder)
         method = network.trial.method
         assert isinstance(method, AutoencoderMethod)
@@ -48,10 +48,11 @@ class Reconstruction:
             again, coded = network.reconstructed(x, e)
         missed = (again - x).flatten(1)
         losses = method.absolute * missed.abs().mean(1) + method.squared * missed.square().mean(1) + coded.penalty
-        if method.alignment is None:
-            return losses
-        said = network.auxiliary[method.alignment.kind](coded.code)
-        return losses + method.alignment.weight * _misaligned(said, truths[method.alignment.kind], method.alignment)
+        if (term := method.alignment) is not None:
+            losses = losses + term.weight * _misaligned(network.auxiliary[term.kind](coded.code), truths[term.kind], term)
+        if (seen := method.perceptual) is not None:
+            losses = losses + seen.weight * perceived(network.auxiliary[seen.kind](again), truths[seen.kind])
+        return losses
 
     def starts(self, _trial: TrialConfig, images: ImageSet, evaluation: EvaluationConfig) -> Tensor:
         """Held-out images to make again, uint8 [n, C, H, W]."""

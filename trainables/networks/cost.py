@@ -31,7 +31,7 @@ def forward_flops(trial: TrialConfig) -> int:
 
 def training_flops(trial: TrialConfig, *, images: int) -> int:
     """Floating-point operations of training on `images`: a forward pass, and a backward pass of twice its cost but for the
-    gradients of the images and of the sinusoids of t, which nobody needs; of a frozen teacher a forward pass."""
+    gradients of the images and of the sinusoids of t, which nobody needs; of a frozen teacher its passes."""
     updates = -(-images // trial.batch_size)
     return _passes_flops(trial) * images + orthogonalising_flops(trial) * updates
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from trainables.config.method import AutoencoderMethod
 from trainables.config.trial import TrialConfig
 from trainables.networks.cost import parameter_count
 from trainables.networks.parts.projector import teacher_parameters, teacher_working_bytes
@@ -89,7 +90,11 @@ def peak_bytes(trial: TrialConfig, fit: Fit, *, workers: int = 1) -> int:
 
 def state_bytes(trial: TrialConfig, *, workers: int = 1) -> int:
     """Weights, gradients, AdamW's two moments and the averages; in bf16 also the weights' copies in that precision, and the
-    gradients' where several workers add theirs up in it. A frozen teacher's weights besides."""
+    gradients' where several workers add theirs up in it. A frozen teacher's weights besides, and in bf16 the copies of those
+    that a gradient flows back through."""
     rounded = (trial.precision == "bf16") + (workers > 1 and trial.gradient_sum == "bf16")
     teachers = FP32 * sum(teacher_parameters(teacher) for teacher in trial.teachers)
+    seen = trial.method.perceptual if isinstance(trial.method, AutoencoderMethod) else None
+    if seen is not None and trial.precision == "bf16":
+        teachers += BF16 * teacher_parameters(seen.teacher)
     return ((4 + len(trial.averages)) * FP32 + rounded * BF16) * parameter_count(trial) + teachers

@@ -2,7 +2,7 @@
 
 A new embedding or head is one file in `parts/` whose class has the methods of `parts.part.Part`, its variant in
 `trainables.config.network`, and one line here. A new trunk is such a class too, built around an embedding and a head, or
-alone where it has both in itself. So is what a term of the loss trains beside the network.
+alone where it has both in itself. So is what a term of the loss has beside the network.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,7 @@ from trainables.networks.parts.mlp_trunk import MlpTrunk
 from trainables.networks.parts.neural_field import NeuralFieldPart
 from trainables.networks.parts.part import Initial, Part
 from trainables.networks.parts.patch_unet import PatchUnetPart
+from trainables.networks.parts.perceptual import PerceptualPart
 from trainables.networks.parts.pixel_mlp import PixelMlpPart
 from trainables.networks.parts.pixel_transformer import PixelTransformerPart
 from trainables.networks.parts.projector import ProjectorPart
@@ -70,6 +71,7 @@ AUXILIARIES: dict[str, Callable[[TrialConfig], Part]] = {
     "classifier": ClassFinderPart,
     "representation": ProjectorPart,
     "alignment": AlignmentPart,
+    "perceptual": PerceptualPart,
 }
 """By the kind of a term of the loss that has a module of its own."""
 

@@ -15,6 +15,7 @@ from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
 from trainables.training.batches import Batch
 from trainables.training.reduction import release
+from trainables.training.truths import open_sight
 
 MOST_SHAPES = 2
 """Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache. A
@@ -28,6 +29,7 @@ class EagerStep:
 
     def __init__(self, trial: TrialConfig) -> None:
         self.network = build(trial).to(trial.device)
+        open_sight(self.network)
         self._trial = trial
 
     def is_ready(self, _micro_batch: int) -> bool:
@@ -48,6 +50,7 @@ class CompiledStep:
 
     def __init__(self, trial: TrialConfig) -> None:
         self.network = blank(trial).to(trial.device)
+        open_sight(self.network)
         self._t_eps = torch.zeros((), device=trial.device)
         self._compiled: Callable[..., Tensor] = torch.compile(image_losses, fullgraph=True, dynamic=False)
         self._sizes: set[tuple[int, bool]] = set()

@@ -1,5 +1,7 @@
-"""The frozen network whose patch tokens the terms `representation` and `alignment` of a loss are to find; nothing of it is ever
-saved."""
+"""The frozen networks whose patch tokens the terms `representation` and `alignment` of a loss are to find, and by which
+`perceptual` sees images; nothing of them is ever saved."""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -7,13 +9,14 @@ from torch import Tensor
 
 from trainables.config.objective import TeacherConfig
 from trainables.config.trial import TrialConfig
-from trainables.evaluation.features.vit import Vit, VitSizes, normalised, vit_of
+from trainables.data.pixels import to_unit
+from trainables.evaluation.features.vit import Vit, VitSizes, normalised, unclipped, vit_of
 from trainables.evaluation.features.weights import state_dict_of
 from trainables.networks.parts.projector import TEACHER_MLP_RATIO
 from trainables.process_caches import ProcessCache
 
-_teachers: ProcessCache[tuple[TeacherConfig, str], Vit] = ProcessCache("teachers", most=1)
-"""By what a trial says of it and the kind of device."""
+_teachers: ProcessCache[tuple[tuple[TeacherConfig, ...], str], dict[TeacherConfig, Vit]] = ProcessCache("teachers", most=1)
+"""All of a trial, by what it says of them and the kind of device."""
 
 
 def teacher_tokens(trial: TrialConfig, teacher: TeacherConfig, images: Tensor) -> Tensor:
@@ -23,18 +26,36 @@ def teacher_tokens(trial: TrialConfig, teacher: TeacherConfig, images: Tensor) -
     It computes in the trial's precision. ValueError: its file is not what the trial says. OSError: it cannot be read.
     """
     device = images.device.type
-    network = teacher_of(teacher, device=device)
+    network = teachers_of(trial, device=device)[teacher]
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=trial.precision == "bf16"):
         tokens = network.patches(normalised(images, teacher.grid * teacher.patch))
         return regridded(tokens.float(), grid=trial.taught_grid)
 
 
-def teacher_of(teacher: TeacherConfig, *, device: str) -> Vit:
-    """The network in evaluation form, loaded once a process; a remote file is fetched once a machine.
+def sight_of(trial: TrialConfig, teacher: TeacherConfig, *, device: str) -> Callable[[Tensor], Tensor]:
+    """From images float32 [B, C, H, W] around [-1, 1], unclipped, to the teacher's patch tokens, float32 [B, N, width] in its
+    own grid, through which a gradient flows to the images. It computes in the trial's precision. Raises as `teachers_of`."""
+    network, size, narrow = teachers_of(trial, device=device)[teacher], teacher.grid * teacher.patch, trial.precision == "bf16"
 
-    ValueError: the file has another hash or holds another network. OSError: it cannot be read.
+    def seen(images: Tensor) -> Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=narrow):
+            return network.patches(unclipped(images, size)).float()
+
+    return seen
+
+
+def seen_tokens(trial: TrialConfig, teacher: TeacherConfig, images: Tensor) -> Tensor:
+    """What `sight_of` makes of uint8 images [B, C, H, W], without a gradient."""
+    with torch.no_grad():
+        return sight_of(trial, teacher, device=images.device.type)(to_unit(images))
+
+
+def teachers_of(trial: TrialConfig, *, device: str) -> dict[TeacherConfig, Vit]:
+    """A trial's teachers in evaluation form, loaded once a process; a remote file is fetched once a machine.
+
+    ValueError: a file has another hash or holds another network. OSError: it cannot be read.
     """
-    return _teachers.get((teacher, device), make=lambda: _loaded(teacher).to(device))
+    return _teachers.get((trial.teachers, device), make=lambda: {each: _loaded(each).to(device) for each in trial.teachers})
 
 
 def regridded(tokens: Tensor, *, grid: int) -> Tensor:

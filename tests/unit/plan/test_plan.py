@@ -31,7 +31,7 @@ from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.method import AutoencoderMethod
 from trainables.config.network import ConvStemEmbedding
-from trainables.config.objective import AlignmentTerm, RepresentationTerm, TeacherConfig
+from trainables.config.objective import RepresentationTerm
 from trainables.config.recipe import Recipe
 from trainables.config.shape import speed_shape
 from trainables.config.times import Uniform
@@ -307,6 +307,7 @@ VALUES: dict[str, Any] = {
     "code_channels": 8,
     "code": "vq",
     "alignment": 0.2,
+    "perceptual": 0.2,
     "kl_weight": 1e-3,
     "code_entries": 16,
     "commitment": 0.5,
@@ -326,6 +327,7 @@ VALUES: dict[str, Any] = {
     "token_head_blocks": 2,
     "temperature": 0.9,
     "head_steps": 50,
+    "token_limit": 3.0,
     "contrast_temperature": 0.5,
     "level_temperature": 0.5,
     "contrast_group": 4,
@@ -342,6 +344,7 @@ OF_STAGES = {"preset", "parent", "parent_part", "encoder", "latent_sample", "lat
 """Axes that only a recipe of a sweep knows: no trial says which preset it came from, or which stage it builds on."""
 UVIT = {"trunk": "uvit", "trunk_width": 16}
 ENCODER_DECODER = {"trunk": "encoder_decoder"}
+OF_TEACHERS = ("alignment", "perceptual")
 OF_CODES: dict[str, dict[str, Any]] = {
     "code_channels": {},
     "code": {},
@@ -360,6 +363,7 @@ OF_MASKED_TOKENS: tuple[str, ...] = (
     "token_head_blocks",
     "temperature",
     "head_steps",
+    "token_limit",
 )
 """What exists under the method masked_tokens."""
 OF_PRETRAINING = (
@@ -413,6 +417,7 @@ UNDER: dict[str, dict[str, Any]] = {
     **{name: {} for name in OF_PRETRAINING},
     "pool": {},
     "alignment": {},
+    "perceptual": {},
 }
 """What an axis hangs on, where the baseline has it not."""
 
@@ -422,13 +427,11 @@ def recipe_for(name: str, folder: Path) -> Recipe:
     others = {
         "pool": "classifier-tiny",
         **dict.fromkeys(OF_PRETRAINING, "epg-pretraining-tiny"),
-        **dict.fromkeys([*OF_CODES, "alignment"], "autoencoder-tiny"),
+        **dict.fromkeys([*OF_CODES, *OF_TEACHERS], "autoencoder-tiny"),
     }
     recipe = preset(others.get(name, "jit-tiny"))
-    if name == "alignment":
-        return recipe.model_copy(
-            update={"method": AutoencoderMethod(alignment=AlignmentTerm(teacher=TeacherConfig(**teacher(folder))))}
-        )
+    if name in OF_TEACHERS:
+        return recipe.model_copy(update={"method": AutoencoderMethod.model_validate({name: {"teacher": teacher(folder)}})})
     if "representation" not in name:
         return recipe
     return recipe.model_copy(update={"diffusion": DiffusionConfig(terms=(RepresentationTerm(**representation(folder)),))})

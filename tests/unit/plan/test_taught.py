@@ -9,7 +9,7 @@ from jit_sweep.errors import UserError
 from jit_sweep.home import on_this_machine
 from jit_sweep.spec.read import read_spec
 from tests.support.sweep_files import tiny_sweep, write_sweep
-from tests.support.teachers import representation
+from tests.support.teachers import representation, teacher
 from tests.unit.plan.test_plan import planned
 
 
@@ -49,6 +49,37 @@ def test_a_teacher_s_file_means_the_same_from_every_folder(monkeypatch: pytest.M
     assert on_this_machine(placed) == placed
     plain = read_spec(write_sweep(tmp_path))
     assert on_this_machine(plain).baseline == plain.baseline
+
+
+def autoencoding(folder: Path, **said: Any) -> dict[str, Any]:
+    """An autoencoder's baseline with one teacher for both of its terms."""
+    own = {"teacher": teacher(folder, **said)}
+    return {"preset": "autoencoder-tiny", "batch_size": 8, "method": {"alignment": own, "perceptual": own}}
+
+
+def test_a_sweep_varies_the_weight_of_a_perceptual_term_and_leaves_it_out(tmp_path: Path) -> None:
+    scored = {"objective": "heldout_reconstruction_error"}
+
+    def ids(given: dict[str, Any], **axes: Any) -> dict[float | None, str]:
+        plan = planned(tmp_path, baseline=given, stages=[{"grid": {"axes": axes, "seeds": 1}}], **scored)
+        terms = [(entry.trial.method.model_dump()["perceptual"], entry.trial.id) for entry in plan.entries]
+        return {term and term["weight"]: trial for term, trial in terms}
+
+    both = autoencoding(tmp_path)
+    weighed = ids(both, perceptual=[0, 0.5, 2.0])
+    assert {*weighed} == {None, 0.5, 2.0}
+    assert len({*weighed.values()}) == 3
+    without = {**both, "method": {"alignment": both["method"]["alignment"]}}
+    assert ids(without, prediction=["x"]) == {None: weighed[None]}
+
+
+def test_the_teachers_of_an_autoencoder_mean_the_same_from_every_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    placed = on_this_machine(read_spec(write_sweep(tmp_path, baseline=autoencoding(tmp_path, weights="teacher.safetensors"))))
+    found = {kind: placed.baseline.method[kind]["teacher"]["weights"] for kind in ("alignment", "perceptual")}
+    assert set(found.values()) == {str(tmp_path / "teacher.safetensors")}
 
 
 def test_a_term_without_its_teacher_is_refused_with_the_form(tmp_path: Path) -> None:

@@ -139,6 +139,18 @@ def input_size(network: Vit, *, dinov2: bool) -> int:
 
 def normalised(images: Tensor, size: int) -> Tensor:
     """uint8 [n, C, H, W] -> float32 [n, 3, size, size], bicubic with antialias, by ImageNet's mean and deviation."""
-    resized = F.interpolate(images.float(), size=(size, size), mode="bicubic", antialias=True).clamp(0, 255) / 255
+    return _standardised(_resized(images.float(), size).clamp(0, 255) / 255)
+
+
+def unclipped(images: Tensor, size: int) -> Tensor:
+    """float32 [n, C, H, W] around [-1, 1] -> the same, whatever lies beyond, so that a gradient reaches all of it."""
+    return _standardised((_resized(images, size) + 1) / 2)
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
+
+
+def _standardised(images: Tensor) -> Tensor:
     mean, sd = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (_MEAN, _SD))
-    return (resized.expand(-1, 3, -1, -1) - mean) / sd
+    return (images.expand(-1, 3, -1, -1) - mean) / sd

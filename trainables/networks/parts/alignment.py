@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainables.config.autoencoder import AutoencoderTrunk
+from trainables.config.method import AutoencoderMethod
 from trainables.config.objective import TeacherConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.parts.part import Initial, Macs
@@ -28,8 +29,10 @@ class AlignmentPart:
 
     @property
     def teacher(self) -> TeacherConfig:
-        (teacher,) = self.trial.teachers
-        return teacher
+        method = self.trial.method
+        assert isinstance(method, AutoencoderMethod)
+        assert method.alignment is not None
+        return method.alignment.teacher
 
     @property
     def places(self) -> int:

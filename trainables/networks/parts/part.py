@@ -17,7 +17,8 @@ class Macs(NamedTuple):
     input_gradient: int = 0
     """Of the products whose inputs are data, so that the backward pass leaves out their gradients."""
     frozen: int = 0
-    """Of a network that does not train and only says what should be found, in training alone."""
+    """Of a network that does not train and says what should be found or how near it is, in training alone, with the gradients
+    that flow back through it."""
 
 
 class Part(Protocol):

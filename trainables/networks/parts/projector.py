@@ -71,6 +71,19 @@ def teacher_macs(teacher: TeacherConfig) -> int:
     return patches * 3 * teacher.patch**2 * width + teacher.depth * block
 
 
+def teacher_gradient_macs(teacher: TeacherConfig) -> int:
+    """Of the gradient that flows back through it to an image: each product with its weights once, attention's own two twice."""
+    tokens = teacher.grid**2 + 1
+    return teacher_macs(teacher) + teacher.depth * 2 * tokens * tokens * teacher.width
+
+
+def teacher_kept_bytes(teacher: TeacherConfig, activation: int) -> int:
+    """What such a backward pass needs of one image: the stream in float32 before each norm; q, k, v, what attention mixes and
+    the hidden values in `activation` bytes each. Weights that do not train need nothing of what they are multiplied by."""
+    tokens, of_block = teacher.grid**2 + 1, 2 * FP32 + (4 + TEACHER_MLP_RATIO) * activation
+    return tokens * teacher.width * (teacher.depth * of_block + FP32)
+
+
 def teacher_working_bytes(teacher: TeacherConfig) -> int:
     """What one image takes of a block at work: the stream and its normalised form, q, k, v, and the hidden values twice."""
     return (teacher.grid**2 + 1) * (6 + 2 * TEACHER_MLP_RATIO) * teacher.width * FP32

@@ -123,4 +123,4 @@ def test_what_a_configuration_may_name_is_what_is_registered() -> None:
     kinds = {kind for term in tapped for kind in get_args(term.model_fields["kind"].annotation)}
     assert kinds == TAPPED.keys()
     with_modules = {kind for term in get_args(AuxiliaryTerm) for kind in get_args(term.model_fields["kind"].annotation)}
-    assert with_modules == {*kinds, "alignment"} == AUXILIARIES.keys() == TRUTHS.keys()
+    assert with_modules == {*kinds, "alignment", "perceptual"} == AUXILIARIES.keys() == TRUTHS.keys()

@@ -21,7 +21,7 @@ from trainables.evaluation.features.vit import normalised, vit_of
 from trainables.networks.parts.projector import teacher_parameters
 from trainables.training.batches import Batches
 from trainables.training.step import image_losses
-from trainables.training.teacher import regridded, teacher_of
+from trainables.training.teacher import regridded, teachers_of
 
 IMAGES = NoiseImages(24, size=SIZE, classes=CLASSES)
 
@@ -83,8 +83,8 @@ def test_a_network_of_any_grid_has_as_many_tokens_to_find(tmp_path: Path, patch:
 
 
 def test_the_teacher_is_frozen_and_counted_whole(tmp_path: Path) -> None:
-    said = TeacherConfig.model_validate(teacher(tmp_path, depth=2))
-    network = teacher_of(said, device="cpu")
+    said = TeacherConfig.model_validate(teacher(tmp_path / "deeper", depth=2))
+    network = teachers_of(taught(tmp_path, teacher=said.model_dump()), device="cpu")[said]
     own = sum(p.numel() for name, p in network.named_parameters() if name != "pos_embed")
     assert teacher_parameters(said) == own
     assert not any(p.requires_grad for p in network.parameters())
