@@ -346,6 +346,7 @@ _REGISTERED = (
     ),
     _drawn_by_a_head("temperature", "by which the noise of a token's steps is multiplied"),
     _drawn_by_a_head("head_steps", "steps by which a token is drawn"),
+    _drawn_by_a_head("token_limit", "largest number of the clean token that such a step finds; null: codes are not bounded"),
 )
 _SETTINGS = {
     "bottleneck": "embedding",

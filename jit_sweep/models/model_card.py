@@ -117,7 +117,8 @@ def _method(trial: TrialConfig) -> str:
 def _evaluation(config: ModelFolderConfig, scores: Facts) -> Iterator[str]:
     evaluation = config.evaluation
     low, high = evaluation.interval
-    kinds = [f"guidance {evaluation.guidance:g}"] if evaluation.guidance != 1 else []
+    of = f" of the first {counted(first, 'channel')}" if (first := evaluation.guidance_channels) else ""
+    kinds = [f"guidance {evaluation.guidance:g}{of}"] if evaluation.guidance != 1 else []
     kinds += [f"classifier {guide.trial} by {evaluation.classifier_scale:g}"] if (guide := evaluation.guide) else []
     guided = f"{' and '.join(kinds)} for t of {low:g} to {high:g}" if kinds else "no guidance"
     yield "## How it was scored"

@@ -43,6 +43,8 @@ class Question(Frozen):
     """How its arms are tuned before they are compared, where they are: a part of it too."""
     matched: StageMatched | None = None
     """What its arms were given the same of, where their stage says so; equal FLOPs are a part of it too."""
+    apart: tuple[str, ...] = ()
+    """Axes that one of its arms alone has, by which it is told in words from another question of the stage."""
 
     @classmethod
     def pair(cls, axes: tuple[str, ...], cell: Cell, against: Cell, *, name: str = "") -> Self:
@@ -75,13 +77,22 @@ class Question(Frozen):
         if self.name:
             return f"{self.name}: {self._of_ablation}{self._at_equal}"
         one, other = self.cells[0], self.cells[-1]
-        asked = ", ".join(f"{arm_label({axis: one.get(axis)})} against {_value(other.get(axis))}" for axis in self.axes[::-1])
+        of_one, of_other = self._of_its_own(0), self._of_its_own(-1)
+        asked = ", ".join(
+            f"{arm_label({axis: one.get(axis)})}{of_one} against {_value(other.get(axis))}{of_other}"
+            for axis in self.axes[::-1]
+        )
         return f"{self.context}: {asked}{self._at_equal}" if self.context else f"{asked}{self._at_equal}"
 
     def side(self, cell: int) -> str:
         """What one of its arms is in the axes of the question, such as `prediction=x`."""
         given = {axis: self.cells[cell][axis] for axis in self.axes if axis in self.cells[cell]}
-        return arm_label(given) if given else "without"
+        return f"{arm_label(given)}{self._of_its_own(cell)}" if given else "without"
+
+    def _of_its_own(self, cell: int) -> str:
+        """Such as ` (token_limit=3.0)`."""
+        given = {axis: self.cells[cell][axis] for axis in self.apart if axis in self.cells[cell]}
+        return f" ({arm_label(given)})" if given else ""
 
     @property
     def in_words(self) -> str:
@@ -137,7 +148,27 @@ def planned_questions(
     how = {"looks": looks, "nuisance": design.nuisance if design is not None else None, "matched": matched}
     if any(how.values()):
         asked = (question.model_copy(update=how) for question in asked)
-    return tuple({question.key: question for question in asked}.values())
+    return tuple(_told_apart({question.key: question for question in asked}.values()))
+
+
+def _told_apart(questions: Iterable[Question]) -> Iterator[Question]:
+    """Those that would be called the same name what their arms have of their own and the others' have otherwise."""
+    alike: dict[str, list[Question]] = {}
+    for question in (asked := [*questions]):
+        alike.setdefault(question.label, []).append(question)
+    for question in asked:
+        same = alike[question.label]
+        varying = _varying([cell for each in same for cell in each.cells]) if len(same) > 1 else ()
+        own = tuple(axis for axis in varying if axis not in question.axes and not all(axis in cell for cell in question.cells))
+        yield question.model_copy(update={"apart": own}) if own else question
+
+
+def _varying(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """The axes that cells which have them have different values of."""
+    values: dict[str, set[AxisValue]] = {}
+    for axis, value in (pair for cell in cells for pair in cell.items()):
+        values.setdefault(axis, set()).add(value)
+    return tuple(axis for axis, of in values.items() if len(of) > 1)
 
 
 def _asked(cells: Sequence[Cell], *, baseline: Cell, design: Design | None) -> Iterable[Question]:

@@ -13,6 +13,7 @@ from trainables.config.fields import (
     JoinedLater,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     content_hash,
     identity,
@@ -26,8 +27,8 @@ RECORDED: dict[str, Any] = {"labels": "drawn"}
 """What is meant where a record of an evaluation leaves a setting out: it was written before the setting joined."""
 
 
-_OF_A_HEAD = frozenset({"temperature", "head_steps"})
-_OF_A_FLOW = frozenset({"sampler", "interval", "shift", "t_eps_sample", "classifier", "classifier_scale"})
+_OF_A_HEAD = frozenset({"temperature", "head_steps", "token_limit"})
+_OF_A_FLOW = frozenset({"sampler", "guidance_channels", "interval", "shift", "t_eps_sample", "classifier", "classifier_scale"})
 _OF_NOISE = frozenset({"steps", "guidance"})
 _UNREAD = {
     "masked_tokens": _OF_A_FLOW,
@@ -71,6 +72,9 @@ class Sampling(Frozen):
     """Steps of the sampler."""
     guidance: Annotated[NonNegativeFloat, Field(le=1000)] = 1.0
     """Classifier-free guidance scale; 1 is off."""
+    guidance_channels: Annotated[PositiveInt | None, JOINED_LATER] = None
+    """The first channels, of pixels or codes, that `guidance` changes, as samplers of DiT and LightningDiT do with 3; the
+    others are as the class has them. null: all."""
     interval: tuple[Time, Time] = (0.1, 1.0)
     """The times t at which guidance of either kind acts: low < t < high (arXiv 2404.07724)."""
     classifier: Annotated[AnyClassifier | None, JOINED_LATER] = None
@@ -89,6 +93,9 @@ class Sampling(Frozen):
     """What the noise of the head's steps is multiplied by; only masked tokens (`method` masked_tokens) have such a head."""
     head_steps: Annotated[PositiveInt, Field(ge=2, le=1_000), JOINED_LATER] = 100
     """Steps by which such a head draws a token, of the 1,000 of its training; `steps` are those of the image."""
+    token_limit: Annotated[Annotated[PositiveFloat, Field(le=1_000)] | None, JOINED_LATER] = None
+    """The largest number of the clean token that each of these steps finds, such as 3: of codes in their standard deviations,
+    of pixels 1 where none is given. A head of a short training finds far larger ones. null: codes have no bound, as in MAR."""
 
     features: Annotated[FeaturesConfig, JOINED_LATER] = "efflite0"
     """The network on whose features images are compared: the packaged one, or one whose weights you have in a file."""
@@ -97,9 +104,9 @@ class Sampling(Frozen):
     metrics stay with the sweep's own images. null: the training split."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Without a classifier that does not act."""
-        acts = self.classifier is not None and self.classifier_scale
-        return content if acts else without(content, {"classifier", "classifier_scale"})
+        """Without what does not act: a classifier, and the channels of no guidance."""
+        idle = set() if self.classifier is not None and self.classifier_scale else {"classifier", "classifier_scale"}
+        return without(content, idle if self.guidance != 1 else {*idle, "guidance_channels"})
 
     def placed(self, located: Callable[[str], str]) -> Self:
         """The same with its files where `located` says that their addresses are."""

@@ -81,6 +81,9 @@ def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images
 def _check_drawn(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     check_judge(trial, evaluation)
     check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
+    if (first := evaluation.guidance_channels or 0) > (channels := trial.canvas.channels):
+        rule = "`guidance_channels` must be at most the channels of what is drawn"
+        raise ValueError(f"{rule}, got {first} of {channels}; try null, which is all")
     if evaluation.guide is not None and (trial.method.kind != "denoiser" or trial.space.kind != "pixels"):
         rule = "`classifier` guides denoisers of pixels"
         raise ValueError(f"{rule}, got method={trial.method.kind}, space={trial.space.kind}; try classifier: null")

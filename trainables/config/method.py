@@ -66,8 +66,8 @@ class MaskedTokensMethod(Frozen):
     """A network that finds masked tokens from the others, a patch each, and draws them a few at a time (MAR, arXiv 2406.11838).
     Of `diffusion` it reads `label_drop` alone: its head has a diffusion of its own, DDPM's with the cosine schedule and a
     learned variance. Of how samples are drawn it reads `steps`, in which all patches of an image are drawn by a cosine schedule
-    (at most one a patch), `head_steps` and `temperature` of each patch, and `guidance`, which grows from 1 with the share that
-    is drawn; not `sampler`, `interval`, `shift` and `t_eps_sample`."""
+    (at most one a patch), `head_steps`, `temperature` and `token_limit` of each patch, and `guidance`, which grows from 1 with
+    the share that is drawn; not `sampler`, `interval`, `shift` and `t_eps_sample`."""
 
     kind: Literal["masked_tokens"] = "masked_tokens"
     mask_mean: Annotated[FiniteFloat, Field(ge=0, le=2)] = 1.0

@@ -108,7 +108,8 @@ def _velocity(
     evaluation: EvaluationConfig,
     null: int,
 ) -> Velocity[Tensor]:
-    """v_u + w(t) (v_c - v_u), from one pass over both halves; from the conditional half alone where w is 1."""
+    """v_u + w(t) (v_c - v_u), from one pass over both halves; from the conditional half alone where w is 1, and in the channels
+    that guidance leaves."""
     nulls = torch.full_like(labels, null)
 
     def one(z: Tensor, t: float, y: Tensor) -> Tensor:
@@ -121,7 +122,9 @@ def _velocity(
         if scale == 1.0:
             return one(z, t, labels)
         conditional, unconditional = one(torch.cat((z, z)), t, torch.cat((labels, nulls))).chunk(2)
-        return unconditional + scale * (conditional - unconditional)
+        told = unconditional + scale * (conditional - unconditional)
+        first = evaluation.guidance_channels
+        return told if first is None else torch.cat((told[:, :first], conditional[:, first:]), dim=1)
 
     return guided
 

@@ -160,7 +160,7 @@ def _drawn(
     network: MaskedAutoencoder, condition: Tensor, guidance: float, noise: _Noise, evaluation: EvaluationConfig, number: int
 ) -> Tensor:
     """Tokens of a condition [B, K, D], or [2 B, K, D] where guided, float32 [B, K, P]."""
-    limit = PIXEL_RANGE if network.trial.space.kind == "pixels" else None
+    limit = evaluation.token_limit or (PIXEL_RANGE if network.trial.space.kind == "pixels" else None)
     short = chain_on(condition.device, count=evaluation.head_steps)
     like = condition.new_empty(noise.samples, condition.shape[1], network.trial.token_dim, dtype=torch.float32)
     w = noise.of(number, evaluation.head_steps, like)

@@ -38,6 +38,7 @@ SMALL: dict[str, Any] = {
     "decoder_depth": 1,
     "decoder_heads": 1,
     "head_steps": 3,
+    "token_limit": 0.5,
     "contrast_group": 8,
     "projector_width": 48,
     "projected_width": 16,

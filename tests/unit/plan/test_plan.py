@@ -327,6 +327,7 @@ VALUES: dict[str, Any] = {
     "token_head_blocks": 2,
     "temperature": 0.9,
     "head_steps": 50,
+    "token_limit": 3.0,
     "contrast_temperature": 0.5,
     "level_temperature": 0.5,
     "contrast_group": 4,
@@ -362,6 +363,7 @@ OF_MASKED_TOKENS: tuple[str, ...] = (
     "token_head_blocks",
     "temperature",
     "head_steps",
+    "token_limit",
 )
 """What exists under the method masked_tokens."""
 OF_PRETRAINING = (

@@ -73,6 +73,21 @@ def test_a_question_in_words_names_what_differs_and_where() -> None:
     assert interaction.in_words == "Does the effect of prediction=v against x differ between patch_size=4 and 16?"
 
 
+def test_questions_about_arms_that_differ_in_an_axis_of_one_side_alone_have_names_of_their_own() -> None:
+    own = [{"method": "masked_tokens", "head_steps": 9, "token_limit": limit} for limit in (None, 3.0)]
+    axes = {"method": ["denoiser", "masked_tokens"], "head_steps": [9], "token_limit": [None, 3.0]}
+    grid = Grid.model_validate({"axes": axes, "contrasts": [{"axis": "method"}]})
+    asked = planned_questions([{"method": "denoiser"}, *own], baseline={"method": "denoiser"}, design=grid)
+    assert [question.label for question in asked] == [
+        "method=masked_tokens (token_limit=none) against denoiser",
+        "method=masked_tokens (token_limit=3.0) against denoiser",
+    ]
+    assert asked[1].in_words == "Is method=masked_tokens (token_limit=3.0) better or worse than method=denoiser?"
+    [alone] = planned_questions([{"method": "denoiser"}, own[0]], baseline={"method": "denoiser"}, design=grid)
+    assert alone.label == "method=masked_tokens against denoiser"
+    assert alone.key == asked[0].key, "a name is no part of what is asked"
+
+
 def test_an_ablation_s_question_in_words_names_its_changes() -> None:
     *_, main, _, _, pair = asked_by_an_ablation("factorial")
     assert main.in_words == "Is rope=False better or worse than without, on average over the rest?"

@@ -88,7 +88,7 @@ def test_what_the_question_is_about_may_differ_in_the_field_that_it_sets(arms: l
     assert refusal(asked(arms, "sampling_steps"), [one, shorter], **SHARED) == ""
 
 
-@pytest.mark.parametrize(("key", "value"), [("head_steps", 25), ("temperature", 0.9)])
+@pytest.mark.parametrize(("key", "value"), [("head_steps", 25), ("temperature", 0.9), ("token_limit", 3.0)])
 def test_a_setting_that_one_method_alone_reads_keeps_no_other_from_being_compared(
     arms: list[Arm], key: str, value: Any
 ) -> None:

@@ -192,11 +192,11 @@ def _of_masked_tokens(masked: str) -> Iterator[Metric]:
         "minimize",
         "mean squared noise",
         "error of the noise that the head finds in masked patches of held-out images, at fixed masks, times and noise; says "
-        "nothing along patch_size and encoder, by which patches are other things, nor along temperature and head_steps, "
-        f"{_NOR}",
+        "nothing along patch_size and encoder, by which patches are other things, nor along temperature, head_steps and "
+        f"token_limit, {_NOR}",
         needs=NetworkAlone(of="masked_tokens"),
         compute=f"{_HERE}.masked:error",
-        blind_to=UNSAMPLED | {"patch_size", "encoder", "temperature", "head_steps"},
+        blind_to=UNSAMPLED | {"patch_size", "encoder", "temperature", "head_steps", "token_limit"},
         scale="log",
         plain="how wrong the network is on masked patches of images that training never saw",
         judges=True,

@@ -191,6 +191,15 @@ def test_a_classifier_guides_denoisers_alone() -> None:
     check_evaluation(classifier(), how(classifier=NAMED, t_eps_sample=0.0), images=64)
 
 
+def test_guidance_of_more_channels_than_are_drawn_is_refused_and_of_some_counts_where_it_guides() -> None:
+    channels = small_trial().canvas.channels
+    check_evaluation(small_trial(), how(guidance_channels=channels), images=64)
+    with pytest.raises(ValueError, match=f"`guidance_channels` must be at most .*, got {channels + 1} of {channels}; try null"):
+        check_evaluation(small_trial(), how(guidance_channels=channels + 1), images=64)
+    assert how(guidance_channels=2).id == how().id
+    assert how(guidance=2.0, guidance_channels=2).id != how(guidance=2.0).id
+
+
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "`classifier_scale` other than 1 needs a `classifier`": ({}, {"classifier_scale": 2.0}, 5),
     "`t_eps_sample` must be above 0 under a `classifier`": ({}, {"classifier": NAMED, "t_eps_sample": 0.0}, 5),

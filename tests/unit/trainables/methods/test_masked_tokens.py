@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.networks import goes_on_bit_for_bit
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
-from tests.support.trials import small_model
+from tests.support.trials import moved, small_model
 from tests.unit.trainables.networks.test_masked_autoencoder import forced, masked, network_of
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
@@ -51,6 +51,15 @@ def few_images_trial(trunk: dict[str, Any] | None = None, **changes: Any) -> Tri
     images = few_images()
     data = DataConfig(digest=images.fingerprint, image_size=32, num_classes=9)
     return masked(trunk, model=small_model(class_tokens=0, patch_size=8), data=data, **changes)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(0.25, 0.25), (None, 1.0), (2.0, 1.0)])
+def test_a_drawn_token_is_kept_within_its_limit(limit: float | None, most: float) -> None:
+    trial = few_images_trial(WIDE)
+    labels = torch.zeros(4, dtype=torch.int64)
+    how = EVALUATION.model_copy(update={"token_limit": limit})
+    drawn = generate(moved(trial), trial, how, labels).float() / 127.5 - 1
+    assert float(drawn.abs().max()) == pytest.approx(most, abs=1 / 127.5)
 
 
 def test_patches_become_the_image_again() -> None:
@@ -153,7 +162,8 @@ def test_a_sample_is_its_place_s_own_whoever_draws_it() -> None:
 def test_what_an_evaluation_says_of_steps_guidance_and_temperature_is_heard() -> None:
     trial, labels = few_images_trial(), torch.zeros(2, dtype=torch.int64)
     one = drawn(trial, labels)
-    for changes in ({"steps": 8}, {"guidance": 2.0}, {"temperature": 0.5}, {"head_steps": 7}, {"seed": 1}):
+    of_a_token = ({"temperature": 0.5}, {"head_steps": 7}, {"token_limit": 0.5})
+    for changes in ({"steps": 8}, {"guidance": 2.0}, *of_a_token, {"seed": 1}):
         assert (drawn(trial, labels, **changes) - one).abs().max() > 1e-3
     for unheard in ({"sampler": "heun"}, {"shift": 2.0}, {"interval": (0.2, 0.9)}, {"t_eps_sample": 0.3}):
         assert torch.equal(drawn(trial, labels, **unheard), one)

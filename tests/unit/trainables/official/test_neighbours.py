@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from tests.support.paths import GOLDEN
+from trainables.config.evaluation import EvaluationConfig
 from trainables.config.objective import WeightedTerm
 from trainables.config.trial import TrialConfig
+from trainables.diffusion.integrators import stage_steps
 from trainables.diffusion.loss import loss
+from trainables.diffusion.sampler import sample
 from trainables.diffusion.tapped import TAPPED, Told
 from trainables.networks.cost import parameter_count
 from trainables.networks.network import Network
@@ -209,6 +212,30 @@ def test_a_lightning_dit_computes_the_official_output_and_loss(variant: str) -> 
     total.backward()
     assert float(total.detach()) == pytest.approx(float(arrays["loss"]), rel=TOLERANCE)
     assert has_official_gradients(case, network)
+
+
+def test_a_lightning_dit_samples_as_the_official_sampler_guided_on_its_first_channels_alone() -> None:
+    case = golden("lightningdit", "lightningdit", under="all/", depth=2, **LIGHTNING["all"])
+    official, start = case.meta["sample"], np.load(GOLDEN / "neighbours" / "lightningdit.npz")["noise"][:2]
+    evaluation = EvaluationConfig(
+        sampler="euler",
+        steps=official["num_sampling_steps"] - 1,
+        shift=1 / official["timestep_shift"],
+        guidance=official["cfg_scale"],
+        guidance_channels=3,
+        interval=(official["cfg_interval_start"], 1.0),
+    )
+    drawn = sample(
+        loaded(case),
+        torch.from_numpy(start),
+        case.arrays["sample_y"],
+        diffusion=case.trial.diffusion,
+        evaluation=evaluation,
+        num_classes=case.trial.data.num_classes,
+    )
+    grid = [at for _, at, _ in stage_steps(evaluation, case.trial.diffusion.path)[0]]
+    assert [*grid, 1.0] == pytest.approx(case.arrays["sample_grid"].tolist(), abs=1e-6)
+    assert relative_error(drawn, case.arrays["sample"]) < TOLERANCE
 
 
 def test_deco_s_baseline_is_its_trunk_with_a_linear_head_behind_a_layer_norm() -> None:
