@@ -39,6 +39,8 @@ IMAGES = NoiseImages(24, size=SIZE, classes=CLASSES)
 TRUNK = {"kind": "autoencoder", "width": 32, "multipliers": (1, 1)}
 MEAN, SD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 WORKERS = 2
+ID_BEFORE = "00c0223699eb"
+"""Of the trial without a term, as it was before there was this one."""
 
 
 def seeing(
@@ -141,7 +143,7 @@ def test_its_gradient_goes_past_the_teacher_to_decoder_and_encoder_even_beyond_t
 
 def test_none_is_the_trial_without_it_and_a_copy_of_the_teacher_the_same_one(tmp_path: Path) -> None:
     plain = seeing(None)
-    assert seeing(None, method={"perceptual": None}).id == plain.id
+    assert seeing(None, method={"perceptual": None}).id == plain.id == ID_BEFORE
     here, there = seeing(tmp_path / "a"), seeing(tmp_path / "b")
     assert here != there
     assert here.id == there.id
