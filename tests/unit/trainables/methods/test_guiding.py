@@ -24,7 +24,8 @@ from trainables.methods.guiding import guide_of, guiding_flops
 from trainables.methods.registry import method_of
 from trainables.networks.cost import forward_flops
 from trainables.networks.registry import build
-from trainables.report import Rung, Scored
+from trainables.report import Ended, Rung, Scored
+from trainables.storage.checkpoint import Store
 from trainables.train import train
 
 CPU = torch.device("cpu")
@@ -180,6 +181,17 @@ def test_what_cannot_guide_is_refused_before_anything_is_trained(tmp_path: Path)
     other = trial.data.model_copy(update={"digest": "another"})
     with pytest.raises(ValueError, match="got images .* for another of"):
         check_guide(denoiser(trial.model_copy(update={"data": other})), trial)
+
+
+def test_a_denoiser_spends_no_image_before_its_classifier_has_come_to_its_end(tmp_path: Path) -> None:
+    trial, told = of_shades(tmp_path)
+    trained(trial, told, images=8)
+    guided, own = how(n=8, steps=2, classifier={"trial": trial.id, "images": 16}), denoiser(trial)
+    with pytest.raises(DataError, match=f"checkpoint at 16 images in the storage .*, got 8 images of {trial.id}; train it"):
+        trained(own, told, guided, images=8)
+    assert Store(str(tmp_path)).latest(own.id, most_images=8) is None
+    trained(trial, told, images=16)
+    assert [type(report) for report in trained(own, told, guided, images=8)][-2:] == [Scored, Ended]
 
 
 def test_a_classifier_guides_denoisers_alone() -> None:
