@@ -83,7 +83,9 @@ def _get_parent(tree: Tree) -> str | None:
 
 
 def _put_classifier(tree: Tree, named: str | None) -> None:
-    tree["evaluation"]["classifier"] = None if named is None else stage_arm(named).model_dump()
+    tree["evaluation"] |= (
+        {"classifier": None, "classifier_scale": 1.0} if named is None else {"classifier": stage_arm(named).model_dump()}
+    )
 
 
 def _get_classifier(tree: Tree) -> str | None:

@@ -64,7 +64,7 @@ def _of_teacher(kind: str, about: str) -> "Axis":
         tree["method"][kind] = {**tree["method"][kind], "weight": weight} if weight else None
 
     def there(tree: Tree) -> bool:
-        return tree["method"]["kind"] == "autoencoder" and tree["method"][kind] is not None
+        return tree["method"]["kind"] == "autoencoder" and tree["method"].get(kind) is not None
 
     slot = Slot(put, at("method", kind, "weight").get)
     return Axis(kind, f"weight of {about}; 0 is none", TypeAdapter(NonNegativeFloat), slot, there, f"method.{kind}")

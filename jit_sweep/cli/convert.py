@@ -52,6 +52,8 @@ def export_checkpoint(folder: Path, checkpoint: Path, *, as_json: bool) -> int:
         ]
     lines += [f"The official code takes its settings from its command line: {known}"]
     lines += ["and the folder of a file named checkpoint-last.pth as --resume."]
+    if exported.lacking:
+        lines += [f"Its sampler has no {', '.join(exported.lacking)}, by which this model was scored: it draws other samples."]
     console().print("\n".join(lines), soft_wrap=True)
     return ExitCode.DONE
 

@@ -167,9 +167,8 @@ def in_words(evaluation: EvaluationConfig) -> str:
     """The settings that people compare by."""
     content, guide = evaluation.model_dump(mode="json"), evaluation.guide
     content |= {"classifier": f"{guide.trial} at {guide.images:,} images"} if guide is not None else {}
-    hidden = {"classifier", "classifier_scale"} if guide is None else set[str]()
-    hidden |= {"interval"} if evaluation.guidance == 1 and guide is None else set()
-    hidden |= {"guidance_channels"} if evaluation.guidance == 1 or evaluation.guidance_channels is None else set()
+    hidden = evaluation.idle | ({"classifier"} if guide is None else set())
+    hidden |= {"guidance_channels"} if evaluation.guidance_channels is None else set()
     hidden |= {"shift"} if evaluation.shift == 1 else set()
     return ", ".join(f"{key} {in_short(content[key])}" for key in _SHOWN if key not in hidden)
 

@@ -212,7 +212,7 @@ def _earlier(plan: Plan) -> dict[tuple[int, str], int]:
 
 
 def _foundations(plan: Plan) -> list[Foundation]:
-    return foundations(plan.entries, counted=plan.spec.budget.count_earlier_stages)
+    return foundations(plan.entries, is_counted=plan.spec.budget.count_earlier_stages)
 
 
 def _comes(entry: Entry, plan: Plan) -> str:
@@ -277,7 +277,7 @@ def trial_rows(entries: Iterable[Entry], earlier: Mapping[tuple[int, str], int])
 
 
 def _cost_of(entry: Entry, earlier: int) -> dict[str, Any]:
-    """Of a trial, with the FLOPs of earlier ones; what a trunk of pixels sees is no token."""
+    """Of a trial, and FLOPs of earlier ones that count; what a trunk of pixels sees is no token."""
     trial, seen = entry.trial, entry.trial.grid**2
     patches = trial.model.sees_patches
     return {
@@ -288,7 +288,8 @@ def _cost_of(entry: Entry, earlier: int) -> dict[str, Any]:
         "token_dim": trial.token_dim if patches else None,
         "forward_gflops": forward_flops(trial) / 1e9,
         "images": entry.images,
-        "train_tflops": (earlier + training_flops(trial, images=entry.images)) / 1e12,
+        "train_tflops": training_flops(trial, images=entry.images) / 1e12,
+        **({"earlier_tflops": earlier / 1e12} if earlier else {}),
         "evaluation": entry.evaluation.id,
     }
 
@@ -305,7 +306,9 @@ def _print_table(plan: Plan, screen: Console) -> None:
         Column("tokens", [_tokens(row) for row in rows], 3, right=True),
         Column("forward GFLOPs/image", [f"{row['forward_gflops']:.4g}" for row in rows], 4, right=True),
         Column("images", [f"{row['images']:,}" for row in rows], 1, right=True),
-        Column("training TFLOPs", [f"{row['train_tflops']:,.4g}" for row in rows], 2, right=True),
+        Column(
+            "training TFLOPs", [f"{row['train_tflops'] + row.get('earlier_tflops', 0.0):,.4g}" for row in rows], 2, right=True
+        ),
     ]
     more = len(plan.entries) - len(entries)
     say(screen, f"sweep {plan.spec.name}{'' if more else common}")

@@ -40,7 +40,7 @@ def status(sweep: str | None, ledger: str, *, every: bool = False, as_json: bool
         return ExitCode.DONE
     _print_trials(named, rows, reason=reader.end_reason(sweep), every=every)
     spec = readable(named.spec)
-    for each in foundations(rows, counted=spec is not None and spec.budget.count_earlier_stages):
+    for each in foundations(rows, is_counted=spec is not None and spec.budget.count_earlier_stages):
         say(console(), f"stage {each.stage}: {each.line}")
     if spec is not None and spec.evaluation.tune is not None:
         done, left = len(reader.tuned(sweep)), len(untuned(spec, reader))

@@ -17,11 +17,12 @@ _RULE = "every further seed follows from the scores before it"
 
 
 def of_looks(reader: LedgerReader, sweep: str) -> Iterator[Discrepancy]:
-    """Arms that got a further seed and were not due one, or were due one and got none. Of a sweep whose questions have changed
-    nothing is said."""
+    """Arms that got a further seed and were not due one, or were due one and got none. Nothing is said of a sweep whose
+    questions have changed, or of which some trials draw samples and others none: earlier versions counted questions about the
+    latter among those that are answered together."""
     row, rows = reader.sweep(sweep), reader.entries(sweep)
     asking = marked_asking(reader, row)
-    if len(reader.asked(sweep)) > 1:
+    if len(reader.asked(sweep)) > 1 or len({each.draws for each in rows}) > 1:
         return
     planned_at = _planned_at(reader, sweep)
     for stage, race in asking.races.items():

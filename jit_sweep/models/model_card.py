@@ -103,7 +103,8 @@ def _method(trial: TrialConfig) -> str:
     """What the network was trained for."""
     method, diffusion = trial.method, trial.diffusion
     if isinstance(method, AutoencoderMethod):
-        return f"autoencoder, absolute error by {method.absolute:g} and squared error by {method.squared:g}"
+        taught = "".join(f", {term.kind} term by {term.weight:g}" for term in method.taught)
+        return f"autoencoder, absolute error by {method.absolute:g} and squared error by {method.squared:g}{taught}"
     if isinstance(method, MaskedTokensMethod):
         return f"masked tokens, at least {method.mask_least:g} of an image's, each seen {method.head_repeats} times by its head"
     if isinstance(method, EncoderPretrainingMethod):

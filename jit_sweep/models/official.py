@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from jit_sweep.errors import UserError
 from jit_sweep.models.model_folder import CONFIG, WEIGHTS, ModelFolderConfig, read_config, require_new
-from jit_sweep.models.official_settings import READ, args_of, config_of, official_name
+from jit_sweep.models.official_settings import READ, args_of, config_of, lacking, official_name
 from jit_sweep.spec.explained import explain
 from trainables.config.fields import Frozen, NonNegativeInt
 from trainables.config.trial import TrialConfig
@@ -85,6 +85,8 @@ class Exported:
     weights: tuple[str, ...]
     """The folder's files that `model`, `model_ema1` and `model_ema2` came from, in this order."""
     args: Mapping[str, Scalar]
+    lacking: tuple[str, ...]
+    """How its samples were drawn that the official sampler has no setting for."""
 
 
 def import_checkpoint(checkpoint: Path, folder: Path, *, class_tokens_start: int | None = None) -> Imported:
@@ -132,7 +134,7 @@ def export_checkpoint(folder: Path, checkpoint: Path) -> Exported:
         write(OfficialFile(weights, record.args, namespace=record.namespace, epoch=record.epoch), checkpoint)
     except OSError as error:
         raise UserError(f"the checkpoint must be a file that can be written, got {checkpoint} ({_reason(error)})") from error
-    return Exported(str(checkpoint), checkpoint.stat().st_size, tuple(files.values()), record.args)
+    return Exported(str(checkpoint), checkpoint.stat().st_size, tuple(files.values()), record.args, lacking(config.evaluation))
 
 
 def require_official(trial: TrialConfig) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from jit_sweep.models.model_folder import ModelFolderConfig
 from search_spaces.presets import JIT_AVERAGES, OFFICIAL_WARMUP, PRESETS, preset
 from trainables.config.diffusion import DiffusionConfig
-from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import MOST
 from trainables.config.network import ModelConfig
 from trainables.config.recipe import Recipe
@@ -95,6 +95,15 @@ def args_of(config: ModelFolderConfig) -> dict[str, Scalar]:
     args |= {"label_drop_prob": trial.diffusion.label_drop, "batch_size": trial.batch_size, "seed": trial.seed}
     args |= {"sampling_method": evaluation.sampler, "num_sampling_steps": evaluation.steps, "cfg": evaluation.guidance}
     return args | dict(zip(("interval_min", "interval_max"), evaluation.interval, strict=True))
+
+
+def lacking(evaluation: EvaluationConfig) -> tuple[str, ...]:
+    """Settings by which samples were drawn that the official sampler does not have, such as `shift=2`."""
+    usual = Sampling()
+    named = ("shift", "guidance_channels", "classifier_scale")
+    told = [name for name in named if name not in evaluation.idle and getattr(evaluation, name) != getattr(usual, name)]
+    guide = (f"classifier={evaluation.guide.trial}",) if evaluation.guide is not None else ()
+    return (*guide, *(f"{name}={getattr(evaluation, name)}" for name in told))
 
 
 def _model(sizes: Sizes, args: Mapping[str, Scalar], named: Recipe | None, class_tokens_start: int | None) -> dict[str, Any]:

@@ -118,8 +118,20 @@ class EarlierStages:
         found: dict[str, Entry] = {}
         for key, arm in references(recipe):
             entry = self._entry(key, arm)
+            self._check_own_images(entry, stage=arm.stage)
             found |= {entry.trial_id: entry, **self.trained_with(put(self._planner.baseline, entry.arm).recipe)}
         return found
+
+    def _check_own_images(self, entry: Entry, *, stage: str) -> None:
+        """ValueError: an earlier trial has all that the baseline costs, so that nothing is left for what builds on it."""
+        spec = self._planner.spec
+        built = spec.stages[entry.stage]
+        assert isinstance(built, PlannedStage)
+        if spec.matched_in(entry.stage) != "images" and images_asked(built.design, entry.arm) is None:
+            rule = f"with `count_earlier_stages` the arms of the stage {stage} must have images of their own"
+            raise ValueError(
+                f"{rule}, got `matched`, by which each costs what the baseline does; give them `cells: images_per_trial`"
+            )
 
     def check_parent(self, trial: TrialConfig, *, named: Recipe) -> None:
         """ValueError: a trial cannot begin from what its recipe names."""

@@ -30,7 +30,7 @@ class Buildable(Protocol):
     def evaluation(self) -> EvaluationConfig: ...
 
 
-_TRAINED_WITH = frozenset({"codes", "weights"})
+TRAINED_WITH = frozenset({"codes", "weights"})
 """What a trial needs before it trains, of what others give; the rest is for its samples."""
 
 
@@ -48,7 +48,7 @@ class Foundation(NamedTuple):
     training_tflops: float
     arms: int
     """How many of that stage build on it."""
-    counted: bool = False
+    is_counted: bool = False
     """Whether the budget counts it in their cost."""
 
     @property
@@ -57,12 +57,12 @@ class Foundation(NamedTuple):
         of = (
             f"{counted(self.arms, 'arm')} {'has' if self.arms == 1 else 'have'} the {self.gives} of {self.arm} seed={self.seed}"
         )
-        where = "counted in their cost" if self.counted else "in no cost of theirs"
+        where = "counted in their cost" if self.is_counted else "in no cost of theirs"
         return f"{of} ({self.trial}): {self.images:,} images, {self.training_tflops:,.3g} training TFLOPs, {where}"
 
 
-def foundations(entries: Sequence[Buildable], *, counted: bool = False) -> list[Foundation]:
-    """Who builds on which trial of the same sweep, in the order of its stages. `counted`: `budget.count_earlier_stages`."""
+def foundations(entries: Sequence[Buildable], *, is_counted: bool = False) -> list[Foundation]:
+    """Who builds on which trial of the same sweep, in the order of its stages. `is_counted`: `budget.count_earlier_stages`."""
     known = {each.trial_id: each for each in reversed(entries)}
     found: dict[tuple[int, str, str], Foundation] = {}
     for each in _one_an_arm(entries):
@@ -70,7 +70,7 @@ def foundations(entries: Sequence[Buildable], *, counted: bool = False) -> list[
             if (base := known.get(trial)) is not None:
                 if (key := (each.stage, gives, trial)) not in found:
                     tflops = training_flops(base.trial, images=images) / 1e12
-                    own = counted and gives in _TRAINED_WITH
+                    own = is_counted and gives in TRAINED_WITH
                     found[key] = Foundation(each.stage, gives, arm_label(base.arm), base.seed, trial, images, tflops, 0, own)
                 found[key] = found[key]._replace(arms=found[key].arms + 1)
     return [*found.values()]
@@ -92,7 +92,7 @@ def _beneath(each: Buildable, known: Mapping[str, Buildable]) -> dict[str, int]:
     """The trials that one is trained with, and these with, by id, and on how many images they were."""
     found: dict[str, int] = {}
     for gives, trial, images in built_on(each.trial, each.evaluation):
-        if gives in _TRAINED_WITH and trial in known:
+        if gives in TRAINED_WITH and trial in known:
             found |= {trial: images, **_beneath(known[trial], known)}
     return found
 

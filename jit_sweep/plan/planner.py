@@ -118,6 +118,8 @@ class Planner:
         """The planned piece for one cell and seed; `base`: the cell that it changes. ValueError: the cell makes no valid
         trial."""
         self.earlier.check_order(cell, stage=stage)
+        if self.spec.budget.count_earlier_stages:
+            self.earlier.trained_with(cell.recipe)
         spec, trial, place = self.spec, self.trial(cell, seed=seed, images=images), self.places[stage]
         unit = update_unit(spec, trial.batch_size)
         rungs = rungs_of(spec.scheduler, trial, images=images, count=spec.budget.rungs, unit=unit)

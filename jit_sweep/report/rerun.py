@@ -61,7 +61,7 @@ def provenance(
         ("begun", when(sweep.created_at)),
         ("last change", when(sweep.updated_at)),
         *([("the last run ended", ended)] if ended else []),
-        *((f"stage {each.stage}", each.line) for each in foundations(entries, counted=counts_earlier)),
+        *((f"stage {each.stage}", each.line) for each in foundations(entries, is_counted=counts_earlier)),
         (TOTAL, f"{costs.total.device_hours:.3g} {costs.unit}-hours"),
         ("written with", versions + (f", commit {commit[:12]}" if commit else "")),
     ]

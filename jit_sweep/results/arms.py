@@ -42,7 +42,7 @@ class Convergence(NamedTuple):
     gain: float
     """What a quarter more of its training would still bring, by the slope over its last rungs; the mean over its seeds."""
     noise: float
-    """Standard deviation over seeds at the end, the median over the arms of its stage."""
+    """Standard deviation over seeds at the end, the median over the arms of its stage that have this metric."""
 
     @property
     def converged(self) -> bool:
@@ -82,7 +82,7 @@ class Arm:
     trials: tuple[TrialResult, ...]
     """By seed."""
     convergence: Convergence | None = None
-    """None where it is not known: with fewer than three rungs, or in a stage without an arm of several seeds."""
+    """None where it is not known: with fewer than three rungs, or where no arm of its stage and metric has several seeds."""
     earlier_flops: int = 0
     """Training FLOPs of the trials of earlier stages that it is trained with, where the budget counts them."""
 
@@ -218,8 +218,13 @@ class Arm:
 
 
 def _settings_of(entry: EntryRow) -> dict[str, str]:
-    """Of its evaluation, in words, by field."""
-    return _SETTINGS.get(entry.evaluation_json, make=lambda: {f"evaluation.{k}": str(v) for k, v in entry.evaluation})
+    """Of its evaluation, in words, by field: those that change something."""
+
+    def made() -> dict[str, str]:
+        how = entry.evaluation
+        return {f"evaluation.{name}": str(value) for name, value in how if name not in how.idle}
+
+    return _SETTINGS.get(entry.evaluation_json, make=made)
 
 
 def _unread_in(trial: Mapping[str, Any]) -> set[str]:

@@ -249,7 +249,7 @@ def is_decidable(arms: Sequence[Arm], objective: str) -> bool:
 
 
 def is_scored(arms: Sequence[Arm], objective: str) -> bool:
-    """Whether a metric is a score of the trials of all arms, as it is of all that draw samples where it is the objective of a
-    sweep with some."""
+    """Whether the objective is a score of the trials of all arms. Those that draw samples have it: a plan refuses others
+    (`jit_sweep.plan.kinds`), so that nobody reads their trials for this."""
     entries = (arm.trials[0].entry for arm in arms)
     return all(entry.draws or has_score(entry.trial.error_kind, objective) for entry in entries)

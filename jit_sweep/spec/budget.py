@@ -24,7 +24,8 @@ class Budget(Frozen):
     each grid and ablation at equal images, and once more at equal FLOPs, as stages of their own after the file's."""
     count_earlier_stages: bool = False
     """Whether the training FLOPs and device-seconds of an arm count those of the trials of earlier stages that it is trained
-    with: of what encodes its images, and of what it starts from. Each arm bears all of them, as if it were alone."""
+    with: of what encodes its images, and of what it starts from. Each arm bears all of them, as if it were alone.
+    Tables, curves and verdicts count these FLOPs too; hours in tables are an arm's own."""
     rungs: Annotated[PositiveInt, Field(le=1000)] = 4
     """Equally spaced points, the last at the end, where the rung metric is measured and the ledger asked. Schedulers with a
     `reduction` set their own."""

@@ -104,9 +104,9 @@ class Sampling(Frozen):
     metrics stay with the sweep's own images. null: the training split."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Without what does not act: a classifier, and the channels of no guidance."""
-        idle = set() if self.classifier is not None and self.classifier_scale else {"classifier", "classifier_scale"}
-        return without(content, idle if self.guidance != 1 else {*idle, "guidance_channels"})
+        """Without a classifier that does not act."""
+        acts = self.classifier is not None and self.classifier_scale
+        return content if acts else without(content, {"classifier", "classifier_scale"})
 
     def placed(self, located: Callable[[str], str]) -> Self:
         """The same with its files where `located` says that their addresses are."""
@@ -139,6 +139,13 @@ class EvaluationConfig(Sampling):
     def guide(self) -> GuidingClassifier | None:
         """The classifier, where it acts."""
         return self.classifier if self.classifier_scale else None
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Settings that change nothing, since what they are of is off."""
+        of_classifier = {"classifier_scale"} if self.guide is None else set()
+        of_both = {"interval"} if self.guide is None and self.guidance == 1 else set()
+        return frozenset(of_classifier | of_both | ({"guidance_channels"} if self.guidance == 1 else set()))
 
     @property
     def id(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from trainables.config.average import RAW, DecayEma, EmaConfig, start_share
 from trainables.config.budget_rules import UNMOVED, begins_trained, of_start
 from trainables.config.diffusion import DiffusionConfig
-from trainables.config.evaluation import EvaluationConfig, Sampling
+from trainables.config.evaluation import EvaluationConfig, Sampling, unread
 from trainables.config.fields import percent
 from trainables.config.objective import ClassifierTerm
 from trainables.config.spelling import did_you_mean
@@ -81,9 +81,8 @@ def check_evaluation(trial: TrialConfig, evaluation: EvaluationConfig, *, images
 def _check_drawn(trial: TrialConfig, evaluation: EvaluationConfig, *, images: int) -> None:
     check_judge(trial, evaluation)
     check_sampling(trial.diffusion, evaluation, num_classes=trial.data.num_classes)
-    if (first := evaluation.guidance_channels or 0) > (channels := trial.canvas.channels):
-        rule = "`guidance_channels` must be at most the channels of what is drawn"
-        raise ValueError(f"{rule}, got {first} of {channels}; try null, which is all")
+    if evaluation.guidance_channels is not None and "guidance_channels" not in unread(trial.method.kind):
+        _check_channels(trial, evaluation.guidance_channels)
     if evaluation.guide is not None and (trial.method.kind != "denoiser" or trial.space.kind != "pixels"):
         rule = "`classifier` guides denoisers of pixels"
         raise ValueError(f"{rule}, got method={trial.method.kind}, space={trial.space.kind}; try classifier: null")
@@ -91,6 +90,15 @@ def _check_drawn(trial: TrialConfig, evaluation: EvaluationConfig, *, images: in
         rule = "`guidance` other than 1 needs a null label that training has met"
         got = f"got label_drop={trial.diffusion.label_drop:g} of {images:,} images"
         raise ValueError(f"{rule}, {got}; raise label_drop, or try guidance=1.0")
+
+
+def _check_channels(trial: TrialConfig, guided: int) -> None:
+    if trial.diffusion.dimensions is not None:
+        rule = "`guidance_channels` are of pixels or codes"
+        raise ValueError(f"{rule}, got dimensions={trial.diffusion.dimensions}; try null, which is all")
+    if guided > trial.canvas.channels:
+        rule = "`guidance_channels` must be at most the channels of what is drawn"
+        raise ValueError(f"{rule}, got {guided} of {trial.canvas.channels}; try null, which is all")
 
 
 def check_draws(trial: TrialConfig, *, asked: str) -> None:

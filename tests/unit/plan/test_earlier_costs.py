@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from jit_sweep.cli.plan import trial_rows
 from jit_sweep.errors import UserError
 from jit_sweep.plan.entry import Entry, Plan
 from jit_sweep.plan.foundations import earlier_flops, foundations
@@ -22,6 +23,12 @@ CODES: dict[str, Any] = {
         "cells": [{"where": {"code": "kl"}, "images_per_trial": 64}, {"where": {"code": "vq"}, "images_per_trial": 128}],
     },
 }
+FIRST = {
+    "name": "first",
+    "grid": {"axes": {"prediction": ["x"]}, "cells": [{"where": {"prediction": "x"}, "images_per_trial": 64}]},
+}
+TUNED_PARENT = {"axes": {"parent": ["first", None]}, "trials": 2}
+AT_EQUAL_IMAGES = {"images_per_trial": 64, "count_earlier_stages": True}
 BUDGET = {"images_per_trial": 6400, "matched": "flops", "count_earlier_stages": True}
 
 
@@ -73,13 +80,20 @@ def test_what_an_arm_starts_from_counts_with_all_that_it_was_trained_with(tmp_pa
     assert flops[2, from_the_seed.label] == flops[1, parent.label] == cost(kl)
 
 
+def test_a_plan_shows_what_an_arm_costs_alone_and_with_what_it_builds_on(tmp_path: Path) -> None:
+    kl, _, of_kl, pixels = planned(tmp_path, CODES, denoisers("codes code=kl", None)).entries
+    rows = list(trial_rows([of_kl, pixels], earlier_flops([kl, of_kl, pixels])))
+    assert [row["train_tflops"] for row in rows] == [cost(of_kl) / 1e12, cost(pixels) / 1e12]
+    assert [row.get("earlier_tflops") for row in rows] == [cost(kl) / 1e12, None]
+
+
 def test_a_guide_is_of_samples_and_counts_in_no_training(tmp_path: Path) -> None:
     own = {"where": {"preset": "classifier-tiny"}, "images_per_trial": 64}
     guides = {"name": "guides", "grid": {"axes": {"preset": ["classifier-tiny"]}, "cells": [own]}}
     found = planned(tmp_path, guides, {"grid": {"axes": {"classifier": ["guides", None], "classifier_scale": [1.0]}}})
     assert [entry.images for entry in found.entries[1:]] == [6400, 6400]
     assert {*earlier_flops(found.entries).values()} == {0}
-    assert [each.line.endswith("in no cost of theirs") for each in foundations(found.entries, counted=True)] == [True]
+    assert [each.line.endswith("in no cost of theirs") for each in foundations(found.entries, is_counted=True)] == [True]
 
 
 def test_device_seconds_count_earlier_trials_at_their_own_speed(tmp_path: Path) -> None:
@@ -115,6 +129,21 @@ def test_the_best_codes_are_paid_for_once_they_are_known(tmp_path: Path) -> None
         (
             {"budget": {**BUDGET, "images_per_trial": 32}},
             "the earlier trials of an arm must cost less training TFLOPs than the baseline in all, got 0.0",
+        ),
+        (
+            {"stages": [{"name": "codes", "grid": {"axes": CODES["grid"]["axes"]}}, denoisers("codes code=kl")]},
+            "the arms of the stage codes must have images of their own, got `matched`, by which each costs what the",
+        ),
+        (
+            {"stages": [FIRST, {"grid": {"axes": {"prediction": ["x", "v"]}, "nuisance": TUNED_PARENT, "seeds": 3}}]},
+            "settings of `nuisance` must build on the same trials, or arms would cost otherwise, got parent=first; make",
+        ),
+        (
+            {
+                "baseline": {"preset": "jit-tiny/2", "parent": {"trial": "0123456789ab", "images": 32}},
+                "budget": AT_EQUAL_IMAGES,
+            },
+            "a stage of the sweep, got the `parent` 0123456789ab; name a stage, or leave the count out",
         ),
         (
             {

@@ -94,6 +94,14 @@ def test_where_nothing_guides_one_arm_is_left_of_all_strengths(tmp_path: Path) -
     assert len(planned(tmp_path, ONE, methods).entries) == 1 + 1 + 2
 
 
+def test_a_null_classifier_leaves_the_file_s_strength_to_the_others(tmp_path: Path) -> None:
+    _, *found = planned(tmp_path, ONE, denoisers(classifier=["finder", None]), guided={"stage": "finder"}, scale=4.0).entries
+    assert [(entry.evaluation.guide is not None, entry.evaluation.classifier_scale) for entry in found] == [
+        (True, 4.0),
+        (False, 1.0),
+    ]
+
+
 def test_a_strength_without_a_classifier_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         planned(tmp_path, ONE, denoisers(classifier_scale=[1.0, 4.0]))

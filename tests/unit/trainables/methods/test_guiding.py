@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.support.classifiers import classifier, of_shades
 from tests.support.trials import batch, moved, small_model, small_trial
 from trainables.assignment import Assignment
-from trainables.config.evaluation import EvaluationConfig
+from trainables.config.evaluation import EvaluationConfig, unread
 from trainables.config.evaluation_rules import check_evaluation, check_guide, check_sampling
 from trainables.config.trial import TrialConfig
 from trainables.data import DataError, open_images
@@ -208,8 +208,13 @@ def test_guidance_of_more_channels_than_are_drawn_is_refused_and_of_some_counts_
     check_evaluation(small_trial(), how(guidance_channels=channels), images=64)
     with pytest.raises(ValueError, match=f"`guidance_channels` must be at most .*, got {channels + 1} of {channels}; try null"):
         check_evaluation(small_trial(), how(guidance_channels=channels + 1), images=64)
-    assert how(guidance_channels=2).id == how().id
-    assert how(guidance=2.0, guidance_channels=2).id != how(guidance=2.0).id
+    assert how(guidance_channels=2).id != how().id, "tuning may guide what the evaluation itself does not"
+    with pytest.raises(ValueError, match="`guidance_channels` are of pixels or codes, got dimensions=64; try null"):
+        check_evaluation(small_trial(diffusion={"dimensions": 64}), how(guidance_channels=1), images=64)
+    for method in ("autoencoder", "masked_tokens"):
+        assert "guidance_channels" in unread(method)
+    model = small_model(class_tokens=0, trunk={"kind": "autoencoder", "width": 32, "multipliers": (1, 2)})
+    check_evaluation(small_trial(model, method={"kind": "autoencoder"}), how(guidance_channels=channels + 1), images=64)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {

@@ -18,6 +18,7 @@ from tests.unit.trainables.networks.test_masked_autoencoder import forced, maske
 from trainables.assignment import Assignment
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.evaluation_rules import check_sampling
+from trainables.config.space import LatentSpace
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import ImageSet, open_images
 from trainables.diffusion.lift import AS_IT_IS
@@ -54,13 +55,28 @@ def few_images_trial(trunk: dict[str, Any] | None = None, **changes: Any) -> Tri
     return masked(trunk, model=small_model(class_tokens=0, patch_size=8), data=data, **changes)
 
 
-@pytest.mark.parametrize(("limit", "most"), [(0.25, 0.25), (None, 1.0), (2.0, 1.0)])
+@pytest.mark.parametrize(("limit", "most"), [(0.25, 0.25), (None, 1.0), (2.0, 2.0)])
 def test_a_drawn_token_is_kept_within_its_limit(limit: float | None, most: float) -> None:
     trial = few_images_trial(WIDE)
-    labels = torch.zeros(4, dtype=torch.int64)
     how = EVALUATION.model_copy(update={"token_limit": limit})
-    drawn = generate(moved(trial), trial, how, labels).float() / 127.5 - 1
-    assert float(drawn.abs().max()) == pytest.approx(most, abs=1 / 127.5)
+    assert float(drawn_by(trial, how).abs().max()) == pytest.approx(most)
+
+
+@pytest.mark.parametrize("limit", [None, 3.0])
+def test_codes_have_no_bound_but_the_one_that_is_given(limit: float | None) -> None:
+    trial = few_images_trial(WIDE)
+    encoder = {"kind": "file", "weights": "none", "sha256": "0" * 64}
+    codes = trial.model_copy(update={"space": LatentSpace.model_validate({"encoder": encoder, "trunk": {"width": 32}})})
+    drawn = float(drawn_by(codes, EVALUATION.model_copy(update={"token_limit": limit})).abs().max())
+    assert drawn == pytest.approx(limit) if limit is not None else drawn > 10
+
+
+def drawn_by(trial: TrialConfig, how: EvaluationConfig) -> Tensor:
+    """As the method draws, before anything is clipped."""
+    labels = torch.zeros(4, dtype=torch.int64)
+    with torch.no_grad():
+        drawn: Tensor = MaskedTokens().draw(moved(trial), trial, how, labels, first=0, stepped=lambda _: None, guide=None)
+    return drawn
 
 
 def test_patches_become_the_image_again() -> None:

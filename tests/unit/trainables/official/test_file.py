@@ -572,6 +572,9 @@ def test_a_champion_becomes_a_checkpoint_with_its_averaged_weights_everywhere(tm
     network = lively(small_trial(diffusion={"noise_scale": 2.0}))
     exported = export_checkpoint(champion(tmp_path / "faces", network, guidance=1.5), tmp_path / "checkpoint-last.pth")
     assert exported.weights == ("model.safetensors",) * 3
+    assert exported.lacking == ()
+    other = champion(tmp_path / "others", network, guidance=1.5, guidance_channels=2, shift=2.0, classifier_scale=3.0)
+    assert export_checkpoint(other, tmp_path / "others.pth").lacking == ("shift=2.0", "guidance_channels=2")
     written = loaded(tmp_path / "checkpoint-last.pth")
     assert_same_weights(dict.fromkeys(SETS, written["model"]), written)
     assert written["model"].keys() == OFFICIAL.keys()
