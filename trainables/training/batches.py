@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config.method import EncoderPretrainingMethod, MaskedTokensMethod
 from trainables.config.space import LatentSpace
 from trainables.config.trial import TrialConfig
 from trainables.data import ImageSet
@@ -22,12 +21,10 @@ from trainables.data.pixels import to_unit
 from trainables.diffusion.lift import lift_of
 from trainables.diffusion.t_sampling import times
 from trainables.draws.philox import Draws, PhiloxDraws, Purpose
-from trainables.methods.masked_tokens import noise_of
 from trainables.process_caches import ProcessCache
 from trainables.training.ahead import Ahead, BatchPiece
-from trainables.training.masks import masked_of, masks_and_times
+from trainables.training.routes import routes_of
 from trainables.training.truths import truths_of
-from trainables.training.views import levels_and_views, levels_of
 
 if TYPE_CHECKING:
     from trainables.training.latents import Latents
@@ -70,7 +67,7 @@ class Batches:
         self._latents = latents
         self._source = _source(images, latents, device)
         self._ahead = Ahead(self._fetched)
-        self._count, self._shares = len(images.train), isinstance(trial.method, MaskedTokensMethod | EncoderPretrainingMethod)
+        self._count, self._routes = len(images.train), routes_of(trial)
         self._epochs: dict[int, NDArray[np.int64]] = {}
         self._truths = truths_of(trial)
         self._lift = lift_of(trial)
@@ -90,24 +87,17 @@ class Batches:
 
     def _fetched(self, first: int, count: int) -> tuple[Tensor, ...]:
         of_each, *rest = self._source.fetch(self._order(first, count))
-        parts = (torch.cat((torch.tensor([first]), of_each)), *self._of_update(first), *rest)
+        shared = self._routes.of_update(self._trial, first=first)
+        numbers = torch.cat((torch.tensor([first]), of_each))
+        parts = (numbers, *rest) if shared is None else (numbers, *rest, shared)
         return parts if self._device.type == "cpu" else tuple(part.pin_memory() for part in parts)
-
-    def _of_update(self, first: int) -> tuple[Tensor, ...]:
-        """What all images of an update share, where they do: the host draws it, so that it never waits for a GPU to say it. Of
-        masked tokens that is a tensor as long as they are many, since a shape is known wherever its numbers are."""
-        if isinstance(self._trial.method, MaskedTokensMethod):
-            return (torch.zeros(masked_of(self._trial, first=first), dtype=torch.uint8),)
-        if isinstance(self._trial.method, EncoderPretrainingMethod):
-            return (levels_of(self._trial, first=first),)
-        return ()
 
     def made(self, numbers: Tensor, *rest: Tensor) -> Batch:
         """The batch of what was fetched, now on the device. Kernels that are replayed on other numbers make their batch."""
         data, diffusion, draws = self._trial.data, self._trial.diffusion, self._draws
         first, count = numbers[0], len(numbers) - 1
-        shared, parts = (rest[0], rest[1:]) if self._shares else (None, rest)
-        read, y = self._source.read(numbers[1:], *parts)
+        read, y = self._source.read(numbers[1:], *rest[: self._source.parts])
+        shared = rest[-1] if len(rest) > self._source.parts else None
         mirrored = draws.uniform(Purpose.FLIP, first=first, count=count) < 0.5 if data.flip else None
         pixels = _turned(read, mirrored) if self._latents is None else read
         truths = {kind: truth(pixels, y) for kind, truth in self._truths.items()}
@@ -116,9 +106,7 @@ class Batches:
             y = y.masked_fill(dropped, data.num_classes)
         t = times(draws.uniform(Purpose.TIME, first=first, count=count), diffusion.t_sampling)
         noise = draws.normal(Purpose.NOISE, first=first, count=count, shape=self._trial.noise_shape)
-        route = self._route(first, count, shared)
-        if shared is not None and route is not None and isinstance(self._trial.method, MaskedTokensMethod):
-            noise = noise_of(noise, route[:, 0].argsort(1)[:, : len(shared)])
+        route, noise = self._routes.drawn(draws, self._trial, noise, first=first, count=count, shared=shared)
         x = self._lift.up(to_unit(pixels)) if self._latents is None else self._codes(self._latents, read, mirrored, first)
         return Batch(x=x, e=self._trial.noise_scale * noise, t=t, y=y, route=route, truths=truths)
 
@@ -128,15 +116,6 @@ class Batches:
         draw, space = partial(self._draws.normal, Purpose.POSTERIOR, first=first, count=len(told)), self._trial.space
         drawn = isinstance(space, LatentSpace) and space.sample == "draw"
         return latents.space.seen(chosen, draw(shape=self._trial.canvas_shape) if drawn else None)
-
-    def _route(self, first: Tensor, count: int, shared: Tensor | None) -> Tensor | None:
-        if shared is not None and isinstance(self._trial.method, MaskedTokensMethod):
-            return masks_and_times(self._draws, self._trial, first=first, count=count, masked=len(shared))
-        if shared is not None:
-            return levels_and_views(self._draws, self._trial, first=first, count=count, levels=shared)
-        if self._trial.model.routing.kind == "none":
-            return None
-        return self._draws.normal(Purpose.ROUTING, first=first, count=count, shape=(self._trial.grid**2,))
 
     def dropout_seed(self, first: int) -> int:
         """The seed of dropout in a micro-batch that begins with this image."""
@@ -177,6 +156,9 @@ def _turned(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
 class _Encoded:
     """Codes in the host's memory, mapped from its disk."""
 
+    parts = 1
+    """Tensors that it fetches beside places or labels."""
+
     def __init__(self, images: ImageSet, latents: "Latents") -> None:
         self._images, self._latents = images, latents
 
@@ -189,6 +171,8 @@ class _Encoded:
 
 class _Hosted:
     """Images in the host's memory; a batch is copied to the device without waiting for it."""
+
+    parts = 1
 
     def __init__(self, images: ImageSet) -> None:
         self._images = images
@@ -203,6 +187,8 @@ class _Hosted:
 
 class _Resident:
     """The whole training split on the device."""
+
+    parts = 0
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self._pixels, self._labels = _uploaded(images, device)
