@@ -11,7 +11,6 @@ from jit_sweep.plan.entry import Plan
 from jit_sweep.plan.power import Prospect, arms_of, images_of_a_seed, prospects
 from jit_sweep.results.noise import Noise, declared_noise, measured_noise
 from jit_sweep.results.scales import in_words, scale_of, shown_on
-from search_spaces.cells import arm_label
 from trainables.config.fields import counted
 
 MOST_QUESTIONS = 20
@@ -58,7 +57,7 @@ def print_power(plan: Plan, noise: Noise | None, screen: Console) -> None:
     say(screen, f"{questions}, answered together at alpha {plan.spec.alpha:g}; {_about(noise, plan)}")
     if sure:
         shown = sure[:MOST_QUESTIONS]
-        more = [prospect.with_seeds(prospect.seeds + 1, arms=arms_of(plan, _stage(plan, prospect))) for prospect in shown]
+        more = [prospect.with_seeds(prospect.seeds + 1, arms=arms_of(plan, prospect.stage)) for prospect in shown]
         columns = [
             Column("question", [prospect.question.label for prospect in shown], wraps=True),
             Column("seeds", [str(prospect.seeds) for prospect in shown], right=True),
@@ -66,7 +65,7 @@ def print_power(plan: Plan, noise: Noise | None, screen: Console) -> None:
             Column("one seed more", [_in_words(plan, prospect, noise) for prospect in more], 1, right=True),
         ]
         screen.print(table_of(columns, width=screen.width))
-        for stage in dict.fromkeys(_stage(plan, prospect) for prospect in shown):
+        for stage in dict.fromkeys(prospect.stage for prospect in shown):
             title, images = plan.spec.stage_title(stage), images_of_a_seed(plan, stage)
             say(screen, f"one seed more of every arm of {title} trains on {images:,} images")
     if len(sure) > MOST_QUESTIONS:
@@ -84,8 +83,8 @@ def print_power(plan: Plan, noise: Noise | None, screen: Console) -> None:
 def print_power_by_seeds(plan: Plan, noise: Noise | None, screen: Console) -> None:
     """The visible gap of a contrast and of an interaction over seeds, for each grid that asks something."""
     asked = [prospect for prospect in prospects(plan) if prospect.is_scored]
-    for stage in dict.fromkeys(_stage(plan, prospect) for prospect in asked):
-        own = [prospect for prospect in asked if _stage(plan, prospect) == stage]
+    for stage in dict.fromkeys(prospect.stage for prospect in asked):
+        own = [prospect for prospect in asked if prospect.stage == stage]
         kinds = {prospect.question.kind: prospect._replace(family=len(own)) for prospect in own}
         columns = [Column("seeds", [str(seeds) for seeds in SEED_COUNTS], right=True)]
         for kind, prospect in kinds.items():
@@ -97,10 +96,6 @@ def print_power_by_seeds(plan: Plan, noise: Noise | None, screen: Console) -> No
         bought = f"{plan.spec.stage_title(stage)}: what seeds buy, with {len(own)} questions answered together"
         say(screen, f"{bought}; {_about(noise, plan)}")
         screen.print(table_of(columns, width=screen.width))
-
-
-def _stage(plan: Plan, prospect: Prospect) -> int:
-    return next(entry.stage for entry in plan.whole if arm_label(entry.judged) == prospect.question.labels[0])
 
 
 def _about(noise: Noise | None, plan: Plan) -> str:

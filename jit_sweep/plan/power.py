@@ -30,6 +30,8 @@ class Prospect(NamedTuple):
     """Of the last look, where seeds race."""
     is_scored: bool
     """Whether the objective is a score of the trials of all its arms."""
+    stage: int
+    """Of its arms."""
 
     @property
     def is_decidable(self) -> bool:
@@ -74,4 +76,6 @@ def _of_stage(plan: Plan, stage: int, asked: Sequence[Question]) -> Iterator[Pro
     trials, distinct = sum(map(len, seeds.values())), len(set().union(*seeds.values()))
     for question in asked:
         shared = set.intersection(*(seeds[label] for label in question.labels))
-        yield Prospect(question, len(shared), trials - len(seeds) - distinct + 1, 1, alpha, scored.issuperset(question.labels))
+        yield Prospect(
+            question, len(shared), trials - len(seeds) - distinct + 1, 1, alpha, scored.issuperset(question.labels), stage
+        )

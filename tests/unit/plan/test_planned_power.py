@@ -36,6 +36,19 @@ def test_the_visible_gap_is_that_of_the_seeds_that_are_shared_and_of_all_that_is
     assert interaction.gap(sigma=0.02) == pytest.approx(needed * 0.02 * math.sqrt(4 / 4))
 
 
+def test_a_question_of_each_of_two_stages_with_the_same_arms_knows_its_own(tmp_path: Path) -> None:
+    both = file(tmp_path, grid={"axes": {"patch_size": [16, 8]}, "contrasts": [{"axis": "patch_size"}]})
+    budget = {"images_per_trial": 64, "matched": "both"}
+    planned = plan(SweepSpec.model_validate({**both, "budget": budget}), source="file")
+    found = prospects(planned)
+    assert [each.stage for each in found] == [0, 1]
+    images = [images_of_a_seed(planned, each.stage) for each in found]
+    assert images == [
+        sum(entry.images for entry in planned.entries if (entry.stage, entry.seed) == (stage, 0)) for stage in (0, 1)
+    ]
+    assert images[0] != images[1]
+
+
 def test_a_question_that_cannot_be_decided_is_no_part_of_the_family(tmp_path: Path) -> None:
     cells = [{"where": {"patch_size": 8}, "seeds": 2}]
     asked = prospects(plan(SweepSpec.model_validate(file(tmp_path, grid={"cells": cells})), source="file"))
