@@ -16,7 +16,6 @@ from jit_sweep.doctor.replay import every_event
 from jit_sweep.ledger.event_records import Begun, EntriesAdded
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import EntryState, SweepState
-from jit_sweep.plan.foundations import foundations
 from jit_sweep.results.findings import Findings, Outcome
 from jit_sweep.results.leaderboard import read_results
 from jit_sweep.spec.nuisance import FIRST_TUNING
@@ -178,31 +177,3 @@ def assert_both_views(said: str, folder: Path, values: Mapping[str, float]) -> N
     for batch, best in BATCHES.items():
         views = [(f"learning_rate={rate}", f"{scores[batch, rate]:.5g}") for rate in (best, shared)]
         assert [f"batch_size={batch}", *views[0], *views[1]] in lines
-
-
-CODES = {
-    "axes": {"preset": ["autoencoder-tiny"], "code": ["kl", "vq"], "batch_size": [8]},
-    "cells": [{"where": {"preset": "autoencoder-tiny"}, "images_per_trial": 1600}],
-}
-ON_THE_BEST = {"axes": {"patch_size": [4], "encoder": ["codes best", None]}}
-
-
-def test_denoisers_see_the_codes_of_the_best_autoencoder_which_is_known_as_the_sweep_runs(tmp_path: Path, head: Head) -> None:
-    stages = [{"name": "codes", "grid": CODES}, {"name": "denoisers", "grid": ON_THE_BEST}]
-    small = {"budget": {"images_per_trial": 160, "rungs": 2}, "scheduler": {"kind": "none"}}
-    file = write_sweep(tmp_path, data=shaded_colours(tmp_path), stages=stages, **small)
-    said = jit_sweep("plan", file, cwd=tmp_path).stdout
-    assert "planned once it is known which is codes best (of 2 arms, by heldout_reconstruction_error)" in " ".join(said.split())
-    to_the_end(head, file, cwd=tmp_path)
-    reader = reader_of(tmp_path)
-    assert_nothing_twice(reader)
-
-    rows, scores = reader.entries("tiny"), {row.trial_id: row for row in reader.scores("tiny")}
-    sound = [row for row in rows if row.stage == 0 and not scores[row.trial_id].collapsed]
-    best = min(sound, key=lambda row: scores[row.trial_id].by_name["heldout_reconstruction_error"])
-    assert [(each.stage, each.trial, each.arms) for each in foundations(rows)] == [(1, best.trial_id, 1)]
-    begun = {row.trial_id: row.attempt.started_at for row in rows if row.attempt is not None}
-    assert min(begun[row.trial_id] for row in rows if row.stage == 1) > max(
-        begun[row.trial_id] for row in rows if row.stage == 0
-    )
-    assert len(rows) == 2 + 2
