@@ -25,6 +25,7 @@ from tests.support.played import PlayedHome
 from tests.support.ray_head import Head
 from tests.support.sweep_files import shaded_colours, write_sweep
 from tests.unit.statistics.test_contrasts import Judged
+from trainables.config.evaluation import GuidingClassifier
 
 ERROR = "heldout_v_error"
 SMALL: dict[str, Any] = {"objective": ERROR, "budget": {"images_per_trial": 640, "rungs": 4}}
@@ -177,3 +178,29 @@ def assert_both_views(said: str, folder: Path, values: Mapping[str, float]) -> N
     for batch, best in BATCHES.items():
         views = [(f"learning_rate={rate}", f"{scores[batch, rate]:.5g}") for rate in (best, shared)]
         assert [f"batch_size={batch}", *views[0], *views[1]] in lines
+
+
+def test_samples_are_guided_by_the_best_classifier_which_is_known_as_the_sweep_runs(tmp_path: Path, head: Head) -> None:
+    of_brightness = shaded_colours(tmp_path)
+    pixels = np.load(of_brightness["uri"])["images"]
+    np.savez(of_brightness["uri"], images=pixels, labels=(pixels.mean((1, 2, 3)) > 127).astype(np.int64))
+    own = {"where": {"preset": "classifier-tiny"}, "images_per_trial": 640}
+    axes = {"preset": ["classifier-tiny"], "pool": ["attention", "adaptive"], "batch_size": [8]}
+    guides = {"name": "guides", "grid": {"axes": axes, "cells": [own]}}
+    guided = {"name": "guided", "grid": {"axes": {"classifier": ["guides best", None]}}}
+    file = write_sweep(tmp_path, data=of_brightness, stages=[guides, guided], scheduler={"kind": "none"})
+    said = jit_sweep("plan", file, cwd=tmp_path).stdout
+    assert "planned once it is known which is guides best (of 2 arms, by heldout_cross_entropy)" in " ".join(said.split())
+    to_the_end(head, file, cwd=tmp_path)
+    reader = reader_of(tmp_path)
+    assert_nothing_twice(reader)
+
+    rows, scores = reader.entries("tiny"), {row.trial_id: row for row in reader.scores("tiny")}
+    best = min((row for row in rows if row.stage == 0), key=lambda row: scores[row.trial_id].by_name["heldout_cross_entropy"])
+    found = {row.arm["classifier"]: row for row in rows if row.stage == 1}
+    assert found["guides best"].evaluation.guide == GuidingClassifier(trial=best.trial_id, images=best.images)
+    assert found[None].evaluation.guide is None
+    assert found[None].trial_id == found["guides best"].trial_id
+    assert len(rows) == 2 + 2
+    begun = {row.key: row.attempt.started_at for row in rows if row.attempt is not None}
+    assert min(begun[row.key] for row in found.values()) > max(begun[row.key] for row in rows if row.stage == 0)
