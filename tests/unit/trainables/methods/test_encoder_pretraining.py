@@ -226,6 +226,7 @@ def blobs(folder: Path) -> tuple[DataConfig, dict[str, Any]]:
     return DataConfig(digest=describe(told["data"], holdout=32).digest, image_size=16, num_classes=2), told
 
 
+@pytest.mark.slow
 def test_a_trained_one_knows_images_that_it_never_saw_and_a_denoiser_s_encoder_begins_from_it(tmp_path: Path) -> None:
     data, told = blobs(tmp_path)
     recipe: dict[str, Any] = {"batch_size": 16, "optimiser": {"learning_rate": 1e-3}, "ema": []}

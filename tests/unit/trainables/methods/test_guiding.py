@@ -139,6 +139,7 @@ def trained(trial: TrialConfig, told: dict[str, Any], *evaluations: EvaluationCo
     return [*train(Assignment(trial=trial, images=images, evaluations=evaluations, rungs=(images,), **told))]
 
 
+@pytest.mark.slow
 def test_a_trained_classifier_guides_the_samples_of_a_trial_wherever_they_are_drawn(tmp_path: Path) -> None:
     trial, told = of_shades(tmp_path)
     trained(trial, told)

@@ -254,6 +254,7 @@ def test_a_decoder_s_heads_divide_its_width_and_guidance_needs_a_null_class() ->
         check_sampling(trial.diffusion, EVALUATION.model_copy(update={"guidance": 2.0}), num_classes=9)
 
 
+@pytest.mark.slow
 def test_it_is_trained_scored_and_learns(tmp_path: Path) -> None:
     trial = few_images_trial(WIDE, batch_size=8, optimiser={"learning_rate": 2e-3}, ema=[])
     how = EVALUATION.model_copy(update={"n": 8, "weights": "raw", "guidance": 1.5})
@@ -267,6 +268,7 @@ def test_it_is_trained_scored_and_learns(tmp_path: Path) -> None:
     assert not {"heldout_v_error", "heldout_psnr"} & scored.values.keys()
 
 
+@pytest.mark.slow
 def test_samples_of_who_has_learned_are_nearer_to_the_images_than_those_of_who_has_not(tmp_path: Path) -> None:
     file, generator = tmp_path / "dark.npz", np.random.default_rng(0)
     dark = (64 + generator.normal(0, 10, (64, 8, 8, 3))).clip(0, 255).astype(np.uint8)

@@ -245,6 +245,7 @@ def test_it_goes_on_bit_for_bit_from_where_it_was_saved(tmp_path: Path) -> None:
     assert not any("perceptual" in name for tensors in saved.values() for name in tensors)
 
 
+@pytest.mark.slow
 def test_training_brings_the_image_made_again_nearer_in_the_teacher_s_tokens(tmp_path: Path) -> None:
     def distance(weight: float) -> float:
         trial = seeing(tmp_path, weight=weight, optimiser={"learning_rate": 3e-3}, batch_size=8)

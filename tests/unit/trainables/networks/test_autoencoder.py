@@ -156,6 +156,7 @@ def test_the_mean_images_error_is_that_of_who_always_answers_it() -> None:
     assert psnr == pytest.approx(float((10 * torch.log10(4 / grid.errors(network, trial))).mean()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kl", "vq"])
 def test_an_autoencoder_is_trained_scored_and_learns(kind: str, tmp_path: Path) -> None:
     trial = few_images_trial(kind, batch_size=8, optimiser={"learning_rate": 2e-3})

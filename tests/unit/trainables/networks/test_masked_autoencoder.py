@@ -101,6 +101,7 @@ def test_the_closed_forms_are_exact(trunk: dict[str, Any], count: int) -> None:
     assert counter.get_total_flops() == training_flops(trial, images=2)
 
 
+@pytest.mark.slow
 def test_the_cost_is_the_mean_over_the_numbers_of_masked_tokens() -> None:
     trial = masked()
     part, method = MaskedAutoencoderPart(trial), MaskedTokensMethod()

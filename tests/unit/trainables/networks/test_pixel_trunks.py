@@ -81,6 +81,7 @@ def few_images_learner(kind: str, **changes: Any) -> Learner:
     return Learner(of(kind, dropout=0.1, data=data, batch_size=2, **changes), images, workers=Workers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRUNKS)
 def test_a_trunk_goes_on_bit_for_bit_from_where_it_was_saved_with_its_averages(kind: str) -> None:
     ema = [{"kind": "decay", "name": "slow", "decay": 0.9}]

@@ -194,6 +194,7 @@ def test_a_denoiser_of_codes_is_trained_scored_and_learns(trained: tuple[TrialCo
     assert not {"heldout_v_error", "heldout_reconstruction_error"} & scored.values.keys()
 
 
+@pytest.mark.slow
 def test_masked_tokens_are_codes_as_they_are_pixels(trained: tuple[TrialConfig, str]) -> None:
     encoder, storage = trained
     trunk = {"kind": "masked_autoencoder", "class_copies": 2, "head_width": 64, "head_blocks": 2}

@@ -66,6 +66,7 @@ def test_an_image_s_loss_is_its_own_so_that_workers_and_micro_batches_change_not
     losses_stand_apart(of(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TRUNKS.values(), ids=TRUNKS)
 def test_every_trunk_learns_and_neither_cut_nor_recomputation_changes_what(model: dict[str, Any]) -> None:
     whole = trained(model=model, diffusion=KARRAS)

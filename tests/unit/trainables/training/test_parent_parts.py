@@ -87,6 +87,7 @@ def test_an_average_that_is_mostly_the_seed_s_decoder_is_refused_as_it_is_withou
     assert (of_start(whole), of_start(part)) == ("its parent's weights", "initial weights")
 
 
+@pytest.mark.slow
 def test_a_trial_begins_from_a_part_in_its_storage_and_goes_on_from_its_own_checkpoint(tmp_path: Path) -> None:
     described = describe(FEW_IMAGES, holdout=FEW_HELD_OUT)
     data = DataConfig(digest=described.digest, image_size=32, num_classes=described.num_classes)

@@ -80,6 +80,7 @@ def test_the_loss_of_an_image_is_the_squared_error_of_its_stage_s_velocity() -> 
             assert float(loss) == pytest.approx(float(error.square().mean()), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diffusion", KINDS, ids=str)
 def test_every_kind_of_stage_learns_and_neither_cut_nor_recomputation_changes_what(diffusion: dict[str, Any]) -> None:
     whole = learned(diffusion=diffusion)
