@@ -15,6 +15,9 @@ from trainables.config.fields import (
     without,
 )
 
+MUON_VERSION = 2
+"""Raised in the commit that changes the numbers of trials with Muon, and of no others."""
+
 
 class Constant(Frozen):
     """The learning rate stays as it is after the warm-up (JiT)."""
@@ -71,7 +74,7 @@ class OptimiserConfig(Frozen):
     """AdamW, or Muon with AdamW; biases and one-dimensional parameters are not decayed."""
 
     method: Annotated[Literal["adamw", "muon"], JOINED_LATER] = "adamw"
-    """muon: torch's Muon for the blocks' and the modulation's matrices, q, k and v each by itself; AdamW for the rest.
+    """muon: Muon for the blocks' and the modulation's matrices, q, k and v each by itself; AdamW for the rest.
     Muon's updates are scaled by 0.2 sqrt(longer side), to AdamW's size, so that both have one rate at every width."""
     momentum: Annotated[Fraction, JOINED_LATER] = 0.95
     """Share of the gradient's running mean that Muon keeps."""
@@ -93,8 +96,8 @@ class OptimiserConfig(Frozen):
     """Largest norm of an update's whole gradient; a longer one is scaled down to it."""
 
     def as_hashed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Muon alone reads `momentum`."""
-        return without(content, {"momentum"}) if self.method == "adamw" else content
+        """Muon alone reads `momentum`, and has a version of its own."""
+        return without(content, {"momentum"}) if self.method == "adamw" else {**content, "muon": MUON_VERSION}
 
     @property
     def warmup(self) -> int:

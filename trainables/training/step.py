@@ -22,6 +22,9 @@ MOST_SHAPES = 2
 lane gets the trials of one shape after the other, so that it compiles each shape once."""
 MOST_COMPILATIONS = 256
 """Of one process; torch's own limit of 8 would end a long sweep in eager mode."""
+CACHEABLE = {f"torch.amp.autocast_mode.{name}": str(torch.__version__) for name in ("_enter_autocast", "_exit_autocast")}
+"""What torch 2.13 does not put into the machine's cache of traced steps unless told that it may: all that these depend on
+stands beside them in the graph, which is part of the cache's key."""
 
 
 class EagerStep:
@@ -89,6 +92,7 @@ def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
     _check_compiler(trial.device)
     torch._dynamo.config.recompile_limit = MOST_COMPILATIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
+    torch._inductor.config.unsafe_marked_cacheable_functions = CACHEABLE
     step = _compiled_steps.get(step_shape(trial), make=partial(CompiledStep, trial))
     step.begin(trial)
     return step

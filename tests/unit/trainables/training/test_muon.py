@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.support.paths import FEW_HELD_OUT, FEW_IMAGES
 from tests.support.trials import small_model, small_trial
@@ -11,9 +12,11 @@ from trainables.config.optimiser import OptimiserConfig
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.data import ImageSet, open_images
 from trainables.networks.cost import hidden_matrices, training_flops
+from trainables.networks.network import Network
 from trainables.networks.registry import build
+from trainables.training import muon
 from trainables.training.learner import Learner
-from trainables.training.muon import Muon, pieces_in
+from trainables.training.muon import Muon, orthogonalised, pieces_in
 from trainables.training.workers import Workers
 
 
@@ -77,13 +80,84 @@ def test_a_trial_with_muon_goes_on_to_the_same_bits_after_a_checkpoint(images: I
     assert any("momentum_buffer" in name for name in saved["optimiser"])
 
 
-def test_an_update_that_is_not_finite_changes_nothing(images: ImageSet) -> None:
-    learner = Learner(muon_trial(images), images, workers=Workers())
-    learner.update()
-    learner.health.diverged.fill_(1.0)
-    before = [parameter.detach().clone() for parameter in learner.network.parameters()]
-    learner.update()
-    assert all(torch.equal(a, b) for a, b in zip(before, learner.network.parameters(), strict=True))
+def test_an_update_that_is_not_finite_changes_neither_weights_nor_momentum() -> None:
+    network, optimiser = stepped()
+    matrix = network.get_parameter("blocks.0.attention.qkv.weight")
+    before = [(p.detach().clone(), optimiser.state[p][muon.BUFFER].clone()) for p in matrices(network)]
+    matrix.grad = torch.full_like(matrix, torch.nan)
+    optimiser.found_inf = torch.ones(())
+    optimiser.step()
+    after = [(p, optimiser.state[p][muon.BUFFER]) for p in matrices(network)]
+    assert all(torch.equal(a, b) for old, new in zip(before, after, strict=True) for a, b in zip(old, new, strict=True))
+
+
+def stepped() -> tuple[Network, Muon]:
+    """A network after two steps along fixed gradients, which it still has."""
+    network = build(small_trial())
+    optimiser = Muon(network, OptimiserConfig(method="muon", learning_rate=0.1, weight_decay=0.1, momentum=0.5))
+    for step in range(2):
+        generator = torch.Generator().manual_seed(step)
+        for p in network.parameters():
+            p.grad = torch.randn(p.shape, generator=generator)
+        optimiser.step()
+    return network, optimiser
+
+
+def taken(network: Network) -> list[tuple[str, nn.Parameter]]:
+    return [(name, p) for name, p in network.named_parameters() if pieces_in(name, p)]
+
+
+def matrices(network: Network) -> list[nn.Parameter]:
+    return [p for _, p in taken(network)]
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (12, 20), (20, 12)])
+def test_each_singular_value_goes_through_the_quintic_five_times(shape: tuple[int, int]) -> None:
+    given = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    u, values, v = torch.linalg.svd(given.double(), full_matrices=False)
+    s = values / values.square().sum(-1, keepdim=True).sqrt()
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    torch.testing.assert_close(orthogonalised(given).double(), u @ s.diag_embed() @ v, rtol=1e-3, atol=1e-4)
+
+
+def test_two_steps_are_those_of_torchs_own_but_for_its_rounding_to_bfloat16() -> None:
+    network, _ = stepped()
+    twin = build(small_trial())
+    pieces = {p: [nn.Parameter(part) for part in p.detach().chunk(pieces_in(name, p))] for name, p in taken(twin)}
+    own = torch.optim.Muon(
+        [piece for parts in pieces.values() for piece in parts],
+        lr=0.1,
+        weight_decay=0.1,
+        momentum=0.5,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    for step in range(2):
+        generator = torch.Generator().manual_seed(step)
+        for p in twin.parameters():
+            gradient, parts = torch.randn(p.shape, generator=generator), pieces.get(p, [])
+            for piece, of_piece in zip(parts, gradient.chunk(max(1, len(parts))), strict=False):
+                piece.grad = of_piece
+        own.step()
+    for ours, theirs in zip(matrices(network), matrices(twin), strict=True):
+        assert (ours - theirs).norm() < 0.03 * theirs.norm()
+
+
+def test_pieces_that_do_not_fit_one_batch_are_updated_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = matrices(stepped()[0])
+    monkeypatch.setattr(muon, "MOST_NUMBERS", 2 * 48 * 48)
+    for a, b in zip(at_once, matrices(stepped()[0]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_matrix_without_a_gradient_stays_as_it_is() -> None:
+    network, optimiser = stepped()
+    still, moving = network.get_parameter("blocks.0.mlp.w3.weight"), network.get_parameter("blocks.1.mlp.w3.weight")
+    before = [still.detach().clone(), moving.detach().clone()]
+    still.grad = None
+    optimiser.step()
+    assert torch.equal(still, before[0])
+    assert not torch.equal(moving, before[1])
 
 
 def test_graphs_are_refused_with_the_remedy() -> None:

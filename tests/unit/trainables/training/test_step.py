@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch._dynamo.utils import counters
 
 from tests.support.trials import small_model, small_trial
 from tests.unit.trainables.training.test_learner import IMAGES, same, weights
 from trainables.config.shape import step_shape
 from trainables.config.trial import TrialConfig
+from trainables.networks.memory import Fit
 from trainables.process_caches import clear_process_caches, process_caches
 from trainables.training import step
 from trainables.training.batches import Batches
@@ -57,6 +59,33 @@ def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bi
     assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
 
 
+@pytest.mark.parametrize("changes", [{}, {"proj_dropout": 0.5}], ids=["plain", "dropout"])
+@pytest.mark.parametrize("recomputed", [False, True], ids=["kept", "recomputed"])
+def test_the_gradient_of_a_compiled_step_is_the_slope_of_its_loss(recomputed: bool, changes: dict[str, Any]) -> None:
+    model = small_model(width=16, depth=4, heads=2, class_tokens=0, class_tokens_start=0, **changes)
+    fit = Fit(4, activation_checkpointing=recomputed)
+    learner = Learner(trial(model=model), IMAGES, workers=Workers(), fit=fit)
+    given = Batches(learner.trial, IMAGES, device=torch.device("cpu")).take(0, 4)
+    weights: list[Tensor] = list(learner.network.parameters())
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in weights:
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))  # no block hidden behind zeros
+
+    def loss() -> Tensor:
+        torch.manual_seed(3)  # of the dropout's masks
+        return learner.image_losses(given).mean()
+
+    along = torch.autograd.grad(loss(), weights, materialize_grads=True, allow_unused=True)
+    length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(along))).item()
+    with torch.no_grad():
+        torch._foreach_add_(weights, along, alpha=3e-3 / length)
+    above = loss().item()
+    with torch.no_grad():
+        torch._foreach_add_(weights, along, alpha=-6e-3 / length)
+    assert (above - loss().item()) / 6e-3 == pytest.approx(length, rel=1e-3)
+
+
 def test_a_worker_of_several_shares_its_step_between_trials_and_each_sums_its_own_gradients(tmp_path: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
     half = Workers(size=2)  # of which the other adds nothing
@@ -73,14 +102,18 @@ def test_a_worker_of_several_shares_its_step_between_trials_and_each_sums_its_ow
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_another_process_of_the_machine_finds_what_this_one_compiled_on_the_disk() -> None:
-    first = weights(trained(trial()))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_another_process_of_the_machine_finds_what_this_one_traced_and_compiled_on_the_disk(precision: str) -> None:
+    first = weights(trained(trial(precision=precision)))
     torch._dynamo.reset()
     clear_process_caches()
-    counters["inductor"].clear()
-    assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
+    for cache in ("inductor", "aot_autograd"):
+        counters[cache].clear()
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial(precision=precision))), strict=True))
     assert counters["inductor"]["fxgraph_cache_hit"] > 0
     assert counters["inductor"]["fxgraph_cache_miss"] == 0
+    assert counters["aot_autograd"]["autograd_cache_hit"] > 0
+    assert counters["aot_autograd"]["autograd_cache_miss"] + counters["aot_autograd"]["autograd_cache_bypass"] == 0
 
 
 def test_a_step_that_would_be_compiled_again_raises_instead_of_going_on_in_eager_mode() -> None:
