@@ -58,7 +58,9 @@ def test_the_numbers_drawn_on_the_device_are_the_hosts(shape: tuple[int, ...]) -
 
 @pytest.mark.usefixtures("_no_waiting")
 @pytest.mark.parametrize(
-    "changes", [{}, {"precision": "bf16"}, {"optimiser": {"grad_clip": 0.1}}], ids=["fp32", "bf16", "clip"]
+    "changes",
+    [{}, {"precision": "bf16"}, {"optimiser": {"grad_clip": 0.1}}, {"optimiser": {"method": "muon"}}],
+    ids=["fp32", "bf16", "clip", "muon"],
 )
 def test_no_update_waits_for_the_device(changes: dict[str, object]) -> None:
     trained = learner(micro_batch=4, **changes)
