@@ -59,10 +59,9 @@ def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bi
     assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
 
 
-@pytest.mark.parametrize("changes", [{}, {"proj_dropout": 0.5}], ids=["plain", "dropout"])
-@pytest.mark.parametrize("recomputed", [False, True], ids=["kept", "recomputed"])
-def test_the_gradient_of_a_compiled_step_is_the_slope_of_its_loss(recomputed: bool, changes: dict[str, Any]) -> None:
-    model = small_model(width=16, depth=4, heads=2, class_tokens=0, class_tokens_start=0, **changes)
+@pytest.mark.parametrize(("recomputed", "dropout"), [(False, 0.0), (True, 0.5)])
+def test_the_gradient_of_a_compiled_step_is_the_slope_of_its_loss(recomputed: bool, dropout: float) -> None:
+    model = small_model(width=16, depth=4, heads=2, class_tokens=0, class_tokens_start=0, proj_dropout=dropout)
     fit = Fit(4, activation_checkpointing=recomputed)
     learner = Learner(trial(model=model), IMAGES, workers=Workers(), fit=fit)
     given = Batches(learner.trial, IMAGES, device=torch.device("cpu")).take(0, 4)
