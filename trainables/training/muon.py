@@ -25,7 +25,7 @@ MOST_NUMBERS = 2**24
 """Numbers of the pieces that are updated at once, which bounds the memory that an update takes beside the weights."""
 
 
-class Piece(NamedTuple):
+class MatrixPiece(NamedTuple):
     """One matrix that is updated by itself, [rows, columns] each; parts of what they are views of."""
 
     weight: Tensor
@@ -102,19 +102,19 @@ class Muon:
         for p in self._matrices:
             p.grad = None
 
-    def _together(self) -> Iterator[list[Piece]]:
+    def _together(self) -> Iterator[list[MatrixPiece]]:
         """All pieces with a gradient, those of one shape at once."""
-        by_shape: dict[torch.Size, list[Piece]] = {}
+        by_shape: dict[torch.Size, list[MatrixPiece]] = {}
         for p, count in self._matrices.items():
             if p.grad is not None:
                 parts = (tensor.chunk(count) for tensor in (p, p.grad, self.state[p][BUFFER]))
-                for piece in map(Piece, *parts):
+                for piece in map(MatrixPiece, *parts):
                     by_shape.setdefault(piece.weight.shape, []).append(piece)
         for shape, pieces in by_shape.items():
             most = max(1, MOST_NUMBERS // shape.numel())
             yield from (pieces[at : at + most] for at in range(0, len(pieces), most))
 
-    def _update(self, pieces: list[Piece]) -> None:
+    def _update(self, pieces: list[MatrixPiece]) -> None:
         """Nesterov's momentum, orthogonalised, and decoupled decay, of pieces of one shape."""
         config, rate = self._config, self._group["lr"]
         weight, gradient, momentum = (torch.stack(tensors) for tensors in zip(*pieces, strict=True))
