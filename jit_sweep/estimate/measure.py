@@ -177,7 +177,7 @@ def request_of(
     trial, resources, named = entry.trial, spec.resources, entry.evaluation.guide
     same = {"seed": 0, "weights": RAW, "t_eps_sample": DiffusionConfig().t_eps_train}
     return ProbeRequest(
-        trial=measured_as(trial, workers=resources.workers, compiled=trial.compile and compiled),
+        trial=measured_as(trial, workers=resources.workers, compiled=compiled and trial.compile),
         evaluation=entry.evaluation.model_copy(update=same),
         guide=trials.get(named.trial) if named is not None else None,
         data=spec.data.address,

@@ -91,7 +91,7 @@ def in_words(schema: Schema, definitions: Mapping[str, Schema] = MappingProxyTyp
     if members := schema.get("anyOf") or schema.get("allOf"):
         return " or ".join(dict.fromkeys(in_words(member, definitions) for member in members))
     if choices := schema.get("enum") or [schema[word] for word in ("const",) if word in schema]:
-        return " or ".join(f"`{choice}`" for choice in choices)
+        return " or ".join(f"`{choice if isinstance(choice, str) else json.dumps(choice)}`" for choice in choices)
     if schema.get("type") == "array" and "items" in schema:
         return f"list of {in_words(schema['items'], definitions)}"
     bounds = " and ".join(f"{word} {schema[bound]:g}" for bound, word in BOUNDS.items() if bound in schema)

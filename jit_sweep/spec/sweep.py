@@ -16,7 +16,7 @@ from search_spaces.presets import merged, preset
 from trainables.config.evaluation import EvaluationConfig, Sampling
 from trainables.config.fields import Fraction, Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
 from trainables.config.network import both_dropouts
-from trainables.config.recipe import AnyParent, AttentionMode, Kernels, Precision, Recipe
+from trainables.config.recipe import AnyParent, AttentionMode, Compile, Kernels, Precision, Recipe
 from trainables.config.tuning import Tuning
 from trainables.evaluation.metrics.registry import RUNG_METRIC, MetricName, check_scored, score_names
 
@@ -67,8 +67,8 @@ class Baseline(Frozen):
     """Precision of the residual stream between the blocks; null: the preset's."""
     kernels: Kernels | None = None
     """torch's own kernels, or ours in Triton for what lies between a block's matrix products; null: the preset's."""
-    compile: bool | None = None
-    """Compile the step with torch.compile; null: the preset's."""
+    compile: Compile | None = None
+    """Compile the step with torch.compile: true as a whole, blocks one by one, which starts sooner; null: the preset's."""
     graphs: bool | None = None
     """Replay an update's kernels as a CUDA graph; null: the preset's."""
     gradient_sum: Precision | None = None

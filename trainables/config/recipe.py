@@ -23,6 +23,10 @@ the first two, and computes the product with v in bf16: no mode here is it to th
 
 Kernels = Literal["torch", "triton"]
 
+Compile = Literal[False, True, "blocks"]
+"""What torch.compile is given: nothing, the whole step as one graph, or each kind of block of the network as its own. Blocks
+take a part of the time to compile that grows with the depth of the whole; what lies between them stays eager."""
+
 
 Parts = Annotated[tuple[Literal["encoder"], ...], Field(max_length=1)]
 
@@ -90,8 +94,8 @@ class Recipe(Frozen):
     """Precision of the residual stream between the blocks; bf16 halves the memory that it moves."""
     kernels: Annotated[Kernels, JOINED_LATER] = "torch"
     """torch's own kernels, or ours in Triton for what lies between a block's matrix products."""
-    compile: bool = False
-    """Compile the step with torch.compile; sums are rounded in another order than without."""
+    compile: Compile = False
+    """Compile the step with torch.compile, whole or by blocks; sums are rounded in another order than without."""
     graphs: Annotated[bool, JOINED_LATER] = False
     """Replay an update's kernels as a CUDA graph, which spares a small model the time of starting them one by one."""
     gradient_sum: Annotated[Precision, JOINED_LATER] = "fp32"

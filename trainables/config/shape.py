@@ -10,6 +10,7 @@ from trainables.config.fields import content_hash
 from trainables.config.objective import TappedTerm
 from trainables.config.optimiser import OptimiserConfig
 from trainables.config.path import FLOW
+from trainables.config.recipe import Compile
 from trainables.config.trial import TrialConfig
 
 StepShape = NewType("StepShape", str)
@@ -27,7 +28,8 @@ def step_shape(trial: TrialConfig) -> StepShape:
     """Hash of what a compiled step depends on: trials of one shape train in one step, one after the other."""
     weighed = trial.diffusion.weighting.kind != "none"
     diffusion = trial.diffusion.model_dump(exclude=INPUTS - WEIGHED if weighed else INPUTS)
-    return StepShape(content_hash({**_without_cell(trial, exclude=NO_PART), "diffusion": diffusion}))
+    by_blocks = {"compile": trial.compile} if trial.compile == "blocks" else {}
+    return StepShape(content_hash({**_without_cell(trial, exclude=NO_PART), "diffusion": diffusion, **by_blocks}))
 
 
 def lane_shape(trial: TrialConfig) -> StepShape:
@@ -50,7 +52,7 @@ def speed_shape(trial: TrialConfig) -> SpeedShape:
     return SpeedShape(content_hash(content))
 
 
-def measured_as(trial: TrialConfig, *, workers: int, compiled: bool) -> TrialConfig:
+def measured_as(trial: TrialConfig, *, workers: int, compiled: Compile) -> TrialConfig:
     """One worker's part of a trial, to measure for all trials that cost the same: of one speed and, where they are compiled,
     of one step.
 

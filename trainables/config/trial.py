@@ -322,7 +322,7 @@ class TrialConfig(TrialFields):
     def kernels_of_our_own_are_not_compiled(self) -> None:
         if self.kernels == "triton" and self.compile:
             rule = "`kernels` triton runs without torch.compile, which cannot see into it"
-            raise ValueError(f"{rule}, got compile=true; try compile=false, or kernels=torch")
+            raise ValueError(f"{rule}, got compile={str(self.compile).lower()}; try compile=false, or kernels=torch")
 
     @must_hold
     def routed_tokens_turn_in_torch(self) -> None:

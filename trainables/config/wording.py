@@ -1,5 +1,6 @@
 """What pydantic finds wrong with a value, in the words of the file that it stands in: rule, value, and what was meant."""
 
+import re
 from typing import Any
 
 from trainables.config.spelling import or_meant
@@ -51,5 +52,6 @@ def shown(value: Any) -> str:
 def _as_rule(message: str) -> str:
     for subject in _SUBJECTS:
         if message.startswith(subject):
-            return f"must{message.removeprefix(subject)}".replace(" after validation", "")
+            rule = f"must{message.removeprefix(subject)}".replace(" after validation", "")
+            return re.sub(r"\b(True|False)\b", lambda word: word[0].lower(), rule)
     return f"{message[:1].lower()}{message[1:]}"

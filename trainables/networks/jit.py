@@ -3,14 +3,13 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from trainables.config.network import ModelConfig
 from trainables.config.trial import TrialConfig
 from trainables.networks.attention import Attention
 from trainables.networks.embedding import CLOCK, TimeEmbedding, images_of
 from trainables.networks.mlp import GeluMlp, SwiGlu
-from trainables.networks.network import Network, Tapped
+from trainables.networks.network import Network, Tapped, through
 from trainables.networks.norm import Branch, ModulatedNorm, Stream, joined
 from trainables.networks.positions import BASE, ROTATIONS, sincos_table
 from trainables.networks.routing import Routed
@@ -110,7 +109,7 @@ class JiT(Network):
             in_middle = routed is not None and i in routed.middle
             table = self._table("rotation", grid)
             rotation = routed.rotation(table) if routed and in_middle else _last(table, _length(stream))
-            stream = self._through(block, stream, modulation_of_block(chunks, i, model), rotation)
+            stream = through(self, block, stream, modulation_of_block(chunks, i, model), rotation)
             tokens |= {kind: _of_images(stream, grid) for kind in self.auxiliary if self._taps[kind] == i + 1}
         images = self._from_pixels(seen, stream, time) if model.reads_pixels else self._from_tokens(stream, *chunks[-2:])
         return Tapped(self._skip(images.float(), z, t), tokens)
@@ -133,15 +132,6 @@ class JiT(Network):
         condition = F.silu(time[:, None] + tokens.float())
         images: Tensor = self.head(z, condition, _last(self._table("rotation", grid), tokens.shape[1]))
         return images
-
-    def _through(self, block: nn.Module, stream: Stream, modulation: tuple[Tensor, ...], rotation: Tensor | None) -> Stream:
-        if self.activation_checkpointing and self.training:
-            dropping = self.trial.model.drops
-            through = checkpoint(block, stream, modulation, rotation, use_reentrant=False, preserve_rng_state=dropping)
-        else:
-            through = block(stream, modulation, rotation)
-        out: Stream = through
-        return out
 
     def _register_tables(self) -> None:
         model = self.trial.model

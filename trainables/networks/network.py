@@ -1,8 +1,9 @@
 """What the trainer, the sampler and the adapters know of a network, whatever its parts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,11 @@ class Tapped(NamedTuple):
     """[B, C, H, W]."""
     tokens: dict[str, Tensor]
     """[B, N, D] by the term's kind, without class tokens."""
+
+
+def call(block: nn.Module, *inputs: Any) -> Any:
+    """A block of any network, of its inputs."""
+    return block(*inputs)
 
 
 class Space(Protocol):
@@ -46,6 +52,8 @@ class Network(nn.Module):
     """Standard deviation of the noise, a scalar."""
     space: Space
     """What its numbers are of. No part of its weights."""
+    call_block: Callable[..., Any] = staticmethod(call)
+    """What calls a block with its inputs; see `blocks_called_by`."""
     averages: Mapping[str, Mapping[str, Tensor]] = NOTHING
     """Of its weights, by an average's name and a parameter's, for a loss that looks at them; while nothing keeps any they are
     the weights themselves. No part of its weights."""
@@ -58,13 +66,22 @@ class Network(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no blocks to read tokens after")
 
 
-def through(network: Network, module: nn.Module, *inputs: Tensor | None) -> Tensor:
-    """What a module of the network makes of its inputs, kept or recomputed in the backward pass as the network says."""
+@contextmanager
+def blocks_called_by(network: Network, compiled: Callable[..., Any]) -> Iterator[None]:
+    """Within, each block of the network is called by `compiled`, of the block and its inputs, in place of `call`."""
+    network.call_block = compiled
+    try:
+        yield
+    finally:
+        network.call_block = call
+
+
+def through(network: Network, block: nn.Module, *inputs: Any) -> Any:
+    """What a block of the network makes of its inputs, kept or recomputed in the backward pass as the network says."""
     if network.activation_checkpointing and network.training:
-        out: Tensor = checkpoint(module, *inputs, use_reentrant=False, preserve_rng_state=network.trial.model.drops)
-        return out
-    out = module(*inputs)
-    return out
+        dropping = network.trial.model.drops
+        return checkpoint(network.call_block, block, *inputs, use_reentrant=False, preserve_rng_state=dropping)
+    return network.call_block(block, *inputs)
 
 
 def in_precision(network: Network, x: Tensor) -> Tensor:

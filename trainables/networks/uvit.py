@@ -216,7 +216,8 @@ class Uvit(Network):
             x = through(self, self.up[level], self._level(level + 1, low, condition))
             x = through(self, self.up_blocks[first], x, high, condition)
             x = through(self, self.up_blocks[second], x, kept, condition)
-        return through(self, self.up_attention[level], x)
+        out: Tensor = through(self, self.up_attention[level], x)
+        return out
 
     def _at_bottom(self, x: Tensor, condition: Tensor) -> Tensor:
         tokens: Tensor = x.flatten(2).transpose(1, 2)

@@ -1,8 +1,9 @@
-"""The differentiated part of an update: forward pass and loss of a micro-batch, eager or compiled."""
+"""The differentiated part of an update: forward pass and loss of a micro-batch, eager or compiled, whole or by blocks."""
 
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
 from trainables.methods.registry import training_of
-from trainables.networks.network import Network
+from trainables.networks.network import Network, blocks_called_by, call
 from trainables.networks.registry import blank, build, initialise
 from trainables.process_caches import ProcessCache
 from trainables.training.batches import Batch
@@ -20,8 +21,9 @@ from trainables.training.truths import open_sight
 MOST_SHAPES = 2
 """Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache. A
 lane gets the trials of one shape after the other, so that it compiles each shape once."""
-MOST_COMPILATIONS = 256
-"""Of one process; torch's own limit of 8 would end a long sweep in eager mode."""
+MOST_COMPILATIONS = 4096
+"""Of one process, each kind of block counting where it is compiled by blocks; torch's own limit of 8 would end a long sweep in
+eager mode."""
 CACHEABLE = {f"torch.amp.autocast_mode.{name}": str(torch.__version__) for name in ("_enter_autocast", "_exit_autocast")}
 """What torch 2.13 does not put into the machine's cache of traced steps unless told that it may: all that these depend on
 stands beside them in the graph, which is part of the cache's key."""
@@ -45,7 +47,8 @@ class EagerStep:
 
 
 class CompiledStep:
-    """A step compiled once for every trial of a shape in this process, which train the same network object one by one.
+    """A step compiled once, whole or by blocks, for every trial of a shape in this process, which train the same network object
+    one by one.
 
     What differs between them enters as tensors, so nothing is compiled again: where torch would, or would give up and go on
     in eager mode, it raises. `begin` makes it a trial's own.
@@ -55,7 +58,9 @@ class CompiledStep:
         self.network = blank(trial).to(trial.device)
         open_sight(self.network)
         self._t_eps = torch.zeros((), device=trial.device)
-        self._compiled: Callable[..., Tensor] = torch.compile(image_losses, fullgraph=True, dynamic=False)
+        by_blocks = trial.compile == "blocks"
+        self._losses: Callable[..., Tensor]
+        self._losses = partial(losses_by_blocks, as_one_graph(call)) if by_blocks else as_one_graph(image_losses)
         self._sizes: set[tuple[int, bool]] = set()
 
     def begin(self, trial: TrialConfig) -> None:
@@ -74,7 +79,7 @@ class CompiledStep:
         """The loss of each image, float32 [B]. RuntimeError where torch cannot use what it has compiled."""
         size = (len(batch.x), self.network.activation_checkpointing)
         with torch.compiler.set_stance("fail_on_recompile" if size in self._sizes else "default"):
-            losses = self._compiled(self.network, *_inputs(batch), self._t_eps, batch.route, batch.truths)
+            losses = self._losses(self.network, *_inputs(batch), self._t_eps, batch.route, batch.truths)
         self._sizes.add(size)
         return losses
 
@@ -90,12 +95,24 @@ def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
     if not trial.compile:
         return EagerStep(trial)
     _check_compiler(trial.device)
-    torch._dynamo.config.recompile_limit = MOST_COMPILATIONS
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = MOST_COMPILATIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     torch._inductor.config.unsafe_marked_cacheable_functions = CACHEABLE
     step = _compiled_steps.get(step_shape(trial), make=partial(CompiledStep, trial))
     step.begin(trial)
     return step
+
+
+def as_one_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled for each shape of its inputs. An error where it is no single graph, not eager parts between several."""
+    compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
+    return compiled
+
+
+def losses_by_blocks(compiled: Callable[..., Any], network: Network, *inputs: Any) -> Tensor:
+    """`image_losses` in which `compiled` calls each block of the network."""
+    with blocks_called_by(network, compiled):
+        return image_losses(network, *inputs)
 
 
 def _check_compiler(device: str) -> None:

@@ -166,6 +166,10 @@ def test_what_hangs_on_missing_data_waits_for_it_and_all_else_is_told(
         ({"budget": {"images_per_trial": {}}}, "budget.images_per_trial: must be a whole number, got a mapping"),
         ({"data": {"name": "emoji32", "flip": "maybe"}}, "data.flip: must be true or false, got 'maybe'"),
         ({"stages": {}}, "stages: must be a list, got a mapping"),
+        (
+            {"baseline": {"preset": "jit-tiny", "compile": "block"}},
+            "baseline.compile: must be false, true or 'blocks', got 'block'; did you mean 'blocks'?",
+        ),
         ({"scheduler": {"reduction": 3}}, "scheduler: must be a mapping with a `kind`, got one without"),
         ({"data": {"name": "emoji32", "uri": "x"}}, "keys name, uri, got name and uri; leave one of them out"),
         ({"stages": [{"grid": {"axes": {"prediction": [None]}}}]}, "`prediction` must be 'x', 'eps' or 'v', got nothing"),

@@ -12,6 +12,7 @@ from torch._dynamo.utils import counters
 
 from tests.support.trials import small_model, small_trial
 from tests.unit.trainables.training.test_learner import IMAGES, same, weights
+from trainables.config.recipe import Compile
 from trainables.config.shape import step_shape
 from trainables.config.trial import TrialConfig
 from trainables.networks.memory import Fit
@@ -59,11 +60,25 @@ def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bi
     assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial())), strict=True))
 
 
-@pytest.mark.parametrize(("recomputed", "dropout"), [(False, 0.0), (True, 0.5)])
-def test_the_gradient_of_a_compiled_step_is_the_slope_of_its_loss(recomputed: bool, dropout: float) -> None:
+def test_by_blocks_each_kind_of_block_is_compiled_once_for_all_blocks_and_trials() -> None:
+    model = small_model(width=16, depth=5, heads=2, class_tokens=2, class_tokens_start=2)
+    before = counters["stats"]["unique_graphs"]
+    first = weights(trained(trial(model=model, compile="blocks")))
+    assert counters["stats"]["unique_graphs"] == before + 3  # before, at and after the class tokens
+    other = {"seed": 1, "model": model, "diffusion": {"t_eps_train": 0.02, "noise_scale": 2.0}}
+    learner, eager = trained(trial(compile="blocks", **other)), trained(trial(compile=False, **other))
+    assert learner.health.mean_loss() == pytest.approx(eager.health.mean_loss(), rel=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(trained(trial(model=model, compile="blocks"))), strict=True))
+    assert counters["stats"]["unique_graphs"] == before + 3
+    assert step_of(trial(model=model, compile="blocks")).network is learner.network
+    assert step_of(trial(model=model)).network is not learner.network
+
+
+@pytest.mark.parametrize(("way", "recomputed", "dropout"), [(True, False, 0.0), (True, True, 0.5), ("blocks", True, 0.5)])
+def test_the_gradient_of_a_compiled_step_is_the_slope_of_its_loss(way: Compile, recomputed: bool, dropout: float) -> None:
     model = small_model(width=16, depth=4, heads=2, class_tokens=0, class_tokens_start=0, proj_dropout=dropout)
     fit = Fit(4, activation_checkpointing=recomputed)
-    learner = Learner(trial(model=model), IMAGES, workers=Workers(), fit=fit)
+    learner = Learner(trial(model=model, compile=way), IMAGES, workers=Workers(), fit=fit)
     given = Batches(learner.trial, IMAGES, device=torch.device("cpu")).take(0, 4)
     weights: list[Tensor] = list(learner.network.parameters())
     generator = torch.Generator().manual_seed(0)
@@ -126,9 +141,10 @@ def test_a_step_that_would_be_compiled_again_raises_instead_of_going_on_in_eager
 
 def test_what_a_compiled_step_depends_on_is_the_shape_the_cell_and_how_it_is_computed() -> None:
     alike = [trial(seed=4), trial(ema=()), trial(diffusion={"noise_scale": 2.0, "t_eps_train": 0.0, "label_drop": 0.5})]
-    other = [trial(precision="bf16"), trial(attention="fp32"), trial(diffusion={"prediction": "x", "loss": "x"})]
+    other = [trial(precision="bf16"), trial(compile="blocks"), trial(diffusion={"prediction": "x", "loss": "x"})]
+    other += [trial(attention="fp32")]
     assert {step_shape(each) for each in alike} == {step_shape(trial())}
-    assert len({step_shape(each) for each in [trial(), *other]}) == 4
+    assert len({step_shape(each) for each in [trial(), *other]}) == 5
 
 
 def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:
