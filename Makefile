@@ -2,7 +2,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check types unit lint format test suite bench chaos simulate
+.PHONY: help quickstart check types unit lint format test suite long bench chaos simulate
 
 in_range = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ifeq ($(strip $(PYTHON)),)
@@ -39,11 +39,14 @@ format: $(ready_to_test)  ## let ruff mend and format every file
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
-test: lint  ## lint, types and the whole suite, with Ray, PostgreSQL, S3 and MLflow
+test: lint  ## lint, types and the suite, with Ray, PostgreSQL, S3 and MLflow
 	@$(MAKE) --no-print-directory --jobs=2 types suite
 
 suite: $(ready_to_test)
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+
+long: $(ready_to_test)  ## the tests that `make test` leaves out: a minute and more each, for before a release
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 bench: $(ready_to_test)  ## the measurements
 	@$(bin)/python -m tests.bench

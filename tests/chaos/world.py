@@ -17,6 +17,8 @@ from tests.support.s3 import BUCKET, S3Server, s3_server
 
 SOON_MISSED = {"period_ms": "1000", "timeout_ms": "3000", "failure_threshold": "5"}
 """Ray's health checks: a node that cannot be reached is given up within a quarter of a minute."""
+SHORT_WAIT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15"}
+"""A lane that has no place gives its trial back after this many seconds, not sixty: a killed node stays away until then."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,11 @@ def whole_world(folder: Path, *, apart: bool = False) -> Iterator[World]:
             storage["AWS_ENDPOINT_URL"] = f"http://{network.outside}:{port}"
         checks = {f"RAY_health_check_{name}": value for name, value in SOON_MISSED.items()}
         ip = network.outside if network is not None else "127.0.0.1"
-        head = stack.enter_context(running_head({**storage, **checks}, cpus=1, ip=ip))
+        head = stack.enter_context(running_head({**storage, **checks, **SHORT_WAIT}, cpus=1, ip=ip))
         stack.enter_context(found_by_this_process(storage))
-        node = SecondNode(head, storage)
+        node = SecondNode(head, {**storage, **SHORT_WAIT})
         if network is not None:
-            node = SecondNode(head, storage, ip=network.inside, within=network.within)
+            node = SecondNode(head, {**storage, **SHORT_WAIT}, ip=network.inside, within=network.within)
         world = World(head, node, s3, MlflowServer(folder), storage, network)
         try:
             world.mlflow.start()

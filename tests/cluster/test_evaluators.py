@@ -5,12 +5,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from jit_sweep.home import home_at
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import Cause
 from tests.support.cli import Running, jit_sweep
+from tests.support.ray_head import Head
 from tests.support.sweep_files import write_sweep_of_few_images
 
 EVALUATION = {"n": 16, "sampler": "euler", "steps": 1500}
@@ -30,10 +29,9 @@ def ledger(folder: Path) -> LedgerReader:
     return LedgerReader.open(home_at(folder / ".jit-sweep").ledger)
 
 
-@pytest.mark.slow
-def test_separate_evaluators_give_the_trials_own_scores_and_a_lost_one_costs_no_training(tmp_path: Path) -> None:
+def test_separate_evaluators_give_the_trials_own_scores_and_a_lost_one_costs_no_training(tmp_path: Path, head: Head) -> None:
     apart, together = tmp_path / "apart", tmp_path / "together"
-    with Running("run", sweep(apart, at="separate"), cwd=apart) as run:
+    with Running("run", sweep(apart, at="separate"), "--address", head.address, cwd=apart, env=head.client_env) as run:
         run.until(lambda said: "attempt 2 begins" in said)
         (scoring,) = (each for each in ledger(apart).attempts("tiny") if each.number == 2)
         os.kill(scoring.pid, signal.SIGKILL)
@@ -45,6 +43,6 @@ def test_separate_evaluators_give_the_trials_own_scores_and_a_lost_one_costs_no_
     trained = [row.attempt for row in ledger(apart).cost("tiny") if row.kind == "train" and row.seconds > 0]
     assert set(trained) == {1}, "an evaluator trains nothing"
 
-    done = jit_sweep("run", sweep(together), cwd=together)
+    done = jit_sweep("run", sweep(together), "--address", head.address, cwd=together, **head.client_env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert scores(apart) == scores(together) != {}

@@ -90,6 +90,7 @@ CHANGES: dict[str, dict[str, Any]] = {"far": {"prediction": "eps"}, "near": {"le
 LEAST, MOST, ALPHA = 3, 5, 0.05
 
 
+@pytest.mark.long
 def test_seeds_race_through_an_interrupt_to_the_verdicts_that_their_scores_have(tmp_path: Path, head: Head) -> None:
     ablation = {"kind": "one_at_a_time", "changes": CHANGES, "seeds": {"min": LEAST, "max": MOST}}
     file = write_sweep(tmp_path, data=shaded_colours(tmp_path), stages=[{"ablation": ablation}], alpha=ALPHA, **SMALL)
@@ -142,6 +143,7 @@ BATCHES = {8: 3e-3, 32: 1e-2}
 """The learning rate at which each batch size learns more: the larger one takes fewer steps."""
 
 
+@pytest.mark.long
 def test_arms_are_tuned_through_two_interrupts_and_judged_at_their_best_by_other_seeds(tmp_path: Path, head: Head) -> None:
     grid = {"axes": {"batch_size": [*BATCHES]}, "seeds": 3, "nuisance": TUNED}
     file = write_sweep(tmp_path, data=shaded_colours(tmp_path), stages=[{"grid": grid}], **SMALL)

@@ -150,6 +150,7 @@ def sweep(head: Head, tmp_path: Path) -> Callable[..., Sweep]:
     return lambda **resources: Sweep(head, tmp_path, resources)
 
 
+@pytest.mark.long
 def test_a_lane_that_waited_for_its_place_when_its_driver_was_killed_takes_none_from_the_next_run(
     sweep: Callable[..., Sweep],
 ) -> None:
@@ -215,6 +216,7 @@ def test_a_worker_that_freezes_is_ended_by_its_owner_and_replaced(sweep: Callabl
     assert (commit.images, commit.attempt) == (IMAGES, 2)
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_ended_with_its_stacks_kept_and_its_trial_is_tried_again(sweep: Callable[..., Sweep]) -> None:
     lane = sweep(stall_s=STALL_S)
     lane.features.parent.mkdir(parents=True)

@@ -11,7 +11,7 @@ from tests.support.cli import jit_sweep
 from tests.support.sweep_files import write_sweep_of_few_images
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_s_noise_is_measured_on_its_baseline_which_is_trained_once(tmp_path: Path) -> None:
     file = write_sweep_of_few_images(tmp_path)
     asked = ("noise", file, "--seeds", "2", "--resamples", "1", "--json")

@@ -95,6 +95,7 @@ def test_its_champion_stays_though_it_collapsed_and_loads(upgraded: Path) -> Non
     assert not load_network(upgraded / "faces").training
 
 
+@pytest.mark.long
 def test_a_longer_budget_goes_on_from_its_checkpoints(upgraded: Path, head: Head) -> None:
     before = stretches(upgraded, "ended")
     grid = {"grid": {"axes": {"prediction": ["x"]}, "seeds": 2}}

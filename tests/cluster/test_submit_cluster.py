@@ -101,6 +101,7 @@ def test_a_submitted_sweep_runs_to_its_end_once(submitter: Submitter) -> None:
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.long
 def test_a_stopped_sweep_is_one_job_for_all_who_submit_it_and_the_next_attempt_resumes(submitter: Submitter) -> None:
     budget = {"images_per_trial": 12_000, "rungs": 8}
     file = write_sweep_of_few_images(submitter.folder, name="stopped", stages=ONE_TRIAL, budget=budget)

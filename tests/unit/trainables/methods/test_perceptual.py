@@ -281,6 +281,7 @@ def test_two_workers_with_micro_batches_of_one_image_have_the_gradients_of_one(t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("steps_as_traced")
 def test_a_compiled_step_computes_what_an_eager_one_does(tmp_path: Path) -> None:
     eager, compiled = (Learner(seeing(tmp_path, compile=way), IMAGES, workers=Workers()) for way in (False, True))
     for _ in range(3):

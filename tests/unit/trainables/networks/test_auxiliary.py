@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.images import NoiseImages
+from tests.support.networks import traced
 from tests.support.teachers import representation
 from tests.support.trials import CLASSES, SIZE, batch, lively, small_model, small_trial
 from trainables.config.trial import TrialConfig
@@ -155,7 +156,7 @@ def test_a_child_takes_it_from_a_parent_that_has_it_and_begins_it_anew_under_one
 def test_a_compiled_step_computes_what_an_eager_one_does(term: dict[str, Any]) -> None:
     trial = with_term(term, model={"depth": 2, "class_tokens": 0, "class_tokens_start": 0}, compile=True)
     network, given = lively(trial), taken(trial)
-    compiled = torch.compile(image_losses, fullgraph=True, dynamic=False)
+    compiled = traced(image_losses)
     inputs = (network, given.x, given.e, given.t, given.y, torch.tensor(0.05), given.route, given.truths)
     with torch.no_grad():
         torch.testing.assert_close(compiled(*inputs), losses(network, given), rtol=1e-4, atol=1e-4)

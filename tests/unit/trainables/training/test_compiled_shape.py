@@ -25,7 +25,7 @@ SAME_STEP = [name for name in OTHERS if step_shape(changed(name)) == step_shape(
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
-    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.usefixtures("one_thread", "steps_as_traced"),
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
 ]
 
