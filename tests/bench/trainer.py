@@ -22,7 +22,7 @@ from trainables.config.average import DecayEma
 from trainables.config.diffusion import DiffusionConfig
 from trainables.config.evaluation import EvaluationConfig
 from trainables.config.network import ModelConfig
-from trainables.config.recipe import Precision
+from trainables.config.recipe import Compile, Precision
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.diffusion.sampler import sample
 from trainables.diffusion.t_sampling import times
@@ -32,7 +32,7 @@ from trainables.training.ema import Averages
 from trainables.training.hardware import computes_bf16
 from trainables.training.health import Health
 from trainables.training.optimiser import adamw
-from trainables.training.step import image_losses
+from trainables.training.step import compiled_losses, image_losses
 
 BATCH_OF_PATCH = {2: 2, 4: 8, 8: 32, 16: 64}
 """Images of a step, so that it takes about half a second to a second."""
@@ -64,9 +64,9 @@ class Batch(NamedTuple):
 class OurStep:
     """Network, optimiser and two averages, put together as a learner does; calling it makes one update."""
 
-    def __init__(self, trial: TrialConfig, *, compiled: bool = False) -> None:
+    def __init__(self, trial: TrialConfig, *, compiled: Compile = False) -> None:
         self.network = open_network(trial)
-        self._losses = torch.compile(image_losses, fullgraph=True, dynamic=False) if compiled else image_losses
+        self._losses = compiled_losses(compiled) if compiled else image_losses
         self._health = Health(torch.device("cpu"))
         self._optimiser = adamw(self.network, trial.optimiser)
         self._averages = Averages(self.network, trial.ema, batch_size=trial.batch_size)
@@ -108,6 +108,7 @@ def step_rows(patch: int, *, compiled: bool) -> Mapping[str, float]:
     ours: dict[str, OurStep] = {precision: OurStep(trial_of(patch, precision)) for precision in precisions()}
     if compiled:
         ours |= {f"{p} compiled": OurStep(trial_of(patch, p), compiled=True) for p in precisions()}
+        ours |= {f"{p} compiled by blocks": OurStep(trial_of(patch, p), compiled="blocks") for p in precisions()}
     variants: dict[str, Callable[[], object]] = {OFFICIAL: partial(official_step(patch, compiled=True), *batch)}
     variants[EAGER_OFFICIAL] = partial(official_step(patch, compiled=False), *batch)
     variants |= {name: partial(step, batch) for name, step in ours.items()}

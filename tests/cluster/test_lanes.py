@@ -194,6 +194,7 @@ def holding(head: Head) -> Iterator[Callable[[], list[str]]]:
         job.wait(DEADLINE_S)
 
 
+@pytest.mark.long
 def test_a_worker_that_freezes_is_ended_by_its_owner_and_replaced(sweep: Callable[..., Sweep]) -> None:
     lane = sweep()
     with lane.running(silent_s=SILENT_S) as command:
@@ -216,7 +217,6 @@ def test_a_worker_that_freezes_is_ended_by_its_owner_and_replaced(sweep: Callabl
     assert (commit.images, commit.attempt) == (IMAGES, 2)
 
 
-@pytest.mark.long
 def test_a_worker_that_hangs_is_ended_with_its_stacks_kept_and_its_trial_is_tried_again(sweep: Callable[..., Sweep]) -> None:
     lane = sweep(stall_s=STALL_S)
     lane.features.parent.mkdir(parents=True)

@@ -12,6 +12,7 @@ from search_spaces.presets import preset
 from tests.support.images import NoiseImages
 from tests.support.trials import batch, lively, small_model, small_trial, trial_of_recipe
 from trainables.config.network import ModelConfig
+from trainables.config.recipe import Compile
 from trainables.config.trial import DataConfig, TrialConfig
 from trainables.draws.philox import PhiloxDraws, Purpose
 from trainables.networks.memory import Fit, peak_bytes
@@ -34,9 +35,9 @@ def _no_waiting() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode("default")
 
 
-def learner(*, micro_batch: int = 8, **changes: Any) -> Learner:
+def learner(*, micro_batch: int = 8, recomputed: bool = False, **changes: Any) -> Learner:
     trial = small_trial(device="cuda", batch_size=8, **changes)
-    return Learner(trial, IMAGES, workers=Workers(), fit=Fit(micro_batch, activation_checkpointing=False))
+    return Learner(trial, IMAGES, workers=Workers(), fit=Fit(micro_batch, activation_checkpointing=recomputed))
 
 
 @pytest.mark.parametrize("tensor", [False, True], ids=["number", "tensor"])
@@ -62,7 +63,7 @@ def test_the_numbers_drawn_on_the_device_are_the_hosts(shape: tuple[int, ...]) -
     [{}, {"precision": "bf16"}, {"optimiser": {"grad_clip": 0.1}}, {"optimiser": {"method": "muon"}}],
     ids=["fp32", "bf16", "clip", "muon"],
 )
-def test_no_update_waits_for_the_device(changes: dict[str, object]) -> None:
+def test_no_update_waits_for_the_device(changes: dict[str, Any]) -> None:
     trained = learner(micro_batch=4, **changes)
     trained.update()
     torch.cuda.set_sync_debug_mode("error")
@@ -100,10 +101,11 @@ def test_the_same_trial_on_one_gpu_gives_the_same_weights_bit_for_bit(model: Mod
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_compiled_step_serves_the_next_trials_and_gives_their_weights_again() -> None:
+@pytest.mark.parametrize(("way", "recomputed"), [(True, False), ("blocks", False), ("blocks", True)])
+def test_a_compiled_step_serves_the_next_trials_and_gives_their_weights_again(way: Compile, recomputed: bool) -> None:
     def weights(seed: int, mu: float) -> list[Tensor]:
         changes = {"t_sampling": {"kind": "logit_normal", "mu": mu}}
-        trained = learner(compile=True, seed=seed, precision="bf16", diffusion=changes)
+        trained = learner(recomputed=recomputed, compile=way, seed=seed, precision="bf16", diffusion=changes)
         for _ in range(3):
             trained.update()
         return [parameter.detach().clone() for parameter in trained.network.parameters()]
@@ -179,6 +181,7 @@ PEAKS = [
     ("dit-s/4", 64, Fit(32, activation_checkpointing=False), {}),
     ("jit-b/4", 128, Fit(4, activation_checkpointing=False), {"graphs": True}),
     ("jit-s/16", 64, Fit(1, activation_checkpointing=False), {"compile": True, "batch_size": 2}),
+    ("jit-s/16", 64, Fit(1, activation_checkpointing=False), {"compile": "blocks", "batch_size": 2}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=False), {"kernels": "triton", "residual": "bf16"}),
     ("jit-b/16", 256, Fit(64, activation_checkpointing=True), {"kernels": "triton", "residual": "bf16"}),

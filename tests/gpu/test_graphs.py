@@ -69,6 +69,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         ]
     },
     "compiled": {"precision": "bf16", "compile": True, "fit": PARTS},
+    "compiled by blocks": {"precision": "bf16", "compile": "blocks", "fit": PARTS},
     "triton": {"precision": "bf16", "kernels": "triton"},
 }
 

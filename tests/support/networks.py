@@ -61,7 +61,7 @@ def goes_on_bit_for_bit(through: Learner, resumed: Learner, *, part: str = "mode
 
 
 def traced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled as a step is, in one graph, but for its kernels, whose code is torch's own and takes ten times as long."""
+    """Compiled as a step is, in one graph, but of torch's eager kernels: writing new ones takes ten times as long."""
     compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, backend="aot_eager")
     return compiled
 

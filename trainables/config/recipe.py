@@ -24,8 +24,8 @@ the first two, and computes the product with v in bf16: no mode here is it to th
 Kernels = Literal["torch", "triton"]
 
 Compile = Literal[False, True, "blocks"]
-"""What torch.compile is given: nothing, the whole step as one graph, or each kind of block of the network as its own. Blocks
-take a part of the time to compile that grows with the depth of the whole; what lies between them stays eager."""
+"""What torch.compile is given: nothing, the whole step as one graph, or each kind of block of the trunk as a graph of its own.
+The whole takes longer to compile the deeper the network is, and its blocks do not; what lies outside of them stays eager."""
 
 
 Parts = Annotated[tuple[Literal["encoder"], ...], Field(max_length=1)]

@@ -17,7 +17,8 @@ StepShape = NewType("StepShape", str)
 SpeedShape = NewType("SpeedShape", str)
 
 NO_PART = {"seed", "optimiser", "ema", "batch_size", "compile", "graphs", "gradient_sum", "parent"}
-"""Settings of a trial that its step knows nothing of. It compiles once for each number of images at once."""
+"""Settings of a trial that its step knows nothing of, but for `compile: blocks`. It compiles once for each number of images at
+once."""
 INPUTS = {"digest", "flip", "t_sampling", "t_eps_train", "noise_scale", "label_drop"}
 """Settings of its data and diffusion that reach a step in the batch or as tensors."""
 WEIGHED = {"t_sampling", "noise_scale"}
@@ -25,7 +26,8 @@ WEIGHED = {"t_sampling", "noise_scale"}
 
 
 def step_shape(trial: TrialConfig) -> StepShape:
-    """Hash of what a compiled step depends on: trials of one shape train in one step, one after the other."""
+    """Hash of what a compiled step depends on: trials of one shape train in one step, one after the other. A step by blocks is
+    another one than the whole."""
     weighed = trial.diffusion.weighting.kind != "none"
     diffusion = trial.diffusion.model_dump(exclude=INPUTS - WEIGHED if weighed else INPUTS)
     by_blocks = {"compile": trial.compile} if trial.compile == "blocks" else {}

@@ -325,6 +325,11 @@ class TrialConfig(TrialFields):
             raise ValueError(f"{rule}, got compile={str(self.compile).lower()}; try compile=false, or kernels=torch")
 
     @must_hold
+    def what_is_compiled_by_blocks_has_blocks(self) -> None:
+        if self.compile == "blocks" and self.model.trunk.kind == "mlp":
+            raise ValueError("`compile` blocks needs a trunk of blocks, got trunk=mlp; try compile=true")
+
+    @must_hold
     def routed_tokens_turn_in_torch(self) -> None:
         if self.kernels == "triton" and self.model.routing.kind != "none":
             rule = "`kernels` triton turns the tokens of all images alike"

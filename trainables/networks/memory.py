@@ -79,11 +79,11 @@ def _too_large(images: int, recomputed: bool, *, least: int, memory_bytes: int) 
 
 def peak_bytes(trial: TrialConfig, fit: Fit, *, workers: int = 1) -> int:
     """Most bytes at once in an update: what stays over updates, and what the backward pass needs and works with, or what it
-    leaves: a compiled one hands over a micro-batch's gradients all at once, to be added to those that are there."""
+    leaves: one compiled whole hands over a micro-batch's gradients all at once, to be added to those that are there."""
     around, views = AROUND_IMAGES * image_bytes(trial), trial.stage_views
     parts = [part for view in views for part in parts_of(view).trained]
     kept = sum(part.activation_bytes(recomputed=fit.activation_checkpointing) for part in parts) // len(views)
-    handed_over = FP32 * parameter_count(trial) if trial.compile else 0
+    handed_over = FP32 * parameter_count(trial) if trial.compile is True else 0
     taught = max((teacher_working_bytes(teacher) for teacher in trial.teachers), default=0)
     return state_bytes(trial, workers=workers) + max(fit.micro_batch * max(around + kept, taught), handed_over)
 

@@ -68,12 +68,12 @@ class Network(nn.Module):
 
 @contextmanager
 def blocks_called_by(network: Network, compiled: Callable[..., Any]) -> Iterator[None]:
-    """Within, each block of the network is called by `compiled`, of the block and its inputs, in place of `call`."""
-    network.call_block = compiled
+    """Within, each block of the network is called by `compiled`, of the block and its inputs."""
+    before, network.call_block = network.call_block, compiled
     try:
         yield
     finally:
-        network.call_block = call
+        network.call_block = before
 
 
 def through(network: Network, block: nn.Module, *inputs: Any) -> Any:

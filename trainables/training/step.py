@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.config.recipe import Compile
 from trainables.config.shape import StepShape, step_shape
 from trainables.config.trial import TrialConfig
 from trainables.methods.registry import training_of
@@ -19,8 +20,9 @@ from trainables.training.reduction import release
 from trainables.training.truths import open_sight
 
 MOST_SHAPES = 2
-"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache. A
-lane gets the trials of one shape after the other, so that it compiles each shape once."""
+"""Compiled steps that one process keeps, with a network each; an older shape is compiled again, from the machine's cache, but
+for kinds of block that the process has compiled. A lane gets the trials of one shape after the other, so that it compiles each
+shape once."""
 MOST_COMPILATIONS = 4096
 """Of one process, each kind of block counting where it is compiled by blocks; torch's own limit of 8 would end a long sweep in
 eager mode."""
@@ -50,17 +52,15 @@ class CompiledStep:
     """A step compiled once, whole or by blocks, for every trial of a shape in this process, which train the same network object
     one by one.
 
-    What differs between them enters as tensors, so nothing is compiled again: where torch would, or would give up and go on
-    in eager mode, it raises. `begin` makes it a trial's own.
+    What differs between them enters as tensors, so nothing is compiled again: where torch would in the forward pass, or would
+    give up and go on in eager mode, it raises. `begin` makes it a trial's own.
     """
 
     def __init__(self, trial: TrialConfig) -> None:
         self.network = blank(trial).to(trial.device)
         open_sight(self.network)
         self._t_eps = torch.zeros((), device=trial.device)
-        by_blocks = trial.compile == "blocks"
-        self._losses: Callable[..., Tensor]
-        self._losses = partial(losses_by_blocks, as_one_graph(call)) if by_blocks else as_one_graph(image_losses)
+        self._losses = compiled_losses(trial.compile)
         self._sizes: set[tuple[int, bool]] = set()
 
     def begin(self, trial: TrialConfig) -> None:
@@ -101,6 +101,11 @@ def step_of(trial: TrialConfig) -> EagerStep | CompiledStep:
     step = _compiled_steps.get(step_shape(trial), make=partial(CompiledStep, trial))
     step.begin(trial)
     return step
+
+
+def compiled_losses(way: Compile) -> Callable[..., Tensor]:
+    """`image_losses` as one graph, or where the way is blocks with a graph for each kind of block."""
+    return partial(losses_by_blocks, as_one_graph(call)) if way == "blocks" else as_one_graph(image_losses)
 
 
 def as_one_graph(function: Callable[..., Any]) -> Callable[..., Any]:

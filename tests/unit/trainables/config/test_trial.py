@@ -13,6 +13,10 @@ from trainables.config.trial import TrialConfig
 REFUSED: dict[str, dict[str, Any]] = {
     "`residual` bf16 needs precision bf16, got precision=fp32; try residual=fp32": {"residual": "bf16"},
     "`kernels` other than torch needs a GPU, got device=cpu; try kernels=torch": {"kernels": "triton"},
+    "`compile` blocks needs a trunk of blocks, got trunk=mlp; try compile=true": {
+        "model": small_model(trunk="mlp", class_tokens=0),
+        "compile": "blocks",
+    },
     "`kernels` triton runs without torch.compile, .* got compile=true; try compile=false": {
         "kernels": "triton",
         "device": "cuda",

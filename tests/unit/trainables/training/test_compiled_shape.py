@@ -8,6 +8,7 @@ from torch._dynamo.utils import counters
 
 from tests.support.trial_settings import OTHERS, base_trial, changed
 from tests.unit.trainables.training.test_learner import IMAGES
+from trainables.config.recipe import Compile
 from trainables.config.shape import step_shape
 from trainables.config.trial import TrialConfig
 from trainables.training.batches import Batches
@@ -47,12 +48,13 @@ def eager(trial: TrialConfig) -> torch.Tensor:
     return step(Batches(trial, IMAGES, device=torch.device("cpu")).take(0, 4)).detach()
 
 
-def test_no_setting_that_the_rule_leaves_out_makes_torch_compile_anything_anew() -> None:
-    losses(BASE)
+@pytest.mark.parametrize("way", [True, "blocks"])
+def test_no_setting_that_the_rule_leaves_out_makes_torch_compile_anything_anew(way: Compile) -> None:
+    losses(BASE.model_copy(update={"compile": way}))
     graphs = counters["stats"]["unique_graphs"]
     assert graphs > 0
     for name in SAME_STEP:
-        trial = shallow(changed(name)).model_copy(update={"compile": True})
+        trial = shallow(changed(name)).model_copy(update={"compile": way})
         torch.testing.assert_close(losses(trial), eager(trial), rtol=1e-4, atol=1e-5)
         assert counters["stats"]["unique_graphs"] == graphs, name
 

@@ -62,6 +62,8 @@ def test_trials_that_differ_in_scalars_share_one_compilation_and_are_repeated_bi
 
 def test_by_blocks_each_kind_of_block_is_compiled_once_for_all_blocks_and_trials() -> None:
     model = small_model(width=16, depth=5, heads=2, class_tokens=2, class_tokens_start=2)
+    torch._dynamo.reset()
+    clear_process_caches()
     before = counters["stats"]["unique_graphs"]
     first = weights(trained(trial(model=model, compile="blocks")))
     assert counters["stats"]["unique_graphs"] == before + 3  # before, at and after the class tokens
@@ -90,7 +92,10 @@ def test_the_gradient_of_a_compiled_step_is_the_slope_of_its_loss(way: Compile, 
         torch.manual_seed(3)  # of the dropout's masks
         return learner.image_losses(given).mean()
 
-    along = torch.autograd.grad(loss(), weights, materialize_grads=True, allow_unused=True)
+    first = loss()
+    graphs = counters["stats"]["unique_graphs"]
+    along = torch.autograd.grad(first, weights, materialize_grads=True, allow_unused=True)
+    assert counters["stats"]["unique_graphs"] == graphs  # what is recomputed is what was compiled
     length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(along))).item()
     with torch.no_grad():
         torch._foreach_add_(weights, along, alpha=3e-3 / length)
@@ -155,6 +160,17 @@ def test_the_oldest_of_many_shapes_is_forgotten_and_the_latest_kept() -> None:
     assert step_of(shapes[-1]).network is networks[-1]
     assert process_caches()["compiled steps"] == step.MOST_SHAPES
     assert step_of(shapes[0]).network is not networks[0]
+
+
+def test_by_blocks_a_forgotten_shape_finds_its_kinds_of_block_compiled(steps_as_traced: None) -> None:
+    models = [small_model(width=16, depth=depth, heads=2, class_tokens=0, class_tokens_start=0) for depth in range(1, 5)]
+    shapes = [trial(model=model, compile="blocks") for model in models]
+    assert len(shapes) > step.MOST_SHAPES
+    trained(shapes[0])
+    graphs = counters["stats"]["unique_graphs"]
+    for shape in (*shapes[1:], shapes[0]):
+        assert trained(shape).health.mean_loss() > 0
+    assert counters["stats"]["unique_graphs"] == graphs
 
 
 def test_without_a_compiler_the_reason_is_told_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
