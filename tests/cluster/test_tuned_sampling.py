@@ -13,6 +13,7 @@ from jit_sweep.home import home_at
 from jit_sweep.ledger.reader import LedgerReader
 from jit_sweep.ledger.records import SweepState
 from tests.support.cli import Running, jit_sweep, rows_of
+from tests.support.ray_head import Head
 from tests.support.sweep_files import write_sweep
 
 FD = "fd_efflite0_96"
@@ -25,10 +26,10 @@ LEARNS: dict[str, Any] = {
 EVALUATION = {"n": 64, "sampler": "euler", "steps": 4}
 
 
-def test_each_network_is_tuned_once_and_both_views_stand_beside_each_other(tmp_path: Path) -> None:
+def test_each_network_is_tuned_once_and_both_views_stand_beside_each_other(tmp_path: Path, head: Head) -> None:
     tune: dict[str, Any] = {"steps": [2], "weights": "all", "n": 32, "trials": 8}
     file = write_sweep(tmp_path, evaluation={**EVALUATION, "tune": tune}, **LEARNS)
-    said = run(file, tmp_path)
+    said = run(file, tmp_path, head)
     assert "tuned 2 of 2" in said
     home = home_at(tmp_path / ".jit-sweep")
     reader = LedgerReader.open(home.ledger)
@@ -43,20 +44,21 @@ def test_each_network_is_tuned_once_and_both_views_stand_beside_each_other(tmp_p
     assert {float(each[f"tuned.best.{FD}"]) for each in tags} == {float(f"{found[t].best.value:.6g}") for t in trials}
     assert {each["tuned.weights"] for each in tags} <= {"raw", "ema"}
 
-    assert "tuned" not in run(file, tmp_path).split("sweep tiny")[0], "nothing is left to tune"
+    assert "tuned" not in run(file, tmp_path, head).split("sweep tiny")[0], "nothing is left to tune"
     assert {trial: len(reader.evaluated(trial)) for trial in trials} == drawn
 
     changed = yaml.safe_load(Path(tmp_path, file).read_text())
     changed["evaluation"]["tune"]["steps"] = [2, 3]
     Path(tmp_path, file).write_text(yaml.safe_dump(changed))
-    assert "tuned 2 of 2" in run(file, tmp_path)
+    assert "tuned 2 of 2" in run(file, tmp_path, head)
     for trial in trials:
         seen = [each.evaluation_id for each in reader.evaluated(trial)]
         assert len(seen) == len(set(seen)) > drawn[trial], "what was known is not drawn again"
         assert reader.tuned("tiny")[trial].tried == 6
 
 
-def test_a_tuning_that_is_interrupted_goes_on_where_it_was_and_the_sweep_runs_until_its_end(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_tuning_that_is_interrupted_goes_on_where_it_was_and_the_sweep_runs_until_its_end(tmp_path: Path, head: Head) -> None:
     tune: dict[str, Any] = {"steps": [2, 3], "n": 32, "trials": 8}
     file = write_sweep(tmp_path, evaluation={**EVALUATION, "tune": tune}, resources={"concurrent": 1}, **LEARNS)
     command = Running("run", file, cwd=tmp_path)
@@ -71,7 +73,7 @@ def test_a_tuning_that_is_interrupted_goes_on_where_it_was_and_the_sweep_runs_un
     drawn = {trial: [each.evaluation_id for each in reader.evaluated(trial)] for trial in trials}
     assert "sampling is tuned of 1 trial, and still to be of 1" in jit_sweep("status", "tiny", cwd=tmp_path).stdout
 
-    assert "tuned 1 of 1" in run(file, tmp_path)
+    assert "tuned 1 of 1" in run(file, tmp_path, head)
     assert reader.sweep("tiny").state is SweepState.DONE
     assert set(reader.tuned("tiny")) == set(trials)
     for trial in trials:
@@ -83,9 +85,9 @@ def test_a_tuning_that_is_interrupted_goes_on_where_it_was_and_the_sweep_runs_un
     assert costs["tuning"] == pytest.approx(sum(each.seconds for trial in trials for each in reader.evaluated(trial)))
 
 
-def test_a_budget_that_training_has_spent_tunes_nothing_and_starts_no_ray(tmp_path: Path) -> None:
+def test_a_budget_that_training_has_spent_tunes_nothing_and_starts_no_ray(tmp_path: Path, head: Head) -> None:
     file = write_sweep(tmp_path, evaluation=EVALUATION, **LEARNS)
-    run(file, tmp_path)
+    run(file, tmp_path, head)
     changed = yaml.safe_load(Path(tmp_path, file).read_text())
     changed["evaluation"]["tune"] = {"steps": [2], "n": 32}
     changed["budget"]["gpu_hours"] = 1e-4
@@ -98,7 +100,7 @@ def test_a_budget_that_training_has_spent_tunes_nothing_and_starts_no_ray(tmp_pa
     assert (reader.tuned("tiny"), reader.sweep("tiny").state) == ({}, SweepState.INCOMPLETE)
 
 
-def run(file: str, folder: Path) -> str:
-    done = jit_sweep("run", file, cwd=folder)
+def run(file: str, folder: Path, head: Head) -> str:
+    done = jit_sweep("run", file, "--address", head.address, cwd=folder, **head.client_env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
