@@ -18,7 +18,7 @@ from tests.support.s3 import BUCKET, S3Server, s3_server
 SOON_MISSED = {"period_ms": "1000", "timeout_ms": "3000", "failure_threshold": "5"}
 """Ray's health checks: a node that cannot be reached is given up within a quarter of a minute."""
 SHORT_WAIT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15"}
-"""A lane that has no place gives its trial back after this many seconds, not sixty: a killed node stays away until then."""
+"""A lane that finds no place gives up after this many seconds, not sixty: a killed node may stay away until the next kill."""
 
 
 @dataclass(frozen=True)
